@@ -1,0 +1,1 @@
+"""A JAX statevector engine for quantum machine learning with exact second derivatives."""
