@@ -1,0 +1,175 @@
+"""Result files that are either whole or absent: written beside their place, flushed to disk, then renamed.
+
+A process killed at any moment leaves the old file or the new one, never half of one. Arrays go to `.npy` and `.npz`
+without pickle, everything else to JSON that any program can read (no NaN, no Infinity).
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """The path, now holding exactly `content`.
+
+    Args:
+        path: file to create or replace; its folder is created when missing.
+        content: the bytes.
+
+    Raises:
+        OSError: if the folder cannot be written; an older file at `path` is then untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Same folder, hence same file system: only then is the rename atomic.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """The path, now holding `text` in UTF-8. Errors as in `write_bytes`."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any, *, nan_as_null: bool = False) -> Path:
+    """The path, now holding `value` as indented JSON; keys keep their order.
+
+    Args:
+        path: file to create or replace.
+        value: dicts with string keys, lists, tuples, strings, numbers, booleans, None, NumPy scalars and arrays
+            (written as lists), paths (as strings) and dataclass instances (as dicts).
+        nan_as_null: write NaN and infinities as null instead of refusing them.
+
+    Raises:
+        ValueError: if a number is NaN or infinite and `nan_as_null` is false; the message names its place.
+        TypeError: if something has no JSON form; the message names its place.
+    """
+    return write_text(path, json.dumps(to_json(value, nan_as_null=nan_as_null), indent=2, allow_nan=False) + "\n")
+
+
+def write_npy(path: str | Path, array: np.ndarray) -> Path:
+    """The path, now holding one array in `.npy` form.
+
+    Raises:
+        ValueError: if the array holds Python objects (they would need pickle).
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """The path, now holding named arrays, uncompressed.
+
+    Args:
+        path: file to create or replace.
+        arrays: name -> array.
+
+    Raises:
+        ValueError: if an array holds Python objects (they would need pickle).
+    """
+    for name, array in arrays.items():
+        # Checked here because np.savez takes `allow_pickle` only since NumPy 2.1.
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"Arrays must hold plain numbers or strings, but `{name}` holds Python objects.")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return write_bytes(path, buffer.getvalue())
+
+
+def remove_temporaries(folder: str | Path) -> None:
+    """Delete what writers killed before their rename left in `folder` (not in folders below it)."""
+    for leftover in Path(folder).glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+def to_json(value: Any, *, nan_as_null: bool = False, place: str = "value") -> Any:
+    """The value in plain JSON types. Arguments and errors as in `write_json`; `place` names the value in errors.
+
+    >>> to_json({"loss": np.float32(0.5), "shape": (2, 3)})
+    {'loss': 0.5, 'shape': [2, 3]}
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
+    elif isinstance(value, Path):
+        value = str(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return _finite(value, nan_as_null, place)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"Keys in JSON must be strings, but {place} has the key {key!r}.")
+        return {key: to_json(item, nan_as_null=nan_as_null, place=f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item, nan_as_null=nan_as_null, place=f"{place}[{i}]") for i, item in enumerate(value)]
+    raise TypeError(
+        f"JSON holds numbers, strings, lists and dicts, but {place} is a {type(value).__name__}; convert it first."
+    )
+
+
+def config_hash(config: Any) -> str:
+    """Sixteen hexadecimal digits that change with the configuration, not with the order of its keys.
+
+    Args:
+        config: anything `write_json` takes.
+
+    Raises:
+        ValueError, TypeError: as in `write_json`.
+
+    >>> config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
+    True
+    """
+    canonical = json.dumps(to_json(config, place="config"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
+
+
+def _finite(number: float, nan_as_null: bool, place: str) -> float | None:
+    if math.isfinite(number):
+        return number
+    if nan_as_null:
+        return None
+    raise ValueError(
+        f"Numbers in JSON must be finite, but {place} is {number}; repair it or write it as null with nan_as_null=True."
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets a folder be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
