@@ -1,0 +1,380 @@
+"""Circuits as data: what the user wrote, in order, without any array of amplitudes."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qjaxsim.expressions import Angle, Expression, Parameter, as_expression
+from qjaxsim.gates import GATES, GateSpec
+
+Qubits = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A standard gate on some qubits.
+
+    Attributes:
+        name: a key of `qjaxsim.gates.GATES`.
+        qubits: the qubits, most significant bit of the gate's matrix first.
+        angles: floats or expressions.
+    """
+
+    name: str
+    qubits: tuple[int, ...]
+    angles: tuple[Any, ...] = ()
+
+    @property
+    def key(self) -> tuple:
+        """The gate as plain, comparable data."""
+        return ("gate", self.name, self.qubits, tuple(str(a) if isinstance(a, Expression) else a for a in self.angles))
+
+    def on(self, qubits: Sequence[int]) -> "Gate":
+        """The same gate with qubit q moved to `qubits[q]`."""
+        return Gate(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
+
+    def inverse(self) -> "Gate | Unitary":
+        """The inverse, by name where it has one and as a matrix otherwise."""
+        spec = GATES[self.name]
+        if spec.inverse is None:
+            return Unitary(spec.matrix(np).conj().T, self.qubits, f"{self.name}_dg")
+        name, angles = spec.inverse(self.angles)
+        return Gate(name, self.qubits, angles)
+
+
+@dataclass(frozen=True, eq=False)
+class Unitary:
+    """A constant unitary matrix on some qubits.
+
+    Attributes:
+        matrix: (2**k, 2**k) complex128, first qubit most significant.
+        qubits: the k qubits.
+        label: name in drawings.
+    """
+
+    matrix: np.ndarray
+    qubits: tuple[int, ...]
+    label: str = "unitary"
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("unitary", self.qubits, self.label, hashlib.sha256(self.matrix.tobytes()).hexdigest())
+
+    def on(self, qubits: Sequence[int]) -> "Unitary":
+        """The same matrix with qubit q moved to `qubits[q]`."""
+        return Unitary(self.matrix, tuple(qubits[q] for q in self.qubits), self.label)
+
+    def inverse(self) -> "Unitary":
+        """The conjugate transpose."""
+        label = self.label[:-3] if self.label.endswith("_dg") else f"{self.label}_dg"
+        return Unitary(self.matrix.conj().T.copy(), self.qubits, label)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Projection of one qubit on an outcome, followed by normalisation of the state."""
+
+    qubit: int
+    outcome: int
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The one qubit, as a tuple like any operation's."""
+        return (self.qubit,)
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("project", self.qubit, self.outcome)
+
+    def on(self, qubits: Sequence[int]) -> "Projection":
+        """The same projection on `qubits[self.qubit]`."""
+        return Projection(qubits[self.qubit], self.outcome)
+
+    def inverse(self) -> "Projection":
+        """There is none."""
+        raise ValueError(f"A projection has no inverse (qubit {self.qubit}, outcome {self.outcome}).")
+
+
+@dataclass(frozen=True, eq=False)
+class Repeat:
+    """A circuit run several times, each time with its own slice of the parameters.
+
+    Attributes:
+        circuit: the layer, as wide as the circuit it stands in.
+        times: number of repetitions.
+        shared: names of parameters that all repetitions share; the others gain a leading axis of length `times`.
+        reverse: run the slices from last to first.
+    """
+
+    circuit: "Circuit"
+    times: int
+    shared: frozenset[str] = frozenset()
+    reverse: bool = False
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The qubits that the layer touches."""
+        return tuple(sorted({q for op in self.circuit.operations for q in op.qubits}))
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("repeat", self.circuit._key(), self.times, tuple(sorted(self.shared)), self.reverse)
+
+    def on(self, qubits: Sequence[int], n_qubits: int) -> "Repeat":
+        """The same repetition inside a circuit of `n_qubits`, qubit q moved to `qubits[q]`."""
+        return Repeat(self.circuit._moved(qubits, n_qubits), self.times, self.shared, self.reverse)
+
+    def inverse(self) -> "Repeat":
+        """The inverse layers in the opposite order."""
+        return Repeat(self.circuit.inverse(), self.times, self.shared, not self.reverse)
+
+    def outer_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that a parameter of the layer has in the surrounding circuit."""
+        return shape if name in self.shared else (self.times, *shape)
+
+
+Operation = Gate | Unitary | Projection | Repeat
+
+
+class Circuit:
+    """A quantum circuit on `n_qubits` qubits that start in |0...0>.
+
+    Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
+    circuit, so that calls chain. Where a qubit is expected, a sequence of qubits applies the gate to each. Qubit 0 is
+    the most significant bit of a state index. Angles are radians: numbers or expressions of `Parameter` elements.
+
+    Args:
+        n_qubits: number of qubits, at least 1.
+
+    Raises:
+        ValueError: for a wrong width, qubits out of range or repeated, or a parameter used with two shapes.
+        TypeError: for qubits or angles of a wrong type.
+
+    >>> theta = Parameter("theta", (2,))
+    >>> print(Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
+    q0: ─H─RX(theta[0])─●──────────────────
+                        │
+    q1: ────────────────X─RZ(2*theta[1])─
+    """
+
+    def __init__(self, n_qubits: int):
+        if isinstance(n_qubits, bool) or not isinstance(n_qubits, int | np.integer) or n_qubits < 1:
+            raise ValueError(f"Argument `n_qubits` must be a positive integer, but is {n_qubits!r}.")
+        self.n_qubits = int(n_qubits)
+        self._operations: list[Operation] = []
+        self._parameters: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations in time order."""
+        return tuple(self._operations)
+
+    @property
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape (without batch axes) of every parameter, in order of first use."""
+        return dict(self._parameters)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the parameters hold in all."""
+        return sum(math.prod(shape) for shape in self._parameters.values())
+
+    def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = ()) -> "Circuit":
+        """Add a standard gate by name.
+
+        Args:
+            name: a key of `qjaxsim.gates.GATES`, such as "rx" or "ccx".
+            qubits: one qubit or as many as the gate has, most significant first.
+            angles: as many as the gate has.
+        """
+        spec = GATES.get(name)
+        if spec is None:
+            raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
+        chosen = self._check_qubits(qubits, name)
+        if len(chosen) != spec.n_qubits:
+            raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
+        if len(angles) != spec.n_angles:
+            raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
+        return self._add(Gate(name, chosen, tuple(as_expression(angle) for angle in angles)))
+
+    def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
+        """Add a constant unitary matrix.
+
+        Args:
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            qubits: the k qubits.
+            label: name in drawings.
+        """
+        chosen = self._check_qubits(qubits, label)
+        array = np.array(matrix, dtype=complex)
+        size = 2 ** len(chosen)
+        if array.shape != (size, size):
+            raise ValueError(f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}.")
+        error = np.abs(array @ array.conj().T - np.eye(size)).max()
+        if not error < 1e-6:
+            raise ValueError(f"Argument `matrix` must be unitary, but differs from it by {error:.2g}.")
+        return self._add(Unitary(array, chosen, label))
+
+    def project(self, qubit: int, outcome: int) -> "Circuit":
+        """Project one qubit on an outcome, 0 or 1, and normalise the state.
+
+        The result is NaN where the outcome has probability zero.
+        """
+        if outcome not in (0, 1):
+            raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
+        return self._add(Projection(self._check_qubits(qubit, "project")[0], int(outcome)))
+
+    def repeat(self, layer: "Circuit", times: int, *, shared: Iterable[str] = ()) -> "Circuit":
+        """Add a layer several times, each with its own parameters; it runs as one `lax.scan`.
+
+        Args:
+            layer: a circuit of the same width.
+            times: number of repetitions, at least 1.
+            shared: names of the layer's parameters that all repetitions share (data re-uploading); every other
+                parameter gains a leading axis of length `times`.
+        """
+        if layer.n_qubits != self.n_qubits:
+            raise ValueError(f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}.")
+        if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 1:
+            raise ValueError(f"Argument `times` must be a positive integer, but is {times!r}.")
+        names = frozenset((shared,) if isinstance(shared, str) else shared)
+        if unknown := names - layer.parameters.keys():
+            raise ValueError(f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}.")
+        return self._add(Repeat(layer.copy(), int(times), names))
+
+    def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
+        """Add all operations of another circuit.
+
+        Args:
+            other: a circuit; parameters of the same name and shape become one parameter.
+            qubits: where its qubits go; by default 0, 1, 2, ...
+        """
+        chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
+        if len(chosen) != other.n_qubits:
+            raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
+        for operation in other._moved(chosen, self.n_qubits).operations:
+            self._add(operation)
+        return self
+
+    def inverse(self) -> "Circuit":
+        """The inverse circuit, with the same parameters."""
+        out = Circuit(self.n_qubits)
+        for operation in reversed(self._operations):
+            out._add(operation.inverse())
+        return out
+
+    def copy(self) -> "Circuit":
+        """An independent circuit with the same operations."""
+        return self._moved(range(self.n_qubits), self.n_qubits)
+
+    def count_ops(self) -> dict[str, int]:
+        """How often each gate is run, repetitions counted; most frequent first."""
+        counts: Counter[str] = Counter()
+        for operation in self._operations:
+            if isinstance(operation, Repeat):
+                counts.update({k: operation.times * v for k, v in operation.circuit.count_ops().items()})
+            else:
+                counts[operation.key[1 if isinstance(operation, Gate) else 0]] += 1
+        return dict(counts.most_common())
+
+    def structure_hash(self) -> str:
+        """A hexadecimal digest of the structure: equal for equal circuits, in any process."""
+        return hashlib.sha256(repr(self._key()).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Circuit) and self._key() == other._key()
+
+    __hash__ = None  # type: ignore[assignment]  # a circuit can grow; use structure_hash()
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __str__(self) -> str:
+        from qjaxsim.drawing import draw
+
+        return draw(self)
+
+    def __repr__(self) -> str:
+        return f"<Circuit: {self.n_qubits} qubits, {len(self)} operations, {self.n_parameters} parameters>"
+
+    def _key(self) -> tuple:
+        shapes = tuple(sorted(self._parameters.items()))
+        return (self.n_qubits, shapes, tuple(operation.key for operation in self._operations))
+
+    def _moved(self, qubits: Sequence[int], n_qubits: int) -> "Circuit":
+        """A copy on `n_qubits` with qubit q at `qubits[q]`."""
+        out = Circuit(n_qubits)
+        for operation in self._operations:
+            out._add(operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits))
+        return out
+
+    def _add(self, operation: Operation) -> "Circuit":
+        for name, shape in _used_parameters(operation):
+            if self._parameters.setdefault(name, shape) != shape:
+                raise ValueError(
+                    f"Parameter {name!r} is used with shape {shape}, but the circuit already has it with "
+                    f"shape {self._parameters[name]}; give one of them another name."
+                )
+        self._operations.append(operation)
+        return self
+
+    def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
+        chosen = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
+        for qubit in chosen:
+            if isinstance(qubit, bool) or not isinstance(qubit, int | np.integer):
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {qubit!r} ({type(qubit).__name__}).")
+            if not 0 <= qubit < self.n_qubits:
+                raise ValueError(f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1}).")
+        if len(set(chosen)) != len(chosen):
+            raise ValueError(f"Qubits of {what!r} must differ, but are {chosen}.")
+        return tuple(int(qubit) for qubit in chosen)
+
+    if TYPE_CHECKING:  # the gate methods are made from the table of gates, below
+
+        def __getattr__(self, name: str) -> Callable[..., "Circuit"]: ...
+
+
+def _used_parameters(operation: Operation) -> Iterable[tuple[str, tuple[int, ...]]]:
+    if isinstance(operation, Repeat):
+        return [(name, operation.outer_shape(name, shape)) for name, shape in operation.circuit.parameters.items()]
+    if isinstance(operation, Gate):
+        angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
+        return [(element.name, element.shape) for angle in angles for element in angle.elements()]
+    return []
+
+
+def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
+    def method(self: Circuit, *args: Any) -> Circuit:
+        if len(args) != spec.n_angles + spec.n_qubits:
+            raise TypeError(
+                f"Gate {spec.name!r} takes {spec.n_angles} angles and then {spec.n_qubits} qubits, but got {len(args)} arguments."
+            )
+        angles, qubits = args[: spec.n_angles], args[spec.n_angles :]
+        lengths = {len(tuple(q)) for q in qubits if isinstance(q, Iterable)}
+        if not lengths:
+            return self.append(spec.name, qubits, angles)
+        if len(lengths) > 1:
+            raise ValueError(f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}.")
+        (length,) = lengths
+        for each in zip(*(tuple(q) if isinstance(q, Iterable) else (q,) * length for q in qubits), strict=True):
+            self.append(spec.name, each, angles)
+        return self
+
+    method.__name__ = spec.name
+    method.__qualname__ = f"Circuit.{spec.name}"
+    method.__doc__ = f"Add the gate {spec.name!r}: {spec.n_angles} angles, then {spec.n_qubits} qubits."
+    return method
+
+
+for _name, _spec in GATES.items():
+    setattr(Circuit, _name, _gate_method(_spec))
+
+__all__ = ["Circuit", "Gate", "Operation", "Parameter", "Projection", "Repeat", "Unitary"]

@@ -1,0 +1,293 @@
+"""The one table of gates: name, arity, angles, matrix and structure.
+
+Every unitary name of Qiskit's standard gate mapping is here with Qiskit's conventions, except for the order of the
+qubits: the first listed qubit of a gate is the most significant bit of its matrix, as qubit 0 is of a state. Angles
+are in radians and rotations are exp(-i theta P / 2).
+
+Matrices are written once for NumPy and JAX: functions take the array module `xp` and the angles (any common shape)
+and return an array of shape (d, d, *angle shape), so that a stack of gates of one kind costs one call.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+
+MatrixFunction = Callable[..., Any]
+
+PAULI = MappingProxyType(
+    {
+        "I": np.eye(2, dtype=complex),
+        "X": np.array([[0, 1], [1, 0]], dtype=complex),
+        "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
+        "Z": np.array([[1, 0], [0, -1]], dtype=complex),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GateSpec:
+    """What the engine knows of one gate.
+
+    Attributes:
+        name: Qiskit's standard name.
+        n_qubits: number of qubits.
+        n_angles: number of angles.
+        constant: the (2**n_qubits, 2**n_qubits) complex128 matrix of a gate without angles, else None.
+        function: `(xp, *angles) -> (d, d, *shape)` for a gate with angles, else None.
+        phases: for a diagonal gate with angles, the (d, n_angles) real matrix C of diag = exp(i C @ angles), else None.
+        inverse: `(angles) -> (name, angles)` of the inverse where it has a standard name, else None.
+    """
+
+    name: str
+    n_qubits: int
+    n_angles: int
+    constant: np.ndarray | None = None
+    function: MatrixFunction | None = None
+    phases: np.ndarray | None = None
+    inverse: Callable[[tuple], tuple[str, tuple]] | None = None
+
+    def matrix(self, xp: ModuleType, *angles: Any) -> Any:
+        """The gate's matrix, shape (d, d, *angle shape); a constant gate ignores `xp` and gives complex128."""
+        if self.constant is not None:
+            return self.constant
+        assert self.function is not None
+        return self.function(xp, *angles)
+
+
+def complex_dtype(dtype: Any) -> np.dtype:
+    """The complex dtype of the same precision: float32 -> complex64, float64 -> complex128."""
+    return np.result_type(dtype, np.complex64)
+
+
+def kron(*matrices: np.ndarray) -> np.ndarray:
+    """Kronecker product of any number of matrices, the first one most significant."""
+    product = np.eye(1, dtype=complex)
+    for matrix in matrices:
+        product = np.kron(product, matrix)
+    return product
+
+
+def pauli_matrix(label: str) -> np.ndarray:
+    """The dense matrix of a Pauli string such as "XIZ", first letter on the most significant qubit."""
+    return kron(*(PAULI[letter] for letter in label))
+
+
+def monomial(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Split a matrix with one unit entry per row into (source, phase): out[i] = phase[i] * state[source[i]].
+
+    Returns:
+        None if the matrix is not such a permutation with phases; else int and complex128 arrays of shape (d,).
+    """
+    nonzero = np.abs(matrix) > 1e-14
+    if not (nonzero.sum(0) == 1).all() or not (nonzero.sum(1) == 1).all():
+        return None
+    source = nonzero.argmax(1)
+    phase = matrix[np.arange(len(matrix)), source]
+    # Entries that are 1 up to rounding are made exactly 1, so that pure permutations skip the multiplication.
+    return source, np.where(np.abs(phase - 1) < 1e-15, 1, phase)
+
+
+def _like(matrix: np.ndarray, angle: Any) -> Any:
+    """A constant matrix in the angle's precision, with axes added for the angle's shape."""
+    return matrix.astype(complex_dtype(angle.dtype)).reshape(matrix.shape + (1,) * angle.ndim)
+
+
+def _rotation(label: str) -> MatrixFunction:
+    """exp(-i theta P / 2) for a Pauli string P."""
+    pauli = pauli_matrix(label)
+    identity = np.eye(len(pauli), dtype=complex)
+
+    def matrix(xp: ModuleType, theta: Any) -> Any:
+        c, s = xp.cos(theta / 2), xp.sin(theta / 2)
+        return _like(identity, theta) * c[None, None] - 1j * (_like(pauli, theta) * s[None, None])
+
+    return matrix
+
+
+def _diagonal(phases: np.ndarray) -> MatrixFunction:
+    """The diagonal matrix exp(i phases @ angles)."""
+    identity = np.eye(len(phases), dtype=complex)
+
+    def matrix(xp: ModuleType, *angles: Any) -> Any:
+        rows = [sum(c * angle for c, angle in zip(row, angles, strict=True)) for row in phases.tolist()]
+        diagonal = xp.stack([xp.exp(1j * row) for row in rows])
+        return _like(identity, angles[0]) * diagonal[:, None]
+
+    return matrix
+
+
+def _from_rows(xp: ModuleType, rows: list[list[Any]], like: Any) -> Any:
+    """Stack entries (arrays or Python numbers) into a (d, d, *shape) complex array."""
+    zero = like * 0j
+    return xp.stack([xp.stack([entry + zero for entry in row]) for row in rows])
+
+
+def _u(xp: ModuleType, theta: Any, phi: Any, lam: Any) -> Any:
+    c, s = xp.cos(theta / 2), xp.sin(theta / 2)
+    e_phi, e_lam = xp.exp(1j * phi), xp.exp(1j * lam)
+    return _from_rows(xp, [[c + 0j, -e_lam * s], [e_phi * s, e_phi * e_lam * c]], theta)
+
+
+def _u2(xp: ModuleType, phi: Any, lam: Any) -> Any:
+    return _u(xp, phi * 0 + np.pi / 2, phi, lam)
+
+
+def _r(xp: ModuleType, theta: Any, phi: Any) -> Any:
+    c, s = xp.cos(theta / 2), xp.sin(theta / 2)
+    e_phi = xp.exp(1j * phi)
+    return _from_rows(xp, [[c + 0j, -1j * s / e_phi], [-1j * s * e_phi, c + 0j]], theta)
+
+
+def _xx_plus_yy(xp: ModuleType, theta: Any, beta: Any) -> Any:
+    c, s = xp.cos(theta / 2) + 0j, -1j * xp.sin(theta / 2)
+    e = xp.exp(1j * beta)
+    return _from_rows(xp, [[1, 0, 0, 0], [0, c, s * e, 0], [0, s / e, c, 0], [0, 0, 0, 1]], theta)
+
+
+def _xx_minus_yy(xp: ModuleType, theta: Any, beta: Any) -> Any:
+    c, s = xp.cos(theta / 2) + 0j, -1j * xp.sin(theta / 2)
+    e = xp.exp(1j * beta)
+    return _from_rows(xp, [[c, 0, 0, s / e], [0, 1, 0, 0], [0, 0, 1, 0], [s * e, 0, 0, c]], theta)
+
+
+def _controlled(function: MatrixFunction) -> MatrixFunction:
+    """One control in front: |0><0| (x) 1 + |1><1| (x) U."""
+
+    def matrix(xp: ModuleType, *angles: Any) -> Any:
+        target = function(xp, *angles)
+        zero = target * 0
+        identity = _like(np.eye(len(target), dtype=complex), angles[0]) + zero
+        return xp.concatenate([xp.concatenate([identity, zero], 1), xp.concatenate([zero, target], 1)], 0)
+
+    return matrix
+
+
+def _cu(xp: ModuleType, theta: Any, phi: Any, lam: Any, gamma: Any) -> Any:
+    return _controlled(lambda xp, t, p, la, g: _u(xp, t, p, la) * xp.exp(1j * g)[None, None])(xp, theta, phi, lam, gamma)
+
+
+def _delay(xp: ModuleType, duration: Any) -> Any:
+    return _like(np.eye(2, dtype=complex), duration) + (duration * 0j)[None, None]
+
+
+def controlled(matrix: np.ndarray, n_controls: int = 1) -> np.ndarray:
+    """The constant matrix with `n_controls` controls in front."""
+    size = len(matrix) << n_controls
+    out = np.eye(size, dtype=complex)
+    out[-len(matrix) :, -len(matrix) :] = matrix
+    return out
+
+
+_S2 = np.sqrt(0.5)
+_H = np.array([[_S2, _S2], [_S2, -_S2]], dtype=complex)
+_S, _T = np.diag([1, 1j]), np.diag([1, np.exp(0.25j * np.pi)])
+_SX = np.array([[1 + 1j, 1 - 1j], [1 - 1j, 1 + 1j]]) / 2
+_SWAP = np.eye(4, dtype=complex)[[0, 2, 1, 3]]
+_CX = controlled(PAULI["X"])
+
+
+def _chain(n_qubits: int, *steps: tuple[np.ndarray, int | tuple[int, int]]) -> np.ndarray:
+    """The product of one-qubit gates and CX gates (control, target), in time order."""
+    total = np.eye(2**n_qubits, dtype=complex)
+    for matrix, where in steps:
+        if isinstance(where, int):
+            step = kron(*(matrix if q == where else PAULI["I"] for q in range(n_qubits)))
+        else:
+            zero, one = np.diag([1, 0]), np.diag([0, 1])
+            off = kron(*(zero if q == where[0] else PAULI["I"] for q in range(n_qubits)))
+            step = off + kron(*(one if q == where[0] else matrix if q == where[1] else PAULI["I"] for q in range(n_qubits)))
+        total = step @ total
+    return total
+
+
+def _rccx() -> np.ndarray:
+    """The Margolus gate, a Toffoli up to relative phases (Maslov 2016, doi:10.1103/PhysRevA.93.022311, figure 3)."""
+    x, t, tdg = PAULI["X"], _T, _T.conj()
+    return _chain(3, (_H, 2), (t, 2), (x, (1, 2)), (tdg, 2), (x, (0, 2)), (t, 2), (x, (1, 2)), (tdg, 2), (_H, 2))
+
+
+def _rcccx() -> np.ndarray:
+    """The three-control relative-phase Toffoli (Maslov 2016, doi:10.1103/PhysRevA.93.022311, figure 4)."""
+    x, t, tdg = PAULI["X"], _T, _T.conj()
+    ends = [(_H, 3), (t, 3), (x, (2, 3)), (tdg, 3), (_H, 3)]
+    middle = [(x, (0, 3)), (t, 3), (x, (1, 3)), (tdg, 3)]
+    return _chain(4, *ends, *middle, *middle, *ends)
+
+
+def _negated(name: str, signs: tuple[int, ...]) -> Callable[[tuple], tuple[str, tuple]]:
+    """The inverse by changing the sign of some angles."""
+    return lambda angles: (name, tuple(a if s > 0 else -a for a, s in zip(angles, signs, strict=True)))
+
+
+def _constants() -> dict[str, np.ndarray]:
+    x, y, z = PAULI["X"], PAULI["Y"], PAULI["Z"]
+    return {
+        "id": PAULI["I"], "x": x, "y": y, "z": z, "h": _H,
+        "s": _S, "sdg": _S.conj(), "t": _T, "tdg": _T.conj(), "sx": _SX, "sxdg": _SX.conj(),
+        "cx": _CX, "cy": controlled(y), "cz": controlled(z), "ch": controlled(_H),
+        "cs": controlled(_S), "csdg": controlled(_S.conj()), "csx": controlled(_SX),
+        "swap": _SWAP, "iswap": _SWAP * np.array([1, 1j, 1j, 1]),
+        "dcx": _chain(2, (x, (0, 1)), (x, (1, 0))),
+        # 1/sqrt(2) (X (x) 1 - Y (x) X): the echoed cross resonance gate.
+        "ecr": _S2 * (kron(x, PAULI["I"]) - kron(y, x)),
+        "ccx": controlled(x, 2), "ccz": controlled(z, 2), "cswap": controlled(_SWAP), "c3sx": controlled(_SX, 3),
+        "rccx": _rccx(), "rcccx": _rcccx(),
+    }  # fmt: skip
+
+
+_CONSTANT_INVERSES = {"s": "sdg", "sdg": "s", "t": "tdg", "tdg": "t", "sx": "sxdg", "sxdg": "sx", "cs": "csdg", "csdg": "cs"}
+
+# Diagonal gates with angles: rows of C in diag = exp(i C @ angles).
+_PHASES = {
+    "rz": [-0.5, 0.5], "p": [0, 1], "u1": [0, 1], "rzz": [-0.5, 0.5, 0.5, -0.5],
+    "crz": [0, 0, -0.5, 0.5], "cp": [0, 0, 0, 1], "cu1": [0, 0, 0, 1], "global_phase": [1],
+}  # fmt: skip
+
+# Other gates with angles: qubits, function, and the signs of the inverse's angles.
+_FUNCTIONS: dict[str, tuple[int, MatrixFunction, tuple[int, ...]]] = {
+    "rx": (1, _rotation("X"), (-1,)),
+    "ry": (1, _rotation("Y"), (-1,)),
+    "rxx": (2, _rotation("XX"), (-1,)),
+    "ryy": (2, _rotation("YY"), (-1,)),
+    "rzx": (2, _rotation("ZX"), (-1,)),
+    "crx": (2, _controlled(_rotation("X")), (-1,)),
+    "cry": (2, _controlled(_rotation("Y")), (-1,)),
+    "r": (1, _r, (-1, 1)),
+    "xx_plus_yy": (2, _xx_plus_yy, (-1, 1)),
+    "xx_minus_yy": (2, _xx_minus_yy, (-1, 1)),
+    "delay": (1, _delay, (1,)),
+}
+
+
+def _inverse_u(name: str) -> Callable[[tuple], tuple[str, tuple]]:
+    return lambda a: (name, (-a[0], -a[2], -a[1], *(-g for g in a[3:])))
+
+
+def _build() -> dict[str, GateSpec]:
+    table = {}
+    for name, matrix in _constants().items():
+        own = np.allclose(matrix @ matrix, np.eye(len(matrix)))
+        inverse = _CONSTANT_INVERSES.get(name, name if own else None)
+        undo = None if inverse is None else (lambda angles, inverse=inverse: (inverse, ()))
+        table[name] = GateSpec(name, len(matrix).bit_length() - 1, 0, constant=matrix, inverse=undo)
+    for name, column in _PHASES.items():
+        phases = np.array(column, dtype=float)[:, None]
+        n_qubits = len(column).bit_length() - 1
+        table[name] = GateSpec(
+            name, n_qubits, 1, function=_diagonal(phases), phases=phases, inverse=_negated(name, (-1,))
+        )
+    for name, (n_qubits, function, signs) in _FUNCTIONS.items():
+        table[name] = GateSpec(name, n_qubits, len(signs), function=function, inverse=_negated(name, signs))
+    table["u"] = GateSpec("u", 1, 3, function=_u, inverse=_inverse_u("u"))
+    table["u3"] = GateSpec("u3", 1, 3, function=_u, inverse=_inverse_u("u3"))
+    table["u2"] = GateSpec("u2", 1, 2, function=_u2, inverse=lambda a: ("u2", (-a[1] - np.pi, -a[0] + np.pi)))
+    table["cu3"] = GateSpec("cu3", 2, 3, function=_controlled(_u), inverse=_inverse_u("cu3"))
+    table["cu"] = GateSpec("cu", 2, 4, function=_cu, inverse=_inverse_u("cu"))
+    return table
+
+
+GATES: Mapping[str, GateSpec] = MappingProxyType(_build())
+"""Every standard gate by name."""
