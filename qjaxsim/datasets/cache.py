@@ -1,0 +1,56 @@
+"""Decoded arrays kept between runs. The cache only saves time: without it, or with a damaged one, results are equal."""
+
+import os
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from qjaxsim import files
+from qjaxsim.datasets.dataset import Dataset
+
+
+def cache_folder() -> Path:
+    """`QJAXSIM_CACHE` if set, else the place for caches that the operating system gives each user."""
+    if chosen := os.environ.get("QJAXSIM_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "qjaxsim"
+
+
+def read(key: str, n: int, *, name: str, split: str, source: str) -> Dataset | None:
+    """The data set stored under `key`, or None if there is none, it cannot be read, or it does not hold n examples."""
+    try:
+        # Opened here because np.load forgets to close a damaged file that it opened itself.
+        with _path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            dataset = Dataset(
+                images=stored["images"],
+                labels=stored["labels"],
+                class_names=tuple(str(class_name) for class_name in stored["class_names"]),
+                name=name,
+                split=split,
+                source=source,
+            )
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None
+    return dataset if len(dataset) == n else None
+
+
+def write(key: str, dataset: Dataset) -> None:
+    """Store the data set under `key`; a folder that cannot be written is not an error."""
+    arrays = {"images": dataset.images, "labels": dataset.labels, "class_names": np.array(dataset.class_names)}
+    try:
+        files.write_npz(_path(key), arrays)
+    except OSError:
+        return
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / "datasets" / f"{key}.npz"
