@@ -1,0 +1,133 @@
+"""Published numbers agree with each other, with the formulas they obey and with what was said about them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import qjaxsim_data
+
+PATCHES, LAYERS = (4, 9, 16), (50, 100, 150, 200)
+TABLES = (
+    "weight_counts",
+    "minima",
+    "final_epoch_test_accuracy",
+    "snapshot_ensemble",
+    "lambda_max",
+    "explained_variance",
+)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return qjaxsim_data.load("patches_hessian")
+
+
+def grid(rows, column):
+    """The column as an array (patches, layers)."""
+    table = {(row["patches"], row["layers"]): row[column] for row in rows}
+    return np.array([[table[p, layers] for layers in LAYERS] for p in PATCHES])
+
+
+def test_names_and_unknown_name():
+    assert "patches_hessian" in qjaxsim_data.names()
+    with pytest.raises(ValueError, match=r"`name` must be one of \[.*'patches_hessian'.*\], but is 'patches'"):
+        qjaxsim_data.load("patches")
+
+
+def test_each_load_is_a_new_dict(published):
+    other = qjaxsim_data.load("patches_hessian")
+    other["lambda_max"][0]["lambda_max"] = 0
+    assert qjaxsim_data.load("patches_hessian") == published
+    assert json.loads(json.dumps(published, allow_nan=False)) == published
+
+
+def test_source_covers_every_section(published):
+    assert published["source"]["arxiv"] == "2504.19239"
+    assert set(TABLES) | {"training"} == set(published["source"]["sections"])
+    assert any("one seed" in limit for limit in published["source"]["limits"])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_twelve_configurations(published, table):
+    assert [(row["patches"], row["layers"]) for row in published[table]] == [(p, n) for p in PATCHES for n in LAYERS]
+
+
+def test_weight_counts_obey_the_formula(published):
+    model = published["model"]
+    n = model["n_qubits"]
+    for row in published["weight_counts"]:
+        # Three blocks of L layers with two rotations a qubit, and two rotations around each of the n^2 features.
+        assert row["per_circuit"] == 3 * row["layers"] * 2 * n + 2 * n**2 == (6 * row["layers"] + 2 * n) * n
+        assert row["total"] == row["per_circuit"] * row["patches"] + model["n_position_bias"]
+    assert model["n_features"] == n**2 == math.prod(model["patch_size"])
+    assert model["n_position_bias"] == math.prod(model["image_size"])
+    assert len(model["readout"]) == model["n_classes"]
+
+
+def test_patch_corners_tile_the_image(published):
+    model = published["model"]
+    for patches, corners in model["corners"].items():
+        assert len(corners) ** 2 == int(patches)
+        covered = {corner + i for corner in corners for i in range(model["patch_size"][0])}
+        assert covered == set(range(model["image_size"][0]))
+        assert len(set(np.diff(corners))) == 1
+
+
+def test_training_settings_fit_together(published):
+    training = published["training"]
+    assert training["n_folds"] * training["batch_size"] == training["n_train"]
+    epochs = np.arange(training["epochs"])
+    rate = (1 + np.cos(np.pi * epochs / training["schedule_cycle_epochs"])) / 2
+    assert np.flatnonzero(rate == 0).tolist() == training["zero_rate_epochs"]
+    assert rate[-1] == pytest.approx(0.905, abs=5e-4)
+    assert set(training["learning_rate"]) == {str(layers) for layers in LAYERS}
+    rates = [training["learning_rate"][str(layers)] for layers in LAYERS]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_accuracies_are_counts_of_images(published):
+    """An accuracy is a whole number of images over their number, to the digits printed."""
+    for row in published["minima"]:
+        assert row["train_accuracy"] * 60_000 == pytest.approx(round(row["train_accuracy"] * 60_000), abs=0.04)
+        assert row["test_accuracy"] * 10_000 == pytest.approx(round(row["test_accuracy"] * 10_000), abs=1e-6)
+        assert row["train_loss"] < row["test_loss"]
+        assert row["train_accuracy"] > row["test_accuracy"]
+        assert 0 <= row["epoch"] <= published["training"]["epochs"]
+
+
+def test_minima_beat_the_last_epoch(published):
+    assert np.all(
+        grid(published["minima"], "test_accuracy") > grid(published["final_epoch_test_accuracy"], "test_accuracy")
+    )
+
+
+def test_snapshots_are_epochs_of_zero_rate(published):
+    zero = published["training"]["zero_rate_epochs"]
+    odd = [(row["patches"], row["layers"]) for row in published["snapshot_ensemble"] if row["epochs"] != zero]
+    assert odd == [(9, 50)]
+    assert all(len(row["epochs"]) == 5 for row in published["snapshot_ensemble"])
+
+
+def test_largest_eigenvalue_falls_with_patches_and_grows_with_depth(published):
+    table = grid(published["lambda_max"], "lambda_max")
+    assert np.all(np.diff(table, axis=0) < 0)
+    assert np.all(np.diff(table, axis=1) > 0)
+
+
+def test_largest_eigenvalue_is_not_one_over_patches(published):
+    """Products and ratios worked out by hand when the tables were read."""
+    table = grid(published["lambda_max"], "lambda_max")
+    products = [[63.9, 90.2, 101.6, 220.9], [40.3, 53.6, 54.8, 90.1], [53.5, 66.8, 72.2, 107.0]]
+    np.testing.assert_allclose(table * np.array(PATCHES)[:, None], products, atol=0.06)
+    np.testing.assert_allclose(table[0] / table[1], [3.6, 3.8, 4.2, 5.5], atol=0.06)
+    np.testing.assert_allclose(table[1] / table[2], [1.34, 1.43, 1.35, 1.50], atol=0.006)
+    np.testing.assert_allclose(table[0] / table[2], [4.8, 5.4, 5.6, 8.3], atol=0.06)
+
+
+def test_two_components_explain_most_of_the_trajectory(published):
+    first, second = (grid(published["explained_variance"], column) for column in ("pc1", "pc2"))
+    assert np.all(first > second)
+    assert np.all(first + second < 1)
+    assert np.all(first + second > 0.92)
+    assert np.all(first[:, 3] > first[:, 0])
