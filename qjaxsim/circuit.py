@@ -217,7 +217,9 @@ class Circuit:
         array = np.array(matrix, dtype=complex)
         size = 2 ** len(chosen)
         if array.shape != (size, size):
-            raise ValueError(f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}.")
+            raise ValueError(
+                f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."
+            )
         error = np.abs(array @ array.conj().T - np.eye(size)).max()
         if not error < 1e-6:
             raise ValueError(f"Argument `matrix` must be unitary, but differs from it by {error:.2g}.")
@@ -242,12 +244,16 @@ class Circuit:
                 parameter gains a leading axis of length `times`.
         """
         if layer.n_qubits != self.n_qubits:
-            raise ValueError(f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}.")
+            raise ValueError(
+                f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
+            )
         if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 1:
             raise ValueError(f"Argument `times` must be a positive integer, but is {times!r}.")
         names = frozenset((shared,) if isinstance(shared, str) else shared)
         if unknown := names - layer.parameters.keys():
-            raise ValueError(f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}.")
+            raise ValueError(
+                f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
+            )
         return self._add(Repeat(layer.copy(), int(times), names))
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
@@ -332,7 +338,9 @@ class Circuit:
             if isinstance(qubit, bool) or not isinstance(qubit, int | np.integer):
                 raise TypeError(f"Qubits of {what!r} must be integers, but got {qubit!r} ({type(qubit).__name__}).")
             if not 0 <= qubit < self.n_qubits:
-                raise ValueError(f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1}).")
+                raise ValueError(
+                    f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
+                )
         if len(set(chosen)) != len(chosen):
             raise ValueError(f"Qubits of {what!r} must differ, but are {chosen}.")
         return tuple(int(qubit) for qubit in chosen)
@@ -362,7 +370,9 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
         if not lengths:
             return self.append(spec.name, qubits, angles)
         if len(lengths) > 1:
-            raise ValueError(f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}.")
+            raise ValueError(
+                f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}."
+            )
         (length,) = lengths
         for each in zip(*(tuple(q) if isinstance(q, Iterable) else (q,) * length for q in qubits), strict=True):
             self.append(spec.name, each, angles)

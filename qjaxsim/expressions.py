@@ -203,7 +203,9 @@ class Parameter(_Arithmetic):
             raise ValueError(f"Argument `name` must be a non-empty string, but is {self.name!r}.")
         shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
         if not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
-            raise ValueError(f"Argument `shape` of parameter {self.name!r} must hold positive integers, but is {shape}.")
+            raise ValueError(
+                f"Argument `shape` of parameter {self.name!r} must hold positive integers, but is {shape}."
+            )
         object.__setattr__(self, "shape", tuple(int(size) for size in shape))
 
     def __len__(self) -> int:

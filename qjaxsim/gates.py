@@ -90,6 +90,21 @@ def monomial(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return source, np.where(np.abs(phase - 1) < 1e-15, 1, phase)
 
 
+def _complex(x: Any) -> Any:
+    """A real array in the complex dtype of its precision; JAX's strict promotion does not mix the two."""
+    return x.astype(complex_dtype(x.dtype))
+
+
+def _cis(xp: ModuleType, x: Any) -> Any:
+    """exp(i x) of a real array."""
+    return _complex(xp.cos(x)) + 1j * _complex(xp.sin(x))
+
+
+def _cos_sin(xp: ModuleType, theta: Any) -> tuple[Any, Any]:
+    """Cosine and sine of half the angle, in the complex dtype."""
+    return _complex(xp.cos(theta / 2)), _complex(xp.sin(theta / 2))
+
+
 def _like(matrix: np.ndarray, angle: Any) -> Any:
     """A constant matrix in the angle's precision, with axes added for the angle's shape."""
     return matrix.astype(complex_dtype(angle.dtype)).reshape(matrix.shape + (1,) * angle.ndim)
@@ -101,7 +116,7 @@ def _rotation(label: str) -> MatrixFunction:
     identity = np.eye(len(pauli), dtype=complex)
 
     def matrix(xp: ModuleType, theta: Any) -> Any:
-        c, s = xp.cos(theta / 2), xp.sin(theta / 2)
+        c, s = _cos_sin(xp, theta)
         return _like(identity, theta) * c[None, None] - 1j * (_like(pauli, theta) * s[None, None])
 
     return matrix
@@ -112,8 +127,10 @@ def _diagonal(phases: np.ndarray) -> MatrixFunction:
     identity = np.eye(len(phases), dtype=complex)
 
     def matrix(xp: ModuleType, *angles: Any) -> Any:
-        rows = [sum(c * angle for c, angle in zip(row, angles, strict=True)) for row in phases.tolist()]
-        diagonal = xp.stack([xp.exp(1j * row) for row in rows])
+        rows = [
+            sum((c * angle for c, angle in zip(row, angles, strict=True)), angles[0] * 0) for row in phases.tolist()
+        ]
+        diagonal = xp.stack([_cis(xp, row) for row in rows])
         return _like(identity, angles[0]) * diagonal[:, None]
 
     return matrix
@@ -121,14 +138,14 @@ def _diagonal(phases: np.ndarray) -> MatrixFunction:
 
 def _from_rows(xp: ModuleType, rows: list[list[Any]], like: Any) -> Any:
     """Stack entries (arrays or Python numbers) into a (d, d, *shape) complex array."""
-    zero = like * 0j
+    zero = _complex(like * 0)
     return xp.stack([xp.stack([entry + zero for entry in row]) for row in rows])
 
 
 def _u(xp: ModuleType, theta: Any, phi: Any, lam: Any) -> Any:
-    c, s = xp.cos(theta / 2), xp.sin(theta / 2)
-    e_phi, e_lam = xp.exp(1j * phi), xp.exp(1j * lam)
-    return _from_rows(xp, [[c + 0j, -e_lam * s], [e_phi * s, e_phi * e_lam * c]], theta)
+    c, s = _cos_sin(xp, theta)
+    e_phi, e_lam = _cis(xp, phi), _cis(xp, lam)
+    return _from_rows(xp, [[c, -e_lam * s], [e_phi * s, e_phi * e_lam * c]], theta)
 
 
 def _u2(xp: ModuleType, phi: Any, lam: Any) -> Any:
@@ -136,21 +153,20 @@ def _u2(xp: ModuleType, phi: Any, lam: Any) -> Any:
 
 
 def _r(xp: ModuleType, theta: Any, phi: Any) -> Any:
-    c, s = xp.cos(theta / 2), xp.sin(theta / 2)
-    e_phi = xp.exp(1j * phi)
-    return _from_rows(xp, [[c + 0j, -1j * s / e_phi], [-1j * s * e_phi, c + 0j]], theta)
+    c, s = _cos_sin(xp, theta)
+    return _from_rows(xp, [[c, -1j * s * _cis(xp, -phi)], [-1j * s * _cis(xp, phi), c]], theta)
 
 
 def _xx_plus_yy(xp: ModuleType, theta: Any, beta: Any) -> Any:
-    c, s = xp.cos(theta / 2) + 0j, -1j * xp.sin(theta / 2)
-    e = xp.exp(1j * beta)
-    return _from_rows(xp, [[1, 0, 0, 0], [0, c, s * e, 0], [0, s / e, c, 0], [0, 0, 0, 1]], theta)
+    c, s = _cos_sin(xp, theta)
+    up, down = -1j * s * _cis(xp, beta), -1j * s * _cis(xp, -beta)
+    return _from_rows(xp, [[1, 0, 0, 0], [0, c, up, 0], [0, down, c, 0], [0, 0, 0, 1]], theta)
 
 
 def _xx_minus_yy(xp: ModuleType, theta: Any, beta: Any) -> Any:
-    c, s = xp.cos(theta / 2) + 0j, -1j * xp.sin(theta / 2)
-    e = xp.exp(1j * beta)
-    return _from_rows(xp, [[c, 0, 0, s / e], [0, 1, 0, 0], [0, 0, 1, 0], [s * e, 0, 0, c]], theta)
+    c, s = _cos_sin(xp, theta)
+    up, down = -1j * s * _cis(xp, beta), -1j * s * _cis(xp, -beta)
+    return _from_rows(xp, [[c, 0, 0, down], [0, 1, 0, 0], [0, 0, 1, 0], [up, 0, 0, c]], theta)
 
 
 def _controlled(function: MatrixFunction) -> MatrixFunction:
@@ -166,11 +182,11 @@ def _controlled(function: MatrixFunction) -> MatrixFunction:
 
 
 def _cu(xp: ModuleType, theta: Any, phi: Any, lam: Any, gamma: Any) -> Any:
-    return _controlled(lambda xp, t, p, la, g: _u(xp, t, p, la) * xp.exp(1j * g)[None, None])(xp, theta, phi, lam, gamma)
+    return _controlled(lambda xp, t, p, la, g: _u(xp, t, p, la) * _cis(xp, g)[None, None])(xp, theta, phi, lam, gamma)
 
 
 def _delay(xp: ModuleType, duration: Any) -> Any:
-    return _like(np.eye(2, dtype=complex), duration) + (duration * 0j)[None, None]
+    return _like(np.eye(2, dtype=complex), duration) + _complex(duration * 0)[None, None]
 
 
 def controlled(matrix: np.ndarray, n_controls: int = 1) -> np.ndarray:
@@ -198,7 +214,9 @@ def _chain(n_qubits: int, *steps: tuple[np.ndarray, int | tuple[int, int]]) -> n
         else:
             zero, one = np.diag([1, 0]), np.diag([0, 1])
             off = kron(*(zero if q == where[0] else PAULI["I"] for q in range(n_qubits)))
-            step = off + kron(*(one if q == where[0] else matrix if q == where[1] else PAULI["I"] for q in range(n_qubits)))
+            step = off + kron(
+                *(one if q == where[0] else matrix if q == where[1] else PAULI["I"] for q in range(n_qubits))
+            )
         total = step @ total
     return total
 
@@ -238,7 +256,16 @@ def _constants() -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-_CONSTANT_INVERSES = {"s": "sdg", "sdg": "s", "t": "tdg", "tdg": "t", "sx": "sxdg", "sxdg": "sx", "cs": "csdg", "csdg": "cs"}
+_CONSTANT_INVERSES = {
+    "s": "sdg",
+    "sdg": "s",
+    "t": "tdg",
+    "tdg": "t",
+    "sx": "sxdg",
+    "sxdg": "sx",
+    "cs": "csdg",
+    "csdg": "cs",
+}
 
 # Diagonal gates with angles: rows of C in diag = exp(i C @ angles).
 _PHASES = {

@@ -75,7 +75,9 @@ def _matrix(operation: Gate | Unitary | Projection, params: Params) -> np.ndarra
     if isinstance(operation, Projection):
         return np.diag([1.0 - operation.outcome, operation.outcome])
     angles = [
-        np.float64(angle.evaluate(lambda name, i: params[name].reshape(-1)[i], np) if isinstance(angle, Expression) else angle)
+        np.float64(
+            angle.evaluate(lambda name, i: params[name].reshape(-1)[i], np) if isinstance(angle, Expression) else angle
+        )
         for angle in operation.angles
     ]
     return GATES[operation.name].matrix(np, *angles)

@@ -1,0 +1,173 @@
+"""Batch axes: which parameters carry them, which the engine runs itself and which it leaves to `vmap`.
+
+Axes that some parameters carry and others do not (a batch of data under common weights) are the engine's own: it does
+the share of the work that lacks them once. Axes that every parameter carries (an ensemble of circuits) hold nothing in
+common, so they are mapped over.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Parameters with their batch axes sorted out.
+
+    Attributes:
+        dtype: real dtype of the parameters.
+        shape: the broadcast batch shape.
+        native: positions in `shape` of the axes that the engine runs itself.
+        data: names of the parameters that carry native axes.
+        values: parameters with all batch axes (length 1 where they lack one) in front.
+        core: number of elements of each parameter without batch axes.
+    """
+
+    dtype: Any
+    shape: tuple[int, ...]
+    native: tuple[int, ...]
+    data: frozenset[str]
+    values: Mapping[str, jax.Array]
+    core: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """Number of samples in the native axes."""
+        return int(np.prod([self.shape[axis] for axis in self.native], dtype=int))
+
+    @property
+    def total(self) -> int:
+        """Number of samples in all axes."""
+        return int(np.prod(self.shape, dtype=int))
+
+    def map(self, single: Callable[[Mapping[str, jax.Array]], jax.Array]) -> jax.Array:
+        """Run a function of flat parameters over all axes.
+
+        Args:
+            single: takes weights (size,) and data (size, batch); returns (batch, ...) if there are native axes to
+                speak of, that is if `native` was left on in `parse_params`, else (...).
+
+        Returns:
+            (*shape, ...).
+        """
+        outer = [axis for axis in range(len(self.shape)) if axis not in self.native]
+        env = {name: self._arrange(name, value, outer) for name, value in self.values.items()}
+        function = single
+        for depth in reversed(range(len(outer))):
+            # Names without this axis are passed through; earlier axes were already taken off by the outer maps.
+            axes = {name: 0 if self.values[name].shape[outer[depth]] > 1 else None for name in env}
+            function = _vmapped(function, axes, self.shape[outer[depth]])
+        out = function(env)
+        sizes = tuple(self.shape[axis] for axis in outer)
+        if self.native_run:
+            out = out.reshape(*sizes, *(self.shape[axis] for axis in self.native), *out.shape[len(sizes) + 1 :])
+        source = np.argsort([*outer, *self.native]).tolist()
+        return out.transpose([*source, *range(len(self.shape), out.ndim)])
+
+    native_run: bool = True
+
+    def _arrange(self, name: str, value: jax.Array, outer: list[int]) -> jax.Array:
+        """Outer axes that the parameter has, then its elements flat, then for data the native axes as one."""
+        rank = len(self.shape)
+        kept = tuple(value.shape[axis] for axis in outer if value.shape[axis] > 1)
+        flat = value.reshape(*value.shape[:rank], self.core[name])
+        moved = flat.transpose([*outer, rank, *self.native])
+        if name not in self.data:
+            return moved.reshape(*kept, self.core[name])
+        full = tuple(self.shape[axis] for axis in self.native)
+        return jnp.broadcast_to(moved, moved.shape[: len(outer) + 1] + full).reshape(*kept, self.core[name], self.size)
+
+
+def _vmapped(function: Callable, axes: dict[str, int | None], size: int) -> Callable:
+    return jax.vmap(function, in_axes=(axes,), axis_size=size)
+
+
+def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool = True) -> Batch:
+    """Check parameters against a circuit's and sort out their batch axes.
+
+    Args:
+        params: arrays by name, shape (..., *shape of the parameter).
+        shapes: the circuit's parameters.
+        native: whether the engine runs batch axes itself; otherwise all are mapped over.
+
+    Raises:
+        ValueError: for missing or unknown names, shapes that do not end in the parameter's, or batch axes that do not
+            broadcast.
+        TypeError: for values that are not real numbers.
+    """
+    given = dict(params or {})
+    _check_names(given, shapes)
+    arrays = {name: _as_real(name, given[name]) for name in shapes}
+    dtype = np.result_type(*(a.dtype for a in arrays.values())) if arrays else _default_dtype()
+    leading = {name: _batch_shape(name, array.shape, shapes[name]) for name, array in arrays.items()}
+    shape = _broadcast(leading)
+    padded = {name: (1,) * (len(shape) - len(axes)) + axes for name, axes in leading.items()}
+    values = {name: a.astype(dtype).reshape(padded[name] + shapes[name]) for name, a in arrays.items()}
+    chosen, data = _native_axes(shape, padded) if native else ((), frozenset[str]())
+    core = {name: int(np.prod(shapes[name], dtype=int)) for name in shapes}
+    return Batch(dtype, shape, chosen, data, values, core, native)
+
+
+def _check_names(given: Mapping[str, Any], shapes: Shapes) -> None:
+    if missing := sorted(shapes.keys() - given.keys()):
+        raise ValueError(f"Argument `params` lacks {missing}; the circuit's parameters are {dict(shapes)}.")
+    if unknown := sorted(given.keys() - shapes.keys()):
+        raise ValueError(
+            f"Argument `params` holds unknown names {unknown}; the circuit's parameters are {dict(shapes)}."
+        )
+
+
+def _default_dtype() -> Any:
+    return jnp.zeros(()).dtype
+
+
+def _as_real(name: str, value: Any) -> jax.Array:
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"Parameter {name!r} must be an array of real numbers, but is {value!r}.") from error
+    if jnp.issubdtype(array.dtype, jnp.complexfloating) or array.dtype == bool:
+        raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
+    if array.dtype in (jnp.float32, jnp.float64):
+        return array
+    # Integers, and floats too short for amplitudes.
+    return array.astype(jnp.float32 if jnp.issubdtype(array.dtype, jnp.floating) else _default_dtype())
+
+
+def _batch_shape(name: str, shape: tuple[int, ...], core: tuple[int, ...]) -> tuple[int, ...]:
+    split = len(shape) - len(core)
+    if split < 0 or shape[split:] != core:
+        raise ValueError(
+            f"Parameter {name!r} must have shape (..., {', '.join(map(str, core))}), but has shape {shape}."
+        )
+    return shape[:split]
+
+
+def _broadcast(leading: Shapes) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*leading.values())
+    except ValueError as error:
+        raise ValueError(f"Batch axes must broadcast against each other, but are {dict(leading)}.") from error
+
+
+def _native_axes(shape: tuple[int, ...], padded: Shapes) -> tuple[tuple[int, ...], frozenset[str]]:
+    """The axes for the engine, with the parameters that carry them.
+
+    Of the axes that only some parameters carry, those with the same carriers as the longest one. If every axis is
+    carried by all, nothing is shared in any case and the engine takes them all.
+    """
+    carriers = [frozenset(name for name, axes in padded.items() if axes[i] > 1) for i in range(len(shape))]
+    wide = [i for i, size in enumerate(shape) if size > 1]
+    if not wide:
+        return tuple(range(len(shape))), frozenset()
+    partial = [i for i in wide if len(carriers[i]) < len(padded)]
+    if not partial:
+        return tuple(range(len(shape))), frozenset(padded)
+    names = carriers[max(partial, key=lambda i: shape[i])]
+    return tuple(i for i in range(len(shape)) if i not in wide or carriers[i] == names), names

@@ -1,0 +1,115 @@
+"""From a state to numbers: expectation values of Pauli sums, probabilities.
+
+States have shape (2**n, columns), index bits in the order of the qubits; results have the columns last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from qjaxsim.observables import PauliSum
+
+
+@dataclass(frozen=True, eq=False)
+class _FlipGroup:
+    """All terms that flip the same qubits, so that one overlap of the state with its flipped self serves them.
+
+    For a term with letters P, <P> = sum_i phase_i Re or Im (conj(psi_i) psi_(i xor flip)), where the phase is a sign
+    given by the Z and Y letters and Y contributes factors of i: with an even number of Y the real part counts, with
+    an odd number the imaginary part.
+    """
+
+    flip: tuple[int, ...]  # qubits with X or Y
+    odd: bool  # whether the terms have an odd number of Y
+    signs: tuple[frozenset[int], ...]  # by term: qubits with Z or Y
+    weights: np.ndarray  # (observables, terms): coefficient times the sign of the factors of i
+
+
+def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:
+    """<psi|O|psi> of several Hermitian Pauli sums.
+
+    Args:
+        observables: Pauli sums with real coefficients.
+        state: (2**n, columns) complex.
+
+    Returns:
+        (observables, columns) real. All diagonal terms come from one pass over the probabilities, and every other set
+        of flipped qubits takes one pass more.
+    """
+    n_qubits = len(state).bit_length() - 1
+    total = jnp.zeros((len(observables), state.shape[1]), state.real.dtype)
+    for group in _flip_groups(observables):
+        overlap = _overlap(state, group, n_qubits)
+        total = total + _signed_sums(overlap, group, n_qubits)
+    return total
+
+
+def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
+    found: dict[tuple[tuple[int, ...], bool], list[tuple[int, frozenset[int], float]]] = {}
+    for position, observable in enumerate(observables):
+        for term, coefficient in observable.terms.items():
+            flip = tuple(q for q, letter in term if letter in "XY")
+            signs = frozenset(q for q, letter in term if letter in "YZ")
+            n_y = sum(letter == "Y" for _, letter in term)
+            # Y = i X Z; so <P> = i**n_y sum_i sign_i conj(psi_(i xor flip)) psi_i, of which the real part is taken.
+            factor = (1.0, -1.0, -1.0, 1.0)[n_y % 4]
+            found.setdefault((flip, n_y % 2 == 1), []).append((position, signs, coefficient.real * factor))
+    groups = []
+    for (flip, odd), members in found.items():
+        distinct = list(dict.fromkeys(signs for _, signs, _ in members))
+        weights = np.zeros((len(observables), len(distinct)))
+        for position, signs, weight in members:
+            weights[position, distinct.index(signs)] += weight
+        groups.append(_FlipGroup(flip, odd, tuple(distinct), weights))
+    return groups
+
+
+def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
+    """Real or imaginary part of conj(psi_(i xor flip)) psi_i, shape (2**n, columns)."""
+    re, im = state.real, state.imag
+    if not group.flip:
+        return re * re + im * im
+    flipped = lax.rev(state.reshape((2,) * n_qubits + (state.shape[1],)), group.flip).reshape(state.shape)
+    if group.odd:
+        return flipped.real * im - flipped.imag * re
+    return flipped.real * re + flipped.imag * im
+
+
+def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
+    """Sums over the basis with each term's signs, combined into observables: (observables, columns).
+
+    The sign of a term is a product over qubits, so tables of half the register are enough: one product with the signs
+    of the low qubits, one with those of the high ones.
+    """
+    half = 0 if n_qubits <= 10 else n_qubits // 2
+    high = _sign_table([{q for q in signs if q < half} for signs in group.signs], 0, half, overlap.dtype)
+    low = _sign_table([{q for q in signs if q >= half} for signs in group.signs], half, n_qubits, overlap.dtype)
+    blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
+    distinct_low, which = np.unique(low, axis=0, return_inverse=True)
+    exact = lax.Precision.HIGHEST
+    partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=exact)[:, which.reshape(-1)]
+    per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=exact)
+    return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=exact)
+
+
+def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+    """Product of (-1)**bit over a term's qubits, for every index of qubits start..stop-1: (terms, 2**width)."""
+    width = stop - start
+    index = np.arange(2**width)
+    bits = [(index >> (width - 1 - position)) & 1 for position in range(width)]
+    parity = [sum((bits[q - start] for q in term), np.zeros_like(index)) for term in terms]
+    return (1 - 2 * (np.array(parity) % 2)).astype(dtype)
+
+
+def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
+    """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
+    n_qubits = len(state).bit_length() - 1
+    joint = (state.real**2 + state.imag**2).reshape((2,) * n_qubits + (state.shape[1],))
+    kept = joint.sum(axis=tuple(q for q in range(n_qubits) if q not in qubits))
+    ascending = sorted(qubits)
+    axes = [ascending.index(q) for q in qubits]
+    return kept.transpose([*axes, len(axes)]).reshape(2 ** len(axes), -1)

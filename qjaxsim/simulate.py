@@ -1,0 +1,198 @@
+"""The engine's functions: build one from a circuit, call it with parameters.
+
+Each function built here is pure and jitted, takes `params` (a dictionary by parameter name) and can be used inside
+`jax.jit`, `grad`, `vmap` and `hessian`. Leading axes of any parameter are batch axes and broadcast like NumPy's. The
+engine sees from the shapes which parameters carry a batch and does the others' share of the work once.
+
+Qubit 0 is the most significant bit of every index. Results are complex64 or float32 unless a parameter is float64
+(which needs JAX's x64 mode), then complex128 or float64.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim import measurement
+from qjaxsim.batching import Batch, parse_params
+from qjaxsim.circuit import Circuit, Projection, Repeat
+from qjaxsim.execute import Setting, run_from_zero, run_on_identity
+from qjaxsim.memory import require_memory
+from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim.plan import make_plan
+from qjaxsim.steps import PlanOptions
+
+Params = Mapping[str, Any]
+Run = Callable[..., jax.Array]
+
+
+def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the final state.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**n)` complex, `...` being the broadcast batch axes.
+
+    Raises:
+        ValueError: on calling, for missing, unknown or wrongly shaped parameters.
+        TypeError: on calling, for complex or non-numeric parameters.
+        MemoryError: on calling, if the state does not fit, naming the GiB.
+    """
+    return _state_function(circuit, options, lambda state: state)
+
+
+def expectation(
+    circuit: Circuit, observables: PauliSum | Iterable[PauliSum], *, options: PlanOptions | None = None
+) -> Run:
+    """A function giving exact expectation values, all in one run.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        observables: one Pauli sum or several, with real coefficients.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+    """
+    sums = pauli_sums(observables, circuit.n_qubits)
+    values = _state_function(circuit, options, lambda state: measurement.expectation_values(sums, state))
+    if not isinstance(observables, PauliSum):
+        return values
+    return jax.jit(lambda params=None: values(params)[..., 0])
+
+
+def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the probabilities of measurement outcomes.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        qubits: those measured, the first the most significant bit of an outcome; None for all in order.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**len(qubits))` real. Raises like `statevector`.
+    """
+    chosen = _measured(circuit, qubits)
+    return _state_function(circuit, options, lambda state: measurement.marginal_probabilities(state, chosen))
+
+
+def sample(
+    circuit: Circuit, shots: int, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None
+) -> Run:
+    """A function drawing measurement outcomes.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        shots: draws for each element of the batch.
+        qubits: those measured; None for all in order.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`. Cost: the probabilities
+        and a binary search for each shot.
+    """
+    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
+        raise ValueError(f"Argument `shots` must be a positive integer, but is {shots!r}.")
+    chosen = _measured(circuit, qubits)
+    distribution = probabilities(circuit, chosen, options=options)
+
+    def draw(key: jax.Array, weights: jax.Array) -> jax.Array:
+        cumulative = jnp.cumsum(weights)
+        # Scaling by the last entry makes rounding harmless: the largest number drawn stays below it.
+        numbers = jax.random.uniform(key, (int(shots),), weights.dtype) * cumulative[-1]
+        outcomes = jnp.searchsorted(cumulative, numbers, side="right")
+        shifts = np.arange(len(chosen) - 1, -1, -1)
+        return ((outcomes[:, None] >> shifts[None, :].astype(outcomes.dtype)) & 1).astype(jnp.int32)
+
+    @jax.jit
+    def run(params: Params | None, key: jax.Array) -> jax.Array:
+        weights = distribution(params)
+        flat = weights.reshape(-1, weights.shape[-1])
+        keys = jax.random.split(key, len(flat))
+        return jax.vmap(draw)(keys, flat).reshape(*weights.shape[:-1], int(shots), len(chosen))
+
+    return run
+
+
+def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the circuit's matrix.
+
+    Args:
+        circuit: what to run, without projections; a snapshot is taken.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
+    """
+    snapshot = circuit.copy()
+    if _has_projection(snapshot):
+        raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
+    chosen = options or PlanOptions()
+
+    @jax.jit
+    def run(params: Params | None = None) -> jax.Array:
+        batch = parse_params(params, snapshot.parameters, native=False)
+        _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
+
+        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+            plan = make_plan(snapshot, options=chosen)
+            return run_on_identity(plan, env, Setting(batch.dtype, frozenset(), 1, chosen.unroll))
+
+        return batch.map(single)
+
+    return run
+
+
+def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Callable[[jax.Array], jax.Array]) -> Run:
+    """A jitted function of params: run the circuit, then `readout` from (2**n, columns) to (m, columns)."""
+    snapshot = circuit.copy()
+    chosen = options or PlanOptions()
+
+    @jax.jit
+    def run(params: Params | None = None) -> jax.Array:
+        batch = parse_params(params, snapshot.parameters)
+        _require_state(snapshot.n_qubits, batch.total, batch.dtype)
+        setting = Setting(batch.dtype, batch.data, batch.size, chosen.unroll)
+
+        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+            plan = make_plan(snapshot, batch.data, batch.size, chosen)
+            columns = readout(run_from_zero(plan, env, setting))
+            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
+
+        return batch.map(single)
+
+    return run
+
+
+def _require_state(n_qubits: int, columns: int, dtype: Any) -> None:
+    """Refuse states that do not fit; a run holds about two copies."""
+    itemsize = 2 * np.dtype(dtype).itemsize
+    require_memory(
+        2 * itemsize * columns * 2**n_qubits,
+        f"Running {columns} state{'s' * (columns > 1)} of {n_qubits} qubits",
+        "use fewer qubits, a smaller batch or single precision",
+    )
+
+
+def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+    if qubits is None:
+        return tuple(range(circuit.n_qubits))
+    chosen = circuit._check_qubits(qubits, "measurement")
+    if not chosen:
+        raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
+    return chosen
+
+
+def _has_projection(circuit: Circuit) -> bool:
+    return any(
+        isinstance(op, Projection) or (isinstance(op, Repeat) and _has_projection(op.circuit))
+        for op in circuit.operations
+    )
+
+
+__all__ = ["Batch", "Params", "PlanOptions", "expectation", "probabilities", "sample", "statevector", "unitary"]
