@@ -1,0 +1,393 @@
+"""What all studies share: a grid of cells, run one after the other, kept on disk, and taken up again after a crash.
+
+The results folder of a sweep:
+
+    config.json             study, settings, cells, versions, device
+    cells/KEY/arrays.npz    a finished cell's arrays
+    cells/KEY/result.json   its row; written last, so a cell with this file is finished
+    summary.json            list of rows, in the order of the cells; NaN is null
+    summary.csv             the same table
+    columns.json            meaning and unit of each column
+
+Every file is whole or absent (`qjaxsim.files`), so a process killed at any moment loses at most the cell in flight.
+"""
+
+import csv
+import datetime
+import io
+import json
+import platform
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import progress as rich_progress
+from rich.console import Console
+
+from qjaxsim import files
+
+CONFIG, SUMMARY, TABLE, COLUMNS = "config.json", "summary.json", "summary.csv", "columns.json"
+CELL_COLUMN = "cell"
+_CELLS, _RESULT, _ARRAYS = "cells", "result.json", "arrays.npz"
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid.
+
+    Attributes:
+        key: name of the cell and of its folder: letters, digits and . _ = + -, unique in the sweep in any case.
+        settings: what distinguishes the cell, as JSON values; recorded and compared on resuming.
+    """
+
+    key: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CellResult(NamedTuple):
+    """What one cell yields.
+
+    Attributes:
+        row: column -> JSON value; the cell's line in the summary. NaN and infinities become null (None).
+        arrays: name -> array, kept in arrays.npz.
+    """
+
+    row: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class Progress(rich_progress.Progress):
+    """Bars on standard error: one over cells, more below it for what a cell does; silent unless that is a terminal.
+
+    A rich Progress, so anything that takes one can add its own bar; those left over vanish with the cell.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        super().__init__(
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TimeElapsedColumn(),
+            rich_progress.TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def message(self, text: str) -> None:
+        """One plain line on standard error, above the bars."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, description: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """A bar for the length of a `with` block.
+
+        Args:
+            description: what is counted.
+            total: steps in all.
+            done: steps already done.
+
+        Yields:
+            advance(steps): moves the bar on.
+        """
+        task = self.add_task(description, total=total, completed=done)
+        try:
+            yield lambda steps: self.advance(task, steps)
+        finally:
+            self.remove_task(task)
+
+    @contextmanager
+    def _inner(self) -> Iterator[None]:
+        """Drops the bars that were added inside the block."""
+        before = set(self.task_ids)
+        try:
+            yield
+        finally:
+            for task in set(self.task_ids) - before:
+                self.remove_task(task)
+
+
+def run_sweep(
+    study: str,
+    config: Mapping[str, Any],
+    cells: Sequence[Cell],
+    run_cell: Callable[[Cell, Path], CellResult],
+    out: str | Path,
+    *,
+    columns: Mapping[str, str],
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """One row a cell, after running whichever cells `out` does not hold yet.
+
+    An exception in a cell ends the sweep and leaves the finished cells for a resumed one.
+
+    Args:
+        study: name of the study.
+        config: all settings and seeds, as JSON values without NaN; relative paths only, since the folder may travel.
+        cells: the grid, in the order of the summary.
+        run_cell: maps a cell and its folder `out/cells/KEY` to its result. The folder exists, and holds what an
+            earlier attempt at the same cell left there, so a cell can resume from checkpoints of its own.
+        out: results folder; created when missing.
+        columns: column -> meaning and unit. A column without an entry gets null in columns.json.
+        resume: go on with the sweep that `out` holds. Its study, settings and cells must equal these; versions and
+            device may differ and are then recorded side by side. A missing or empty folder starts a new sweep.
+        progress: bars and messages; default a new one.
+
+    Returns:
+        Rows in the order of `cells`, each with the cell's key in the column "cell" first. Values are as JSON keeps
+        them, so a resumed sweep returns, and writes, exactly what an uninterrupted one does.
+
+    Raises:
+        ValueError: if `out` cannot be written, holds results and `resume` is false, or holds another sweep; if keys
+            of cells repeat or cannot name a folder; if settings hold NaN. All before any work.
+        TypeError: if settings or a row hold something that JSON cannot.
+    """
+    out = Path(out)
+    _check_keys(cells)
+    _open_folder(out, _configuration(study, config, cells), resume)
+    progress = progress or Progress()
+    rows: list[dict[str, Any]] = []
+    with progress, progress.bar(study, len(cells)) as advance:
+        for position, cell in enumerate(cells, start=1):
+            label = f"{study}: cell {position}/{len(cells)} {cell.key}"
+            row = _finished_row(out, cell, progress) if resume else None
+            ran = row is None
+            if row is None:
+                row = _run(cell, run_cell, out / _CELLS / cell.key, label, progress)
+            else:
+                progress.message(f"{label} already done")
+            rows.append({CELL_COLUMN: cell.key, **row})
+            advance(1)
+            if ran:
+                # Now, not only at the end, so that a long sweep can be looked at.
+                _write_summary(out, rows, columns)
+    _write_summary(out, rows, columns)
+    return rows
+
+
+def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
+    """Arrays of one finished cell.
+
+    Args:
+        out: results folder.
+        key: the cell's key.
+
+    Raises:
+        FileNotFoundError: if the cell is not finished.
+    """
+    path = Path(out) / _CELLS / key / _ARRAYS
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def default_folder(study: str, runs: str | Path = "runs", now: datetime.datetime | None = None) -> Path:
+    """`runs/STUDY/YYYYmmdd-HHMMSS`, not created.
+
+    Args:
+        study: name of the study.
+        runs: folder above all studies.
+        now: time to name it after; default the local time.
+
+    >>> default_folder("hessian", now=datetime.datetime(2026, 5, 1, 9, 30)).as_posix()
+    'runs/hessian/20260501-093000'
+    """
+    return Path(runs) / study / f"{now or datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and device that results depend on, without anything that names the machine."""
+    import jax
+
+    devices = jax.devices()
+    versions = {package: metadata.version(package) for package in ("qjaxsim", "jax", "jaxlib", "numpy")}
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": devices[0].platform,
+        "device_kind": devices[0].device_kind,
+        "n_devices": len(devices),
+        "x64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
+    }
+
+
+# --- the folder --------------------------------------------------------------------------------------------------
+
+
+def _check_keys(cells: Sequence[Cell]) -> None:
+    seen: set[str] = set()
+    for cell in cells:
+        if not _KEY.fullmatch(cell.key):
+            raise ValueError(
+                f"Keys of cells must be letters, digits and . _ = + -, starting with a letter or digit, to name a "
+                f"folder, but one is {cell.key!r}."
+            )
+        # Some file systems do not tell upper from lower case.
+        if cell.key.casefold() in seen:
+            raise ValueError(f"Keys of cells must differ, also in more than case, but {cell.key!r} occurs twice.")
+        seen.add(cell.key.casefold())
+
+
+def _configuration(study: str, config: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
+    """What two runs must share to be one sweep, in plain JSON types."""
+    return {
+        "study": study,
+        "settings": files.to_json(config, place="config"),
+        "cells": {cell.key: files.to_json(cell.settings, place=f"cells.{cell.key}") for cell in cells},
+    }
+
+
+def _open_folder(out: Path, configuration: dict[str, Any], resume: bool) -> None:
+    """Make sure that this sweep may write here, and record it."""
+    try:
+        entries = [entry for entry in out.iterdir() if not entry.name.endswith(files.TEMPORARY_SUFFIX)]
+    except FileNotFoundError:
+        entries = []
+    except OSError as error:
+        raise _unusable(out, error) from error
+    if entries and not resume:
+        raise ValueError(f"Folder {out} already holds results; pass --resume to go on with it or choose another --out.")
+    environments = [environment()]
+    if entries:
+        earlier = _read_config(out)
+        _compare(earlier, configuration, out)
+        environments = [*earlier["environments"], *(e for e in environments if e not in earlier["environments"])]
+    try:
+        # Also the test that the folder can be written, before hours of work.
+        files.write_json(out / CONFIG, {**configuration, "environments": environments})
+        files.remove_temporaries(out)
+    except OSError as error:
+        raise _unusable(out, error) from error
+
+
+def _unusable(out: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"Results folder {out} must be a folder that can be written, but: {error.strerror or error}; choose another "
+        f"--out."
+    )
+
+
+def _read_config(out: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+        if {"study", "settings", "cells", "environments"} <= set(config):
+            return dict(config)
+        reason = "it lacks entries"
+    except FileNotFoundError:
+        reason = "there is none"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {reason}; choose another --out."
+    )
+
+
+def _compare(earlier: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    difference = _first_difference({key: earlier[key] for key in now}, now, "")
+    if difference is not None:
+        place, old, new = difference
+        raise ValueError(
+            f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
+            f"with the same settings or choose another --out."
+        )
+
+
+def _first_difference(old: Any, new: Any, place: str) -> tuple[str, Any, Any] | None:
+    """Name and both values of the first setting that differs, depth first."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            found = _first_difference(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{place}.{key}" if place else key)
+            if found is not None:
+                return found
+        return None
+    # As text, because 1, 1.0 and true are equal in Python, but not as settings.
+    return None if _shown(old) == _shown(new) else (place, old, new)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def _shortened(value: Any, limit: int = 80) -> str:
+    text = _shown(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+# --- cells -------------------------------------------------------------------------------------------------------
+
+
+def _run(
+    cell: Cell, run_cell: Callable[[Cell, Path], CellResult], folder: Path, label: str, progress: Progress
+) -> dict[str, Any]:
+    """Run one cell and write its result; the row as JSON keeps it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files.remove_temporaries(folder)
+    # A damaged result must not come back to life if this attempt is killed too.
+    (folder / _RESULT).unlink(missing_ok=True)
+    start = time.perf_counter()
+    try:
+        with progress._inner():
+            result = run_cell(cell, folder)
+    except Exception:
+        progress.message(f"{label} failed after {time.perf_counter() - start:.1f} s")
+        raise
+    row: dict[str, Any] = files.to_json(result.row, nan_as_null=True, place=f"row of {cell.key}")
+    files.write_npz(folder / _ARRAYS, result.arrays)
+    files.write_json(
+        folder / _RESULT,
+        {"key": cell.key, "settings": cell.settings, "row": row, "arrays": sorted(result.arrays)},
+    )
+    progress.message(f"{label} done in {time.perf_counter() - start:.1f} s")
+    return row
+
+
+def _finished_row(out: Path, cell: Cell, progress: Progress) -> dict[str, Any] | None:
+    """The row of a finished cell, or None if it has to run."""
+    folder = out / _CELLS / cell.key
+    try:
+        result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        with (folder / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            complete = sorted(stored.files) == result["arrays"]
+        if complete and result["key"] == cell.key and isinstance(result["row"], dict):
+            return dict(result["row"])
+        reason = "entries are missing"
+    except FileNotFoundError as error:
+        if error.filename == str(folder / _RESULT):
+            return None
+        reason = f"{_ARRAYS} is missing"
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"{type(error).__name__}: {error}"
+    progress.message(f"warning: result of cell {cell.key} cannot be used ({reason}); it runs again")
+    return None
+
+
+# --- the summary -------------------------------------------------------------------------------------------------
+
+
+def _write_summary(out: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    """The table of the cells finished so far."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    meanings = {CELL_COLUMN: "key of the cell, and name of its folder below cells/", **columns}
+    files.write_json(out / SUMMARY, rows)
+    files.write_json(out / COLUMNS, {name: meanings.get(name) for name in names})
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_csv_field(row.get(name)) for name in names] for row in rows)
+    files.write_text(out / TABLE, table.getvalue())
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
