@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from qjaxsim import kernels
+from qjaxsim import kernels, matrices
 from qjaxsim.circuit import Projection
 from qjaxsim.gates import complex_dtype
-from qjaxsim.kernels import Environment
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Step, flat_steps
+from qjaxsim.matrices import Environment
+from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Step, depends_on_data, flat_steps, names_in
 
 Prepared = dict[int, Any]
 """By id of a step: its matrix or phases; for a loop, what its body's weights give in every iteration."""
@@ -62,16 +62,16 @@ def _prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prep
     leaf_matrices: dict[int, jax.Array] = {}
     for members in plan.stacks.values():
         if members[0].data == data:
-            stack = kernels.stack_matrices(members, env, setting.dtype)
+            stack = matrices.stack_matrices(members, env, setting.dtype)
             leaf_matrices.update({id(leaf): stack[:, :, i] for i, leaf in enumerate(members)})
     out: Prepared = {}
     for step in flat_steps(plan.steps):
         if isinstance(step, Loop) and not data:
             out[id(step)] = _prepare_loop(step, env, setting)
         elif isinstance(step, Dense) and step.data == data:
-            out[id(step)] = kernels.dense_matrix(step, leaf_matrices, setting.dtype)
+            out[id(step)] = matrices.dense_matrix(step, leaf_matrices, setting.dtype)
         elif isinstance(step, Diagonal) and step.data == data:
-            out[id(step)] = kernels.diagonal_phases(step, env, setting.dtype)
+            out[id(step)] = matrices.diagonal_phases(step, env, setting.dtype)
     return out
 
 
@@ -90,9 +90,9 @@ def _prepare_loop(loop: Loop, env: Environment, setting: Setting) -> list[Any]:
 
 
 def _loop_environments(loop: Loop, env: Environment) -> tuple[Environment, Environment]:
-    """The layer's own parameters with a leading axis `times`, and the shared ones."""
+    """The layer's own parameters with a leading axis `times`, and the shared ones, as far as `env` holds them."""
     times = loop.repeat.times
-    names = loop.repeat.circuit.parameters
+    names = [name for name in loop.repeat.circuit.parameters if name in env]
     own = {k: env[k].reshape(times, -1, *env[k].shape[1:]) for k in names if k not in loop.repeat.shared}
     return own, {k: env[k] for k in names if k in loop.repeat.shared}
 
@@ -169,23 +169,25 @@ def _apply(step: Step, state: jax.Array, order: tuple[int, ...], prepared: Prepa
 def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment, setting: Setting) -> jax.Array:
     """A repeated layer as a scan over its parameters."""
     own, shared = _loop_environments(loop, env)
-    data_slices = {name: value for name, value in own.items() if name in setting.data}
+    varying_steps = [step for step in flat_steps(loop.body.steps) if depends_on_data(step)]
+    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data.
+    slices = {name: own[name] for step in varying_steps for name in names_in(step) if name in own}
     steps = list(flat_steps(loop.body.steps))
     ascending = tuple(range(loop.body.n_qubits))
     if loop.data and state.shape[1] == 1:
         state = jnp.broadcast_to(state, (len(state), setting.batch))
 
     # Data that all iterations share gives the same matrices in each: they are made once, outside.
-    constant = _prepare(loop.body, shared, setting, True) if loop.data and not data_slices else {}
+    constant = None if slices else _prepare(loop.body, shared, setting, True)
 
-    def body(carry: jax.Array, slices: tuple[list[Any], Environment]) -> tuple[jax.Array, None]:
-        matrices, data = slices
-        inner = {**shared, **data}
-        varying = _prepare(loop.body, inner, setting, True) if loop.data and not constant else constant
-        fixed = {id(step): matrix for step, matrix in zip(steps, matrices, strict=True) if matrix is not None}
+    def body(carry: jax.Array, iteration: tuple[list[Any], Environment]) -> tuple[jax.Array, None]:
+        weights_now, values = iteration
+        inner = {**shared, **values}
+        varying = _prepare(loop.body, inner, setting, True) if constant is None else constant
+        fixed = {id(step): matrix for step, matrix in zip(steps, weights_now, strict=True) if matrix is not None}
         return _run(loop.body.steps, carry, ascending, varying | fixed, inner, setting), None
 
-    out, _ = lax.scan(body, state, (weights, data_slices), loop.repeat.times, loop.repeat.reverse, setting.unroll)
+    out, _ = lax.scan(body, state, (weights, slices), loop.repeat.times, loop.repeat.reverse, setting.unroll)
     return out
 
 
@@ -195,6 +197,7 @@ def _project(step: Projection, state: jax.Array) -> jax.Array:
     split = state.reshape(2**step.qubit, 2, 2 ** (n_qubits - step.qubit - 1), state.shape[1])
     kept = split[:, step.outcome]
     norm = jnp.sqrt(jnp.sum(kept.real**2 + kept.imag**2, axis=(0, 1), keepdims=True))
+    kept = kept / norm.astype(kept.dtype)
     zero = jnp.zeros_like(kept)
-    pair = (kept / norm, zero) if step.outcome == 0 else (zero, kept / norm)
+    pair = (kept, zero) if step.outcome == 0 else (zero, kept)
     return jnp.stack(pair, axis=1).reshape(state.shape)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 MatrixFunction = Callable[..., Any]
+Inverse = Callable[[tuple], tuple[str, tuple]]
 
 PAULI = MappingProxyType(
     {
@@ -38,6 +39,7 @@ class GateSpec:
         constant: the (2**n_qubits, 2**n_qubits) complex128 matrix of a gate without angles, else None.
         function: `(xp, *angles) -> (d, d, *shape)` for a gate with angles, else None.
         phases: for a diagonal gate with angles, the (d, n_angles) real matrix C of diag = exp(i C @ angles), else None.
+        pauli: for a rotation exp(-i theta P / 2), the label of P, else None.
         inverse: `(angles) -> (name, angles)` of the inverse where it has a standard name, else None.
     """
 
@@ -47,7 +49,8 @@ class GateSpec:
     constant: np.ndarray | None = None
     function: MatrixFunction | None = None
     phases: np.ndarray | None = None
-    inverse: Callable[[tuple], tuple[str, tuple]] | None = None
+    pauli: str | None = None
+    inverse: Inverse | None = None
 
     def matrix(self, xp: ModuleType, *angles: Any) -> Any:
         """The gate's matrix, shape (d, d, *angle shape); a constant gate ignores `xp` and gives complex128."""
@@ -205,7 +208,10 @@ _SWAP = np.eye(4, dtype=complex)[[0, 2, 1, 3]]
 _CX = controlled(PAULI["X"])
 
 
-def _chain(n_qubits: int, *steps: tuple[np.ndarray, int | tuple[int, int]]) -> np.ndarray:
+_ChainStep = tuple[np.ndarray, int | tuple[int, int]]
+
+
+def _chain(n_qubits: int, *steps: _ChainStep) -> np.ndarray:
     """The product of one-qubit gates and CX gates (control, target), in time order."""
     total = np.eye(2**n_qubits, dtype=complex)
     for matrix, where in steps:
@@ -230,12 +236,12 @@ def _rccx() -> np.ndarray:
 def _rcccx() -> np.ndarray:
     """The three-control relative-phase Toffoli (Maslov 2016, doi:10.1103/PhysRevA.93.022311, figure 4)."""
     x, t, tdg = PAULI["X"], _T, _T.conj()
-    ends = [(_H, 3), (t, 3), (x, (2, 3)), (tdg, 3), (_H, 3)]
-    middle = [(x, (0, 3)), (t, 3), (x, (1, 3)), (tdg, 3)]
+    ends: list[_ChainStep] = [(_H, 3), (t, 3), (x, (2, 3)), (tdg, 3), (_H, 3)]
+    middle: list[_ChainStep] = [(x, (0, 3)), (t, 3), (x, (1, 3)), (tdg, 3)]
     return _chain(4, *ends, *middle, *middle, *ends)
 
 
-def _negated(name: str, signs: tuple[int, ...]) -> Callable[[tuple], tuple[str, tuple]]:
+def _negated(name: str, signs: tuple[int, ...]) -> Inverse:
     """The inverse by changing the sign of some angles."""
     return lambda angles: (name, tuple(a if s > 0 else -a for a, s in zip(angles, signs, strict=True)))
 
@@ -267,19 +273,16 @@ _CONSTANT_INVERSES = {
     "csdg": "cs",
 }
 
-# Diagonal gates with angles: rows of C in diag = exp(i C @ angles).
-_PHASES = {
-    "rz": [-0.5, 0.5], "p": [0, 1], "u1": [0, 1], "rzz": [-0.5, 0.5, 0.5, -0.5],
-    "crz": [0, 0, -0.5, 0.5], "cp": [0, 0, 0, 1], "cu1": [0, 0, 0, 1], "global_phase": [1],
+# Rotations exp(-i theta P / 2): the Pauli string P.
+_PAULI_ROTATIONS = {"rx": "X", "ry": "Y", "rz": "Z", "rxx": "XX", "ryy": "YY", "rzz": "ZZ", "rzx": "ZX"}
+
+# Other diagonal gates with angles: rows of C in diag = exp(i C @ angles).
+_PHASES: dict[str, list[float]] = {
+    "p": [0, 1], "u1": [0, 1], "crz": [0, 0, -0.5, 0.5], "cp": [0, 0, 0, 1], "cu1": [0, 0, 0, 1], "global_phase": [1],
 }  # fmt: skip
 
 # Other gates with angles: qubits, function, and the signs of the inverse's angles.
 _FUNCTIONS: dict[str, tuple[int, MatrixFunction, tuple[int, ...]]] = {
-    "rx": (1, _rotation("X"), (-1,)),
-    "ry": (1, _rotation("Y"), (-1,)),
-    "rxx": (2, _rotation("XX"), (-1,)),
-    "ryy": (2, _rotation("YY"), (-1,)),
-    "rzx": (2, _rotation("ZX"), (-1,)),
     "crx": (2, _controlled(_rotation("X")), (-1,)),
     "cry": (2, _controlled(_rotation("Y")), (-1,)),
     "r": (1, _r, (-1, 1)),
@@ -289,7 +292,11 @@ _FUNCTIONS: dict[str, tuple[int, MatrixFunction, tuple[int, ...]]] = {
 }
 
 
-def _inverse_u(name: str) -> Callable[[tuple], tuple[str, tuple]]:
+def _renamed(name: str) -> Inverse:
+    return lambda angles: (name, ())
+
+
+def _inverse_u(name: str) -> Inverse:
     return lambda a: (name, (-a[0], -a[2], -a[1], *(-g for g in a[3:])))
 
 
@@ -298,8 +305,13 @@ def _build() -> dict[str, GateSpec]:
     for name, matrix in _constants().items():
         own = np.allclose(matrix @ matrix, np.eye(len(matrix)))
         inverse = _CONSTANT_INVERSES.get(name, name if own else None)
-        undo = None if inverse is None else (lambda angles, inverse=inverse: (inverse, ()))
+        undo = None if inverse is None else _renamed(inverse)
         table[name] = GateSpec(name, len(matrix).bit_length() - 1, 0, constant=matrix, inverse=undo)
+    for name, label in _PAULI_ROTATIONS.items():
+        diagonal = np.diag(pauli_matrix(label)).real[:, None]
+        phases = -diagonal / 2 if diagonal.any() else None
+        undo = _negated(name, (-1,))
+        table[name] = GateSpec(name, len(label), 1, None, _rotation(label), phases, label, undo)
     for name, column in _PHASES.items():
         phases = np.array(column, dtype=float)[:, None]
         n_qubits = len(column).bit_length() - 1

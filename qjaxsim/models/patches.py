@@ -1,0 +1,274 @@
+"""Distributed patch circuits: one circuit per image patch, outputs averaged into logits (arXiv:2504.19239).
+
+An image gets a trainable bias per pixel, is cut into square patches, and each patch drives a circuit with weights of its
+own: trainable block, encoding of the first half of the pixels, block, encoding of the other half, block. Expectation
+values of X and Z on the first qubits are the outputs; their mean over the circuits (or sum), times a constant scale,
+are the logits of a softmax cross-entropy.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.circuit import Circuit
+from qjaxsim.expressions import Parameter
+from qjaxsim.observables import PauliSum, X, Y, Z
+from qjaxsim.simulate import PlanOptions, expectation
+
+Params = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class PatchesModel:
+    """The patches model for one image size; pure functions of a params pytree.
+
+    Attributes:
+        n_patches: number of patches, a square number whose corner grid fits the image.
+        n_layers: layers in each of the three trainable blocks, at least 1.
+        n_qubits: qubits of each circuit.
+        image_size: pixels along one side of the (pooled) image.
+        patch_size: pixels along one side of a patch.
+        n_classes: number of outputs; at most 3 * n_qubits.
+        scale: the constant c that multiplies the aggregated outputs.
+        aggregation: "mean" (the paper's) or "sum" over circuits.
+        options: forced choices of the engine's planner.
+
+    Raises:
+        ValueError: naming the argument, for patches that do not fit or more classes than observables.
+    """
+
+    n_patches: int
+    n_layers: int
+    n_qubits: int = 8
+    image_size: int = 14
+    patch_size: int = 8
+    n_classes: int = 10
+    scale: float = 100.0
+    aggregation: str = "mean"
+    options: PlanOptions | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_patches", "n_layers", "n_qubits", "image_size", "patch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+        if self.n_qubits < 2:
+            raise ValueError(f"Argument `n_qubits` must be at least 2 for a ring of CZ gates, but is {self.n_qubits}.")
+        if self.aggregation not in ("mean", "sum"):
+            raise ValueError(f"Argument `aggregation` must be 'mean' or 'sum', but is {self.aggregation!r}.")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"Argument `scale` must be a positive number, but is {self.scale}.")
+        readout(self.n_classes, self.n_qubits)
+        patch_corners(self.n_patches, self.image_size, self.patch_size)
+
+    @property
+    def n_features(self) -> int:
+        """Pixels of one patch."""
+        return self.patch_size**2
+
+    @property
+    def split(self) -> int:
+        """How many features the first encoding takes; the second takes the rest."""
+        per_qubit = -(-self.n_features // self.n_qubits)
+        return min(per_qubit // 2 * self.n_qubits, self.n_features)
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of one circuit: 6 * layers * qubits + 2 * features."""
+        return 6 * self.n_layers * self.n_qubits + 2 * self.n_features
+
+    @property
+    def n_parameters(self) -> int:
+        """All trainable numbers: every circuit's weights and the position bias."""
+        return self.n_patches * self.n_weights + self.image_size**2
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """One circuit, with parameters "first", "second" (features) and those of `circuit_params`."""
+        return _patch_circuit(self.n_qubits, self.n_layers, self.n_features, self.split)
+
+    @cached_property
+    def _expectation(self) -> Any:
+        return expectation(self.circuit, readout(self.n_classes, self.n_qubits), options=self.options)
+
+    def init(self, key: jax.Array, dtype: Any = None) -> Params:
+        """Initial parameters: weights uniform in [0, pi), position bias zero.
+
+        Args:
+            key: random key.
+            dtype: float32 or float64; None for JAX's default.
+
+        Returns:
+            {"bias": (image_size, image_size), "weights": (n_patches, n_weights)}; a circuit's weights are laid out as
+            block 1 (layer by layer: RX of all qubits, then RY), encoding 1 (two for each feature), block 2,
+            encoding 2, block 3.
+        """
+        dtype = jnp.zeros(()).dtype if dtype is None else dtype
+        # Drawn in double precision so that single and double start from the same point.
+        weights = np.random.default_rng(np.asarray(jax.random.key_data(key))).uniform(
+            0, math.pi, (self.n_patches, self.n_weights)
+        )
+        return {"bias": jnp.zeros((self.image_size,) * 2, dtype), "weights": jnp.asarray(weights, dtype)}
+
+    def outputs(self, params: Params, x: jax.Array) -> jax.Array:
+        """The logits.
+
+        Args:
+            params: as `init` gives them.
+            x: (batch, image_size, image_size) angles, see `scaled_images`.
+
+        Returns:
+            (batch, n_classes) logits.
+        """
+        values = self.circuit_outputs(params, x)
+        total = values.mean(axis=1) if self.aggregation == "mean" else values.sum(axis=1)
+        return self.scale * total
+
+    def circuit_outputs(self, params: Params, x: jax.Array) -> jax.Array:
+        """The expectation values of every circuit, (batch, n_patches, n_classes), each between -1 and 1."""
+        biased = x + params["bias"][None]
+        features = self.patches(biased)
+        return self._expectation(
+            {
+                "first": features[..., : self.split],
+                "second": features[..., self.split :],
+                **self.circuit_params(params["weights"]),
+            }
+        )
+
+    def patches(self, x: jax.Array) -> jax.Array:
+        """Cut (batch, size, size) images into (batch, n_patches, n_features), rows of patches outer, row-major inside."""
+        corners = patch_corners(self.n_patches, self.image_size, self.patch_size)
+        size = self.patch_size
+        cut = [x[:, row : row + size, column : column + size] for row in corners for column in corners]
+        return jnp.stack(cut, axis=1).reshape(len(x), self.n_patches, self.n_features)
+
+    def circuit_params(self, weights: jax.Array) -> dict[str, jax.Array]:
+        """The circuit's parameters from flat weights (..., n_weights)."""
+        block = (self.n_layers, 2, self.n_qubits)
+        shapes = {
+            "block1": block,
+            "encoding1": (self.split, 2),
+            "block2": block,
+            "encoding2": (self.n_features - self.split, 2),
+            "block3": block,
+        }
+        out, start = {}, 0
+        for name, shape in shapes.items():
+            stop = start + math.prod(shape)
+            out[name] = weights[..., start:stop].reshape(weights.shape[:-1] + shape)
+            start = stop
+        last = out.pop("block3")
+        # The very last layer has no ring, so it stands outside the repeated layers of its block.
+        out["last"] = last[..., -1, :, :]
+        if self.n_layers > 1:
+            out["block3"] = last[..., :-1, :, :]
+        return {name: value for name, value in out.items() if name in self.circuit.parameters}
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats."""
+    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    return jax.scipy.special.logsumexp(logits, axis=1) - picked
+
+
+def scaled_images(images: np.ndarray, pixel_max: float, n_qubits: int, pool: int = 1) -> np.ndarray:
+    """Grey images as angles: pixel / pixel_max * 2 pi / n_qubits, then average pooling.
+
+    Args:
+        images: (N, H, W) or (N, H, W, 1).
+        pixel_max: largest possible pixel value (255 for MNIST, 16 for digits).
+        n_qubits: qubits of a circuit.
+        pool: side of the pooling window; 2 takes 28 x 28 to 14 x 14.
+
+    Returns:
+        (N, H // pool, W // pool) float64 in radians.
+    """
+    grey = images[..., 0] if images.ndim == 4 else images
+    n, height, width = grey.shape
+    if height != width or height % pool:
+        raise ValueError(f"Argument `images` must be square with a side divisible by pool={pool}, but is {height} x {width}.")
+    blocks = grey.reshape(n, height // pool, pool, width // pool, pool).astype(float)
+    return blocks.mean(axis=(2, 4)) / pixel_max * (2 * math.pi / n_qubits)
+
+
+def patch_corners(n_patches: int, image_size: int, patch_size: int) -> tuple[int, ...]:
+    """Top-left corners along one axis of the square grid of patches; one patch sits in the middle.
+
+    Raises:
+        ValueError: if the patches do not form an evenly spaced square grid inside the image.
+    """
+    side = math.isqrt(n_patches)
+    free = image_size - patch_size
+    possible = [m * m for m in range(1, free + 2) if free >= 0 and (m == 1 or free % (m - 1) == 0)]
+    if side * side != n_patches or n_patches not in possible:
+        fitting = ", ".join(map(str, possible)) if possible else "none"
+        raise ValueError(
+            f"Argument `patches` is {n_patches}, but {patch_size} x {patch_size} patches fit a {image_size} x {image_size} "
+            f"image in evenly spaced square grids of: {fitting}."
+        )
+    if side == 1:
+        return (free // 2,)
+    return tuple(range(0, free + 1, free // (side - 1)))
+
+
+def readout(n_classes: int, n_qubits: int) -> list[PauliSum]:
+    """The observables: X on the first ceil(K/2) qubits, then Z on them, as in the paper.
+
+    Where K / 2 exceeds the number of qubits, all X and Z are used and Y on the first qubits make up the rest.
+    """
+    if not 2 <= n_classes <= 3 * n_qubits:
+        raise ValueError(
+            f"Argument `n_classes` is {n_classes}, but {n_qubits} qubits have X, Y and Z readouts for 2 to "
+            f"{3 * n_qubits} classes; choose fewer classes or more qubits."
+        )
+    half = min(-(-n_classes // 2), n_qubits)
+    observables = [X(q) for q in range(half)] + [Z(q) for q in range(half)] + [Y(q) for q in range(n_qubits)]
+    return observables[:n_classes]
+
+
+def _patch_circuit(n: int, n_layers: int, n_features: int, split: int) -> Circuit:
+    per_qubit = -(-n_features // n)
+    circuit = Circuit(n).repeat(_layer(n, "block1", ring=True), n_layers)
+    if split:
+        _encode(circuit, "first", "encoding1", split, per_qubit // 2)
+    _ring(circuit)
+    circuit.repeat(_layer(n, "block2", ring=True), n_layers)
+    _encode(circuit, "second", "encoding2", n_features - split, per_qubit - per_qubit // 2)
+    _ring(circuit)
+    if n_layers > 1:
+        circuit.repeat(_layer(n, "block3", ring=True), n_layers - 1)
+    return circuit.compose(_layer(n, "last", ring=False))
+
+
+def _layer(n: int, name: str, ring: bool) -> Circuit:
+    angles = Parameter(name, (2, n))
+    layer = Circuit(n)
+    for qubit in range(n):
+        layer.rx(angles[0, qubit], qubit)
+    for qubit in range(n):
+        layer.ry(angles[1, qubit], qubit)
+    return _ring(layer) if ring else layer
+
+
+def _ring(circuit: Circuit) -> Circuit:
+    """CZ on (i, i + 1 mod n); on two qubits the ring meets the same pair twice, which is the identity."""
+    n = circuit.n_qubits
+    for qubit in range(n):
+        circuit.cz(qubit, (qubit + 1) % n)
+    return circuit
+
+
+def _encode(circuit: Circuit, data: str, name: str, n_features: int, per_qubit: int) -> None:
+    """Features on the qubits in turn, `per_qubit` each, every data rotation between two trainable ones about another axis."""
+    x, phi = Parameter(data, (n_features,)), Parameter(name, (n_features, 2))
+    for feature in range(n_features):
+        qubit, j = divmod(feature, per_qubit)
+        if j % 2 == 0:
+            circuit.ry(phi[feature, 0], qubit).rx(x[feature], qubit).ry(phi[feature, 1], qubit)
+        else:
+            circuit.rx(phi[feature, 0], qubit).ry(x[feature], qubit).rx(phi[feature, 1], qubit)
