@@ -181,6 +181,8 @@ def test_digits_are_scikit_learns_split_once():
     assert train.class_names == tuple("0123456789")
     assert train.source.endswith("seed 0")
     np.testing.assert_array_equal(train.labels, datasets.load("digits", source="sklearn").labels)
+    for part in (train, test):
+        np.testing.assert_array_equal(canonical_order(part.images, part.labels), np.arange(len(part)))
 
 
 # --- the TFDS route ----------------------------------------------------------------------------------------------

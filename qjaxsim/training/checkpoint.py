@@ -1,0 +1,191 @@
+"""A run on disk: what is needed to go on after being killed, and what a reader wants to see meanwhile.
+
+    checkpoints/epoch_0007.npz   parameters, optimiser state, history, identity of the run; the last two are kept
+    trajectory/epoch_0007.npy    flat parameters after 7 epochs, written once; 0 is the start
+    metrics.csv                  one row per epoch so far
+
+Every file is written atomically, and a checkpoint after the trajectory files that it needs.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qjaxsim import files
+
+_KEPT = 2
+Row = dict[str, Any]
+
+
+class CheckpointError(RuntimeError):
+    """Checkpoints are there, but none can be read or none belongs to this run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """The state of a run after some epoch.
+
+    Attributes:
+        params: leaves of the parameters.
+        optimizer: leaves of the optimiser's state.
+        history: rows of epochs 0..e.
+        trajectory: flat parameters of epochs 0..e.
+    """
+
+    params: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    history: list[Row]
+    trajectory: list[np.ndarray]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history) - 1
+
+
+def save(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
+    """Write the snapshot; returns when it is on disk."""
+    for epoch, point in enumerate(snapshot.trajectory):
+        path = _point_path(folder, epoch)
+        if not path.exists():
+            files.write_npy(path, point)
+    arrays = {f"params/{i}": leaf for i, leaf in enumerate(snapshot.params)}
+    arrays |= {f"optimizer/{i}": leaf for i, leaf in enumerate(snapshot.optimizer)}
+    arrays["history"] = np.array(json.dumps(files.to_json(snapshot.history), allow_nan=False))
+    arrays["identity"] = np.array(json.dumps(files.to_json(identity), allow_nan=False))
+    files.write_npz(folder / "checkpoints" / f"epoch_{snapshot.epoch:04d}.npz", arrays)
+    write_metrics(folder, snapshot.history)
+    for old in _checkpoint_paths(folder)[_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def begin(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
+    """Write the snapshot of a start, after removing what a run killed before its first checkpoint left."""
+    _forget_after(folder, -1)
+    save(folder, snapshot, identity)
+
+
+def write_metrics(folder: Path, history: list[Row]) -> None:
+    """Write metrics.csv; missing values (the rate before the first epoch) are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    files.write_text(folder / "metrics.csv", text.getvalue())
+
+
+def exists(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint, readable or not."""
+    return bool(_checkpoint_paths(folder))
+
+
+def restore(folder: Path, identity: dict[str, Any], like: Snapshot) -> Snapshot | None:
+    """The newest readable snapshot, or None if there is no checkpoint at all.
+
+    Args:
+        folder: the run's folder.
+        identity: what the run must be.
+        like: a snapshot with leaves of the right shapes and dtypes.
+
+    Warns:
+        UserWarning: naming each damaged checkpoint that was passed over.
+
+    Raises:
+        CheckpointError: if the checkpoint is of another run (naming the differences), or none can be read.
+    """
+    paths = _checkpoint_paths(folder)
+    for part in ("checkpoints", "trajectory", "."):
+        files.remove_temporaries(folder / part)
+    problems = []
+    for path in paths:
+        try:
+            snapshot, stored = _read(path, folder, like)
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            problems.append(f"{path.name}: {error}")
+            continue
+        if differences := _differences(stored, json.loads(json.dumps(files.to_json(identity)))):
+            raise CheckpointError(
+                f"Argument `folder` must hold this run, but {path} was made with other settings "
+                f"({'; '.join(differences)}); use them again, or another folder."
+            )
+        for problem in problems:
+            warnings.warn(f"Passed over a damaged checkpoint ({problem}); going on from {path.name}.", stacklevel=4)
+        _forget_after(folder, snapshot.epoch)
+        write_metrics(folder, snapshot.history)
+        return snapshot
+    if problems:
+        raise CheckpointError(
+            f"No checkpoint in {folder} can be read ({'; '.join(problems)}); delete the folder to start again."
+        )
+    return None
+
+
+def _read(path: Path, folder: Path, like: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
+    # Opened here because np.load forgets to close a damaged file that it opened itself.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        history = json.loads(str(stored["history"]))
+        identity = json.loads(str(stored["identity"]))
+        n_params = sum(name.startswith("params/") for name in stored.files)
+        n_optimizer = sum(name.startswith("optimizer/") for name in stored.files)
+        snapshot = Snapshot(
+            params=[stored[f"params/{i}"] for i in range(n_params)],
+            optimizer=[stored[f"optimizer/{i}"] for i in range(n_optimizer)],
+            history=history,
+            trajectory=[_read_point(folder, epoch) for epoch in range(len(history))],
+        )
+    # The identity covers the parameters; the optimiser's state may change its form with another release of optax.
+    if _forms(snapshot.optimizer) != _forms(like.optimizer):
+        raise ValueError("the optimiser's state has another form")
+    return snapshot, identity
+
+
+def _read_point(folder: Path, epoch: int) -> np.ndarray:
+    with _point_path(folder, epoch).open("rb") as file:
+        point: np.ndarray = np.load(file, allow_pickle=False)
+    return point
+
+
+def _forget_after(folder: Path, epoch: int) -> None:
+    """Remove what a killed or damaged later epoch left, so that it is written anew."""
+    for path in (*(folder / "trajectory").glob("epoch_*.npy"), *_checkpoint_paths(folder)):
+        if _epoch_of(path) > epoch:
+            path.unlink(missing_ok=True)
+
+
+def _forms(leaves: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
+    return [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
+
+
+def _differences(stored: Any, now: Any, place: str = "") -> list[str]:
+    """Sentences naming where two JSON values differ."""
+    if isinstance(stored, dict) and isinstance(now, dict):
+        keys = list(stored) + [key for key in now if key not in stored]
+        return [
+            difference
+            for key in keys
+            for difference in _differences(stored.get(key), now.get(key), f"{place}.{key}" if place else key)
+        ]
+    return [] if stored == now else [f"{place} was {stored!r}, is {now!r}"]
+
+
+def _checkpoint_paths(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((folder / "checkpoints").glob("epoch_*.npz"), key=_epoch_of, reverse=True)
+
+
+def _point_path(folder: Path, epoch: int) -> Path:
+    return folder / "trajectory" / f"epoch_{epoch:04d}.npy"
+
+
+def _epoch_of(path: Path) -> int:
+    match = re.fullmatch(r"epoch_(\d+)", path.stem)
+    return int(match.group(1)) if match else -1

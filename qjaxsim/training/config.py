@@ -1,0 +1,82 @@
+"""Settings of a training run, the learning rates they mean and the optimiser they name."""
+
+import dataclasses
+import math
+
+import numpy as np
+import optax
+
+_SCHEDULES = ("constant", "cosine", "cosine_cycle")
+_OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run besides loss, data and initial parameters.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: largest minibatch; sizes within an epoch differ by at most one.
+        learning_rate: rate of the first epoch, lr0 below.
+        schedule: rate of epoch e = 0, 1, ..., constant within an epoch: "constant" lr0; "cosine"
+            lr0/2 (1 + cos(pi e / epochs)), one fall over the run; "cosine_cycle" lr0/2 (1 + cos(pi e / cycle_epochs)),
+            which falls to zero in epoch `cycle_epochs`, rises again and so on (what torch's CosineAnnealingLR does past
+            its T_max; arXiv:2504.19239 has T_max 5 and 50 epochs).
+        cycle_epochs: half period of "cosine_cycle".
+        optimizer: "adam" (beta 0.9 and 0.999) or "sgd".
+        eps: Adam's denominator offset.
+        weight_decay: added as weight_decay * params to the gradient before the optimiser sees it, as torch's Adam does
+            (coupled L2; AdamW differs). Never part of a reported loss.
+        seed: chooses the minibatches of every epoch.
+        eval_batch_size: examples at once when metrics are computed; memory only.
+        best: column of the history whose minimum chooses the best parameters.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    learning_rate: float = 1e-2
+    schedule: str = "constant"
+    cycle_epochs: int = 5
+    optimizer: str = "adam"
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    seed: int = 0
+    eval_batch_size: int = 1000
+    best: str = "train_loss"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("cycle_epochs", 1), ("seed", 0), ("eval_batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"Argument `{name}` must be an integer of at least {least}, but is {value!r}.")
+        for name in ("learning_rate", "eps", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value!r}.")
+
+
+def learning_rates(config: TrainConfig) -> np.ndarray:
+    """Rate of every epoch, float64 of shape (epochs,).
+
+    >>> learning_rates(TrainConfig(epochs=7, learning_rate=1.0, schedule="cosine_cycle", cycle_epochs=2))
+    array([1. , 0.5, 0. , 0.5, 1. , 0.5, 0. ])
+    """
+    if config.schedule == "constant":
+        return np.full(config.epochs, config.learning_rate)
+    half_period = config.epochs if config.schedule == "cosine" else config.cycle_epochs
+    # Angles are reduced first, so that zeros and maxima are exact however many cycles have passed.
+    angle = np.pi * ((np.arange(config.epochs) % (2 * half_period)) / half_period)
+    # Rounding removes the 6e-17 that cos(pi/2) leaves; it is far below any rate's own rounding.
+    return config.learning_rate * np.round((1 + np.cos(angle)) / 2, 15)
+
+
+def gradient_transformation(config: TrainConfig) -> optax.GradientTransformation:
+    """The optimiser up to the factor of minus the learning rate, which changes from epoch to epoch."""
+    scale = optax.scale_by_adam(eps=config.eps) if config.optimizer == "adam" else optax.identity()
+    return optax.chain(optax.add_decayed_weights(config.weight_decay), scale)

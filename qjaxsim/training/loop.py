@@ -1,0 +1,410 @@
+"""From a loss, parameters and data to trained parameters, their history and their path."""
+
+import dataclasses
+import hashlib
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from qjaxsim.datasets.sampling import stratified_batches
+from qjaxsim.training import checkpoint
+from qjaxsim.training.checkpoint import Row, Snapshot
+from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Params = Any
+Loss = Callable[[Params, jax.Array, jax.Array], jax.Array]
+Metrics = Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves.
+
+    Attributes:
+        params_final: parameters after the last epoch.
+        params_best: parameters of `best_epoch`.
+        best_epoch: number of epochs done when the column `config.best` was lowest; 0 is the start.
+        history: one row per entry of the trajectory. Columns: "epoch" (epochs done), "learning_rate" and "batch_loss"
+            (rate and mean minibatch loss of the epoch just done, None at the start), "train_<metric>",
+            "test_<metric>", "seconds" (updates only, with compilation in the first; the one column that two equal
+            runs do not share).
+        trajectory: flat parameters, shape (epochs + 1, P), in the order of jax.flatten_util.ravel_pytree.
+    """
+
+    params_final: Params
+    params_best: Params
+    best_epoch: int
+    history: list[Row]
+    trajectory: np.ndarray
+
+
+def fit(
+    loss: Loss,
+    params: Params,
+    x: Any,
+    y: Any,
+    config: TrainConfig,
+    *,
+    metrics: Metrics | None = None,
+    test: tuple[Any, Any] | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress: "bool | Progress" = True,
+    checkpoint_every: int = 1,
+) -> TrainResult:
+    """Parameters after `config.epochs` epochs, with history and trajectory.
+
+    One compiled function runs an epoch. Measured on an 8-qubit circuit with batch 1000 this compiles as fast as a
+    single step (1.25 s against 1.18 s) and runs 1.1 to 1.5 times faster than calling that step in a loop, with equal
+    results. Minibatches of an epoch depend on `config.seed` and the number of the epoch only.
+
+    Args:
+        loss: maps (params, x, y) to the mean over the examples given, a real scalar.
+        params: pytree of float32 or float64 arrays.
+        x: inputs, shape (N, ...).
+        y: targets, shape (N, ...). Integers of shape (N,) are classes, and minibatches are stratified by them.
+        config: settings.
+        metrics: maps (params, x, y) to a dict of means over the examples given, in which `config.best` minimises one;
+            default {"loss": loss}. Computed after every epoch on all of x, y and `test`.
+        test: inputs and targets that are only looked at.
+        folder: where to keep checkpoints, trajectory and metrics.csv; nothing is written without it.
+        resume: go on from the newest checkpoint in `folder`, if there is one. On one machine the outcome is equal bit
+            for bit to that of a run without interruption. More epochs than before are allowed, except with
+            schedule "cosine".
+        progress: show a bar on a terminal; or a rich Progress to add a task to.
+        checkpoint_every: epochs between checkpoints; a killed run loses at most so many.
+
+    Returns:
+        TrainResult.
+
+    Raises:
+        ValueError: if shapes do not fit, `metrics` does not return scalars or lacks `config.best`, or `resume` has no
+            folder.
+        TypeError: if a leaf of params is neither float32 nor float64.
+        FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
+        FileExistsError: if `folder` holds a run and `resume` is false.
+        CheckpointError: if `folder` holds another run or only damaged checkpoints. A change of `loss` itself cannot be
+            seen.
+    """
+    params = jax.tree.map(_strong, params)
+    data = {"train": _examples(x, y, "x", "y")}
+    if test is not None:
+        data["test"] = _examples(*test, "test[0]", "test[1]")
+    _check_arguments(params, folder, resume, checkpoint_every)
+    metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
+    columns = _metric_columns(metrics, params, data, config.best)
+    place = None if folder is None else Path(folder)
+    identity = {} if place is None else _identity(config, params, data, columns)
+
+    optimizer = gradient_transformation(config)
+    evaluate = _evaluator(metrics, data, config)
+    run_epoch = _epoch_function(loss, optimizer)
+    opt_state = jax.jit(optimizer.init)(params)
+
+    start = _snapshot(params, opt_state, [], [])
+    restored = None if place is None else _earlier_run(place, resume, identity, start, config)
+    if restored is None:
+        history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
+        trajectory = [_flat(params)]
+        if place is not None:
+            checkpoint.begin(place, _snapshot(params, opt_state, history, trajectory), identity)
+    else:
+        params, opt_state = _like(restored.params, params), _like(restored.optimizer, opt_state)
+        history, trajectory = restored.history, restored.trajectory
+
+    rates = learning_rates(config)
+    classes = _classes(np.asarray(data["train"][1]))
+    with _bar(progress, config.epochs, done=len(history) - 1) as advance:
+        for epoch in range(len(history), config.epochs + 1):
+            rate = float(rates[epoch - 1])
+            where = f"in epoch {epoch} at learning rate {rate:g}"
+            batches = stratified_batches(classes, config.batch_size, rng=np.random.default_rng((config.seed, epoch)))
+            began = time.perf_counter()
+            params, opt_state, losses = run_epoch(params, opt_state, *data["train"], _stacks(batches), rate)
+            batch_loss = _mean_loss(losses, batches, where)
+            seconds = time.perf_counter() - began
+            history.append(_row(epoch, rate, batch_loss, evaluate(params, where), seconds))
+            trajectory.append(_flat(params))
+            if place is not None and (epoch % checkpoint_every == 0 or epoch == config.epochs):
+                checkpoint.save(place, _snapshot(params, opt_state, history, trajectory), identity)
+            advance(history[-1][config.best])
+
+    best = min(range(len(history)), key=lambda i: history[i][config.best])
+    return TrainResult(
+        params_final=params,
+        params_best=_unflat(trajectory[best], params),
+        best_epoch=best,
+        history=history,
+        trajectory=np.stack(trajectory),
+    )
+
+
+# --- one epoch ---------------------------------------------------------------------------------------------------
+
+
+def _epoch_function(loss: Loss, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """A compiled function of one epoch: (params, state, x, y, stacks of indices, rate) -> (params, state, losses)."""
+
+    def step(carry: tuple[Params, Any], batch: jax.Array, x: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
+        params, state = carry
+        value, gradient = jax.value_and_grad(loss)(params, x[batch], y[batch])
+        # optax mixes integer counters with floats; the caller's loss keeps the caller's own rule of promotion.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(gradient, state, params)
+        params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
+        return (params, state), value
+
+    @jax.jit
+    def run(params: Params, state: Any, x: jax.Array, y: jax.Array, stacks: list[jax.Array], rate: jax.Array) -> Any:
+        carry, losses = (params, state), []
+        for stack in stacks:
+            carry, values = jax.lax.scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
+            losses.append(values)
+        return *carry, losses
+
+    return run
+
+
+def _stacks(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Batches of equal size stacked, larger ones first: one stack, or two when the sizes differ by one."""
+    sizes = sorted({len(batch) for batch in batches}, reverse=True)
+    return [np.stack([batch for batch in batches if len(batch) == size]).astype(np.int32) for size in sizes]
+
+
+def _mean_loss(losses: list[jax.Array], batches: Sequence[np.ndarray], where: str) -> float:
+    """Mean over the examples of an epoch, once the epoch is done."""
+    values = np.concatenate([np.asarray(part, np.float64) for part in losses])
+    weights = np.array(sorted((len(batch) for batch in batches), reverse=True), np.float64)
+    if not np.all(np.isfinite(values)):
+        first = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise FloatingPointError(
+            f"The loss became {values[first]} {where} (minibatch {first + 1} of {len(values)}); lower `learning_rate` "
+            f"or check the data and the initial parameters."
+        )
+    return float(values @ weights / weights.sum())
+
+
+def _classes(y: np.ndarray) -> np.ndarray:
+    """Labels to stratify by: y itself if it holds classes, else a single class."""
+    return y if y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else np.zeros(len(y), np.int32)
+
+
+# --- metrics -----------------------------------------------------------------------------------------------------
+
+
+def _evaluator(
+    metrics: Metrics, data: dict[str, tuple[jax.Array, jax.Array]], config: TrainConfig
+) -> Callable[[Params, str], dict[str, float]]:
+    """A function from parameters to the means of all metrics over all parts of the data."""
+    compiled = jax.jit(metrics)
+    # A traced start: indexing with a Python slice would compile anew for every chunk.
+    take = jax.jit(jax.lax.dynamic_slice_in_dim, static_argnums=2)
+
+    def evaluate(params: Params, where: str) -> dict[str, float]:
+        row = {}
+        for part, (x, y) in data.items():
+            starts = range(0, len(x), config.eval_batch_size)
+            sizes = [min(config.eval_batch_size, len(x) - start) for start in starts]
+            values = [
+                compiled(params, take(x, start, size), take(y, start, size))
+                for start, size in zip(starts, sizes, strict=True)
+            ]
+            weights = np.array(sizes) / len(x)
+            for name in values[0]:
+                row[f"{part}_{name}"] = _mean_metric(name, [value[name] for value in values], weights, where)
+        return row
+
+    return evaluate
+
+
+def _mean_metric(name: str, values: list[jax.Array], weights: np.ndarray, where: str) -> float:
+    mean = float(np.array([float(value) for value in values]) @ weights)
+    if not math.isfinite(mean):
+        raise FloatingPointError(
+            f"The metric {name!r} became {mean} {where}; lower `learning_rate` or check the data and the initial "
+            f"parameters."
+        )
+    return mean
+
+
+def _row(epoch: int, rate: float | None, batch_loss: float | None, metrics: dict[str, float], seconds: float) -> Row:
+    return {"epoch": epoch, "learning_rate": rate, "batch_loss": batch_loss, **metrics, "seconds": seconds}
+
+
+def _metric_columns(
+    metrics: Metrics, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], best: str
+) -> list[str]:
+    """Names of the metrics' columns, found and checked without computing anything."""
+    one = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in data["train"]]
+    shapes = jax.eval_shape(metrics, params, *one)
+    for name, value in shapes.items():
+        if value.shape != ():
+            raise ValueError(
+                f"Argument `metrics` must return means over the examples, but {name!r} has shape {value.shape}; take "
+                f"its mean."
+            )
+    columns = [f"{part}_{name}" for part in data for name in shapes]
+    if best not in columns:
+        raise ValueError(
+            f"Argument `config.best` must be one of the metrics {columns}, but is {best!r}; choose another or return "
+            f"it from `metrics`."
+        )
+    return columns
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+        raise ValueError(
+            f"Arguments `{x_name}` and `{y_name}` must hold equally many examples along their first axis and at least "
+            f"one, but have shapes {x.shape} and {y.shape}."
+        )
+    return x, y
+
+
+def _check_arguments(params: Params, folder: str | Path | None, resume: bool, checkpoint_every: int) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError("Argument `params` must hold at least one array, but is empty.")
+    for path, leaf in leaves:
+        if leaf.dtype not in (jnp.float32, jnp.float64):
+            raise TypeError(
+                f"Argument `params` must hold float32 or float64 arrays, but params{jax.tree_util.keystr(path)} is "
+                f"{leaf.dtype}; convert it, or keep it out of params."
+            )
+    if resume and folder is None:
+        raise ValueError("Argument `folder` must be given when resume=True, but is None.")
+    if checkpoint_every < 1:
+        raise ValueError(f"Argument `checkpoint_every` must be at least 1, but is {checkpoint_every}.")
+
+
+def _identity(
+    config: TrainConfig, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], columns: list[str]
+) -> dict[str, Any]:
+    """What two runs must share for one to go on from the other's checkpoint."""
+    settings = dataclasses.asdict(config)
+    if config.schedule != "cosine":  # elsewhere the first epochs do not depend on how many follow
+        del settings["epochs"]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        "config": settings,
+        "metrics": columns,
+        "params": {"params" + jax.tree_util.keystr(path): _description(leaf) for path, leaf in leaves},
+        "data": {part: [_description(array) for array in arrays] for part, arrays in data.items()},
+    }
+
+
+def _description(array: jax.Array) -> str:
+    host = np.asarray(array)
+    digest = hashlib.sha256(np.ascontiguousarray(host).tobytes()).hexdigest()[:16]
+    return f"{host.dtype}{list(host.shape)} {digest}"
+
+
+def _earlier_run(
+    folder: Path, resume: bool, identity: dict[str, Any], start: Snapshot, config: TrainConfig
+) -> Snapshot | None:
+    if not resume:
+        if checkpoint.exists(folder):
+            raise FileExistsError(
+                f"Argument `folder` must not hold a run, but {folder} has checkpoints; pass resume=True to go on from "
+                f"them, or another folder."
+            )
+        return None
+    restored = checkpoint.restore(folder, identity, start)
+    if restored is not None and restored.epoch > config.epochs:
+        raise ValueError(
+            f"Argument `config.epochs` must be at least the {restored.epoch} epochs already in {folder}, but is "
+            f"{config.epochs}; use another folder for a shorter run."
+        )
+    return restored
+
+
+# --- arrays ------------------------------------------------------------------------------------------------------
+
+
+def _strong(leaf: Any) -> jax.Array:
+    """The leaf as a JAX array without weak type, as it would come back from a checkpoint."""
+    return jnp.asarray(np.asarray(leaf))
+
+
+def _snapshot(params: Params, opt_state: Any, history: list[Row], trajectory: list[np.ndarray]) -> Snapshot:
+    return Snapshot(
+        params=[np.asarray(leaf) for leaf in jax.tree.leaves(params)],
+        optimizer=[np.asarray(leaf) for leaf in jax.tree.leaves(opt_state)],
+        history=history,
+        trajectory=trajectory,
+    )
+
+
+def _like(leaves: list[np.ndarray], tree: Any) -> Any:
+    return jax.tree.unflatten(jax.tree.structure(tree), [jnp.asarray(leaf) for leaf in leaves])
+
+
+def _flat(params: Params) -> np.ndarray:
+    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(params)])
+
+
+def _unflat(vector: np.ndarray, params: Params) -> Params:
+    """The pytree like `params` whose flat form is `vector`."""
+    leaves, structure = jax.tree.flatten(params)
+    parts = np.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
+    restored = [
+        jnp.asarray(part.reshape(leaf.shape).astype(leaf.dtype)) for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, restored)
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+class _Advance:
+    """Moves a task of a rich Progress by one epoch and shows the value watched."""
+
+    def __init__(self, bar: "Progress", epochs: int, done: int) -> None:
+        self.bar = bar
+        self.task = bar.add_task("training", total=epochs, completed=done)
+
+    def __call__(self, value: float) -> None:
+        self.bar.update(self.task, advance=1, description=f"training, {value:.4g}")
+
+
+class _OwnBar:
+    """A bar of our own on standard error, quiet unless that is a terminal."""
+
+    def __init__(self, epochs: int, done: int) -> None:
+        self.epochs, self.done = epochs, done
+
+    def __enter__(self) -> _Advance:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self.bar.start()
+        return _Advance(self.bar, self.epochs, self.done)
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+
+def _bar(progress: "bool | Progress", epochs: int, done: int) -> AbstractContextManager[Callable[[float], None]]:
+    if progress is True:
+        return _OwnBar(epochs, done)
+    if progress is False:
+        return nullcontext(lambda value: None)
+    return nullcontext(_Advance(progress, epochs, done))
