@@ -657,7 +657,7 @@ def test_stratified_batches_refuse():
 
 
 def test_importing_datasets_imports_nothing_heavy():
-    code = "import sys, qjaxsim.datasets; print({'sklearn', 'tensorflow_datasets', 'PIL', 'jax'} & set(sys.modules))"
+    code = "import sys, qjaxsim.datasets; print({'sklearn', 'tensorflow_datasets', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -280,7 +280,7 @@ def test_softmax_regression_on_digits():
         log_p = jax.nn.log_softmax(x @ p["w"] + jnp.broadcast_to(p["b"], (len(x), 10)))
         return {
             "loss": -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=1)),
-            "accuracy": jnp.mean((jnp.argmax(log_p, axis=1) == y).astype(float)),
+            "accuracy": jnp.mean((jnp.argmax(log_p, axis=1).astype(y.dtype) == y).astype(float)),
         }
 
     result = fit(
