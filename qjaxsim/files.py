@@ -87,14 +87,17 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
         arrays: name -> array.
 
     Raises:
-        ValueError: if an array holds Python objects (they would need pickle).
+        ValueError: if an array holds Python objects (they would need pickle), or is called "file" or "allow_pickle".
     """
     for name, array in arrays.items():
+        if name in ("file", "allow_pickle"):
+            raise ValueError(f"Names of arrays must not be arguments of numpy.savez, but one is {name!r}; rename it.")
         # Checked here because np.savez takes `allow_pickle` only since NumPy 2.1.
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"Arrays must hold plain numbers or strings, but `{name}` holds Python objects.")
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    named: Any = dict(arrays)
+    np.savez(buffer, **named)
     return write_bytes(path, buffer.getvalue())
 
 

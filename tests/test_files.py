@@ -105,6 +105,8 @@ def test_arrays_of_objects_are_refused(tmp_path):
         files.write_npy(tmp_path / "v.npy", objects)
     with pytest.raises(ValueError, match="`o` holds Python objects"):
         files.write_npz(tmp_path / "v.npz", {"o": objects})
+    with pytest.raises(ValueError, match="must not be arguments of numpy.savez, but one is 'file'"):
+        files.write_npz(tmp_path / "v.npz", {"file": np.zeros(2)})
     assert list(tmp_path.iterdir()) == []
 
 
