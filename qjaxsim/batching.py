@@ -5,7 +5,7 @@ the share of the work that lacks them once. Axes that every parameter carries (a
 common, so they are mapped over.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,13 +98,15 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
 
     Raises:
         ValueError: for missing or unknown names, shapes that do not end in the parameter's, or batch axes that do not
-            broadcast.
-        TypeError: for values that are not real numbers.
+            broadcast or are empty.
+        TypeError: for values that are not real numbers, or anything but a dictionary.
     """
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is no dictionary.")
     given = dict(params or {})
     _check_names(given, shapes)
     arrays = {name: _as_real(name, given[name]) for name in shapes}
-    dtype = np.result_type(*(a.dtype for a in arrays.values())) if arrays else _default_dtype()
+    dtype = _common_dtype(arrays.values())
     leading = {name: _batch_shape(name, array.shape, shapes[name]) for name, array in arrays.items()}
     shape = _broadcast(leading)
     padded = {name: (1,) * (len(shape) - len(axes)) + axes for name, axes in leading.items()}
@@ -131,13 +133,19 @@ def _as_real(name: str, value: Any) -> jax.Array:
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"Parameter {name!r} must be an array of real numbers, but is {value!r}.") from error
+        raise TypeError(
+            f"Parameter {name!r} must be an array of real numbers, but is a {type(value).__name__} that makes no array."
+        ) from error
     if jnp.issubdtype(array.dtype, jnp.complexfloating) or array.dtype == bool:
         raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
-    if array.dtype in (jnp.float32, jnp.float64):
-        return array
-    # Integers, and floats too short for amplitudes.
-    return array.astype(jnp.float32 if jnp.issubdtype(array.dtype, jnp.floating) else _default_dtype())
+    return array
+
+
+def _common_dtype(arrays: Iterable[jax.Array]) -> Any:
+    """The dtype that holds all float arrays; integers and Python numbers follow the others."""
+    floats = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating) and not a.weak_type]
+    # Floats of 16 bits and less are too short for amplitudes.
+    return np.result_type(*(d if d == jnp.float64 else np.float32 for d in floats)) if floats else _default_dtype()
 
 
 def _batch_shape(name: str, shape: tuple[int, ...], core: tuple[int, ...]) -> tuple[int, ...]:
@@ -151,9 +159,12 @@ def _batch_shape(name: str, shape: tuple[int, ...], core: tuple[int, ...]) -> tu
 
 def _broadcast(leading: Shapes) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(*leading.values())
+        shape = np.broadcast_shapes(*leading.values())
     except ValueError as error:
         raise ValueError(f"Batch axes must broadcast against each other, but are {dict(leading)}.") from error
+    if 0 in shape:
+        raise ValueError(f"Batch axes must not be empty, but are {dict(leading)}.")
+    return shape
 
 
 def _native_axes(shape: tuple[int, ...], padded: Shapes) -> tuple[tuple[int, ...], frozenset[str]]:

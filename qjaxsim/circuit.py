@@ -1,6 +1,7 @@
 """Circuits as data: what the user wrote, in order, without any array of amplitudes."""
 
 import hashlib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +33,8 @@ class Gate:
     @property
     def key(self) -> tuple:
         """The gate as plain, comparable data."""
-        return ("gate", self.name, self.qubits, tuple(str(a) if isinstance(a, Expression) else a for a in self.angles))
+        # Adding 0.0 makes -0.0 and 0.0, which are equal, look the same in a hash.
+        return ("gate", self.name, self.qubits, tuple(a if isinstance(a, Expression) else a + 0.0 for a in self.angles))
 
     def on(self, qubits: Sequence[int]) -> "Gate":
         """The same gate with qubit q moved to `qubits[q]`."""
@@ -64,7 +66,7 @@ class Unitary:
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
-        return ("unitary", self.qubits, self.label, hashlib.sha256(self.matrix.tobytes()).hexdigest())
+        return ("unitary", self.qubits, self.label, hashlib.sha256((self.matrix + 0.0).tobytes()).hexdigest())
 
     def on(self, qubits: Sequence[int]) -> "Unitary":
         """The same matrix with qubit q moved to `qubits[q]`."""
@@ -160,9 +162,9 @@ class Circuit:
 
     >>> theta = Parameter("theta", (2,))
     >>> print(Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
-    q0: ─H─RX(theta[0])─●──────────────────
+    q0: ─H─RX(theta[0])─●─────────────────
                         │
-    q1: ────────────────X─RZ(2*theta[1])─
+    q1: ────────────────X─RZ(2*theta[1])──
     """
 
     def __init__(self, n_qubits: int):
@@ -214,6 +216,8 @@ class Circuit:
             label: name in drawings.
         """
         chosen = self._check_qubits(qubits, label)
+        if not chosen:
+            raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
         array = np.array(matrix, dtype=complex)
         size = 2 ** len(chosen)
         if array.shape != (size, size):
@@ -225,14 +229,14 @@ class Circuit:
             raise ValueError(f"Argument `matrix` must be unitary, but differs from it by {error:.2g}.")
         return self._add(Unitary(array, chosen, label))
 
-    def project(self, qubit: int, outcome: int) -> "Circuit":
-        """Project one qubit on an outcome, 0 or 1, and normalise the state.
+    def project(self, qubit: Qubits, outcome: int) -> "Circuit":
+        """Project one qubit, or each of several, on an outcome, 0 or 1, and normalise the state.
 
         The result is NaN where the outcome has probability zero.
         """
         if outcome not in (0, 1):
             raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
-        return self._add(Projection(self._check_qubits(qubit, "project")[0], int(outcome)))
+        return self._add(*(Projection(each, int(outcome)) for each in self._check_qubits(qubit, "project")))
 
     def repeat(self, layer: "Circuit", times: int, *, shared: Iterable[str] = ()) -> "Circuit":
         """Add a layer several times, each with its own parameters; it runs as one `lax.scan`.
@@ -266,9 +270,7 @@ class Circuit:
         chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
-        for operation in other._moved(chosen, self.n_qubits).operations:
-            self._add(operation)
-        return self
+        return self._add(*other._moved(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":
         """The inverse circuit, with the same parameters."""
@@ -322,14 +324,17 @@ class Circuit:
             out._add(operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits))
         return out
 
-    def _add(self, operation: Operation) -> "Circuit":
-        for name, shape in _used_parameters(operation):
-            if self._parameters.setdefault(name, shape) != shape:
+    def _add(self, *operations: Operation) -> "Circuit":
+        """Add all of the operations, or none of them if a parameter's shape conflicts."""
+        parameters = dict(self._parameters)
+        for name, shape in itertools.chain.from_iterable(map(_used_parameters, operations)):
+            if parameters.setdefault(name, shape) != shape:
                 raise ValueError(
                     f"Parameter {name!r} is used with shape {shape}, but the circuit already has it with "
-                    f"shape {self._parameters[name]}; give one of them another name."
+                    f"shape {parameters[name]}; give one of them another name."
                 )
-        self._operations.append(operation)
+        self._parameters = parameters
+        self._operations.extend(operations)
         return self
 
     def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
@@ -363,10 +368,12 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
     def method(self: Circuit, *args: Any) -> Circuit:
         if len(args) != spec.n_angles + spec.n_qubits:
             raise TypeError(
-                f"Gate {spec.name!r} takes {spec.n_angles} angles and then {spec.n_qubits} qubits, but got {len(args)} arguments."
+                f"Gate {spec.name!r} takes {spec.n_angles} angles and then {spec.n_qubits} qubits, "
+                f"but got {len(args)} arguments."
             )
-        angles, qubits = args[: spec.n_angles], args[spec.n_angles :]
-        lengths = {len(tuple(q)) for q in qubits if isinstance(q, Iterable)}
+        angles = args[: spec.n_angles]
+        qubits: list[Any] = [tuple(q) if isinstance(q, Iterable) else q for q in args[spec.n_angles :]]
+        lengths = {len(q) for q in qubits if isinstance(q, tuple)}
         if not lengths:
             return self.append(spec.name, qubits, angles)
         if len(lengths) > 1:
@@ -374,7 +381,7 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
                 f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}."
             )
         (length,) = lengths
-        for each in zip(*(tuple(q) if isinstance(q, Iterable) else (q,) * length for q in qubits), strict=True):
+        for each in zip(*(q if isinstance(q, tuple) else (q,) * length for q in qubits), strict=True):
             self.append(spec.name, each, angles)
         return self
 

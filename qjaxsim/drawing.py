@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from qjaxsim.expressions import Expression
 
 if TYPE_CHECKING:
-    from qjaxsim.circuit import Circuit, Operation
+    from qjaxsim.circuit import Circuit, Operation, Repeat
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -42,39 +42,30 @@ def pad(wires: list[str], n_qubits: int, low: int = 0, high: int | None = None) 
 
 
 def _place(wires: list[str], operation: "Operation") -> None:
-    from qjaxsim.circuit import Repeat
-
     low, high = min(operation.qubits), max(operation.qubits)
     n_qubits = (len(wires) + 1) // 2
     pad_to = max(len(wires[row]) for row in range(2 * low, 2 * high + 1))
-    if isinstance(operation, Repeat):
-        cells = dict.fromkeys(operation.qubits, f"[{_summary(operation)}]")
-    else:
-        cells = {qubit: _label(operation, i) for i, qubit in enumerate(operation.qubits)}
+    cells = {qubit: _label(operation, i) for i, qubit in enumerate(operation.qubits)}
     width = max(map(len, cells.values()))
     for row in range(2 * low, 2 * high + 1):
         fill = "─" if row % 2 == 0 else " "
-        if row % 2 == 0:
-            cell = cells.get(row // 2, "┼" if low < row // 2 < high else "─")
-        else:
-            cell = "│"
+        cell = cells.get(row // 2, "┼") if row % 2 == 0 else "│"
         wires[row] = wires[row].ljust(pad_to, fill) + cell.ljust(width, fill)
     pad(wires, n_qubits, low, high)
 
 
-def _summary(operation: "Operation") -> str:
-    from qjaxsim.circuit import Repeat
-
-    assert isinstance(operation, Repeat)
+def _summary(operation: "Repeat") -> str:
     shared = f", shared {', '.join(sorted(operation.shared))}" if operation.shared else ""
     order = ", reversed" if operation.reverse else ""
-    return f"{operation.times} x {len(operation.circuit)} operations{shared}{order}"
+    return f"[{operation.times} x {len(operation.circuit)} operations{shared}{order}]"
 
 
 def _label(operation: "Operation", position: int) -> str:
     """The text on the wire of the operation's qubit number `position`."""
-    from qjaxsim.circuit import Gate, Projection, Unitary
+    from qjaxsim.circuit import Gate, Projection, Repeat, Unitary
 
+    if isinstance(operation, Repeat):
+        return _summary(operation)
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
     if isinstance(operation, Unitary):

@@ -1,7 +1,9 @@
 """Array parameters and the scalar expressions of them that gates take as angles."""
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Union
@@ -106,7 +108,7 @@ class Expression(_Arithmetic):
     same way; no algebra is done.
 
     Attributes:
-        op: "add", "sub", "mul", "div", "pow", or an elementary function.
+        op: "add" (of two arguments or more), "sub", "mul", "div", "pow", "neg" or an elementary function.
         args: expressions or plain floats.
     """
 
@@ -133,8 +135,7 @@ class Expression(_Arithmetic):
 
     def __str__(self) -> str:
         if self.op in _SYMBOLS:
-            left, right = (_grouped(arg, self.op) for arg in self.args)
-            return f"{left}{_SYMBOLS[self.op]}{right}"
+            return _SYMBOLS[self.op].join(_grouped(arg, self.op) for arg in self.args)
         if self.op == "neg":
             return f"-{_grouped(self.args[0], 'mul')}"
         return f"{self.op}({', '.join(str(arg) for arg in self.args)})"
@@ -201,7 +202,7 @@ class Parameter(_Arithmetic):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"Argument `name` must be a non-empty string, but is {self.name!r}.")
-        shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        shape = tuple(self.shape) if isinstance(self.shape, Iterable) else (self.shape,)
         if not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
             raise ValueError(
                 f"Argument `shape` of parameter {self.name!r} must hold positive integers, but is {shape}."
@@ -243,7 +244,8 @@ def as_expression(value: Any) -> Expression | float:
     if isinstance(value, Parameter):
         if value.shape:
             raise ValueError(
-                f"Parameter {value.name!r} has shape {value.shape}, but an angle is one number; index it down to one entry."
+                f"Parameter {value.name!r} has shape {value.shape}, but an angle is one number; "
+                "index it down to one entry."
             )
         return Element(name=value.name)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
@@ -256,20 +258,25 @@ def as_expression(value: Any) -> Expression | float:
 
 
 def _combine(op: str, left: Any, right: Any) -> Expression:
-    return Expression(op, (as_expression(left), as_expression(right)))
+    left, right = as_expression(left), as_expression(right)
+    if op == "add" and isinstance(left, Expression) and left.op == "add":
+        return Expression(op, (*left.args, right))  # a long sum stays flat, or recursion would fail on it
+    return Expression(op, (left, right))
 
 
 def _grouped(arg: Any, op: str) -> str:
     """The argument as text, in parentheses unless it binds tighter than `op`."""
     text = f"{arg:.6g}" if isinstance(arg, float) else str(arg)
-    loose = isinstance(arg, Expression) and arg.op in (*_SYMBOLS, "neg") and not (op == "add" and arg.op != "neg")
+    if isinstance(arg, float):
+        return f"({text})" if op == "pow" and arg < 0 else text
+    loose = arg.op in (*_SYMBOLS, "neg") and not (op == "add" and arg.op != "neg")
     return f"({text})" if loose else text
 
 
 def _affine(op: str, *parts: Any) -> tuple[dict[tuple[str, int], float], float] | None:
     """Combine affine parts (coefficients, offset); None where the result is not affine."""
     if op in ("neg", "add", "sub"):
-        signs = {"neg": (-1.0,), "add": (1.0, 1.0), "sub": (1.0, -1.0)}[op]
+        signs = {"neg": (-1.0,), "add": (1.0,) * len(parts), "sub": (1.0, -1.0)}[op]
         total: dict[tuple[str, int], float] = {}
         for sign, (coefficients, _) in zip(signs, parts, strict=True):
             for key, value in coefficients.items():
@@ -284,7 +291,7 @@ def _affine(op: str, *parts: Any) -> tuple[dict[tuple[str, int], float], float] 
 
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
-    "add": lambda xp, a, b: a + b,
+    "add": lambda xp, *terms: functools.reduce(operator.add, terms),
     "sub": lambda xp, a, b: a - b,
     "mul": lambda xp, a, b: a * b,
     "div": lambda xp, a, b: a / b,

@@ -22,7 +22,19 @@ import numpy as np
 from qjaxsim.circuit import Circuit, Gate, Projection, Repeat, Unitary
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, monomial
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Monomial, Plan, PlanOptions, Step, depends_on_data
+from qjaxsim.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Leaf,
+    Loop,
+    Monomial,
+    Plan,
+    PlanOptions,
+    Step,
+    depends_on_data,
+    is_linear,
+)
 
 # Up to this many qubits a permutation or a table of phases may span the whole register: 4096 entries.
 FULL_REGISTER = 12
@@ -103,7 +115,7 @@ def _uses(factor: Gate | np.ndarray, data: frozenset[str]) -> bool:
 
 
 def _runs(qubit: int, factors: list[Gate | np.ndarray], data: frozenset[str]) -> Iterable[Leaf]:
-    """A run of one-qubit gates as up to three leaves: weights, then everything from first to last data gate, weights."""
+    """A run of one-qubit gates as up to three leaves: weights, all from the first to the last data gate, weights."""
     positions = [i for i, factor in enumerate(factors) if _uses(factor, data)]
     first, last = (positions[0], positions[-1] + 1) if positions else (len(factors), len(factors))
     for part, is_data in ((factors[:first], False), (factors[first:last], True), (factors[last:], False)):
@@ -287,7 +299,7 @@ def _collapse(steps: tuple[Step, ...], n_qubits: int, batch: int, options: PlanO
     if options.collapse is False or 8 * 4**n_qubits > MAX_UNITARY_BYTES:
         return steps
     out: list[Step] = []
-    for linear, group in itertools.groupby(steps, lambda s: not isinstance(s, Projection) and not s.data):
+    for linear, group in itertools.groupby(steps, is_linear):
         stretch = tuple(group)
         if linear and (options.collapse or _collapse_pays(stretch, n_qubits, batch)):
             out.append(Collapsed(stretch))

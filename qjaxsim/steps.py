@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuit import Gate, Projection, Repeat
+from qjaxsim.expressions import Expression
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,24 @@ def flat_steps(steps: Iterable[Step]) -> Iterable[Step]:
 def depends_on_data(step: "Step") -> bool:
     """Whether a step differs from sample to sample."""
     return not isinstance(step, Projection) and step.data
+
+
+def is_linear(step: "Step") -> bool:
+    """Whether a step is a matrix common to all samples, so that it may be run on the identity."""
+    if isinstance(step, Loop) and not all(is_linear(inner) for inner in step.body.steps):
+        return False
+    return not isinstance(step, Projection) and not step.data
+
+
+def names_in(step: "Step") -> set[str]:
+    """The names of the parameters in a step's angles."""
+    if isinstance(step, Loop):
+        return set(step.repeat.circuit.parameters)
+    if isinstance(step, Collapsed):
+        return set().union(*(names_in(inner) for inner in step.steps))
+    angles: Iterable[Any] = step.angles if isinstance(step, Diagonal) else ()
+    if isinstance(step, Dense):
+        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
+        gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
+        angles = [angle for gate in gates for angle in gate.angles]
+    return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}
