@@ -1,1 +1,70 @@
+"""Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
+from qjaxsim.curvature.gauss_newton import (
+    HessianSplit,
+    gauss_newton_dual,
+    gauss_newton_product,
+    residual_product,
+    split_hessian,
+)
+from qjaxsim.curvature.hvp import hessian, hvp
+from qjaxsim.curvature.landscape import (
+    Plane,
+    TrajectoryPlane,
+    eigen_plane,
+    evaluate_plane,
+    grid_around,
+    pca_plane,
+    random_plane,
+)
+from qjaxsim.curvature.outliers import (
+    Outliers,
+    count_outliers,
+    exact_zeros,
+    gap_ratios,
+    near_zero_fraction,
+    numerical_rank,
+)
+from qjaxsim.curvature.spectrum import (
+    EigenPairs,
+    PowerIteration,
+    SpectralDensity,
+    TraceEstimate,
+    dense_spectrum,
+    power_iteration,
+    spectral_density,
+    top_eigenpairs,
+    trace_estimate,
+)
+
+__all__ = [
+    "EigenPairs",
+    "HessianSplit",
+    "Outliers",
+    "Plane",
+    "PowerIteration",
+    "SpectralDensity",
+    "TraceEstimate",
+    "TrajectoryPlane",
+    "count_outliers",
+    "dense_spectrum",
+    "eigen_plane",
+    "evaluate_plane",
+    "exact_zeros",
+    "gap_ratios",
+    "gauss_newton_dual",
+    "gauss_newton_product",
+    "grid_around",
+    "hessian",
+    "hvp",
+    "near_zero_fraction",
+    "numerical_rank",
+    "pca_plane",
+    "power_iteration",
+    "random_plane",
+    "residual_product",
+    "spectral_density",
+    "split_hessian",
+    "top_eigenpairs",
+    "trace_estimate",
+]

@@ -1,0 +1,344 @@
+"""The split H = G + R of a loss Hessian into Gauss-Newton part and residual part; `hessian.md` derives it.
+
+The objective is the mean over N samples of `loss(outputs(params, x), y)`, where `outputs` returns K numbers a
+sample, shape (B, K), and `loss` returns one number a sample, shape (B,).
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.curvature.hvp import (
+    ROWS_AT_ONCE,
+    check_like,
+    check_real,
+    chunk_size,
+    flatten_real,
+    hvp,
+    require_dense,
+    symmetrised,
+    unit_vector,
+)
+from qjaxsim.memory import require_memory
+
+Outputs = Callable[[Any, Any], jax.Array]
+Loss = Callable[[jax.Array, Any], jax.Array]
+
+# Default chunk of samples: at most this many, and at most this many numbers of their Jacobian.
+SAMPLES_AT_ONCE = 256
+JACOBIAN_NUMBERS = 2**25
+HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
+
+
+class HessianSplit(NamedTuple):
+    """Hessian of a mean loss and its two parts, each of shape (P, P) and exactly symmetric.
+
+    Attributes:
+        hessian: gauss_newton + residual.
+        gauss_newton: mean of J^T A J, positive semi-definite for a loss convex in the outputs.
+        residual: mean of sum_k (dl/dz_k) Hess z_k.
+    """
+
+    hessian: jax.Array
+    gauss_newton: jax.Array
+    residual: jax.Array
+
+
+def gauss_newton_product(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, v: Any, *, batch_size: int | None = None
+) -> Any:
+    """Gauss-Newton-vector product G v, without a matrix.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K).
+        loss: maps (z, y) to one loss a sample, shape (B,); the objective is its mean.
+        params: pytree of real float arrays.
+        x: inputs, pytree of arrays with N samples along axis 0.
+        y: targets, pytree of arrays with N samples along axis 0.
+        v: pytree like params.
+        batch_size: samples held at once; default all.
+
+    Returns:
+        Pytree like params.
+
+    Raises:
+        TypeError: if params holds anything but real floats, or v has other dtypes.
+        ValueError: if v differs from params, x and y differ in their number of samples, outputs or loss
+            return another shape, or batch_size is not a positive integer.
+
+    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Usable in `jax.jit`.
+    """
+    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+
+    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
+        z, dz = jax.jvp(lambda p: outputs(p, xs), (params,), (v,))
+        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
+        curved = jax.jvp(slope, (z,), (dz,))[1]
+        return jax.vjp(lambda p: outputs(p, xs), params)[1](curved)[0]
+
+    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
+
+
+def residual_product(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, v: Any, *, batch_size: int | None = None
+) -> Any:
+    """Residual-vector product R v = (H - G) v, without a matrix.
+
+    Computed directly, not as a difference: it keeps its digits where R is small beside G.
+
+    Args:
+        outputs: as in `gauss_newton_product`.
+        loss: as in `gauss_newton_product`.
+        params: pytree of real float arrays.
+        x: inputs, pytree with N samples along axis 0.
+        y: targets, pytree with N samples along axis 0.
+        v: pytree like params.
+        batch_size: samples held at once; default all.
+
+    Returns:
+        Pytree like params.
+
+    Raises:
+        TypeError: as `gauss_newton_product`.
+        ValueError: as `gauss_newton_product`.
+
+    Cost: one Hessian-vector product. Usable in `jax.jit`.
+    """
+    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+
+    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
+        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(outputs(params, xs))
+        return hvp(lambda p: jnp.sum(slope * outputs(p, xs)), params, v)
+
+    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
+
+
+def split_hessian(
+    outputs: Outputs,
+    loss: Loss,
+    params: Any,
+    x: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    rows: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> HessianSplit:
+    """Dense Hessian of the mean loss with its two parts, in `ravel_pytree` order.
+
+    Per chunk of samples, the tangents of the gradient of the linearised loss sum_k slope_k z_k are the rows
+    of R, and the tangents of z met on the way are the Jacobian, so G costs one matrix product more than R.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K). Sample b's outputs may depend on sample b
+            alone, or the result depends on batch_size.
+        loss: maps (z, y) to one loss a sample, shape (B,); the objective is its mean.
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
+        y: targets, pytree of arrays with N samples along axis 0.
+        batch_size: samples in one chunk. Default: at most 256, fewer where their Jacobian would exceed
+            2**25 numbers. The result is the same up to rounding, also where it does not divide N.
+        rows: parameter directions pushed at once, default at most 32.
+        progress: called as progress(samples_done, N) after each chunk has been computed.
+
+    Returns:
+        HessianSplit of three arrays of shape (P, P), the dtype of params.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, or
+            batch_size or rows is not a positive integer.
+        MemoryError: if the matrices do not fit in free main memory; checked before anything is allocated.
+
+    Cost: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory 5 P^2 numbers plus
+    2 batch_size K P. Compiled once for all chunks, and once for repeated calls with the same `outputs` and
+    `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python loop over chunks.
+    """
+    flat, _ = flatten_real(params)
+    shapes = _check_model(outputs, loss, params, x, y)
+    count, n_outputs = shapes.n_samples, shapes.n_outputs
+    samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
+    rows = chunk_size("rows", rows, flat.size, ROWS_AT_ONCE)
+    require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
+    parts = jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros((flat.size, flat.size), flat.dtype)
+    for start, fresh in _chunks(count, samples):
+        xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
+        weights = jnp.asarray(fresh / count, shapes.loss_dtype)
+        parts = _add_chunk(outputs, loss, params, xs, ys, weights, *parts, rows=rows)
+        if progress is not None:
+            jax.block_until_ready(parts)
+            progress(start + samples, count)
+    gauss_newton, residual = symmetrised(parts[0]), symmetrised(parts[1])
+    return HessianSplit(gauss_newton + residual, gauss_newton, residual)
+
+
+def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
+    """Matrix S S^T with S = N^(-1/2) A^(1/2) J, whose nonzero eigenvalues are those of G.
+
+    Small where N K < P, and an independent check of G: the Jacobian comes from reverse mode here.
+
+    Args:
+        outputs: as in `split_hessian`; sample b's outputs must depend on sample b alone.
+        loss: as in `split_hessian`, convex in z: negative eigenvalues of its Hessian A are clipped at 0.
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x: inputs, pytree with N samples along axis 0.
+        y: targets, pytree with N samples along axis 0.
+
+    Returns:
+        Array of shape (N K, N K), sample-major; positive semi-definite.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if x and y differ in their number of samples, or outputs or loss return another shape.
+        MemoryError: if S and S S^T do not fit in free main memory.
+
+    Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers.
+    """
+    flat, unravel = flatten_real(params)
+    shapes = _check_model(outputs, loss, params, x, y)
+    count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs
+    needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize
+    require_memory(needed, f"The Gauss-Newton dual of {side} outputs", "use fewer samples or `split_hessian`")
+
+    def factor(sample: tuple[Any, Any]) -> jax.Array:  # (K, P)
+        xs, ys = jax.tree.map(lambda leaf: leaf[None], sample)
+        jacobian = jax.jacrev(lambda w: outputs(unravel(w), xs)[0])(flat)
+        curvature = jax.hessian(lambda z: loss(z[None], ys)[0])(outputs(params, xs)[0])
+        values, vectors = jnp.linalg.eigh(curvature)
+        root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]) @ vectors.T
+        return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
+
+    samples = jax.tree.map(jnp.asarray, (x, y))
+    stacked = jax.lax.map(factor, samples, batch_size=min(count, ROWS_AT_ONCE)).reshape(side, flat.size)
+    return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
+
+
+@functools.partial(jax.jit, static_argnames=("outputs", "loss", "rows"), donate_argnames=("gauss_newton", "residual"))
+def _add_chunk(
+    outputs: Outputs,
+    loss: Loss,
+    params: Any,
+    x: Any,
+    y: Any,
+    weights: jax.Array,
+    gauss_newton: jax.Array,
+    residual: jax.Array,
+    *,
+    rows: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Add one weighted chunk of samples to G and R."""
+    flat, unravel = ravel_pytree(params)
+    z = outputs(params, x)
+    slope = jax.grad(lambda out: jnp.sum(weights * loss(out, y)))(z)  # (B, K)
+
+    def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out = outputs(unravel(w), x)
+        return jnp.sum(slope * out), out
+
+    def push(index: jax.Array) -> tuple[jax.Array, jax.Array]:  # row of R (P,), column of J (B, K)
+        return jax.jvp(jax.grad(linearised, has_aux=True), (flat,), (unit_vector(index, flat),))[1]
+
+    def fill(chunk: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        matrix, jacobian = carry
+        # As in `hessian` the last chunk of rows slides back; the rows it repeats must not be added twice.
+        start = jnp.minimum(chunk * rows, flat.size - rows)
+        index = start + jnp.arange(rows)
+        block, columns = jax.vmap(push)(index)
+        fresh = (index >= chunk * rows)[:, None]
+        old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
+        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh, old + block, old), start, axis=0)
+        return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0)
+
+    jacobian = jnp.zeros((flat.size, *z.shape), z.dtype)  # (P, B, K)
+    residual, jacobian = jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian))
+    curved = jnp.einsum("pbk,bkl->pbl", jacobian, _loss_hessians(loss, z, y, weights), precision=HIGHEST)
+    block = jnp.matmul(jacobian.reshape(flat.size, -1), curved.reshape(flat.size, -1).T, precision=HIGHEST)
+    return gauss_newton + block.astype(gauss_newton.dtype), residual
+
+
+def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:
+    """Weighted Hessian of each sample's loss in its outputs, shape (B, K, K)."""
+
+    def one(out: jax.Array, target: Any, weight: jax.Array) -> jax.Array:
+        return weight * loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0]
+
+    return jax.vmap(jax.hessian(one))(z, y, weights)
+
+
+def _sum_products(
+    product: Callable[[Any, Any, jax.Array], Any],
+    outputs: Outputs,
+    loss: Loss,
+    params: Any,
+    x: Any,
+    y: Any,
+    v: Any,
+    batch_size: int | None,
+) -> Any:
+    """Sum `product(x, y, weights)` over chunks of samples, after the checks common to both products."""
+    check_real(params)
+    check_like(params, v)
+    shapes = _check_model(outputs, loss, params, x, y)
+    count = shapes.n_samples
+    samples = chunk_size("batch_size", batch_size, count, count)
+    data = jax.tree.map(jnp.asarray, (x, y))
+
+    def add(chunk: jax.Array, total: Any) -> Any:
+        start = jnp.minimum(chunk * samples, count - samples)
+        xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
+        fresh = (start + jnp.arange(samples)) >= chunk * samples
+        weights = fresh.astype(shapes.loss_dtype) / count
+        return jax.tree.map(jnp.add, total, product(xs, ys, weights))
+
+    return jax.lax.fori_loop(0, -(-count // samples), add, jax.tree.map(jnp.zeros_like, params))
+
+
+def _chunks(count: int, samples: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Start of each chunk of samples and which of its samples are new (0 or 1).
+
+    The last chunk slides back to keep its length, so that one compiled program serves all; samples
+    met before weigh exactly zero.
+    """
+    for begin in range(0, count, samples):
+        start = min(begin, count - samples)
+        yield start, (np.arange(start, start + samples) >= begin).astype(np.float64)
+
+
+def _default_samples(numbers_a_sample: int) -> int:
+    """Samples in a chunk when the caller does not say."""
+    return max(1, min(SAMPLES_AT_ONCE, JACOBIAN_NUMBERS // numbers_a_sample))
+
+
+class _ModelShapes(NamedTuple):
+    n_samples: int
+    n_outputs: int
+    loss_dtype: Any
+
+
+def _check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> _ModelShapes:
+    """Number of samples N, of outputs K and the loss's dtype, checked on shapes alone."""
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
+    if len(counts) != 1 or counts <= {(), (0,)}:
+        raise ValueError(
+            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
+            f"but their leaves begin with {sorted(counts)}."
+        )
+    ((count,),) = counts
+    z = jax.eval_shape(outputs, params, x)
+    if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
+        raise ValueError(
+            f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
+            f"but it returned {z.dtype}{list(z.shape)}."
+        )
+    values = jax.eval_shape(loss, z, y)
+    if values.shape != (count,):
+        raise ValueError(
+            f"Argument `loss` must return one number a sample, shape ({count},), "
+            f"but it returned shape {values.shape}; leave the mean to this function."
+        )
+    return _ModelShapes(count, z.shape[1], values.dtype)

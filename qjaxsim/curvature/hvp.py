@@ -1,0 +1,155 @@
+"""Hessian-vector products and the dense exact Hessian of a real scalar function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.memory import require_memory
+
+# Tangents pushed through the function at once when the caller does not say. More of them fill the cores
+# better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
+ROWS_AT_ONCE = 32
+
+
+def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
+    """Exact Hessian-vector product of a real scalar function.
+
+    Args:
+        f: maps params to a real scalar, shape ().
+        params: pytree of real float arrays.
+        v: pytree like params, same shapes and dtypes.
+
+    Returns:
+        Pytree like params: the Hessian of f at params applied to v.
+
+    Raises:
+        TypeError: if a leaf of params is not a real float array, a leaf of v has another dtype than its
+            partner in params, or f does not return a real scalar.
+        ValueError: if v differs from params in structure or in the shape of a leaf.
+
+    Cost: two to four gradients in time, about two in memory. Forward over reverse, Pearlmutter 1994,
+    doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient.
+    """
+    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    check_real(params)
+    check_like(params, v)
+    return jax.jvp(jax.grad(f), (params,), (v,))[1]
+
+
+def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None = None) -> jax.Array:
+    """Dense exact Hessian of a real scalar function, in `ravel_pytree` order.
+
+    Row i is the Hessian-vector product with unit vector i. The rows agree with the columns up to rounding
+    only, so the mean of the matrix and its transpose is returned: the result is exactly symmetric.
+
+    Args:
+        f: maps params to a real scalar, shape ().
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        batch_size: rows computed at once. Default: all of them up to 32, else 32. Any value gives the same
+            matrix up to rounding; a smaller one takes less memory.
+
+    Returns:
+        Array of shape (P, P), the dtype of params.
+
+    Raises:
+        TypeError: if a leaf of params is not a real float array, or the leaves differ in dtype.
+        ValueError: if params is empty or batch_size is not a positive integer.
+        MemoryError: if the matrix and its work copies exceed the free main memory. Checked before anything
+            is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
+
+    Cost: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
+    `jax.jit`, which is the way to call it many times: outside, every call traces and compiles anew.
+    """
+    flat, unravel = flatten_real(params)
+    size = flat.size
+    rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
+    require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
+    gradient = jax.grad(lambda w: f(unravel(w)))
+
+    def row(index: jax.Array) -> jax.Array:
+        return jax.jvp(gradient, (flat,), (unit_vector(index, flat),))[1]
+
+    def fill(chunk: jax.Array, matrix: jax.Array) -> jax.Array:
+        # The last chunk slides back over rows already there instead of being shorter:
+        # one compiled body, nothing padded, and the rows written twice are the same rows.
+        start = jnp.minimum(chunk * rows, size - rows)
+        block = jax.vmap(row)(start + jnp.arange(rows))
+        return jax.lax.dynamic_update_slice_in_dim(matrix, block, start, axis=0)
+
+    matrix = jax.lax.fori_loop(0, -(-size // rows), fill, jnp.zeros((size, size), flat.dtype))
+    return symmetrised(matrix)
+
+
+def check_real(params: Any, name: str = "params") -> None:
+    """Raise unless params holds real float arrays only, and at least one number."""
+    leaves = jax.tree.leaves(params)
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"Argument `{name}` must hold real float arrays only, but a leaf has dtype {leaf.dtype}; "
+                "cast it, or close over what is not to be differentiated."
+            )
+    if sum(leaf.size for leaf in leaves) == 0:
+        raise ValueError(f"Argument `{name}` must hold at least one number, but it is empty.")
+
+
+def check_like(params: Any, v: Any) -> None:
+    """Raise unless v has the structure, shapes and dtypes of params."""
+    expected: Any = jax.tree.structure(params)
+    found: Any = jax.tree.structure(v)
+    if expected != found:
+        raise ValueError(f"Argument `v` must have the structure of `params`, {expected}, but it has {found}.")
+    for leaf, tangent in zip(jax.tree.leaves(params), jax.tree.leaves(v), strict=True):
+        if leaf.shape != tangent.shape:
+            raise ValueError(
+                f"Argument `v` must have the shapes of `params`, but a leaf of shape {leaf.shape} "
+                f"meets one of shape {tangent.shape}."
+            )
+        if leaf.dtype != tangent.dtype:
+            raise TypeError(
+                f"Argument `v` must have the dtypes of `params`, but a leaf of dtype {leaf.dtype} "
+                f"meets one of dtype {tangent.dtype}; cast `v`."
+            )
+
+
+def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """Ravel params after checking that it holds real floats of one dtype."""
+    params = jax.tree.map(jnp.asarray, params)
+    check_real(params, name)
+    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
+    if len(dtypes) > 1:
+        raise TypeError(f"Argument `{name}` must have one dtype, but it has {', '.join(dtypes)}; cast it.")
+    return ravel_pytree(params)
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise unless value is a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
+
+
+def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
+    """How many of `size` things to do at once: what was asked, or the default, never more than there are."""
+    if asked is None:
+        return min(size, default)
+    check_positive(name, asked)
+    return min(size, asked)
+
+
+def require_dense(size: int, copies: int, itemsize: int, what: str, extra: int = 0) -> None:
+    """Refuse `copies` matrices of shape (size, size) and `extra` more numbers if they do not fit."""
+    needed = (copies * size**2 + extra) * itemsize
+    require_memory(needed, f"{what} of {size} parameters", "use Lanczos (`top_eigenpairs`, `spectral_density`)")
+
+
+def unit_vector(index: jax.Array, like: jax.Array) -> jax.Array:
+    """Unit vector number `index` with the shape and dtype of `like`."""
+    return (jnp.arange(like.size) == index).astype(like.dtype)
+
+
+def symmetrised(matrix: jax.Array) -> jax.Array:
+    """Mean of a matrix and its transpose."""
+    return (matrix + matrix.T) / 2

@@ -1,0 +1,226 @@
+"""Loss on a plane through parameter space: planes from a trajectory, from random or from eigenvectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.curvature.hvp import check_positive, flatten_real
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The points origin + a directions[0] + b directions[1] of the flat parameter space.
+
+    Attributes:
+        origin: shape (P,).
+        directions: shape (2, P); neither unit nor orthogonal unless the constructor says so.
+        unravel: maps a flat vector to the params pytree (second result of `ravel_pytree`).
+    """
+
+    origin: jax.Array
+    directions: jax.Array
+    unravel: Callable[[jax.Array], Any]
+
+    def __post_init__(self) -> None:
+        if self.origin.ndim != 1 or self.directions.shape != (2, self.origin.size):
+            raise ValueError(
+                "Arguments `origin` and `directions` must have shapes (P,) and (2, P), "
+                f"but they have {self.origin.shape} and {self.directions.shape}."
+            )
+
+    def point(self, a: Any, b: Any) -> Any:
+        """The params pytree at coordinates (a, b); differentiable and traceable."""
+        return self.unravel(self.origin + a * self.directions[0] + b * self.directions[1])
+
+
+class TrajectoryPlane(NamedTuple):
+    """The PCA plane of a trajectory.
+
+    Attributes:
+        plane: origin is the trajectory's mean, directions are orthonormal.
+        projection: coordinates of the trajectory's points, shape (T, 2).
+        explained: fractions of the trajectory's variance along the two directions, shape (2,).
+    """
+
+    plane: Plane
+    projection: np.ndarray
+    explained: np.ndarray
+
+
+def pca_plane(
+    trajectory: Any,
+    unravel: Callable[[jax.Array], Any],
+    *,
+    frozen: Any = None,
+    anchor: Any = None,
+) -> TrajectoryPlane:
+    """Plane of the two leading principal components of a training trajectory.
+
+    The plane passes through the trajectory's mean, so a minimum on the trajectory lies near it, not on it.
+    Computed by scikit-learn's PCA with the full (deterministic) solver.
+
+    Args:
+        trajectory: flat parameter vectors of T checkpoints, shape (T, P) with T and P at least 2.
+        unravel: maps a flat vector to the params pytree (second result of `ravel_pytree`).
+        frozen: boolean mask, shape (P,): parameters left out of the PCA and held at the anchor's values on
+            the whole plane (the published figures leave out the position bias). Default: none.
+        anchor: flat vector, shape (P,), whose frozen entries are held; goes with `frozen`.
+
+    Returns:
+        TrajectoryPlane; the plane has the dtype of the trajectory.
+
+    Raises:
+        ValueError: if a shape is wrong, only one of frozen and anchor is given, or fewer than two parameters
+            are free.
+
+    Cost: T^2 P. Li et al. 2018, arXiv:1712.09913, section 7.2.
+    """
+    from sklearn.decomposition import PCA
+
+    points = np.asarray(trajectory)
+    if points.ndim != 2 or min(points.shape) < 2:
+        raise ValueError(f"Argument `trajectory` must have shape (T, P), both at least 2, but it has {points.shape}.")
+    if (frozen is None) != (anchor is None):
+        raise ValueError("Arguments `frozen` and `anchor` must be given together, but one is missing.")
+    size = points.shape[1]
+    held = np.zeros(size, bool) if frozen is None else np.asarray(frozen)
+    origin = np.zeros(size, points.dtype) if anchor is None else np.array(anchor, points.dtype)
+    if held.shape != (size,) or held.dtype != bool or origin.shape != (size,):
+        raise ValueError(
+            f"Arguments `frozen` and `anchor` must be a boolean mask and a vector of shape ({size},), "
+            f"but they are {held.dtype}{list(held.shape)} and have shape {origin.shape}."
+        )
+    free = ~held
+    if free.sum() < 2:
+        raise ValueError(f"Argument `frozen` must leave at least 2 parameters free, but it leaves {free.sum()}.")
+    pca = PCA(n_components=2, svd_solver="full")
+    projection = pca.fit_transform(points[:, free])
+    origin[free] = pca.mean_
+    directions = np.zeros((2, size), points.dtype)
+    directions[:, free] = pca.components_
+    plane = Plane(jnp.asarray(origin), jnp.asarray(directions), unravel)
+    return TrajectoryPlane(plane, projection, pca.explained_variance_ratio_)
+
+
+def random_plane(params: Any, key: jax.Array) -> Plane:
+    """Plane through params along two random, filter-normalised directions.
+
+    A filter is one slice along the leading axis of a leaf with two or more axes, and the whole leaf
+    otherwise: one layer of circuit weights of shape (layers, qubits, angles), one output row of a (out, in)
+    matrix (transpose the leaf first if it is stored (in, out)), one bias vector. Each filter of a normal
+    random direction is scaled to the norm of the same filter of params, so a = 1 changes every filter by its
+    own size; a zero filter does not move. For rotation angles this sets a scale and nothing more: the
+    rescaling symmetry that motivates it for ReLU networks does not exist in a circuit.
+
+    Args:
+        params: pytree of real float arrays of one dtype.
+        key: random key.
+
+    Returns:
+        Plane; the two directions are independent, not orthogonalised.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+
+    Li et al. 2018, arXiv:1712.09913, section 4.
+    """
+    origin, unravel = flatten_real(params)
+    leaves, structure = jax.tree.flatten(unravel(origin))
+
+    def direction(direction_key: jax.Array) -> jax.Array:
+        keys = jax.random.split(direction_key, len(leaves))
+        scaled = [_filter_normalised(leaf, leaf_key) for leaf, leaf_key in zip(leaves, keys, strict=True)]
+        return flatten_real(jax.tree.unflatten(structure, scaled))[0]
+
+    return Plane(origin, jnp.stack([direction(k) for k in jax.random.split(key)]), unravel)
+
+
+def eigen_plane(params: Any, vectors: Any) -> Plane:
+    """Plane through params along two given flat vectors, such as two eigenvectors of the Hessian.
+
+    Args:
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        vectors: shape (2, P), in `ravel_pytree` order, used as they are: with unit vectors a and b are
+            distances.
+
+    Returns:
+        Plane.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if vectors has another shape.
+    """
+    origin, unravel = flatten_real(params)
+    return Plane(origin, jnp.asarray(vectors, origin.dtype), unravel)
+
+
+def evaluate_plane(
+    loss: Callable[[Any], jax.Array], plane: Plane, a: Any, b: Any, batch_size: int | None = None
+) -> jax.Array:
+    """Loss on a grid of a plane.
+
+    Args:
+        loss: maps params to a real scalar.
+        plane: where to look.
+        a: coordinates along the first direction, shape (A,).
+        b: coordinates along the second direction, shape (B,).
+        batch_size: grid points evaluated at once; default one after the other.
+
+    Returns:
+        Array of shape (B, A): entry [j, i] is the loss at (a[i], b[j]), as contour plots want it.
+
+    Raises:
+        ValueError: if a or b is not a vector of at least one number, or batch_size is not a positive integer.
+
+    Cost: A B evaluations in one compiled loop; memory of batch_size evaluations.
+    """
+    if batch_size is not None:
+        check_positive("batch_size", batch_size)
+    along = [jnp.asarray(axis, plane.origin.dtype) for axis in (a, b)]
+    for name, axis in zip("ab", along, strict=True):
+        if axis.ndim != 1 or axis.size == 0:
+            raise ValueError(
+                f"Argument `{name}` must be a vector of at least one number, but its shape is {axis.shape}."
+            )
+    first, second = jnp.meshgrid(*along)  # (B, A) each
+
+    @jax.jit
+    def evaluate(pairs: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jax.lax.map(lambda pair: loss(plane.point(*pair)), pairs, batch_size=batch_size)
+
+    return evaluate((first.ravel(), second.ravel())).reshape(first.shape)
+
+
+def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates a and b of a grid that covers a projected trajectory.
+
+    Args:
+        projection: coordinates of the trajectory, shape (T, 2).
+        margin: how far the grid reaches beyond the trajectory on every side.
+        points: number of points along each axis, at least 2. The defaults are those of arXiv:2504.19239's code.
+
+    Returns:
+        Two arrays of shape (points,).
+
+    Raises:
+        ValueError: if projection has another shape or points is below 2.
+    """
+    coordinates = np.asarray(projection)
+    if coordinates.ndim != 2 or coordinates.shape[1] != 2 or len(coordinates) == 0:
+        raise ValueError(f"Argument `projection` must have shape (T, 2), but it has {coordinates.shape}.")
+    if points < 2:
+        raise ValueError(f"Argument `points` must be at least 2, but it is {points}.")
+    low, high = coordinates.min(axis=0) - margin, coordinates.max(axis=0) + margin
+    return np.linspace(low[0], high[0], points), np.linspace(low[1], high[1], points)
+
+
+def _filter_normalised(leaf: jax.Array, key: jax.Array) -> jax.Array:
+    """Random direction of a leaf, each filter as long as the leaf's own."""
+    filters = leaf.reshape(leaf.shape[0] if leaf.ndim > 1 else 1, -1)
+    noise = jax.random.normal(key, filters.shape, leaf.dtype)
+    lengths = jnp.linalg.norm(filters, axis=1) / jnp.linalg.norm(noise, axis=1)
+    return (noise * lengths[:, None]).reshape(leaf.shape)

@@ -1,0 +1,195 @@
+"""Counting in a known spectrum: outliers under stated rules, near-zero eigenvalues, exact nulls, rank.
+
+An outlier has no unique definition (Papyan 2019, arXiv:1901.08244, calls bulk what looks continuous in a
+histogram), so every rule here is stated in full and several are offered side by side.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Outliers(NamedTuple):
+    """Outliers counted under one rule.
+
+    Attributes:
+        rule: the rule's name.
+        number: number of outliers; 0 where the rule finds none.
+        ratio: lambda_m / lambda_{m+1} at the m that the rule looked at; NaN where there is no such pair.
+        separates: whether that ratio is a separating gap, as `count_outliers` defines it.
+    """
+
+    rule: str
+    number: int
+    ratio: float
+    separates: bool
+
+
+def count_outliers(
+    eigenvalues: Any,
+    n_classes: int,
+    rule: str = "gap",
+    *,
+    noise: float = 1e-6,
+    min_ratio: float = 1.5,
+    edge_quantile: float = 0.9,
+    edge_factor: float = 10.0,
+) -> Outliers:
+    """Number of positive outliers of a spectrum under one stated rule.
+
+    Let lambda_1 >= lambda_2 >= ... be the eigenvalues above the floor noise * lambda_max, K = n_classes, and
+    r_m = lambda_m / lambda_{m+1} for m up to M = K^2 + 5, or fewer where fewer pairs are above the floor: a drop
+    to noise, zero or below is not a ratio (`numerical_rank` finds it). A *separating gap* is an m with
+    r_m >= min_ratio and r_m >= r_j for all j in m < j <= M: below it the spectrum has no larger jump, while
+    above it the outliers may be spread as they like.
+
+    - "gap": m = the position of the largest r_m, the first if several; the count is m if r_m >= min_ratio.
+    - "k-1", "k", "k2": m = K - 1, K, K^2; the count is m if m is a separating gap, else 0.
+    - "edge": the count is the number of eigenvalues above edge_factor times the edge_quantile quantile of
+      all |lambda|; `ratio` and `separates` are those at m = count. Meaningful where outliers are rarer than
+      1 - edge_quantile.
+
+    Args:
+        eigenvalues: shape (n,), any order: all of them, or the leading ones (at least K^2 + 6, except for
+            "edge", which needs all).
+        n_classes: number of classes K, at least 2.
+        rule: "gap", "k-1", "k", "k2" or "edge".
+        noise: floor relative to the largest eigenvalue, in (0, 1): 1e-6 suits a Hessian in float32.
+        min_ratio: smallest ratio that can separate.
+        edge_quantile: as above.
+        edge_factor: as above.
+
+    Returns:
+        Outliers.
+
+    Raises:
+        ValueError: if eigenvalues is not a finite vector of at least one number, or n_classes, rule or noise
+            is out of range.
+    """
+    values = _descending(eigenvalues)
+    ratios = _ratios(values, n_classes, noise)
+    positions = {"k-1": n_classes - 1, "k": n_classes, "k2": n_classes**2}
+    if rule == "gap":
+        m = int(np.argmax(ratios)) + 1 if ratios.size else 0
+    elif rule in positions:
+        m = positions[rule]
+    elif rule == "edge":
+        m = int(np.count_nonzero(values > edge_factor * np.quantile(np.abs(values), edge_quantile)))
+    else:
+        raise ValueError(f"Argument `rule` must be one of gap, k-1, k, k2, edge, but it is {rule!r}.")
+    if not 1 <= m <= ratios.size:
+        return Outliers(rule, m if rule == "edge" else 0, float("nan"), False)
+    ratio = float(ratios[m - 1])
+    separates = ratio >= min_ratio and bool((ratio >= ratios[m:]).all())
+    return Outliers(rule, m if separates or rule == "edge" else 0, ratio, separates)
+
+
+def gap_ratios(eigenvalues: Any, n_classes: int, *, noise: float = 1e-6) -> dict[str, float]:
+    """Ratios lambda_m / lambda_{m+1} at m = K - 1, K and K^2, by name: a row for a table.
+
+    Args:
+        eigenvalues: shape (n,), any order.
+        n_classes: number of classes K, at least 2.
+        noise: floor relative to the largest eigenvalue, as in `count_outliers`.
+
+    Returns:
+        {"k-1": ..., "k": ..., "k2": ...}; NaN where there are not m + 1 eigenvalues above the floor.
+
+    Raises:
+        ValueError: as `count_outliers`.
+    """
+    return {rule: count_outliers(eigenvalues, n_classes, rule, noise=noise).ratio for rule in ("k-1", "k", "k2")}
+
+
+def near_zero_fraction(eigenvalues: Any, rtol: float = 1e-6) -> float:
+    """Fraction of eigenvalues with |lambda| <= rtol * max|lambda|; 1.0 for a spectrum of zeros.
+
+    Args:
+        eigenvalues: shape (n,), all of them.
+        rtol: threshold relative to the largest magnitude; state it beside the number.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: if eigenvalues is not a finite vector of at least one number.
+    """
+    size = np.abs(_descending(eigenvalues))
+    return float(np.mean(size <= rtol * size.max()))
+
+
+def exact_zeros(matrix: Any, rtol: float | None = None) -> int:
+    """Number of rows that vanish up to rounding: parameters on which the function does not depend.
+
+    A row counts if its largest magnitude is at most rtol times that of the matrix. In a Hessian such a
+    parameter is null by itself; null *combinations* of parameters show in `numerical_rank` alone.
+
+    Args:
+        matrix: real, shape (P, P).
+        rtol: default P * eps of the matrix's dtype, since the terms of a null row cancel only up to rounding.
+
+    Returns:
+        Number of rows, P for a zero matrix.
+
+    Raises:
+        TypeError: if the matrix is not of a real float dtype.
+        ValueError: if it is not square.
+    """
+    given = np.asarray(matrix)
+    check_square(given)
+    if rtol is None:
+        rtol = given.shape[0] * float(np.finfo(given.dtype).eps)
+    rows = np.abs(given).max(axis=1)
+    return int(np.count_nonzero(rows <= rtol * rows.max()))
+
+
+def numerical_rank(eigenvalues: Any, rtol: float | None = None) -> int:
+    """Number of eigenvalues with |lambda| > rtol * max|lambda|; 0 for a spectrum of zeros.
+
+    Args:
+        eigenvalues: shape (n,), all of them.
+        rtol: default n * eps of the eigenvalues' dtype (the rule of `numpy.linalg.matrix_rank`). For a
+            matrix computed in float32 pass n * 1.2e-7, whatever dtype its eigenvalues have.
+
+    Returns:
+        The rank under that tolerance.
+
+    Raises:
+        ValueError: if eigenvalues is not a finite vector of at least one number.
+    """
+    values = _descending(eigenvalues)
+    if rtol is None:
+        rtol = values.size * float(np.finfo(values.dtype).eps)
+    size = np.abs(values)
+    return int(np.count_nonzero(size > rtol * size.max()))
+
+
+def check_square(matrix: np.ndarray) -> None:
+    """Raise unless matrix is a real float matrix of shape (P, P) with P at least 1."""
+    if not np.issubdtype(matrix.dtype, np.floating):
+        raise TypeError(f"Argument `matrix` must be of a real float dtype, but it is {matrix.dtype}.")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise ValueError(f"Argument `matrix` must have shape (P, P), but it has shape {matrix.shape}.")
+
+
+def _descending(eigenvalues: Any) -> np.ndarray:
+    values = np.asarray(eigenvalues)
+    if not np.issubdtype(values.dtype, np.floating):
+        values = values.astype(np.float64)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(
+            "Argument `eigenvalues` must be a vector of at least one finite number, "
+            f"but it has shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} not finite."
+        )
+    return np.sort(values)[::-1]
+
+
+def _ratios(descending: np.ndarray, n_classes: int, noise: float) -> np.ndarray:
+    """r_1 ... r_M of `count_outliers`."""
+    if n_classes < 2:
+        raise ValueError(f"Argument `n_classes` must be at least 2, but it is {n_classes}.")
+    if not 0 < noise < 1:
+        raise ValueError(f"Argument `noise` must be between 0 and 1, but it is {noise}.")
+    floor = noise * max(float(descending[0]), 0.0)
+    above = descending[descending > floor]
+    return (above[:-1] / above[1:])[: n_classes**2 + 5]

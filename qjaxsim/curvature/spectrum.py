@@ -1,0 +1,376 @@
+"""Spectra of symmetric matrices, dense or known by their products with vectors alone.
+
+The matrix-free functions take `matvec`, a pure JAX function that maps a pytree like `example` to another one
+(for instance `lambda v: hvp(f, params, v)`), and `example`, either such a pytree or the dimension as an
+integer for flat vectors of JAX's default float dtype. They choose their steps by looking at numbers, so they
+run outside `jax.jit`; the loops inside are compiled.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.curvature.hvp import check_positive
+from qjaxsim.curvature.lanczos import (
+    add_copies,
+    dense_pairs,
+    flat_operator,
+    normal,
+    require_basis,
+    residual_norms,
+    ritz_pairs,
+    solve_tridiagonal,
+    tridiagonal,
+)
+from qjaxsim.curvature.outliers import check_square
+from qjaxsim.memory import require_memory
+
+MAX_STEPS = 1280  # Lanczos steps after which an adaptive run stops and lets its residuals speak
+
+
+class EigenPairs(NamedTuple):
+    """Eigenvalues in descending order with the evidence that they are eigenvalues.
+
+    Attributes:
+        values: shape (k,); descending, in magnitude if so asked.
+        vectors: orthonormal, shape (k, P), in `ravel_pytree` order.
+        residuals: norms of H v - lambda v, shape (k,). Each value lies within its residual of an eigenvalue.
+        matvecs: products with the matrix that were spent.
+    """
+
+    values: jax.Array
+    vectors: jax.Array
+    residuals: jax.Array
+    matvecs: int
+
+
+class PowerIteration(NamedTuple):
+    """Result of a power iteration.
+
+    Attributes:
+        value: the last Rayleigh quotient; its sign is that of the eigenvalue.
+        vector: unit vector it belongs to, shape (P,).
+        steps: products with the matrix that were spent.
+        converged: whether the stop rule was met within max_steps.
+    """
+
+    value: float
+    vector: jax.Array
+    steps: int
+    converged: bool
+
+
+class SpectralDensity(NamedTuple):
+    """Smoothed eigenvalue density and the quadrature it was made from.
+
+    Attributes:
+        grid: shape (G,).
+        density: shape (G,); its integral over the real line is 1.
+        nodes: Ritz values of all probes, shape (M,).
+        weights: non-negative, sum 1, shape (M,).
+        sigma: standard deviation of the Gaussian put on each node.
+    """
+
+    grid: np.ndarray
+    density: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+    sigma: float
+
+
+class TraceEstimate(NamedTuple):
+    """Mean and standard error of the mean over `probes` random vectors."""
+
+    value: float
+    standard_error: float
+    probes: int
+
+
+def dense_spectrum(matrix: Any) -> np.ndarray:
+    """All eigenvalues of a real symmetric matrix, ascending, in double precision.
+
+    LAPACK through `scipy.linalg.eigvalsh`, on the CPU, in float64 whatever the dtype of the matrix: a
+    float32 Hessian keeps its own rounding but gains none. Backward stable: every eigenvalue, however small,
+    carries an error of about P * 2e-16 * max|lambda| (that much of a near-zero bulk is rounding).
+
+    Args:
+        matrix: array of shape (P, P), real. Symmetric up to sqrt(eps) of its dtype times its largest entry;
+            one triangle is read.
+
+    Returns:
+        float64 array of shape (P,), ascending.
+
+    Raises:
+        TypeError: if the matrix is not of a real float dtype.
+        ValueError: if it is not square, has entries that are not finite, or is not symmetric.
+        MemoryError: if two work copies in float64 do not fit.
+
+    Cost: 4/3 P^3 multiply-adds; memory 2 P^2 float64 numbers.
+    """
+    import scipy.linalg
+
+    given = np.asarray(matrix)
+    check_square(given)
+    require_memory(
+        2 * 8 * given.size,
+        f"The spectrum of a {given.shape[0]} x {given.shape[0]} matrix",
+        "use Lanczos (`top_eigenpairs`, `spectral_density`)",
+    )
+    work = np.array(given, dtype=np.float64)
+    if not np.isfinite(work).all():
+        raise ValueError(
+            f"Argument `matrix` must be finite, but {np.count_nonzero(~np.isfinite(work))} of its entries are not."
+        )
+    skew = np.abs(np.subtract(work, work.T))
+    if skew.size and skew.max() > np.sqrt(np.finfo(given.dtype).eps) * np.abs(work).max():
+        raise ValueError(
+            f"Argument `matrix` must be symmetric, but entries mirrored at the diagonal differ by {skew.max():.3g}; "
+            "symmetrise it if that is rounding."
+        )
+    # The transpose is a Fortran-ordered view, which LAPACK may overwrite without a copy.
+    return np.asarray(scipy.linalg.eigvalsh(work.T, overwrite_a=True, check_finite=False))
+
+
+def top_eigenpairs(
+    matvec: Callable[[Any], Any],
+    example: Any,
+    k: int,
+    *,
+    key: jax.Array,
+    steps: int | None = None,
+    which: str = "largest",
+) -> EigenPairs:
+    """The k largest eigenvalues of a symmetric matrix and their vectors, by Lanczos iteration.
+
+    Full re-orthogonalisation (`matfree`). With `steps=None` the Krylov space doubles, from max(2 k + 20, 40),
+    until every wanted pair has a relative residual below sqrt(eps) of the dtype or 1,280 steps are spent. One
+    starting vector sees one copy of a repeated eigenvalue, so a second run of the same length on the
+    complement of what was found then looks for copies, and so on until nothing above the k-th value turns up.
+    With `steps` given there is exactly one run of that length, which may miss copies. Where the space would
+    be the whole space, the matrix is built from P products and solved densely.
+
+    Args:
+        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
+        example: pytree of float arrays of one dtype, or the dimension P.
+        k: number of pairs, 1 to P.
+        key: random key of the starting vectors.
+        steps: Lanczos steps, at least k; more than P mean P. Default: adaptive, as above.
+        which: "largest" (algebraically) or "magnitude".
+
+    Returns:
+        EigenPairs in the dtype of `example`. Look at the residuals: a pair that has not converged is
+        returned all the same.
+
+    Raises:
+        ValueError: if k, steps or which is out of range, or the matvec gives something not finite.
+        TypeError: if `example` holds anything but real floats of one dtype.
+        MemoryError: if the Krylov basis does not fit in free main memory.
+
+    Cost: steps products and steps^2 P multiply-adds; memory 3 steps P numbers. Adaptive: about three times the
+    final number of steps in all, once more for each further round of copies. Lanczos 1950; Golub and Van Loan,
+    Matrix Computations, sections 10.1 to 10.3.
+    """
+    product, start = flat_operator(matvec, example)
+    size = start.size
+    if not 1 <= k <= size:
+        raise ValueError(f"Argument `k` must be between 1 and {size}, the dimension, but it is {k}.")
+    if steps is not None and steps < k:
+        raise ValueError(f"Argument `steps` must be at least k = {k}, but it is {steps}.")
+    if which not in ("largest", "magnitude"):
+        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
+
+    found, vectors, spent = _leading_pairs(product, start, k, key, steps, which)
+    values = jnp.asarray(found, start.dtype)
+    return EigenPairs(values, vectors, residual_norms(product, values, vectors), spent + len(vectors))
+
+
+def power_iteration(
+    matvec: Callable[[Any], Any],
+    example: Any,
+    *,
+    key: jax.Array,
+    tol: float = 1e-3,
+    max_steps: int = 100,
+) -> PowerIteration:
+    """The eigenvalue largest in magnitude, by the method behind most published figures.
+
+    The stop rule is PyHessian's: |new - old| / (|old| + 1e-6) < tol between two Rayleigh quotients, at most
+    max_steps products, from a random normal vector. It bounds the last step, not the error: with a small gap
+    to the next eigenvalue the result can be off by far more than tol. `top_eigenpairs` gives a residual.
+    (PyHessian returns the old quotient when it stops, this function the new one.)
+
+    Args:
+        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
+        example: pytree of float arrays of one dtype, or the dimension P.
+        key: random key of the starting vector.
+        tol: relative change at which to stop.
+        max_steps: largest number of products, at least 1.
+
+    Returns:
+        PowerIteration.
+
+    Raises:
+        ValueError: if max_steps is not a positive integer.
+        TypeError: if `example` holds anything but real floats of one dtype.
+
+    Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
+    """
+    product, start = flat_operator(matvec, example)
+    check_positive("max_steps", max_steps)
+
+    def step(state: Any) -> Any:
+        _, ahead, old, _, count = state
+        image = product(ahead)
+        new = jnp.vdot(ahead, image)
+        length = jnp.linalg.norm(image)
+        following = jnp.where(length > 0, image / jnp.where(length > 0, length, 1), ahead)
+        settled = (count > 0) & (jnp.abs(new - old) < tol * (jnp.abs(old) + 1e-6))
+        return ahead, following, new, settled, count + 1
+
+    first = normal(key, start)
+    first = first / jnp.linalg.norm(first)
+    state = first, first, jnp.zeros((), start.dtype), jnp.asarray(False), jnp.asarray(0)
+    state = jax.lax.while_loop(lambda s: ~s[3] & (s[4] < max_steps), step, state)
+    return PowerIteration(float(state[2]), state[0], int(state[4]), bool(state[3]))
+
+
+def spectral_density(
+    matvec: Callable[[Any], Any],
+    example: Any,
+    *,
+    key: jax.Array,
+    steps: int = 100,
+    probes: int = 10,
+    grid: Any = None,
+    sigma: float | None = None,
+) -> SpectralDensity:
+    """Eigenvalue density by stochastic Lanczos quadrature with Gaussian smoothing.
+
+    Each random sign vector gives a Gauss quadrature of its spectral measure: nodes are the Ritz values,
+    weights the squared first components. The mean over probes estimates the density. It is a density, not a
+    count: an eigenvalue's peak weighs 1/P only on average, and no feature is narrower than `sigma`.
+
+    Args:
+        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
+        example: pytree of float arrays of one dtype, or the dimension P.
+        key: random key of the probes.
+        steps: Lanczos steps a probe; more than P mean P.
+        probes: number of random vectors.
+        grid: points at which to evaluate. Default: from 6 sigma below the nodes to 6 above, spacing sigma/4
+            (at most 100,000 points), on which the trapezoid rule gives the integral 1.
+        sigma: Gaussian width. Default: 1/200 of the nodes' range (1/200 of |node| where there is one node,
+            1/200 where that is zero): it scales with the matrix, unlike PyHessian's sqrt(1e-5 max(1, range)).
+
+    Returns:
+        SpectralDensity in float64.
+
+    Raises:
+        ValueError: if steps or probes is not a positive integer, sigma is not positive, or the matvec gives
+            something not finite.
+        TypeError: if `example` holds anything but real floats of one dtype.
+        MemoryError: if the Krylov basis of one probe does not fit in free main memory.
+
+    Cost: steps * probes products; memory 3 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
+    arXiv:1901.10159.
+    """
+    product, start = flat_operator(matvec, example)
+    check_positive("steps", steps)
+    check_positive("probes", probes)
+    if sigma is not None and not sigma > 0:
+        raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
+    steps = min(steps, start.size)
+    require_basis(steps, start)
+
+    def quadrature(probe_key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return tridiagonal(product, jax.random.rademacher(probe_key, start.shape, start.dtype), steps)[1:]
+
+    rules = []
+    for diagonal, off_diagonal in zip(*jax.lax.map(quadrature, jax.random.split(key, probes)), strict=True):
+        values, coefficients, _ = solve_tridiagonal(diagonal, off_diagonal)
+        rules.append((values, coefficients[0] ** 2 / probes))
+    nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
+    low, high = nodes.min(), nodes.max()
+    if sigma is None:
+        sigma = float((high - low) or abs(high) or 1.0) / 200
+    if grid is None:
+        points = min(100_000, int(np.ceil(4 * (high - low + 12 * sigma) / sigma)) + 1)
+        grid = np.linspace(low - 6 * sigma, high + 6 * sigma, points)
+    grid = np.asarray(grid, np.float64)
+    return SpectralDensity(grid, _smoothed(grid, nodes, weights, sigma), nodes, weights, sigma)
+
+
+def trace_estimate(
+    matvec: Callable[[Any], Any],
+    example: Any,
+    *,
+    key: jax.Array,
+    probes: int = 100,
+) -> TraceEstimate:
+    """Hutchinson's estimate of the trace of a symmetric matrix, with its standard error.
+
+    Args:
+        matvec: linear; maps a pytree like `example` to another one. Traced by JAX.
+        example: pytree of float arrays of one dtype, or the dimension P.
+        key: random key of the sign vectors.
+        probes: number of random sign vectors, at least 2.
+
+    Returns:
+        TraceEstimate. The estimate is unbiased; the standard error is zero for a diagonal matrix, where every
+        probe gives the trace.
+
+    Raises:
+        ValueError: if probes is below 2.
+        TypeError: if `example` holds anything but real floats of one dtype.
+
+    Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
+    doi:10.1080/03610919008812866.
+    """
+    product, start = flat_operator(matvec, example)
+    if probes < 2:
+        raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {probes}.")
+
+    def sample(probe_key: jax.Array) -> jax.Array:
+        probe = jax.random.rademacher(probe_key, start.shape, start.dtype)
+        return jnp.vdot(probe, product(probe))
+
+    values = np.asarray(jax.lax.map(sample, jax.random.split(key, probes)), np.float64)
+    return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
+
+
+def _leading_pairs(
+    product: Callable[[jax.Array], jax.Array],
+    start: jax.Array,
+    k: int,
+    key: jax.Array,
+    steps: int | None,
+    which: str,
+) -> tuple[np.ndarray, jax.Array, int]:
+    """Values, vectors and products spent of the run that `top_eigenpairs` describes."""
+    run_length = max(2 * k + 20, 40) if steps is None else steps
+    spent = 0
+    while run_length < start.size:
+        require_basis(run_length, start)
+        key, run_key, copies_key = jax.random.split(key, 3)
+        values, vectors, error = ritz_pairs(product, normal(run_key, start), run_length, k, which)
+        spent += run_length
+        if steps is not None:
+            return values, vectors, spent
+        tolerance = float(np.sqrt(np.finfo(start.dtype).eps) * np.abs(values).max())
+        if error <= tolerance or run_length >= MAX_STEPS:
+            values, vectors, extra = add_copies(
+                product, (values, vectors), k, steps=run_length, which=which, key=copies_key, tolerance=tolerance
+            )
+            return values, vectors, spent + extra
+        run_length *= 2
+    return *dense_pairs(product, start, k, which), spent + start.size
+
+
+def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
+    """Sum of Gaussians at the nodes; node by node, so that no (G, M) matrix is held."""
+    density = np.zeros_like(grid)
+    for node, weight in zip(nodes, weights, strict=True):
+        density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
+    return density / (sigma * np.sqrt(2 * np.pi))
