@@ -1,0 +1,60 @@
+"""Colours and small habits that the figures share.
+
+Figures are built on matplotlib's objects alone, without pyplot: no global state, no window system.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qjaxsim import files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart with any colour vision; without its yellow, which is too faint on white.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+INK, GREY, PALE = "#222222", "#777777", "#D9D9D9"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DPI = 144
+SMALL = 8
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of that many inches whose parts keep clear of each other."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def tidy(axes: "Axes") -> None:
+    """Light frame and grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, which="major", color="#E6E6E6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=SMALL + 1)
+
+
+def index_of(values: Sequence[Any], value: Any) -> int:
+    """Place of a value among the distinct ones, sorted where they can be."""
+    distinct = list(dict.fromkeys(values))
+    try:
+        distinct.sort()
+    except TypeError:
+        distinct.sort(key=str)
+    return distinct.index(value)
+
+
+def png_bytes(figure: "Figure") -> bytes:
+    """The figure as PNG; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: "Figure", path: str | Path) -> Path:
+    """The path, now holding the figure as PNG, whole or not at all."""
+    return files.write_bytes(path, png_bytes(figure))
