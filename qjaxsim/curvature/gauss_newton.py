@@ -24,6 +24,7 @@ from qjaxsim.curvature.hvp import (
     symmetrised,
     unit_vector,
 )
+from qjaxsim.curvature.parts import PartSum, linearised_parts
 from qjaxsim.memory import require_memory
 
 Outputs = Callable[[Any, Any], jax.Array]
@@ -218,7 +219,6 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
 
 
-@functools.partial(jax.jit, static_argnames=("outputs", "loss", "rows"), donate_argnames=("gauss_newton", "residual"))
 def _add_chunk(
     outputs: Outputs,
     loss: Loss,
@@ -232,9 +232,39 @@ def _add_chunk(
     rows: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Add one weighted chunk of samples to G and R."""
-    flat, unravel = ravel_pytree(params)
+    slope, curvature = _loss_derivatives(outputs, loss, params, x, y, weights)
+    if isinstance(outputs, PartSum):
+        residual, jacobian = linearised_parts(outputs, params, x, slope, residual, rows)
+    else:
+        residual, jacobian = _push_all(outputs, params, x, slope, residual, rows)
+    return _add_gauss_newton(gauss_newton, jacobian, curvature), residual
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _loss_derivatives(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """First and second derivatives of the weighted losses in the outputs, (B, K) and (B, K, K)."""
     z = outputs(params, x)
-    slope = jax.grad(lambda out: jnp.sum(weights * loss(out, y)))(z)  # (B, K)
+    slope = jax.grad(lambda out: jnp.sum(weights * loss(out, y)))(z)
+    return slope, _loss_hessians(loss, z, y, weights)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _add_gauss_newton(total: jax.Array, jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
+    """Add sum_b J_b^T A_b J_b for a Jacobian (P, B, K) and A (B, K, K)."""
+    curved = jnp.einsum("pbk,bkl->pbl", jacobian, curvature, precision=HIGHEST)
+    size = len(jacobian)
+    block = jnp.matmul(jacobian.reshape(size, -1), curved.reshape(size, -1).T, precision=HIGHEST)
+    return total + block.astype(total.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=4)
+def _push_all(
+    outputs: Outputs, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
+) -> tuple[jax.Array, jax.Array]:
+    """Add the Hessian of sum(slope * z) to the residual, row by row, and collect the Jacobian (P, B, K) on the way."""
+    flat, unravel = ravel_pytree(params)
 
     def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
         out = outputs(unravel(w), x)
@@ -254,11 +284,8 @@ def _add_chunk(
         matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh, old + block, old), start, axis=0)
         return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0)
 
-    jacobian = jnp.zeros((flat.size, *z.shape), z.dtype)  # (P, B, K)
-    residual, jacobian = jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian))
-    curved = jnp.einsum("pbk,bkl->pbl", jacobian, _loss_hessians(loss, z, y, weights), precision=HIGHEST)
-    block = jnp.matmul(jacobian.reshape(flat.size, -1), curved.reshape(flat.size, -1).T, precision=HIGHEST)
-    return gauss_newton + block.astype(gauss_newton.dtype), residual
+    jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
+    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian))
 
 
 def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:

@@ -7,8 +7,9 @@ are the logits of a softmax cross-entropy.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuit import Circuit
+from qjaxsim.curvature.parts import PartSum
 from qjaxsim.expressions import Parameter
 from qjaxsim.observables import PauliSum, X, Y, Z
 from qjaxsim.simulate import PlanOptions, expectation
@@ -71,12 +73,6 @@ class PatchesModel:
         return self.patch_size**2
 
     @property
-    def split(self) -> int:
-        """How many features the first encoding takes; the second takes the rest."""
-        per_qubit = -(-self.n_features // self.n_qubits)
-        return min(per_qubit // 2 * self.n_qubits, self.n_features)
-
-    @property
     def n_weights(self) -> int:
         """Weights of one circuit: 6 * layers * qubits + 2 * features."""
         return 6 * self.n_layers * self.n_qubits + 2 * self.n_features
@@ -88,12 +84,8 @@ class PatchesModel:
 
     @cached_property
     def circuit(self) -> Circuit:
-        """One circuit, with parameters "first", "second" (features) and those of `circuit_params`."""
-        return _patch_circuit(self.n_qubits, self.n_layers, self.n_features, self.split)
-
-    @cached_property
-    def _expectation(self) -> Any:
-        return expectation(self.circuit, readout(self.n_classes, self.n_qubits), options=self.options)
+        """One circuit; its parameters are "first" and "second" (features), "block1", "encoding1", "block2", ..."""
+        return patch_circuit(self.n_qubits, self.n_layers, self.n_features)
 
     def init(self, key: jax.Array, dtype: Any = None) -> Params:
         """Initial parameters: weights uniform in [0, pi), position bias zero.
@@ -114,8 +106,9 @@ class PatchesModel:
         )
         return {"bias": jnp.zeros((self.image_size,) * 2, dtype), "weights": jnp.asarray(weights, dtype)}
 
-    def outputs(self, params: Params, x: jax.Array) -> jax.Array:
-        """The logits.
+    @cached_property
+    def outputs(self) -> PartSum:
+        """The logits, a function of (params, x), with the structure that `split_hessian` makes use of.
 
         Args:
             params: as `init` gives them.
@@ -124,50 +117,23 @@ class PatchesModel:
         Returns:
             (batch, n_classes) logits.
         """
-        values = self.circuit_outputs(params, x)
-        total = values.mean(axis=1) if self.aggregation == "mean" else values.sum(axis=1)
-        return self.scale * total
+        own = self.image_size**2 + np.arange(self.n_patches * self.n_weights).reshape(self.n_patches, -1)
+        index = np.concatenate([self.patch_pixels, own], axis=1)
+        scale = self.scale / self.n_patches if self.aggregation == "mean" else self.scale
+        part = _patch_function(self.n_qubits, self.n_layers, self.n_features, self.n_classes, self.options)
+        return PartSum(part, index, self.patches, scale)
 
-    def circuit_outputs(self, params: Params, x: jax.Array) -> jax.Array:
-        """The expectation values of every circuit, (batch, n_patches, n_classes), each between -1 and 1."""
-        biased = x + params["bias"][None]
-        features = self.patches(biased)
-        return self._expectation(
-            {
-                "first": features[..., : self.split],
-                "second": features[..., self.split :],
-                **self.circuit_params(params["weights"]),
-            }
-        )
-
-    def patches(self, x: jax.Array) -> jax.Array:
-        """Cut (batch, size, size) images into (batch, n_patches, n_features), rows of patches outer, row-major inside."""
+    @cached_property
+    def patch_pixels(self) -> np.ndarray:
+        """Flat pixel numbers of every patch, (n_patches, n_features): rows of patches outer, row-major inside."""
         corners = patch_corners(self.n_patches, self.image_size, self.patch_size)
+        pixels = np.arange(self.image_size**2).reshape(self.image_size, self.image_size)
         size = self.patch_size
-        cut = [x[:, row : row + size, column : column + size] for row in corners for column in corners]
-        return jnp.stack(cut, axis=1).reshape(len(x), self.n_patches, self.n_features)
+        return np.stack([pixels[r : r + size, c : c + size].reshape(-1) for r in corners for c in corners])
 
-    def circuit_params(self, weights: jax.Array) -> dict[str, jax.Array]:
-        """The circuit's parameters from flat weights (..., n_weights)."""
-        block = (self.n_layers, 2, self.n_qubits)
-        shapes = {
-            "block1": block,
-            "encoding1": (self.split, 2),
-            "block2": block,
-            "encoding2": (self.n_features - self.split, 2),
-            "block3": block,
-        }
-        out, start = {}, 0
-        for name, shape in shapes.items():
-            stop = start + math.prod(shape)
-            out[name] = weights[..., start:stop].reshape(weights.shape[:-1] + shape)
-            start = stop
-        last = out.pop("block3")
-        # The very last layer has no ring, so it stands outside the repeated layers of its block.
-        out["last"] = last[..., -1, :, :]
-        if self.n_layers > 1:
-            out["block3"] = last[..., :-1, :, :]
-        return {name: value for name, value in out.items() if name in self.circuit.parameters}
+    def patches(self, x: Any) -> jax.Array:
+        """Cut (batch, size, size) images into (batch, n_patches, n_features)."""
+        return jnp.asarray(x).reshape(len(x), -1)[:, self.patch_pixels]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -191,7 +157,9 @@ def scaled_images(images: np.ndarray, pixel_max: float, n_qubits: int, pool: int
     grey = images[..., 0] if images.ndim == 4 else images
     n, height, width = grey.shape
     if height != width or height % pool:
-        raise ValueError(f"Argument `images` must be square with a side divisible by pool={pool}, but is {height} x {width}.")
+        raise ValueError(
+            f"Argument `images` must be square with a side divisible by pool={pool}, but is {height} x {width}."
+        )
     blocks = grey.reshape(n, height // pool, pool, width // pool, pool).astype(float)
     return blocks.mean(axis=(2, 4)) / pixel_max * (2 * math.pi / n_qubits)
 
@@ -231,12 +199,65 @@ def readout(n_classes: int, n_qubits: int) -> list[PauliSum]:
     return observables[:n_classes]
 
 
-def _patch_circuit(n: int, n_layers: int, n_features: int, split: int) -> Circuit:
-    per_qubit = -(-n_features // n)
+@lru_cache
+def _patch_function(
+    n_qubits: int, n_layers: int, n_features: int, n_classes: int, options: PlanOptions | None
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Outputs (batch, K) of one circuit from its own parameters (its patch's bias, its weights) and patches (batch, F).
+
+    One function object for all models that share it, so that what is compiled for it is shared too.
+    """
+    split = _split(n_features, n_qubits)
+    circuit = patch_circuit(n_qubits, n_layers, n_features)
+    values = expectation(circuit, readout(n_classes, n_qubits), options=options)
+
+    def outputs(u: jax.Array, patch: jax.Array) -> jax.Array:
+        features = patch + u[None, :n_features]
+        weights = circuit_params(u[n_features:], n_qubits, n_layers, n_features)
+        return values({"first": features[:, :split], "second": features[:, split:], **weights})
+
+    return outputs
+
+
+def _split(n_features: int, n_qubits: int) -> int:
+    """How many features the first encoding takes: floor(f / 2) on each qubit of the f that a qubit takes in all."""
+    return min(-(-n_features // n_qubits) // 2 * n_qubits, n_features)
+
+
+def circuit_params(weights: jax.Array, n_qubits: int, n_layers: int, n_features: int) -> dict[str, jax.Array]:
+    """The circuit's parameters by name from one circuit's flat weights (n_weights,), laid out as `init` says."""
+    split = _split(n_features, n_qubits)
+    block = (n_layers, 2, n_qubits)
+    shapes = {
+        "block1": block,
+        "encoding1": (split, 2),
+        "block2": block,
+        "encoding2": (n_features - split, 2),
+        "block3": (n_layers - 1, 2, n_qubits),
+        "last": (2, n_qubits),
+    }
+    out, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        if stop > start:
+            out[name] = weights[start:stop].reshape(shape)
+        start = stop
+    return out
+
+
+def patch_circuit(n: int, n_layers: int, n_features: int) -> Circuit:
+    """The circuit of one patch, section by section; the very last layer has no ring.
+
+    Args:
+        n: qubits.
+        n_layers: layers of each trainable block.
+        n_features: pixels of the patch, encoded in two sections.
+    """
+    split, per_qubit = _split(n_features, n), -(-n_features // n)
     circuit = Circuit(n).repeat(_layer(n, "block1", ring=True), n_layers)
     if split:
         _encode(circuit, "first", "encoding1", split, per_qubit // 2)
-    _ring(circuit)
+        _ring(circuit)
     circuit.repeat(_layer(n, "block2", ring=True), n_layers)
     _encode(circuit, "second", "encoding2", n_features - split, per_qubit - per_qubit // 2)
     _ring(circuit)

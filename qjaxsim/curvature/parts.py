@@ -1,0 +1,100 @@
+"""The split H = G + R of a model whose outputs are a sum over parts, as of circuits with weights of their own.
+
+A direction in one part's weights changes that part's outputs alone. The same direction is therefore pushed through all
+parts at once, each on its own outputs, and R is assembled from one small block a part: U directions instead of P.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.curvature.hvp import unit_vector
+
+
+@dataclass(frozen=True, eq=False)
+class PartSum:
+    """Outputs of the form z = scale * sum_p part(theta[index[p]], inputs(x)[:, p]).
+
+    Callable like any model's outputs; pass it to `split_hessian` in their place.
+
+    Attributes:
+        part: maps (u, x_p), a part's own parameters of shape (U,) and its inputs (B, ...), to outputs (B, K). Sample
+            b's outputs may depend on sample b alone.
+        index: (parts, U) integers: where a part's parameters stand in the flat parameters, in `ravel_pytree` order. A
+            parameter may serve several parts (a shared bias), and each part once.
+        inputs: maps the model's inputs x to (B, parts, ...).
+        scale: a constant factor.
+    """
+
+    part: Callable[[jax.Array, jax.Array], jax.Array]
+    index: np.ndarray
+    inputs: Callable[[Any], jax.Array]
+    scale: float
+
+    def __post_init__(self) -> None:
+        rows = np.sort(self.index, axis=1)
+        if self.index.ndim != 2 or (rows[:, 1:] == rows[:, :-1]).any():
+            raise ValueError(
+                "Argument `index` must have shape (parts, U) with different parameters in each row, "
+                f"but it has shape {self.index.shape}{' and repeats some' if self.index.ndim == 2 else ''}."
+            )
+
+    def __call__(self, params: Any, x: Any) -> jax.Array:
+        """The outputs, shape (B, K)."""
+        flat, _ = ravel_pytree(params)
+        each = jax.vmap(self.part, in_axes=(0, 1))(flat[self.index], self.inputs(x))
+        return self.scale * each.sum(axis=0)
+
+
+def linearised_parts(
+    model: PartSum, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
+) -> tuple[jax.Array, jax.Array]:
+    """Second derivatives and Jacobian of the outputs, part by part.
+
+    Args:
+        model: the structure.
+        params: pytree of P real floats.
+        x: inputs of one chunk of B samples.
+        slope: (B, K), held constant.
+        residual: (P, P), to which the second derivatives are added.
+        rows: directions pushed at once.
+
+    Returns:
+        The residual plus the Hessian of sum(slope * z) in the parameters, (P, P), and the Jacobian of z, (P, B, K).
+    """
+    flat, _ = ravel_pytree(params)
+    inputs = model.inputs(x)
+    jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
+    for position, index in enumerate(model.index):
+        # One compiled function serves every part, and every model with the same `part`.
+        block, columns = _one_part(model.part, flat[index], inputs[:, position], model.scale * slope, rows)
+        residual = residual.at[np.ix_(index, index)].add(block)
+        jacobian = jacobian.at[index].add(model.scale * columns)
+    return residual, jacobian
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _one_part(
+    part: Callable[[jax.Array, jax.Array], jax.Array], u: jax.Array, x: jax.Array, slope: jax.Array, rows: int
+) -> tuple[jax.Array, jax.Array]:
+    """Hessian of sum(slope * part) in its own parameters, (U, U), and their Jacobian, (U, B, K)."""
+
+    def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        out = part(w, x)
+        return jnp.sum(slope * out), out
+
+    def push(i: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.jvp(jax.grad(linearised, has_aux=True), (u,), (unit_vector(i, u),))[1]
+
+    # Equal chunks, the last filled up with zero directions, so that the loop's body is compiled once.
+    n_chunks = -(-u.size // rows)
+    width = -(-u.size // n_chunks)
+    index = jnp.arange(n_chunks * width).reshape(n_chunks, width)
+    blocks, columns = jax.lax.map(jax.vmap(push), index)
+    return blocks.reshape(-1, u.size)[: u.size], columns.reshape(-1, *slope.shape)[: u.size]
