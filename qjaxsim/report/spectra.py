@@ -32,7 +32,8 @@ def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     Args:
         rows: table; `outliers_gap` (number of outliers marked) and `n_classes` are used where present.
         arrays: arrays of each row. `eigenvalues` (P,) with or without `gn_eigenvalues` (P,), the spectrum of the
-            Gauss-Newton part; or `lanczos_values` (m,), `density_grid` (n,) and `density` (n,), of integral 1.
+            Gauss-Newton part; or `lanczos_values` (m,), extreme eigenvalues that have converged, `density_grid` (n,)
+            and `density` (n,), of integral 1.
             Of several seeds the first one's spectrum is drawn, and all their leading eigenvalues. A density is
             scaled by the column `parameters` to count eigenvalues.
 
@@ -69,7 +70,8 @@ def _histograms(
 ) -> None:
     drawn = [arrays[group.rows[0]] for group in groups]
     values = np.concatenate([_support(cell) for cell in drawn])
-    linear = 10.0 ** np.floor(np.log10(_NEAR_ZERO * max(np.abs(values).max(), np.finfo(float).tiny / _NEAR_ZERO)))
+    # A spectrum of zeros gets an axis too.
+    linear = 10.0 ** np.floor(np.log10(_NEAR_ZERO * (np.abs(values).max() or 1.0)))
     edges = _edges(values, linear)
     for axes, group, cell in zip(panels, groups, drawn, strict=False):
         row = rows[group.rows[0]]

@@ -1,0 +1,159 @@
+"""One HTML file that holds a whole report: no scripts, nothing loaded from anywhere."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from qjaxsim import files
+from qjaxsim.report.configurations import Row
+from qjaxsim.report.figures import ReportFigure
+from qjaxsim.report.tables import KEYS, all_columns, format_value, split_columns
+
+# Characters of a table's line that fit the page on paper and on a laptop.
+_WIDTH = 110
+_COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    introduction: str,
+    settings: Mapping[str, Any],
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    command: str,
+    versions: Mapping[str, Any],
+    comparison: Sequence[Row] = (),
+    figures: Sequence[ReportFigure] = (),
+    formats: Mapping[str, str] | None = None,
+) -> Path:
+    """The path, now holding the report as one HTML file.
+
+    Args:
+        path: file to create or replace.
+        title: heading.
+        introduction: what was done, in plain text; empty lines separate paragraphs.
+        settings: name -> JSON value.
+        rows: table of results.
+        columns: column -> meaning and unit, listed below the table for those that occur.
+        command: command line that makes the same results again.
+        versions: name -> version or device.
+        comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
+            true, or a string that says why not.
+        figures: as `write_figures` gives them; embedded.
+        formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
+
+    Raises:
+        ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason.
+        OSError: if a figure cannot be read or the page not be written.
+    """
+    _check_comparison(comparison)
+    parts = [f"<h1>{escape(title)}</h1>"]
+    parts += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
+    parts += ["<h2>Results</h2>", _results(rows, formats)]
+    if comparison:
+        parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
+    parts += [_figure(figure) for figure in figures]
+    explained = {name: columns[name] for name in all_columns(rows) if name in columns}
+    parts += ["<h2>Columns</h2>", _definitions(explained)]
+    parts += ["<h2>Settings</h2>", _definitions(settings)]
+    parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"]
+    parts += ["<h2>Versions</h2>", _definitions(versions)]
+    return files.write_text(path, _document(title, "\n".join(parts)))
+
+
+def _document(title: str, body: str) -> str:
+    style = (resources.files("qjaxsim.report") / "page.css").read_text(encoding="utf-8")
+    # The policy makes the promise of the module's first line one that browsers keep.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _results(rows: Sequence[Row], formats: Mapping[str, str] | None) -> str:
+    blocks = split_columns(rows, _without_cell(rows), width=_WIDTH, formats=formats)
+    return "\n".join(_table(rows, block, formats) for block in blocks)
+
+
+def _without_cell(rows: Sequence[Row]) -> list[str]:
+    """All columns but the folder names of cells, where other columns say the same."""
+    names = all_columns(rows)
+    return [name for name in names if name != "cell"] if set(KEYS) & set(names) else names
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str], formats: Mapping[str, str] | None) -> str:
+    head = "".join(f"<th{_side(rows, name)}>{escape(name.replace('_', ' '))}</th>" for name in columns)
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f"<td{_side(rows, name)}>{escape(format_value(row.get(name), name, formats))}</td>" for name in columns
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _side(rows: Sequence[Row], name: str) -> str:
+    words = any(isinstance(row.get(name), str) for row in rows)
+    return ' class="words"' if words else ""
+
+
+def _check_comparison(comparison: Sequence[Row]) -> None:
+    for row in comparison:
+        if missing := [name for name in _COMPARISON if name not in row]:
+            raise ValueError(
+                f"Rows of `comparison` must have the columns {list(_COMPARISON)}, but one lacks {missing}."
+            )
+        if row["comparable"] is not True and not (isinstance(row["comparable"], str) and row["comparable"]):
+            raise ValueError(
+                f"Column `comparable` of `comparison` must be True or the reason why not, but for {row['quantity']!r} "
+                f"it is {row['comparable']!r}."
+            )
+
+
+def _comparison(comparison: Sequence[Row], formats: Mapping[str, str] | None) -> str:
+    shown = [
+        {**row, "comparable": "yes" if row["comparable"] is True else f"not comparable: {row['comparable']}"}
+        for row in comparison
+    ]
+    return _table(shown, _COMPARISON, formats)
+
+
+def _figure(figure: ReportFigure) -> str:
+    encoded = base64.b64encode(figure.path.read_bytes()).decode("ascii")
+    return (
+        f"<h2>{escape(figure.title)}</h2>\n<figure>\n"
+        f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n'
+        f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+    )
+
+
+def _definitions(entries: Mapping[str, Any]) -> str:
+    lines = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>" for name, value in entries.items())
+    return f"<dl>\n{lines}\n</dl>"
+
+
+def _plain(value: Any) -> str:
+    """Settings in full, unlike numbers in tables."""
+    return value if isinstance(value, str) else json.dumps(files.to_json(value, nan_as_null=True), ensure_ascii=False)
