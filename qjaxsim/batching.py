@@ -136,7 +136,7 @@ def _as_real(name: str, value: Any) -> jax.Array:
         raise TypeError(
             f"Parameter {name!r} must be an array of real numbers, but is a {type(value).__name__} that makes no array."
         ) from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating) or array.dtype == bool:
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
     return array
 

@@ -1,0 +1,108 @@
+"""What the engine's functions accept as parameters and options, and what they say to the rest."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+
+x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (3, 2))
+CIRCUIT = qj.Circuit(3).rx(x[0], 0).ry(x[1], 1).cx(0, 1).u(w[0, 0], w[1, 1], w[2, 0], 2)
+GOOD = {"x": np.zeros(2), "w": np.zeros((3, 2))}
+
+BAD = [
+    (None, ValueError, r"`params` lacks \['w', 'x'\]; the circuit's parameters are \{'x': \(2,\), 'w': \(3, 2\)\}"),
+    ({"x": np.zeros(2)}, ValueError, r"Argument `params` lacks \['w'\]"),
+    ({**GOOD, "y": 1.0}, ValueError, r"`params` holds unknown names \['y'\]; the circuit's parameters are"),
+    ({**GOOD, "x": np.zeros(3)}, ValueError, r"Parameter 'x' must have shape \(\.\.\., 2\), but has shape \(3,\)"),
+    ({**GOOD, "x": 0.5}, ValueError, r"Parameter 'x' must have shape \(\.\.\., 2\), but has shape \(\)"),
+    ({**GOOD, "w": np.zeros((2, 3))}, ValueError, r"must have shape \(\.\.\., 3, 2\), but has shape \(2, 3\)"),
+    ({**GOOD, "w": np.zeros(2)}, ValueError, r"must have shape \(\.\.\., 3, 2\), but has shape \(2,\)"),
+    (
+        {"x": np.zeros((4, 2)), "w": np.zeros((5, 3, 2))},
+        ValueError,
+        r"Batch axes must broadcast against each other, but are \{'x': \(4,\), 'w': \(5,\)\}",
+    ),
+    ({**GOOD, "x": np.zeros((0, 2))}, ValueError, r"Batch axes must not be empty, but are \{'x': \(0,\), 'w': \(\)\}"),
+    ({**GOOD, "x": np.zeros(2, complex)}, TypeError, "Parameter 'x' must be real, but has dtype complex128"),
+    ({**GOOD, "x": np.zeros(2, bool)}, TypeError, "Parameter 'x' must be real, but has dtype bool"),
+    ({**GOOD, "x": [[0.1, 0.2], [0.3]]}, TypeError, "Parameter 'x' must be an array of real numbers, but is a list"),
+    ({**GOOD, "x": "ab"}, TypeError, "'x'"),  # refused by jax.jit, which names the parameter
+    ([0.1, 0.2], TypeError, r"`params` must be a dictionary with the keys \['x', 'w'\], but is no dictionary"),
+    (np.zeros(2), TypeError, r"`params` must be a dictionary"),
+]
+
+
+@pytest.mark.parametrize(("params", "error", "message"), BAD)
+def test_bad_parameters(params, error, message):
+    for make in (qj.statevector, qj.probabilities, qj.unitary, lambda c: qj.expectation(c, qj.Z(0))):
+        with pytest.raises(error, match=message):
+            make(CIRCUIT)(params)
+    with pytest.raises(error, match=message):
+        qj.sample(CIRCUIT, 3)(params, jax.random.key(0))
+
+
+def test_random_keys_are_no_angles():
+    with pytest.raises(TypeError, match="Parameter 'x' must be real, but has dtype key"):
+        qj.statevector(CIRCUIT)({**GOOD, "x": jax.random.split(jax.random.key(0), 2)})
+
+
+def test_a_circuit_without_parameters_takes_no_names():
+    with pytest.raises(ValueError, match=r"unknown names \['x'\]; the circuit's parameters are \{\}"):
+        qj.statevector(qj.Circuit(3))({"x": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: qj.expectation(CIRCUIT, []),
+            ValueError,
+            "`observables` must hold at least one PauliSum, but is empty",
+        ),
+        (lambda: qj.expectation(CIRCUIT, ["ZZ"]), TypeError, "Observable 0 must be a PauliSum, but is str"),
+        (lambda: qj.expectation(CIRCUIT, [qj.Z(0), 1]), TypeError, "Observable 1 must be a PauliSum, but is int"),
+        (lambda: qj.expectation(CIRCUIT, qj.Z(3)), ValueError, "Observable 0 acts on qubit 3, but the circuit has 3"),
+        (lambda: qj.expectation(CIRCUIT, 1j * qj.Z(0)), ValueError, "Observable 0 must have real coefficients, but is"),
+        (lambda: qj.probabilities(CIRCUIT, []), ValueError, "`qubits` must name at least one qubit, but is empty"),
+        (
+            lambda: qj.probabilities(CIRCUIT, [0, 0]),
+            ValueError,
+            r"Qubits of 'measurement' must differ, but are \(0, 0\)",
+        ),
+        (lambda: qj.probabilities(CIRCUIT, [3]), ValueError, "Qubit 3 of 'measurement' is out of range for 3 qubits"),
+        (lambda: qj.sample(CIRCUIT, 0), ValueError, "Argument `shots` must be a positive integer, but is 0"),
+        (lambda: qj.sample(CIRCUIT, 10.0), ValueError, "Argument `shots` must be a positive integer, but is 10.0"),
+        (lambda: qj.sample(CIRCUIT, True), ValueError, "must be a positive integer, but is True"),
+        (lambda: qj.sample(CIRCUIT, 5, [-1]), ValueError, "Qubit -1 of 'measurement' is out of range"),
+        (
+            lambda: qj.unitary(qj.Circuit(3).repeat(qj.Circuit(3).project(0, 1), 2)),
+            ValueError,
+            "A circuit with projections has no unitary; remove `project`",
+        ),
+    ],
+)
+def test_bad_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_batch_axes_broadcast_like_numpys():
+    cases = [((), ()), ((4,), ()), ((), (4,)), ((4,), (3, 1)), ((3, 1, 2), (4, 1)), ((1,), (1, 1)), ((2, 2), (2, 2))]
+    for x_axes, w_axes in cases:
+        params = {"x": np.zeros((*x_axes, 2)), "w": np.zeros((*w_axes, 3, 2))}
+        shape = np.broadcast_shapes(x_axes, w_axes)
+        assert jax.eval_shape(qj.statevector(CIRCUIT), params).shape == (*shape, 8)
+        assert jax.eval_shape(qj.expectation(CIRCUIT, [qj.Z(0)] * 2), params).shape == (*shape, 2)
+        assert jax.eval_shape(qj.expectation(CIRCUIT, qj.Z(0)), params).shape == shape
+        assert jax.eval_shape(qj.probabilities(CIRCUIT, [2, 0]), params).shape == (*shape, 4)
+        assert jax.eval_shape(qj.unitary(CIRCUIT), params).shape == (*shape, 8, 8)
+        assert jax.eval_shape(qj.sample(CIRCUIT, 7, [1]), params, jax.random.key(0)).shape == (*shape, 7, 1)
+
+
+def test_any_array_like_is_taken():
+    run = jax.jit(qj.expectation(CIRCUIT, qj.Z(1)))
+    want = run({"x": np.array([1.0, 2.0]), "w": np.ones((3, 2))})
+    for value in ([1.0, 2.0], (1, 2), jnp.array([1.0, 2.0]), [np.float64(1), jnp.array(2.0)], np.array([1, 2])):
+        np.testing.assert_allclose(run({"x": value, "w": np.ones((3, 2), np.int8)}), want, atol=1e-12)
