@@ -189,6 +189,19 @@ def test_a_damaged_cell_runs_again_with_a_warning(tmp_path, damage):
     assert messages(progress).count("warning: result of cell x2 cannot be used") == 1
 
 
+def test_a_damaged_result_does_not_return_when_its_second_run_fails(tmp_path):
+    sweep_toy(tmp_path / "out")
+    folder = tmp_path / "out" / "cells" / "x2"
+    (folder / "arrays.npz").unlink()
+
+    def fails(cell, folder):
+        raise RuntimeError("again")
+
+    with pytest.raises(RuntimeError, match="again"):
+        sweep_toy(tmp_path / "out", run_cell=fails, resume=True)
+    assert not (folder / "result.json").exists()
+
+
 def test_resuming_a_finished_or_new_sweep(tmp_path):
     rows = sweep_toy(tmp_path / "new", resume=True)
 
