@@ -17,7 +17,7 @@ from rich.console import Console
 
 from qjaxsim.report import figures, page, style, tables
 from qjaxsim.report.configurations import configurations
-from qjaxsim.report.spectra import _bin_weights, _edges
+from qjaxsim.report.spectra import _edges
 
 PUBLISHED = [{"patches": p, "layers": n, "lambda_max": 60.0 / p + n / 50} for p in (4, 9, 16) for n in (50, 100)]
 ALL_FIGURES = ["spectra", "lambda_max", "landscape", "training"]
@@ -61,6 +61,7 @@ def cell(patches=4, layers=2, seed=0, n_classes=4, size=60, dense=True, **column
 
 
 def grid(patches, layers, seeds, **options):
+    """Rows and arrays of all combinations."""
     cells = [cell(p, n, s, **options) for p in patches for n in layers for s in seeds]
     return [row for row, _ in cells], [arrays for _, arrays in cells]
 
@@ -83,6 +84,7 @@ def test_all_figures_are_written(tmp_path, patches, layers, seeds):
     rows, arrays = grid(patches, layers, seeds)
     made = figures.write_figures(rows, arrays, tmp_path, published=PUBLISHED)
     assert [figure.path.name for figure in made] == [f"{name}.png" for name in ALL_FIGURES]
+    assert "Lanczos" not in made[0].caption
     for figure in made:
         picture = imread(figure.path)[..., :3]
         assert picture.shape[0] > 300
@@ -164,16 +166,31 @@ def test_bins_hold_every_eigenvalue():
     assert np.count_nonzero((edges[:-1] < 0) & (edges[1:] > 0)) == 1
 
 
-def test_density_is_counted_by_its_integral():
-    grid_points = np.linspace(-1, 10, 5001)
-    flat = {"density_grid": grid_points, "density": np.full(5001, 1 / 11)}
-    edges = np.array([-1.0, -0.1, 0.1, 1.0, 10.0])
-    np.testing.assert_allclose(_bin_weights(flat, edges), np.diff(edges) / 11, rtol=1e-3)
+def test_density_is_scaled_to_count_eigenvalues():
+    rows, arrays = grid((4,), (2,), (0,), dense=False)
+    points = np.linspace(-1, 12, 2001)
+    # Given as half of a density of integral 1, it is scaled all the same.
+    arrays[0] |= {"density_grid": points, "density": np.full(2001, 0.5 / 13)}
+    panel = figures.spectra(rows, arrays).findobj(Axes)[0]
+    heights = np.concatenate([area.get_paths()[0].vertices[:, 1] for area in panel.collections[:3]])
+    assert np.max(heights) == pytest.approx(60 / 13)
+    assert panel.get_ylabel() == "eigenvalues per unit of λ"
+
+
+def test_histograms_and_densities_side_by_side(tmp_path):
+    (exact, exact_arrays), (smooth, smooth_arrays) = cell(patches=4), cell(patches=9, dense=False)
+    figure = figures.spectra([exact, smooth], [exact_arrays, smooth_arrays])
+    left, right = figure.findobj(Axes)[:2]
+    assert (left.get_ylabel(), right.get_ylabel()) == ("eigenvalues per bin", "eigenvalues per unit of λ")
+    assert left.get_xlim() == right.get_xlim()
+    made = figures.write_figures([exact, smooth], [exact_arrays, smooth_arrays], tmp_path)
+    assert "Lanczos" in made[0].caption
 
 
 def test_spectra_of_lanczos_and_of_a_zero_matrix():
-    rows, arrays = grid((4,), (2,), (0,), dense=False)
-    assert "P = 60, smoothed density:\nno detail near zero" in texts(figures.spectra(rows, arrays))
+    rows, arrays = grid((4,), (2,), (0,), dense=False, lambda_min=-0.5)
+    assert figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0] < -0.5
+    assert "P = 60, density smoothed by Lanczos" in texts(figures.spectra(rows, arrays))
     zero = {"eigenvalues": np.zeros(5)}
     assert "P = 5" in texts(figures.spectra([{"patches": 1, "layers": 1}], [zero]))
 
@@ -211,7 +228,21 @@ def test_landscape_marks_the_path_and_names_the_variance():
     # Between grid points it is linear: a^2 at -2.5 is taken for (9 + 4) / 2.
     np.testing.assert_allclose(on_surface["initial weights"], [-2.5, 1, 0.1 + 6.5 + 1])
     del arrays[0]["explained_variance"]
-    assert "direction 1 (rad)" in texts(figures.landscape(rows, arrays))
+    assert "direction 1" in texts(figures.landscape(rows, arrays))
+
+
+def test_a_path_from_far_away_does_not_shrink_the_plane(tmp_path):
+    rows, arrays = grid((4,), (2,), (0,))
+    arrays[0]["trajectory"] = arrays[0]["trajectory"] * 40
+    del arrays[0]["explained_variance"]
+    figure = figures.landscape(rows, arrays)
+    figure.canvas.draw()
+    assert figure.axes[0].get_xlim() == (-3, 3)
+    assert figure.axes[0].get_ylim() == (-2, 3)
+    surface = next(axes for axes in figure.axes if axes.name == "3d")
+    assert surface.get_xlim()[0] > -5
+    (made,) = figures.write_figures([{"patches": 4}], [arrays[0] | {"history_train_loss": np.ones(9)}], tmp_path)[-2:-1]
+    assert "beyond its edges" in made.caption
 
 
 @pytest.mark.parametrize("plane", [np.full((6, 7), 0.5), np.linspace(-1, 1, 42).reshape(6, 7)], ids=["flat", "signed"])

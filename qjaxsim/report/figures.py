@@ -58,12 +58,15 @@ def write_figures(
     folder = Path(folder)
     made: list[tuple[str, Figure, str, str]] = []
     if any(map(has_spectrum, arrays)):
-        made.append(("spectra", spectra(rows, arrays), "Hessian spectra", _SPECTRA))
+        smoothed = any(has_spectrum(cell) and "eigenvalues" not in cell for cell in arrays)
+        caption = _SPECTRA + (_DENSITY if smoothed else "")
+        made.append(("spectra", spectra(rows, arrays), "Hessian spectra", caption))
     if any(_positive(row) for row in rows):
         figure = lambda_max(rows, published=published)
         made.append(("lambda_max", figure, "Largest eigenvalue", _LAMBDA_MAX + (_PUBLISHED if published else "")))
     if any(map(has_landscape, arrays)):
-        made.append(("landscape", landscape(rows, arrays), "Loss landscape", _LANDSCAPE))
+        plane = _PCA_PLANE if any("explained_variance" in cell for cell in arrays) else _OTHER_PLANE
+        made.append(("landscape", landscape(rows, arrays), "Loss landscape", _LANDSCAPE + plane))
     if any(map(_has_history, arrays)):
         made.append(("training", training(rows, arrays), "Training", _TRAINING))
     return [
@@ -78,6 +81,10 @@ _SPECTRA = (
     "black outline is the spectrum of the Gauss-Newton part alone, where it was computed. Below, the leading "
     "eigenvalues by rank; faint lines are further seeds, dashed lines stand where K − 1, K or K² outliers would end."
 )
+_DENSITY = (
+    " Where a density stands instead of bars, Lanczos quadrature estimated it: its plateau around zero is as wide as the "
+    "smoothing, not as the bulk."
+)
 _LAMBDA_MAX = (
     "Left: largest Hessian eigenvalue against the number of patches. Points are seeds, lines join their geometric "
     "means, the dotted line falls like 1/patches. Right: the same points against the training loss at the minimum, "
@@ -85,10 +92,14 @@ _LAMBDA_MAX = (
 )
 _PUBLISHED = " Open markers on dashed lines are published values; their models and data may be larger than ours."
 _LANDSCAPE = (
-    "Training loss on the plane of the two leading principal components of the weights' path (other directions at the "
-    "path's mean), as contours and as a surface. Loss colours are logarithmic. The path is projected onto the plane, "
-    "so the loss at the marked minimum can exceed the loss that training reached."
+    "Training loss on a plane through parameter space, as contours and as a surface; loss colours are logarithmic. The "
+    "path of training is projected onto the plane, so the loss below it can differ from the loss that training saw. "
 )
+_PCA_PLANE = (
+    "The plane is spanned by the two leading principal components of the weights' path and passes through the path's "
+    "mean, so the loss at the marked minimum can exceed the lowest one reached."
+)
+_OTHER_PLANE = "The plane passes through the minimum; parts of the path beyond its edges are not drawn."
 _TRAINING = (
     "Loss on all training and test images after each epoch, on a logarithmic axis; epoch 0 is before training. Faint "
     "lines are further seeds. The dot marks the epoch of lowest training loss, where the Hessian was taken."

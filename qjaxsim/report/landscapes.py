@@ -35,7 +35,7 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
 
     Returns:
         Figure. The colour scale is logarithmic; on the surface, points of the path lie at the plane's loss, which
-        differs from the loss in training where the path leaves the plane.
+        differs from the loss in training where the path leaves the plane. What lies beyond the grid is not drawn.
 
     Raises:
         ValueError: if no row has a landscape.
@@ -116,6 +116,9 @@ def _contours(axes: "Axes", cell: Arrays) -> None:
     _ends(axes, path, int(cell["minimum"]))
     for number, name in enumerate("xy"):
         getattr(axes, f"set_{name}label")(_axis_name(cell, number), fontsize=style.SMALL + 1)
+    # A path that comes from far away, as on a plane of eigenvectors, must not shrink the plane to a dot.
+    axes.set_xlim(cell["landscape_a"][0], cell["landscape_a"][-1])
+    axes.set_ylim(cell["landscape_b"][0], cell["landscape_b"][-1])
     axes.tick_params(labelsize=style.SMALL)
 
 
@@ -134,7 +137,7 @@ def _ends(axes: Any, path: np.ndarray, minimum: int, heights: np.ndarray | None 
 def _axis_name(cell: Arrays, number: int) -> str:
     name = f"PC {number + 1}"
     if "explained_variance" not in cell:
-        return f"direction {number + 1} (rad)"
+        return f"direction {number + 1}"
     return f"{name} (rad), {100 * float(cell['explained_variance'][number]):.1f} % of variance"
 
 
@@ -162,6 +165,8 @@ def _surface(axes: Any, cell: Arrays) -> None:
     _ends(axes, path, int(cell["minimum"]), heights)
     axes.set_xlabel(_axis_name(cell, 0).split(",")[0], fontsize=style.SMALL, labelpad=-4)
     axes.set_ylabel(_axis_name(cell, 1).split(",")[0], fontsize=style.SMALL, labelpad=-4)
+    axes.set_xlim(cell["landscape_a"][0], cell["landscape_a"][-1])
+    axes.set_ylim(cell["landscape_b"][0], cell["landscape_b"][-1])
     axes.set_zlabel("training loss", fontsize=style.SMALL, labelpad=-4)
     axes.tick_params(labelsize=style.SMALL - 1, pad=-2)
     axes.view_init(elev=38, azim=-62)
@@ -169,10 +174,9 @@ def _surface(axes: Any, cell: Arrays) -> None:
 
 
 def _interpolated(cell: Arrays, path: np.ndarray) -> np.ndarray:
-    """The plane's loss below the points of the path, linear between grid points; outside, that of the border."""
+    """The plane's loss below the points of the path, linear between grid points; NaN, hence not drawn, outside."""
     from scipy.interpolate import RegularGridInterpolator
 
-    a, b = cell["landscape_a"], cell["landscape_b"]
-    inside = np.column_stack([np.clip(path[:, 1], b[0], b[-1]), np.clip(path[:, 0], a[0], a[-1])])
-    values: np.ndarray = RegularGridInterpolator((b, a), cell["landscape"])(inside)
+    axes = (cell["landscape_b"], cell["landscape_a"])
+    values: np.ndarray = RegularGridInterpolator(axes, cell["landscape"], bounds_error=False)(path[:, ::-1])
     return values

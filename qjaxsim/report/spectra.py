@@ -38,8 +38,9 @@ def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
             scaled by the column `parameters` to count eigenvalues.
 
     Returns:
-        Figure. Histograms have a signed logarithmic axis, the same for all, linear where |lambda| is below a
-        millionth of the largest eigenvalue.
+        Figure. Panels have a signed logarithmic axis, the same for all, linear where |lambda| is below a millionth
+        of the largest eigenvalue. A full spectrum is a histogram; a Lanczos density is drawn as such, since counting
+        its smoothed bulk in logarithmic bins would show two peaks beside zero that are not there.
 
     Raises:
         ValueError: if no row has a spectrum.
@@ -54,10 +55,8 @@ def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     figure = style.new_figure(_WIDTH, lines * _PANEL_HEIGHT + _SCREE_HEIGHT)
     heights = [lines * _PANEL_HEIGHT, _SCREE_HEIGHT]
     top, bottom = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
-    panels = top.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    panels = top.subplots(lines, columns, sharex=True, squeeze=False)
     _histograms(list(panels.flat), groups, rows, arrays)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("eigenvalues per bin", fontsize=style.SMALL + 1)
     _scree(list(bottom.subplots(1, 2, sharey=True)), groups, rows, arrays)
     return figure
 
@@ -69,13 +68,18 @@ def _histograms(
     panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row], arrays: Sequence[Arrays]
 ) -> None:
     drawn = [arrays[group.rows[0]] for group in groups]
-    values = np.concatenate([_support(cell) for cell in drawn])
+    # Lanczos values may be the leading ones only; the row knows how far the spectrum reaches below zero.
+    lowest = [rows[group.rows[0]].get("lambda_min") or 0.0 for group in groups]
+    values = np.concatenate([*(_support(cell) for cell in drawn), lowest])
     # A spectrum of zeros gets an axis too.
     linear = 10.0 ** np.floor(np.log10(_NEAR_ZERO * (np.abs(values).max() or 1.0)))
     edges = _edges(values, linear)
     for axes, group, cell in zip(panels, groups, drawn, strict=False):
         row = rows[group.rows[0]]
-        _one_histogram(axes, cell, row, edges, linear)
+        if "eigenvalues" in cell:
+            _one_histogram(axes, cell, edges, linear)
+        else:
+            _one_density(axes, cell, row, edges, linear)
         _mark_outliers(axes, cell, row.get("outliers_gap"))
         seed = f", seed {row['seed']}" if len(group.rows) > 1 and "seed" in row else ""
         axes.set_title(group.label + seed, fontsize=style.SMALL + 2, loc="left")
@@ -83,8 +87,6 @@ def _histograms(
     ticks = _ticks(edges, linear)
     for axes in panels:
         axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.6)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xticks(ticks, [_power(tick) for tick in ticks])
         axes.minorticks_off()
@@ -92,6 +94,7 @@ def _histograms(
     for axes in panels[len(groups) :]:
         axes.set_visible(False)
     per_row = min(_PANELS_PER_ROW, len(groups))
+    _label_counts(panels, drawn, per_row)
     for position, axes in enumerate(panels[: len(groups)]):
         if position + per_row >= len(groups):
             axes.tick_params(labelbottom=True)
@@ -112,36 +115,67 @@ def _edges(values: np.ndarray, linear: float) -> np.ndarray:
     return np.concatenate([-side(-values.min())[::-1], side(values.max())])
 
 
-def _one_histogram(axes: "Axes", cell: Arrays, row: Row, edges: np.ndarray, linear: float) -> None:
-    if "eigenvalues" in cell:
-        values = cell["eigenvalues"]
-        counts = np.histogram(values, edges)[0].astype(float)
-        total = f"P = {values.size:,}"
-    else:
-        counts = row["parameters"] * _bin_weights(cell, edges)
-        # Smoothing moves what is near zero outwards, so this panel must not be read like an exact one.
-        total = f"P = {row['parameters']:,}, smoothed density:\nno detail near zero"
+def _one_histogram(axes: "Axes", cell: Arrays, edges: np.ndarray, linear: float) -> None:
+    counts = np.histogram(cell["eigenvalues"], edges)[0].astype(float)
     colours = np.where(edges[1:] <= -linear, _NEGATIVE, np.where(edges[:-1] >= linear, _POSITIVE, _ZERO))
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, edgecolor="white", linewidth=0.3)
     if "gn_eigenvalues" in cell:
         gauss_newton = np.histogram(cell["gn_eigenvalues"], edges)[0].astype(float)
+        # Zero has no place on a logarithmic axis; this is below its end.
         axes.stairs(np.maximum(gauss_newton, 1e-3), edges, color=style.INK, linewidth=0.9)
-    axes.text(0.02, 0.97, total, transform=axes.transAxes, va="top", fontsize=style.SMALL)
+    _corner_text(axes, f"P = {cell['eigenvalues'].size:,}")
+    axes.set_yscale("log")
 
 
-def _bin_weights(cell: Arrays, edges: np.ndarray) -> np.ndarray:
-    """Share of the density in each bin, by the trapezoid rule on its grid."""
+def _one_density(axes: "Axes", cell: Arrays, row: Row, edges: np.ndarray, linear: float) -> None:
+    fine = np.concatenate([_subdivided(edges[edges < 0]), _subdivided(edges[edges > 0])])
     grid, density = cell["density_grid"], cell["density"]
-    cumulative = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
-    return np.diff(np.interp(edges, grid, cumulative)) / cumulative[-1]
+    scale = row["parameters"] / np.trapezoid(density, grid)
+    heights = scale * np.interp(fine, grid, density, left=0.0, right=0.0)
+    parts = (
+        (fine <= -linear, _NEGATIVE),
+        (np.abs(fine) <= linear * (1 + 1e-9), _ZERO),
+        (fine >= linear, _POSITIVE),
+    )
+    for where, colour in parts:
+        axes.fill_between(fine, heights, where=where, color=colour, linewidth=0)
+    _corner_text(axes, f"P = {row['parameters']:,}, density smoothed by Lanczos")
+    axes.set_yscale("log")
+
+
+def _subdivided(edges: np.ndarray, points: int = 8) -> np.ndarray:
+    """Points between edges of one sign, evenly on a logarithmic axis."""
+    positions = np.linspace(0, edges.size - 1, points * (edges.size - 1) + 1)
+    logarithms = np.interp(positions, np.arange(edges.size), np.log(np.abs(edges)))
+    return np.sign(edges[0]) * np.exp(logarithms)
+
+
+def _corner_text(axes: "Axes", text: str) -> None:
+    axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=style.SMALL)
+
+
+def _label_counts(panels: "list[Axes]", drawn: Sequence[Arrays], per_row: int) -> None:
+    """One vertical scale for all histograms and one for all densities, with room for the text above."""
+    exact = ["eigenvalues" in cell for cell in drawn]
+    for kind, name in ((True, "eigenvalues per bin"), (False, "eigenvalues per unit of λ")):
+        members = [axes for axes, is_exact in zip(panels, exact, strict=False) if is_exact is kind]
+        high = max((axes.dataLim.y1 for axes in members), default=1.0)
+        for axes in members:
+            axes.set_ylim(0.6 if kind else 1e-6 * high, (5 if kind else 30) * high)
+            column = panels.index(axes) % per_row
+            if column == 0 or len(set(exact)) > 1:
+                axes.set_ylabel(name, fontsize=style.SMALL + 1)
+            else:
+                axes.tick_params(labelleft=False)
 
 
 def _mark_outliers(axes: "Axes", cell: Arrays, number: Any) -> None:
     if not number:
         return
     outliers = np.sort(_support(cell))[::-1][: int(number)]
-    axes.vlines(outliers, 0.6, 2.2, color=style.VERMILION, linewidth=1.0)
-    axes.plot(outliers, np.full(outliers.size, 2.4), "v", color=style.VERMILION, markersize=4)
+    low_end = axes.get_xaxis_transform()  # heights as fractions of the panel
+    axes.vlines(outliers, 0.0, 0.2, color=style.VERMILION, linewidth=1.0, transform=low_end)
+    axes.plot(outliers, np.full(outliers.size, 0.21), "v", color=style.VERMILION, markersize=4, transform=low_end)
     axes.text(
         0.98,
         0.97,
