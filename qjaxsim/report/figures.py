@@ -82,8 +82,8 @@ _SPECTRA = (
     "eigenvalues by rank; faint lines are further seeds, dashed lines stand where K − 1, K or K² outliers would end."
 )
 _DENSITY = (
-    " Where a density stands instead of bars, Lanczos quadrature estimated it: its plateau around zero is as wide as the "
-    "smoothing, not as the bulk."
+    " Where a density stands instead of bars, Lanczos quadrature estimated it: its plateau around zero is as wide as "
+    "the smoothing, not as the bulk."
 )
 _LAMBDA_MAX = (
     "Left: largest Hessian eigenvalue against the number of patches. Points are seeds, lines join their geometric "
