@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.cli_studies import hessian
+
 INTERRUPTED = 130
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
@@ -40,6 +42,7 @@ data = typer.Typer(help="Prepare data sets.", rich_markup_mode=None)
 study = typer.Typer(help="Run a study: a table, figures and a report in a results folder.", rich_markup_mode=None)
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
+study.command()(hessian)
 
 
 @dataclass

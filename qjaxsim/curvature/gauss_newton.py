@@ -37,17 +37,19 @@ HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF3
 
 
 class HessianSplit(NamedTuple):
-    """Hessian of a mean loss and its two parts, each of shape (P, P) and exactly symmetric.
+    """Hessian of a mean loss and its two parts, each of shape (P, P) and exactly symmetric, with the gradient.
 
     Attributes:
         hessian: gauss_newton + residual.
         gauss_newton: mean of J^T A J, positive semi-definite for a loss convex in the outputs.
         residual: mean of sum_k (dl/dz_k) Hess z_k.
+        gradient: gradient of the mean loss, shape (P,), met on the way.
     """
 
     hessian: jax.Array
     gauss_newton: jax.Array
     residual: jax.Array
+    gradient: jax.Array
 
 
 def gauss_newton_product(
@@ -166,7 +168,8 @@ def split_hessian(
     samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
     rows = chunk_size("rows", rows, flat.size, ROWS_AT_ONCE)
     require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
-    parts = jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros((flat.size, flat.size), flat.dtype)
+    square = (flat.size, flat.size)
+    parts = jnp.zeros(square, flat.dtype), jnp.zeros(square, flat.dtype), jnp.zeros_like(flat)
     for start, fresh in _chunks(count, samples):
         xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
         weights = jnp.asarray(fresh / count, shapes.loss_dtype)
@@ -175,7 +178,7 @@ def split_hessian(
             jax.block_until_ready(parts)
             progress(start + samples, count)
     gauss_newton, residual = symmetrised(parts[0]), symmetrised(parts[1])
-    return HessianSplit(gauss_newton + residual, gauss_newton, residual)
+    return HessianSplit(gauss_newton + residual, gauss_newton, residual, parts[2])
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
@@ -228,16 +231,17 @@ def _add_chunk(
     weights: jax.Array,
     gauss_newton: jax.Array,
     residual: jax.Array,
+    gradient: jax.Array,
     *,
     rows: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Add one weighted chunk of samples to G and R."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Add one weighted chunk of samples to G, R and the gradient."""
     slope, curvature = _loss_derivatives(outputs, loss, params, x, y, weights)
     if isinstance(outputs, PartSum):
-        residual, jacobian = linearised_parts(outputs, params, x, slope, residual, rows)
+        residual, jacobian, slopes = linearised_parts(outputs, params, x, slope, residual, rows)
     else:
-        residual, jacobian = _push_all(outputs, params, x, slope, residual, rows)
-    return _add_gauss_newton(gauss_newton, jacobian, curvature), residual
+        residual, jacobian, slopes = _push_all(outputs, params, x, slope, residual, rows)
+    return _add_gauss_newton(gauss_newton, jacobian, curvature), residual, gradient + slopes
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -262,30 +266,31 @@ def _add_gauss_newton(total: jax.Array, jacobian: jax.Array, curvature: jax.Arra
 @functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=4)
 def _push_all(
     outputs: Outputs, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
-) -> tuple[jax.Array, jax.Array]:
-    """Add the Hessian of sum(slope * z) to the residual, row by row, and collect the Jacobian (P, B, K) on the way."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Add the Hessian of sum(slope * z) to the residual, row by row; also the Jacobian (P, B, K) and the gradient."""
     flat, unravel = ravel_pytree(params)
 
     def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
         out = outputs(unravel(w), x)
         return jnp.sum(slope * out), out
 
-    def push(index: jax.Array) -> tuple[jax.Array, jax.Array]:  # row of R (P,), column of J (B, K)
-        return jax.jvp(jax.grad(linearised, has_aux=True), (flat,), (unit_vector(index, flat),))[1]
+    def push(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:  # row of R (P,), column of J (B, K)
+        (gradient, _), (row, column) = jax.jvp(jax.grad(linearised, has_aux=True), (flat,), (unit_vector(index, flat),))
+        return row, column, gradient
 
-    def fill(chunk: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        matrix, jacobian = carry
+    def fill(chunk: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        matrix, jacobian, _ = carry
         # As in `hessian` the last chunk of rows slides back; the rows it repeats must not be added twice.
         start = jnp.minimum(chunk * rows, flat.size - rows)
         index = start + jnp.arange(rows)
-        block, columns = jax.vmap(push)(index)
+        block, columns, gradient = jax.vmap(push, out_axes=(0, 0, None))(index)
         fresh = (index >= chunk * rows)[:, None]
         old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
         matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh, old + block, old), start, axis=0)
-        return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0)
+        return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
 
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian))
+    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
 
 
 def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:

@@ -54,8 +54,8 @@ class PartSum:
 
 def linearised_parts(
     model: PartSum, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
-) -> tuple[jax.Array, jax.Array]:
-    """Second derivatives and Jacobian of the outputs, part by part.
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """First and second derivatives of the outputs, part by part.
 
     Args:
         model: the structure.
@@ -66,35 +66,39 @@ def linearised_parts(
         rows: directions pushed at once.
 
     Returns:
-        The residual plus the Hessian of sum(slope * z) in the parameters, (P, P), and the Jacobian of z, (P, B, K).
+        The residual plus the Hessian of sum(slope * z) in the parameters, (P, P), the Jacobian of z, (P, B, K), and the
+        gradient of sum(slope * z), (P,).
     """
     flat, _ = ravel_pytree(params)
     inputs = model.inputs(x)
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
+    gradient = jnp.zeros_like(flat)
     for position, index in enumerate(model.index):
         # One compiled function serves every part, and every model with the same `part`.
-        block, columns = _one_part(model.part, flat[index], inputs[:, position], model.scale * slope, rows)
+        block, columns, slopes = _one_part(model.part, flat[index], inputs[:, position], model.scale * slope, rows)
         residual = residual.at[np.ix_(index, index)].add(block)
         jacobian = jacobian.at[index].add(model.scale * columns)
-    return residual, jacobian
+        gradient = gradient.at[index].add(slopes)
+    return residual, jacobian, gradient
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _one_part(
     part: Callable[[jax.Array, jax.Array], jax.Array], u: jax.Array, x: jax.Array, slope: jax.Array, rows: int
-) -> tuple[jax.Array, jax.Array]:
-    """Hessian of sum(slope * part) in its own parameters, (U, U), and their Jacobian, (U, B, K)."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Hessian (U, U) of sum(slope * part) in its own parameters, Jacobian (U, B, K) of part, and the gradient (U,)."""
 
     def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
         out = part(w, x)
         return jnp.sum(slope * out), out
 
-    def push(i: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.jvp(jax.grad(linearised, has_aux=True), (u,), (unit_vector(i, u),))[1]
+    def push(i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        (gradient, _), (row, column) = jax.jvp(jax.grad(linearised, has_aux=True), (u,), (unit_vector(i, u),))
+        return row, column, gradient
 
     # Equal chunks, the last filled up with zero directions, so that the loop's body is compiled once.
     n_chunks = -(-u.size // rows)
     width = -(-u.size // n_chunks)
     index = jnp.arange(n_chunks * width).reshape(n_chunks, width)
-    blocks, columns = jax.lax.map(jax.vmap(push), index)
-    return blocks.reshape(-1, u.size)[: u.size], columns.reshape(-1, *slope.shape)[: u.size]
+    blocks, columns, gradients = jax.lax.map(jax.vmap(push, out_axes=(0, 0, None)), index)
+    return blocks.reshape(-1, u.size)[: u.size], columns.reshape(-1, *slope.shape)[: u.size], gradients[0]

@@ -86,7 +86,7 @@ def _routes(name: str) -> dict[str, Callable[[str, str, Path], Dataset]]:
 
 def _not_found(name: str, reasons: list[str]) -> str:
     preparable = (
-        f"run `qjaxsim data prepare {name}` (downloads it) or `qjaxsim data prepare {name} --from DIR` (DIR holds the "
+        f"run `qjaxsim data prepare {name} --download` or `qjaxsim data prepare {name} --from DIR` (DIR holds the "
         f"four idx .gz files), "
         if name in idx.CLASS_NAMES
         else ""

@@ -1,8 +1,8 @@
 """Distributed patch circuits: one circuit per image patch, outputs averaged into logits (arXiv:2504.19239).
 
-An image gets a trainable bias per pixel, is cut into square patches, and each patch drives a circuit with weights of its
-own: trainable block, encoding of the first half of the pixels, block, encoding of the other half, block. Expectation
-values of X and Z on the first qubits are the outputs; their mean over the circuits (or sum), times a constant scale,
+An image gets a trainable bias per pixel, is cut into square patches, and each patch drives a circuit with weights of
+its own: trainable block, encoding of the first half of the pixels, block, encoding of the other half, block. Its
+expectation values of X and Z on the first qubits are the outputs; their mean over the circuits (or sum), times a constant scale,
 are the logits of a softmax cross-entropy.
 """
 
@@ -176,8 +176,8 @@ def patch_corners(n_patches: int, image_size: int, patch_size: int) -> tuple[int
     if side * side != n_patches or n_patches not in possible:
         fitting = ", ".join(map(str, possible)) if possible else "none"
         raise ValueError(
-            f"Argument `patches` is {n_patches}, but {patch_size} x {patch_size} patches fit a {image_size} x {image_size} "
-            f"image in evenly spaced square grids of: {fitting}."
+            f"Argument `patches` is {n_patches}, but {patch_size} x {patch_size} patches fit a "
+            f"{image_size} x {image_size} image in evenly spaced square grids of: {fitting}."
         )
     if side == 1:
         return (free // 2,)
@@ -285,7 +285,10 @@ def _ring(circuit: Circuit) -> Circuit:
 
 
 def _encode(circuit: Circuit, data: str, name: str, n_features: int, per_qubit: int) -> None:
-    """Features on the qubits in turn, `per_qubit` each, every data rotation between two trainable ones about another axis."""
+    """Features on the qubits in turn, `per_qubit` each, every data rotation between two trainable ones.
+
+    Data and weights rotate about different axes, which are exchanged from one feature of a qubit to the next.
+    """
     x, phi = Parameter(data, (n_features,)), Parameter(name, (n_features, 2))
     for feature in range(n_features):
         qubit, j = divmod(feature, per_qubit)

@@ -1,1 +1,1 @@
-
+"""Studies of published systems: sweeps that print their numbers beside the published ones."""

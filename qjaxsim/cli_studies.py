@@ -1,0 +1,116 @@
+"""The commands below `qjaxsim study`: options to settings, results to tables. JAX is imported when a study runs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_TABLE = (
+    "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
+    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio",
+    "outliers_gap", "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
+)  # fmt: skip
+
+
+def hessian(
+    dataset: Annotated[str, typer.Option(help="digits (built in), mnist or fashion_mnist.")] = "digits",
+    patches: Annotated[str, typer.Option(metavar="LIST", help="Patch counts to sweep, square numbers.")] = "1,4,9",
+    layers: Annotated[str, typer.Option(metavar="LIST", help="Layers of each trainable block to sweep.")] = "2",
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds to sweep (weights, minibatches).")] = "1001",
+    qubits: Annotated[int | None, typer.Option(help="Qubits of a circuit. [default: 5 for digits, else 8]")] = None,
+    patch_size: Annotated[
+        int | None, typer.Option(help="Side of a patch, pixels. [default: 4 for digits, else 8]")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="LIST", help="Labels to keep. [default: all]")] = None,
+    images: Annotated[int | None, typer.Option(help="Training images, a stratified choice. [default: all]")] = None,
+    curvature_images: Annotated[
+        int | None,
+        typer.Option(help="Training images for Hessian and landscape. [default: all of digits, else 2000]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the images. [default: 30 for digits, else 50]")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[default: 64 for digits, else 1000]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="First rate. [default: the paper's for the depth, 0.01 to 50 layers]")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="cosine_cycle (the paper's), cosine or constant.")] = "cosine_cycle",
+    weight_decay: Annotated[float, typer.Option(help="Coupled L2, not part of any reported loss.")] = 5e-5,
+    aggregation: Annotated[str, typer.Option(help="mean or sum over the circuits.")] = "mean",
+    scale: Annotated[float, typer.Option(help="Constant factor of the logits.")] = 100.0,
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    spectrum: Annotated[str, typer.Option(help="dense, lanczos, or auto: dense up to 4,000 parameters.")] = "auto",
+    top: Annotated[int, typer.Option(help="Leading eigenvalues that lanczos computes.")] = 20,
+    landscape: Annotated[str, typer.Option(help="Plane: pca (of the path), random, eigen or none.")] = "pca",
+    landscape_points: Annotated[int, typer.Option(help="Grid points along each axis.")] = 20,
+    data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/hessian/TIME]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that --out holds.")] = False,
+) -> None:
+    """Hessian eigenspectra of distributed patch circuits trained on images (arXiv:2504.19239).
+
+    Trains every combination of --patches, --layers and --seeds, takes the Hessian at the checkpoint of lowest training
+    loss, and leaves a table, figures and report.html in --out.
+    """
+    import jax
+
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    from qjaxsim.report.tables import print_table
+    from qjaxsim.studies import sweep
+    from qjaxsim.studies.hessian import STUDY, run_hessian_study
+    from qjaxsim.studies.hessian_settings import HessianSettings
+    from qjaxsim.studies.published import comparison_rows
+
+    if resume and out is None:
+        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
+    settings = HessianSettings(
+        dataset=dataset,
+        patches=_integers("patches", patches),
+        layers=_integers("layers", layers),
+        seeds=_integers("seeds", seeds),
+        qubits=qubits,
+        patch_size=patch_size,
+        classes=None if classes is None else _integers("classes", classes),
+        images=images,
+        curvature_images=curvature_images,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        aggregation=aggregation,
+        scale=scale,
+        dtype=dtype,
+        spectrum=spectrum,
+        top=top,
+        landscape=landscape,
+        landscape_points=landscape_points,
+        data_seed=data_seed,
+    ).resolved()
+    folder = sweep.default_folder(STUDY) if out is None else out
+    rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
+    print_table(rows, _TABLE, title=f"Hessian spectra on {dataset}")
+    if published := comparison_rows(settings, rows):
+        print_table(published, title="Published numbers (arXiv:2504.19239) beside ours")
+    print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
+
+
+def _integers(option: str, text: str) -> tuple[int, ...]:
+    """A list such as "1,4,9"."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"Option --{option} must be integers separated by commas, but is {text!r}.") from error
+
+
+def _command_line() -> str:
+    """What was typed, without the path of the program."""
+    return shlex.join(["qjaxsim", *sys.argv[1:]])

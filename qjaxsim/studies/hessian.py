@@ -1,0 +1,166 @@
+"""The study `hessian`: exact Hessian spectra of distributed patch circuits trained on images (arXiv:2504.19239).
+
+A sweep over patches x layers x seeds. Each cell trains the patches model, takes the checkpoint of lowest training loss
+(the paper's choice of the minimum) and computes there the Hessian of the training loss with its Gauss-Newton and
+residual parts, their spectra, and the loss on a plane through the training path.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qjaxsim import datasets
+from qjaxsim.curvature.hvp import require_dense
+from qjaxsim.models.patches import PatchesModel, scaled_images
+from qjaxsim.studies import sweep
+from qjaxsim.studies.hessian_cell import COLUMNS, Examples, run_cell
+from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
+from qjaxsim.studies.published import comparison_rows, published_lambda_max
+
+STUDY = "hessian"
+# Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
+DENSE_COPIES = 5
+
+
+def run_hessian_study(
+    settings: HessianSettings,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    progress: sweep.Progress | None = None,
+    command: str = "",
+) -> list[dict[str, Any]]:
+    """Run the sweep, write its results folder, figures and report.
+
+    Args:
+        settings: what to run.
+        out: results folder; see `qjaxsim.studies.sweep` for what is in it. Figures go to `figures`, the page to
+            `report.html`.
+        data_dir: where prepared data sets are; None for TFDS's place.
+        resume: go on with the study that `out` holds.
+        progress: bars; None makes them on standard error.
+        command: the command line, for the report.
+
+    Returns:
+        One row a cell, columns as in `COLUMNS`.
+
+    Raises:
+        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
+        MemoryError: if a dense Hessian does not fit in memory; before any work.
+        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
+
+    Cost: a cell's dense Hessian takes about U * (images) forward-over-reverse passes of one circuit for each patch,
+    U = weights of a circuit + pixels of a patch, and 5 P^2 numbers of memory.
+    """
+    settings = settings.resolved()
+    if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise ValueError(
+            "Argument `dtype` is 'float64', which needs JAX's x64 mode; set JAX_ENABLE_X64=1 or use float32."
+        )
+    progress = progress or sweep.Progress()
+    examples = load_examples(settings, data_dir)
+    models = {key: _model(settings, examples, *key) for key in _grid(settings)}
+    for model in models.values():
+        if use_dense(settings, model):
+            itemsize = np.dtype(settings.dtype).itemsize
+            require_dense(model.n_parameters, DENSE_COPIES, itemsize, "The dense Hessian")
+    cells = [
+        sweep.Cell(f"patches{p}-layers{n}-seed{seed}", {"patches": p, "layers": n, "seed": seed})
+        for p, n in models
+        for seed in settings.seeds
+    ]
+
+    def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        model = models[cell.settings["patches"], cell.settings["layers"]]
+        return run_cell(settings, model, examples, cell.settings["seed"], folder, progress)
+
+    config = {**asdict(settings), "images_source": examples.source}
+    rows = sweep.run_sweep(STUDY, config, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
+    _write_report(settings, rows, out, command)
+    return rows
+
+
+def _grid(settings: HessianSettings) -> list[tuple[int, int]]:
+    return [(patches, layers) for patches in settings.patches for layers in settings.layers]
+
+
+def load_examples(settings: HessianSettings, data_dir: Path | None) -> Examples:
+    """Training, test and curvature images as angles, with labels; `settings` must be resolved."""
+    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
+    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    if settings.classes is not None:
+        train, test = (datasets.select_classes(split, settings.classes) for split in (train, test))
+    if settings.images is not None:
+        train = datasets.subset(train, settings.images, seed=settings.data_seed)
+    curvature = train
+    if settings.curvature_images is not None and settings.curvature_images < len(train):
+        curvature = datasets.subset(train, settings.curvature_images, seed=settings.data_seed)
+    dtype = np.dtype(settings.dtype)
+    angles = [_angles(settings, split).astype(dtype) for split in (train, test, curvature)]
+    return Examples(
+        x_train=angles[0],
+        y_train=train.labels,
+        x_test=angles[1],
+        y_test=test.labels,
+        x_curvature=angles[2],
+        y_curvature=curvature.labels,
+        n_classes=train.n_classes,
+        source=train.source,
+    )
+
+
+def _angles(settings: HessianSettings, data: datasets.Dataset) -> np.ndarray:
+    if data.images.shape[-1] != 1:
+        raise ValueError(
+            f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
+        )
+    assert settings.qubits is not None
+    return scaled_images(data.images, data.pixel_max, settings.qubits, settings.pool)
+
+
+def _model(settings: HessianSettings, examples: Examples, patches: int, layers: int) -> PatchesModel:
+    assert settings.qubits is not None and settings.patch_size is not None
+    return PatchesModel(
+        n_patches=patches,
+        n_layers=layers,
+        n_qubits=settings.qubits,
+        image_size=examples.x_train.shape[1],
+        patch_size=settings.patch_size,
+        n_classes=examples.n_classes,
+        scale=settings.scale,
+        aggregation=settings.aggregation,
+    )
+
+
+_INTRODUCTION = """Each image is cut into patches, and each patch drives a circuit with weights of its own; the
+circuits' expectation values are averaged into logits. The table gives, at the checkpoint of lowest training loss, the
+Hessian of the training loss in all trainable numbers: its largest and smallest eigenvalues, its trace, and its split
+into a Gauss-Newton part and a residual part.
+
+Read the largest eigenvalue beside the training loss: the curvature of a cross-entropy falls as the fit saturates, so
+part of any fall with the number of patches is the better fit."""
+
+
+def _write_report(settings: HessianSettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
+    from qjaxsim.report.figures import write_figures
+    from qjaxsim.report.page import write_report
+
+    arrays = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
+    published = published_lambda_max() if settings.dataset == "mnist" else []
+    figures = write_figures(rows, arrays, out / "figures", published=published)
+    write_report(
+        out / "report.html",
+        title=f"Hessian spectra of patch circuits on {settings.dataset}",
+        introduction=_INTRODUCTION,
+        settings=asdict(settings),
+        rows=rows,
+        columns=COLUMNS,
+        command=command or "qjaxsim study hessian",
+        versions=sweep.environment(),
+        comparison=comparison_rows(settings, rows),
+        figures=figures,
+    )

@@ -1,0 +1,141 @@
+"""Settings of the study `hessian`, with the defaults that go with a data set."""
+
+import math
+from dataclasses import dataclass, replace
+
+from qjaxsim.models.patches import PatchesModel
+
+# Up to this many parameters "auto" means the dense spectrum.
+DENSE_UP_TO = 4000
+SPECTRA = ("auto", "dense", "lanczos")
+LANDSCAPES = ("pca", "random", "eigen", "none")
+# Defaults by family of data sets, and the family of each data set that is not like MNIST.
+_FAMILIES = {
+    "digits": {"pool": 1, "patch_size": 4, "qubits": 5, "epochs": 30, "batch_size": 64, "curvature_images": None},
+    "mnist": {"pool": 2, "patch_size": 8, "qubits": 8, "epochs": 50, "batch_size": 1000, "curvature_images": 2000},
+}
+_DEFAULT_FAMILY = {"digits": "digits"}
+
+
+@dataclass(frozen=True)
+class HessianSettings:
+    """Everything that decides the study's results. None stands for the data set's default.
+
+    Attributes:
+        dataset: "digits" (8 x 8 images, built in), "mnist", "fashion_mnist" (28 x 28, pooled to 14 x 14).
+        patches: patch counts to sweep; square numbers whose grid fits the image.
+        layers: layers of each trainable block to sweep.
+        seeds: seeds to sweep; a seed chooses initial weights and minibatches.
+        qubits: qubits of each circuit; 5 for digits, else 8.
+        patch_size: side of a patch in pixels; 4 for digits, else 8.
+        classes: labels to keep; all by default.
+        images: training images (a stratified choice); all by default.
+        curvature_images: of those, the images that Hessian and landscape are taken on; all for digits,
+            else 2000.
+        epochs: 30 for digits, else 50.
+        batch_size: 64 for digits, else 1000.
+        learning_rate: first rate; by default the paper's for the depth: 0.01 up to 50 layers, 0.005 to 100,
+            0.0025 to 150, then 0.001.
+        schedule: "cosine_cycle" (the paper's, half period 5 epochs), "cosine" or "constant".
+        weight_decay: coupled L2, never part of a reported loss.
+        aggregation: "mean" or "sum" over circuits.
+        scale: the constant c before the softmax.
+        dtype: "float64" or "float32" for everything.
+        spectrum: "dense", "lanczos", or "auto": dense up to 4,000 parameters.
+        top: leading eigenvalues that "lanczos" computes.
+        landscape: plane of the path's principal components ("pca"), two random filter-normalised directions ("random"),
+            the two leading eigenvectors ("eigen"), or "none".
+        landscape_points: grid points along each axis.
+        data_seed: chooses the images when not all are used.
+
+    Raises:
+        ValueError: for values out of range, naming the argument.
+    """
+
+    dataset: str = "digits"
+    patches: tuple[int, ...] = (1, 4, 9)
+    layers: tuple[int, ...] = (2,)
+    seeds: tuple[int, ...] = (1001,)
+    qubits: int | None = None
+    patch_size: int | None = None
+    classes: tuple[int, ...] | None = None
+    images: int | None = None
+    curvature_images: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    schedule: str = "cosine_cycle"
+    weight_decay: float = 5e-5
+    aggregation: str = "mean"
+    scale: float = 100.0
+    dtype: str = "float64"
+    spectrum: str = "auto"
+    top: int = 20
+    landscape: str = "pca"
+    landscape_points: int = 20
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("patches", "layers", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
+                )
+        for name, choices in (
+            ("dtype", ("float64", "float32")),
+            ("spectrum", SPECTRA),
+            ("landscape", LANDSCAPES),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+        for name, least in (
+            ("top", 1),
+            ("landscape_points", 2),
+            ("images", 2),
+            ("curvature_images", 1),
+            ("data_seed", 0),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+        if min(self.seeds) < 0:
+            raise ValueError(f"Argument `seeds` must hold no negative number, but is {list(self.seeds)}.")
+        if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+
+    def resolved(self) -> "HessianSettings":
+        """The same settings with the data set's defaults filled in."""
+        family = self._family
+
+        def chosen(name: str) -> int | None:
+            value: int | None = getattr(self, name)
+            return family[name] if value is None else value
+
+        return replace(
+            self,
+            qubits=chosen("qubits"),
+            patch_size=chosen("patch_size"),
+            epochs=chosen("epochs"),
+            batch_size=chosen("batch_size"),
+            curvature_images=chosen("curvature_images"),
+        )
+
+    @property
+    def pool(self) -> int:
+        """Side of the pooling window before the patches are cut."""
+        return self._family["pool"]
+
+    @property
+    def _family(self) -> dict[str, int]:
+        return _FAMILIES[_DEFAULT_FAMILY.get(self.dataset, "mnist")]
+
+
+def paper_learning_rate(layers: int) -> float:
+    """The paper's learning rate for a depth: 0.01 at 50 layers, 0.005 at 100, 0.0025 at 150, 0.001 at 200."""
+    return next((rate for depth, rate in ((50, 1e-2), (100, 5e-3), (150, 2.5e-3)) if layers <= depth), 1e-3)
+
+
+def use_dense(settings: HessianSettings, model: PatchesModel) -> bool:
+    """Whether a model's spectrum is computed from the dense matrix."""
+    return settings.spectrum == "dense" or (settings.spectrum == "auto" and model.n_parameters <= DENSE_UP_TO)
