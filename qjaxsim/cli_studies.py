@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -99,8 +99,22 @@ def hessian(
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
     print_table(rows, _TABLE, title=f"Hessian spectra on {dataset}")
     if published := comparison_rows(settings, rows):
-        print_table(published, title="Published numbers (arXiv:2504.19239) beside ours")
+        _print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
+
+
+def _print_comparison(published: list[dict[str, Any]]) -> None:
+    """The comparison as a table, with the reasons against comparing as numbered notes below it."""
+    from qjaxsim.report.tables import print_table
+
+    reasons = list(dict.fromkeys(row["comparable"] for row in published if row["comparable"] is not True))
+    shown = [
+        {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
+        for row in published
+    ]
+    print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
+    for number, reason in enumerate(reasons, start=1):
+        print(f"({number}) {reason}")
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

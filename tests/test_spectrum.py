@@ -289,8 +289,14 @@ class TestOutliers:
     def test_no_gap(self):
         assert count_outliers(np.linspace(1, 2, 40), 3) == ("gap", 0, pytest.approx(65 / 64), False)
 
+    def test_outliers_are_at_most_half_of_the_spectrum(self):
+        # The largest ratio, 100, stands near the lower end: a ragged edge, not a gap below outliers.
+        values = np.array([1.9, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 0.013])
+        assert count_outliers(values, 3).number == 0
+        assert count_outliers(np.concatenate([values, np.full(8, 0.012)]), 3).number == 7
+
     def test_a_drop_below_the_noise_floor_is_no_ratio(self):
-        values = np.array([3.0, 2.0, 1e-9, 0.0, -1.0])
+        values = np.array([3.0, 2.0, 1e-9, 0.9e-9, 0.8e-9, 0.0, -1.0])
         assert count_outliers(values, 2).number == 1
         assert np.isnan(gap_ratios(values, 2)["k"])
         assert count_outliers(values, 2, noise=1e-12).number == 2

@@ -38,10 +38,10 @@ def count_outliers(
     """Number of positive outliers of a spectrum under one stated rule.
 
     Let lambda_1 >= lambda_2 >= ... be the eigenvalues above the floor noise * lambda_max, K = n_classes, and
-    r_m = lambda_m / lambda_{m+1} for m up to M = K^2 + 5, or fewer where fewer pairs are above the floor: a drop
-    to noise, zero or below is not a ratio (`numerical_rank` finds it). A *separating gap* is an m with
-    r_m >= min_ratio and r_m >= r_j for all j in m < j <= M: below it the spectrum has no larger jump, while
-    above it the outliers may be spread as they like.
+    r_m = lambda_m / lambda_{m+1} for m up to M = K^2 + 5, but no further than half of the eigenvalues above the
+    floor: outliers are fewer than the bulk they stand out from, and the ragged lower end of a spectrum is no gap.
+    A *separating gap* is an m with r_m >= min_ratio and r_m >= r_j for all j in m < j <= M: below it the
+    spectrum has no larger jump, while above it the outliers may be spread as they like.
 
     - "gap": m = the position of the largest r_m, the first if several; the count is m if r_m >= min_ratio.
     - "k-1", "k", "k2": m = K - 1, K, K^2; the count is m if m is a separating gap, else 0.
@@ -192,4 +192,4 @@ def _ratios(descending: np.ndarray, n_classes: int, noise: float) -> np.ndarray:
         raise ValueError(f"Argument `noise` must be between 0 and 1, but it is {noise}.")
     floor = noise * max(float(descending[0]), 0.0)
     above = descending[descending > floor]
-    return (above[:-1] / above[1:])[: n_classes**2 + 5]
+    return (above[:-1] / above[1:])[: min(n_classes**2 + 5, above.size // 2)]

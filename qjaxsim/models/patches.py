@@ -2,8 +2,8 @@
 
 An image gets a trainable bias per pixel, is cut into square patches, and each patch drives a circuit with weights of
 its own: trainable block, encoding of the first half of the pixels, block, encoding of the other half, block. Its
-expectation values of X and Z on the first qubits are the outputs; their mean over the circuits (or sum), times a constant scale,
-are the logits of a softmax cross-entropy.
+expectation values of X and Z on the first qubits are its outputs; their mean over the circuits (or sum), times a
+constant scale, are the logits of a softmax cross-entropy.
 """
 
 import math

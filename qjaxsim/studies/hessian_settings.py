@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qjaxsim.models.patches import PatchesModel
 
@@ -9,12 +10,21 @@ from qjaxsim.models.patches import PatchesModel
 DENSE_UP_TO = 4000
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "random", "eigen", "none")
-# Defaults by family of data sets, and the family of each data set that is not like MNIST.
-_FAMILIES = {
-    "digits": {"pool": 1, "patch_size": 4, "qubits": 5, "epochs": 30, "batch_size": 64, "curvature_images": None},
-    "mnist": {"pool": 2, "patch_size": 8, "qubits": 8, "epochs": 50, "batch_size": 1000, "curvature_images": 2000},
-}
-_DEFAULT_FAMILY = {"digits": "digits"}
+
+
+class _Defaults(NamedTuple):
+    """What a data set brings where a setting is left open; `pool` is the side of the pooling window."""
+
+    pool: int
+    patch_size: int
+    qubits: int
+    epochs: int
+    batch_size: int
+    curvature_images: int | None
+
+
+_DIGITS = _Defaults(pool=1, patch_size=4, qubits=5, epochs=30, batch_size=64, curvature_images=None)
+_MNIST = _Defaults(pool=2, patch_size=8, qubits=8, epochs=50, batch_size=1000, curvature_images=2000)
 
 
 @dataclass(frozen=True)
@@ -106,11 +116,11 @@ class HessianSettings:
 
     def resolved(self) -> "HessianSettings":
         """The same settings with the data set's defaults filled in."""
-        family = self._family
 
         def chosen(name: str) -> int | None:
             value: int | None = getattr(self, name)
-            return family[name] if value is None else value
+            default: int | None = getattr(self._defaults, name)
+            return default if value is None else value
 
         return replace(
             self,
@@ -124,11 +134,11 @@ class HessianSettings:
     @property
     def pool(self) -> int:
         """Side of the pooling window before the patches are cut."""
-        return self._family["pool"]
+        return self._defaults.pool
 
     @property
-    def _family(self) -> dict[str, int]:
-        return _FAMILIES[_DEFAULT_FAMILY.get(self.dataset, "mnist")]
+    def _defaults(self) -> _Defaults:
+        return _DIGITS if self.dataset == "digits" else _MNIST
 
 
 def paper_learning_rate(layers: int) -> float:
