@@ -112,12 +112,13 @@ def test_repeat_is_the_layers_written_out():
 
 def test_compose_moves_every_kind_of_operation():
     part = qj.Circuit(2).h(0).rx(s, 1).unitary(np.diag([1, 1, 1, 1j]), [1, 0], "CS").project(1, 0)
-    part.repeat(qj.Circuit(2).cx(1, 0), 3)
+    part.repeat(qj.Circuit(2).cx(1, 0), 3).compose(qj.Circuit(2).repeat(qj.Circuit(2).rx(b[2], 0), 2).inverse())
     want = qj.Circuit(4).h(3).rx(s, 0).unitary(np.diag([1, 1, 1, 1j]), [0, 3], "CS").project(0, 0)
-    want.repeat(qj.Circuit(4).cx(0, 3), 3)
+    want.repeat(qj.Circuit(4).cx(0, 3), 3).compose(qj.Circuit(4).repeat(qj.Circuit(4).rx(b[2], 3), 2).inverse())
+    assert want.operations[-1].reverse
     assert qj.Circuit(4).compose(part, [3, 0]) == want
     assert qj.Circuit(2).compose(part) == part
-    assert len(part.copy().compose(part)) == len(part.compose(part)) == 10  # with itself
+    assert len(part.copy().compose(part)) == len(part.compose(part)) == 12  # with itself
 
 
 def test_a_copy_is_independent():
@@ -200,6 +201,7 @@ def test_equal_circuits_hash_alike_whatever_the_sign_of_zero():
     pairs = [
         (qj.Circuit(1).rx(0.0, 0), qj.Circuit(1).rx(-0.0, 0)),
         (qj.Circuit(1).rx(0, 0), qj.Circuit(1).rx(0.0, 0).inverse()),
+        (qj.Circuit(1).unitary(real, 0), qj.Circuit(1).unitary(real * np.array([[-0.0, 1], [1, 0]]), 0)),
         (qj.Circuit(1).unitary(real, 0), qj.Circuit(1).unitary(real, 0).inverse().inverse()),
     ]
     for left, right in pairs:
@@ -246,11 +248,27 @@ def test_drawing_puts_controls_targets_and_links_in_one_column():
     rows = wires(qj.Circuit(4).ccx(3, 0, 2))
     (column,) = [i for i, mark in enumerate(rows[0]) if mark == "●"]
     assert [row[column] for row in rows] == list("●│┼│X│●")
+    rows = wires(qj.Circuit(4).h(3).rx(0.1, 3).t(1).cy(3, 1).s(0).cx(1, 3))  # on wires of different lengths
+    assert rows[6].index("●") == rows[4].index("┼") == rows[2].index("Y") > rows[6].index("RX(0.1)")
+    assert rows[6].index("X", rows[6].index("●")) == rows[2].index("●")
     rows = wires(qj.Circuit(4).cx(2, 1))
     (column,) = [i for i, mark in enumerate(rows[4]) if mark == "●"]
     assert [row[column] for row in rows] == list("─ X│● ─")
     rows = wires(qj.Circuit(3).cswap(1, 0, 2))
     assert [row[rows[0].index("x")] for row in rows] == list("x│●│x")
+
+
+def test_links_end_in_marks_of_one_column():
+    rng = np.random.default_rng(3)
+    circuit = qj.Circuit(5)
+    for name in rng.permutation(sorted(GATES.keys() - {"global_phase"})):
+        spec = GATES[name]
+        circuit.append(name, rng.permutation(5)[: spec.n_qubits], ANGLES[: spec.n_angles])
+    rows = wires(circuit)
+    links = [(row, column) for row in range(1, 9, 2) for column, mark in enumerate(rows[row]) if mark == "│"]
+    assert len(links) >= sum(spec.n_qubits - 1 for spec in GATES.values() if spec.n_qubits)
+    for row, column in links:
+        assert rows[row - 1][column] not in "─ " and rows[row + 1][column] not in "─ "
 
 
 def test_drawing_shows_labels_angles_and_the_order_of_qubits():

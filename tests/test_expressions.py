@@ -30,6 +30,8 @@ CASES = {
     "pow of two": (s ** x[0], lambda x, w, s: s ** x[0]),
     "rpow": (2 ** x[1], lambda x, w, s: 2 ** x[1]),
     "neg": (-x[0], lambda x, w, s: -x[0]),
+    "neg of sum": (-(x[0] + s), lambda x, w, s: -(x[0] + s)),
+    "neg of product": (-(x[0] * s), lambda x, w, s: -(x[0] * s)),
     "neg of pow": (-(x[0] ** 2), lambda x, w, s: -(x[0] ** 2)),
     "pow of neg": ((-x[0]) ** 2, lambda x, w, s: (-x[0]) ** 2),
     "affine": (2 * x[0] - 1 + x[0] / 4, lambda x, w, s: 2.25 * x[0] - 1),
@@ -61,7 +63,7 @@ def test_values_text_and_affine_form_agree_with_numpy(case):
         coefficients, offset = affine
         total = offset + sum(c * VALUES[name].reshape(-1)[i] for (name, i), c in coefficients.items())
         np.testing.assert_allclose(total, value, rtol=1e-14)
-    shown = "sub of sub,sub of add,add,radd,sub,rsub,rmul,div by number,neg,affine"
+    shown = "sub of sub,sub of add,add,radd,sub,rsub,rmul,div by number,neg,neg of sum,affine"
     assert (affine is not None) == (case in shown.split(","))
 
 

@@ -143,6 +143,16 @@ def test_impossible_outcomes_are_never_drawn(key):
     assert abs(draws[:, 0].mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
 
 
+@pytest.mark.parametrize("extreme", [0.0, 1 - 2**-24])
+def test_the_extreme_random_numbers_draw_possible_outcomes(extreme, key, monkeypatch):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jax.numpy.full(shape, extreme, dtype))
+    circuit = qj.Circuit(4).x(1).ry(x[0], [0, 3])
+    angles = np.float32([[0.0, 0], [0.3, 0], [1.3, 0]])
+    chances = np.asarray(qj.probabilities(circuit)({"x": angles}))
+    for row, (bits,) in zip(chances, np.asarray(qj.sample(circuit, 1)({"x": angles}, key)), strict=True):
+        assert row[bits @ [8, 4, 2, 1]] > 0
+
+
 def test_unitaries_are_dense_matrices_and_batched():
     layer = qj.Circuit(3).rx(w[0], 0).cx(0, 2).u(w[1], x[1], 0.3, 1).rzz(w[2], 2, 0)
     circuit = qj.Circuit(3).ry(x[0], 2).repeat(layer, 3, shared=("x",)).swap(0, 1).global_phase(0.3)

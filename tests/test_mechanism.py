@@ -114,6 +114,8 @@ def test_a_stretch_is_collapsed_where_the_batch_and_the_depth_pay_for_it():
     assert last(50, 4) is Loop  # too few samples
     assert last(1, 1000) is Loop  # too shallow
     assert last(1, 2, collapse=True) is Collapsed
+    (loop,) = make_plan(layered(8, 50), {"x"}, 1000, qj.PlanOptions(collapse=True)).steps[-1].steps
+    assert set(kinds(loop.body)) == {Dense}  # the loop is collapsed as a whole, not its layer within
     assert last(50, 1000, collapse=False) is Loop
     # No square matrix of a wide register is ever formed.
     assert kinds(make_plan(layered(14, 2), {"x"}, 10**6, qj.PlanOptions(collapse=True)))[-1] is Loop

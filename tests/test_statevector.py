@@ -136,14 +136,15 @@ BATCHES = [
     {"x": (2,), "w": (2,), "s": (2,), "v": (2,)},  # all
     {"v": (5,)},
     {"x": (2, 1, 1), "w": (3, 1), "s": (2,), "v": (1, 2)},  # an outer product of three
+    {"x": (4, 3, 1), "s": (2,)},  # two axes of data in front of the ensemble's
 ]
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(18))
 def test_random_circuits(seed):
     rng = np.random.default_rng(seed)
     circuit = random_circuit(rng, 1 + seed % 5, 20)
-    check(circuit, random_params(rng, circuit, BATCHES[seed % 8]), list(OPTIONS.values())[seed % 6])
+    check(circuit, random_params(rng, circuit, BATCHES[seed % 9]), list(OPTIONS.values())[seed % 6])
 
 
 @pytest.mark.parametrize("names", ["", "x", "w", "xws"])
@@ -170,6 +171,14 @@ def test_long_runs_of_data_rotations_on_one_qubit():
     circuit.u(x[0], w[0], x[1], 1).p(x[2], 1).rx(x[3], 1).r(w[0], x[1], 0).cx(0, 1)
     rng = np.random.default_rng(8)
     for batches in ({}, {"x": (3,)}, {"w": (3,)}):
+        check(circuit, random_params(rng, circuit, batches))
+
+
+def test_gates_of_one_stack_may_take_data_in_different_places():
+    x, w = qj.Parameter("x", (3,)), qj.Parameter("w", (2,))
+    circuit = qj.Circuit(3).u(w[0], x[0], 0.3, 0).u(x[1], w[1], x[2], 1).u(0.4, w[0], x[0] * w[1], 2).cx(0, 1)
+    rng = np.random.default_rng(5)
+    for batches in ({"x": (3,)}, {"w": (3,)}):
         check(circuit, random_params(rng, circuit, batches))
 
 
@@ -242,14 +251,14 @@ def layered(n_qubits, depth):
         layer.cx(q, q + 1)
     circuit = qj.Circuit(n_qubits)
     for q in range(n_qubits):
-        circuit.ry(x[q], q)
+        circuit.ry(x[q], q).rz(x[q] + q, q)
     return circuit.repeat(layer, depth)
 
 
 def test_collapsing_and_unrolling_change_nothing():
-    circuit = layered(4, 6)
+    circuit = layered(6, 5)
     rng = np.random.default_rng(3)
-    params = {"x": rng.normal(size=(40, 4)), "w": rng.normal(size=(6, 4, 3))}
+    params = {"x": rng.normal(size=(80, 6)), "w": rng.normal(size=(5, 6, 3))}
     states = [qj.statevector(circuit, options=options)(params) for options in OPTIONS.values()]
     for state in states[1:]:
         np.testing.assert_allclose(state, states[0], atol=1e-12)
