@@ -12,7 +12,7 @@ import qjaxsim as qj
 
 N, DEPTH, BATCH = 4, 2, 3
 OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Y(3), 0.5 * qj.Z(2) @ qj.Z(3) - qj.X(0)]
-OPTIONS = {"default": None, "collapse": qj.PlanOptions(collapse=True), "blocks": qj.PlanOptions(max_block=2, unroll=2)}
+OPTIONS = {"collapse": qj.PlanOptions(collapse=True), "blocks": qj.PlanOptions(max_block=2, unroll=2)}
 
 
 def model():

@@ -1,6 +1,8 @@
 """The engine's states against the dense reference, Qiskit, closed forms and identities."""
 
 import itertools
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -369,3 +371,29 @@ def test_single_and_double_precision_and_mixtures():
     assert scalar({"s": 0.5, "x": np.ones(3, np.float32)}).dtype == np.complex64  # plain numbers follow the arrays
     assert scalar({"s": 0.5, "x": [1.0, 2.0, 3.0]}).dtype == np.complex128
     np.testing.assert_allclose(run({"x": [1, 0, 2.0], "w": values["w"]}), want, atol=1e-12)
+
+
+PLAIN_SCRIPT = """
+import jax, numpy as np, qjaxsim as qj
+from qjaxsim import reference
+x, w = qj.Parameter("x", (3,)), qj.Parameter("w", (3,))
+layer = qj.Circuit(3).rx(w[0], 0).u(x[1], w[1], 0.2, 1).ccx(0, 1, 2).cp(w[2], 2, 0).global_phase(w[0])
+circuit = qj.Circuit(3).h([0, 1]).ry(x[0], 2).unitary(np.diag([1, 1j]), 0).repeat(layer, 2, shared="x").project(1, 0)
+values = {"x": np.array([0.3, -0.7, 0.2]), "w": np.linspace(-1, 1, 6).reshape(2, 3)}
+energy = qj.Z(0) @ qj.Y(1) + qj.X(2) - 0.5 * qj.I()
+state, run = qj.statevector(circuit)(values), qj.expectation(circuit, energy)
+assert state.dtype == np.complex64 and qj.statevector(qj.Circuit(3).h(0))().dtype == np.complex64
+np.testing.assert_allclose(state, reference.statevector(circuit, values), atol=1e-5)
+np.testing.assert_allclose(run(values), reference.expectation(circuit, energy, values), atol=1e-5)
+many = {"x": np.tile(values["x"], (9, 1)), "w": values["w"]}
+np.testing.assert_allclose(qj.statevector(circuit, options=qj.PlanOptions(collapse=True))(many)[4], state, atol=1e-5)
+hessian = jax.hessian(run)({name: jax.numpy.asarray(value) for name, value in values.items()})
+assert hessian["w"]["x"].shape == (2, 3, 3) and hessian["w"]["x"].dtype == np.float32
+assert qj.sample(circuit, 10)(values, jax.random.key(0)).shape == (10, 3)
+"""
+
+
+def test_single_precision_under_jaxs_default_settings():
+    command = [sys.executable, "-W", "error", "-c", PLAIN_SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
