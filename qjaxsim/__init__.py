@@ -7,6 +7,7 @@ Qubit 0 is the most significant bit of every index; angles are in radians.
 from importlib.metadata import version
 
 from qjaxsim.circuit import Circuit
+from qjaxsim.curvature.hvp import hessian, hvp
 from qjaxsim.expressions import Expression, Parameter
 from qjaxsim.observables import I, PauliSum, X, Y, Z
 from qjaxsim.simulate import expectation, probabilities, sample, statevector, unitary
@@ -26,6 +27,8 @@ __all__ = [
     "Z",
     "__version__",
     "expectation",
+    "hessian",
+    "hvp",
     "probabilities",
     "sample",
     "statevector",

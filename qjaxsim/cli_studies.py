@@ -9,7 +9,8 @@ import typer
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
-    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio",
+    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max",
+    "residual_norm_ratio",
     "outliers_gap", "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
 )  # fmt: skip
 

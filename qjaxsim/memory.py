@@ -23,4 +23,9 @@ def require_memory(needed: int, what: str, way_out: str) -> None:
     """
     available = available_bytes()
     if needed > available:
-        raise MemoryError(f"{what} needs {needed / GIB:.1f} GiB, but {available / GIB:.1f} GiB are free; {way_out}.")
+        raise MemoryError(f"{what} needs {_gib(needed)} GiB, but {_gib(available)} GiB are free; {way_out}.")
+
+
+def _gib(n_bytes: int) -> str:
+    """GiB as text, with two digits where one decimal would show next to nothing."""
+    return f"{n_bytes / GIB:.1f}" if n_bytes >= GIB else f"{n_bytes / GIB:.2g}"

@@ -63,6 +63,13 @@ def run_hessian_study(
         )
     progress = progress or sweep.Progress()
     examples = load_examples(settings, data_dir)
+    for layers in settings.layers:  # so that settings of the training are refused before any work, too
+        config = settings.train_config(layers, settings.seeds[0])
+        if config.batch_size > len(examples.x_train):
+            raise ValueError(
+                f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
+                f"{config.batch_size}; choose a smaller one."
+            )
     models = {key: _model(settings, examples, *key) for key in _grid(settings)}
     for model in models.values():
         if use_dense(settings, model):
@@ -78,8 +85,8 @@ def run_hessian_study(
         model = models[cell.settings["patches"], cell.settings["layers"]]
         return run_cell(settings, model, examples, cell.settings["seed"], folder, progress)
 
-    config = {**asdict(settings), "images_source": examples.source}
-    rows = sweep.run_sweep(STUDY, config, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
+    recorded = {**asdict(settings), "images_source": examples.source}
+    rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
     _write_report(settings, rows, out, command)
     return rows
 

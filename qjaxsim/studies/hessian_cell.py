@@ -12,9 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim import curvature
 from qjaxsim.models.patches import Params, PatchesModel, cross_entropy
-from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rate, use_dense
+from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.sweep import CellResult, Progress
-from qjaxsim.training import TrainConfig, TrainResult, fit
+from qjaxsim.training import TrainResult, fit
 
 COLUMNS = {
     "cell": "name of the cell and of its folder",
@@ -128,25 +128,15 @@ def train(
 
     def metrics(params: Params, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         logits = model.outputs(params, x)
-        hits = (logits.argmax(axis=1) == y).astype(logits.dtype)
+        hits = (logits.argmax(axis=1).astype(y.dtype) == y).astype(logits.dtype)
         return {"loss": cross_entropy(logits, y).mean(), "accuracy": hits.mean()}
 
-    assert settings.epochs is not None and settings.batch_size is not None
-    rate = settings.learning_rate
-    config = TrainConfig(
-        epochs=settings.epochs,
-        batch_size=min(settings.batch_size, len(examples.x_train)),
-        learning_rate=paper_learning_rate(model.n_layers) if rate is None else rate,
-        schedule=settings.schedule,
-        weight_decay=settings.weight_decay,
-        seed=seed,
-    )
     return fit(
         loss,
         model.init(jax.random.key(seed), np.dtype(settings.dtype)),
         examples.x_train,
         examples.y_train,
-        config,
+        settings.train_config(model.n_layers, seed),
         metrics=metrics,
         test=(examples.x_test, examples.y_test),
         folder=folder,

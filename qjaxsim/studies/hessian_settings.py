@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from qjaxsim.models.patches import PatchesModel
+from qjaxsim.training import TrainConfig
 
 # Up to this many parameters "auto" means the dense spectrum.
 DENSE_UP_TO = 4000
@@ -129,6 +130,19 @@ class HessianSettings:
             epochs=chosen("epochs"),
             batch_size=chosen("batch_size"),
             curvature_images=chosen("curvature_images"),
+        )
+
+    def train_config(self, layers: int, seed: int) -> TrainConfig:
+        """Settings of one cell's training; `self` must be resolved."""
+        assert self.epochs is not None and self.batch_size is not None
+        rate = paper_learning_rate(layers) if self.learning_rate is None else self.learning_rate
+        return TrainConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=rate,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            seed=seed,
         )
 
     @property
