@@ -30,12 +30,12 @@ def statevector(circuit: Circuit, params: Params | None = None) -> np.ndarray:
     """The final state, shape (2**n,) complex128, for one set of parameters without batch axes."""
     state = np.zeros(2**circuit.n_qubits, dtype=complex)
     state[0] = 1
-    return _run(circuit, {name: np.asarray(value) for name, value in (params or {}).items()}, state)
+    return _run(circuit, {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}, state)
 
 
 def unitary(circuit: Circuit, params: Params | None = None) -> np.ndarray:
     """The circuit's matrix, shape (2**n, 2**n) complex128."""
-    values = {name: np.asarray(value) for name, value in (params or {}).items()}
+    values = {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}
     return np.stack([_run(circuit, values, column) for column in np.eye(2**circuit.n_qubits, dtype=complex)], axis=1)
 
 

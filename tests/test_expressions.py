@@ -100,6 +100,22 @@ def test_gradient_of_expression_angles():
             np.testing.assert_allclose(gradient[name][index], difference, atol=1e-7)
 
 
+def test_derivatives_of_whole_powers_hold_at_zero():
+    circuit = qj.Circuit(4).h(range(4))
+    for n in range(4):
+        circuit.rz(s**n + 0.3, n)
+    run = qj.expectation(circuit, [qj.X(n) for n in range(4)])  # cos(s**n + 0.3)
+
+    def f(value):
+        return run({"s": value})
+
+    first, second = jax.jit(lambda v: (jax.jacfwd(f)(v), jax.jacfwd(jax.jacrev(f))(v)))(0.0)
+    np.testing.assert_allclose(first, [0, -np.sin(0.3), 0, 0], atol=1e-14)
+    np.testing.assert_allclose(second, [0, -np.cos(0.3), -2 * np.sin(0.3), 0], atol=1e-14)
+    with np.errstate(divide="raise"):
+        np.testing.assert_allclose((s**-2).evaluate(lambda name, i: np.float64(-4), np), 1 / 16)
+
+
 def test_a_long_sum_as_an_angle():
     z, v = qj.Parameter("z", (784,)), qj.Parameter("v", (784,))
     total = sum(z[i] for i in range(784)) + 0.25
