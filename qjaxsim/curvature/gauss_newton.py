@@ -14,7 +14,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature.hvp import (
-    ROWS_AT_ONCE,
     check_like,
     check_real,
     chunk_size,
@@ -30,8 +29,11 @@ from qjaxsim.memory import require_memory
 Outputs = Callable[[Any, Any], jax.Array]
 Loss = Callable[[jax.Array, Any], jax.Array]
 
-# Default chunk of samples: at most this many, and at most this many numbers of their Jacobian.
-SAMPLES_AT_ONCE = 256
+# Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
+# 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
+SAMPLES_AT_ONCE = 64
+DIRECTIONS_AT_ONCE = 8
+# A chunk of samples holds at most this many numbers of the Jacobian.
 JACOBIAN_NUMBERS = 2**25
 HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
 
@@ -144,9 +146,9 @@ def split_hessian(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
-        batch_size: samples in one chunk. Default: at most 256, fewer where their Jacobian would exceed
+        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian would exceed
             2**25 numbers. The result is the same up to rounding, also where it does not divide N.
-        rows: parameter directions pushed at once, default at most 32.
+        rows: parameter directions pushed at once, default at most 8.
         progress: called as progress(samples_done, N) after each chunk has been computed.
 
     Returns:
@@ -166,7 +168,7 @@ def split_hessian(
     shapes = _check_model(outputs, loss, params, x, y)
     count, n_outputs = shapes.n_samples, shapes.n_outputs
     samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
-    rows = chunk_size("rows", rows, flat.size, ROWS_AT_ONCE)
+    rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
     require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
     square = (flat.size, flat.size)
     parts = jnp.zeros(square, flat.dtype), jnp.zeros(square, flat.dtype), jnp.zeros_like(flat)
