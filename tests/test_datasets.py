@@ -389,7 +389,7 @@ def test_missing_data_say_so_at_once_and_name_the_ways_out(tmp_path, monkeypatch
     for part in (
         "no prepared TFDS data set in",
         "no idx files (train-images-idx3-ubyte.gz",
-        "`qjaxsim data prepare mnist`",
+        "`qjaxsim data prepare mnist --download`",
         "--from DIR",
         "TFDS_DATA_DIR",
         "'digits'",

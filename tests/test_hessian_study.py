@@ -25,8 +25,8 @@ SMALL = (
 TIMES = ("seconds_train", "seconds_hessian")
 REQUIRED = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "train_loss", "train_accuracy",
-    "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio", "outliers_gap",
-    "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
+    "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio",
+    "outliers_gap", "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
 )  # fmt: skip
 
 
@@ -119,9 +119,9 @@ def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
 
 
 def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
-    options = ("--patches", "4", "--spectrum", "lanczos", "--top", "4", "--landscape", "eigen")
+    options = ("--patches", "1", "--spectrum", "lanczos", "--top", "4", "--landscape", "eigen")
     assert cli.main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
-    (row,), dense = json.loads((tmp_path / "run" / "summary.json").read_text()), summary(finished)[1]
+    (row,), dense = json.loads((tmp_path / "run" / "summary.json").read_text()), summary(finished)[0]
     assert row["spectrum"] == "lanczos" and row["exact_zeros"] is None
     for name in ("lambda_max", "lambda_min", "gn_lambda_max"):
         assert row[name] == pytest.approx(dense[name], rel=1e-6)

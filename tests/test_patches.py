@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qjaxsim_data import load
 
-from qjaxsim.curvature import exact_zeros, hessian, split_hessian
+from qjaxsim.curvature import exact_zeros, split_hessian
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.models.patches import (
     PatchesModel,
@@ -179,26 +179,28 @@ def test_cross_entropy_of_known_logits():
 # --- second order ----------------------------------------------------------------------------------------------------
 
 
-def test_structured_split_equals_the_generic_hessian():
-    model = small_model(scale=10.0)
-    params, images, labels = random_point(model, 7)
-    assert isinstance(model.outputs, PartSum)
-    split = split_hessian(model.outputs, cross_entropy, params, images, labels, batch_size=3, rows=8)
-    generic = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, params, images, labels)
-    for ours, theirs in zip(split, generic, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-11)
-    whole = hessian(lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean(), params)
-    np.testing.assert_allclose(split.hessian, whole, atol=1e-11)
-    gradient = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean())(params)
-    flat = np.concatenate([np.asarray(gradient["bias"]).reshape(-1), np.asarray(gradient["weights"]).reshape(-1)])
-    np.testing.assert_allclose(split.gradient, flat, atol=1e-12)
-
-
-def test_blocks_between_circuits_are_gauss_newton_alone():
+@pytest.fixture(scope="module")
+def splits():
+    """The split Hessian by structure and by the generic path, which knows nothing of circuits."""
     model = small_model(scale=10.0)
     params, images, labels = random_point(model, 5)
-    # Through the generic path, which knows nothing of circuits.
-    split = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, params, images, labels)
+    assert isinstance(model.outputs, PartSum)
+    structured = split_hessian(model.outputs, cross_entropy, params, images, labels, batch_size=3)
+    generic = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, params, images, labels)
+    gradient = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean())(params)
+    return model, structured, generic, gradient
+
+
+def test_structured_split_equals_the_generic_one(splits):
+    _, structured, generic, gradient = splits
+    for ours, theirs in zip(structured, generic, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-11)
+    flat = np.concatenate([np.asarray(gradient["bias"]).reshape(-1), np.asarray(gradient["weights"]).reshape(-1)])
+    np.testing.assert_allclose(structured.gradient, flat, atol=1e-12)
+
+
+def test_blocks_between_circuits_are_gauss_newton_alone(splits):
+    model, _, split, _ = splits
     weights = slice(model.image_size**2, None)
     blocks = np.asarray(split.residual)[weights, weights].reshape(4, model.n_weights, 4, model.n_weights)
     between = [np.abs(blocks[a, :, b]).max() for a in range(4) for b in range(4) if a != b]

@@ -220,7 +220,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
 
     samples = jax.tree.map(jnp.asarray, (x, y))
-    stacked = jax.lax.map(factor, samples, batch_size=min(count, ROWS_AT_ONCE)).reshape(side, flat.size)
+    stacked = jax.lax.map(factor, samples, batch_size=min(count, SAMPLES_AT_ONCE)).reshape(side, flat.size)
     return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
 
 
