@@ -115,7 +115,7 @@ def _print_comparison(published: list[dict[str, Any]]) -> None:
     ]
     print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
     for number, reason in enumerate(reasons, start=1):
-        print(f"({number}) {reason}")
+        print(f"({number}) not comparable: {reason}")
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

@@ -86,6 +86,7 @@ def test_table_figures_and_page(finished):
         picture = (finished / "figures" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     page = (finished / "report.html").read_text()
+    assert "not comparable: data set digits against mnist" in page and "not comparable: not" not in page
     assert page.count("data:image/png;base64,") == 4
     assert 'src="http' not in page and "<script" not in page and "<link" not in page
     assert "qjaxsim study hessian --patches 1,4" in page
@@ -239,8 +240,8 @@ def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
     assert same["lambda_max"]["difference"] == pytest.approx(17.0 - 15.987)
     part = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row | {"curvature_images": 2000}])}
     assert part["train_loss"]["comparable"] is True
-    assert part["lambda_max"]["comparable"] == "not comparable: images in the Hessian 2000 against 60000"
+    assert part["lambda_max"]["comparable"] == "images in the Hessian 2000 against 60000"
     assert part["lambda_max"]["difference"] is None
     shallow = comparison_rows(settings, [row | {"layers": 2, "epochs": 3}])
-    assert {r["comparable"] for r in shallow} == {"not comparable: layers 2 against 50; epochs 3 against 50"}
+    assert {r["comparable"] for r in shallow} == {"layers 2 against 50; epochs 3 against 50"}
     assert comparison_rows(settings, [row | {"patches": 1}]) == []
