@@ -5,145 +5,16 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim.expressions import Angle, Expression, Parameter, as_expression
+from qjaxsim.drawing import draw
+from qjaxsim.expressions import Angle, as_expression
 from qjaxsim.gates import GATES, GateSpec
+from qjaxsim.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
 
 Qubits = int | Sequence[int]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A standard gate on some qubits.
-
-    Attributes:
-        name: a key of `qjaxsim.gates.GATES`.
-        qubits: the qubits, most significant bit of the gate's matrix first.
-        angles: floats or expressions.
-    """
-
-    name: str
-    qubits: tuple[int, ...]
-    angles: tuple[Any, ...] = ()
-
-    @property
-    def key(self) -> tuple:
-        """The gate as plain, comparable data."""
-        # Adding 0.0 makes -0.0 and 0.0, which are equal, look the same in a hash.
-        return ("gate", self.name, self.qubits, tuple(a if isinstance(a, Expression) else a + 0.0 for a in self.angles))
-
-    def on(self, qubits: Sequence[int]) -> "Gate":
-        """The same gate with qubit q moved to `qubits[q]`."""
-        return Gate(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
-
-    def inverse(self) -> "Gate | Unitary":
-        """The inverse, by name where it has one and as a matrix otherwise."""
-        spec = GATES[self.name]
-        if spec.inverse is None:
-            return Unitary(spec.matrix(np).conj().T, self.qubits, f"{self.name}_dg")
-        name, angles = spec.inverse(self.angles)
-        return Gate(name, self.qubits, angles)
-
-
-@dataclass(frozen=True, eq=False)
-class Unitary:
-    """A constant unitary matrix on some qubits.
-
-    Attributes:
-        matrix: (2**k, 2**k) complex128, first qubit most significant.
-        qubits: the k qubits.
-        label: name in drawings.
-    """
-
-    matrix: np.ndarray
-    qubits: tuple[int, ...]
-    label: str = "unitary"
-
-    @property
-    def key(self) -> tuple:
-        """The operation as plain, comparable data."""
-        return ("unitary", self.qubits, self.label, hashlib.sha256((self.matrix + 0.0).tobytes()).hexdigest())
-
-    def on(self, qubits: Sequence[int]) -> "Unitary":
-        """The same matrix with qubit q moved to `qubits[q]`."""
-        return Unitary(self.matrix, tuple(qubits[q] for q in self.qubits), self.label)
-
-    def inverse(self) -> "Unitary":
-        """The conjugate transpose."""
-        label = self.label[:-3] if self.label.endswith("_dg") else f"{self.label}_dg"
-        return Unitary(self.matrix.conj().T.copy(), self.qubits, label)
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Projection of one qubit on an outcome, followed by normalisation of the state."""
-
-    qubit: int
-    outcome: int
-
-    @property
-    def qubits(self) -> tuple[int, ...]:
-        """The one qubit, as a tuple like any operation's."""
-        return (self.qubit,)
-
-    @property
-    def key(self) -> tuple:
-        """The operation as plain, comparable data."""
-        return ("project", self.qubit, self.outcome)
-
-    def on(self, qubits: Sequence[int]) -> "Projection":
-        """The same projection on `qubits[self.qubit]`."""
-        return Projection(qubits[self.qubit], self.outcome)
-
-    def inverse(self) -> "Projection":
-        """There is none."""
-        raise ValueError(f"A projection has no inverse (qubit {self.qubit}, outcome {self.outcome}).")
-
-
-@dataclass(frozen=True, eq=False)
-class Repeat:
-    """A circuit run several times, each time with its own slice of the parameters.
-
-    Attributes:
-        circuit: the layer, as wide as the circuit it stands in.
-        times: number of repetitions.
-        shared: names of parameters that all repetitions share; the others gain a leading axis of length `times`.
-        reverse: run the slices from last to first.
-    """
-
-    circuit: "Circuit"
-    times: int
-    shared: frozenset[str] = frozenset()
-    reverse: bool = False
-
-    @property
-    def qubits(self) -> tuple[int, ...]:
-        """The qubits that the layer touches."""
-        return tuple(sorted({q for op in self.circuit.operations for q in op.qubits}))
-
-    @property
-    def key(self) -> tuple:
-        """The operation as plain, comparable data."""
-        return ("repeat", self.circuit._key(), self.times, tuple(sorted(self.shared)), self.reverse)
-
-    def on(self, qubits: Sequence[int], n_qubits: int) -> "Repeat":
-        """The same repetition inside a circuit of `n_qubits`, qubit q moved to `qubits[q]`."""
-        return Repeat(self.circuit._moved(qubits, n_qubits), self.times, self.shared, self.reverse)
-
-    def inverse(self) -> "Repeat":
-        """The inverse layers in the opposite order."""
-        return Repeat(self.circuit.inverse(), self.times, self.shared, not self.reverse)
-
-    def outer_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape that a parameter of the layer has in the surrounding circuit."""
-        return shape if name in self.shared else (self.times, *shape)
-
-
-Operation = Gate | Unitary | Projection | Repeat
 
 
 class Circuit:
@@ -160,6 +31,7 @@ class Circuit:
         ValueError: for a wrong width, qubits out of range or repeated, or a parameter used with two shapes.
         TypeError: for qubits or angles of a wrong type.
 
+    >>> from qjaxsim import Parameter
     >>> theta = Parameter("theta", (2,))
     >>> print(Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
     q0: ─H─RX(theta[0])─●─────────────────
@@ -306,8 +178,6 @@ class Circuit:
         return len(self._operations)
 
     def __str__(self) -> str:
-        from qjaxsim.drawing import draw
-
         return draw(self)
 
     def __repr__(self) -> str:
@@ -327,7 +197,7 @@ class Circuit:
     def _add(self, *operations: Operation) -> "Circuit":
         """Add all of the operations, or none of them if a parameter's shape conflicts."""
         parameters = dict(self._parameters)
-        for name, shape in itertools.chain.from_iterable(map(_used_parameters, operations)):
+        for name, shape in itertools.chain.from_iterable(map(used_parameters, operations)):
             if parameters.setdefault(name, shape) != shape:
                 raise ValueError(
                     f"Parameter {name!r} is used with shape {shape}, but the circuit already has it with "
@@ -353,15 +223,6 @@ class Circuit:
     if TYPE_CHECKING:  # the gate methods are made from the table of gates, below
 
         def __getattr__(self, name: str) -> Callable[..., "Circuit"]: ...
-
-
-def _used_parameters(operation: Operation) -> Iterable[tuple[str, tuple[int, ...]]]:
-    if isinstance(operation, Repeat):
-        return [(name, operation.outer_shape(name, shape)) for name, shape in operation.circuit.parameters.items()]
-    if isinstance(operation, Gate):
-        angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
-        return [(element.name, element.shape) for angle in angles for element in angle.elements()]
-    return []
 
 
 def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
@@ -393,5 +254,3 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
 
 for _name, _spec in GATES.items():
     setattr(Circuit, _name, _gate_method(_spec))
-
-__all__ = ["Circuit", "Gate", "Operation", "Parameter", "Projection", "Repeat", "Unitary"]

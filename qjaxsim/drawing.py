@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from qjaxsim.expressions import Expression
+from qjaxsim.operations import Gate, Operation, Projection, Repeat, Unitary
 
 if TYPE_CHECKING:
-    from qjaxsim.circuit import Circuit, Operation, Repeat
+    from qjaxsim.circuit import Circuit
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -41,7 +42,7 @@ def pad(wires: list[str], n_qubits: int, low: int = 0, high: int | None = None) 
         wires[row] = wires[row].ljust(width, "─" if row % 2 == 0 else " ")
 
 
-def _place(wires: list[str], operation: "Operation") -> None:
+def _place(wires: list[str], operation: Operation) -> None:
     low, high = min(operation.qubits), max(operation.qubits)
     n_qubits = (len(wires) + 1) // 2
     pad_to = max(len(wires[row]) for row in range(2 * low, 2 * high + 1))
@@ -54,16 +55,14 @@ def _place(wires: list[str], operation: "Operation") -> None:
     pad(wires, n_qubits, low, high)
 
 
-def _summary(operation: "Repeat") -> str:
+def _summary(operation: Repeat) -> str:
     shared = f", shared {', '.join(sorted(operation.shared))}" if operation.shared else ""
     order = ", reversed" if operation.reverse else ""
     return f"[{operation.times} x {len(operation.circuit)} operations{shared}{order}]"
 
 
-def _label(operation: "Operation", position: int) -> str:
+def _label(operation: Operation, position: int) -> str:
     """The text on the wire of the operation's qubit number `position`."""
-    from qjaxsim.circuit import Gate, Projection, Repeat, Unitary
-
     if isinstance(operation, Repeat):
         return _summary(operation)
     if isinstance(operation, Projection):

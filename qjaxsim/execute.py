@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from qjaxsim import kernels, matrices
-from qjaxsim.circuit import Projection
 from qjaxsim.gates import complex_dtype
 from qjaxsim.matrices import Environment
+from qjaxsim.operations import Projection
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Step, depends_on_data, flat_steps, names_in
 
 Prepared = dict[int, Any]

@@ -1,12 +1,16 @@
 """Refusing work that cannot fit in memory, before anything is allocated."""
 
+import jax
 import psutil
 
 GIB = 2**30
 
 
 def available_bytes() -> int:
-    """Bytes of main memory that can be used now without swapping."""
+    """Bytes that can be used now on JAX's default device; on CPUs main memory without swapping."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
     return int(psutil.virtual_memory().available)
 
 

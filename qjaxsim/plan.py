@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuit import Circuit, Gate, Projection, Repeat, Unitary
+from qjaxsim.circuit import Circuit
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, monomial
+from qjaxsim.operations import Gate, Projection, Repeat, Unitary
 from qjaxsim.steps import (
     Collapsed,
     Dense,

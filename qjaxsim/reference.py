@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qjaxsim.circuit import Circuit, Gate, Projection, Repeat, Unitary
+from qjaxsim.circuit import Circuit
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, PAULI, kron
 from qjaxsim.observables import PauliSum
+from qjaxsim.operations import Gate, Projection, Repeat, Unitary
 
 Params = Mapping[str, np.ndarray]
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from qjaxsim import measurement
 from qjaxsim.batching import Batch, parse_params
-from qjaxsim.circuit import Circuit, Projection, Repeat
+from qjaxsim.circuit import Circuit
 from qjaxsim.execute import Setting, run_from_zero, run_on_identity
 from qjaxsim.memory import require_memory
 from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim.operations import Projection, Repeat
 from qjaxsim.plan import make_plan
 from qjaxsim.steps import PlanOptions
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuit import Gate, Projection, Repeat
 from qjaxsim.expressions import Expression
+from qjaxsim.operations import Gate, Projection, Repeat
 
 
 @dataclass(frozen=True)
