@@ -8,7 +8,10 @@ GIB = 2**30
 
 def available_bytes() -> int:
     """Bytes that can be used now on JAX's default device; on CPUs main memory without swapping."""
-    statistics = jax.devices()[0].memory_stats() or {}
+    try:
+        statistics = jax.devices()[0].memory_stats() or {}
+    except RuntimeError:  # no usable device: whoever computes will hear of it from JAX
+        statistics = {}
     if "bytes_limit" in statistics:
         return int(statistics["bytes_limit"] - statistics["bytes_in_use"])
     return int(psutil.virtual_memory().available)

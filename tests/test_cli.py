@@ -83,7 +83,9 @@ def test_error_of_the_installed_command():
 
 def test_interrupting_a_running_command():
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # A shell that starts the tests in the background makes its children ignore the signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from qjaxsim import cli, datasets\n"
         "datasets.prepare = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\n"
         "sys.exit(cli.main(['data', 'prepare', 'mnist', '--download']))\n"

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.curvature import gauss_newton_dual, gauss_newton_product, residual_product, split_hessian
+from qjaxsim.curvature import (
+    gauss_newton_dual,
+    gauss_newton_product,
+    hessian_product,
+    residual_product,
+    split_hessian,
+)
 
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-13}
-PRODUCTS = {"gauss_newton": gauss_newton_product, "residual": residual_product}
+PRODUCTS = {"gauss_newton": gauss_newton_product, "residual": residual_product, "hessian": hessian_product}
 
 
 def network(params, x):

@@ -1,12 +1,6 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
-from qjaxsim.curvature.gauss_newton import (
-    HessianSplit,
-    gauss_newton_dual,
-    gauss_newton_product,
-    residual_product,
-    split_hessian,
-)
+from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
 from qjaxsim.curvature.landscape import (
     Plane,
@@ -25,6 +19,7 @@ from qjaxsim.curvature.outliers import (
     near_zero_fraction,
     numerical_rank,
 )
+from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
     PowerIteration,
@@ -56,6 +51,7 @@ __all__ = [
     "gauss_newton_product",
     "grid_around",
     "hessian",
+    "hessian_product",
     "hvp",
     "near_zero_fraction",
     "numerical_rank",

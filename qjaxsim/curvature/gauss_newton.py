@@ -1,7 +1,6 @@
 """The split H = G + R of a loss Hessian into Gauss-Newton part and residual part; `hessian.md` derives it.
 
-The objective is the mean over N samples of `loss(outputs(params, x), y)`, where `outputs` returns K numbers a
-sample, shape (B, K), and `loss` returns one number a sample, shape (B,).
+`objective.py` says what the objective is; `products.py` has the products with vectors.
 """
 
 import functools
@@ -14,20 +13,15 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature.hvp import (
-    check_like,
-    check_real,
     chunk_size,
     flatten_real,
-    hvp,
     require_dense,
     symmetrised,
     unit_vector,
 )
+from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum, linearised_parts
 from qjaxsim.memory import require_memory
-
-Outputs = Callable[[Any, Any], jax.Array]
-Loss = Callable[[jax.Array, Any], jax.Array]
 
 # Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
 # 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
@@ -52,75 +46,6 @@ class HessianSplit(NamedTuple):
     gauss_newton: jax.Array
     residual: jax.Array
     gradient: jax.Array
-
-
-def gauss_newton_product(
-    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, v: Any, *, batch_size: int | None = None
-) -> Any:
-    """Gauss-Newton-vector product G v, without a matrix.
-
-    Args:
-        outputs: maps (params, x) to real outputs of shape (B, K).
-        loss: maps (z, y) to one loss a sample, shape (B,); the objective is its mean.
-        params: pytree of real float arrays.
-        x: inputs, pytree of arrays with N samples along axis 0.
-        y: targets, pytree of arrays with N samples along axis 0.
-        v: pytree like params.
-        batch_size: samples held at once; default all.
-
-    Returns:
-        Pytree like params.
-
-    Raises:
-        TypeError: if params holds anything but real floats, or v has other dtypes.
-        ValueError: if v differs from params, x and y differ in their number of samples, outputs or loss
-            return another shape, or batch_size is not a positive integer.
-
-    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Usable in `jax.jit`.
-    """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
-
-    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
-        z, dz = jax.jvp(lambda p: outputs(p, xs), (params,), (v,))
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
-        curved = jax.jvp(slope, (z,), (dz,))[1]
-        return jax.vjp(lambda p: outputs(p, xs), params)[1](curved)[0]
-
-    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
-
-
-def residual_product(
-    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, v: Any, *, batch_size: int | None = None
-) -> Any:
-    """Residual-vector product R v = (H - G) v, without a matrix.
-
-    Computed directly, not as a difference: it keeps its digits where R is small beside G.
-
-    Args:
-        outputs: as in `gauss_newton_product`.
-        loss: as in `gauss_newton_product`.
-        params: pytree of real float arrays.
-        x: inputs, pytree with N samples along axis 0.
-        y: targets, pytree with N samples along axis 0.
-        v: pytree like params.
-        batch_size: samples held at once; default all.
-
-    Returns:
-        Pytree like params.
-
-    Raises:
-        TypeError: as `gauss_newton_product`.
-        ValueError: as `gauss_newton_product`.
-
-    Cost: one Hessian-vector product. Usable in `jax.jit`.
-    """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
-
-    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(outputs(params, xs))
-        return hvp(lambda p: jnp.sum(slope * outputs(p, xs)), params, v)
-
-    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
 
 
 def split_hessian(
@@ -165,7 +90,7 @@ def split_hessian(
     `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python loop over chunks.
     """
     flat, _ = flatten_real(params)
-    shapes = _check_model(outputs, loss, params, x, y)
+    shapes = check_model(outputs, loss, params, x, y)
     count, n_outputs = shapes.n_samples, shapes.n_outputs
     samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
     rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
@@ -206,7 +131,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers.
     """
     flat, unravel = flatten_real(params)
-    shapes = _check_model(outputs, loss, params, x, y)
+    shapes = check_model(outputs, loss, params, x, y)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs
     needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize
     require_memory(needed, f"The Gauss-Newton dual of {side} outputs", "use fewer samples or `split_hessian`")
@@ -295,43 +220,6 @@ def _push_all(
     return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
 
 
-def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:
-    """Weighted Hessian of each sample's loss in its outputs, shape (B, K, K)."""
-
-    def one(out: jax.Array, target: Any, weight: jax.Array) -> jax.Array:
-        return weight * loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0]
-
-    return jax.vmap(jax.hessian(one))(z, y, weights)
-
-
-def _sum_products(
-    product: Callable[[Any, Any, jax.Array], Any],
-    outputs: Outputs,
-    loss: Loss,
-    params: Any,
-    x: Any,
-    y: Any,
-    v: Any,
-    batch_size: int | None,
-) -> Any:
-    """Sum `product(x, y, weights)` over chunks of samples, after the checks common to both products."""
-    check_real(params)
-    check_like(params, v)
-    shapes = _check_model(outputs, loss, params, x, y)
-    count = shapes.n_samples
-    samples = chunk_size("batch_size", batch_size, count, count)
-    data = jax.tree.map(jnp.asarray, (x, y))
-
-    def add(chunk: jax.Array, total: Any) -> Any:
-        start = jnp.minimum(chunk * samples, count - samples)
-        xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
-        fresh = (start + jnp.arange(samples)) >= chunk * samples
-        weights = fresh.astype(shapes.loss_dtype) / count
-        return jax.tree.map(jnp.add, total, product(xs, ys, weights))
-
-    return jax.lax.fori_loop(0, -(-count // samples), add, jax.tree.map(jnp.zeros_like, params))
-
-
 def _chunks(count: int, samples: int) -> Iterator[tuple[int, np.ndarray]]:
     """Start of each chunk of samples and which of its samples are new (0 or 1).
 
@@ -348,31 +236,10 @@ def _default_samples(numbers_a_sample: int) -> int:
     return max(1, min(SAMPLES_AT_ONCE, JACOBIAN_NUMBERS // numbers_a_sample))
 
 
-class _ModelShapes(NamedTuple):
-    n_samples: int
-    n_outputs: int
-    loss_dtype: Any
+def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:
+    """Weighted Hessian of each sample's loss in its outputs, shape (B, K, K)."""
 
+    def one(out: jax.Array, target: Any, weight: jax.Array) -> jax.Array:
+        return weight * loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0]
 
-def _check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> _ModelShapes:
-    """Number of samples N, of outputs K and the loss's dtype, checked on shapes alone."""
-    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
-    if len(counts) != 1 or counts <= {(), (0,)}:
-        raise ValueError(
-            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
-            f"but their leaves begin with {sorted(counts)}."
-        )
-    ((count,),) = counts
-    z = jax.eval_shape(outputs, params, x)
-    if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
-        raise ValueError(
-            f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
-            f"but it returned {z.dtype}{list(z.shape)}."
-        )
-    values = jax.eval_shape(loss, z, y)
-    if values.shape != (count,):
-        raise ValueError(
-            f"Argument `loss` must return one number a sample, shape ({count},), "
-            f"but it returned shape {values.shape}; leave the mean to this function."
-        )
-    return _ModelShapes(count, z.shape[1], values.dtype)
+    return jax.vmap(jax.hessian(one))(z, y, weights)

@@ -39,6 +39,7 @@ COLUMNS = {
     "lambda_max_times_patches": "lambda_max * patches; constant for a pure 1 / patches law",
     "lambda_min": "smallest eigenvalue of the Hessian",
     "trace": "sum of all eigenvalues (lanczos: Hutchinson's estimate)",
+    "trace_error": "standard error of the trace; lanczos only",
     "gn_lambda_max": "largest eigenvalue of the Gauss-Newton part G of H = G + R",
     "residual_norm_ratio": "Frobenius norm of the residual part R over that of H (lanczos: estimate)",
     "negative_eigenvalues": "eigenvalues below -1e-6 lambda_max; dense only",
@@ -196,6 +197,7 @@ def _dense(
         "lambda_max": float(values[-1]),
         "lambda_min": float(values[0]),
         "trace": float(values.sum()),
+        "trace_error": None,
         "gn_lambda_max": float(gauss_newton[-1]),
         "residual_norm_ratio": float(jnp.linalg.norm(split.residual) / jnp.linalg.norm(split.hessian)),
         "negative_eigenvalues": int((values < -NEAR_ZERO * values[-1]).sum()),
@@ -231,8 +233,9 @@ def _by_products(
     def residual(v: Any) -> Any:
         return curvature.residual_product(*arguments, v, batch_size=1000)
 
+    @jax.jit
     def hessian(v: Any) -> Any:
-        return jax.tree.map(jnp.add, gauss_newton(v), residual(v))
+        return curvature.hessian_product(*arguments, v, batch_size=1000)
 
     with progress.bar("Lanczos", 5) as advance:
         pairs = curvature.top_eigenpairs(hessian, params, settings.top, key=keys[0])
@@ -254,6 +257,7 @@ def _by_products(
         "lambda_max": float(values[0]),
         "lambda_min": -float(lowest.values[0]),
         "trace": float(trace.value),
+        "trace_error": float(trace.standard_error),
         "gn_lambda_max": float(leading_gn.values[0]),
         "residual_norm_ratio": _norm_ratio(residual, hessian, params, keys[4]),
         "negative_eigenvalues": None,

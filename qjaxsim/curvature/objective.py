@@ -1,0 +1,46 @@
+"""The objective that curvature splits: the mean over N samples of `loss(outputs(params, x), y)`.
+
+`outputs` returns K numbers a sample, shape (B, K), and `loss` returns one number a sample, shape (B,).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Outputs = Callable[[Any, Any], jax.Array]
+Loss = Callable[[jax.Array, Any], jax.Array]
+
+
+class ModelShapes(NamedTuple):
+    """Sizes and dtype of an objective, known without evaluating it."""
+
+    n_samples: int
+    n_outputs: int
+    loss_dtype: Any
+
+
+def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> ModelShapes:
+    """Number of samples N, of outputs K and the loss's dtype, checked on shapes alone."""
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
+    if len(counts) != 1 or counts <= {(), (0,)}:
+        raise ValueError(
+            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
+            f"but their leaves begin with {sorted(counts)}."
+        )
+    ((count,),) = counts
+    z = jax.eval_shape(outputs, params, x)
+    if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
+        raise ValueError(
+            f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
+            f"but it returned {z.dtype}{list(z.shape)}."
+        )
+    values = jax.eval_shape(loss, z, y)
+    if values.shape != (count,):
+        raise ValueError(
+            f"Argument `loss` must return one number a sample, shape ({count},), "
+            f"but it returned shape {values.shape}; leave the mean to this function."
+        )
+    return ModelShapes(count, z.shape[1], values.dtype)
