@@ -27,6 +27,7 @@ class Batch:
         data: names of the parameters that carry native axes.
         values: parameters with all batch axes (length 1 where they lack one) in front.
         core: number of elements of each parameter without batch axes.
+        runs_native: whether the function that `map` takes returns the native axes (as one, in front).
     """
 
     dtype: Any
@@ -35,6 +36,7 @@ class Batch:
     data: frozenset[str]
     values: Mapping[str, jax.Array]
     core: Mapping[str, int]
+    runs_native: bool
 
     @property
     def size(self) -> int:
@@ -50,8 +52,7 @@ class Batch:
         """Run a function of flat parameters over all axes.
 
         Args:
-            single: takes weights (size,) and data (size, batch); returns (batch, ...) if there are native axes to
-                speak of, that is if `native` was left on in `parse_params`, else (...).
+            single: takes weights (size,) and data (size, batch); returns (batch, ...) if `runs_native`, else (...).
 
         Returns:
             (*shape, ...).
@@ -62,15 +63,13 @@ class Batch:
         for depth in reversed(range(len(outer))):
             # Names without this axis are passed through; earlier axes were already taken off by the outer maps.
             axes = {name: 0 if self.values[name].shape[outer[depth]] > 1 else None for name in env}
-            function = _vmapped(function, axes, self.shape[outer[depth]])
+            function = jax.vmap(function, in_axes=(axes,), axis_size=self.shape[outer[depth]])
         out = function(env)
         sizes = tuple(self.shape[axis] for axis in outer)
-        if self.native_run:
+        if self.runs_native:
             out = out.reshape(*sizes, *(self.shape[axis] for axis in self.native), *out.shape[len(sizes) + 1 :])
         source = np.argsort([*outer, *self.native]).tolist()
         return out.transpose([*source, *range(len(self.shape), out.ndim)])
-
-    native_run: bool = True
 
     def _arrange(self, name: str, value: jax.Array, outer: list[int]) -> jax.Array:
         """Outer axes that the parameter has, then its elements flat, then for data the native axes as one."""
@@ -82,10 +81,6 @@ class Batch:
             return moved.reshape(*kept, self.core[name])
         full = tuple(self.shape[axis] for axis in self.native)
         return jnp.broadcast_to(moved, moved.shape[: len(outer) + 1] + full).reshape(*kept, self.core[name], self.size)
-
-
-def _vmapped(function: Callable, axes: dict[str, int | None], size: int) -> Callable:
-    return jax.vmap(function, in_axes=(axes,), axis_size=size)
 
 
 def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool = True) -> Batch:
