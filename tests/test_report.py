@@ -260,6 +260,14 @@ def test_training_marks_the_minimum():
     np.testing.assert_array_equal(np.ravel(mark.get_xydata()), [7, arrays[0]["history_train_loss"][7]])
 
 
+def test_epochs_are_whole_on_the_axis_of_a_short_run():
+    rows, arrays = grid((4,), (2,), (0,))
+    short = {"history_train_loss": np.array([6.0, 0.7, 0.5, 0.4]), "minimum": np.array(3)}
+    (axes,) = figures.training(rows, [short]).axes
+    ticks = axes.get_xticks()
+    assert len(ticks) >= 3 and np.array_equal(ticks, np.round(ticks))
+
+
 def test_configurations_name_what_varies():
     rows = [
         {"patches": 4, "layers": 2, "aggregation": a, "qubits": 4, "seed": s} for a in ("mean", "sum") for s in (0, 1)

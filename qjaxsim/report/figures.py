@@ -259,6 +259,7 @@ def training(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     for position, axes in enumerate(panels.flat[: len(groups)]):
         if position + columns >= len(groups):
             axes.tick_params(labelbottom=True)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_xlabel("epoch", fontsize=style.SMALL + 1)
     for axes in panels[:, 0]:
         axes.set_ylabel("loss (nats)", fontsize=style.SMALL + 1)

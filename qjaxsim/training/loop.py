@@ -3,10 +3,8 @@
 import dataclasses
 import hashlib
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates
+from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -126,7 +125,7 @@ def fit(
 
     rates = learning_rates(config)
     classes = _classes(np.asarray(data["train"][1]))
-    with _bar(progress, config.epochs, done=len(history) - 1) as advance:
+    with training_bar(progress, config.epochs, done=len(history) - 1) as advance:
         for epoch in range(len(history), config.epochs + 1):
             rate = float(rates[epoch - 1])
             where = f"in epoch {epoch} at learning rate {rate:g}"
@@ -367,44 +366,3 @@ def _unflat(vector: np.ndarray, params: Params) -> Params:
         jnp.asarray(part.reshape(leaf.shape).astype(leaf.dtype)) for part, leaf in zip(parts, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, restored)
-
-
-# --- progress ----------------------------------------------------------------------------------------------------
-
-
-class _Advance:
-    """Moves a task of a rich Progress by one epoch and shows the value watched."""
-
-    def __init__(self, bar: "Progress", epochs: int, done: int) -> None:
-        self.bar = bar
-        self.task = bar.add_task("training", total=epochs, completed=done)
-
-    def __call__(self, value: float) -> None:
-        self.bar.update(self.task, advance=1, description=f"training, {value:.4g}")
-
-
-class _OwnBar:
-    """A bar of our own on standard error, quiet unless that is a terminal."""
-
-    def __init__(self, epochs: int, done: int) -> None:
-        self.epochs, self.done = epochs, done
-
-    def __enter__(self) -> _Advance:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self.bar.start()
-        return _Advance(self.bar, self.epochs, self.done)
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
-
-
-def _bar(progress: "bool | Progress", epochs: int, done: int) -> AbstractContextManager[Callable[[float], None]]:
-    if progress is True:
-        return _OwnBar(epochs, done)
-    if progress is False:
-        return nullcontext(lambda value: None)
-    return nullcontext(_Advance(progress, epochs, done))
