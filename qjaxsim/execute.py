@@ -40,15 +40,15 @@ class Setting:
 
 
 def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
-    """The final state, (2**n, columns), from |0...0>; columns is the batch, or 1 if no step depends on data."""
+    """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
     prepared = prepare_all(plan, env, setting)
     state, order, done = _product_start(plan, prepared, setting)
     return _run(plan.steps[done:], state, order, prepared, env, setting)
 
 
 def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
-    """The plan's unitary, (2**n, 2**n), for a plan without data."""
-    identity = jnp.eye(2**plan.n_qubits, dtype=complex_dtype(setting.dtype))
+    """The plan's unitary, (2, 2**n, 2**n) real, for a plan without data."""
+    identity = kernels.identity(plan.n_qubits, setting.dtype)
     return _run(plan.steps, identity, tuple(range(plan.n_qubits)), prepare_all(plan, env, setting), env, setting)
 
 
@@ -117,7 +117,7 @@ def _product_start(plan: Plan, prepared: Prepared, setting: Setting) -> tuple[ja
     if idle:
         zero = jnp.zeros((2 ** len(idle), 1), one.dtype).at[0].set(1)
         state = _outer(state, zero)
-    return state, (*order, *idle), done
+    return kernels.from_complex(state), (*order, *idle), done
 
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -148,8 +148,8 @@ def _run(
         if isinstance(step, Loop):
             state = _run_loop(step, state, prepared[id(step)], env, setting)
         elif isinstance(step, Collapsed):
-            identity = jnp.eye(len(state), dtype=state.dtype)
-            state = kernels.product(_run(step.steps, identity, ascending, prepared, env, setting), state)
+            identity = kernels.identity(len(order), state.dtype)
+            state = kernels.apply_stacked(_run(step.steps, identity, ascending, prepared, env, setting), state)
         else:
             state = _project(step, state)
     return kernels.reorder(state, order, ascending)
@@ -174,8 +174,8 @@ def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment
     slices = {name: own[name] for step in varying_steps for name in names_in(step) if name in own}
     steps = list(flat_steps(loop.body.steps))
     ascending = tuple(range(loop.body.n_qubits))
-    if loop.data and state.shape[1] == 1:
-        state = jnp.broadcast_to(state, (len(state), setting.batch))
+    if loop.data and state.shape[2] == 1:
+        state = jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
 
     # Data that all iterations share gives the same matrices in each: they are made once, outside.
     constant = None if slices else _prepare(loop.body, shared, setting, True)
@@ -193,11 +193,10 @@ def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment
 
 def _project(step: Projection, state: jax.Array) -> jax.Array:
     """Keep one outcome of one qubit and normalise every column."""
-    n_qubits = len(state).bit_length() - 1
-    split = state.reshape(2**step.qubit, 2, 2 ** (n_qubits - step.qubit - 1), state.shape[1])
-    kept = split[:, step.outcome]
-    norm = jnp.sqrt(jnp.sum(kept.real**2 + kept.imag**2, axis=(0, 1), keepdims=True))
-    kept = kept / norm.astype(kept.dtype)
+    n_qubits = state.shape[1].bit_length() - 1
+    split = state.reshape(2, 2**step.qubit, 2, 2 ** (n_qubits - step.qubit - 1), state.shape[2])
+    kept = split[:, :, step.outcome]
+    kept = kept / jnp.sqrt(jnp.sum(kept**2, axis=(0, 1, 2), keepdims=True))
     zero = jnp.zeros_like(kept)
     pair = (kept, zero) if step.outcome == 0 else (zero, kept)
-    return jnp.stack(pair, axis=1).reshape(state.shape)
+    return jnp.stack(pair, axis=2).reshape(state.shape)

@@ -13,7 +13,7 @@ from jax import lax
 
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
-from qjaxsim.kernels import move_rows, reorder_matrix
+from qjaxsim.kernels import reorder_matrix
 from qjaxsim.steps import Dense, Diagonal, Leaf, Monomial
 
 Environment = Mapping[str, jax.Array]
@@ -164,12 +164,20 @@ def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any
         if isinstance(layer, Monomial):
             if total is None:
                 total = jnp.eye(2**k, dtype=complex_dtype(dtype))
-            total = move_rows(total, layer.source, layer.phase)
+            total = _move_rows(total, layer.source, layer.phase)
         else:
             matrix = _kron_layer(layer, leaf_matrices, k, dtype)
             total = matrix if total is None else _multiply(matrix, total)
     assert total is not None
     return total
+
+
+def _move_rows(rows: jax.Array, source: np.ndarray, phase: np.ndarray | None) -> jax.Array:
+    """out[i] = phase[i] * rows[source[i]]."""
+    moved = rows.at[source].get(unique_indices=True, mode="promise_in_bounds")
+    if phase is None:
+        return moved
+    return moved * jnp.asarray(phase, rows.dtype).reshape((-1,) + (1,) * (rows.ndim - 1))
 
 
 def _multiply(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -201,7 +209,7 @@ def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> jax.Array:
-    """The phases of a diagonal step, shape (2**m,) or (2**m, batch)."""
+    """The phases of a diagonal step, real and imaginary part, shape (2, 2**m) or (2, 2**m, batch)."""
     angles = angle_stack(step.angles, env, dtype)
     exponents = jnp.matmul(jnp.asarray(step.table, dtype), angles, precision=lax.Precision.HIGHEST)
-    return lax.complex(jnp.cos(exponents), jnp.sin(exponents))
+    return jnp.stack([jnp.cos(exponents), jnp.sin(exponents)])

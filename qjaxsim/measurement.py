@@ -1,6 +1,7 @@
 """From a state to numbers: expectation values of Pauli sums, probabilities.
 
-States have shape (2**n, columns), index bits in the order of the qubits; results have the columns last.
+States have shape (2, 2**n, columns), real and imaginary part, index bits in the order of the qubits; results have the
+columns last.
 """
 
 from collections.abc import Sequence
@@ -34,14 +35,14 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
 
     Args:
         observables: Pauli sums with real coefficients.
-        state: (2**n, columns) complex.
+        state: (2, 2**n, columns) real.
 
     Returns:
         (observables, columns) real. All diagonal terms come from one pass over the probabilities, and every other set
         of flipped qubits takes one pass more.
     """
-    n_qubits = len(state).bit_length() - 1
-    total = jnp.zeros((len(observables), state.shape[1]), state.real.dtype)
+    n_qubits = state.shape[1].bit_length() - 1
+    total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
     for group in _flip_groups(observables):
         overlap = _overlap(state, group, n_qubits)
         total = total + _signed_sums(overlap, group, n_qubits)
@@ -70,13 +71,14 @@ def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
 
 def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
     """Real or imaginary part of conj(psi_(i xor flip)) psi_i, shape (2**n, columns)."""
-    re, im = state.real, state.imag
+    re, im = state
     if not group.flip:
         return re * re + im * im
-    flipped = lax.rev(state.reshape((2,) * n_qubits + (state.shape[1],)), group.flip).reshape(state.shape)
+    axes = [1 + qubit for qubit in group.flip]
+    flipped = lax.rev(state.reshape(2, *(2,) * n_qubits, state.shape[2]), axes).reshape(state.shape)
     if group.odd:
-        return flipped.real * im - flipped.imag * re
-    return flipped.real * re + flipped.imag * im
+        return flipped[0] * im - flipped[1] * re
+    return flipped[0] * re + flipped[1] * im
 
 
 def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
@@ -107,8 +109,8 @@ def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtyp
 
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
     """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
-    n_qubits = len(state).bit_length() - 1
-    joint = (state.real**2 + state.imag**2).reshape((2,) * n_qubits + (state.shape[1],))
+    n_qubits = state.shape[1].bit_length() - 1
+    joint = (state[0] ** 2 + state[1] ** 2).reshape((2,) * n_qubits + (state.shape[2],))
     kept = joint.sum(axis=tuple(q for q in range(n_qubits) if q not in qubits))
     ascending = sorted(qubits)
     axes = [ascending.index(q) for q in qubits]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim import measurement
+from qjaxsim import kernels, measurement
 from qjaxsim.batching import Batch, parse_params
 from qjaxsim.circuit import Circuit
 from qjaxsim.execute import Setting, run_from_zero, run_on_identity
@@ -44,7 +44,7 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
     """
-    return _state_function(circuit, options, lambda state: state)
+    return _state_function(circuit, options, kernels.to_complex)
 
 
 def expectation(
@@ -142,7 +142,8 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
             plan = make_plan(snapshot, options=chosen)
-            return run_on_identity(plan, env, Setting(batch.dtype, frozenset(), 1, chosen.unroll))
+            setting = Setting(batch.dtype, frozenset(), 1, chosen.unroll)
+            return kernels.to_complex(run_on_identity(plan, env, setting))
 
         return batch.map(single)
 
@@ -150,7 +151,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
 
 def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Callable[[jax.Array], jax.Array]) -> Run:
-    """A jitted function of params: run the circuit, then `readout` from (2**n, columns) to (m, columns)."""
+    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns)."""
     snapshot = circuit.copy()
     chosen = options or PlanOptions()
 

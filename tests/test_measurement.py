@@ -74,7 +74,7 @@ def test_expectations_of_wide_states(n_qubits):
     psi /= np.linalg.norm(psi, axis=0)
     observables = [*random_observables(rng, n_qubits, 3, 12), qj.Z(0) @ qj.Z(n_qubits - 1), qj.Y(n_qubits // 2)]
     observables += [qj.Z(q) for q in range(n_qubits)] + [qj.X(0) - qj.X(0), qj.I() * 3]
-    got = measurement.expectation_values(observables, jax.numpy.asarray(psi))
+    got = measurement.expectation_values(observables, jax.numpy.stack([psi.real, psi.imag]))
     want = [[np.vdot(column, apply_pauli_sum(o, column)).real for column in psi.T] for o in observables]
     np.testing.assert_allclose(got, want, atol=1e-12)
 

@@ -207,7 +207,7 @@ def test_weights_before_the_data_run_on_one_column():
     sizes = {"x": (BATCH,), "w": (3, n, 3)}
     steps = program(qj.statevector(circuit), {k: jax.ShapeDtypeStruct(v, np.float64) for k, v in sizes.items()})
     wide = [e for e in steps if e.primitive.name == "dot_general" and BATCH in e.outvars[0].aval.shape]
-    assert sum(e.outvars[0].aval.size == 2**n * BATCH for e in wide) == 1  # only the data's own product
+    assert sum(e.outvars[0].aval.size == 2 * 2**n * BATCH for e in wide) == 1  # only the data's own product
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
