@@ -10,13 +10,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from qjaxsim import kernels, matrices
-from qjaxsim.gates import complex_dtype
 from qjaxsim.matrices import Environment
-from qjaxsim.operations import Projection
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Step, depends_on_data, flat_steps, names_in
+from qjaxsim.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Loop,
+    Monomial,
+    Plan,
+    Project,
+    Step,
+    Transpose,
+    Widen,
+    flat_steps,
+    names_in,
+)
 
 Prepared = dict[int, Any]
 """By id of a step: its matrix or phases; for a loop, what its body's weights give in every iteration."""
@@ -41,15 +53,23 @@ class Setting:
 
 def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
+    env = with_definitions(plan, env, setting)
     prepared = prepare_all(plan, env, setting)
-    state, order, done = _product_start(plan, prepared, setting)
-    return _run(plan.steps[done:], state, order, prepared, env, setting)
+    state = _product_start(plan, prepared, setting)
+    return _run(plan.steps[plan.start :], state, prepared, env, setting)
 
 
 def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The plan's unitary, (2, 2**n, 2**n) real, for a plan without data."""
+    env = with_definitions(plan, env, setting)
     identity = kernels.identity(plan.n_qubits, setting.dtype)
-    return _run(plan.steps, identity, tuple(range(plan.n_qubits)), prepare_all(plan, env, setting), env, setting)
+    return _run(plan.steps, identity, prepare_all(plan, env, setting), env, setting)
+
+
+def with_definitions(plan: Plan, env: Environment, setting: Setting) -> Environment:
+    """Parameters with those that the planner made."""
+    made = {name: matrices.angle_stack(angles, env, setting.dtype) for name, angles in plan.definitions.items()}
+    return {**env, **made}
 
 
 def prepare_all(plan: Plan, env: Environment, setting: Setting) -> Prepared:
@@ -68,7 +88,7 @@ def _prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prep
     for step in flat_steps(plan.steps):
         if isinstance(step, Loop) and not data:
             out[id(step)] = _prepare_loop(step, env, setting)
-        elif isinstance(step, Dense) and step.data == data:
+        elif isinstance(step, Dense) and step.data == data and step.constant is None:
             out[id(step)] = matrices.dense_matrix(step, leaf_matrices, setting.dtype)
         elif isinstance(step, Diagonal) and step.data == data:
             out[id(step)] = matrices.diagonal_phases(step, env, setting.dtype)
@@ -97,86 +117,73 @@ def _loop_environments(loop: Loop, env: Environment) -> tuple[Environment, Envir
     return own, {k: env[k] for k in names if k in loop.repeat.shared}
 
 
-def _product_start(plan: Plan, prepared: Prepared, setting: Setting) -> tuple[jax.Array, tuple[int, ...], int]:
-    """The state after the leading blocks that meet untouched qubits only: a product of first columns.
-
-    Returns:
-        State, order of its index bits, and how many steps it covers.
-    """
-    one = jnp.ones((1, 1), complex_dtype(setting.dtype))
-    order: list[int] = []
-    state, done = one, 0
-    for step in plan.steps:
-        if not isinstance(step, Dense) or set(step.qubits) & set(order):
-            break
-        column = prepared[id(step)][:, 0]
-        state = _outer(state, column[:, None] if column.ndim == 1 else column)
-        order.extend(step.qubits)
-        done += 1
-    idle = [q for q in range(plan.n_qubits) if q not in order]
-    if idle:
-        zero = jnp.zeros((2 ** len(idle), 1), one.dtype).at[0].set(1)
+def _product_start(plan: Plan, prepared: Prepared, setting: Setting) -> jax.Array:
+    """The state after the leading blocks, which meet untouched qubits only: a product of first columns."""
+    state = jnp.zeros((2, 1, 1), setting.dtype).at[0].set(1)
+    n_done = 0
+    for step in plan.steps[: plan.start]:
+        assert isinstance(step, Dense)
+        column = _matrix(step, prepared, setting)[:, :, 0]
+        state = _outer(state, column[:, :, None] if column.ndim == 2 else column)
+        n_done += len(step.qubits)
+    if n_done < plan.n_qubits:
+        rest = 2 ** (plan.n_qubits - n_done)
+        zero = jnp.zeros((2, rest, 1), setting.dtype).at[0, 0].set(1)
         state = _outer(state, zero)
-    return kernels.from_complex(state), (*order, *idle), done
+    return state
 
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
     """Kronecker product of two states, column by column."""
-    product = a[:, None] * b[None]
-    return product.reshape(-1, product.shape[2])
+    (a_re, a_im), (b_re, b_im) = a[:, :, None], b[:, None]
+    product = jnp.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re])
+    return product.reshape(2, -1, product.shape[3])
 
 
-def _run(
-    steps: Sequence[Step],
-    state: jax.Array,
-    order: tuple[int, ...],
-    prepared: Prepared,
-    env: Environment,
-    setting: Setting,
-) -> jax.Array:
-    """Apply steps to a state whose index bits stand for the qubits in `order`; the result is in ascending order.
-
-    The order is followed rather than restored after each block: a transpose is paid only where a block needs one.
-    """
-    ascending = tuple(range(len(order)))
+def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
+    """Apply steps to a state."""
     for step in steps:
-        if isinstance(step, Dense | Diagonal | Monomial):
-            state, order = kernels.bring_to_front(state, order, step.qubits)
-            state = _apply(step, state, order[: len(step.qubits)], prepared)
-            continue
-        state, order = kernels.reorder(state, order, ascending), ascending
-        if isinstance(step, Loop):
-            state = _run_loop(step, state, prepared[id(step)], env, setting)
-        elif isinstance(step, Collapsed):
-            identity = kernels.identity(len(order), state.dtype)
-            state = kernels.apply_stacked(_run(step.steps, identity, ascending, prepared, env, setting), state)
-        else:
-            state = _project(step, state)
-    return kernels.reorder(state, order, ascending)
+        state = _apply(step, state, prepared, env, setting)
+    return state
 
 
-def _apply(step: Step, state: jax.Array, order: tuple[int, ...], prepared: Prepared) -> jax.Array:
-    """Apply a step to the leading index bits, which stand for its qubits in `order`."""
-    if isinstance(step, Monomial):
-        return kernels.apply_monomial(step, order, state)
-    if isinstance(step, Diagonal):
-        phases = kernels.permute_phases(prepared[id(step)], step.qubits, order)
-        return kernels.apply_phases(phases, state)
-    assert isinstance(step, Dense)
-    return kernels.apply_dense(kernels.permute_matrix(prepared[id(step)], step.qubits, order), state)
+def _apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
+    """Apply one step to a state."""
+    match step:
+        case Dense():
+            return kernels.apply_dense(_matrix(step, prepared, setting), state)
+        case Transpose():
+            return kernels.reorder(state, step.before, step.after)
+        case Diagonal():
+            tables = [table.positions for table in step.tables]
+            return kernels.apply_phases(list(zip(tables, prepared[id(step)], strict=True)), state)
+        case Monomial():
+            return kernels.apply_monomial(step.source, step.phase, state)
+        case Widen():
+            return jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
+        case Loop():
+            return _run_loop(step, state, prepared[id(step)], env, setting)
+        case Collapsed():
+            identity = kernels.identity(state.shape[1].bit_length() - 1, state.dtype)
+            return kernels.apply_dense(_run(step.steps, identity, prepared, env, setting), state)
+        case Project():
+            return kernels.project(step.position, step.outcome, state)
+
+
+def _matrix(step: Dense, prepared: Prepared, setting: Setting) -> jax.Array:
+    """Real and imaginary part of a block's matrix, (2, d, d[, batch])."""
+    if step.constant is None:
+        return prepared[id(step)]
+    return jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
 
 
 def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment, setting: Setting) -> jax.Array:
     """A repeated layer as a scan over its parameters."""
     own, shared = _loop_environments(loop, env)
-    varying_steps = [step for step in flat_steps(loop.body.steps) if depends_on_data(step)]
+    varying_steps = [step for step in flat_steps(loop.body.steps) if step.data]
     # Weights come along only where an angle, a run of gates or an inner loop mixes them with data.
     slices = {name: own[name] for step in varying_steps for name in names_in(step) if name in own}
     steps = list(flat_steps(loop.body.steps))
-    ascending = tuple(range(loop.body.n_qubits))
-    if loop.data and state.shape[2] == 1:
-        state = jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
-
     # Data that all iterations share gives the same matrices in each: they are made once, outside.
     constant = None if slices else _prepare(loop.body, shared, setting, True)
 
@@ -185,18 +192,7 @@ def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment
         inner = {**shared, **values}
         varying = _prepare(loop.body, inner, setting, True) if constant is None else constant
         fixed = {id(step): matrix for step, matrix in zip(steps, weights_now, strict=True) if matrix is not None}
-        return _run(loop.body.steps, carry, ascending, varying | fixed, inner, setting), None
+        return _run(loop.body.steps, carry, varying | fixed, inner, setting), None
 
     out, _ = lax.scan(body, state, (weights, slices), loop.repeat.times, loop.repeat.reverse, setting.unroll)
     return out
-
-
-def _project(step: Projection, state: jax.Array) -> jax.Array:
-    """Keep one outcome of one qubit and normalise every column."""
-    n_qubits = state.shape[1].bit_length() - 1
-    split = state.reshape(2, 2**step.qubit, 2, 2 ** (n_qubits - step.qubit - 1), state.shape[2])
-    kept = split[:, :, step.outcome]
-    kept = kept / jnp.sqrt(jnp.sum(kept**2, axis=(0, 1, 2), keepdims=True))
-    zero = jnp.zeros_like(kept)
-    pair = (kept, zero) if step.outcome == 0 else (zero, kept)
-    return jnp.stack(pair, axis=2).reshape(state.shape)

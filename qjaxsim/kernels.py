@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from qjaxsim.steps import Monomial
-
 
 def from_complex(state: jax.Array) -> jax.Array:
     """(...) complex as (2, ...) real."""
@@ -31,80 +29,74 @@ def identity(n_qubits: int, dtype: np.dtype) -> jax.Array:
     return jnp.stack([eye, jnp.zeros_like(eye)])
 
 
-def apply_dense(matrix: jax.Array, state: jax.Array) -> jax.Array:
-    """Apply a complex (d, d) or (d, d, batch) matrix to the leading qubits of a (2, 2**n, columns) state."""
-    return apply_stacked(from_complex(matrix), state)
+def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
+    """Apply a matrix to the leading index bits.
 
-
-def apply_stacked(parts: jax.Array, state: jax.Array) -> jax.Array:
-    """Apply a matrix given as its real and imaginary parts, (2, d, d) or (2, d, d, batch), like `apply_dense`."""
+    Args:
+        parts: real and imaginary part of the matrix, (2, d, d) or, one for each column, (2, d, d, columns).
+        state: (2, 2**n, columns).
+    """
     size = parts.shape[1]
     re, im = parts
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=1), jnp.concatenate([im, re], axis=1)])
     if real.ndim == 2:
-        out = jnp.matmul(real, state.reshape(2 * size, -1), precision=lax.Precision.HIGHEST)
-        return out.reshape(state.shape)
+        return jnp.matmul(real, state.reshape(2 * size, -1), precision=lax.Precision.HIGHEST).reshape(state.shape)
     blocks = state.reshape(2 * size, -1, state.shape[2])
-    if state.shape[2] == 1:
-        out = jnp.einsum("abz,br->arz", real, blocks[:, :, 0], precision=lax.Precision.HIGHEST)
-    else:
-        out = jnp.einsum("abz,brz->arz", real, blocks, precision=lax.Precision.HIGHEST)
-    return out.reshape(2, state.shape[1], real.shape[2])
+    return jnp.einsum("abz,brz->arz", real, blocks, precision=lax.Precision.HIGHEST).reshape(state.shape)
 
 
-def apply_monomial(step: Monomial, order: Sequence[int], state: jax.Array) -> jax.Array:
-    """Apply a permutation with phases to a state whose leading index bits stand for the qubits in `order`."""
-    source, phase = _for_order(step, order)
+def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:
+    """out[i] = phase[i] * state[source[i]] on the leading index bits."""
     size = len(source)
     moved = state
-    if not step.is_diagonal:
+    if (source != np.arange(size)).any():
         # Both parts as rows of one array: whole rows are gathered faster than slices of two.
         both = np.concatenate([source, size + source])
         rows = state.reshape(2 * size, -1).at[both].get(unique_indices=True, mode="promise_in_bounds")
         moved = rows.reshape(state.shape)
-    return moved if phase is None else apply_phases(jnp.stack([phase.real, phase.imag]).astype(state.dtype), moved)
+    if phase is None:
+        return moved
+    parts = jnp.asarray(np.stack([phase.real, phase.imag]), state.dtype)
+    return apply_phases([(tuple(range(size.bit_length() - 1)), parts)], moved)
 
 
-def apply_phases(phases: jax.Array, state: jax.Array) -> jax.Array:
-    """Multiply a state by phases, (2, 2**m) or (2, 2**m, batch), of its leading m index bits."""
-    re, im = phases[:, :, None, None] if phases.ndim == 2 else phases[:, :, None, :]
-    blocks = state.reshape(2, phases.shape[1], -1, state.shape[2])
-    out = jnp.stack([re * blocks[0] - im * blocks[1], re * blocks[1] + im * blocks[0]])
-    return out.reshape(2, state.shape[1], out.shape[3])
-
-
-def _for_order(step: Monomial, order: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-    """The step's tables when its qubits stand in another order than ascending."""
-    rank = {qubit: i for i, qubit in enumerate(step.qubits)}
-    axes = [rank[qubit] for qubit in order]
-    if axes == sorted(axes):
-        return step.source, step.phase
-    k = len(axes)
-    old = np.arange(2**k).reshape((2,) * k).transpose(axes).reshape(-1)  # new position -> old index
-    new = np.argsort(old)
-    return new[step.source[old]], None if step.phase is None else step.phase[old]
-
-
-def bring_to_front(state: jax.Array, order: Sequence[int], qubits: Sequence[int]) -> tuple[jax.Array, tuple[int, ...]]:
-    """Make some qubits the leading index bits, as they stand among themselves.
+def apply_phases(tables: Sequence[tuple[Sequence[int], jax.Array]], state: jax.Array) -> jax.Array:
+    """Multiply a state by phases of some of its index bits.
 
     Args:
-        state: (2, 2**n, columns), whose index bits stand for the qubits in `order`.
-        order: all n qubits.
-        qubits: those wanted in front, in any order.
-
-    Returns:
-        The state and its new order: the wanted qubits (in their relative order), then the rest.
+        tables: ascending positions of m index bits with phases over them, (2, 2**m) or (2, 2**m, columns).
+        state: (2, 2**n, columns).
     """
-    wanted = set(qubits)
-    new = tuple([q for q in order if q in wanted] + [q for q in order if q not in wanted])
-    return reorder(state, order, new), new
+    n_bits = state.shape[1].bit_length() - 1
+    ends = _segments([positions for positions, _ in tables], n_bits)
+    sizes = [2 ** (stop - start) for start, stop in ends]
+    re, im = state.reshape(2, *sizes, state.shape[2])
+    for positions, phases in tables:
+        inside = [size if start in positions else 1 for (start, _), size in zip(ends, sizes, strict=True)]
+        c, s = phases.reshape(2, *inside, phases.shape[2] if phases.ndim == 3 else 1)
+        re, im = c * re - s * im, c * im + s * re
+    return jnp.stack([re, im]).reshape(state.shape)
+
+
+def _segments(chosen: Sequence[Sequence[int]], n_bits: int) -> list[tuple[int, int]]:
+    """The bits cut into runs that every table holds as a whole or not at all, as (start, stop)."""
+    member = [tuple(bit in positions for positions in chosen) for bit in range(n_bits)]
+    cuts = [0, *(bit for bit in range(1, n_bits) if member[bit] != member[bit - 1]), n_bits]
+    return list(zip(cuts, cuts[1:], strict=False))
+
+
+def project(position: int, outcome: int, state: jax.Array) -> jax.Array:
+    """Keep one outcome of one index bit and normalise every column."""
+    split = state.reshape(2, 2**position, 2, -1, state.shape[2])
+    kept = split[:, :, outcome]
+    kept = kept / jnp.sqrt(jnp.sum(kept**2, axis=(0, 1, 2), keepdims=True))
+    zero = jnp.zeros_like(kept)
+    pair = (kept, zero) if outcome == 0 else (zero, kept)
+    return jnp.stack(pair, axis=2).reshape(state.shape)
 
 
 def reorder(state: jax.Array, order: Sequence[int], new: Sequence[int]) -> jax.Array:
     """Transpose the index bits from one order of the qubits to another, neighbours moved together."""
-    if tuple(order) == tuple(new):
-        return state
     position = {qubit: i for i, qubit in enumerate(order)}
     axes = [position[qubit] for qubit in new]
     # Index bits that stay neighbours become one axis, which keeps the transpose of low rank.
@@ -119,18 +111,6 @@ def reorder(state: jax.Array, order: Sequence[int], new: Sequence[int]) -> jax.A
     where = {run: place for place, run in enumerate(by_start)}
     axes = [0, *(1 + where[i] for i in range(len(runs))), 1 + len(runs)]
     return state.reshape(2, *shape, state.shape[2]).transpose(axes).reshape(state.shape)
-
-
-def permute_matrix(matrix: jax.Array, qubits: Sequence[int], order: Sequence[int]) -> jax.Array:
-    """A matrix on `qubits` (ascending) for index bits that stand for the same qubits in `order`."""
-    rank = {qubit: i for i, qubit in enumerate(qubits)}
-    return reorder_matrix(matrix, np.argsort([rank[qubit] for qubit in order]).tolist())
-
-
-def permute_phases(phases: jax.Array, qubits: Sequence[int], order: Sequence[int]) -> jax.Array:
-    """Phases over the bits of `qubits` (ascending) for index bits that stand for the same qubits in `order`."""
-    columns = phases.reshape(2, phases.shape[1], -1)
-    return reorder(columns, qubits, order).reshape(phases.shape)
 
 
 def reorder_matrix(matrix: jax.Array, qubits: Sequence[int]) -> jax.Array:

@@ -14,7 +14,7 @@ from jax import lax
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.kernels import reorder_matrix
-from qjaxsim.steps import Dense, Diagonal, Leaf, Monomial
+from qjaxsim.steps import Dense, Diagonal, Leaf, Monomial, Table
 
 Environment = Mapping[str, jax.Array]
 """Flat parameters by name: weights (size,), data (size, batch)."""
@@ -26,36 +26,47 @@ MAX_TERMS = 16
 def angle_stack(angles: Sequence[Any], env: Environment, dtype: Any) -> jax.Array:
     """The values of several angles, shape (stack,) or (stack, batch).
 
-    Angles that are one parameter's elements up to factor and offset, as nearly all are, take one slice or gather.
+    Angles that are a parameter's element up to factor and offset, as nearly all are, take one slice or gather in all.
     """
-    elements = _single_elements(angles)
-    if elements is not None:
-        name, rows, factors, offsets = elements
-        values = _rows(env[name], rows)
-        column = (len(rows),) + (1,) * (values.ndim - 1)
-        if (factors != 1).any():
-            values = values * factors.reshape(column).astype(dtype)
-        return values if not offsets.any() else values + offsets.reshape(column).astype(dtype)
-    each = [_evaluate(angle, env, dtype) for angle in angles]
-    shape = jnp.broadcast_shapes(*(value.shape for value in each))
-    return jnp.stack([jnp.broadcast_to(value, shape) for value in each])
+    names, rows, factors, offsets, rest = _single_elements(angles)
+    if not names and not rest:
+        return jnp.asarray(offsets, dtype)
+    parts = [env[name] for name in names] + [angle.evaluate(lambda n, i: env[n][i], jnp)[None] for angle in rest]
+    pool = parts[0] if len(parts) == 1 else jnp.concatenate(_same_shape(parts, keep=0))
+    sizes = np.cumsum([0, *(len(part) for part in parts)])
+    values = _rows(pool, sizes[rows[:, 0]] + rows[:, 1])
+    column = (len(rows),) + (1,) * (values.ndim - 1)
+    if (factors != 1).any():
+        values = values * factors.reshape(column).astype(dtype)
+    return values if not offsets.any() else values + offsets.reshape(column).astype(dtype)
 
 
-def _single_elements(angles: Sequence[Any]) -> tuple[str, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Name, rows, factors and offsets if every angle is factor * element + offset of one common parameter."""
-    rows, factors, offsets, names = [], [], [], set()
+def _single_elements(
+    angles: Sequence[Any],
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray, list[Expression]]:
+    """Every angle as factor * entry + offset.
+
+    Returns:
+        Names of the parameters in use; for every angle which part its entry is in and where (parts are first the named
+        parameters, then the other expressions, one entry each); factors; offsets; the other expressions.
+    """
+    names: dict[str, int] = {}
+    rest: list[Expression] = []
+    entries: list[tuple[int, int, float, float]] = []
     for angle in angles:
-        affine = angle.affine() if isinstance(angle, Expression) else None
-        if affine is None or len(affine[0]) != 1:
-            return None
-        (((name, row), factor),) = affine[0].items()
-        names.add(name)
-        rows.append(row)
-        factors.append(factor)
-        offsets.append(affine[1])
-    if len(names) != 1:
-        return None
-    return names.pop(), np.array(rows), np.array(factors), np.array(offsets)
+        affine = angle.affine() if isinstance(angle, Expression) else ({}, float(angle))
+        if affine is not None and not affine[0]:
+            entries.append((0, 0, 0.0, affine[1]))
+        elif affine is not None and len(affine[0]) == 1:
+            (((name, row), factor),) = affine[0].items()
+            entries.append((names.setdefault(name, len(names)), row, factor, affine[1]))
+        else:
+            entries.append((-1 - len(rest), 0, 1.0, 0.0))
+            rest.append(angle)
+    table = np.array(entries, dtype=float).reshape(-1, 4)
+    rows = table[:, :2].astype(int)
+    rows[:, 0] = np.where(rows[:, 0] < 0, len(names) - 1 - rows[:, 0], rows[:, 0])
+    return list(names), rows, table[:, 2], table[:, 3], rest
 
 
 def _rows(values: jax.Array, rows: np.ndarray) -> jax.Array:
@@ -64,12 +75,6 @@ def _rows(values: jax.Array, rows: np.ndarray) -> jax.Array:
     if len(rows) == 1 or (steps[0] > 0 and (steps == steps[0]).all()):
         return values[rows[0] : rows[-1] + 1 : int(steps[0]) if len(rows) > 1 else 1]
     return values[rows]
-
-
-def _evaluate(angle: Any, env: Environment, dtype: Any) -> jax.Array:
-    if isinstance(angle, Expression):
-        return angle.evaluate(lambda name, index: env[name][index], jnp)
-    return jnp.asarray(angle, dtype)
 
 
 def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.Array:
@@ -140,10 +145,14 @@ class _Expansion:
         return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=lax.Precision.HIGHEST)
 
 
-def _same_shape(angles: Sequence[jax.Array]) -> list[jax.Array]:
-    """Stacks of angles with the batch axis added where only some have it."""
-    rank = max(angle.ndim for angle in angles)
-    return jnp.broadcast_arrays(*(angle.reshape(angle.shape + (1,) * (rank - angle.ndim)) for angle in angles))
+def _same_shape(arrays: Sequence[jax.Array], keep: int | None = None) -> list[jax.Array]:
+    """Arrays with the batch axis added where only some have it; the axis `keep` may differ in length."""
+    rank = max(array.ndim for array in arrays)
+    padded = [array.reshape(array.shape + (1,) * (rank - array.ndim)) for array in arrays]
+    if keep is None:
+        return jnp.broadcast_arrays(*padded)
+    shape = np.broadcast_shapes(*(array.shape[keep + 1 :] for array in padded))
+    return [jnp.broadcast_to(array, (*array.shape[: keep + 1], *shape)) for array in padded]
 
 
 def _multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -157,7 +166,7 @@ def _multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any) -> jax.Array:
-    """The matrix of a dense block, shape (d, d) or (d, d, batch), from its leaves' matrices by id."""
+    """The matrix of a dense block, real and imaginary part, (2, d, d[, batch]), from its leaves' matrices by id."""
     k = len(step.qubits)
     total = None
     for layer in step.layers:
@@ -169,7 +178,7 @@ def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any
             matrix = _kron_layer(layer, leaf_matrices, k, dtype)
             total = matrix if total is None else _multiply(matrix, total)
     assert total is not None
-    return total
+    return jnp.stack([total.real, total.imag])
 
 
 def _move_rows(rows: jax.Array, source: np.ndarray, phase: np.ndarray | None) -> jax.Array:
@@ -208,8 +217,16 @@ def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
     return product.reshape((a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *product.shape[4:]))
 
 
-def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> jax.Array:
-    """The phases of a diagonal step, real and imaginary part, shape (2, 2**m) or (2, 2**m, batch)."""
-    angles = angle_stack(step.angles, env, dtype)
-    exponents = jnp.matmul(jnp.asarray(step.table, dtype), angles, precision=lax.Precision.HIGHEST)
+def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> list[jax.Array]:
+    """The phases of each table of a diagonal step, real and imaginary part, (2, 2**m) or (2, 2**m, batch)."""
+    return [_phases(table, env, dtype) for table in step.tables]
+
+
+def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:
+    if not table.angles:
+        return jnp.asarray(np.stack([np.cos(table.offset), np.sin(table.offset)]), dtype)
+    angles = angle_stack(table.angles, env, dtype)
+    exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=lax.Precision.HIGHEST)
+    offset = table.offset.reshape((-1,) + (1,) * (exponents.ndim - 1))
+    exponents = exponents + offset.astype(dtype) if offset.any() else exponents
     return jnp.stack([jnp.cos(exponents), jnp.sin(exponents)])

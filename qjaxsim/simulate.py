@@ -139,10 +139,10 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     def run(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
         _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
+        plan = make_plan(snapshot, options=chosen, from_zero=False)
+        setting = Setting(batch.dtype, frozenset(), 1, chosen.unroll)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
-            plan = make_plan(snapshot, options=chosen)
-            setting = Setting(batch.dtype, frozenset(), 1, chosen.unroll)
             return kernels.to_complex(run_on_identity(plan, env, setting))
 
         return batch.map(single)
@@ -159,10 +159,10 @@ def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Call
     def run(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters)
         _require_state(snapshot.n_qubits, batch.total, batch.dtype)
-        setting = Setting(batch.dtype, batch.data, batch.size, chosen.unroll)
+        plan = make_plan(snapshot, batch.data, batch.size, chosen)
+        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
-            plan = make_plan(snapshot, batch.data, batch.size, chosen)
             columns = readout(run_from_zero(plan, env, setting))
             return jnp.broadcast_to(columns, (len(columns), batch.size)).T
 

@@ -1,14 +1,14 @@
 """The steps that plans are made of. Data only: no JAX, no fusing, no arithmetic."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from qjaxsim.expressions import Expression
-from qjaxsim.operations import Gate, Projection, Repeat
+from qjaxsim.operations import Gate, Repeat
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,30 @@ class PlanOptions:
     Attributes:
         max_block: most qubits in one dense block; None lets the planner choose.
         collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
+        scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
+            long circuits. What `Circuit.repeat` added is a loop in any case.
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
+        gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
+            running the circuit backwards, in constant memory; None chooses by the memory needed.
     """
 
     max_block: int | None = None
     collapse: bool | None = None
+    scan: bool | None = None
     unroll: int = 1
+    gradient: str | None = None
 
     def __post_init__(self) -> None:
-        if self.max_block is not None and self.max_block < 1:
-            raise ValueError(f"Argument `max_block` must be at least 1, but is {self.max_block}.")
-        if self.unroll < 1:
-            raise ValueError(f"Argument `unroll` must be at least 1, but is {self.unroll}.")
+        for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer | None):
+                raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
+            if value is not None and value < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
+        for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
+            if choice not in (None, True, False):
+                raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
+        if self.gradient not in (None, "adjoint", "backprop"):
+            raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +52,13 @@ class Leaf:
         qubits: where it acts.
         factors: in time order, gates with angles or constant matrices.
         data: whether it depends on data.
+        axes: by qubit the Pauli letter that it commutes with there, or None.
     """
 
     qubits: tuple[int, ...]
     factors: tuple[Gate | np.ndarray, ...]
     data: bool
+    axes: tuple[str | None, ...] = ()
 
     @property
     def signature(self) -> tuple:
@@ -55,7 +69,13 @@ class Leaf:
 
 @dataclass(frozen=True, eq=False)
 class Monomial:
-    """A permutation with phases on some qubits: out[i] = phase[i] * state[source[i]] (`phase` None: all one)."""
+    """A permutation with phases of the leading index bits: out[i] = phase[i] * state[source[i]].
+
+    Attributes:
+        qubits: those that the leading index bits stand for, in their order.
+        source: (2**k,) int.
+        phase: (2**k,) complex; None: all one.
+    """
 
     qubits: tuple[int, ...]
     source: np.ndarray
@@ -70,40 +90,80 @@ class Monomial:
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A dense matrix on a few qubits, the product of its layers.
+    """A dense matrix on the leading index bits, the product of its layers.
 
     Attributes:
-        qubits: the k qubits, ascending.
+        qubits: those that the k leading index bits stand for, in their order.
         layers: in time order, either leaves on different qubits (their Kronecker product) or a `Monomial`; qubits in
             them count from 0 to k - 1.
         data: whether it depends on data.
+        constant: the (2**k, 2**k) complex128 matrix if nothing in it has angles, else None.
     """
 
     qubits: tuple[int, ...]
     layers: tuple[tuple[Leaf, ...] | Monomial, ...]
     data: bool
+    constant: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Phases exp(i (offset + table @ angles)) over the index bits of some qubits.
+
+    Attributes:
+        positions: ascending places of those qubits among the index bits.
+        table: (2**m, number of angles) real.
+        angles: the angles' expressions.
+        offset: (2**m,) real.
+    """
+
+    positions: tuple[int, ...]
+    table: np.ndarray
+    angles: tuple[Any, ...]
+    offset: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Diagonal:
-    """Diagonal gates with angles on some qubits: phases exp(i table @ angles).
+    """Diagonal gates: the product of the phases of a few tables, applied in one pass.
 
     Attributes:
-        qubits: the m qubits, ascending.
-        table: (2**m, number of angles) real.
-        angles: the angles' expressions.
+        tables: their tables.
         data: whether any depends on data.
     """
 
-    qubits: tuple[int, ...]
-    table: np.ndarray
-    angles: tuple[Any, ...]
+    tables: tuple[Table, ...]
     data: bool
 
 
 @dataclass(frozen=True, eq=False)
+class Transpose:
+    """A new order of the index bits: from standing for the qubits in `before` to those in `after`."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Widen:
+    """One column becomes as many as the batch has, before the first step that depends on data."""
+
+    data: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """One index bit is projected on an outcome and every column normalised."""
+
+    position: int
+    outcome: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Loop:
-    """A repeated layer: its plan and how often, with which parameters shared."""
+    """A repeated layer: its plan and how often, with which parameters shared. Begins and ends in ascending order."""
 
     body: "Plan"
     repeat: Repeat
@@ -118,22 +178,34 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Loop | Collapsed | Projection
+Step = Dense | Monomial | Diagonal | Transpose | Widen | Project | Loop | Collapsed
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Steps in time order, with the leaves of all dense blocks gathered in stacks of one kind."""
+    """Steps in time order.
+
+    Attributes:
+        n_qubits: width of the register.
+        steps: in time order. Index bits are in ascending order of the qubits before the first and after the last.
+        start: how many leading steps are dense blocks on different qubits, which make a product state from |0...0>;
+            they are not preceded by any `Transpose`, but leave the index bits in the order of their qubits.
+        definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
+        data: names of the parameters, own and made, that carry the batch.
+    """
 
     n_qubits: int
     steps: tuple[Step, ...]
+    start: int = 0
+    definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    data: frozenset[str] = frozenset()
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:
-        """All leaves at this level (not inside loops) by signature."""
+        """All leaves at this level (not inside loops) by signature, those of constant blocks left out."""
         leaves: dict[tuple, list[Leaf]] = {}
         for step in flat_steps(self.steps):
-            for layer in step.layers if isinstance(step, Dense) else ():
+            for layer in step.layers if isinstance(step, Dense) and step.constant is None else ():
                 for leaf in layer if isinstance(layer, tuple) else ():
                     leaves.setdefault(leaf.signature, []).append(leaf)
         return {signature: tuple(members) for signature, members in leaves.items()}
@@ -148,16 +220,18 @@ def flat_steps(steps: Iterable[Step]) -> Iterable[Step]:
             yield step
 
 
-def depends_on_data(step: "Step") -> bool:
-    """Whether a step differs from sample to sample."""
-    return not isinstance(step, Projection) and step.data
-
-
 def is_linear(step: "Step") -> bool:
     """Whether a step is a matrix common to all samples, so that it may be run on the identity."""
     if isinstance(step, Loop) and not all(is_linear(inner) for inner in step.body.steps):
         return False
-    return not isinstance(step, Projection) and not step.data
+    return not isinstance(step, Project) and not step.data
+
+
+def is_invertible(step: "Step") -> bool:
+    """Whether the step before can be found from the state after it."""
+    if isinstance(step, Loop):
+        return all(is_invertible(inner) for inner in step.body.steps)
+    return not isinstance(step, Project)
 
 
 def names_in(step: "Step") -> set[str]:
@@ -166,7 +240,9 @@ def names_in(step: "Step") -> set[str]:
         return set(step.repeat.circuit.parameters)
     if isinstance(step, Collapsed):
         return set().union(*(names_in(inner) for inner in step.steps))
-    angles: Iterable[Any] = step.angles if isinstance(step, Diagonal) else ()
+    angles: list[Any] = []
+    if isinstance(step, Diagonal):
+        angles = [angle for table in step.tables for angle in table.angles]
     if isinstance(step, Dense):
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
         gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
