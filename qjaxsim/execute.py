@@ -1,123 +1,19 @@
-"""Running a plan: parameters to matrices, matrices to states.
-
-Weights and data are prepared apart. Inside a loop the weights' matrices of all iterations are computed at once, before
-the scan, so that the scan itself holds little more than matrix products.
-"""
+"""Running steps on states, forwards and backwards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from qjaxsim import kernels, matrices
+from qjaxsim import kernels
 from qjaxsim.matrices import Environment
-from qjaxsim.steps import (
-    Collapsed,
-    Dense,
-    Diagonal,
-    Loop,
-    Monomial,
-    Plan,
-    Project,
-    Step,
-    Transpose,
-    Widen,
-    flat_steps,
-    names_in,
-)
-
-Prepared = dict[int, Any]
-"""By id of a step: its matrix or phases; for a loop, what its body's weights give in every iteration."""
+from qjaxsim.prepare import Prepared, Setting, prepare_iteration, split_loop
+from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Project, Step, Transpose, Widen
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What does not change while a plan runs.
-
-    Attributes:
-        dtype: real dtype of angles.
-        data: names of the parameters that carry the batch.
-        batch: size of the batch.
-        unroll: iterations in one step of a scan.
-    """
-
-    dtype: Any
-    data: frozenset[str]
-    batch: int
-    unroll: int
-
-
-def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
-    """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
-    env = with_definitions(plan, env, setting)
-    prepared = prepare_all(plan, env, setting)
-    state = _product_start(plan, prepared, setting)
-    return _run(plan.steps[plan.start :], state, prepared, env, setting)
-
-
-def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
-    """The plan's unitary, (2, 2**n, 2**n) real, for a plan without data."""
-    env = with_definitions(plan, env, setting)
-    identity = kernels.identity(plan.n_qubits, setting.dtype)
-    return _run(plan.steps, identity, prepare_all(plan, env, setting), env, setting)
-
-
-def with_definitions(plan: Plan, env: Environment, setting: Setting) -> Environment:
-    """Parameters with those that the planner made."""
-    made = {name: matrices.angle_stack(angles, env, setting.dtype) for name, angles in plan.definitions.items()}
-    return {**env, **made}
-
-
-def prepare_all(plan: Plan, env: Environment, setting: Setting) -> Prepared:
-    """Matrices and phases of all steps, weights and data."""
-    return _prepare(plan, env, setting, False) | _prepare(plan, env, setting, True)
-
-
-def _prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepared:
-    """Matrices and phases of the steps that depend on data, or of those that do not."""
-    leaf_matrices: dict[int, jax.Array] = {}
-    for members in plan.stacks.values():
-        if members[0].data == data:
-            stack = matrices.stack_matrices(members, env, setting.dtype)
-            leaf_matrices.update({id(leaf): stack[:, :, i] for i, leaf in enumerate(members)})
-    out: Prepared = {}
-    for step in flat_steps(plan.steps):
-        if isinstance(step, Loop) and not data:
-            out[id(step)] = _prepare_loop(step, env, setting)
-        elif isinstance(step, Dense) and step.data == data and step.constant is None:
-            out[id(step)] = matrices.dense_matrix(step, leaf_matrices, setting.dtype)
-        elif isinstance(step, Diagonal) and step.data == data:
-            out[id(step)] = matrices.diagonal_phases(step, env, setting.dtype)
-    return out
-
-
-def _prepare_loop(loop: Loop, env: Environment, setting: Setting) -> list[Any]:
-    """The weights' part of the body in every iteration, leading axis `times`, in the order of the body's steps."""
-    own, shared = _loop_environments(loop, env)
-    weights = {name: value for name, value in own.items() if name not in setting.data}
-
-    def body(slices: Environment) -> list[Any]:
-        prepared = _prepare(loop.body, {**shared, **slices}, setting, False)
-        return [prepared.get(id(step)) for step in flat_steps(loop.body.steps)]
-
-    if not weights:
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (loop.repeat.times, *x.shape)), body({}))
-    return jax.vmap(body)(weights)
-
-
-def _loop_environments(loop: Loop, env: Environment) -> tuple[Environment, Environment]:
-    """The layer's own parameters with a leading axis `times`, and the shared ones, as far as `env` holds them."""
-    times = loop.repeat.times
-    names = [name for name in loop.repeat.circuit.parameters if name in env]
-    own = {k: env[k].reshape(times, -1, *env[k].shape[1:]) for k in names if k not in loop.repeat.shared}
-    return own, {k: env[k] for k in names if k in loop.repeat.shared}
-
-
-def _product_start(plan: Plan, prepared: Prepared, setting: Setting) -> jax.Array:
+def product_start(plan: Plan, prepared: Prepared, setting: Setting) -> jax.Array:
     """The state after the leading blocks, which meet untouched qubits only: a product of first columns."""
     state = jnp.zeros((2, 1, 1), setting.dtype).at[0].set(1)
     n_done = 0
@@ -140,14 +36,16 @@ def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
     return product.reshape(2, -1, product.shape[3])
 
 
-def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
-    """Apply steps to a state."""
+def run_steps(
+    steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting
+) -> jax.Array:
+    """Apply steps to a (2, 2**n, columns) state."""
     for step in steps:
-        state = _apply(step, state, prepared, env, setting)
+        state = apply(step, state, prepared, env, setting)
     return state
 
 
-def _apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
+def apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
     """Apply one step to a state."""
     match step:
         case Dense():
@@ -155,19 +53,65 @@ def _apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, s
         case Transpose():
             return kernels.reorder(state, step.before, step.after)
         case Diagonal():
-            tables = [table.positions for table in step.tables]
-            return kernels.apply_phases(list(zip(tables, prepared[id(step)], strict=True)), state)
+            return kernels.apply_phases(_tables(step, prepared), state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
         case Widen():
             return jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
         case Loop():
-            return _run_loop(step, state, prepared[id(step)], env, setting)
+            return _run_loop(step, state, prepared, env, setting)
         case Collapsed():
-            identity = kernels.identity(state.shape[1].bit_length() - 1, state.dtype)
-            return kernels.apply_dense(_run(step.steps, identity, prepared, env, setting), state)
+            return kernels.apply_dense(prepared[id(step)], state)
         case Project():
             return kernels.project(step.position, step.outcome, state)
+
+
+def undo(step: Step, state: jax.Array, prepared: Prepared, setting: Setting) -> jax.Array:
+    """The state before a step, from the state after it; steps are unitary, so this pulls cotangents back as well.
+
+    Loops are undone iteration by iteration elsewhere; projections cannot be.
+    """
+    match step:
+        case Dense():
+            return kernels.apply_dense(kernels.dagger(_matrix(step, prepared, setting)), state)
+        case Collapsed():
+            return kernels.apply_dense(kernels.dagger(prepared[id(step)]), state)
+        case Transpose():
+            return kernels.reorder(state, step.after, step.before)
+        case Diagonal():
+            conjugates = [(positions, phases * _conjugate(phases)) for positions, phases in _tables(step, prepared)]
+            return kernels.apply_phases(conjugates, state)
+        case Monomial():
+            phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
+            return kernels.apply_monomial(np.argsort(step.source), phase, state)
+        case Widen():
+            return state[:, :, :1]
+        case _:
+            raise TypeError(f"Step {type(step).__name__} cannot be undone.")
+
+
+def with_collapsed(steps: Sequence[Step], prepared: Prepared, env: Environment, setting: Setting) -> Prepared:
+    """What is prepared, with the matrices of collapsed stretches added."""
+    return prepared | {
+        id(step): run_steps(step.steps, identity(step.n_qubits, setting), prepared, env, setting)
+        for step in steps
+        if isinstance(step, Collapsed)
+    }
+
+
+def identity(n_qubits: int, setting: Setting) -> jax.Array:
+    """The identity as a state of 2**n columns, (2, 2**n, 2**n)."""
+    eye = jnp.eye(2**n_qubits, dtype=setting.dtype)
+    return jnp.stack([eye, jnp.zeros_like(eye)])
+
+
+def _conjugate(phases: jax.Array) -> jax.Array:
+    return jnp.asarray([1, -1], phases.dtype).reshape((2,) + (1,) * (phases.ndim - 1))
+
+
+def _tables(step: Diagonal, prepared: Prepared) -> list[tuple[tuple[int, ...], jax.Array]]:
+    positions = [table.positions for table in step.tables]
+    return list(zip(positions, prepared[id(step)], strict=True))
 
 
 def _matrix(step: Dense, prepared: Prepared, setting: Setting) -> jax.Array:
@@ -177,22 +121,19 @@ def _matrix(step: Dense, prepared: Prepared, setting: Setting) -> jax.Array:
     return jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
 
 
-def _run_loop(loop: Loop, state: jax.Array, weights: list[Any], env: Environment, setting: Setting) -> jax.Array:
+def _run_loop(loop: Loop, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
     """A repeated layer as a scan over its parameters."""
-    own, shared = _loop_environments(loop, env)
-    varying_steps = [step for step in flat_steps(loop.body.steps) if step.data]
-    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data.
-    slices = {name: own[name] for step in varying_steps for name in names_in(step) if name in own}
-    steps = list(flat_steps(loop.body.steps))
-    # Data that all iterations share gives the same matrices in each: they are made once, outside.
-    constant = None if slices else _prepare(loop.body, shared, setting, True)
+    each, common = split_loop(loop, prepared[id(loop)], env, setting)
 
-    def body(carry: jax.Array, iteration: tuple[list[Any], Environment]) -> tuple[jax.Array, None]:
-        weights_now, values = iteration
-        inner = {**shared, **values}
-        varying = _prepare(loop.body, inner, setting, True) if constant is None else constant
-        fixed = {id(step): matrix for step, matrix in zip(steps, weights_now, strict=True) if matrix is not None}
-        return _run(loop.body.steps, carry, varying | fixed, inner, setting), None
+    def body(carry: jax.Array, now: tuple) -> tuple[jax.Array, None]:
+        matrices, inner = iteration(loop, now, common, setting)
+        return run_steps(loop.body.steps, carry, matrices, inner, setting), None
 
-    out, _ = lax.scan(body, state, (weights, slices), loop.repeat.times, loop.repeat.reverse, setting.unroll)
+    out, _ = lax.scan(body, state, each, loop.repeat.times, loop.repeat.reverse, setting.unroll)
     return out
+
+
+def iteration(loop: Loop, each: tuple, common: tuple, setting: Setting) -> tuple[Prepared, Environment]:
+    """All that the body needs in one iteration, collapsed stretches included."""
+    prepared, env = prepare_iteration(loop, each, common, setting)
+    return with_collapsed(loop.body.steps, prepared, env, setting), env

@@ -13,20 +13,15 @@ import numpy as np
 from jax import lax
 
 
-def from_complex(state: jax.Array) -> jax.Array:
-    """(...) complex as (2, ...) real."""
-    return jnp.stack([state.real, state.imag])
-
-
 def to_complex(state: jax.Array) -> jax.Array:
     """(2, ...) real as (...) complex."""
     return lax.complex(state[0], state[1])
 
 
-def identity(n_qubits: int, dtype: np.dtype) -> jax.Array:
-    """The identity as a state of 2**n columns, (2, 2**n, 2**n)."""
-    eye = jnp.eye(2**n_qubits, dtype=dtype)
-    return jnp.stack([eye, jnp.zeros_like(eye)])
+def dagger(parts: jax.Array) -> jax.Array:
+    """The adjoint of a matrix given as (2, d, d) or (2, d, d, columns) real and imaginary part."""
+    re, im = jnp.swapaxes(parts, 1, 2)
+    return jnp.stack([re, -im])
 
 
 def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:

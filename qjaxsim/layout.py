@@ -55,7 +55,7 @@ def lay_out(items: Sequence[Planned], order: Order) -> tuple[list[Step], Order]:
             order = wanted
         if isinstance(item, Stretch):
             inner, after = lay_out(item.items, order)
-            steps.append(Collapsed(tuple(inner)))
+            steps.append(Collapsed(tuple(inner), len(order)))
             order = after
         else:
             steps.append(_step(item, order))

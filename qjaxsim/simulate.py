@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import kernels, measurement
+from qjaxsim.adjoint import run_from_zero, run_on_identity, uses_adjoint
 from qjaxsim.batching import Batch, parse_params
 from qjaxsim.circuit import Circuit
-from qjaxsim.execute import Setting, run_from_zero, run_on_identity
 from qjaxsim.memory import require_memory
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.plan import make_plan
+from qjaxsim.prepare import Setting
 from qjaxsim.steps import PlanOptions
 
 Params = Mapping[str, Any]
@@ -140,7 +141,9 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         batch = parse_params(params, snapshot.parameters, native=False)
         _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
         plan = make_plan(snapshot, options=chosen, from_zero=False)
-        setting = Setting(batch.dtype, frozenset(), 1, chosen.unroll)
+        size = 2**snapshot.n_qubits
+        adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
+        setting = Setting(batch.dtype, frozenset(), size, chosen.unroll, adjoint)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
             return kernels.to_complex(run_on_identity(plan, env, setting))
@@ -160,7 +163,8 @@ def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Call
         batch = parse_params(params, snapshot.parameters)
         _require_state(snapshot.n_qubits, batch.total, batch.dtype)
         plan = make_plan(snapshot, batch.data, batch.size, chosen)
-        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen)
+        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
             columns = readout(run_from_zero(plan, env, setting))

@@ -175,6 +175,7 @@ class Collapsed:
     """A weights-only stretch that is run once on the identity and applied to the batch as one matrix."""
 
     steps: tuple["Step", ...]
+    n_qubits: int
     data: bool = False
 
 
