@@ -23,7 +23,7 @@ from qjaxsim.prepare import Prepared, Setting, prepare_all, split_loop, with_def
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Plan, PlanOptions, Step, Widen, is_invertible, names_in
 
 # Backpropagation that would keep more than this many bytes of states gives way to the adjoint sweep.
-ADJOINT_FROM_BYTES = 2**29
+ADJOINT_FROM_BYTES = 2**27
 
 Tree = Any
 
