@@ -17,7 +17,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from qjaxsim import execute
-from qjaxsim.execute import identity, product_start, run_steps, undo
+from qjaxsim.execute import identity, no_qubits, run_steps, undo
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_all, split_loop, with_definitions
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Plan, PlanOptions, Step, Widen, is_invertible, names_in
@@ -32,8 +32,7 @@ def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
     env = with_definitions(plan, env, setting)
     prepared = _prepare(plan, env, setting)
-    state = product_start(plan, prepared, setting)
-    return _run(plan.steps[plan.start :], state, prepared, env, setting)
+    return _run(plan.steps, no_qubits(setting), prepared, env, setting)
 
 
 def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:

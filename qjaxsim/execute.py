@@ -10,30 +10,12 @@ from jax import lax
 from qjaxsim import kernels
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_iteration, split_loop
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Monomial, Plan, Project, Step, Transpose, Widen
+from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Project, Step, Transpose, Widen
 
 
-def product_start(plan: Plan, prepared: Prepared, setting: Setting) -> jax.Array:
-    """The state after the leading blocks, which meet untouched qubits only: a product of first columns."""
-    state = jnp.zeros((2, 1, 1), setting.dtype).at[0].set(1)
-    n_done = 0
-    for step in plan.steps[: plan.start]:
-        assert isinstance(step, Dense)
-        column = _matrix(step, prepared, setting)[:, :, 0]
-        state = _outer(state, column[:, :, None] if column.ndim == 2 else column)
-        n_done += len(step.qubits)
-    if n_done < plan.n_qubits:
-        rest = 2 ** (plan.n_qubits - n_done)
-        zero = jnp.zeros((2, rest, 1), setting.dtype).at[0, 0].set(1)
-        state = _outer(state, zero)
-    return state
-
-
-def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Kronecker product of two states, column by column."""
-    (a_re, a_im), (b_re, b_im) = a[:, :, None], b[:, None]
-    product = jnp.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re])
-    return product.reshape(2, -1, product.shape[3])
+def no_qubits(setting: Setting) -> jax.Array:
+    """The state of no qubits, (2, 1, 1): the number one, from which states grow as qubits enter."""
+    return jnp.zeros((2, 1, 1), setting.dtype).at[0].set(1)
 
 
 def run_steps(
@@ -56,6 +38,8 @@ def apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, se
             return kernels.apply_phases(_tables(step, prepared), state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
+        case Enter():
+            return kernels.enter(len(step.qubits), state)
         case Widen():
             return jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
         case Loop():
@@ -84,6 +68,8 @@ def undo(step: Step, state: jax.Array, prepared: Prepared, setting: Setting) -> 
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
             return kernels.apply_monomial(np.argsort(step.source), phase, state)
+        case Enter():
+            return state[:, : state.shape[1] >> len(step.qubits)]
         case Widen():
             return state[:, :, :1]
         case _:
@@ -115,10 +101,12 @@ def _tables(step: Diagonal, prepared: Prepared) -> list[tuple[tuple[int, ...], j
 
 
 def _matrix(step: Dense, prepared: Prepared, setting: Setting) -> jax.Array:
-    """Real and imaginary part of a block's matrix, (2, d, d[, batch])."""
-    if step.constant is None:
-        return prepared[id(step)]
-    return jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
+    """Real and imaginary part of a block's matrix, (2, d, d[, batch]); of |0> on entering qubits the columns."""
+    parts = prepared.get(id(step))
+    if step.constant is not None:
+        parts = jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
+    assert parts is not None
+    return parts[:, :, : parts.shape[2] >> step.entering]
 
 
 def _run_loop(loop: Loop, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:

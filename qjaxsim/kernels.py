@@ -28,16 +28,35 @@ def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
     """Apply a matrix to the leading index bits.
 
     Args:
-        parts: real and imaginary part of the matrix, (2, d, d) or, one for each column, (2, d, d, columns).
+        parts: real and imaginary part of the matrix, (2, rows, d) or, one for each column, (2, rows, d, columns).
         state: (2, 2**n, columns).
+
+    Returns:
+        (2, 2**n / d * rows, columns).
     """
-    size = parts.shape[1]
+    rows, size = parts.shape[1:3]
+    if size == 1:
+        return _outer(parts.reshape(2, rows, -1), state)
     re, im = parts
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=1), jnp.concatenate([im, re], axis=1)])
+    shape = (2, state.shape[1] // size * rows, state.shape[2])
     if real.ndim == 2:
-        return jnp.matmul(real, state.reshape(2 * size, -1), precision=lax.Precision.HIGHEST).reshape(state.shape)
+        return jnp.matmul(real, state.reshape(2 * size, -1), precision=lax.Precision.HIGHEST).reshape(shape)
     blocks = state.reshape(2 * size, -1, state.shape[2])
-    return jnp.einsum("abz,brz->arz", real, blocks, precision=lax.Precision.HIGHEST).reshape(state.shape)
+    return jnp.einsum("abz,brz->arz", real, blocks, precision=lax.Precision.HIGHEST).reshape(shape)
+
+
+def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Kronecker product of two states, column by column."""
+    (a_re, a_im), (b_re, b_im) = a[:, :, None], b[:, None]
+    product = jnp.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re])
+    return product.reshape(2, -1, product.shape[3])
+
+
+def enter(n_bits: int, state: jax.Array) -> jax.Array:
+    """Put index bits in front that are 0."""
+    size = state.shape[1]
+    return jnp.pad(state, ((0, 0), (0, (2**n_bits - 1) * size), (0, 0)))
 
 
 def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:

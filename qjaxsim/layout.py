@@ -15,7 +15,7 @@ from qjaxsim.gates import GATES, monomial
 from qjaxsim.normal_form import Relabel, kind
 from qjaxsim.operations import Gate, Projection
 from qjaxsim.schedule import FULL_REGISTER, Group
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Monomial, Project, Step, Table, Transpose
+from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Leaf, Loop, Monomial, Project, Step, Table, Transpose
 
 Order = tuple[int, ...]
 
@@ -33,12 +33,14 @@ class Stretch:
 Planned = Group | Loop | Projection | Relabel | Stretch
 
 
-def lay_out(items: Sequence[Planned], order: Order) -> tuple[list[Step], Order]:
+def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[list[Step], Order]:
     """Turn what is planned into steps.
 
     Args:
         items: in time order.
-        order: the qubits that the index bits stand for at first.
+        order: the qubits that the index bits stand for at first; those that it lacks are in |0> and enter when needed,
+            so that a state from |0...0> grows from nothing.
+        n_qubits: width of the register.
 
     Returns:
         Steps, and the order after them.
@@ -49,25 +51,34 @@ def lay_out(items: Sequence[Planned], order: Order) -> tuple[list[Step], Order]:
             names = {wire: q for q, wire in enumerate(item.wires)}
             order = tuple(names[wire] for wire in order)
             continue
+        dense = isinstance(item, Group) and item.kind == "dense"
+        needed = item.qubits if isinstance(item, Group) else range(n_qubits)
+        missing = tuple(q for q in needed if q not in order)
+        if missing and not dense:
+            steps.append(Enter(missing))
+            order, missing = (*missing, *order), ()
         wanted = _wanted(item, order, items[i + 1 :])
         if wanted != order:
             steps.append(Transpose(order, wanted))
-            order = wanted
+        order = (*missing, *wanted)
         if isinstance(item, Stretch):
-            inner, after = lay_out(item.items, order)
+            inner, after = lay_out(item.items, order, n_qubits)
             steps.append(Collapsed(tuple(inner), len(order)))
             order = after
         else:
-            steps.append(_step(item, order))
+            steps.append(_step(item, order, len(missing)))
     return steps, order
 
 
-def ascending(order: Order) -> list[Step]:
-    """The transpose that restores the ascending order, if one is needed."""
-    return [] if order == tuple(sorted(order)) else [Transpose(order, tuple(sorted(order)))]
+def finish(order: Order, n_qubits: int) -> list[Step]:
+    """The steps that bring all qubits in and restore the ascending order, if any are needed."""
+    missing = tuple(q for q in range(n_qubits) if q not in order)
+    steps: list[Step] = [Enter(missing)] if missing else []
+    order = (*missing, *order)
+    return steps + ([] if order == tuple(sorted(order)) else [Transpose(order, tuple(sorted(order)))])
 
 
-def _step(item: Planned, order: Order) -> Step:
+def _step(item: Planned, order: Order, entering: int) -> Step:
     """One item as a step, for index bits that already stand as it wants them."""
     if isinstance(item, Projection):
         return Project(order.index(item.qubit), item.outcome)
@@ -77,7 +88,7 @@ def _step(item: Planned, order: Order) -> Step:
     if item.kind == "diagonal":
         return Diagonal(_tables(item.leaves, order), item.data)
     qubits = order if item.kind == "monomial" else order[: len(item.qubits)]
-    return _dense(item, qubits) if item.kind == "dense" else _monomial(item, qubits)
+    return _dense(item, qubits, entering) if item.kind == "dense" else _monomial(item, qubits)
 
 
 def _wanted(item: Planned, order: Order, later: Sequence[Planned]) -> Order:
@@ -86,7 +97,7 @@ def _wanted(item: Planned, order: Order, later: Sequence[Planned]) -> Order:
         return tuple(sorted(order))
     if not isinstance(item, Group) or item.kind != "dense":
         return order
-    wanted = set(item.qubits)
+    wanted = set(item.qubits) & set(order)
     if set(order[: len(wanted)]) == wanted:
         return order
     front = [q for q in order if q in wanted]
@@ -110,10 +121,10 @@ def _local(leaves: Sequence[Leaf], qubits: Order) -> list[Leaf]:
     return [replace(leaf, qubits=tuple(place[q] for q in leaf.qubits)) for leaf in leaves]
 
 
-def _dense(group: Group, qubits: Order) -> Dense:
+def _dense(group: Group, qubits: Order, entering: int) -> Dense:
     layers = _layers(_local(group.leaves, qubits), len(qubits))
     fixed = all(isinstance(f, np.ndarray) for leaf in group.leaves for f in leaf.factors)
-    return Dense(qubits, layers, group.data, _constant(layers, len(qubits)) if fixed else None)
+    return Dense(qubits, layers, group.data, _constant(layers, len(qubits)) if fixed else None, entering)
 
 
 def _monomial(group: Group, qubits: Order) -> Monomial:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 from qjaxsim import cost
 from qjaxsim.circuit import Circuit
-from qjaxsim.layout import Planned, Stretch, ascending, lay_out
+from qjaxsim.layout import Planned, Stretch, finish, lay_out
 from qjaxsim.normal_form import Item, Relabel, normal_form
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.recognise import with_loops
@@ -58,8 +58,13 @@ def make_plan(
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
-    steps, start = _place(items, circuit.n_qubits, from_zero)
-    return Plan(circuit.n_qubits, steps, start, found.definitions, planner.data)
+    order: tuple[int, ...] = () if from_zero else tuple(range(circuit.n_qubits))
+    steps, order = lay_out(items, order, circuit.n_qubits)
+    steps += finish(order, circuit.n_qubits)
+    widen = next((i for i, step in enumerate(steps) if step.data), None)
+    if widen is not None:
+        steps.insert(widen, Widen())
+    return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data)
 
 
 class _Planner:
@@ -89,8 +94,9 @@ class _Planner:
         groups = self.group(layer, outer | self.data)
         if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
             groups = self.collapse(groups, layer.n_qubits)
-        steps, order = lay_out(groups, tuple(range(layer.n_qubits)))
-        return Loop(Plan(layer.n_qubits, (*steps, *ascending(order)), data=self.data), item, has_data)
+        n_qubits = layer.n_qubits
+        steps, order = lay_out(groups, tuple(range(n_qubits)), n_qubits)
+        return Loop(Plan(n_qubits, (*steps, *finish(order, n_qubits)), data=self.data), item, has_data)
 
     def _best_groups(self, leaves: list[Leaf], n_qubits: int, columns: int) -> list[Group]:
         """The grouping of least cost over widths of blocks."""
@@ -129,28 +135,6 @@ class _Planner:
         on_identity = sum(_item_cost(item, size * size) for item in stretch)
         on_batch = sum(_item_cost(item, size * self.batch) for item in stretch)
         return on_identity + cost.product(n_qubits, size * self.batch) < on_batch
-
-
-def _place(items: list[Planned], n_qubits: int, from_zero: bool) -> tuple[tuple[Step, ...], int]:
-    """All steps, with the number of those that make a product state from |0...0>."""
-    touched: list[int] = []
-    start = 0
-    for item in items if from_zero else ():
-        if not isinstance(item, Group) or item.kind != "dense" or set(item.qubits) & set(touched):
-            break
-        touched.extend(item.qubits)
-        start += 1
-    begin: list[Step] = []
-    for item in items[:start]:
-        steps, _ = lay_out([item], item.qubits)  # type: ignore[union-attr]
-        begin.extend(steps)
-    idle = [q for q in range(n_qubits) if q not in touched]
-    steps, order = lay_out(items[start:], (*touched, *idle))
-    everything = [*begin, *steps, *ascending(order)]
-    first = next((i for i, step in enumerate(everything) if step.data), len(everything))
-    if start <= first < len(everything):
-        everything.insert(first, Widen())
-    return tuple(everything), start
 
 
 def _depends_on_data(item: Planned) -> bool:

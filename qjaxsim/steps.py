@@ -98,12 +98,14 @@ class Dense:
             them count from 0 to k - 1.
         data: whether it depends on data.
         constant: the (2**k, 2**k) complex128 matrix if nothing in it has angles, else None.
+        entering: how many of its first qubits were in |0> and not part of the state until now.
     """
 
     qubits: tuple[int, ...]
     layers: tuple[tuple[Leaf, ...] | Monomial, ...]
     data: bool
     constant: np.ndarray | None = None
+    entering: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,14 @@ class Transpose:
 
 
 @dataclass(frozen=True, eq=False)
+class Enter:
+    """Qubits in |0> become part of the state, as its first index bits."""
+
+    qubits: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Widen:
     """One column becomes as many as the batch has, before the first step that depends on data."""
 
@@ -179,7 +189,7 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Transpose | Widen | Project | Loop | Collapsed
+Step = Dense | Monomial | Diagonal | Transpose | Enter | Widen | Project | Loop | Collapsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,16 +198,14 @@ class Plan:
 
     Attributes:
         n_qubits: width of the register.
-        steps: in time order. Index bits are in ascending order of the qubits before the first and after the last.
-        start: how many leading steps are dense blocks on different qubits, which make a product state from |0...0>;
-            they are not preceded by any `Transpose`, but leave the index bits in the order of their qubits.
+        steps: in time order. Index bits are in ascending order of the qubits after the last step, and before the first
+            unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
     """
 
     n_qubits: int
     steps: tuple[Step, ...]
-    start: int = 0
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
 

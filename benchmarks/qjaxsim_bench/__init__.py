@@ -1,0 +1,1 @@
+"""The benchmark suite: problems, one adapter for each simulator, comparison, tables, figures."""

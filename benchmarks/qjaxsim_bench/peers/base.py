@@ -1,0 +1,135 @@
+"""What an adapter provides, and what all adapters to JAX simulators share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qjaxsim_bench.tasks import Task, Term
+
+OURS = "qjaxsim"
+
+Run = Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A computation that is ready to be timed.
+
+    Attributes:
+        run: does it once and waits for the result; returns what `result` makes an array of.
+        compile: does what a first call needs in advance, or None.
+        result: from what `run` returns to the array that is compared.
+    """
+
+    run: Callable[[], Any]
+    result: Callable[[Any], np.ndarray] = np.asarray
+    compile: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A simulator.
+
+    Attributes:
+        name: as the command line takes it.
+        packages: distributions it needs, the first one gives its version.
+        settings: how it is run, in words.
+        dtypes: precisions it has.
+        largest: by kind of task, the largest number of qubits that is asked of it.
+        prepare: from a task and a precision to the work.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    settings: str
+    dtypes: tuple[str, ...]
+    largest: dict[str, int]
+    prepare: Callable[[Task, str], Work]
+
+    def supports(self, task: Task, dtype: str) -> bool:
+        """Whether it is run on this task; a simulator without single precision is compared with our double."""
+        return dtype in self.dtypes and task.n_qubits <= self.largest.get(task.kind, 0)
+
+
+StateFunction = Callable[[Any], Any]
+
+
+def jax_work(
+    task: Task, dtype: str, state: Callable[[Task], StateFunction] | None, values: Callable[[Task], StateFunction]
+) -> Work:
+    """Tasks written with a JAX simulator's own functions.
+
+    Args:
+        task: what to compute.
+        dtype: "single" or "double".
+        state: from a task to a function of all angles, shape (places,), that gives the final state.
+        values: the same for <Z> of every qubit, or for the task's observable if it has one.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    real = jnp.float32 if dtype == "single" else jnp.float64
+    theta = jnp.asarray(task.theta, real)
+    if task.kind == "state":
+        assert state is not None
+        return compiled(state(task), theta)
+    outputs = values(task)
+    if task.kind == "expectation":
+        return compiled(outputs, theta)
+    if task.kind == "gradient":
+        return compiled(jax.grad(lambda t: outputs(t).sum()), theta)
+    inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
+
+    def batched(weights: Any) -> Any:
+        return jax.vmap(lambda x: outputs(jnp.concatenate([x, weights])))(inputs)
+
+    return hybrid_work(task, batched, theta, labels)
+
+
+def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels: Any) -> Work:
+    """Tasks of the hybrid model, from a function of the weights that gives <Z> of every qubit for every sample."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss(weights: Any) -> Any:
+        logits = batched(weights)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+
+    if task.kind == "hvp":
+        direction = jnp.cos(jnp.arange(weights.size, dtype=weights.dtype))
+        return compiled(lambda w: jax.jvp(jax.grad(loss), (w,), (direction,))[1], weights)
+    if task.kind == "hessian":
+        return compiled(jax.hessian(loss), weights)
+    if task.kind == "qnn":
+        both = lambda w: (batched(w), jax.jacrev(batched)(w))  # noqa: E731
+        return compiled(lambda w: jnp.concatenate([part.reshape(-1) for part in both(w)]), weights)
+
+    def value_and_gradient(w: Any) -> Any:
+        value, slope = jax.value_and_grad(loss)(w)
+        return jnp.concatenate([value[None], slope])
+
+    return compiled(value_and_gradient, weights)
+
+
+def compiled(function: Callable[[Any], Any], argument: Any) -> Work:
+    """A JAX function, compiled ahead of its first call."""
+    import jax
+
+    jitted = jax.jit(function)
+    made: list[Any] = []
+    return Work(
+        run=lambda: jax.block_until_ready(made[0](argument)),
+        compile=lambda: made.append(jitted.lower(argument).compile()),
+    )
+
+
+def qubit_matrix(task: Task) -> list[tuple[Term, ...]]:
+    """The observables of a task: its own sum, or Z of every qubit."""
+    return [task.terms] if task.terms else [(("Z", (q,), 1.0),) for q in range(task.n_qubits)]
+
+
+def reversed_qubits(n_qubits: int) -> list[int]:
+    """Where qubit q goes in a simulator whose qubit 0 is the least significant bit."""
+    return [n_qubits - 1 - q for q in range(n_qubits)]

@@ -1,0 +1,102 @@
+"""This engine."""
+
+from typing import Any
+
+
+from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qubit_matrix
+from qjaxsim_bench.tasks import Task
+
+
+def circuit(task: Task) -> Any:
+    """The task's circuit; places below the number of inputs are the parameter "inputs", others "weights"."""
+    import qjaxsim as qj
+
+    n_inputs = 0 if task.inputs is None else task.n_qubits
+    inputs = qj.Parameter("inputs", (max(n_inputs, 1),))
+    weights = qj.Parameter("weights", (max(len(task.theta), 1),))
+    out = qj.Circuit(task.n_qubits)
+    for name, qubits, angle in task.ops:
+        if isinstance(angle, int):
+            angle = inputs[angle] if angle < n_inputs else weights[angle - n_inputs]
+        out.append(name, qubits, () if angle is None else (angle,))
+    return out
+
+
+def observables(task: Task) -> list[Any]:
+    """The task's observables as Pauli sums."""
+    import qjaxsim as qj
+
+    letters = {"X": qj.X, "Y": qj.Y, "Z": qj.Z}
+    sums = []
+    for terms in qubit_matrix(task):
+        total = 0 * qj.I()
+        parts = []
+        for word, qubits, value in terms:
+            product = qj.I() * value
+            for letter, qubit in zip(word, qubits, strict=True):
+                product = product @ letters[letter](qubit)
+            parts.append(product)
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        sums.append(total)
+    return sums
+
+
+def prepare(task: Task, dtype: str) -> Work:
+    """The task with this engine's functions."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjaxsim as qj
+
+    real = jnp.float32 if dtype == "single" else jnp.float64
+    if task.kind == "patches":
+        return _patches(task, real)
+    theta = jnp.asarray(task.theta, real)
+    made = circuit(task)
+    if task.kind == "state":
+        run = qj.statevector(made)
+        # A circuit of numbers alone follows JAX's default precision, which the worker sets.
+        return compiled((lambda t: run({"weights": t})) if made.parameters else (lambda t: run()), theta)
+    values = qj.expectation(made, observables(task))
+    if task.kind == "expectation":
+        return compiled(lambda t: values({"weights": t}), theta)
+    if task.kind == "gradient":
+        return compiled(jax.grad(lambda t: values({"weights": t}).sum()), theta)
+    inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
+    return hybrid_work(task, lambda w: values({"inputs": inputs, "weights": w}), theta, labels)
+
+
+def _patches(task: Task, real: Any) -> Work:
+    import jax
+
+    from qjaxsim.models.patches import PatchesModel
+
+    model = PatchesModel(task.extra["circuits"], task.extra["layers"])
+    return patches_work(task, model, lambda params, x: model.outputs(params, x), real, jax.random.key(0))
+
+
+def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> Work:
+    """Value and gradient of the patches model's loss, from a function that gives its logits."""
+    import jax
+    import jax.numpy as jnp
+    from jax.flatten_util import ravel_pytree
+
+    from qjaxsim.models.patches import cross_entropy
+
+    flat, unravel = ravel_pytree(model.init(key, real))
+    x, y = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
+
+    def value_and_gradient(flat: Any) -> Any:
+        value, slope = jax.value_and_grad(lambda f: cross_entropy(outputs(unravel(f), x), y).mean())(flat)
+        return jnp.concatenate([value[None], slope])
+
+    return compiled(value_and_gradient, flat)
+
+
+_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "patches")
+PEERS = {
+    OURS: Peer(OURS, ("qjaxsim", "jax"), "defaults", ("single", "double"), dict.fromkeys(_ALL, 30), prepare),
+}
+

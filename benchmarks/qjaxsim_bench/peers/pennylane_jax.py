@@ -1,0 +1,75 @@
+"""PennyLane's default.qubit with JAX, differentiated by backpropagation, jitted as a whole, mapped over samples."""
+
+from typing import Any
+
+from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.tasks import Task
+
+GATES = {
+    "rx": "RX", "ry": "RY", "rz": "RZ", "h": "Hadamard", "t": "T", "cx": "CNOT", "cp": "ControlledPhaseShift",
+    "swap": "SWAP",
+}  # fmt: skip
+
+
+def apply(task: Task, theta: Any) -> None:
+    """The circuit inside a quantum function."""
+    import pennylane as qml
+
+    for name, qubits, angle in task.ops:
+        value = theta[angle] if isinstance(angle, int) else angle
+        arguments = () if value is None else (value,)
+        getattr(qml, GATES[name])(*arguments, wires=list(qubits))
+
+
+def observables(task: Task) -> list[Any]:
+    """The task's observables."""
+    import pennylane as qml
+
+    letters = {"X": qml.PauliX, "Y": qml.PauliY, "Z": qml.PauliZ}
+    out = []
+    for terms in qubit_matrix(task):
+        words = [qml.prod(*(letters[w](q) for w, q in zip(word, qubits, strict=True))) for word, qubits, _ in terms]
+        words = [letters[word](qubits[0]) if len(word) == 1 else w for w, (word, qubits, _) in zip(words, terms, strict=True)]
+        out.append(qml.Hamiltonian([value for _, _, value in terms], words) if len(terms) > 1 else words[0])
+    return out
+
+
+def prepare(task: Task, dtype: str) -> Work:
+    """The task as a QNode."""
+    import jax.numpy as jnp
+    import pennylane as qml
+
+    complex_type = jnp.complex64 if dtype == "single" else jnp.complex128
+    device = qml.device("default.qubit", wires=task.n_qubits)
+
+    def state(task: Task) -> Any:
+        @qml.qnode(device, interface="jax", diff_method="backprop")
+        def node(theta: Any) -> Any:
+            apply(task, theta)
+            return qml.state()
+
+        return lambda theta: node(theta).astype(complex_type)
+
+    def values(task: Task) -> Any:
+        chosen = observables(task)
+
+        @qml.qnode(device, interface="jax", diff_method="backprop")
+        def node(theta: Any) -> Any:
+            apply(task, theta)
+            return [qml.expval(o) for o in chosen]
+
+        return lambda theta: jnp.stack(node(theta)).astype(theta.dtype)
+
+    return jax_work(task, dtype, state, values)
+
+
+PEERS = {
+    "pennylane": Peer(
+        "pennylane",
+        ("pennylane", "jax"),
+        "default.qubit, interface jax, backprop, jax.jit, jax.vmap over samples",
+        ("single", "double"),
+        {"state": 16, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
+        prepare,
+    )
+}

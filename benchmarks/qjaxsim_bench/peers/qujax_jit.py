@@ -1,0 +1,63 @@
+"""qujax: state tensors from lists of gates, jitted, mapped over samples. Its angles are in units of pi."""
+
+from typing import Any
+
+import numpy as np
+
+from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.tasks import Task
+
+GATES = {"rx": "Rx", "ry": "Ry", "rz": "Rz", "h": "H", "t": "T", "cx": "CX", "swap": "SWAP"}
+
+
+def prepare(task: Task, dtype: str) -> Work:
+    """The task with functions that qujax makes."""
+    import jax.numpy as jnp
+    import qujax
+
+    complex_type = jnp.complex64 if dtype == "single" else jnp.complex128
+    numbers: list[float] = []  # angles that are numbers go behind the parameters
+    names, qubits, places = [], [], []
+    size = len(task.theta) + (task.n_qubits if task.inputs is not None else 0)
+    for name, where, angle in task.ops:
+        names.append(_cp if name == "cp" else GATES[name])
+        qubits.append(list(where))
+        if isinstance(angle, float):
+            numbers.append(angle)
+            angle = size + len(numbers) - 1
+        places.append([] if angle is None else [angle])
+    run = qujax.get_params_to_statetensor_func(names, qubits, places, task.n_qubits)
+    start = jnp.zeros((2,) * task.n_qubits, complex_type).at[(0,) * task.n_qubits].set(1)
+
+    def state(theta: Any) -> Any:
+        full = jnp.concatenate([theta, jnp.asarray(numbers, theta.dtype)]) / np.asarray(np.pi, theta.dtype)
+        return run(full, start)
+
+    def values(task: Task) -> Any:
+        functions = [
+            qujax.get_statetensor_to_expectation_func(
+                [list(word) for word, _, _ in terms], [list(q) for _, q, _ in terms], [v for _, _, v in terms]
+            )
+            for terms in qubit_matrix(task)
+        ]
+        return lambda theta: (lambda psi: jnp.stack([f(psi).real for f in functions]).astype(theta.dtype))(state(theta))
+
+    return jax_work(task, dtype, lambda t: lambda theta: state(theta).reshape(-1), values)
+
+
+def _cp(angle: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.diag(jnp.stack([1.0 + 0j * angle, 1.0 + 0j * angle, 1.0 + 0j * angle, jnp.exp(1j * jnp.pi * angle)])).reshape((2,) * 4)
+
+
+PEERS = {
+    "qujax": Peer(
+        "qujax",
+        ("qujax", "jax"),
+        "get_params_to_statetensor_func, jax.jit, jax.vmap over samples",
+        ("single", "double"),
+        {"state": 16, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
+        prepare,
+    )
+}

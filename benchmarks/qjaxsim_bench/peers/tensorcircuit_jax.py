@@ -1,0 +1,53 @@
+"""TensorCircuit-NG with its JAX backend, jitted, mapped over samples."""
+
+from typing import Any
+
+from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.tasks import Task
+
+GATES = {"cx": "cnot", "cp": "cphase"}
+
+
+def prepare(task: Task, dtype: str) -> Work:
+    """The task with its circuits."""
+    import tensorcircuit as tc
+
+    tc.set_backend("jax")
+    tc.set_dtype("complex64" if dtype == "single" else "complex128")
+    backend = tc.backend
+
+    def circuit(task: Task, theta: Any) -> Any:
+        made = tc.Circuit(task.n_qubits)
+        for name, qubits, angle in task.ops:
+            value = theta[angle] if isinstance(angle, int) else angle
+            arguments = {} if value is None else {"theta": value}
+            getattr(made, GATES.get(name, name))(*qubits, **arguments)
+        return made
+
+    def values(task: Task) -> Any:
+        def run(theta: Any) -> Any:
+            made = circuit(task, theta)
+            out = []
+            for terms in qubit_matrix(task):
+                parts = [
+                    value * made.expectation_ps(**{axis: [q for w, q in zip(word, qubits, strict=True) if w == axis.upper()] for axis in "xyz"})
+                    for word, qubits, value in terms
+                ]
+                out.append(backend.real(sum(parts)))
+            return backend.stack(out)
+
+        return run
+
+    return jax_work(task, dtype, lambda t: lambda theta: circuit(t, theta).state(), values)
+
+
+PEERS = {
+    "tensorcircuit": Peer(
+        "tensorcircuit",
+        ("tensorcircuit-ng", "jax"),
+        "jax backend, default contractor, jax.jit, jax.vmap over samples",
+        ("single", "double"),
+        {"state": 16, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4},
+        prepare,
+    )
+}

@@ -1,0 +1,166 @@
+"""The problems: what is computed, at which sizes, and the target it is measured against."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qjaxsim_bench import tasks
+from qjaxsim_bench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Target:
+    """What this engine should reach.
+
+    Attributes:
+        label: the work, in words.
+        size: at which size of the problem.
+        dtype: in which precision of ours.
+        ratio: our speed over the best peer's.
+        peers: names of the peers that count; empty for all.
+        measure: "repeated" or "compile+first".
+    """
+
+    label: str
+    size: str
+    dtype: str
+    ratio: float
+    peers: tuple[str, ...] = ()
+    measure: str = "repeated"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row of the suite.
+
+    Attributes:
+        name: as the command line takes it.
+        title: what is computed.
+        axis: what a size is.
+        make: from a size to the task.
+        quick: sizes of a quick run.
+        full: sizes of a full run.
+        dtypes: precisions of ours that are run.
+        targets: what it is measured against.
+    """
+
+    name: str
+    title: str
+    axis: str
+    make: Callable[[str], Task]
+    quick: tuple[str, ...]
+    full: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("single", "double")
+    targets: tuple[Target, ...] = ()
+
+
+JAX_PEERS = ("pennylane", "tensorcircuit", "qujax")
+STATE_PEERS = ("qulacs", "qulacs-optimised", "aer", "lightning")
+
+
+def _numbers(size: str) -> list[int]:
+    return [int(part) for part in size.split("x")]
+
+
+def _states(name: str, make: Callable[[int], Task], title: str) -> Problem:
+    targets = tuple(
+        Target(f"{title}, 20 qubits, {dtype}", "20", dtype, ratio, STATE_PEERS)
+        for dtype, ratio in (("double", 1.5), ("single", 3.0))
+    )
+    full = tuple(str(n) for n in (4, 8, 12, 16, 18, 20, 22, 24))
+    return Problem(
+        name, f"final state, {title}", "qubits", lambda s: make(int(s)), ("8", "16", "20"), full, targets=targets
+    )
+
+
+def _hybrid(name: str, title: str, quick: tuple[str, ...], full: tuple[str, ...], *targets: Target) -> Problem:
+    return Problem(
+        name,
+        title,
+        "qubits x layers x batch",
+        lambda s: tasks.hybrid(name, *_numbers(s)),
+        quick,
+        full,
+        ("single",),
+        targets,
+    )
+
+
+PROBLEMS = {
+    problem.name: problem
+    for problem in (
+        _hybrid(
+            "hybrid",
+            "value and gradient of the hybrid model",
+            ("4x1x64", "8x3x1024"),
+            ("4x3x64", "4x3x1024", "8x3x64", "8x3x1024", "8x12x1024", "12x3x64"),
+            Target("value and gradient, 8 qubits x 3 layers x batch 1,024", "8x3x1024", "single", 5, JAX_PEERS),
+        ),
+        _states("layered", tasks.layered, "layered circuit"),
+        _states("random", tasks.random, "random circuit of 300 gates"),
+        _states("qft", tasks.qft, "quantum Fourier transform"),
+        Problem(
+            "gradient",
+            "gradient of the mean of Z, layered circuit, all angles",
+            "qubits",
+            lambda s: tasks.layered(int(s), kind="gradient"),
+            ("8", "16"),
+            ("4", "8", "12", "16", "18", "20", "22"),
+            targets=(Target("20-qubit gradient, double", "20", "double", 4, ("lightning",)),),
+        ),
+        Problem(
+            "hamiltonian",
+            "expectation of a sum of random Pauli strings",
+            "qubits x terms",
+            lambda s: tasks.hamiltonian(*_numbers(s)),
+            ("12x100",),
+            ("8x100", "12x100", "12x1000", "16x1000"),
+            ("double",),
+        ),
+        _hybrid("hvp", "Hessian-vector product of the hybrid model", ("4x1x64",), ("4x3x64", "8x3x64", "8x3x1024")),
+        _hybrid(
+            "hessian",
+            "exact Hessian of the hybrid model",
+            ("4x1x64",),
+            ("4x3x64", "8x3x64", "8x3x1024"),
+            Target("exact Hessian, 8 x 3 x 1,024, first call", "8x3x1024", "single", 30, JAX_PEERS, "compile+first"),
+            Target("exact Hessian, 8 x 3 x 1,024, repeated call", "8x3x1024", "single", 20, JAX_PEERS),
+        ),
+        Problem(
+            "qnn",
+            "outputs and their Jacobian in the weights, as an EstimatorQNN gives them",
+            "qubits x layers x batch",
+            lambda s: tasks.hybrid("qnn", *_numbers(s)),
+            ("4x1x4",),
+            ("4x3x16",),
+            ("double",),
+            (
+                Target(
+                    "EstimatorQNN, 4 qubits x 3 layers x batch 16",
+                    "4x3x16",
+                    "double",
+                    2000,
+                    ("qnn-shift", "qnn-reverse"),
+                ),
+            ),
+        ),
+        Problem(
+            "patches",
+            "training step (value and gradient) of four patch circuits of 8 qubits",
+            "layers x batch",
+            lambda s: tasks.patches(*_numbers(s)),
+            ("2x100",),
+            ("10x1000", "50x1000"),
+            ("single",),
+            (
+                Target(
+                    "patches training step, 4 circuits x 50 layers, batch 1,000",
+                    "50x1000",
+                    "single",
+                    20,
+                    ("gate-by-gate",),
+                ),
+            ),
+        ),
+    )
+}
+"""All problems whose results are compared, by name."""
