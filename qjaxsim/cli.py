@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.cli_bench import bench
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -43,6 +44,7 @@ study = typer.Typer(help="Run a study: a table, figures and a report in a result
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 study.command()(hessian)
+app.command()(bench)
 
 
 @dataclass

@@ -30,7 +30,7 @@ def product(k: int, amplitudes: float) -> float:
 
 def build(k: int) -> float:
     """Making one Kronecker layer of a matrix on k qubits and multiplying it to the others."""
-    return k * CALL + 8 * 8**k
+    return CALL + 8 * 8**k
 
 
 def diagonal(tables: int, amplitudes: float) -> float:

@@ -234,7 +234,9 @@ class _Chooser:
     def next_step(self, data: bool) -> tuple[str, list[int]]:
         """Kind and leaves of the next step."""
         graph = self.graph
-        seed = min(i for i in graph.ready if graph.leaf(i).data == data)
+        # Diagonal gates that are put off wait until nothing else is ready, so that one pass takes as many as possible.
+        late = "diagonal" if self.limits.defer else ""
+        seed = min((i for i in graph.ready if graph.leaf(i).data == data), key=lambda i: (graph.kinds[i] == late, i))
         kinds = {"diagonal": ("diagonal", "monomial", "dense"), "monomial": ("monomial", "dense")}
         options = []
         for each in kinds.get(graph.kinds[seed], ("dense",)):

@@ -2,8 +2,8 @@
 
     python -m qjaxsim_bench.cell PROBLEM SIZE DTYPE PEER REFERENCE RESULT SECONDS
 
-Reads the reference result (a .npy file; this engine writes it instead), compares, times, and prints one line of JSON. No
-time is taken of a result that differs.
+Reads the reference result (a .npy file; this engine writes it instead), compares, times, and prints one line of JSON.
+No time is taken of a result that differs.
 """
 
 import json
@@ -53,7 +53,9 @@ def measure(work: Any, seconds: float) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def run(problem: str, size: str, dtype: str, peer: str, reference: Path, result: Path, seconds: float) -> dict[str, Any]:
+def run(
+    problem: str, size: str, dtype: str, peer: str, reference: Path, result: Path, seconds: float
+) -> dict[str, Any]:
     """Prepare, compute, compare, time."""
     import numpy as np
 

@@ -140,6 +140,6 @@ def patches(n_layers: int, batch: int) -> Task:
     )
 
 
-def gates(ops: Sequence[Op], theta: Sequence[float]) -> list[tuple[str, tuple[int, ...], float | None]]:
+def gates(ops: Sequence[Op], theta: np.ndarray) -> list[tuple[str, tuple[int, ...], float | None]]:
     """The circuit with all angles as numbers."""
     return [(name, q, float(theta[angle]) if isinstance(angle, int) else angle) for name, q, angle in ops]

@@ -30,17 +30,13 @@ def prepare(task: Task, dtype: str) -> Work:
     if task.kind == "state":
         made.save_statevector()
         ready = transpile(made, simulator, optimization_level=0)
-        return Work(
-            lambda: simulator.run(ready).result(), lambda result: np.asarray(result.get_statevector().data)
-        )
+        return Work(lambda: simulator.run(ready).result(), lambda result: np.asarray(result.get_statevector().data))
     at = reversed_qubits(task.n_qubits)
     terms = [(word, [at[q] for q in qubits], value) for word, qubits, value in task.terms]
     operator = SparsePauliOp.from_sparse_list(terms, num_qubits=task.n_qubits)
     made.save_expectation_value(operator, range(task.n_qubits))
     ready = transpile(made, simulator, optimization_level=0)
-    return Work(
-        lambda: simulator.run(ready).result(), lambda result: np.array([result.data()["expectation_value"]])
-    )
+    return Work(lambda: simulator.run(ready).result(), lambda result: np.array([result.data()["expectation_value"]]))
 
 
 PEERS = {

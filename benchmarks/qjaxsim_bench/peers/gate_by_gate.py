@@ -1,4 +1,4 @@
-"""A plain JAX simulator of our own, as most are written: each gate a tensordot on a (2, ..., 2) state, vmap over samples.
+"""A plain JAX simulator of our own: each gate a tensordot on a (2, ..., 2) state, samples by vmap, as most are written.
 
 Repeated layers run as a scan. It stands for what one gets without planning; nothing in it is shared with the engine.
 """
@@ -68,7 +68,7 @@ def _values(state: Any, task: Task, complex_type: Any) -> Any:
 
     out = []
     for terms in qubit_matrix(task):
-        total = 0.0
+        total: Any = 0.0
         for letters, qubits, weight in terms:
             flipped = state
             for letter, qubit in zip(letters, qubits, strict=True):
@@ -146,7 +146,7 @@ PEERS = {
         ("jax",),
         "tensordot for each gate, vmap over samples, jit; repeats as scans",
         ("single", "double"),
-        {"state": 20, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4, "patches": 8},
+        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4, "patches": 8},
         prepare,
     )
 }

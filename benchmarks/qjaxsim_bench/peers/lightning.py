@@ -25,7 +25,7 @@ def prepare(task: Task, dtype: str) -> Work:
             for measurement in measurements:
                 measurement()
         made = qml.tape.QuantumScript.from_queue(queue)
-        made.trainable_params = list(range(made.num_params)) if task.kind == "gradient" else []
+        made.trainable_params = list(range(len(theta)))  # not the observable's coefficients
         return made
 
     if task.kind == "state":

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
@@ -99,4 +98,3 @@ _ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "
 PEERS = {
     OURS: Peer(OURS, ("qjaxsim", "jax"), "defaults", ("single", "double"), dict.fromkeys(_ALL, 30), prepare),
 }
-

@@ -29,7 +29,9 @@ def observables(task: Task) -> list[Any]:
     out = []
     for terms in qubit_matrix(task):
         words = [qml.prod(*(letters[w](q) for w, q in zip(word, qubits, strict=True))) for word, qubits, _ in terms]
-        words = [letters[word](qubits[0]) if len(word) == 1 else w for w, (word, qubits, _) in zip(words, terms, strict=True)]
+        words = [
+            letters[word](qubits[0]) if len(word) == 1 else w for w, (word, qubits, _) in zip(words, terms, strict=True)
+        ]
         out.append(qml.Hamiltonian([value for _, _, value in terms], words) if len(terms) > 1 else words[0])
     return out
 
@@ -69,7 +71,7 @@ PEERS = {
         ("pennylane", "jax"),
         "default.qubit, interface jax, backprop, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 16, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
+        {"state": 12, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
         prepare,
     )
 }

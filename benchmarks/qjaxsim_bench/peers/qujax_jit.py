@@ -48,7 +48,9 @@ def prepare(task: Task, dtype: str) -> Work:
 def _cp(angle: Any) -> Any:
     import jax.numpy as jnp
 
-    return jnp.diag(jnp.stack([1.0 + 0j * angle, 1.0 + 0j * angle, 1.0 + 0j * angle, jnp.exp(1j * jnp.pi * angle)])).reshape((2,) * 4)
+    return jnp.diag(
+        jnp.stack([1.0 + 0j * angle, 1.0 + 0j * angle, 1.0 + 0j * angle, jnp.exp(1j * jnp.pi * angle)])
+    ).reshape((2,) * 4)
 
 
 PEERS = {
@@ -57,7 +59,7 @@ PEERS = {
         ("qujax", "jax"),
         "get_params_to_statetensor_func, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 16, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
+        {"state": 12, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
         prepare,
     )
 }

@@ -30,7 +30,10 @@ def prepare(task: Task, dtype: str) -> Work:
             out = []
             for terms in qubit_matrix(task):
                 parts = [
-                    value * made.expectation_ps(**{axis: [q for w, q in zip(word, qubits, strict=True) if w == axis.upper()] for axis in "xyz"})
+                    value
+                    * made.expectation_ps(
+                        **{axis: [q for w, q in zip(word, qubits, strict=True) if w == axis.upper()] for axis in "xyz"}
+                    )
                     for word, qubits, value in terms
                 ]
                 out.append(backend.real(sum(parts)))
@@ -47,7 +50,7 @@ PEERS = {
         ("tensorcircuit-ng", "jax"),
         "jax backend, default contractor, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 16, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4},
+        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4},
         prepare,
     )
 }

@@ -1,0 +1,214 @@
+"""From the record of a run to tables, CSV, figures and one HTML page."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qjaxsim.files import write_json, write_text
+from qjaxsim.report import style
+from qjaxsim.report.configurations import Row
+from qjaxsim.report.figures import ReportFigure
+from qjaxsim.report.page import write_report
+from qjaxsim.report.tables import print_table
+from qjaxsim_bench.depth import METRICS
+from qjaxsim_bench.peers import MODULES
+from qjaxsim_bench.peers.base import OURS
+from qjaxsim_bench.problems import PROBLEMS
+from qjaxsim_bench.targets import outcomes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SENTENCE = "Absolute times vary between machines; the ratios are the result."
+_FORMATS = dict.fromkeys(("compile_s", "first_s", "median_s", "ours", "best_of_peers"), ".3g") | {"ratio": ".2f"}
+_COLUMNS = {
+    "problem": "what is computed",
+    "size": "sizes as the problem's axis says",
+    "dtype": "precision of ours that is compared with; peers of double precision alone are compared with our double",
+    "peer": "simulator",
+    "status": "ok, or why there is no time",
+    "compile_s": "seconds to compile; 0 where nothing is compiled",
+    "first_s": "seconds of the first call after it",
+    "median_s": "median of repeated calls, s",
+    "repeats": "number of repeated calls",
+    "ratio": "their median over ours at the same size and precision: how many times faster this engine is",
+}
+# Families of a size string such as 8x3x1024: one line in the figure for each remainder.
+_COLOURS = {name: i for i, name in enumerate(MODULES)}
+
+
+def rows(record: Mapping[str, Any]) -> list[Row]:
+    """Cells whose results are times, with ratios."""
+    cells = [cell for cell in record["cells"] if cell["problem"] in PROBLEMS]
+    ours = {(c["problem"], c["size"], c["dtype"]): c["median"] for c in cells if c["peer"] == OURS and "median" in c}
+    out: list[Row] = []
+    for cell in cells:
+        own = ours.get((cell["problem"], cell["size"], cell["dtype"]))
+        median = cell.get("median")
+        out.append(
+            {
+                **{name: cell[name] for name in ("problem", "size", "dtype", "peer")},
+                "status": cell["status"] if cell["status"] == "ok" else f"{cell['status']}: {cell['reason']}",
+                **{f"{name}_s": cell.get(name) for name in ("compile", "first", "median")},
+                "repeats": cell.get("repeats"),
+                "ratio": median / own if median is not None and own else None,
+            }
+        )
+    return out
+
+
+def target_rows(record: Mapping[str, Any]) -> list[Row]:
+    """The table of targets."""
+    return [
+        {
+            "work": outcome.work,
+            "ours": outcome.ours,
+            "best_of_peers": outcome.best,
+            "peer": outcome.peer,
+            "ratio": outcome.ratio,
+            "target": outcome.target,
+            "status": outcome.status,
+        }
+        for outcome in outcomes(record["cells"])
+    ]
+
+
+def print_results(record: Mapping[str, Any]) -> None:
+    """Both tables on standard output."""
+    print_table(rows(record), title="All cells", keys=("problem", "size", "dtype", "peer"), formats=_FORMATS)
+    print_table(target_rows(record), title="Targets", keys=("work",), formats=_FORMATS)
+    print(SENTENCE)
+
+
+def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
+    """`bench.json`, `bench.csv`, `figures/*.png`, `report.html` in a folder."""
+    write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in outcomes(record["cells"])]})
+    write_text(folder / "bench.csv", _csv(rows(record)))
+    made = figures(record, folder / "figures")
+    machine = record["machine"]
+    settings = {name: f"{p['settings']} ({_versions(p['versions'])})" for name, p in record["peers"].items()}
+    columns = ("work", "ours", "best_of_peers", "peer", "ratio", "target", "status")
+    write_report(
+        folder / "report.html",
+        title="Benchmarks",
+        introduction=(
+            "Every simulator computes the same; results are compared with ours (1e-5 in single, 1e-10 in double "
+            "precision) and no time is taken of one that differs. Compile time, first call and repeated calls are "
+            f"apart; times are medians of repeated calls. {SENTENCE}"
+        ),
+        settings={"date": machine["date"], "processor": machine["processor"], "cores": machine["cores"], **settings},
+        rows=[{name: row[name] for name in columns} for row in target_rows(record)] or [{"work": "none"}],
+        columns={},
+        command=command,
+        versions={"python": machine["python"], **machine["versions"]},
+        figures=made,
+        formats=_FORMATS,
+    )
+
+
+def _csv(table: Sequence[Row]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(_COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return buffer.getvalue()
+
+
+def _versions(versions: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version or 'not installed'}" for name, version in versions.items())
+
+
+def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
+    """One figure for each problem that has times, and one for each quantity against depth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out = []
+    for name, problem in PROBLEMS.items():
+        cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
+        if cells:
+            out.append(ReportFigure(_times(name, cells, folder), problem.title, _caption(problem.axis)))
+    for name, metric in METRICS.items():
+        cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
+        if cells:
+            caption = "Flat lines do not depend on the number of layers."
+            out.append(ReportFigure(_depth(name, cells, folder), metric.title, caption))
+    return out
+
+
+def _caption(axis: str) -> str:
+    return f"Median of repeated calls against the size ({axis}); lower is faster. {SENTENCE}"
+
+
+def _times(name: str, cells: Sequence[Row], folder: Path) -> Path:
+    """Time against size, a panel for each precision, a line for each simulator."""
+    problem = PROBLEMS[name]
+    dtypes = [d for d in problem.dtypes if any(c["dtype"] == d for c in cells)]
+    sizes = [size for size in (*problem.quick, *problem.full)]
+    sizes = [s for s in dict.fromkeys(sizes) if any(c["size"] == s for c in cells)]
+    sizes.sort(key=lambda s: [int(part) for part in s.split("x")])
+    figure = style.new_figure(1.5 + 4.5 * len(dtypes), 4.2)
+    panels = figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0]
+    numeric = all(size.isdigit() for size in sizes)
+    places = {size: float(size) if numeric else float(i) for i, size in enumerate(sizes)}
+    for axes, dtype in zip(panels, dtypes, strict=True):
+        for peer in dict.fromkeys(c["peer"] for c in cells):
+            points = [(places[c["size"]], c["median"]) for c in cells if c["peer"] == peer and c["dtype"] == dtype]
+            _line(axes, peer, sorted(points))
+        axes.set_yscale("log")
+        axes.set_xticks(list(places.values()), sizes, rotation=0 if numeric else 30)
+        axes.set_xlabel(problem.axis)
+        axes.set_title(f"{dtype} precision", fontsize=10)
+        style.tidy(axes)
+    panels[0].set_ylabel("seconds a call")
+    _legend(figure, panels)
+    return style.save_png(figure, folder / f"{name}.png")
+
+
+def _line(axes: "Axes", peer: str, points: Sequence[tuple[float, float]]) -> None:
+    if not points:
+        return
+    i = _COLOURS[peer]
+    axes.plot(
+        *zip(*points, strict=True),
+        color=style.COLOURS[i % len(style.COLOURS)],
+        marker=style.MARKERS[i % len(style.MARKERS)],
+        linestyle="-" if i < len(style.COLOURS) else "--",
+        linewidth=2.4 if peer == OURS else 1.2,
+        markersize=5,
+        label=peer,
+        zorder=3 if peer == OURS else 2,
+    )
+
+
+def _legend(figure: Any, panels: Sequence["Axes"]) -> None:
+    """One legend beside the panels for all lines."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside right center", frameon=False, fontsize=9)
+
+
+def _depth(name: str, cells: Sequence[Row], folder: Path) -> Path:
+    metric = METRICS[name]
+    figure = style.new_figure(6.5, 3.8)
+    axes = figure.subplots()
+    cells = sorted(cells, key=lambda c: int(c["size"]))
+    for i, quantity in enumerate(cells[0]["values"]):
+        points = [(int(c["size"]), c["values"][quantity]) for c in cells]
+        colour, marker = style.COLOURS[i % len(style.COLOURS)], style.MARKERS[i % len(style.MARKERS)]
+        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=quantity)
+    axes.set_xscale("log", base=2)
+    if name == "memory-depth":
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    layers = [int(c["size"]) for c in cells]
+    axes.set_xticks(layers, [str(n) for n in layers])
+    axes.set_xlabel("layers")
+    axes.set_ylabel(metric.unit)
+    style.tidy(axes)
+    _legend(figure, [axes])
+    return style.save_png(figure, folder / f"{name}.png")

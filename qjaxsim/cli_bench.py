@@ -1,0 +1,60 @@
+"""The command `qjaxsim bench`: options to settings. The suite is imported when it runs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, within five minutes.")] = False,
+    peers: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Simulators to compare with. [default: all]")
+    ] = None,
+    problems: Annotated[str | None, typer.Option(metavar="LIST", help="What to compute. [default: all]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time for repeated calls of a cell. [default: 2, quick .3]")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for one cell. [default: 300, quick 40]")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results. [default: runs/bench/TIME]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+) -> None:
+    """Benchmark this engine and its peers on the same work, results compared first.
+
+    Prints all times and the table of targets; writes bench.json, bench.csv, figures and report.html. A simulator that
+    is not installed (extra "bench"), fails, differs or exceeds its time is a row that says so.
+    """
+    from qjaxsim_bench import report, suite
+    from qjaxsim_bench.depth import METRICS
+    from qjaxsim_bench.problems import PROBLEMS
+
+    from qjaxsim.studies.sweep import Progress, default_folder
+
+    known = (*PROBLEMS, *METRICS)
+    for name, value in (("seconds", seconds), ("timeout", timeout)):
+        if value is not None and not value > 0:
+            raise ValueError(f"Argument `{name}` must be a positive number of seconds, but is {value}.")
+    settings = suite.Settings(
+        suite.check_names("problems", problems.split(","), known) if problems else known,
+        suite.check_names("peers", peers.split(","), suite.default_peers()) if peers else suite.default_peers(),
+        quick,
+        seconds or (0.3 if quick else 2.0),
+        timeout or (40.0 if quick else 300.0),
+    )
+    folder = suite.claim(out or default_folder("bench"), settings, resume)
+    total = len(suite.cells(settings))
+    progress = Progress()
+    with progress, progress.bar("bench", total) as advance:
+
+        def begin(cell: suite.Cell) -> None:
+            progress.message(cell.name)
+            advance(1)
+
+        record = suite.run(settings, folder, begin)
+    report.print_results(record)
+    report.write_all(record, folder, shlex.join(["qjaxsim", *sys.argv[1:]]))
+    print(f"Results in {folder}")
+    if any(cell["status"] == "differs" for cell in record["cells"]):
+        raise RuntimeError("Some results differ from ours; the table says which.")
