@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.hvp import hessian, hvp
+from qjaxsim.explanation import explain
 from qjaxsim.expressions import Expression, Parameter
 from qjaxsim.observables import I, PauliSum, X, Y, Z
 from qjaxsim.simulate import expectation, probabilities, sample, statevector, unitary
@@ -27,6 +28,7 @@ __all__ = [
     "Z",
     "__version__",
     "expectation",
+    "explain",
     "hessian",
     "hvp",
     "probabilities",

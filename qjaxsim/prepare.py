@@ -117,6 +117,7 @@ def prepare_iteration(loop: Loop, each: Any, common: Any, setting: Setting) -> t
     if weights is None:
         return prepare_all(loop.body, env, setting), env
     varying = prepare(loop.body, env, setting, True) if constant is None else constant
+    # A loop inside that makes its own matrices has None for them, which has to be said.
     steps = flat_steps(loop.body.steps)
-    fixed = {id(step): matrix for step, matrix in zip(steps, weights, strict=True) if matrix is not None}
-    return varying | fixed, env
+    pairs = [(step, own) for step, own in zip(steps, weights, strict=True) if own is not None or isinstance(step, Loop)]
+    return varying | {id(step): own for step, own in pairs}, env
