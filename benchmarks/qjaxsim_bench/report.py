@@ -145,8 +145,7 @@ def _times(name: str, cells: Sequence[Row], folder: Path) -> Path:
     """Time against size, a panel for each precision, a line for each simulator."""
     problem = PROBLEMS[name]
     dtypes = [d for d in problem.dtypes if any(c["dtype"] == d for c in cells)]
-    sizes = [size for size in (*problem.quick, *problem.full)]
-    sizes = [s for s in dict.fromkeys(sizes) if any(c["size"] == s for c in cells)]
+    sizes = list(dict.fromkeys(c["size"] for c in cells))
     sizes.sort(key=lambda s: [int(part) for part in s.split("x")])
     figure = style.new_figure(1.5 + 4.5 * len(dtypes), 4.2)
     panels = figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0]
