@@ -4,7 +4,7 @@ States have shape (2, 2**n, columns), real and imaginary part, index bits in the
 columns last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -13,6 +13,9 @@ import numpy as np
 from jax import lax
 
 from qjaxsim.observables import PauliSum
+
+# Up to this many groups are written out one by one; more run as a scan.
+WRITTEN_OUT = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +42,16 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
 
     Returns:
         (observables, columns) real. All diagonal terms come from one pass over the probabilities, and every other set
-        of flipped qubits takes one pass more.
+        of flipped qubits takes one pass more; many sets run as a scan, whose program does not grow with their number.
     """
     n_qubits = state.shape[1].bit_length() - 1
     total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
-    for group in _flip_groups(observables):
+    groups = _flip_groups(observables)
+    written, scanned = (groups, []) if len(groups) <= WRITTEN_OUT else ([], groups)
+    for group in written:
         overlap = _overlap(state, group, n_qubits)
         total = total + _signed_sums(overlap, group, n_qubits)
-    return total
+    return _scanned_sums(state, scanned, total, n_qubits) if scanned else total
 
 
 def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
@@ -96,6 +101,52 @@ def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Ar
     partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=exact)[:, which.reshape(-1)]
     per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=exact)
     return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=exact)
+
+
+def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
+    """The same for many groups as a scan, so that the program does not grow with their number.
+
+    What a group needs is given by bit masks: which bits flip and which bits give each of its terms its signs.
+    """
+    half = n_qubits // 2
+    index = np.arange(2**n_qubits)
+    high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
+    exact = lax.Precision.HIGHEST
+
+    # Without keeping a state for each group in reverse mode: overlaps are cheap to find again.
+    @jax.checkpoint
+    def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        flip, odd, signs, weights = group
+        re, im = state
+        flipped_re, flipped_im = state.at[:, index ^ flip].get(mode="promise_in_bounds", unique_indices=True)
+        overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
+        blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
+        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=exact)
+        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=exact)
+        return total + jnp.matmul(weights, per_term, precision=exact), None
+
+    out, _ = lax.scan(body, total, _stacked(groups, n_qubits, state.dtype))
+    return out
+
+
+def _stacked(groups: Sequence[_FlipGroup], n_qubits: int, dtype: np.dtype) -> tuple[jax.Array, ...]:
+    """Flip masks, parities, sign masks and weights of all groups, filled up to the same number of terms."""
+    most = max(len(group.signs) for group in groups)
+    flips = [_mask(group.flip, n_qubits) for group in groups]
+    signs = [[_mask(qubits, n_qubits) for qubits in group.signs] + [0] * (most - len(group.signs)) for group in groups]
+    weights = np.stack([np.pad(group.weights, ((0, 0), (0, most - len(group.signs)))) for group in groups])
+    odd = np.array([group.odd for group in groups])
+    return jnp.asarray(np.array(flips)), jnp.asarray(odd), jnp.asarray(np.array(signs)), jnp.asarray(weights, dtype)
+
+
+def _mask(qubits: Iterable[int], n_qubits: int) -> int:
+    return sum(1 << (n_qubits - 1 - q) for q in qubits)
+
+
+def _parity_signs(index: np.ndarray, masks: jax.Array, dtype: np.dtype) -> jax.Array:
+    """(-1)**(number of common bits) of every mask with every index, (masks, indices)."""
+    common = lax.population_count(masks[:, None] & jnp.asarray(index, masks.dtype)[None])
+    return (1 - 2 * (common & 1)).astype(dtype)
 
 
 def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtype) -> np.ndarray:

@@ -168,3 +168,42 @@ def test_unitaries_are_dense_matrices_and_batched():
     inverse = qj.unitary(circuit.inverse())(params)
     np.testing.assert_allclose(inverse @ got, np.broadcast_to(np.eye(8), (2, 4, 8, 8)), atol=1e-12)
     np.testing.assert_array_equal(qj.unitary(qj.Circuit(3))(), np.eye(8))
+
+
+def many_terms(n_qubits, n_terms, seed=3):
+    """A sum of random Pauli strings, all letters."""
+    rng = np.random.default_rng(seed)
+    total = 0.3 * qj.I()
+    for _ in range(n_terms):
+        product = qj.I() * float(rng.normal())
+        for q in range(n_qubits):
+            letter = rng.integers(4)
+            if letter:
+                product = product @ (qj.X, qj.Y, qj.Z)[letter - 1](q)
+        total = total + product
+    return total
+
+
+def test_a_thousand_terms_on_twelve_qubits_in_one_call():
+    n_qubits = 12
+    rng = np.random.default_rng(0)
+    psi = rng.normal(size=(2**n_qubits, 1)) + 1j * rng.normal(size=(2**n_qubits, 1))
+    psi /= np.linalg.norm(psi)
+    energy = many_terms(n_qubits, 1000)
+    state = jax.numpy.stack([psi.real, psi.imag])
+    got = measurement.expectation_values([energy, 2 * energy], state)
+    want = np.vdot(psi, apply_pauli_sum(energy, psi[:, 0])).real
+    np.testing.assert_allclose(got[:, 0], [want, 2 * want], atol=1e-11)
+    slope = jax.grad(lambda s: measurement.expectation_values([energy], s).sum())(state)
+    other = apply_pauli_sum(energy, psi[:, 0])
+    parts = np.asarray(slope)[..., 0]
+    np.testing.assert_allclose(parts[0] + 1j * parts[1], 2 * other, atol=1e-11)
+
+
+def test_programs_do_not_grow_with_the_number_of_terms():
+    def length(n_terms):
+        state = jax.ShapeDtypeStruct((2, 2**6, 3), np.float64)
+        terms = [many_terms(6, n_terms)]
+        return len(str(jax.make_jaxpr(lambda s: measurement.expectation_values(terms, s))(state)).splitlines())
+
+    assert length(100) == length(400)

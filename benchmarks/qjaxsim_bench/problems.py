@@ -103,7 +103,8 @@ PROBLEMS = {
             "qubits",
             lambda s: tasks.layered(int(s), kind="gradient"),
             ("16",),
-            ("8", "12", "16", "20"),
+            ("8", "16", "20"),
+            ("double",),
             targets=(Target("20-qubit gradient, double", "20", "double", 4, ("lightning",)),),
         ),
         Problem(
