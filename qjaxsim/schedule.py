@@ -234,8 +234,9 @@ class _Chooser:
     def next_step(self, data: bool) -> tuple[str, list[int]]:
         """Kind and leaves of the next step."""
         graph = self.graph
-        # Diagonal gates that are put off wait until nothing else is ready, so that one pass takes as many as possible.
-        late = "diagonal" if self.limits.defer else ""
+        # Diagonal gates that are put off wait until nothing else is ready, so that one pass takes as many as possible;
+        # not on wide registers, where they would need many tables with scattered qubits.
+        late = "diagonal" if self.limits.defer and self.limits.n_qubits <= FULL_REGISTER else ""
         seed = min((i for i in graph.ready if graph.leaf(i).data == data), key=lambda i: (graph.kinds[i] == late, i))
         kinds = {"diagonal": ("diagonal", "monomial", "dense"), "monomial": ("monomial", "dense")}
         options = []
