@@ -79,8 +79,8 @@ def parameters_for(circuit, rng, seed):
     return params, (1e-12 if dtype == np.float64 else 5e-5)
 
 
-# A third of them in every run of the tests, the others by hand: most of the time goes into compiling.
-STARTS = [pytest.param(i, marks=[] if i % 3 == 0 else [pytest.mark.slow]) for i in range(0, 300, PER_TEST)]
+# A fifth of them in every run of the tests, the others by hand: most of the time goes into compiling.
+STARTS = [pytest.param(i, marks=[] if i % 50 == 0 else [pytest.mark.slow]) for i in range(0, 300, PER_TEST)]
 
 
 @pytest.mark.parametrize("start", STARTS)
