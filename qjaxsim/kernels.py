@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.permutation import of_bits, of_rows, permute
+
 
 def to_complex(state: jax.Array) -> jax.Array:
     """(2, ...) real as (...) complex."""
@@ -62,12 +64,7 @@ def enter(n_bits: int, state: jax.Array) -> jax.Array:
 def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:
     """out[i] = phase[i] * state[source[i]] on the leading index bits."""
     size = len(source)
-    moved = state
-    if (source != np.arange(size)).any():
-        # Both parts as rows of one array: whole rows are gathered faster than slices of two.
-        both = np.concatenate([source, size + source])
-        rows = state.reshape(2 * size, -1).at[both].get(unique_indices=True, mode="promise_in_bounds")
-        moved = rows.reshape(state.shape)
+    moved = permute(of_rows(source), state.reshape(2, size, -1)).reshape(state.shape)
     if phase is None:
         return moved
     parts = jnp.asarray(np.stack([phase.real, phase.imag]), state.dtype)
@@ -110,21 +107,13 @@ def project(position: int, outcome: int, state: jax.Array) -> jax.Array:
 
 
 def reorder(state: jax.Array, order: Sequence[int], new: Sequence[int]) -> jax.Array:
-    """Transpose the index bits from one order of the qubits to another, neighbours moved together."""
+    """Transpose the index bits from one order of the qubits to another; trailing ones that stay move as one row."""
     position = {qubit: i for i, qubit in enumerate(order)}
-    axes = [position[qubit] for qubit in new]
-    # Index bits that stay neighbours become one axis, which keeps the transpose of low rank.
-    runs: list[list[int]] = []
-    for axis in axes:
-        if runs and axis == runs[-1][-1] + 1:
-            runs[-1].append(axis)
-        else:
-            runs.append([axis])
-    by_start = sorted(range(len(runs)), key=lambda i: runs[i][0])
-    shape = [2 ** len(runs[i]) for i in by_start]
-    where = {run: place for place, run in enumerate(by_start)}
-    axes = [0, *(1 + where[i] for i in range(len(runs))), 1 + len(runs)]
-    return state.reshape(2, *shape, state.shape[2]).transpose(axes).reshape(state.shape)
+    places = [position[qubit] for qubit in new]
+    while places and places[-1] == len(places) - 1:
+        places.pop()
+    rows = state.reshape(2, 2 ** len(places), -1)
+    return permute(of_bits(places), rows).reshape(state.shape)
 
 
 def reorder_matrix(matrix: jax.Array, qubits: Sequence[int]) -> jax.Array:

@@ -33,49 +33,63 @@ class Stretch:
 Planned = Group | Loop | Projection | Relabel | Stretch
 
 
-def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[list[Step], Order]:
-    """Turn what is planned into steps.
+def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
+    """Turn what is planned into steps that end in ascending order, all qubits in.
 
     Args:
         items: in time order.
         order: the qubits that the index bits stand for at first; those that it lacks are in |0> and enter when needed,
             so that a state from |0...0> grows from nothing.
         n_qubits: width of the register.
+    """
+    steps, order, diagonals = _lay_out(items, order, n_qubits)
+    missing = tuple(q for q in range(n_qubits) if q not in order)
+    if missing:
+        steps.append(Enter(missing))
+    return steps + _moved((*missing, *order), tuple(range(n_qubits)), diagonals)
 
-    Returns:
-        Steps, and the order after them.
+
+def _lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[list[Step], Order, list[Group]]:
+    """Steps, the order after them, and the diagonal groups left to be applied.
+
+    Diagonals fit any order: they wait for the next transpose, because compilers are tempted to merge a pass over the
+    state with a permutation that follows it, and then compute phases at scattered places.
     """
     steps: list[Step] = []
+    waiting: list[Group] = []
     for i, item in enumerate(items):
-        if isinstance(item, Relabel):
-            names = {wire: q for q, wire in enumerate(item.wires)}
-            order = tuple(names[wire] for wire in order)
-            continue
         dense = isinstance(item, Group) and item.kind == "dense"
         needed = item.qubits if isinstance(item, Group) else range(n_qubits)
         missing = tuple(q for q in needed if q not in order)
+        if isinstance(item, Relabel):
+            steps += _moved(order, order, waiting)
+            waiting = []
+            names = {wire: q for q, wire in enumerate(item.wires)}
+            order = tuple(names[wire] for wire in order)
+            continue
         if missing and not dense:
             steps.append(Enter(missing))
             order, missing = (*missing, *order), ()
+        if isinstance(item, Group) and item.kind == "diagonal":
+            waiting.append(item)
+            continue
         wanted = _wanted(item, order, items[i + 1 :])
-        if wanted != order:
-            steps.append(Transpose(order, wanted))
+        steps += _moved(order, wanted, waiting)
+        waiting = []
         order = (*missing, *wanted)
         if isinstance(item, Stretch):
-            inner, after = lay_out(item.items, order, n_qubits)
-            steps.append(Collapsed(tuple(inner), len(order)))
+            inner, after, late = _lay_out(item.items, order, n_qubits)
+            steps.append(Collapsed((*inner, *_moved(after, after, late)), len(order)))
             order = after
         else:
             steps.append(_step(item, order, len(missing)))
-    return steps, order
+    return steps, order, waiting
 
 
-def finish(order: Order, n_qubits: int) -> list[Step]:
-    """The steps that bring all qubits in and restore the ascending order, if any are needed."""
-    missing = tuple(q for q in range(n_qubits) if q not in order)
-    steps: list[Step] = [Enter(missing)] if missing else []
-    order = (*missing, *order)
-    return steps + ([] if order == tuple(sorted(order)) else [Transpose(order, tuple(sorted(order)))])
+def _moved(order: Order, new: Order, diagonals: Sequence[Group]) -> list[Step]:
+    """A new order, if it is one, and the diagonals that waited for it."""
+    steps: list[Step] = [] if order == new else [Transpose(order, new)]
+    return steps + [Diagonal(_tables(group.leaves, new), group.data) for group in diagonals]
 
 
 def _step(item: Planned, order: Order, entering: int) -> Step:
@@ -85,8 +99,6 @@ def _step(item: Planned, order: Order, entering: int) -> Step:
     if isinstance(item, Loop):
         return item
     assert isinstance(item, Group)
-    if item.kind == "diagonal":
-        return Diagonal(_tables(item.leaves, order), item.data)
     qubits = order if item.kind == "monomial" else order[: len(item.qubits)]
     return _dense(item, qubits, entering) if item.kind == "dense" else _monomial(item, qubits)
 

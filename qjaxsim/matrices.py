@@ -14,6 +14,7 @@ from jax import lax
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.kernels import reorder_matrix
+from qjaxsim.permutation import of_rows, permute
 from qjaxsim.steps import Dense, Diagonal, Leaf, Monomial, Table
 
 Environment = Mapping[str, jax.Array]
@@ -183,7 +184,7 @@ def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any
 
 def _move_rows(rows: jax.Array, source: np.ndarray, phase: np.ndarray | None) -> jax.Array:
     """out[i] = phase[i] * rows[source[i]]."""
-    moved = rows.at[source].get(unique_indices=True, mode="promise_in_bounds")
+    moved = permute(of_rows(source), rows[None])[0]
     if phase is None:
         return moved
     return moved * jnp.asarray(phase, rows.dtype).reshape((-1,) + (1,) * (rows.ndim - 1))

@@ -12,7 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.bases import choose_bases, flip_of
+from qjaxsim.execute import run_steps
 from qjaxsim.observables import PauliSum
+from qjaxsim.permutation import flip_rows
+from qjaxsim.prepare import Setting
 
 # Up to this many groups are written out one by one; more run as a scan.
 WRITTEN_OUT = 16
@@ -43,8 +47,20 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     Returns:
         (observables, columns) real. All diagonal terms come from one pass over the probabilities, and every other set
         of flipped qubits takes one pass more; many sets run as a scan, whose program does not grow with their number.
+        Terms with many sets in one common basis are rotated into it where that is cheaper.
     """
     n_qubits = state.shape[1].bit_length() - 1
+    bases, rest = choose_bases(observables, n_qubits, state.shape[2])
+    total = _flipped_sums(rest, state, n_qubits)
+    setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
+    for basis in bases:
+        rotated = run_steps(basis.rotation.steps, state, {}, {}, setting)
+        total = total + _flipped_sums(basis.observables, rotated, n_qubits)
+    return total
+
+
+def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: int) -> jax.Array:
+    """The same with one pass for each set of flipped qubits."""
     total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
     groups = _flip_groups(observables)
     written, scanned = (groups, []) if len(groups) <= WRITTEN_OUT else ([], groups)
@@ -58,12 +74,11 @@ def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
     found: dict[tuple[tuple[int, ...], bool], list[tuple[int, frozenset[int], float]]] = {}
     for position, observable in enumerate(observables):
         for term, coefficient in observable.terms.items():
-            flip = tuple(q for q, letter in term if letter in "XY")
             signs = frozenset(q for q, letter in term if letter in "YZ")
             n_y = sum(letter == "Y" for _, letter in term)
             # Y = i X Z; so <P> = i**n_y sum_i sign_i conj(psi_(i xor flip)) psi_i, of which the real part is taken.
             factor = (1.0, -1.0, -1.0, 1.0)[n_y % 4]
-            found.setdefault((flip, n_y % 2 == 1), []).append((position, signs, coefficient.real * factor))
+            found.setdefault(flip_of(term), []).append((position, signs, coefficient.real * factor))
     groups = []
     for (flip, odd), members in found.items():
         distinct = list(dict.fromkeys(signs for _, signs, _ in members))
@@ -79,8 +94,7 @@ def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
     re, im = state
     if not group.flip:
         return re * re + im * im
-    axes = [1 + qubit for qubit in group.flip]
-    flipped = lax.rev(state.reshape(2, *(2,) * n_qubits, state.shape[2]), axes).reshape(state.shape)
+    flipped = flip_rows(state, jnp.uint32(_mask(group.flip, n_qubits)))
     if group.odd:
         return flipped[0] * im - flipped[1] * re
     return flipped[0] * re + flipped[1] * im
@@ -109,7 +123,6 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
     What a group needs is given by bit masks: which bits flip and which bits give each of its terms its signs.
     """
     half = n_qubits // 2
-    index = np.arange(2**n_qubits)
     high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
     exact = lax.Precision.HIGHEST
 
@@ -118,7 +131,7 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
     def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         flip, odd, signs, weights = group
         re, im = state
-        flipped_re, flipped_im = state.at[:, index ^ flip].get(mode="promise_in_bounds", unique_indices=True)
+        flipped_re, flipped_im = flip_rows(state, flip)
         overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
         blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
         partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=exact)
@@ -136,7 +149,12 @@ def _stacked(groups: Sequence[_FlipGroup], n_qubits: int, dtype: np.dtype) -> tu
     signs = [[_mask(qubits, n_qubits) for qubits in group.signs] + [0] * (most - len(group.signs)) for group in groups]
     weights = np.stack([np.pad(group.weights, ((0, 0), (0, most - len(group.signs)))) for group in groups])
     odd = np.array([group.odd for group in groups])
-    return jnp.asarray(np.array(flips)), jnp.asarray(odd), jnp.asarray(np.array(signs)), jnp.asarray(weights, dtype)
+    return (
+        jnp.asarray(np.array(flips, np.uint32)),
+        jnp.asarray(odd),
+        jnp.asarray(np.array(signs)),
+        jnp.asarray(weights, dtype),
+    )
 
 
 def _mask(qubits: Iterable[int], n_qubits: int) -> int:

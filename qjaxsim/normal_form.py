@@ -29,40 +29,99 @@ class Relabel:
 Item = Leaf | Projection | Repeat | Relabel
 
 
-def normal_form(circuit: Circuit, data: Collection[str]) -> Iterable[Item]:
+def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
     """The operations as leaves, with runs of one-qubit gates fused and cut where data begins and ends."""
-    pending: dict[int, list[Factor]] = {}
+    builder = _Builder(data)
     start = tuple(range(circuit.n_qubits))
     wires = list(start)
-
-    def flush(chosen: Iterable[int]) -> Iterable[Leaf]:
-        for wire in sorted(chosen):
-            yield from _runs(wire, pending.pop(wire, []), data)
-
     for operation in circuit.operations:
         if isinstance(operation, Gate) and operation.name == "swap":
             a, b = operation.qubits
             wires[a], wires[b] = wires[b], wires[a]
         elif isinstance(operation, Gate | Unitary):
             for factor, qubits in _factors(operation):
-                chosen = tuple(wires[q] for q in qubits)
-                if len(chosen) == 1:
-                    _append(pending.setdefault(chosen[0], []), factor)
-                else:
-                    yield from flush(chosen)
-                    yield _leaf(chosen, factor, data)
+                builder.add(factor, tuple(wires[q] for q in qubits))
         elif isinstance(operation, Projection):
-            yield from flush((wires[operation.qubit],))
-            yield Projection(wires[operation.qubit], operation.outcome)
+            wire = wires[operation.qubit]
+            builder.barrier(Projection(wire, operation.outcome), [wire])
         else:
-            yield from flush(list(pending))
             if tuple(wires) != start:
-                yield Relabel(tuple(wires))
+                builder.barrier(Relabel(tuple(wires)))
                 wires = list(start)
-            yield operation
-    yield from flush(list(pending))
+            builder.barrier(operation)
     if tuple(wires) != start:
-        yield Relabel(tuple(wires))
+        builder.barrier(Relabel(tuple(wires)))
+    return builder.finish()
+
+
+class _Builder:
+    """The items while they grow.
+
+    Each wire remembers its leaves, so that a leaf which undoes the one right before it takes both out, and the gates
+    around them meet: a circuit followed by its inverse vanishes, from the middle outwards.
+    """
+
+    def __init__(self, data: Collection[str]):
+        self.data = data
+        self.items: list[Item | None] = []  # None: taken out again
+        self.pending: dict[int, list[Factor]] = {}
+        self.history: dict[int, list[int]] = {}
+
+    def add(self, factor: Factor, wires: tuple[int, ...]) -> None:
+        """One gate."""
+        if len(wires) == 1:
+            _append(self.pending.setdefault(wires[0], []), factor)
+            return
+        leaf = _leaf(wires, factor, self.data)
+        if self._undoes_last(leaf):
+            return
+        self._flush(wires)
+        self._put(leaf)
+
+    def barrier(self, item: Item, wires: Sequence[int] | None = None) -> None:
+        """Something that no gate on the given wires (None: on any) is moved across, and no pair taken out across."""
+        self._flush(list(self.pending) if wires is None else wires)
+        self.items.append(item)
+        self.history = {}
+
+    def finish(self) -> list[Item]:
+        """All items in time order."""
+        self._flush(list(self.pending))
+        return [item for item in self.items if item is not None]
+
+    def _flush(self, wires: Iterable[int]) -> None:
+        for wire in sorted(wires):
+            for leaf in _runs(wire, self.pending.pop(wire, []), self.data):
+                self._put(leaf)
+
+    def _put(self, leaf: Leaf) -> None:
+        for wire in leaf.qubits:
+            self.history.setdefault(wire, []).append(len(self.items))
+        self.items.append(leaf)
+
+    def _undoes_last(self, leaf: Leaf) -> bool:
+        """Whether the leaf and the one right before it on all its wires vanish; then both do."""
+        last = {self.history[wire][-1] if self.history.get(wire) else None for wire in leaf.qubits}
+        place = last.pop() if len(last) == 1 else None
+        if place is None or any(self.pending.get(wire) for wire in leaf.qubits):
+            return False
+        previous = self.items[place]
+        if not isinstance(previous, Leaf) or not undo_each_other(previous, leaf):
+            return False
+        self.items[place] = None
+        for wire in leaf.qubits:
+            self.history[wire].pop()
+            self._reopen(wire)
+        return True
+
+    def _reopen(self, wire: int) -> None:
+        """Let the one-qubit gates at the end of a wire wait for more again."""
+        factors: list[Factor] = []
+        history = self.history[wire]
+        while history and isinstance(leaf := self.items[history[-1]], Leaf) and leaf.qubits == (wire,):
+            factors = [*leaf.factors, *factors]
+            self.items[history.pop()] = None
+        self.pending[wire] = factors
 
 
 def uses(factor: Factor, data: Collection[str]) -> bool:

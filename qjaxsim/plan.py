@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 from qjaxsim import cost
 from qjaxsim.circuit import Circuit
-from qjaxsim.layout import Planned, Stretch, finish, lay_out
+from qjaxsim.layout import Planned, Stretch, lay_out
 from qjaxsim.normal_form import Item, Relabel, normal_form
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.recognise import with_loops
@@ -59,8 +59,7 @@ def make_plan(
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
     order: tuple[int, ...] = () if from_zero else tuple(range(circuit.n_qubits))
-    steps, order = lay_out(items, order, circuit.n_qubits)
-    steps += finish(order, circuit.n_qubits)
+    steps = lay_out(items, order, circuit.n_qubits)
     widen = next((i for i, step in enumerate(steps) if step.data), None)
     if widen is not None:
         steps.insert(widen, Widen())
@@ -95,8 +94,8 @@ class _Planner:
         if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
             groups = self.collapse(groups, layer.n_qubits)
         n_qubits = layer.n_qubits
-        steps, order = lay_out(groups, tuple(range(n_qubits)), n_qubits)
-        return Loop(Plan(n_qubits, (*steps, *finish(order, n_qubits)), data=self.data), item, has_data)
+        steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
+        return Loop(Plan(n_qubits, tuple(steps), data=self.data), item, has_data)
 
     def _best_groups(self, leaves: list[Leaf], n_qubits: int, columns: int) -> list[Group]:
         """The grouping of least cost over widths of blocks."""

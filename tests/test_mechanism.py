@@ -128,11 +128,37 @@ def test_gates_that_undo_each_other_vanish():
     assert kinds(make_plan(qj.Circuit(3).x(2).x(2).cx(0, 1).cx(0, 1).h(0).h(0).swap(1, 2).swap(1, 2))) == [Enter]
 
 
+def test_a_circuit_and_its_inverse_vanish_from_the_middle():
+    rng = np.random.default_rng(5)
+    w = qj.Parameter("w", (40,))
+    circuit = qj.Circuit(5)
+    for i in range(40):
+        a, b, c = rng.permutation(5)[:3].tolist()
+        circuit.rx(w[i], a).h(a).cx(a, b).t(b).crz(0.3 * i, b, c).swap(a, c)
+    assert kinds(make_plan(circuit.copy().compose(circuit.inverse()))) == [Enter]
+    # One gate in the middle stops it at the gates that it does not let meet.
+    left = make_plan(circuit.copy().rx(w[0], 1).compose(circuit.inverse()))
+    assert Dense in kinds(left)
+    # A projection lets no pair meet across it.
+    assert Dense in kinds(make_plan(qj.Circuit(2).h(0).cx(0, 1).project(1, 0).cx(0, 1).h(0)))
+
+
+def test_phases_are_applied_after_the_transpose_that_follows_them():
+    circuit = qj.Circuit(16)
+    for i in range(16):
+        circuit.h(i)
+        for j in range(i + 1, 16):
+            circuit.cp(0.1 * (i + j + 1), j, i)
+    order = kinds(make_plan(circuit))
+    assert Diagonal in order and Transpose in order
+    assert (Diagonal, Transpose) not in set(zip(order, order[1:], strict=False))
+
+
 def groups(circuit):
     from qjaxsim.normal_form import normal_form
     from qjaxsim.schedule import Limits, schedule
 
-    return schedule(list(normal_form(circuit, ())), Limits(circuit.n_qubits, 4, 2, 1))
+    return schedule(normal_form(circuit, ()), Limits(circuit.n_qubits, 4, 2, 1))
 
 
 def test_data_and_weights_in_turn_on_single_qubits_make_one_stretch_of_data():

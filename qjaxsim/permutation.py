@@ -1,0 +1,156 @@
+"""Permutations of rows: one JAX primitive that gathers, and whose transpose gathers by the inverse permutation.
+
+JAX would differentiate a gather into a scatter, which CPUs run one row after the other; and XLA's transpose of many
+index bits costs several times more than a gather of the same rows from a table of places (measured with JAX 0.10).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A permutation of the rows of an array: row (a, b) of the result is row `high[a] ^ low[b]` of the operand.
+
+    Two tables of half the index bits keep wide registers cheap: the program computes the places as it goes.
+
+    Attributes:
+        high: by leading index bits, part of the source.
+        low: by trailing index bits, the other part.
+        inverse_high, inverse_low: the same of the inverse.
+    """
+
+    high: tuple[int, ...]
+    low: tuple[int, ...]
+    inverse_high: tuple[int, ...]
+    inverse_low: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(self.high) * len(self.low)
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether nothing moves."""
+        step = len(self.low)
+        return self.low == tuple(range(step)) and self.high == tuple(range(0, self.size, step))
+
+    @property
+    def inverse(self) -> "Permutation":
+        """The permutation that undoes this one."""
+        return Permutation(self.inverse_high, self.inverse_low, self.high, self.low)
+
+
+def of_rows(source: np.ndarray) -> Permutation:
+    """The permutation with out[i] = rows[source[i]]."""
+    return Permutation(tuple(source.tolist()), (0,), tuple(np.argsort(source).tolist()), (0,))
+
+
+def of_bits(places: Sequence[int]) -> Permutation:
+    """The permutation that makes index bit `places[i]` (0 the most significant) the bit i."""
+    return Permutation(*_tables(_weights(places)), *_tables(_weights(np.argsort(places).tolist())))
+
+
+def _weights(places: Sequence[int]) -> list[int]:
+    return [1 << (len(places) - 1 - place) for place in places]
+
+
+def _tables(weights: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sums of weights over the set bits of every index of the first half of the bits, and of the second."""
+    half = len(weights) // 2
+    return _sums(weights[:half]), _sums(weights[half:])
+
+
+def _sums(weights: Sequence[int]) -> tuple[int, ...]:
+    total = np.zeros(1, np.int64)
+    for weight in weights:
+        total = np.add.outer(total, [0, weight]).reshape(-1)
+    return tuple(total.tolist())
+
+
+def permute(permutation: Permutation, array: jax.Array) -> jax.Array:
+    """Permute the rows of an array.
+
+    Args:
+        permutation: of `size` rows.
+        array: (lead, size, ...).
+
+    Returns:
+        An array of the same shape. Linear: derivatives of every order and mode, `vmap` and `jit` go through it.
+    """
+    if permutation.is_identity:
+        return array
+    flat = array.reshape(array.shape[0], permutation.size, -1)
+    return permute_p.bind(flat, permutation=permutation).reshape(array.shape)
+
+
+def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
+    """Exchange rows whose places differ by the set bits of a mask.
+
+    Args:
+        array: (lead, 2**n, columns).
+        mask: uint32 scalar, below 2**n; unlike a `Permutation` it may be known only when the program runs.
+
+    Returns:
+        An array of the same shape: row i is row `i ^ mask` of the operand.
+    """
+    return flip_p.bind(array, mask)
+
+
+def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
+    lead, size, columns = array.shape
+    # Unsigned places: none is checked for being negative.
+    first = np.arange(lead, dtype=np.uint32)[:, None] * np.uint32(size) + np.array(permutation.high, np.uint32)
+    places = jnp.asarray(first.reshape(-1, 1)) ^ jnp.asarray(np.array(permutation.low, np.uint32)[None])
+    rows = array.reshape(lead * size, columns)
+    return rows.at[places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
+
+
+def _flip(array: jax.Array, mask: jax.Array) -> jax.Array:
+    places = jnp.arange(array.shape[1], dtype=jnp.uint32) ^ mask
+    return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")
+
+
+def _batch(primitive: Primitive, args: Sequence[Any], dims: Sequence[Any], **params: Any) -> tuple[jax.Array, int]:
+    """The mapped axis of the array joins the leading one."""
+    assert all(dim is None for dim in dims[1:])
+    array = jnp.moveaxis(args[0], dims[0], 0)
+    merged = array.reshape(-1, *array.shape[2:])
+    return primitive.bind(merged, *args[1:], **params).reshape(array.shape), 0
+
+
+def _linear(
+    name: str, gather: Callable, inverse: Callable[[dict[str, Any]], dict[str, Any]], static: Sequence[str] = ()
+) -> Primitive:
+    """A primitive that is linear in its first operand, transposed by itself with other parameters."""
+    primitive = Primitive(name)
+
+    def forward(args: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+        first = tangents[0]
+        tangent = first if type(first) is ad.Zero else primitive.bind(first, *args[1:], **params)
+        return primitive.bind(*args, **params), tangent
+
+    def transpose(ct: Any, *args: Any, **params: Any) -> list[Any]:
+        back = ct if type(ct) is ad.Zero else primitive.bind(ct, *args[1:], **inverse(params))
+        return [back, *(None for _ in args[1:])]
+
+    primitive.def_impl(jax.jit(gather, static_argnames=static))
+    primitive.def_abstract_eval(lambda array, *_, **__: jax.core.ShapedArray(array.shape, array.dtype))
+    ad.primitive_jvps[primitive] = forward
+    ad.primitive_transposes[primitive] = transpose
+    batching.primitive_batchers[primitive] = partial(_batch, primitive)
+    mlir.register_lowering(primitive, mlir.lower_fun(gather, multiple_results=False))
+    return primitive
+
+
+permute_p = _linear("permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"])
+flip_p = _linear("flip", _flip, lambda params: params)
