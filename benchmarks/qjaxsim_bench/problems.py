@@ -66,7 +66,7 @@ def _states(name: str, make: Callable[[int], Task], title: str) -> Problem:
         Target(f"{title}, 20 qubits, {dtype}", "20", dtype, ratio, STATE_PEERS)
         for dtype, ratio in (("double", 1.5), ("single", 3.0))
     )
-    full = tuple(str(n) for n in (8, 12, 16, 20, 22))
+    full = tuple(str(n) for n in (4, 8, 12, 16, 20, 22, 24))
     quick = ("8", "20") if name == "layered" else ("20",)
     return Problem(name, f"final state, {title}", "qubits", lambda s: make(int(s)), quick, full, targets=targets)
 

@@ -80,6 +80,7 @@ def _values(state: Any, task: Task, complex_type: Any) -> Any:
 
 def _circuit_state(circuit: Any, params: dict[str, Any], state: Any, complex_type: Any) -> Any:
     """A `qjaxsim.Circuit` gate by gate, its repeats as scans."""
+    import jax
     import jax.numpy as jnp
     from jax import lax
 
@@ -91,7 +92,8 @@ def _circuit_state(circuit: Any, params: dict[str, Any], state: Any, complex_typ
             def body(carry: Any, now: Any, op: Any = op, common: Any = common) -> tuple[Any, None]:
                 return _circuit_state(op.circuit, {**common, **now}, carry, complex_type), None
 
-            state, _ = lax.scan(body, state, own, op.times)
+            # Kept for every gate, the states of the published depth would need 40 GiB.
+            state, _ = lax.scan(jax.checkpoint(body), state, own, op.times)
             continue
         angles = [a.evaluate(lambda name, i: params[name].reshape(-1)[i], jnp) for a in op.angles]
         state = apply(state, matrix(op.name, angles[0] if angles else None, complex_type), op.qubits)
