@@ -176,6 +176,25 @@ def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtyp
     return (1 - 2 * (np.array(parity) % 2)).astype(dtype)
 
 
+def apply_observable(observable: PauliSum, state: jax.Array) -> jax.Array:
+    """A Pauli sum with real coefficients applied to a (2, 2**n, columns) state."""
+    n_qubits = state.shape[1].bit_length() - 1
+    total = jnp.zeros_like(state)
+    for term, coefficient in observable.terms.items():
+        flip, _ = flip_of(term)
+        moved = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
+        signs = _sign_table([{q for q, letter in term if letter in "YZ"}], 0, n_qubits, state.dtype)[0]
+        weights = jnp.asarray(coefficient.real * signs)[:, None]
+        # Y on a qubit is -i times its sign after the flip.
+        total = total + weights * _times_minus_i(moved, sum(letter == "Y" for _, letter in term))
+    return total
+
+
+def _times_minus_i(state: jax.Array, times: int) -> jax.Array:
+    re, im = state
+    return jnp.stack([(re, im), (im, -re), (-re, -im), (-im, re)][times % 4])
+
+
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
     """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
     n_qubits = state.shape[1].bit_length() - 1

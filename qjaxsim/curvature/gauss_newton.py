@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.collapsed import CircuitOutputs, add_samples, no_operators, residual_part, tangents
 from qjaxsim.curvature.hvp import (
     chunk_size,
     flatten_real,
@@ -95,17 +96,52 @@ def split_hessian(
     samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
     rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
     require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
-    square = (flat.size, flat.size)
-    parts = jnp.zeros(square, flat.dtype), jnp.zeros(square, flat.dtype), jnp.zeros_like(flat)
+    linearised = _linearised(outputs, params, flat, count, rows)
+    carried = linearised.start
+    total, gradient = jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)
     for start, fresh in _chunks(count, samples):
         xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
         weights = jnp.asarray(fresh / count, shapes.loss_dtype)
-        parts = _add_chunk(outputs, loss, params, xs, ys, weights, *parts, rows=rows)
+        slope, curvature = _loss_derivatives(outputs, loss, params, xs, ys, weights)
+        carried, jacobian, slopes = linearised.chunk(carried, xs, slope)
+        total, gradient = _add_gauss_newton(total, jacobian, curvature), gradient + slopes
         if progress is not None:
-            jax.block_until_ready(parts)
+            jax.block_until_ready((total, carried))
             progress(start + samples, count)
-    gauss_newton, residual = symmetrised(parts[0]), symmetrised(parts[1])
-    return HessianSplit(gauss_newton + residual, gauss_newton, residual, parts[2])
+    gauss_newton, residual = symmetrised(total), symmetrised(linearised.residual(carried))
+    return HessianSplit(gauss_newton + residual, gauss_newton, residual, gradient)
+
+
+class _Linearised(NamedTuple):
+    """How Jacobian and residual part of one kind of model are found, chunk of samples by chunk of samples.
+
+    Attributes:
+        start: what is carried from chunk to chunk, for no samples.
+        chunk: from what is carried, inputs and slopes (B, K) to what is carried on, the Jacobian (P, B, K), and the
+            gradient of sum(slope * z) (P,).
+        residual: from what is carried in the end to R (P, P), symmetric up to rounding.
+    """
+
+    start: Any
+    chunk: Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
+    residual: Callable[[Any], jax.Array]
+
+
+def _linearised(outputs: Outputs, params: Any, flat: jax.Array, count: int, rows: int) -> _Linearised:
+    """The cheapest way that the structure of the model allows."""
+    if isinstance(outputs, CircuitOutputs) and outputs.collapses(count, flat.size, flat.dtype.itemsize):
+        found = tangents(outputs, params)
+        return _Linearised(
+            no_operators(outputs, flat.dtype),
+            lambda carried, x, slope: add_samples(outputs, found, x, slope, carried),
+            lambda carried: residual_part(outputs, found, params, carried),
+        )
+    push = linearised_parts if isinstance(outputs, PartSum) else _push_all
+    return _Linearised(
+        jnp.zeros((flat.size, flat.size), flat.dtype),
+        lambda carried, x, slope: push(outputs, params, x, slope, carried, rows),
+        lambda carried: carried,
+    )
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
@@ -147,28 +183,6 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     samples = jax.tree.map(jnp.asarray, (x, y))
     stacked = jax.lax.map(factor, samples, batch_size=min(count, SAMPLES_AT_ONCE)).reshape(side, flat.size)
     return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
-
-
-def _add_chunk(
-    outputs: Outputs,
-    loss: Loss,
-    params: Any,
-    x: Any,
-    y: Any,
-    weights: jax.Array,
-    gauss_newton: jax.Array,
-    residual: jax.Array,
-    gradient: jax.Array,
-    *,
-    rows: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Add one weighted chunk of samples to G, R and the gradient."""
-    slope, curvature = _loss_derivatives(outputs, loss, params, x, y, weights)
-    if isinstance(outputs, PartSum):
-        residual, jacobian, slopes = linearised_parts(outputs, params, x, slope, residual, rows)
-    else:
-        residual, jacobian, slopes = _push_all(outputs, params, x, slope, residual, rows)
-    return _add_gauss_newton(gauss_newton, jacobian, curvature), residual, gradient + slopes
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -1,0 +1,198 @@
+"""The split H = G + R of a circuit whose data come first: encoded states, then one unitary of all weights.
+
+Outputs z_k = <chi|U^dagger O_k U|chi> depend on a sample through its encoded state chi alone, and on the weights
+through U alone. The sum over samples in the residual part therefore collapses into one operator for each observable,
+rho_k = sum_b s_bk |chi_b><chi_b|, whatever the number of samples, and derivatives of U serve all of them. `hessian.md`
+derives it.
+
+States and matrices are stacked real, (2, rows, columns), real part first, as everywhere in the engine.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.circuit import Circuit
+from qjaxsim.curvature.hvp import hessian, unit_vector
+from qjaxsim.measurement import apply_observable
+from qjaxsim.memory import available_bytes
+from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim.operations import used_parameters
+from qjaxsim.simulate import expectation, statevector, unitary
+
+HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
+# Directions of the unitary's derivatives that are pushed at once.
+DIRECTIONS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitOutputs:
+    """Expectation values of a circuit as a model's outputs, with the structure that `split_hessian` makes use of.
+
+    Callable like any model's outputs: `outputs(params, x)` gives scale * <O_k>, shape (B, K).
+
+    Attributes:
+        circuit: its parameters are the weights and the data.
+        observables: one for each output.
+        data: names of the parameters that samples bring. The model's `x` is a dictionary of them, each (B, *shape), and
+            `params` one of all others.
+        scale: a constant factor.
+
+    Raises:
+        ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have.
+    """
+
+    circuit: Circuit
+    observables: Sequence[PauliSum]
+    data: Sequence[str]
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "circuit", self.circuit.copy())
+        object.__setattr__(self, "observables", pauli_sums(self.observables, self.circuit.n_qubits))
+        if not self.data:
+            raise ValueError("Argument `data` must name at least one parameter that samples bring, but is empty.")
+        unknown = [name for name in self.data if name not in self.circuit.parameters]
+        if unknown:
+            raise ValueError(
+                f"Argument `data` names {', '.join(unknown)}, but the circuit's parameters are "
+                f"{', '.join(self.circuit.parameters)}."
+            )
+
+    @cached_property
+    def _values(self) -> Callable[..., jax.Array]:
+        return expectation(self.circuit, self.observables)
+
+    def __call__(self, params: Mapping[str, Any], x: Mapping[str, Any]) -> jax.Array:
+        """The outputs, shape (B, K)."""
+        return self.scale * self._values({**params, **x})
+
+    @cached_property
+    def stages(self) -> tuple[Circuit, Circuit] | None:
+        """The circuit as encoding and weights, or None if a gate with weights comes before the last with data."""
+        operations = self.circuit.operations
+        names = [{name for name, _ in used_parameters(operation)} for operation in operations]
+        data = set(self.data)
+        end = max((i + 1 for i, used in enumerate(names) if used & data), default=0)
+        if any(used - data for used in names[:end]):
+            return None
+        first, second = Circuit(self.circuit.n_qubits), Circuit(self.circuit.n_qubits)
+        first._add(*operations[:end])
+        second._add(*operations[end:])
+        return first, second
+
+    def collapses(self, n_samples: int, n_parameters: int, itemsize: int) -> bool:
+        """Whether derivatives of the unitary are cheaper than pushes of all samples, and fit in memory.
+
+        Both cost about the same for each sample; the operators cost d products of d x d matrices an observable more.
+        """
+        size = 2**self.circuit.n_qubits
+        held = 4 * 2 * itemsize * n_parameters * size**2
+        enough = 4 * n_samples >= len(self.observables) * size
+        return self.stages is not None and n_parameters > 0 and enough and held <= available_bytes()
+
+
+def weight_unitary(model: CircuitOutputs, params: Any) -> jax.Array:
+    """The unitary of all weights, (2, d, d)."""
+    assert model.stages is not None
+    return _stacked(unitary(model.stages[1])(params))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def tangents(model: CircuitOutputs, params: Any) -> tuple[jax.Array, jax.Array]:
+    """The unitary of all weights, (2, d, d), and its derivatives in every weight, (P, 2, d, d)."""
+    flat, unravel = ravel_pytree(params)
+    matrix = lambda w: weight_unitary(model, unravel(w))  # noqa: E731
+    push = lambda i: jax.jvp(matrix, (flat,), (unit_vector(i, flat),))[1]  # noqa: E731
+    each = jax.lax.map(push, jnp.arange(flat.size), batch_size=min(DIRECTIONS_AT_ONCE, flat.size))
+    return matrix(flat), each
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def add_samples(
+    model: CircuitOutputs, found: tuple[jax.Array, jax.Array], x: Any, slope: jax.Array, operators: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What one chunk of samples brings.
+
+    Args:
+        model: the structure.
+        found: what `tangents` returns.
+        x: inputs of B samples.
+        slope: (B, K), held constant.
+        operators: (K, 2, d, d), the operators rho_k of the samples before.
+
+    Returns:
+        The operators with these samples, the Jacobian of the outputs (P, B, K), and the gradient (P,) of
+        sum(slope * z).
+    """
+    assert model.stages is not None
+    matrix, each = found
+    encoded = jnp.broadcast_to(statevector(model.stages[0])(x), (len(slope), matrix.shape[1]))
+    chi = jnp.stack([encoded.real, encoded.imag]).astype(matrix.dtype)  # (2, B, d)
+    states = jnp.swapaxes(chi, 1, 2)
+    final = _product(matrix, states)
+    moved = _product(each, states)  # (P, 2, d, B)
+    columns = []
+    for observable in model.observables:
+        costate = apply_observable(observable, final)
+        columns.append(jnp.einsum("prdb,rdb->pb", moved, costate, precision=HIGHEST))
+    jacobian = 2 * model.scale * jnp.stack(columns, axis=-1)
+    gradient = jnp.einsum("pbk,bk->p", jacobian, slope, precision=HIGHEST)
+    return operators + jax.vmap(_density, (None, 1))(chi, model.scale * slope), jacobian, gradient
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def residual_part(
+    model: CircuitOutputs, found: tuple[jax.Array, jax.Array], params: Any, operators: jax.Array
+) -> jax.Array:
+    """R, (P, P): second derivatives of sum_k tr(O_k U rho_k U^dagger) in the weights."""
+    matrix, each = found
+    size = len(each)
+
+    def image(block: jax.Array) -> jax.Array:  # sum_k O_k block rho_k, (rows, 2, d, d)
+        total = jnp.zeros_like(block)
+        for observable, operator in zip(model.observables, operators, strict=True):
+            turned = _product(block, operator)
+            total = total + jax.vmap(functools.partial(apply_observable, observable))(turned)
+        return total
+
+    images = jax.lax.map(lambda one: image(one[None])[0], each, batch_size=min(DIRECTIONS_AT_ONCE, size))
+    both = jnp.matmul(each.reshape(size, -1), images.reshape(size, -1).T, precision=HIGHEST)
+    fixed = image(matrix[None])[0]
+    linear = lambda p: jnp.sum(fixed * weight_unitary(model, p))  # noqa: E731
+    return 2 * (both + hessian(linear, params, batch_size=min(DIRECTIONS_AT_ONCE, size)))
+
+
+def no_operators(model: CircuitOutputs, dtype: Any) -> jax.Array:
+    """The operators of no samples, (K, 2, d, d)."""
+    size = 2**model.circuit.n_qubits
+    return jnp.zeros((len(model.observables), 2, size, size), dtype)
+
+
+def _stacked(matrix: jax.Array) -> jax.Array:
+    return jnp.stack([matrix.real, matrix.imag])
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Complex products of (..., 2, a, b) with (2, b, c), as one real product."""
+    real = jnp.concatenate([jnp.concatenate([right[0], right[1]], 1), jnp.concatenate([-right[1], right[0]], 1)])
+    wide = jnp.moveaxis(left, -3, -2)  # (..., a, 2, b)
+    rows = wide.reshape(math.prod(wide.shape[:-2]), -1)
+    out = jnp.matmul(rows, real, precision=HIGHEST).reshape(*wide.shape[:-2], 2, -1)
+    return jnp.moveaxis(out, -2, -3)
+
+
+def _density(chi: jax.Array, weights: jax.Array) -> jax.Array:
+    """sum_b weights_b |chi_b><chi_b| of states (2, B, d): (2, d, d)."""
+    re, im = chi
+    weighted = chi * weights[None, :, None]
+    real = jnp.matmul(weighted[0].T, re, precision=HIGHEST) + jnp.matmul(weighted[1].T, im, precision=HIGHEST)
+    imag = jnp.matmul(weighted[1].T, re, precision=HIGHEST) - jnp.matmul(weighted[0].T, im, precision=HIGHEST)
+    return jnp.stack([real, imag])

@@ -1,0 +1,124 @@
+"""The split of circuits whose data come first: against pushes of every sample, the dense Hessian and dense matrices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+from qjaxsim import measurement, reference
+from qjaxsim.curvature import CircuitOutputs, collapsed, split_hessian
+from qjaxsim.models.patches import cross_entropy
+
+N = 3
+
+
+def hybrid(depth=2):
+    """RY and RZ encoding of three inputs, layers of rotations and a ring, a weight that the layers share."""
+    x, w, v = qj.Parameter("x", (N,)), qj.Parameter("w", (N, 2)), qj.Parameter("v")
+    circuit = qj.Circuit(N)
+    for q in range(N):
+        circuit.ry(x[q], q).rz(x[q] * x[(q + 1) % N], q)
+    circuit.cx(0, 2)
+    layer = qj.Circuit(N)
+    for q in range(N):
+        layer.rx(w[q, 0], q).ry(2 * w[q, 1], q).cx(q, (q + 1) % N)
+    return circuit.repeat(layer.rz(v, 1), depth, shared=("v",)) if depth else circuit.rx(v, 0)
+
+
+OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Y(0) @ qj.Y(1) @ qj.Z(2), qj.Z(1) @ qj.Z(2))
+
+
+def problem(n_samples=12, depth=2, dtype=np.float64):
+    rng = np.random.default_rng(3)
+    params = {"w": rng.normal(size=(depth, N, 2)), "v": np.array(0.4)} if depth else {"v": np.array(0.4)}
+    x = {"x": rng.normal(size=(n_samples, N))}
+    return jax.tree.map(lambda a: jnp.asarray(a, dtype), (params, x)) + (jnp.arange(n_samples) % 3,)
+
+
+def model(scale=4.0, **kwargs):
+    return CircuitOutputs(hybrid(**kwargs), OBSERVABLES, ("x",), scale)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_to_pushing_every_sample(dtype, batch_size):
+    outputs, (params, x, y) = model(), problem(dtype=dtype)
+    assert outputs.collapses(12, 13, 8)
+    fast = split_hessian(outputs, cross_entropy, params, x, y, batch_size=batch_size)
+    slow = split_hessian(lambda p, x: outputs(p, x), cross_entropy, params, x, y)
+    for ours, theirs in zip(fast, slow, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs, atol=1e-13 if dtype == np.float64 else 2e-5)
+
+
+def test_equal_to_the_generic_hessian():
+    outputs, (params, x, y) = model(), problem()
+    split = split_hessian(outputs, cross_entropy, params, x, y)
+    dense = qj.hessian(lambda p: cross_entropy(outputs(p, x), y).mean(), params)
+    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+
+
+def test_the_residual_never_sees_the_samples():
+    """What R is made from has no axis of samples, so its cost cannot depend on their number."""
+    outputs, (params, x, _) = model(), problem(4 * 12)
+    operators = collapsed.no_operators(outputs, jnp.float64)
+    found = jax.eval_shape(lambda p: collapsed.tangents(outputs, p), params)
+    slope = jnp.ones((48, 3))
+    after = jax.eval_shape(lambda f, o: collapsed.add_samples(outputs, f, x, slope, o)[0], found, operators)
+    assert after.shape == operators.shape == (3, 2, 8, 8)
+    program = str(jax.make_jaxpr(lambda f, p, o: collapsed.residual_part(outputs, f, p, o))(found, params, operators))
+    assert "48" not in program
+
+
+@pytest.mark.parametrize("n_samples", [1, 12])
+def test_one_class_and_one_sample_are_finite(n_samples):
+    outputs, (params, x, _) = model(), problem(n_samples)
+    split = split_hessian(outputs, cross_entropy, params, x, jnp.zeros(n_samples, int))
+    assert all(np.isfinite(part).all() for part in split)
+
+
+def test_no_layers():
+    outputs, (params, x, y) = model(depth=0), problem(depth=0)
+    split = split_hessian(outputs, cross_entropy, params, x, y)
+    dense = qj.hessian(lambda p: cross_entropy(outputs(p, x), y).mean(), params)
+    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+
+
+def test_weights_before_data_take_the_other_way():
+    x, w = qj.Parameter("x", (N,)), qj.Parameter("w", (N,))
+    circuit = qj.Circuit(N)
+    for q in range(N):
+        circuit.rx(w[q], q).cx(q, (q + 1) % N).ry(x[q], q)
+    outputs = CircuitOutputs(circuit, OBSERVABLES, ("x",))
+    assert outputs.stages is None
+    assert not outputs.collapses(10**6, N, 8)
+    rng = np.random.default_rng(0)
+    params, inputs, y = {"w": rng.normal(size=N)}, {"x": rng.normal(size=(12, N))}, jnp.arange(12) % 3
+    split = split_hessian(outputs, cross_entropy, params, inputs, y)
+    dense = qj.hessian(lambda p: cross_entropy(outputs(p, inputs), y).mean(), params)
+    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+
+
+def test_few_samples_and_little_memory_take_the_other_way(monkeypatch):
+    assert not model().collapses(5, 13, 8)
+    assert model().collapses(6, 13, 8)
+    monkeypatch.setattr(collapsed, "available_bytes", lambda: 1000)
+    assert not model().collapses(6, 13, 8)
+
+
+def test_names_that_the_circuit_lacks_are_refused():
+    with pytest.raises(ValueError, match="Argument `data` names images, but the circuit's parameters are x, w, v"):
+        CircuitOutputs(hybrid(), OBSERVABLES, ("images",))
+    with pytest.raises(ValueError, match="Argument `data` must name at least one parameter"):
+        CircuitOutputs(hybrid(), OBSERVABLES, ())
+    with pytest.raises(ValueError, match="Observable 0 acts on qubit 5"):
+        CircuitOutputs(hybrid(), [qj.Z(5)], ("x",))
+
+
+@pytest.mark.parametrize("observable", [*OBSERVABLES, 0.7 * qj.I() + qj.Y(0), sum((qj.Y(q) for q in range(3)), qj.I())])
+def test_observables_applied_to_states(observable):
+    state = np.random.default_rng(1).normal(size=(2, 8, 5))
+    applied = measurement.apply_observable(observable, jnp.asarray(state))
+    dense = reference.pauli_sum_matrix(observable, N) @ (state[0] + 1j * state[1])
+    np.testing.assert_allclose(applied[0] + 1j * applied[1], dense, atol=1e-14)
