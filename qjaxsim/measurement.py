@@ -184,7 +184,7 @@ def apply_observable(observable: PauliSum, state: jax.Array) -> jax.Array:
         flip, _ = flip_of(term)
         moved = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
         signs = _sign_table([{q for q, letter in term if letter in "YZ"}], 0, n_qubits, state.dtype)[0]
-        weights = jnp.asarray(coefficient.real * signs)[:, None]
+        weights = jnp.asarray(coefficient.real * signs)[None, :, None]
         # Y on a qubit is -i times its sign after the flip.
         total = total + weights * _times_minus_i(moved, sum(letter == "Y" for _, letter in term))
     return total

@@ -121,7 +121,7 @@ PROBLEMS = {
             "hessian",
             "exact Hessian of the hybrid model",
             ("4x1x64",),
-            ("4x3x64", "8x3x1024"),
+            ("4x3x64", "8x3x64", "8x3x1024"),
             Target("exact Hessian, 8 x 3 x 1,024, first call", "8x3x1024", "single", 30, JAX_PEERS, "compile+first"),
             Target("exact Hessian, 8 x 3 x 1,024, repeated call", "8x3x1024", "single", 20, JAX_PEERS),
         ),

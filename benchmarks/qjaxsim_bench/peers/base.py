@@ -101,7 +101,7 @@ def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels:
         direction = jnp.cos(jnp.arange(weights.size, dtype=weights.dtype))
         return compiled(lambda w: jax.jvp(jax.grad(loss), (w,), (direction,))[1], weights)
     if task.kind == "hessian":
-        return compiled(jax.hessian(loss), weights)
+        return compiled(_hessian_by_rows(loss), weights)
     if task.kind == "qnn":
         both = lambda w: (batched(w), jax.jacrev(batched)(w))  # noqa: E731
         return compiled(lambda w: jnp.concatenate([part.reshape(-1) for part in both(w)]), weights)
@@ -111,6 +111,22 @@ def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels:
         return jnp.concatenate([value[None], slope])
 
     return compiled(value_and_gradient, weights)
+
+
+# Directions that a Hessian pushes at once: `jax.hessian` pushes all of them, which takes tens of GiB at 8 qubits.
+ROWS = 8
+
+
+def _hessian_by_rows(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The Hessian as Hessian-vector products with a few unit vectors at a time."""
+    import jax
+    import jax.numpy as jnp
+
+    def hessian(weights: Any) -> Any:
+        row = lambda v: jax.jvp(jax.grad(loss), (weights,), (v,))[1]  # noqa: E731
+        return jax.lax.map(row, jnp.eye(weights.size, dtype=weights.dtype), batch_size=ROWS)
+
+    return hessian
 
 
 def compiled(function: Callable[[Any], Any], argument: Any) -> Work:

@@ -148,7 +148,7 @@ PEERS = {
         ("jax",),
         "tensordot for each gate, vmap over samples, jit; repeats as scans",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4, "patches": 8},
+        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4, "patches": 8},
         prepare,
     )
 }

@@ -64,7 +64,21 @@ def prepare(task: Task, dtype: str) -> Work:
     if task.kind == "gradient":
         return compiled(jax.grad(lambda t: values({"weights": t}).sum()), theta)
     inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
+    if task.kind == "hessian":
+        return _split_hessian(made, task, theta, inputs, labels)
     return hybrid_work(task, lambda w: values({"inputs": inputs, "weights": w}), theta, labels)
+
+
+def _split_hessian(circuit: Any, task: Task, theta: Any, inputs: Any, labels: Any) -> Work:
+    """The Hessian with its two parts; compiled in the first call."""
+    import jax
+
+    from qjaxsim.curvature import CircuitOutputs, split_hessian
+    from qjaxsim.models.patches import cross_entropy
+
+    model = CircuitOutputs(circuit, observables(task), ("inputs",))
+    params, x = {"weights": theta}, {"inputs": inputs}
+    return Work(lambda: jax.block_until_ready(split_hessian(model, cross_entropy, params, x, labels).hessian))
 
 
 def _patches(task: Task, real: Any) -> Work:

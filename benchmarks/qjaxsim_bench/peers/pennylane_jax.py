@@ -71,7 +71,7 @@ PEERS = {
         ("pennylane", "jax"),
         "default.qubit, interface jax, backprop, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 4, "qnn": 4},
+        {"state": 12, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 8, "qnn": 4},
         prepare,
     )
 }

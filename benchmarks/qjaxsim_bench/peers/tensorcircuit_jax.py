@@ -50,7 +50,7 @@ PEERS = {
         ("tensorcircuit-ng", "jax"),
         "jax backend, default contractor, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 4, "qnn": 4},
+        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4},
         prepare,
     )
 }
