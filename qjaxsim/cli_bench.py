@@ -27,7 +27,7 @@ def bench(
     is not installed (extra "bench"), fails, differs or exceeds its time is a row that says so.
     """
     from qjaxsim_bench import report, suite
-    from qjaxsim_bench.depth import METRICS
+    from qjaxsim_bench.flat import METRICS
     from qjaxsim_bench.problems import PROBLEMS
 
     from qjaxsim.studies.sweep import Progress, default_folder

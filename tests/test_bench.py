@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from qjaxsim_bench import cell, peers, suite, tasks
-from qjaxsim_bench.depth import METRICS
+from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import base
 from qjaxsim_bench.problems import PROBLEMS
 from qjaxsim_bench.targets import outcomes

@@ -13,7 +13,7 @@ from qjaxsim.report.configurations import Row
 from qjaxsim.report.figures import ReportFigure
 from qjaxsim.report.page import write_report
 from qjaxsim.report.tables import print_table
-from qjaxsim_bench.depth import METRICS
+from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problems import PROBLEMS
@@ -122,7 +122,7 @@ def _versions(versions: Mapping[str, str | None]) -> str:
 
 
 def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
-    """One figure for each problem that has times, and one for each quantity against depth."""
+    """One figure for each problem that has times, and one for each metric that should stay flat."""
     folder.mkdir(parents=True, exist_ok=True)
     out = []
     for name, problem in PROBLEMS.items():
@@ -132,8 +132,8 @@ def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
     for name, metric in METRICS.items():
         cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
         if cells:
-            caption = "Flat lines do not depend on the number of layers."
-            out.append(ReportFigure(_depth(name, cells, folder), metric.title, caption))
+            caption = f"Flat lines do not depend on the number of {metric.axis}."
+            out.append(ReportFigure(_flat(name, cells, folder), metric.title, caption))
     return out
 
 
@@ -190,7 +190,7 @@ def _legend(figure: Any, panels: Sequence["Axes"]) -> None:
     figure.legend(list(found.values()), list(found), loc="outside right center", frameon=False, fontsize=9)
 
 
-def _depth(name: str, cells: Sequence[Row], folder: Path) -> Path:
+def _flat(name: str, cells: Sequence[Row], folder: Path) -> Path:
     metric = METRICS[name]
     figure = style.new_figure(6.5, 3.8)
     axes = figure.subplots()
@@ -204,9 +204,9 @@ def _depth(name: str, cells: Sequence[Row], folder: Path) -> Path:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    layers = [int(c["size"]) for c in cells]
-    axes.set_xticks(layers, [str(n) for n in layers])
-    axes.set_xlabel("layers")
+    sizes = [int(c["size"]) for c in cells]
+    axes.set_xticks(sizes, [str(n) for n in sizes])
+    axes.set_xlabel(metric.axis)
     axes.set_ylabel(metric.unit)
     style.tidy(axes)
     _legend(figure, [axes])

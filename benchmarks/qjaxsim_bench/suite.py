@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qjaxsim.files import write_json
-from qjaxsim_bench.depth import METRICS
+from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problems import PROBLEMS, Problem
@@ -154,7 +154,7 @@ def run_cell(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any]:
 
 
 def _call(cell: Cell, reference: Path, timeout: float, seconds: float) -> dict[str, Any]:
-    module = "depth" if cell.problem in METRICS else "cell"
+    module = "flat" if cell.problem in METRICS else "cell"
     command = [sys.executable, "-m", f"qjaxsim_bench.{module}", cell.problem, cell.size, cell.dtype, cell.peer]
     command += [str(reference.resolve()), str(reference.resolve()), str(seconds)]
     search = os.pathsep.join(str(path) for path in sys.path if path)

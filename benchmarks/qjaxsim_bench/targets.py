@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qjaxsim_bench.depth import FLAT, METRICS
+from qjaxsim_bench.flat import FLAT, METRICS
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problems import PROBLEMS, Target
 
@@ -18,10 +18,10 @@ class Outcome:
     Attributes:
         work: what was measured.
         ours: our figure, in seconds or the metric's unit.
-        best: the best peer's figure, or the first depth's.
+        best: the best peer's figure, or the first size's.
         peer: its name.
-        ratio: theirs over ours; for depth, last over first.
-        target: the ratio to reach, or for depth not to exceed.
+        ratio: theirs over ours; against a size, last over first.
+        target: the ratio to reach, or against a size not to exceed.
         status: "met", "missed" or "not measured".
     """
 
@@ -44,8 +44,7 @@ def outcomes(cells: Sequence[Row]) -> list[Outcome]:
     for name, metric in METRICS.items():
         rows = {c["size"]: c for c in cells if c["problem"] == name and c["status"] == "ok"}
         first, last = (rows.get(str(n)) for n in metric.bounds)
-        for quantity in ("gradient", "hvp"):
-            out.append(_against_depth(name, quantity, first, last))
+        out += [_against_size(name, quantity, first, last) for quantity in metric.quantities]
     return out
 
 
@@ -75,12 +74,12 @@ def _against_peers(target: Target, rows: Sequence[Row]) -> Outcome:
     return Outcome(target.label, own, by_peer[peer], peer, ratio, goal, "met" if ratio >= target.ratio else "missed")
 
 
-def _against_depth(name: str, quantity: str, first: Row | None, last: Row | None) -> Outcome:
+def _against_size(name: str, quantity: str, first: Row | None, last: Row | None) -> Outcome:
     metric = METRICS[name]
-    work = f"{name}, {quantity}, {metric.bounds[0]} -> {metric.bounds[1]} layers"
+    work = f"{name}, {quantity}, {metric.bounds[0]} -> {metric.bounds[1]} {metric.axis}"
     if first is None or last is None:
         return Outcome(work, None, None, "", None, f"<= {FLAT:g}", "not measured")
     a, b = first["values"][quantity], last["values"][quantity]
     return Outcome(
-        work, b, a, f"{metric.bounds[0]} layers", b / a, f"<= {FLAT:g}", "met" if b <= FLAT * a else "missed"
+        work, b, a, f"{metric.bounds[0]} {metric.axis}", b / a, f"<= {FLAT:g}", "met" if b <= FLAT * a else "missed"
     )

@@ -137,16 +137,25 @@ def add_samples(
         The operators with these samples, the Jacobian of the outputs (P, B, K), and the gradient (P,) of
         sum(slope * z).
     """
-    assert model.stages is not None
-    matrix, each = found
-    encoded = jnp.broadcast_to(statevector(model.stages[0])(x), (len(slope), len(matrix)))
-    chi = jnp.stack([encoded.real, encoded.imag]).astype(matrix.dtype)  # (2, B, d)
+    chi = encoded(model, x, slope)
     final, moved = (_times(left, jnp.swapaxes(chi, 1, 2)) for left in found)
     values = lambda state: expectation_values(model.observables, jnp.swapaxes(state, 0, 1))  # noqa: E731
     column = lambda tangent: jax.jvp(values, (final,), (tangent,))[1]  # noqa: E731
     jacobian = model.scale * jnp.swapaxes(jax.vmap(column)(moved), 1, 2)
     gradient = jnp.einsum("pbk,bk->p", jacobian, slope, precision=HIGHEST)
-    return operators + jax.vmap(_density, (None, 1))(chi, model.scale * slope), jacobian, gradient
+    return operators + density_operators(model, chi, slope), jacobian, gradient
+
+
+def encoded(model: CircuitOutputs, x: Any, slope: jax.Array) -> jax.Array:
+    """The encoded states of B samples, (2, B, d), in the dtype of the slopes (B, K)."""
+    assert model.stages is not None
+    states = jnp.broadcast_to(statevector(model.stages[0])(x), (len(slope), 2**model.circuit.n_qubits))
+    return jnp.stack([states.real, states.imag]).astype(slope.dtype)
+
+
+def density_operators(model: CircuitOutputs, chi: jax.Array, slope: jax.Array) -> jax.Array:
+    """The operators rho_k of B samples, (K, 2, d, d), from their encoded states and slopes (B, K)."""
+    return jax.vmap(_density, (None, 1))(chi, model.scale * slope)
 
 
 @functools.partial(jax.jit, static_argnums=0)

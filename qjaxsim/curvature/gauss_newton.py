@@ -136,12 +136,13 @@ def _linearised(outputs: Outputs, params: Any, flat: jax.Array, count: int, rows
             lambda carried, x, slope: add_samples(outputs, found, x, slope, carried),
             lambda carried: residual_part(outputs, found, params, carried),
         )
-    push = linearised_parts if isinstance(outputs, PartSum) else _push_all
-    return _Linearised(
-        jnp.zeros((flat.size, flat.size), flat.dtype),
-        lambda carried, x, slope: push(outputs, params, x, slope, carried, rows),
-        lambda carried: carried,
-    )
+
+    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        if isinstance(outputs, PartSum):
+            return linearised_parts(outputs, params, x, slope, carried, rows)
+        return _push_all(outputs, params, x, slope, carried, rows)
+
+    return _Linearised(jnp.zeros((flat.size, flat.size), flat.dtype), push, lambda carried: carried)
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:

@@ -1,10 +1,11 @@
-"""Measurements of this engine against depth: compile time, and memory of derivatives.
+"""What should stay flat in this engine: compile time and memory against depth, second order against images.
 
-python -m qjaxsim_bench.depth METRIC LAYERS double qjaxsim - - SECONDS
+python -m qjaxsim_bench.flat METRIC SIZE double qjaxsim - - SECONDS
 """
 
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -14,28 +15,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that should not grow with depth.
+    """Quantities that should not grow with a size.
 
     Attributes:
         title: what is measured.
         unit: of its values.
-        layers: depths.
-        bounds: first and last depth of the target.
-        measure: from a number of layers to values by name.
+        axis: what the size is.
+        steps: sizes.
+        bounds: first and last size of the target.
+        quantities: names of the values that have a target.
+        measure: from a size to values by name.
     """
 
     title: str
     unit: str
-    layers: tuple[int, ...]
+    axis: str
+    steps: tuple[int, ...]
     bounds: tuple[int, int]
+    quantities: tuple[str, ...]
     measure: Callable[[int], dict[str, float]]
 
     def sizes(self, quick: bool) -> list[str]:
-        """The depths that are run; a quick run takes those of the target alone."""
-        return [str(n) for n in self.layers if not quick or n in self.bounds]
+        """The sizes that are run; a quick run takes those of the target alone."""
+        return [str(n) for n in self.steps if not quick or n in self.bounds]
 
 
-# Flat means: at most this ratio between the last and the first depth.
+# Flat means: at most this ratio between the last and the first size.
 FLAT = 1.2
 
 
@@ -92,20 +97,62 @@ def memory_states(n_layers: int) -> dict[str, float]:
     return out
 
 
+def residual_seconds(n_images: int) -> dict[str, float]:
+    """Seconds for R of the hybrid model on so many images, the median of five calls."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from qjaxsim.curvature import CircuitOutputs, collapsed
+    from qjaxsim_bench import tasks
+    from qjaxsim_bench.peers import ours
+
+    task = tasks.hybrid("hessian", 8, 3, n_images)
+    model = CircuitOutputs(ours.circuit(task), ours.observables(task), ("inputs",))
+    params = {"weights": jnp.asarray(task.theta)}
+    slope = jnp.asarray(np.random.default_rng(0).normal(size=(n_images, 8))) / n_images
+    chi = collapsed.encoded(model, {"inputs": jnp.asarray(task.inputs)}, slope)
+    found = collapsed.tangents(model, params)
+
+    @jax.jit
+    def residual(found: Any, chi: Any, slope: Any) -> Any:
+        return collapsed.residual_part(model, found, params, collapsed.density_operators(model, chi, slope))
+
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        jax.block_until_ready(residual(found, chi, slope))
+        times.append(time.perf_counter() - start)
+    return {"residual part": statistics.median(times[1:])}
+
+
 METRICS = {
     "compile-depth": Metric(
         "compile time of gradient and Hessian-vector product, 10 qubits",
         "s",
+        "layers",
         (4, 16, 50, 200),
         (4, 200),
+        ("gradient", "hvp"),
         compile_seconds,
     ),
     "memory-depth": Metric(
         "temporary memory of gradient and Hessian-vector product, 10 qubits",
         "states",
+        "layers",
         (16, 64, 256),
         (16, 256),
+        ("gradient", "hvp"),
         memory_states,
+    ),
+    "residual-images": Metric(
+        "residual part R of the exact Hessian, hybrid model of 8 qubits and 3 layers, all of R from encoded states on",
+        "s",
+        "images",
+        (64, 512, 4096),
+        (64, 4096),
+        ("residual part",),
+        residual_seconds,
     ),
 }
 
@@ -113,8 +160,8 @@ METRICS = {
 def main() -> None:
     """Measure what the arguments name and print one line of JSON."""
     os.environ["JAX_ENABLE_X64"] = "1"
-    metric, layers = sys.argv[1:3]
-    print(json.dumps({"status": "ok", "values": METRICS[metric].measure(int(layers))}))
+    metric, size = sys.argv[1:3]
+    print(json.dumps({"status": "ok", "values": METRICS[metric].measure(int(size))}))
 
 
 if __name__ == "__main__":
