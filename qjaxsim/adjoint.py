@@ -41,6 +41,12 @@ def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array
     return _run(plan.steps, identity(plan.n_qubits, setting), _prepare(plan, env, setting), env, setting)
 
 
+def run_on_states(plan: Plan, env: Environment, setting: Setting, state: jax.Array) -> jax.Array:
+    """The plan run on (2, 2**n, columns) states."""
+    env = with_definitions(plan, env, setting)
+    return _run(plan.steps, state, _prepare(plan, env, setting), env, setting)
+
+
 def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions) -> bool:
     """Whether reverse mode runs the circuit backwards.
 

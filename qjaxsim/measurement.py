@@ -176,23 +176,35 @@ def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtyp
     return (1 - 2 * (np.array(parity) % 2)).astype(dtype)
 
 
-def apply_observable(observable: PauliSum, state: jax.Array) -> jax.Array:
-    """A Pauli sum with real coefficients applied to a (2, 2**n, columns) state."""
+def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state: jax.Array) -> jax.Array:
+    """A weighted sum of Pauli sums with real coefficients applied to states, with weights of its own for each column.
+
+    Args:
+        observables: K Pauli sums.
+        weights: (K, columns), or (K, 1) for the same in all columns.
+        state: (2, 2**n, columns).
+
+    Returns:
+        An array like the state. Cost: one pass for each set of flipped qubits.
+    """
     n_qubits = state.shape[1].bit_length() - 1
+    groups: dict[tuple[tuple[int, ...], bool], list[tuple[int, set[int], float]]] = {}
+    for position, observable in enumerate(observables):
+        for term, coefficient in observable.terms.items():
+            # P psi = (-i)**n_y sign psi(i xor flip), with a sign for every Y and Z that is 1 in i.
+            n_y = sum(letter == "Y" for _, letter in term)
+            value = coefficient.real * (1.0, 1.0, -1.0, -1.0)[n_y % 4]
+            member = (position, {q for q, letter in term if letter in "YZ"}, value)
+            groups.setdefault(flip_of(term), []).append(member)
     total = jnp.zeros_like(state)
-    for term, coefficient in observable.terms.items():
-        flip, _ = flip_of(term)
-        moved = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
-        signs = _sign_table([{q for q, letter in term if letter in "YZ"}], 0, n_qubits, state.dtype)[0]
-        weights = jnp.asarray(coefficient.real * signs)[None, :, None]
-        # Y on a qubit is -i times its sign after the flip.
-        total = total + weights * _times_minus_i(moved, sum(letter == "Y" for _, letter in term))
+    for (flip, odd), members in groups.items():
+        signs = _sign_table([own for _, own, _ in members], 0, n_qubits, state.dtype)
+        values = jnp.asarray([[value] for _, _, value in members], state.dtype)
+        rows = weights[np.array([position for position, _, _ in members])] * values
+        table = jnp.matmul(jnp.asarray(signs.T), rows, precision=lax.Precision.HIGHEST)
+        re, im = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
+        total = total + table[None] * jnp.stack((im, -re) if odd else (re, im))
     return total
-
-
-def _times_minus_i(state: jax.Array, times: int) -> jax.Array:
-    re, im = state
-    return jnp.stack([(re, im), (im, -re), (-re, -im), (-im, re)][times % 4])
 
 
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:

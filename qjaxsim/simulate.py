@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import kernels, measurement
-from qjaxsim.adjoint import run_from_zero, run_on_identity, uses_adjoint
+from qjaxsim.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.batching import Batch, parse_params
 from qjaxsim.circuit import Circuit
 from qjaxsim.memory import require_memory
@@ -151,6 +151,24 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         return batch.map(single)
 
     return run
+
+
+def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Array:
+    """Run a circuit on given states, inside a function of one's own: nothing is jitted or checked here.
+
+    Args:
+        circuit: what to run.
+        params: by name, weights in the parameter's shape, data with an axis of samples in front.
+        state: (2, 2**n, samples) real and imaginary part.
+
+    Returns:
+        An array like the state.
+    """
+    samples = state.shape[2]
+    data = [name for name, shape in circuit.parameters.items() if params[name].ndim > len(shape)]
+    env = {name: value.reshape(samples, -1).T if name in data else value.reshape(-1) for name, value in params.items()}
+    plan = make_plan(circuit, data, samples, from_zero=False)
+    return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
 
 
 def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Callable[[jax.Array], jax.Array]) -> Run:

@@ -1,5 +1,7 @@
 """The split of circuits whose data come first: against pushes of every sample, the dense Hessian and dense matrices."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +38,10 @@ def problem(n_samples=12, depth=2, dtype=np.float64):
     return jax.tree.map(lambda a: jnp.asarray(a, dtype), (params, x)) + (jnp.arange(n_samples) % 3,)
 
 
-def model(scale=4.0, **kwargs):
-    return CircuitOutputs(hybrid(**kwargs), OBSERVABLES, ("x",), scale)
+@functools.cache
+def model(depth=2):
+    """One object for all tests, so that it is compiled once."""
+    return CircuitOutputs(hybrid(depth), OBSERVABLES, ("x",), 4.0)
 
 
 @pytest.fixture
@@ -47,8 +51,7 @@ def few_are_enough(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_are_enough")
-@pytest.mark.parametrize("batch_size", [None, 5])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("dtype", "batch_size"), [(np.float32, None), (np.float64, None), (np.float64, 5)])
 def test_equal_to_pushing_every_sample(dtype, batch_size):
     outputs, (params, x, y) = model(), problem(dtype=dtype)
     fast = split_hessian(outputs, cross_entropy, params, x, y, batch_size=batch_size)
@@ -128,9 +131,12 @@ def test_names_that_the_circuit_lacks_are_refused():
         CircuitOutputs(hybrid(), [qj.Z(5)], ("x",))
 
 
-@pytest.mark.parametrize("observable", [*OBSERVABLES, 0.7 * qj.I() + qj.Y(0), sum((qj.Y(q) for q in range(3)), qj.I())])
-def test_observables_applied_to_states(observable):
-    state = np.random.default_rng(1).normal(size=(2, 8, 5))
-    applied = np.asarray(measurement.apply_observable(observable, jnp.asarray(state)))
-    dense = reference.pauli_sum_matrix(observable, N) @ (state[0] + 1j * state[1])
-    np.testing.assert_allclose(applied[0] + 1j * applied[1], dense, atol=1e-14)
+def test_observables_applied_to_states_with_weights_by_column():
+    observables = (*OBSERVABLES, 0.7 * qj.I() + qj.Y(0), qj.Y(0) @ qj.Y(1) @ qj.Y(2) + qj.X(1))
+    rng = np.random.default_rng(1)
+    state, weights = rng.normal(size=(2, 8, 5)), rng.normal(size=(5, 5))
+    dense = [reference.pauli_sum_matrix(o, N) @ (state[0] + 1j * state[1]) for o in observables]
+    for given in (weights, weights[:, :1]):
+        applied = np.asarray(measurement.apply_observables(observables, jnp.asarray(given), jnp.asarray(state)))
+        expected = sum(row * part for row, part in zip(given, dense, strict=True))
+        np.testing.assert_allclose(applied[0] + 1j * applied[1], expected, atol=1e-13)

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.hvp import hessian, unit_vector
-from qjaxsim.measurement import apply_observable, expectation_values
+from qjaxsim.measurement import apply_observables, expectation_values
 from qjaxsim.memory import available_bytes
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import used_parameters
@@ -169,7 +169,8 @@ def residual_part(
     def image(block: jax.Array) -> jax.Array:  # sum_k O_k block rho_k, (d, 2, d)
         total = jnp.zeros((2, len(matrix), len(matrix)), matrix.dtype)
         for observable, operator in zip(model.observables, operators, strict=True):
-            total = total + apply_observable(observable, jnp.swapaxes(_times(block, operator), 0, 1))
+            turned = jnp.swapaxes(_times(block, operator), 0, 1)
+            total = total + apply_observables((observable,), jnp.ones((1, 1), block.dtype), turned)
         return jnp.swapaxes(total, 0, 1)
 
     images = jax.lax.map(image, each, batch_size=min(DIRECTIONS_AT_ONCE, size))

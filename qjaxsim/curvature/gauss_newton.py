@@ -21,15 +21,16 @@ from qjaxsim.curvature.hvp import (
     unit_vector,
 )
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
-from qjaxsim.curvature.parts import PartSum, linearised_parts
+from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.memory import require_memory
 
 # Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
 # 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
 SAMPLES_AT_ONCE = 64
 DIRECTIONS_AT_ONCE = 8
-# A chunk of samples holds at most this many numbers of the Jacobian.
-JACOBIAN_NUMBERS = 2**25
+# A chunk of samples holds at most this many numbers of the Jacobian, or of tangents of states.
+CHUNK_NUMBERS = 2**25
 HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
 
 
@@ -93,7 +94,7 @@ def split_hessian(
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
     count, n_outputs = shapes.n_samples, shapes.n_outputs
-    samples = chunk_size("batch_size", batch_size, count, _default_samples(n_outputs * flat.size))
+    samples = chunk_size("batch_size", batch_size, count, _default_samples(outputs, n_outputs * flat.size))
     rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
     require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
     linearised = _linearised(outputs, params, flat, count, rows)
@@ -136,6 +137,11 @@ def _linearised(outputs: Outputs, params: Any, flat: jax.Array, count: int, rows
             lambda carried, x, slope: add_samples(outputs, found, x, slope, carried),
             lambda carried: residual_part(outputs, found, params, carried),
         )
+    if isinstance(outputs, PartSum):
+        part = _staged(outputs)
+        if part is not None and part.fits(len(outputs.index), flat.dtype.itemsize):
+            parts = StagedParts(outputs, part, params)
+            return _Linearised(parts.start(), parts.chunk, parts.residual)
 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         if isinstance(outputs, PartSum):
@@ -246,9 +252,16 @@ def _chunks(count: int, samples: int) -> Iterator[tuple[int, np.ndarray]]:
         yield start, (np.arange(start, start + samples) >= begin).astype(np.float64)
 
 
-def _default_samples(numbers_a_sample: int) -> int:
+def _default_samples(outputs: Outputs, numbers_a_sample: int) -> int:
     """Samples in a chunk when the caller does not say."""
-    return max(1, min(SAMPLES_AT_ONCE, JACOBIAN_NUMBERS // numbers_a_sample))
+    if (part := _staged(outputs)) is not None:
+        numbers_a_sample = max(numbers_a_sample, 2 * part.numbers_a_sample)
+    return max(1, min(SAMPLES_AT_ONCE, CHUNK_NUMBERS // numbers_a_sample))
+
+
+def _staged(outputs: Outputs) -> StagedCircuit | None:
+    """The circuit whose stages a model's parts share, if it tells them."""
+    return outputs.part if isinstance(outputs, PartSum) and isinstance(outputs.part, StagedCircuit) else None
 
 
 def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature import stage_sweep
 from qjaxsim.curvature.hvp import unit_vector
+from qjaxsim.curvature.stages import StagedCircuit
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,47 @@ class PartSum:
         flat, _ = ravel_pytree(params)
         each = jax.vmap(self.part, in_axes=(0, 1))(flat[self.index], self.inputs(x))
         return self.scale * each.sum(axis=0)
+
+
+class StagedParts:
+    """The same for a sum over circuits of one structure, `StagedCircuit`s, from what their stages have in common."""
+
+    def __init__(self, model: PartSum, part: StagedCircuit, params: Any):
+        self.model, self.part = model, part
+        self.flat, _ = ravel_pytree(params)
+        self.own = [self.flat[index] for index in model.index]
+        self.found = [stage_sweep.prepare(self.part, u) for u in self.own]
+
+    def start(self) -> list[Any]:
+        """What is carried from chunk to chunk, for no samples."""
+        return [stage_sweep.start(self.part, u) for u in self.own]
+
+    def chunk(self, carried: list[Any], x: Any, slope: jax.Array) -> tuple[list[Any], jax.Array, jax.Array]:
+        """What is carried on, the Jacobian (P, B, K), and the gradient of sum(slope * z) (P,)."""
+        model, inputs = self.model, self.model.inputs(x)
+        jacobian = jnp.zeros((self.flat.size, *slope.shape), slope.dtype)
+        gradient = jnp.zeros_like(self.flat)
+        after = []
+        for position, index in enumerate(model.index):
+            now, columns, slopes = stage_sweep.add_samples(
+                self.part,
+                self.found[position],
+                self.own[position],
+                inputs[:, position],
+                model.scale * slope,
+                carried[position],
+            )
+            after.append(now)
+            jacobian = jacobian.at[index].add(model.scale * columns)
+            gradient = gradient.at[index].add(slopes)
+        return after, jacobian, gradient
+
+    def residual(self, carried: list[Any]) -> jax.Array:
+        """R (P, P)."""
+        total = jnp.zeros((self.flat.size, self.flat.size), self.flat.dtype)
+        for index, u, now in zip(self.model.index, self.own, carried, strict=True):
+            total = total.at[np.ix_(index, index)].add(stage_sweep.finish(self.part, u, now))
+        return total
 
 
 def linearised_parts(

@@ -7,7 +7,6 @@ constant scale, are the logits of a softmax cross-entropy.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -18,9 +17,10 @@ import numpy as np
 
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.parts import PartSum
+from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.expressions import Parameter
 from qjaxsim.observables import PauliSum, X, Y, Z
-from qjaxsim.simulate import PlanOptions, expectation
+from qjaxsim.simulate import PlanOptions
 
 Params = dict[str, jax.Array]
 
@@ -202,21 +202,24 @@ def readout(n_classes: int, n_qubits: int) -> list[PauliSum]:
 @lru_cache
 def _patch_function(
     n_qubits: int, n_layers: int, n_features: int, n_classes: int, options: PlanOptions | None
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
+) -> StagedCircuit:
     """Outputs (batch, K) of one circuit from its own parameters (its patch's bias, its weights) and patches (batch, F).
 
     One function object for all models that share it, so that what is compiled for it is shared too.
     """
     split = _split(n_features, n_qubits)
     circuit = patch_circuit(n_qubits, n_layers, n_features)
-    values = expectation(circuit, readout(n_classes, n_qubits), options=options)
+    places = np.arange(n_features + 6 * n_layers * n_qubits + 2 * n_features)
+    bias = {"first": places[:split], "second": places[split:n_features]}
+    index = {**bias, **circuit_params(places[n_features:], n_qubits, n_layers, n_features)}
+    index = {name: own for name, own in index.items() if name in circuit.parameters}
 
-    def outputs(u: jax.Array, patch: jax.Array) -> jax.Array:
-        features = patch + u[None, :n_features]
-        weights = circuit_params(u[n_features:], n_qubits, n_layers, n_features)
-        return values({"first": features[:, :split], "second": features[:, split:], **weights})
+    def inputs(patch: jax.Array) -> dict[str, jax.Array]:
+        given = {"first": patch[:, :split], "second": patch[:, split:]}
+        return {name: values for name, values in given.items() if name in circuit.parameters}
 
-    return outputs
+    observables = tuple(readout(n_classes, n_qubits))
+    return StagedCircuit(circuit, observables, index, inputs, frozenset(bias) & circuit.parameters.keys(), options)
 
 
 def _split(n_features: int, n_qubits: int) -> int:
@@ -224,7 +227,7 @@ def _split(n_features: int, n_qubits: int) -> int:
     return min(-(-n_features // n_qubits) // 2 * n_qubits, n_features)
 
 
-def circuit_params(weights: jax.Array, n_qubits: int, n_layers: int, n_features: int) -> dict[str, jax.Array]:
+def circuit_params(weights: Any, n_qubits: int, n_layers: int, n_features: int) -> dict[str, Any]:
     """The circuit's parameters by name from one circuit's flat weights (n_weights,), laid out as `init` says."""
     split = _split(n_features, n_qubits)
     block = (n_layers, 2, n_qubits)

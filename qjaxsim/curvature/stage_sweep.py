@@ -1,0 +1,278 @@
+"""First and second derivatives of a circuit's outputs for every sample, stage by stage; `hessian.md` derives it.
+
+A stage of weights is one matrix with one derivative matrix for each weight, made once and applied to all samples;
+derivatives of rotations are small matrices on one qubit. Tangents of the state go forwards and one co-state backwards,
+and every pair of weights meets once, as an inner product of a later derivative of the co-state with an earlier tangent.
+
+Complex arrays are stacked real. A matrix that multiplies from the left is (rows, 2, columns); states are (2, d, B).
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.curvature.hvp import unit_vector
+from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
+from qjaxsim.expressions import Expression
+from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.measurement import apply_observables
+from qjaxsim.simulate import apply_circuit, statevector, unitary
+
+HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
+DIRECTIONS_AT_ONCE = 8
+
+
+# --- stages of weights -----------------------------------------------------------------------------------------------
+
+
+def _matrix(part: StagedCircuit, stage: Stage, u: jax.Array) -> jax.Array:
+    """The matrix of a stage of weights, (d, 2, d); of the first one the column of |0...0> alone, (d, 2, 1)."""
+    params = part.params(u, None, stage.circuit.parameters)
+    matrix = statevector(stage.circuit)(params)[:, None] if stage.first else unitary(stage.circuit)(params)
+    return jnp.stack([matrix.real, matrix.imag], axis=1).astype(u.dtype)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def prepare(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Array] | None]:
+    """By stage: its matrix (d, 2, c) and the derivatives in its weights (n, d, 2, c); None for a stage with data."""
+    assert part.stages is not None
+
+    def one(stage: Stage) -> tuple[jax.Array, jax.Array] | None:
+        if stage.wires is not None:
+            return None
+        matrix = functools.partial(_matrix, part, stage)
+        push = lambda i: jax.jvp(matrix, (u,), (unit_vector(i, u),))[1]  # noqa: E731
+        return matrix(u), _over(push, jnp.asarray(stage.own), (*jax.eval_shape(matrix, u).shape,), u.dtype)
+
+    return [one(stage) for stage in part.stages]
+
+
+def _over(push: Callable[[jax.Array], Any], places: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`push` of every place, stacked, a few at once; none for no places."""
+    if not len(places):
+        return jnp.zeros((0, *shape), dtype)
+    return jax.lax.map(push, places, batch_size=min(DIRECTIONS_AT_ONCE, len(places)))
+
+
+def start(part: StagedCircuit, u: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
+    """What is carried from chunk to chunk, for no samples: R among tangents, and a matrix for each stage of weights."""
+    found = jax.eval_shape(lambda u: prepare(part, u), u)
+    size = len(part.order)
+    held = [None if pair is None else jnp.zeros(pair[0].shape, u.dtype) for pair in found]
+    return jnp.zeros((size, size), u.dtype), held
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def finish(part: StagedCircuit, u: jax.Array, carried: tuple[jax.Array, list[jax.Array | None]]) -> jax.Array:
+    """R (U, U) from what was carried: second derivatives inside a stage of weights, which no sample enters any more."""
+    assert part.stages is not None
+    total, held = carried
+    offset = 0
+    for stage, fixed in zip(part.stages, held, strict=True):
+        count = len(stage.own)
+        if fixed is not None and count:
+            linear = lambda u, stage=stage, fixed=fixed: jnp.sum(fixed * _matrix(part, stage, u))  # noqa: E731
+            block = _hessian_rows(linear, u, stage.own)
+            total = total.at[offset : offset + count, offset : offset + count].add(block)
+        offset += count
+    folded = jnp.zeros((u.size, u.size), u.dtype)
+    return folded.at[np.ix_(part.order, part.order)].add(total)
+
+
+def _hessian_rows(f: Callable[[jax.Array], jax.Array], u: jax.Array, own: np.ndarray) -> jax.Array:
+    """Second derivatives of f in some of its arguments."""
+    places = jnp.asarray(own)
+    row = lambda i: jax.jvp(jax.grad(f), (u,), (unit_vector(i, u),))[1][places]  # noqa: E731
+    return _over(row, places, (len(own),), u.dtype)
+
+
+# --- one chunk of samples --------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=5)
+def add_samples(
+    part: StagedCircuit,
+    found: Sequence[tuple[jax.Array, jax.Array] | None],
+    u: jax.Array,
+    x: Any,
+    slope: jax.Array,
+    carried: tuple[jax.Array, list[jax.Array | None]],
+) -> tuple[tuple[jax.Array, list[jax.Array | None]], jax.Array, jax.Array]:
+    """What one chunk of samples brings.
+
+    Args:
+        part: the structure.
+        found: what `prepare` returns.
+        u: flat parameters (U,).
+        x: inputs of B samples.
+        slope: (B, K), held constant.
+        carried: what `start` or this function returned.
+
+    Returns:
+        What is carried on, the Jacobian of the outputs (U, B, K), and the gradient of sum(slope * z) (U,).
+    """
+    assert part.stages is not None
+    total, held = carried
+    runs = [_Run(part, stage, pair, u, x) for stage, pair in zip(part.stages, found, strict=True)]
+    states = [_initial(part, slope)]
+    for run in runs:
+        states.append(run.forward(states[-1]))
+    costates = [2 * apply_observables(part.observables, slope.T, states[-1])]
+    for run in reversed(runs[1:]):
+        costates.insert(0, run.backward(costates[0]))
+
+    tangents = jnp.zeros((0, *states[0].shape), u.dtype)
+    held = list(held)
+    for i, (run, before, after, costate) in enumerate(zip(runs, states[:-1], states[1:], costates, strict=True)):
+        old, count = len(tangents), len(run.stage.own)
+        rows = slice(old, old + count)
+        moved = jax.vmap(run.forward)(tangents) if old else jnp.zeros((0, *after.shape), u.dtype)
+        if run.pair is None:
+            new, turned = run.turned(after), -run.turned(costate)
+            cross, inside = _inner(turned, moved), jnp.tril(_inner(turned, new))
+            total = total.at[rows, rows].add(inside + jnp.tril(inside, -1).T)
+        else:
+            new, cross = _states(_times(run.pair[1], before)), jnp.zeros((count, old), u.dtype)
+            if old and count:
+                cross = _inner(_adjoint_times(run.pair[1], costate), tangents)
+            so_far = held[i]
+            assert so_far is not None
+            held[i] = so_far + _outer(costate, before)
+        total = total.at[rows, :old].add(cross).at[:old, rows].add(cross.T)
+        tangents = jnp.concatenate([moved, new])
+    weighted = jax.vmap(lambda t: apply_observables(part.observables, slope.T, t))(tangents)
+    total = total + 2 * _inner(tangents, weighted)
+
+    one = jnp.ones((1, 1), u.dtype)
+    turned = jnp.stack([apply_observables((observable,), one, states[-1]) for observable in part.observables])
+    columns = 2 * jnp.einsum("mxdb,kxdb->mbk", tangents, turned, precision=HIGHEST)
+    jacobian = jnp.zeros((u.size, *slope.shape), u.dtype).at[part.order].add(columns)
+    gradient = jnp.einsum("pbk,bk->p", jacobian, slope, precision=HIGHEST)
+    return (total, held), jacobian, gradient
+
+
+def _initial(part: StagedCircuit, slope: jax.Array) -> jax.Array:
+    """The state before the first stage: the number one before a matrix of one column, |0...0> before data."""
+    assert part.stages is not None
+    size = 1 if part.stages[0].wires is None else 2**part.circuit.n_qubits
+    return jnp.zeros((2, size, len(slope)), slope.dtype).at[0, 0].set(1)
+
+
+class _Run:
+    """A stage with its numbers, on one chunk of samples."""
+
+    def __init__(
+        self, part: StagedCircuit, stage: Stage, pair: tuple[jax.Array, jax.Array] | None, u: jax.Array, x: Any
+    ):
+        self.stage, self.pair = stage, pair
+        self.params = part.params(u, x, stage.circuit.parameters) if pair is None else {}
+
+    def forward(self, state: jax.Array) -> jax.Array:
+        """The state after the stage."""
+        if self.pair is None:
+            return apply_circuit(self.stage.circuit, self.params, state)
+        return _states(_times(self.pair[0], state))
+
+    def backward(self, costate: jax.Array) -> jax.Array:
+        """The adjoint of the stage."""
+        if self.pair is None:
+            return apply_circuit(self.stage.circuit.inverse(), self.params, costate)
+        return _adjoint_times(self.pair[0][None], costate)[0]
+
+    def turned(self, state: jax.Array) -> jax.Array:
+        """Each entry's derivative of the rotations, as an operator on a state after them: (n, 2, d, B).
+
+        With rotations m_1 ... m_G on a qubit, the derivative in the angle of m_g is H_g m_G ... m_1 for the
+        anti-Hermitian H_g = -i/2 B P B^dagger, B = m_G ... m_(g+1); for g < h the second one is H_h H_g m_G ... m_1.
+        """
+        assert self.stage.wires is not None
+        columns = state.shape[2]
+        shapes = self.stage.circuit.parameters
+        env = {
+            name: value.reshape(columns, -1).T if value.ndim > len(shapes[name]) else value.reshape(-1)
+            for name, value in self.params.items()
+        }
+        out = [
+            _on_qubit(_generators(wire, env, columns, state.dtype), wire.qubit, state)
+            for wire in self.stage.wires
+            if wire.entries
+        ]
+        return jnp.concatenate(out) if out else jnp.zeros((0, *state.shape), state.dtype)
+
+
+def _generators(wire: Wire, env: Mapping[str, jax.Array], columns: int, dtype: Any) -> jax.Array:
+    """The operator H of every entry of a wire, (n, 2, 2, columns) complex."""
+    complex_type = complex_dtype(dtype)
+    after = jnp.broadcast_to(jnp.eye(2, dtype=complex_type)[:, :, None], (2, 2, columns))
+    found = {}
+    for number in reversed(range(len(wire.gates))):
+        gate = wire.gates[number]
+        spec = GATES[gate.name]
+        if any(entry[0] == number for entry in wire.entries):
+            assert spec.pauli is not None
+            generator = jnp.asarray(-0.5j * pauli_matrix(spec.pauli), complex_type)
+            turned = jnp.einsum("abz,bc->acz", after, generator, precision=HIGHEST)
+            found[number] = jnp.einsum("acz,dcz->adz", turned, after.conj(), precision=HIGHEST)
+        angles = [_angle(angle, env, dtype) for angle in gate.angles]
+        matrix = jnp.asarray(spec.matrix(jnp, *angles), complex_type)
+        matrix = jnp.broadcast_to(matrix.reshape(2, 2, -1), (2, 2, columns))
+        after = jnp.einsum("abz,bcz->acz", after, matrix, precision=HIGHEST)
+    return jnp.stack([factor * found[number] for number, _, factor in wire.entries])
+
+
+def _angle(angle: Any, env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
+    """An angle's value, () or (columns,)."""
+    if isinstance(angle, Expression):
+        return jnp.asarray(angle.evaluate(lambda name, i: env[name][i], jnp))
+    return jnp.asarray(angle, dtype)
+
+
+def _on_qubit(operators: jax.Array, qubit: int, state: jax.Array) -> jax.Array:
+    """Operators (n, 2, 2, B) on one qubit of states (2, d, B), one after the other: (n, 2, d, B)."""
+    columns = state.shape[2]
+    re, im = state.reshape(2, 1, 2**qubit, 2, -1, columns)
+    h = operators[:, None, :, :, None, :]  # (n, 1, 2, 2, 1, B): row and column of the qubit at axes 2 and 3
+    pair = []
+    for a, b in ((re, -im), (im, re)):
+        terms = [h.real[:, :, :, c] * a[:, :, None, c] + h.imag[:, :, :, c] * b[:, :, None, c] for c in (0, 1)]
+        pair.append(terms[0] + terms[1])
+    return jnp.stack(pair, axis=1).reshape(len(operators), *state.shape)
+
+
+def _times(left: jax.Array, state: jax.Array) -> jax.Array:
+    """Complex products of (..., a, 2, b) with (2, b, B), as one real product: (..., a, 2, B)."""
+    re, im = state
+    real = jnp.concatenate([jnp.concatenate([re, im], 1), jnp.concatenate([-im, re], 1)])
+    rows = left.reshape(math.prod(left.shape[:-2]), -1)
+    return jnp.matmul(rows, real, precision=HIGHEST).reshape(*left.shape[:-1], -1)
+
+
+def _states(product: jax.Array) -> jax.Array:
+    """(..., d, 2, B) as states (..., 2, d, B)."""
+    return jnp.swapaxes(product, -3, -2)
+
+
+def _adjoint_times(left: jax.Array, costate: jax.Array) -> jax.Array:
+    """Products of the adjoints of (n, d, 2, c) with (2, d, B): (n, 2, c, B)."""
+    real = jnp.einsum("nrxc,xrb->ncb", left, costate, precision=HIGHEST)
+    turned = jnp.stack([costate[1], -costate[0]])
+    return jnp.stack([real, jnp.einsum("nrxc,xrb->ncb", left, turned, precision=HIGHEST)], axis=1)
+
+
+def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Real inner products of two stacks of states, summed over samples: (n, m)."""
+    size = math.prod(a.shape[1:])
+    return jnp.matmul(a.reshape(len(a), size), b.reshape(len(b), size).T, precision=HIGHEST)
+
+
+def _outer(costate: jax.Array, state: jax.Array) -> jax.Array:
+    """sum_b |costate_b><state_b|, (d, 2, c): its inner product with a matrix is sum_b Re <costate, matrix state>."""
+    (a, b), (c, d) = costate, state
+    real = jnp.matmul(a, c.T, precision=HIGHEST) + jnp.matmul(b, d.T, precision=HIGHEST)
+    imag = jnp.matmul(b, c.T, precision=HIGHEST) - jnp.matmul(a, d.T, precision=HIGHEST)
+    return jnp.stack([real, imag], axis=1)
