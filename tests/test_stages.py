@@ -135,7 +135,8 @@ def other_gates(kind):
         return made.p(x[0] + v[0], 0).ry(v[1] + x[1], 1).rx(v[2] + x[2], 2)
     if kind == "not affine":
         return made.rx(x[0] * v[0], 0).ry(x[1] + v[1], 1).rx(v[2] + x[2], 2)
-    return made.rx(x[0] + v[0], 0).ry(x[1] + v[1], 1).rx(v[2] + x[2], 2).project(0, 0)
+    made.rx(x[0] + v[0], 0).ry(x[1] + v[1], 1).rx(v[2] + x[2], 2)
+    return made.project(0, 0) if kind == "projection" else made
 
 
 @pytest.mark.parametrize("kind", ["two qubits", "no rotation", "not affine", "projection"])
@@ -147,6 +148,18 @@ def test_what_has_no_stages(kind):
 
 def test_what_has_no_stages_is_pushed():
     part, size = staged(other_gates("two qubits"), ("v",))
+    rng = np.random.default_rng(0)
+    model = PartSum(part, np.arange(size)[None], lambda x: x[:, None], 2.0)
+    params, x, y = jnp.asarray(rng.normal(size=size)), jnp.asarray(rng.normal(size=(5, N))), jnp.arange(5) % CLASSES
+    split = split_hessian(model, cross_entropy, params, x, y)
+    dense = qj.hessian(lambda p: cross_entropy(model(p, x), y).mean(), params)
+    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+
+
+def test_a_stage_without_weights():
+    made = other_gates("plain").cx(0, 1).cx(1, 2)
+    part, size = staged(made, ("v",))
+    assert [len(stage.own) for stage in part.stages] == [3, 0]
     rng = np.random.default_rng(0)
     model = PartSum(part, np.arange(size)[None], lambda x: x[:, None], 2.0)
     params, x, y = jnp.asarray(rng.normal(size=size)), jnp.asarray(rng.normal(size=(5, N))), jnp.arange(5) % CLASSES

@@ -20,6 +20,7 @@ from qjaxsim.curvature.outliers import (
     near_zero_fraction,
     numerical_rank,
 )
+from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
@@ -32,15 +33,18 @@ from qjaxsim.curvature.spectrum import (
     top_eigenpairs,
     trace_estimate,
 )
+from qjaxsim.curvature.stages import StagedCircuit
 
 __all__ = [
     "CircuitOutputs",
     "EigenPairs",
     "HessianSplit",
     "Outliers",
+    "PartSum",
     "Plane",
     "PowerIteration",
     "SpectralDensity",
+    "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
     "count_outliers",

@@ -248,8 +248,8 @@ def _times(left: jax.Array, state: jax.Array) -> jax.Array:
     """Complex products of (..., a, 2, b) with (2, b, B), as one real product: (..., a, 2, B)."""
     re, im = state
     real = jnp.concatenate([jnp.concatenate([re, im], 1), jnp.concatenate([-im, re], 1)])
-    rows = left.reshape(math.prod(left.shape[:-2]), -1)
-    return jnp.matmul(rows, real, precision=HIGHEST).reshape(*left.shape[:-1], -1)
+    rows = left.reshape(math.prod(left.shape[:-2]), 2 * left.shape[-1])
+    return jnp.matmul(rows, real, precision=HIGHEST).reshape(*left.shape[:-1], state.shape[2])
 
 
 def _states(product: jax.Array) -> jax.Array:

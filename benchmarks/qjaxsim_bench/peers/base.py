@@ -113,7 +113,7 @@ def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels:
     return compiled(value_and_gradient, weights)
 
 
-# Directions that a Hessian pushes at once: `jax.hessian` pushes all of them, which takes tens of GiB at 8 qubits.
+# Directions that a Hessian pushes at once: `jax.hessian` would push all of them, each with a copy of every state.
 ROWS = 8
 
 
