@@ -141,10 +141,7 @@ def _reverse(
             continue
         before = undo(step, state, prepared, setting)
         if key in prepared:
-            _, pull = jax.vjp(
-                lambda own, step=step, s=before: execute.apply(step, s, {id(step): own}, {}, setting), prepared[key]
-            )
-            (d_prepared[key],) = pull(ct)
+            d_prepared[key] = _pull_own(step, before, prepared[key], ct, setting)
         ct = ct.sum(axis=2, keepdims=True) if isinstance(step, Widen) else undo(step, ct, prepared, setting)
         state = before
     return state, ct, d_prepared, d_env

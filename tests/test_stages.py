@@ -139,6 +139,15 @@ def other_gates(kind):
     return made.project(0, 0) if kind == "projection" else made
 
 
+def assert_split_is_the_hessian(part, size):
+    rng = np.random.default_rng(0)
+    model = PartSum(part, np.arange(size)[None], lambda x: x[:, None], 2.0)
+    params, x, y = jnp.asarray(rng.normal(size=size)), jnp.asarray(rng.normal(size=(5, N))), jnp.arange(5) % CLASSES
+    split = split_hessian(model, cross_entropy, params, x, y)
+    dense = qj.hessian(lambda p: cross_entropy(model(p, x), y).mean(), params)
+    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+
+
 @pytest.mark.parametrize("kind", ["two qubits", "no rotation", "not affine", "projection"])
 def test_what_has_no_stages(kind):
     part, _ = staged(other_gates(kind), ("v",))
@@ -148,24 +157,14 @@ def test_what_has_no_stages(kind):
 
 def test_what_has_no_stages_is_pushed():
     part, size = staged(other_gates("two qubits"), ("v",))
-    rng = np.random.default_rng(0)
-    model = PartSum(part, np.arange(size)[None], lambda x: x[:, None], 2.0)
-    params, x, y = jnp.asarray(rng.normal(size=size)), jnp.asarray(rng.normal(size=(5, N))), jnp.arange(5) % CLASSES
-    split = split_hessian(model, cross_entropy, params, x, y)
-    dense = qj.hessian(lambda p: cross_entropy(model(p, x), y).mean(), params)
-    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+    assert_split_is_the_hessian(part, size)
 
 
 def test_a_stage_without_weights():
     made = other_gates("plain").cx(0, 1).cx(1, 2)
     part, size = staged(made, ("v",))
     assert [len(stage.own) for stage in part.stages] == [3, 0]
-    rng = np.random.default_rng(0)
-    model = PartSum(part, np.arange(size)[None], lambda x: x[:, None], 2.0)
-    params, x, y = jnp.asarray(rng.normal(size=size)), jnp.asarray(rng.normal(size=(5, N))), jnp.arange(5) % CLASSES
-    split = split_hessian(model, cross_entropy, params, x, y)
-    dense = qj.hessian(lambda p: cross_entropy(model(p, x), y).mean(), params)
-    np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
+    assert_split_is_the_hessian(part, size)
 
 
 def test_little_memory_takes_the_other_way(monkeypatch):

@@ -47,7 +47,7 @@ def prepare(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Arra
             return None
         matrix = functools.partial(_matrix, part, stage)
         push = lambda i: jax.jvp(matrix, (u,), (unit_vector(i, u),))[1]  # noqa: E731
-        return matrix(u), _over(push, jnp.asarray(stage.own), (*jax.eval_shape(matrix, u).shape,), u.dtype)
+        return matrix(u), _over(push, jnp.asarray(stage.own), jax.eval_shape(matrix, u).shape, u.dtype)
 
     return [one(stage) for stage in part.stages]
 
