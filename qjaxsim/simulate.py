@@ -132,7 +132,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
     """
     snapshot = circuit.copy()
-    if _has_projection(snapshot):
+    if has_projection(snapshot):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
     chosen = options or PlanOptions()
 
@@ -212,9 +212,10 @@ def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]
     return chosen
 
 
-def _has_projection(circuit: Circuit) -> bool:
+def has_projection(circuit: Circuit) -> bool:
+    """Whether a circuit, or a layer that it repeats, projects a qubit."""
     return any(
-        isinstance(op, Projection) or (isinstance(op, Repeat) and _has_projection(op.circuit))
+        isinstance(op, Projection) or (isinstance(op, Repeat) and has_projection(op.circuit))
         for op in circuit.operations
     )
 

@@ -112,6 +112,11 @@ def test_weights_before_data_take_the_other_way():
     np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
 
 
+def test_projections_take_the_other_way():
+    projected = hybrid().repeat(qj.Circuit(N).project(1, 0), 2)
+    assert CircuitOutputs(projected, OBSERVABLES, ("x",)).stages is None
+
+
 def test_few_samples_and_little_memory_take_the_other_way(monkeypatch):
     assert not model().collapses(1023, 13, 8)
     assert model().collapses(1024, 13, 8)

@@ -135,6 +135,8 @@ def other_gates(kind):
         return made.p(x[0] + v[0], 0).ry(v[1] + x[1], 1).rx(v[2] + x[2], 2)
     if kind == "not affine":
         return made.rx(x[0] * v[0], 0).ry(x[1] + v[1], 1).rx(v[2] + x[2], 2)
+    if kind == "nested projection":
+        made.repeat(qj.Circuit(N).project(2, 0), 2)
     made.rx(x[0] + v[0], 0).ry(x[1] + v[1], 1).rx(v[2] + x[2], 2)
     return made.project(0, 0) if kind == "projection" else made
 
@@ -148,7 +150,7 @@ def assert_split_is_the_hessian(part, size):
     np.testing.assert_allclose(split.hessian, dense, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["two qubits", "no rotation", "not affine", "projection"])
+@pytest.mark.parametrize("kind", ["two qubits", "no rotation", "not affine", "projection", "nested projection"])
 def test_what_has_no_stages(kind):
     part, _ = staged(other_gates(kind), ("v",))
     assert part.stages is None
@@ -158,6 +160,14 @@ def test_what_has_no_stages(kind):
 def test_what_has_no_stages_is_pushed():
     part, size = staged(other_gates("two qubits"), ("v",))
     assert_split_is_the_hessian(part, size)
+
+
+def test_places_that_do_not_fit_are_refused():
+    made, given = other_gates("plain"), frozenset({"x"})
+    with pytest.raises(ValueError, match="Argument `index` lacks the parameter 'v', which is not in `data` either"):
+        StagedCircuit(made, OBSERVABLES, {}, lambda x: {"x": x}, given)
+    with pytest.raises(ValueError, match=r"must give 'v' places of its shape \(3,\), but has \(2,\)"):
+        StagedCircuit(made, OBSERVABLES, {"v": np.arange(2)}, lambda x: {"x": x}, given)
 
 
 def test_a_stage_without_weights():

@@ -5,12 +5,10 @@ through U alone. The sum over samples in the residual part therefore collapses i
 rho_k = sum_b s_bk |chi_b><chi_b|, whatever the number of samples, and derivatives of U serve all of them. `hessian.md`
 derives it.
 
-Complex arrays are stacked real, real part first: operators as (2, d, d), what is multiplied from the right as
-(d, 2, d), so that real and imaginary part of a row stand side by side and one real product does.
+Complex arrays are stacked real, see `stacked.py`; operators on states are (2, d, d).
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,15 +20,13 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.hvp import hessian, unit_vector
+from qjaxsim.curvature.stacked import DIRECTIONS_AT_ONCE, HIGHEST, by_rows, inner, outer, pushed, times
 from qjaxsim.measurement import apply_observables, expectation_values
 from qjaxsim.memory import available_bytes
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import used_parameters
-from qjaxsim.simulate import expectation, statevector, unitary
+from qjaxsim.simulate import expectation, has_projection, statevector, unitary
 
-HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
-# Directions of the unitary's derivatives that are pushed at once.
-DIRECTIONS_AT_ONCE = 8
 # With fewer samples pushes are always quicker: most of their time is then that of starting programs.
 LEAST_SAMPLES = 1024
 
@@ -79,12 +75,12 @@ class CircuitOutputs:
 
     @cached_property
     def stages(self) -> tuple[Circuit, Circuit] | None:
-        """The circuit as encoding and weights, or None if a gate with weights comes before the last with data."""
+        """The circuit as encoding and weights, or None if weights come before the last data or qubits are projected."""
         operations = self.circuit.operations
         names = [{name for name, _ in used_parameters(operation)} for operation in operations]
         data = set(self.data)
         end = max((i + 1 for i, used in enumerate(names) if used & data), default=0)
-        if any(used - data for used in names[:end]):
+        if any(used - data for used in names[:end]) or has_projection(self.circuit):
             return None
         first, second = Circuit(self.circuit.n_qubits), Circuit(self.circuit.n_qubits)
         first._add(*operations[:end])
@@ -107,7 +103,7 @@ def weight_unitary(model: CircuitOutputs, params: Any) -> jax.Array:
     """The unitary of all weights, (d, 2, d)."""
     assert model.stages is not None
     matrix = unitary(model.stages[1])(params)
-    return jnp.stack([matrix.real, matrix.imag], axis=1)
+    return by_rows(matrix)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -116,8 +112,8 @@ def tangents(model: CircuitOutputs, params: Any) -> tuple[jax.Array, jax.Array]:
     flat, unravel = ravel_pytree(params)
     matrix = lambda w: weight_unitary(model, unravel(w))  # noqa: E731
     push = lambda i: jax.jvp(matrix, (flat,), (unit_vector(i, flat),))[1]  # noqa: E731
-    each = jax.lax.map(push, jnp.arange(flat.size), batch_size=min(DIRECTIONS_AT_ONCE, flat.size))
-    return matrix(flat), each
+    start = matrix(flat)
+    return start, pushed(push, jnp.arange(flat.size), start.shape, start.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -138,7 +134,7 @@ def add_samples(
         sum(slope * z).
     """
     chi = encoded(model, x, slope)
-    final, moved = (_times(left, jnp.swapaxes(chi, 1, 2)) for left in found)
+    final, moved = (times(left, chi) for left in found)
     values = lambda state: expectation_values(model.observables, jnp.swapaxes(state, 0, 1))  # noqa: E731
     column = lambda tangent: jax.jvp(values, (final,), (tangent,))[1]  # noqa: E731
     jacobian = model.scale * jnp.swapaxes(jax.vmap(column)(moved), 1, 2)
@@ -147,15 +143,16 @@ def add_samples(
 
 
 def encoded(model: CircuitOutputs, x: Any, slope: jax.Array) -> jax.Array:
-    """The encoded states of B samples, (2, B, d), in the dtype of the slopes (B, K)."""
+    """The encoded states of B samples, (2, d, B), in the dtype of the slopes (B, K)."""
     assert model.stages is not None
     states = jnp.broadcast_to(statevector(model.stages[0])(x), (len(slope), 2**model.circuit.n_qubits))
-    return jnp.stack([states.real, states.imag]).astype(slope.dtype)
+    return jnp.stack([states.real.T, states.imag.T]).astype(slope.dtype)
 
 
 def density_operators(model: CircuitOutputs, chi: jax.Array, slope: jax.Array) -> jax.Array:
     """The operators rho_k of B samples, (K, 2, d, d), from their encoded states and slopes (B, K)."""
-    return jax.vmap(_density, (None, 1))(chi, model.scale * slope)
+    weighted = lambda weights: jnp.swapaxes(outer(chi * weights[None, None], chi), 0, 1)  # noqa: E731
+    return jax.vmap(weighted, 1)(model.scale * slope)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -169,34 +166,17 @@ def residual_part(
     def image(block: jax.Array) -> jax.Array:  # sum_k O_k block rho_k, (d, 2, d)
         total = jnp.zeros((2, len(matrix), len(matrix)), matrix.dtype)
         for observable, operator in zip(model.observables, operators, strict=True):
-            turned = jnp.swapaxes(_times(block, operator), 0, 1)
+            turned = jnp.swapaxes(times(block, operator), 0, 1)
             total = total + apply_observables((observable,), jnp.ones((1, 1), block.dtype), turned)
         return jnp.swapaxes(total, 0, 1)
 
     images = jax.lax.map(image, each, batch_size=min(DIRECTIONS_AT_ONCE, size))
-    both = jnp.matmul(each.reshape(size, -1), images.reshape(size, -1).T, precision=HIGHEST)
     fixed = image(matrix)
     linear = lambda p: jnp.sum(fixed * weight_unitary(model, p))  # noqa: E731
-    return 2 * (both + hessian(linear, params, batch_size=min(DIRECTIONS_AT_ONCE, size)))
+    return 2 * (inner(each, images) + hessian(linear, params, batch_size=min(DIRECTIONS_AT_ONCE, size)))
 
 
 def no_operators(model: CircuitOutputs, dtype: Any) -> jax.Array:
     """The operators of no samples, (K, 2, d, d)."""
     size = 2**model.circuit.n_qubits
     return jnp.zeros((len(model.observables), 2, size, size), dtype)
-
-
-def _times(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Complex products of (..., a, 2, b) with (2, b, c), as one real product: (..., a, 2, c)."""
-    real = jnp.concatenate([jnp.concatenate([right[0], right[1]], 1), jnp.concatenate([-right[1], right[0]], 1)])
-    rows = left.reshape(math.prod(left.shape[:-2]), -1)
-    return jnp.matmul(rows, real, precision=HIGHEST).reshape(*left.shape[:-1], -1)
-
-
-def _density(chi: jax.Array, weights: jax.Array) -> jax.Array:
-    """sum_b weights_b |chi_b><chi_b| of states (2, B, d): (2, d, d)."""
-    re, im = chi
-    weighted = chi * weights[None, :, None]
-    real = jnp.matmul(weighted[0].T, re, precision=HIGHEST) + jnp.matmul(weighted[1].T, im, precision=HIGHEST)
-    imag = jnp.matmul(weighted[1].T, re, precision=HIGHEST) - jnp.matmul(weighted[0].T, im, precision=HIGHEST)
-    return jnp.stack([real, imag])

@@ -22,6 +22,7 @@ from qjaxsim.curvature.hvp import (
 )
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.memory import require_memory
 
@@ -31,7 +32,6 @@ SAMPLES_AT_ONCE = 64
 DIRECTIONS_AT_ONCE = 8
 # A chunk of samples holds at most this many numbers of the Jacobian, or of tangents of states.
 CHUNK_NUMBERS = 2**25
-HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
 
 
 class HessianSplit(NamedTuple):
@@ -65,6 +65,8 @@ def split_hessian(
 
     Per chunk of samples, the tangents of the gradient of the linearised loss sum_k slope_k z_k are the rows
     of R, and the tangents of z met on the way are the Jacobian, so G costs one matrix product more than R.
+    A model that tells its structure takes a cheaper way to the same numbers: `PartSum`, `StagedCircuit` as its
+    part, `CircuitOutputs` (`hessian.md` derives each).
 
     Args:
         outputs: maps (params, x) to real outputs of shape (B, K). Sample b's outputs may depend on sample b
@@ -73,8 +75,9 @@ def split_hessian(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
-        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian would exceed
-            2**25 numbers. The result is the same up to rounding, also where it does not divide N.
+        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian or the tangents of
+            their states would exceed 2**25 numbers. The result is the same up to rounding, also where it does
+            not divide N.
         rows: parameter directions pushed at once, default at most 8.
         progress: called as progress(samples_done, N) after each chunk has been computed.
 
@@ -87,9 +90,10 @@ def split_hessian(
             batch_size or rows is not a positive integer.
         MemoryError: if the matrices do not fit in free main memory; checked before anything is allocated.
 
-    Cost: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory 5 P^2 numbers plus
-    2 batch_size K P. Compiled once for all chunks, and once for repeated calls with the same `outputs` and
-    `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python loop over chunks.
+    Cost without structure: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory
+    5 P^2 numbers plus 2 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
+    same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python
+    loop over chunks.
     """
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)

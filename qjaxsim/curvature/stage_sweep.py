@@ -4,11 +4,10 @@ A stage of weights is one matrix with one derivative matrix for each weight, mad
 derivatives of rotations are small matrices on one qubit. Tangents of the state go forwards and one co-state backwards,
 and every pair of weights meets once, as an inner product of a later derivative of the co-state with an earlier tangent.
 
-Complex arrays are stacked real. A matrix that multiplies from the left is (rows, 2, columns); states are (2, d, B).
+Complex arrays are stacked real, see `stacked.py`.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.curvature.hvp import unit_vector
+from qjaxsim.curvature.stacked import HIGHEST, adjoint_times, by_rows, inner, outer, pushed, times
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.measurement import apply_observables
 from qjaxsim.simulate import apply_circuit, statevector, unitary
-
-HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
-DIRECTIONS_AT_ONCE = 8
-
 
 # --- stages of weights -----------------------------------------------------------------------------------------------
 
@@ -34,7 +30,7 @@ def _matrix(part: StagedCircuit, stage: Stage, u: jax.Array) -> jax.Array:
     """The matrix of a stage of weights, (d, 2, d); of the first one the column of |0...0> alone, (d, 2, 1)."""
     params = part.params(u, None, stage.circuit.parameters)
     matrix = statevector(stage.circuit)(params)[:, None] if stage.first else unitary(stage.circuit)(params)
-    return jnp.stack([matrix.real, matrix.imag], axis=1).astype(u.dtype)
+    return by_rows(matrix).astype(u.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -47,16 +43,9 @@ def prepare(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Arra
             return None
         matrix = functools.partial(_matrix, part, stage)
         push = lambda i: jax.jvp(matrix, (u,), (unit_vector(i, u),))[1]  # noqa: E731
-        return matrix(u), _over(push, jnp.asarray(stage.own), jax.eval_shape(matrix, u).shape, u.dtype)
+        return matrix(u), pushed(push, jnp.asarray(stage.own), jax.eval_shape(matrix, u).shape, u.dtype)
 
     return [one(stage) for stage in part.stages]
-
-
-def _over(push: Callable[[jax.Array], Any], places: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """`push` of every place, stacked, a few at once; none for no places."""
-    if not len(places):
-        return jnp.zeros((0, *shape), dtype)
-    return jax.lax.map(push, places, batch_size=min(DIRECTIONS_AT_ONCE, len(places)))
 
 
 def start(part: StagedCircuit, u: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
@@ -88,7 +77,7 @@ def _hessian_rows(f: Callable[[jax.Array], jax.Array], u: jax.Array, own: np.nda
     """Second derivatives of f in some of its arguments."""
     places = jnp.asarray(own)
     row = lambda i: jax.jvp(jax.grad(f), (u,), (unit_vector(i, u),))[1][places]  # noqa: E731
-    return _over(row, places, (len(own),), u.dtype)
+    return pushed(row, places, (len(own),), u.dtype)
 
 
 # --- one chunk of samples --------------------------------------------------------------------------------------------
@@ -134,19 +123,19 @@ def add_samples(
         moved = jax.vmap(run.forward)(tangents) if old else jnp.zeros((0, *after.shape), u.dtype)
         if run.pair is None:
             new, turned = run.turned(after), -run.turned(costate)
-            cross, inside = _inner(turned, moved), jnp.tril(_inner(turned, new))
+            cross, inside = inner(turned, moved), jnp.tril(inner(turned, new))
             total = total.at[rows, rows].add(inside + jnp.tril(inside, -1).T)
         else:
-            new, cross = _states(_times(run.pair[1], before)), jnp.zeros((count, old), u.dtype)
+            new, cross = _states(times(run.pair[1], before)), jnp.zeros((count, old), u.dtype)
             if old and count:
-                cross = _inner(_adjoint_times(run.pair[1], costate), tangents)
+                cross = inner(adjoint_times(run.pair[1], costate), tangents)
             so_far = held[i]
             assert so_far is not None
-            held[i] = so_far + _outer(costate, before)
+            held[i] = so_far + outer(costate, before)
         total = total.at[rows, :old].add(cross).at[:old, rows].add(cross.T)
         tangents = jnp.concatenate([moved, new])
     weighted = jax.vmap(lambda t: apply_observables(part.observables, slope.T, t))(tangents)
-    total = total + 2 * _inner(tangents, weighted)
+    total = total + 2 * inner(tangents, weighted)
 
     one = jnp.ones((1, 1), u.dtype)
     turned = jnp.stack([apply_observables((observable,), one, states[-1]) for observable in part.observables])
@@ -176,13 +165,13 @@ class _Run:
         """The state after the stage."""
         if self.pair is None:
             return apply_circuit(self.stage.circuit, self.params, state)
-        return _states(_times(self.pair[0], state))
+        return _states(times(self.pair[0], state))
 
     def backward(self, costate: jax.Array) -> jax.Array:
         """The adjoint of the stage."""
         if self.pair is None:
             return apply_circuit(self.stage.circuit.inverse(), self.params, costate)
-        return _adjoint_times(self.pair[0][None], costate)[0]
+        return adjoint_times(self.pair[0][None], costate)[0]
 
     def turned(self, state: jax.Array) -> jax.Array:
         """Each entry's derivative of the rotations, as an operator on a state after them: (n, 2, d, B).
@@ -244,35 +233,6 @@ def _on_qubit(operators: jax.Array, qubit: int, state: jax.Array) -> jax.Array:
     return jnp.stack(pair, axis=1).reshape(len(operators), *state.shape)
 
 
-def _times(left: jax.Array, state: jax.Array) -> jax.Array:
-    """Complex products of (..., a, 2, b) with (2, b, B), as one real product: (..., a, 2, B)."""
-    re, im = state
-    real = jnp.concatenate([jnp.concatenate([re, im], 1), jnp.concatenate([-im, re], 1)])
-    rows = left.reshape(math.prod(left.shape[:-2]), 2 * left.shape[-1])
-    return jnp.matmul(rows, real, precision=HIGHEST).reshape(*left.shape[:-1], state.shape[2])
-
-
 def _states(product: jax.Array) -> jax.Array:
     """(..., d, 2, B) as states (..., 2, d, B)."""
     return jnp.swapaxes(product, -3, -2)
-
-
-def _adjoint_times(left: jax.Array, costate: jax.Array) -> jax.Array:
-    """Products of the adjoints of (n, d, 2, c) with (2, d, B): (n, 2, c, B)."""
-    real = jnp.einsum("nrxc,xrb->ncb", left, costate, precision=HIGHEST)
-    turned = jnp.stack([costate[1], -costate[0]])
-    return jnp.stack([real, jnp.einsum("nrxc,xrb->ncb", left, turned, precision=HIGHEST)], axis=1)
-
-
-def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Real inner products of two stacks of states, summed over samples: (n, m)."""
-    size = math.prod(a.shape[1:])
-    return jnp.matmul(a.reshape(len(a), size), b.reshape(len(b), size).T, precision=HIGHEST)
-
-
-def _outer(costate: jax.Array, state: jax.Array) -> jax.Array:
-    """sum_b |costate_b><state_b|, (d, 2, c): its inner product with a matrix is sum_b Re <costate, matrix state>."""
-    (a, b), (c, d) = costate, state
-    real = jnp.matmul(a, c.T, precision=HIGHEST) + jnp.matmul(b, d.T, precision=HIGHEST)
-    imag = jnp.matmul(b, c.T, precision=HIGHEST) - jnp.matmul(a, d.T, precision=HIGHEST)
-    return jnp.stack([real, imag], axis=1)

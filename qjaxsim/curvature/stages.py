@@ -18,8 +18,8 @@ from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES
 from qjaxsim.memory import available_bytes
 from qjaxsim.observables import PauliSum
-from qjaxsim.operations import Gate, Operation, Projection, Repeat, used_parameters
-from qjaxsim.simulate import PlanOptions, expectation
+from qjaxsim.operations import Gate, Operation, Repeat, used_parameters
+from qjaxsim.simulate import PlanOptions, expectation, has_projection
 
 Entry = tuple[int, int, float]
 """Number of a gate on its qubit, place of a parameter in its angle, the angle's derivative in it."""
@@ -65,13 +65,16 @@ class StagedCircuit:
     Callable: `part(u, x)` gives <O_k>, shape (B, K), for flat parameters u (U,) and inputs x of B samples.
 
     Attributes:
-        circuit: no projections.
+        circuit: any; without projections, and with data in rotations of single qubits alone, it has stages.
         observables: one for each output.
         index: by name of a circuit parameter, the places of its elements in u, in the parameter's shape. For a name
             that samples bring too, u is added to their values (a bias).
         inputs: from x to the values that samples bring, by name of a circuit parameter, each (B, *shape).
         data: the names that `inputs` gives.
         options: forced choices of the engine's planner for the outputs themselves.
+
+    Raises:
+        ValueError: if a parameter has neither data nor places, or places of another shape.
     """
 
     circuit: Circuit
@@ -80,6 +83,14 @@ class StagedCircuit:
     inputs: Callable[[Any], Mapping[str, jax.Array]]
     data: frozenset[str]
     options: PlanOptions | None = None
+
+    def __post_init__(self) -> None:
+        for name, shape in self.circuit.parameters.items():
+            found = np.shape(self.index[name]) if name in self.index else None
+            if found is None and name not in self.data:
+                raise ValueError(f"Argument `index` lacks the parameter {name!r}, which is not in `data` either.")
+            if found not in (None, shape):
+                raise ValueError(f"Argument `index` must give {name!r} places of its shape {shape}, but has {found}.")
 
     @cached_property
     def _values(self) -> Callable[..., jax.Array]:
@@ -104,7 +115,7 @@ class StagedCircuit:
     def stages(self) -> tuple[Stage, ...] | None:
         """The circuit's stages in time order; None if data enter other gates than rotations of one qubit."""
         out: list[Stage] = []
-        if not self.data or any(isinstance(operation, Projection) for operation in self.circuit.operations):
+        if not self.data or has_projection(self.circuit):
             return None
         for operations, data in _stretches(self.circuit.operations, self.data):
             circuit = Circuit(self.circuit.n_qubits)
