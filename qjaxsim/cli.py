@@ -21,7 +21,7 @@ INTERRUPTED = 130
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
 _USAGE_ERROR = typer.BadParameter.__mro__[2]
-_REQUIRED = ("jax", "jaxlib", "numpy", "optax", "matfree", "scikit-learn", "matplotlib")
+_REQUIRED = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "matplotlib")
 # Optional package -> the extra that brings it.
 _OPTIONAL = {
     "qiskit": "qiskit",

@@ -110,7 +110,7 @@ def test_help_and_version_import_nothing_slow(arguments):
         f"    runpy.run_path({qjaxsim.cli.__file__!r}, run_name='__main__')\n"
         "except SystemExit as stop:\n"
         "    assert stop.code == 0, stop.code\n"
-        "slow = {'matplotlib', 'sklearn', 'optax', 'rich', 'qiskit', 'matfree'} & set(sys.modules)\n"
+        "slow = {'matplotlib', 'sklearn', 'optax', 'rich', 'qiskit'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -10,6 +10,8 @@ from qjaxsim.curvature import (
     dense_spectrum,
     exact_zeros,
     gap_ratios,
+    linear_operator,
+    matrix_operator,
     near_zero_fraction,
     numerical_rank,
     power_iteration,
@@ -70,8 +72,7 @@ class TestTopEigenpairs:
     )
     def test_finds_every_copy(self, dtype, which, expected, key):
         matrix = prescribed(SPECTRUM, dtype)
-        example = jnp.zeros(len(SPECTRUM), dtype)
-        found = top_eigenpairs(lambda v: matrix @ v, example, len(expected), key=key, which=which)
+        found = top_eigenpairs(matrix_operator(matrix), len(expected), key=key, which=which)
         tolerance = 50 * float(jnp.finfo(dtype).eps) * 20
         np.testing.assert_allclose(found.values, expected, atol=tolerance)
         np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(len(expected)), atol=tolerance)
@@ -83,7 +84,7 @@ class TestTopEigenpairs:
     def test_residual_bounds_the_error_of_a_run_too_short(self, key):
         values = np.linspace(0, 1, 200)
         matrix = prescribed(values)
-        found = top_eigenpairs(lambda v: matrix @ v, 200, 2, key=key, steps=8)
+        found = top_eigenpairs(matrix_operator(matrix), 2, key=key, steps=8)
         distance = np.abs(np.asarray(found.values)[:, None] - values[None, :]).min(axis=1)
         assert found.matvecs == 8 + 2
         assert found.residuals.min() > 1e-3
@@ -91,7 +92,7 @@ class TestTopEigenpairs:
 
     def test_space_doubles_until_the_gapless_edge_has_converged(self, key):
         values = np.linspace(-1, 1, 200)
-        found = top_eigenpairs(lambda v: jnp.asarray(values) * v, 200, 3, key=key)
+        found = top_eigenpairs(linear_operator(lambda v: jnp.asarray(values) * v, 200), 3, key=key)
         np.testing.assert_allclose(found.values, values[::-1][:3], atol=1e-12)
         assert found.residuals.max() < 1e-7
         assert found.matvecs > 43
@@ -100,25 +101,25 @@ class TestTopEigenpairs:
     def test_whole_space(self, settings, key):
         values = np.array([3.0, 3.0, 1.0, 0.0, -2.0] * 6)
         matrix = prescribed(values)
-        found = top_eigenpairs(lambda v: matrix @ v, 30, 30, key=key, **settings)
+        found = top_eigenpairs(matrix_operator(matrix), 30, key=key, **settings)
         np.testing.assert_allclose(found.values, np.sort(values)[::-1], atol=1e-13)
 
     def test_exhausted_krylov_space(self, key):
         """Rank 2 in 200 dimensions: the space of one start ends after three steps, and zeros must follow."""
         matrix = prescribed([7.0, -3.0] + [0.0] * 198)
-        found = top_eigenpairs(lambda v: matrix @ v, 200, 4, key=key)
+        found = top_eigenpairs(matrix_operator(matrix), 4, key=key)
         np.testing.assert_allclose(found.values, [7, 0, 0, 0], atol=1e-13)
         np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(4), atol=1e-13)
 
     @pytest.mark.parametrize("multiple", [0.0, -2.0])
     def test_multiple_of_the_identity(self, multiple, key):
-        found = top_eigenpairs(lambda v: multiple * v, 200, 3, key=key)
+        found = top_eigenpairs(linear_operator(lambda v: multiple * v, 200), 3, key=key)
         np.testing.assert_allclose(found.values, [multiple] * 3, atol=1e-14)
         np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(3), atol=1e-14)
 
     def test_pytree_and_hvp(self, key):
         diagonal = {"a": jnp.arange(60.0).reshape(6, 10), "b": jnp.full(5, 100.0)}
-        found = top_eigenpairs(lambda v: jax.tree.map(jnp.multiply, diagonal, v), diagonal, 6, key=key)
+        found = top_eigenpairs(linear_operator(lambda v: jax.tree.map(jnp.multiply, diagonal, v), diagonal), 6, key=key)
         np.testing.assert_allclose(found.values, [100] * 5 + [59], atol=1e-11)
         assert found.vectors.shape == (6, 65)
         np.testing.assert_allclose(np.abs(found.vectors[5]), np.eye(65)[59], atol=1e-6)
@@ -126,39 +127,39 @@ class TestTopEigenpairs:
     def test_without_x64(self, key):
         with jax.enable_x64(False):
             matrix = prescribed(SPECTRUM, jnp.float32)
-            found = top_eigenpairs(lambda v: matrix @ v, len(SPECTRUM), 4, key=jax.random.key(0))
+            found = top_eigenpairs(matrix_operator(matrix), 4, key=jax.random.key(0))
             assert found.values.dtype == jnp.float32
             np.testing.assert_allclose(found.values, [9, 9, 9, 5], atol=1e-4)
 
     def test_errors(self, key, monkeypatch):
         for k in (0, 6):
             with pytest.raises(ValueError, match=f"Argument `k` must be between 1 and 5, the dimension, but it is {k}"):
-                top_eigenpairs(lambda v: v, 5, k, key=key)
+                top_eigenpairs(linear_operator(lambda v: v, 5), k, key=key)
         with pytest.raises(ValueError, match="Argument `steps` must be at least k = 3, but it is 2"):
-            top_eigenpairs(lambda v: v, 5, 3, key=key, steps=2)
+            top_eigenpairs(linear_operator(lambda v: v, 5), 3, key=key, steps=2)
         with pytest.raises(ValueError, match="`which` must be 'largest' or 'magnitude', but it is 'smallest'"):
-            top_eigenpairs(lambda v: v, 5, 1, key=key, which="smallest")
+            top_eigenpairs(linear_operator(lambda v: v, 5), 1, key=key, which="smallest")
         with pytest.raises(ValueError, match="`matvec` must give finite numbers, but it gave NaN"):
-            top_eigenpairs(lambda v: v * jnp.nan, 100, 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v * jnp.nan, 100), 1, key=key)
         with pytest.raises(ValueError, match="`matvec` must give finite numbers, but it gave NaN"):
-            top_eigenpairs(lambda v: v * jnp.inf, 10, 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v * jnp.inf, 10), 1, key=key)
         with pytest.raises(ValueError, match="`matvec` must map 5 numbers of dtype float64 to as many, .* returned 4"):
-            top_eigenpairs(lambda v: v[1:], 5, 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v[1:], 5), 1, key=key)
         with pytest.raises(TypeError, match="`example` must hold real float arrays only, but a leaf has dtype int"):
-            top_eigenpairs(lambda v: v, jnp.arange(5), 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v, jnp.arange(5)), 1, key=key)
         with pytest.raises(ValueError, match="Argument `example` must be a positive integer, but it is 0"):
-            top_eigenpairs(lambda v: v, 0, 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v, 0), 1, key=key)
         monkeypatch.setattr("qjaxsim.memory.available_bytes", lambda: 1000)
-        with pytest.raises(MemoryError, match="Krylov basis of 40 vectors of 1000 numbers needs .* fewer steps"):
-            top_eigenpairs(lambda v: v, 1000, 1, key=key)
+        with pytest.raises(MemoryError, match="Krylov basis of 64 vectors of 1000 numbers needs .* fewer steps"):
+            top_eigenpairs(linear_operator(lambda v: v, 1000), 1, key=key)
         with pytest.raises(MemoryError, match="eigenpairs of a matrix of dimension 20 needs .* fewer steps"):
-            top_eigenpairs(lambda v: v, 20, 1, key=key)
+            top_eigenpairs(linear_operator(lambda v: v, 20), 1, key=key)
 
 
 class TestPowerIteration:
     def test_finds_the_largest_magnitude_with_its_sign(self, key):
         matrix = prescribed(SPECTRUM)
-        found = power_iteration(lambda v: matrix @ v, len(SPECTRUM), key=key, tol=1e-13, max_steps=200)
+        found = power_iteration(matrix_operator(matrix), key=key, tol=1e-13, max_steps=200)
         assert found.converged
         assert abs(found.value + 20) < 1e-10
         np.testing.assert_allclose(matrix @ found.vector, -20 * found.vector, atol=1e-4)
@@ -167,7 +168,7 @@ class TestPowerIteration:
     def test_stop_rule(self, scale, key):
         """Step by step in NumPy from the same start: the rule must fire at the same step, its floor included."""
         matrix = scale * prescribed(SPECTRUM)
-        found = power_iteration(lambda v: matrix @ v, len(SPECTRUM), key=key)
+        found = power_iteration(matrix_operator(matrix), key=key)
         vector = np.asarray(jax.random.normal(key, (len(SPECTRUM),)))
         vector, quotients = vector / np.linalg.norm(vector), []
         while len(quotients) < 2 or abs(quotients[-1] - quotients[-2]) / (abs(quotients[-2]) + 1e-6) >= 1e-3:
@@ -178,23 +179,25 @@ class TestPowerIteration:
         np.testing.assert_allclose(found.value, quotients[-1], rtol=1e-12)
 
     def test_says_when_it_has_not_converged(self, key):
-        found = power_iteration(lambda v: jnp.array([1.0, 2.0, -2.0]) * v, 3, key=key, tol=1e-12, max_steps=7)
+        found = power_iteration(
+            linear_operator(lambda v: jnp.array([1.0, 2.0, -2.0]) * v, 3), key=key, tol=1e-12, max_steps=7
+        )
         assert (found.steps, found.converged) == (7, False)
 
     def test_zero_matrix(self, key):
-        found = power_iteration(lambda v: 0 * v, 4, key=key)
+        found = power_iteration(linear_operator(lambda v: 0 * v, 4), key=key)
         assert (found.value, found.steps, found.converged) == (0.0, 2, True)
 
     def test_errors(self, key):
         with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but it is 0"):
-            power_iteration(lambda v: v, 4, key=key, max_steps=0)
+            power_iteration(linear_operator(lambda v: v, 4), key=key, max_steps=0)
 
 
 class TestSpectralDensity:
     @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
     def test_integrates_to_one(self, dtype, key):
         matrix = prescribed(SPECTRUM, dtype)
-        found = spectral_density(lambda v: matrix @ v, jnp.zeros(200, dtype), key=key, steps=40, probes=3)
+        found = spectral_density(matrix_operator(matrix), key=key, steps=40, probes=3)
         np.testing.assert_allclose(np.trapezoid(found.density, found.grid), 1, atol=1e-8)
         np.testing.assert_allclose(found.weights.sum(), 1, rtol=1e-6)
         assert found.weights.min() >= 0
@@ -204,7 +207,7 @@ class TestSpectralDensity:
     def test_moments_of_a_diagonal_matrix_are_exact(self, key):
         """Sign vectors see a diagonal matrix's first moments without noise, and Gauss quadrature keeps 2 m - 1."""
         values = np.linspace(-1, 2, 50)
-        found = spectral_density(lambda v: jnp.asarray(values) * v, 50, key=key, steps=4, probes=2)
+        found = spectral_density(linear_operator(lambda v: jnp.asarray(values) * v, 50), key=key, steps=4, probes=2)
         for power in range(8):
             np.testing.assert_allclose((found.weights * found.nodes**power).sum(), (values**power).mean(), rtol=1e-10)
 
@@ -212,7 +215,7 @@ class TestSpectralDensity:
         matrix = prescribed(SPECTRUM)
         sigma, grid = 0.5, np.linspace(-24, 13, 400)
         exact = np.exp(-0.5 * ((grid[:, None] - SPECTRUM[None, :]) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
-        found = spectral_density(lambda v: matrix @ v, 200, key=key, steps=60, probes=100, grid=grid, sigma=sigma)
+        found = spectral_density(matrix_operator(matrix), key=key, steps=60, probes=100, grid=grid, sigma=sigma)
         error = np.trapezoid(np.abs(found.density - exact.mean(axis=1)), grid)
         assert error < 0.02
         assert found.sigma == sigma
@@ -220,14 +223,14 @@ class TestSpectralDensity:
 
     def test_more_steps_than_dimensions_and_few_distinct_values(self, key):
         matrix = prescribed([4.0] * 5 + [-1.0] * 15)
-        found = spectral_density(lambda v: matrix @ v, 20, key=key, steps=100, probes=200)
+        found = spectral_density(matrix_operator(matrix), key=key, steps=100, probes=200)
         assert len(found.nodes) == 2 * 200
         np.testing.assert_allclose(np.unique(found.nodes.round(9)), [-1, 4])
         assert abs(found.weights[found.nodes > 0].sum() - 0.25) < 0.05
 
     @pytest.mark.parametrize("value", [0.0, 3.0])
     def test_one_distinct_value(self, value, key):
-        found = spectral_density(lambda v: value * v, 20, key=key, probes=2)
+        found = spectral_density(linear_operator(lambda v: value * v, 20), key=key, probes=2)
         np.testing.assert_allclose(found.nodes, value)
         np.testing.assert_allclose(found.grid[np.argmax(found.density)], value, atol=1e-2)
         np.testing.assert_allclose(found.sigma, (value or 1) / 200)
@@ -236,16 +239,16 @@ class TestSpectralDensity:
     def test_errors(self, key):
         for name in ("steps", "probes"):
             with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer, but it is 0"):
-                spectral_density(lambda v: v, 5, key=key, **{name: 0})
+                spectral_density(linear_operator(lambda v: v, 5), key=key, **{name: 0})
         for sigma in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match="Argument `sigma` must be positive or None, but it is"):
-                spectral_density(lambda v: v, 5, key=key, sigma=sigma)
+                spectral_density(linear_operator(lambda v: v, 5), key=key, sigma=sigma)
 
 
 class TestTrace:
     def test_within_its_standard_error(self, key):
         matrix = prescribed(SPECTRUM)
-        found = trace_estimate(lambda v: matrix @ v, 200, key=key, probes=400)
+        found = trace_estimate(matrix_operator(matrix), key=key, probes=400)
         off_diagonal = SPECTRUM @ SPECTRUM - float((jnp.diag(matrix) ** 2).sum())
         expected_error = np.sqrt(2 * off_diagonal / 400)
         assert 0.8 < found.standard_error / expected_error < 1.25
@@ -253,12 +256,12 @@ class TestTrace:
         assert found.probes == 400
 
     def test_diagonal_matrix_without_error(self, key):
-        found = trace_estimate(lambda v: jnp.arange(9.0) * v, 9, key=key, probes=2)
+        found = trace_estimate(linear_operator(lambda v: jnp.arange(9.0) * v, 9), key=key, probes=2)
         assert (found.value, found.standard_error) == (36.0, 0.0)
 
     def test_errors(self, key):
         with pytest.raises(ValueError, match="`probes` must be at least 2 for a standard error, but it is 1"):
-            trace_estimate(lambda v: v, 5, key=key, probes=1)
+            trace_estimate(linear_operator(lambda v: v, 5), key=key, probes=1)
 
 
 class TestOutliers:

@@ -12,6 +12,13 @@ from qjaxsim.curvature.landscape import (
     pca_plane,
     random_plane,
 )
+from qjaxsim.curvature.operators import (
+    CurvatureOperators,
+    LinearOperator,
+    curvature_operators,
+    linear_operator,
+    matrix_operator,
+)
 from qjaxsim.curvature.outliers import (
     Outliers,
     count_outliers,
@@ -37,8 +44,10 @@ from qjaxsim.curvature.stages import StagedCircuit
 
 __all__ = [
     "CircuitOutputs",
+    "CurvatureOperators",
     "EigenPairs",
     "HessianSplit",
+    "LinearOperator",
     "Outliers",
     "PartSum",
     "Plane",
@@ -48,6 +57,7 @@ __all__ = [
     "TraceEstimate",
     "TrajectoryPlane",
     "count_outliers",
+    "curvature_operators",
     "dense_spectrum",
     "eigen_plane",
     "evaluate_plane",
@@ -59,6 +69,8 @@ __all__ = [
     "hessian",
     "hessian_product",
     "hvp",
+    "linear_operator",
+    "matrix_operator",
     "near_zero_fraction",
     "numerical_rank",
     "pca_plane",

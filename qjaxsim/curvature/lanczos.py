@@ -1,162 +1,215 @@
-"""The Lanczos machinery under `spectrum`: tridiagonalisation by `matfree`, breakdown, repeated eigenvalues."""
+"""The Lanczos machinery under `spectrum`: Krylov spaces that grow, breakdown, repeated eigenvalues.
 
-from collections.abc import Callable
-from typing import Any
+The recurrence runs step by step from the host: each step is one product of the operator and one compiled update of the
+basis. So a space grows until its pairs have converged, without a second start, and nothing is compiled twice.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
-from qjaxsim.curvature.hvp import check_positive, flatten_real
+from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.memory import require_memory
 
-Product = Callable[[jax.Array], jax.Array]
-
-PRODUCTS_AT_ONCE = 32
-
-
-def flat_operator(matvec: Callable[[Any], Any], example: Any) -> tuple[Product, jax.Array]:
-    """The matvec on flat vectors, and a flat vector that carries their length and dtype."""
-    if isinstance(example, int):
-        check_positive("example", example)
-        example = jnp.zeros(example)
-    flat, unravel = flatten_real(example, "example")
-
-    def product(vector: jax.Array) -> jax.Array:
-        # TF32 on recent GPUs would cost the digits that orthogonality and small eigenvalues live on.
-        with jax.default_matmul_precision("highest"):
-            return ravel_pytree(matvec(unravel(vector)))[0]
-
-    image = jax.eval_shape(product, flat)
-    if image.shape != flat.shape or image.dtype != flat.dtype:
-        raise ValueError(
-            f"Argument `matvec` must map {flat.size} numbers of dtype {flat.dtype} to as many, "
-            f"but it returned {image.size} of dtype {image.dtype}."
-        )
-    return product, flat
+MAX_STEPS = 1280  # steps after which an adaptive run stops and lets its residuals speak
+# Steps between two looks at the convergence of a growing space.
+STEPS_AT_ONCE = 10
+_ROOM = 64  # rows of a new basis; it doubles when they are filled
 
 
-def normal(key: jax.Array, like: jax.Array) -> jax.Array:
-    """Random normal vector with the shape and dtype of `like`."""
-    return jax.random.normal(key, like.shape, like.dtype)
+class KrylovSpace:
+    """Orthonormal basis of the space of start, A start, A^2 start, ... and A's tridiagonal matrix in it.
+
+    Full re-orthogonalisation, twice a step. With `locked` orthonormal vectors (m, P), A is restricted to their
+    complement.
+
+    Cost: a step takes one product and about 8 (steps + m) P multiply-adds; memory at most 2 (steps + m) P numbers, half
+    as much again while it grows.
+    """
+
+    def __init__(self, operator: LinearOperator, start: jax.Array, locked: jax.Array | None = None):
+        self.operator = operator
+        self.locked = 0 if locked is None else len(locked)
+        self.steps = 0
+        self.coefficients: list[tuple[jax.Array, jax.Array]] = []
+        held = jnp.zeros((0, start.size), start.dtype) if locked is None else locked
+        room = min(_ROOM, operator.size + 1 - self.locked)
+        require_basis(operator, self.locked + room)
+        self.basis = jnp.pad(held, ((0, room), (0, 0)))
+        self.basis, _ = _append(self.basis, self.locked, start)
+
+    def grow(self, steps: int) -> None:
+        """Take so many more steps, as far as the dimension allows."""
+        room = self.operator.size - self.locked
+        for _ in range(min(steps, room - self.steps)):
+            position = self.locked + self.steps
+            if position + 1 == len(self.basis):
+                require_basis(self.operator, 2 * len(self.basis))
+                self.basis = jnp.pad(self.basis, ((0, len(self.basis)), (0, 0)))
+            newest = self.basis[position]
+            image = self.operator.matvec(newest)
+            diagonal = _dot(newest, image)
+            self.basis, length = _append(self.basis, position + 1, image)
+            self.coefficients.append((diagonal, length))
+            self.steps += 1
+
+    def tridiagonal(self) -> tuple[np.ndarray, np.ndarray]:
+        """Diagonal (steps,), and off-diagonal (steps,) that ends with the norm of the last residual."""
+        diagonal, off_diagonal = np.array(self.coefficients).T
+        return diagonal, off_diagonal
+
+    def pairs(self, k: int, which: str) -> tuple[np.ndarray, jax.Array, np.ndarray]:
+        """At most k leading Ritz values (k,), vectors (k, P), and residual norms (k,)."""
+        values, coefficients, errors = solve_tridiagonal(*self.tridiagonal())
+        leading = order(values, which)[:k]
+        combine = jnp.asarray(coefficients[:, leading].T, self.basis.dtype)
+        rows = self.basis[self.locked : self.locked + len(values)]
+        return values[leading], jnp.matmul(combine, rows, precision=jax.lax.Precision.HIGHEST), errors[leading]
 
 
-def require_basis(steps: int, like: jax.Array) -> None:
-    """Refuse a Krylov basis that does not fit; `matfree` holds it, one update of it, and the eigenvectors."""
-    needed = 3 * steps * like.size * like.dtype.itemsize
-    require_memory(needed, f"A Krylov basis of {steps} vectors of {like.size} numbers", "ask for fewer steps")
-
-
-def tridiagonal(product: Product, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Orthonormal basis (steps, P), diagonal (steps,), off-diagonal (steps,) with the last residual's norm."""
-    from matfree import decomp
-
+@functools.partial(jax.jit, donate_argnums=0)
+def _append(basis: jax.Array, position: int, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The basis with the part of a vector outside it as a unit row at `position`, and that part's norm."""
     with jax.default_matmul_precision("highest"):
-        result = decomp.tridiag_sym(steps, materialize=False, custom_vjp=False)(product, start)
-        diagonal, off_diagonal = result.J_small
-        last = jnp.linalg.norm(result.residual)
-        return result.Q_tall, diagonal, jnp.append(off_diagonal, last)
+        for _ in range(2):  # once leaves a part of the size of the rounding, twice none (Parlett, section 6.9)
+            vector = vector - (basis @ vector) @ basis
+    length = jnp.linalg.norm(vector)
+    unit = vector / jnp.where(length > 0, length, 1)
+    return jax.lax.dynamic_update_slice_in_dim(basis, unit[None], position, axis=0), length
 
 
-def solve_tridiagonal(diagonal: Any, off_diagonal: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@jax.jit
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def normal(key: jax.Array, operator: LinearOperator) -> jax.Array:
+    """Random normal vector that the operator takes."""
+    return jax.random.normal(key, (operator.size,), operator.dtype)
+
+
+def require_basis(operator: LinearOperator, rows: int) -> None:
+    """Refuse a Krylov basis that does not fit."""
+    needed = rows * operator.size * np.dtype(operator.dtype).itemsize
+    require_memory(needed, f"A Krylov basis of {rows} vectors of {operator.size} numbers", "ask for fewer steps")
+
+
+def solve_tridiagonal(diagonal: np.ndarray, off_diagonal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ritz values (m,), coefficients in the basis (m, m) by column, and residual norms (m,).
 
-    Where the Krylov space is exhausted, the next off-diagonal entry is rounding noise, followed by a restart
-    from noise; or it is exactly zero, and NaN follows. Only the part before is used: it is exact.
+    Where the Krylov space is exhausted, the next off-diagonal entry is zero or rounding noise. Only the part before is
+    used: it is exact.
     """
     import scipy.linalg
 
-    eps = np.finfo(np.asarray(diagonal).dtype).eps
-    diagonal, off_diagonal = np.asarray(diagonal, np.float64), np.asarray(off_diagonal, np.float64)
-    both = np.concatenate([diagonal, off_diagonal])
-    scale = np.abs(both[np.isfinite(both)]).max(initial=0.0)
-    exhausted = np.flatnonzero((off_diagonal <= 100 * eps * scale) | np.isnan(off_diagonal))
-    length = int(exhausted[0]) + 1 if exhausted.size else diagonal.size
-    diagonal, off_diagonal = diagonal[:length], np.where(np.isnan(off_diagonal), 0.0, off_diagonal)[:length]
-    if not (np.isfinite(diagonal).all() and np.isfinite(off_diagonal).all()):  # NaN in a matrix shows at once
+    if not (np.isfinite(diagonal).all() and np.isfinite(off_diagonal).all()):
         raise ValueError("Argument `matvec` must give finite numbers, but it gave NaN or infinity.")
+    length = exhausted_at(diagonal, off_diagonal)
+    diagonal, off_diagonal = diagonal[:length].astype(np.float64), off_diagonal[:length].astype(np.float64)
     values, coefficients = scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal[:-1])
     return values, coefficients, np.abs(off_diagonal[-1] * coefficients[-1])
 
 
-def ritz_pairs(
-    product: Product, start: jax.Array, steps: int, k: int, which: str
-) -> tuple[np.ndarray, jax.Array, float]:
-    """At most k leading Ritz values and vectors of one Krylov space, and their largest residual norm."""
-    basis, diagonal, off_diagonal = tridiagonal(product, start, steps)
-    values, coefficients, errors = solve_tridiagonal(diagonal, off_diagonal)
-    leading = _order(values, which)[:k]
-    combine = jnp.asarray(coefficients[:, leading].T, basis.dtype)
-    vectors = jnp.matmul(combine, basis[: len(values)], precision=jax.lax.Precision.HIGHEST)
-    return values[leading], vectors, float(errors[leading].max())
+def exhausted_at(diagonal: np.ndarray, off_diagonal: np.ndarray) -> int:
+    """Dimension of the Krylov space where it has an end, else the number of steps."""
+    scale = max(np.abs(diagonal).max(), np.abs(off_diagonal).max())
+    ends = np.flatnonzero(off_diagonal <= 100 * np.finfo(diagonal.dtype).eps * scale)
+    return int(ends[0]) + 1 if ends.size else diagonal.size
 
 
-def add_copies(
-    product: Product,
+def leading_pairs(
+    operator: LinearOperator, k: int, key: jax.Array, steps: int | None, which: str, copies: bool
+) -> tuple[np.ndarray, jax.Array, int]:
+    """Values, vectors and products spent of the run that `top_eigenpairs` describes."""
+    run_key, copies_key = jax.random.split(key)
+    first = max(2 * k + 20, 2 * STEPS_AT_ONCE) if steps is None else steps
+    if first >= operator.size:
+        return *_dense_pairs(operator, k, which), operator.size
+    space = KrylovSpace(operator, normal(run_key, operator))
+    space.grow(first)
+    if steps is not None:
+        values, vectors, _ = space.pairs(k, which)
+        return values, vectors, space.steps
+    if not _converge(space, k, k, which):
+        return *_dense_pairs(operator, k, which), space.steps + operator.size
+    values, vectors, _ = space.pairs(k, which)
+    spent = space.steps
+    if copies or len(values) < k:
+        values, vectors, extra = _add_copies(operator, (values, vectors), k, first, which, copies_key)
+        spent += extra
+    return values, vectors, spent
+
+
+def _converge(space: KrylovSpace, wanted: int, k: int, which: str) -> bool:
+    """Grow a space until its first `wanted` pairs have converged; False where that takes the whole dimension."""
+    while True:
+        diagonal, off_diagonal = space.tridiagonal()
+        values, _, errors = solve_tridiagonal(diagonal, off_diagonal)
+        leading = order(values, which)[:k]
+        ended = exhausted_at(diagonal, off_diagonal) < space.steps or space.steps >= MAX_STEPS
+        if ended or errors[leading[:wanted]].max() <= _tolerance(space.operator, values[leading]):
+            return True
+        if space.steps + STEPS_AT_ONCE + space.locked >= space.operator.size:
+            return False
+        space.grow(STEPS_AT_ONCE)
+
+
+def _add_copies(
+    operator: LinearOperator,
     pairs: tuple[np.ndarray, jax.Array],
     k: int,
-    *,
-    steps: int,
+    first: int,
     which: str,
     key: jax.Array,
-    tolerance: float,
 ) -> tuple[np.ndarray, jax.Array, int]:
     """Search the complement of the pairs found for more, until none belongs to the first k.
 
-    Returns at most k values, their vectors, and the products spent.
+    A space sees one copy of a repeated eigenvalue. Returns at most k values, their vectors, and the products spent.
     """
     values, vectors = pairs
-    spent = 0
+    tolerance, spent = _tolerance(operator, values), 0
     for round_key in jax.random.split(key, k):  # an eigenvalue has at most k copies among the first k
-        deflated, project = _complement(product, vectors)
-        run_length = min(steps, vectors.shape[1] - len(vectors))
-        found, more, _ = ritz_pairs(deflated, project(normal(round_key, vectors[0])), run_length, k, which)
-        spent += run_length
+        space = KrylovSpace(operator, normal(round_key, operator), locked=vectors)
+        space.grow(first)
+        _converge(space, 1, k, which)
+        found, more, _ = space.pairs(k, which)
+        if len(values) < k or _size(found, which).max() > _size(values, which).min() + tolerance:
+            _converge(space, k, k, which)
+            found, more, _ = space.pairs(k, which)
+        spent += space.steps
         if len(values) == k and _size(found, which).max() <= _size(values, which).min() + tolerance:
             break
-        more = jax.vmap(project)(more)
-        more = more / jnp.linalg.norm(more, axis=1)[:, None]
         values, vectors = np.concatenate([values, found]), jnp.concatenate([vectors, more])
-        leading = _order(values, which)[:k]
+        leading = order(values, which)[:k]
         values, vectors = values[leading], vectors[leading]
     return values, vectors, spent
 
 
-def dense_pairs(product: Product, like: jax.Array, k: int, which: str) -> tuple[np.ndarray, jax.Array]:
-    """The k leading pairs of the matrix built from its products with the unit vectors."""
+def _dense_pairs(operator: LinearOperator, k: int, which: str) -> tuple[np.ndarray, jax.Array]:
+    """The k leading pairs of the matrix itself."""
     import scipy.linalg
 
-    size = like.size
+    size = operator.size
     require_memory(4 * 8 * size**2, f"All eigenpairs of a matrix of dimension {size}", "ask for fewer steps")
-    rows = jax.lax.map(product, jnp.eye(size, dtype=like.dtype), batch_size=min(size, PRODUCTS_AT_ONCE))
-    matrix = np.asarray(rows, np.float64)
+    matrix = np.asarray(operator.dense(), np.float64)
     if not np.isfinite(matrix).all():
         raise ValueError("Argument `matvec` must give finite numbers, but it gave NaN or infinity.")
-    values, vectors = scipy.linalg.eigh((matrix + matrix.T) / 2)
-    leading = _order(values, which)[:k]
-    return values[leading], jnp.asarray(vectors[:, leading].T, like.dtype)
+    values, vectors = scipy.linalg.eigh(matrix)
+    leading = order(values, which)[:k]
+    return values[leading], jnp.asarray(vectors[:, leading].T, operator.dtype)
 
 
-def residual_norms(product: Product, values: jax.Array, vectors: jax.Array) -> jax.Array:
-    """Norms of H v - lambda v, by products of their own: no estimate."""
-    images = jax.lax.map(product, vectors, batch_size=min(len(vectors), PRODUCTS_AT_ONCE))
-    return jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
-
-
-def _complement(product: Product, vectors: jax.Array) -> tuple[Product, Product]:
-    """The operator restricted to the complement of orthonormal vectors, and the projection onto it."""
-
-    def project(v: jax.Array) -> jax.Array:
-        with jax.default_matmul_precision("highest"):
-            return v - vectors.T @ (vectors @ v)
-
-    return lambda v: project(product(project(v))), project
+def _tolerance(operator: LinearOperator, values: np.ndarray) -> float:
+    """Residual norm below which a pair has converged."""
+    return float(np.sqrt(np.finfo(operator.dtype).eps) * np.abs(values).max())
 
 
 def _size(values: np.ndarray, which: str) -> np.ndarray:
     return np.abs(values) if which == "magnitude" else values
 
 
-def _order(values: np.ndarray, which: str) -> np.ndarray:
+def order(values: np.ndarray, which: str) -> np.ndarray:
+    """Positions of the values from the first to the last."""
     return np.argsort(-_size(values, which), kind="stable")

@@ -53,6 +53,24 @@ class PartSum:
         each = jax.vmap(self.part, in_axes=(0, 1))(flat[self.index], self.inputs(x))
         return self.scale * each.sum(axis=0)
 
+    def two_phases(self) -> "tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]] | None":
+        """The matrices of all stages of weights from the parameters, and the outputs from them; None without stages."""
+        part = self.part
+        if not isinstance(part, StagedCircuit) or part.stages is None:
+            return None
+        circuit = part
+
+        def before(params: Any) -> Any:
+            return jax.vmap(lambda u: stage_sweep.matrices(circuit, u))(ravel_pytree(params)[0][self.index])
+
+        def after(fixed: Any, params: Any, x: Any) -> jax.Array:
+            # One part after the other: its states stay in cache, and the program is that of one part.
+            own = (fixed, ravel_pytree(params)[0][self.index], jnp.moveaxis(self.inputs(x), 1, 0))
+            each = jax.lax.map(lambda given: stage_sweep.values(circuit, *given), own)
+            return self.scale * each.sum(axis=0)
+
+        return before, after
+
 
 class StagedParts:
     """The same for a sum over circuits of one structure, `StagedCircuit`s, from what their stages have in common."""

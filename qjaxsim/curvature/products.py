@@ -1,4 +1,8 @@
-"""Products of a vector with the Hessian of a mean loss and with its two parts, over samples in chunks: no matrices."""
+"""Products of a vector with the Hessian of a mean loss and with its two parts, over samples in chunks: no matrices.
+
+A model may tell that a part of its work serves all samples (`two_phases`): matrices of its weights, say. That part and
+its derivatives are then done once a product instead of once a chunk. `hessian.md` derives it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +10,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.curvature.hvp import check_like, check_real, chunk_size, hvp
+from qjaxsim.curvature.hvp import check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
+from qjaxsim.curvature.parts import PartSum
+
+Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
+"""Maps inputs, targets, weights of losses, (fixed, params) and their tangent to gradient and image, each like the
+pair (fixed, params)."""
+
+# Samples in a chunk when the caller does not say: enough to fill the cores, few enough that their states stay near.
+SAMPLES_AT_ONCE = 1000
 
 
 def gauss_newton_product(
@@ -22,7 +34,7 @@ def gauss_newton_product(
         x: inputs, pytree of arrays with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
         v: pytree like params.
-        batch_size: samples held at once; default all.
+        batch_size: samples held at once; default at most 1,000.
 
     Returns:
         Pytree like params.
@@ -32,17 +44,18 @@ def gauss_newton_product(
         ValueError: if v differs from params, x and y differ in their number of samples, outputs or loss
             return another shape, or batch_size is not a positive integer.
 
-    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Usable in `jax.jit`.
+    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Usable in `jax.jit`; for many products
+    see `curvature_operators`.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    _, after = two_phases(outputs)
 
-    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
-        z, dz = jax.jvp(lambda p: outputs(p, xs), (params,), (v,))
+    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
+        z, pull, push = _both_modes(lambda pair: after(*pair, xs), at)
         slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
-        curved = jax.jvp(slope, (z,), (dz,))[1]
-        return jax.vjp(lambda p: outputs(p, xs), params)[1](curved)[0]
+        curved = jax.jvp(slope, (z,), (push(tangent),))[1]
+        return jax.tree.map(jnp.zeros_like, at), pull(curved)
 
-    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
 
 
 def residual_product(
@@ -59,7 +72,7 @@ def residual_product(
         x: inputs, pytree with N samples along axis 0.
         y: targets, pytree with N samples along axis 0.
         v: pytree like params.
-        batch_size: samples held at once; default all.
+        batch_size: samples held at once; default at most 1,000.
 
     Returns:
         Pytree like params.
@@ -68,15 +81,15 @@ def residual_product(
         TypeError: as `gauss_newton_product`.
         ValueError: as `gauss_newton_product`.
 
-    Cost: one Hessian-vector product. Usable in `jax.jit`.
+    Cost: one Hessian-vector product. Usable in `jax.jit`; for many products see `curvature_operators`.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    _, after = two_phases(outputs)
 
-    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(outputs(params, xs))
-        return hvp(lambda p: jnp.sum(slope * outputs(p, xs)), params, v)
+    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
+        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(after(*at, xs))
+        return jax.jvp(jax.grad(lambda pair: jnp.sum(slope * after(*pair, xs))), (at,), (tangent,))
 
-    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
 
 
 def hessian_product(
@@ -93,7 +106,7 @@ def hessian_product(
         x: inputs, pytree with N samples along axis 0.
         y: targets, pytree with N samples along axis 0.
         v: pytree like params.
-        batch_size: samples held at once; default all.
+        batch_size: samples held at once; default at most 1,000.
 
     Returns:
         Pytree like params.
@@ -102,18 +115,31 @@ def hessian_product(
         TypeError: as `gauss_newton_product`.
         ValueError: as `gauss_newton_product`.
 
-    Cost: about two gradients. Usable in `jax.jit`.
+    Cost: about two gradients. Usable in `jax.jit`; for many products see `curvature_operators`.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    _, after = two_phases(outputs)
 
-    def product(xs: Any, ys: Any, weights: jax.Array) -> Any:
-        return hvp(lambda p: jnp.sum(weights * loss(outputs(p, xs), ys)), params, v)
+    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
+        return jax.jvp(jax.grad(lambda pair: jnp.sum(weights * loss(after(*pair, xs), ys))), (at,), (tangent,))
 
-    return _sum_products(product, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
+
+
+def two_phases(outputs: Outputs) -> tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]]:
+    """The model as `before`, params -> fixed, which no sample enters, and `after`, (fixed, params, x) -> outputs."""
+    if isinstance(outputs, PartSum) and (phases := outputs.two_phases()) is not None:
+        return phases
+    return lambda params: (), lambda _, params, x: outputs(params, x)
+
+
+def _both_modes(f: Callable[[Any], jax.Array], at: Any) -> tuple[jax.Array, Callable[..., Any], Callable[..., Any]]:
+    """Value of f, its transposed and its forward derivative there."""
+    z, pull = jax.vjp(f, at)
+    return z, lambda cotangent: pull(cotangent)[0], lambda tangent: jax.jvp(f, (at,), (tangent,))[1]
 
 
 def _sum_products(
-    product: Callable[[Any, Any, jax.Array], Any],
+    chunk_product: Chunk,
     outputs: Outputs,
     loss: Loss,
     params: Any,
@@ -122,19 +148,30 @@ def _sum_products(
     v: Any,
     batch_size: int | None,
 ) -> Any:
-    """Sum `product(x, y, weights)` over chunks of samples, after the checks common to both products."""
+    """The product in the parameters from the chunks' products in what is fixed and the parameters.
+
+    With F = before(params) and g the gradient in F, the pull-back g F'(params) depends on the parameters twice: its
+    derivative along v is the image in F pulled back plus g F''(params) v.
+    """
+    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
     check_real(params)
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
     count = shapes.n_samples
-    samples = chunk_size("batch_size", batch_size, count, count)
+    samples = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
     data = jax.tree.map(jnp.asarray, (x, y))
+    before, _ = two_phases(outputs)
+    fixed, moved = jax.jvp(before, (params,), (v,))
+    at, tangent = (fixed, params), (moved, v)
 
     def add(chunk: jax.Array, total: Any) -> Any:
         start = jnp.minimum(chunk * samples, count - samples)
         xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
         fresh = (start + jnp.arange(samples)) >= chunk * samples
         weights = fresh.astype(shapes.loss_dtype) / count
-        return jax.tree.map(jnp.add, total, product(xs, ys, weights))
+        return jax.tree.map(jnp.add, total, chunk_product(xs, ys, weights, at, tangent))
 
-    return jax.lax.fori_loop(0, -(-count // samples), add, jax.tree.map(jnp.zeros_like, params))
+    zeros = jax.tree.map(jnp.zeros_like, at)
+    (gradient, _), (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, (zeros, zeros))
+    pulled = jax.jvp(lambda p, g: jax.vjp(before, p)[1](g)[0], (params, gradient), (v, image))[1]
+    return jax.tree.map(jnp.add, direct, pulled)

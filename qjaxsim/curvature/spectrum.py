@@ -1,12 +1,9 @@
 """Spectra of symmetric matrices, dense or known by their products with vectors alone.
 
-The matrix-free functions take `matvec`, a pure JAX function that maps a pytree like `example` to another one
-(for instance `lambda v: hvp(f, params, v)`), and `example`, either such a pytree or the dimension as an
-integer for flat vectors of JAX's default float dtype. They choose their steps by looking at numbers, so they
-run outside `jax.jit`; the loops inside are compiled.
+The matrix-free functions take a `LinearOperator` (`operators.py`). They choose their steps by looking at numbers, so
+they run outside `jax.jit`; the operator's products and the updates between them are compiled, once.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,21 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.curvature.hvp import check_positive
-from qjaxsim.curvature.lanczos import (
-    add_copies,
-    dense_pairs,
-    flat_operator,
-    normal,
-    require_basis,
-    residual_norms,
-    ritz_pairs,
-    solve_tridiagonal,
-    tridiagonal,
-)
+from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
+from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.memory import require_memory
-
-MAX_STEPS = 1280  # Lanczos steps after which an adaptive run stops and lets its residuals speak
 
 
 class EigenPairs(NamedTuple):
@@ -135,46 +121,43 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
 
 
 def top_eigenpairs(
-    matvec: Callable[[Any], Any],
-    example: Any,
+    operator: LinearOperator,
     k: int,
     *,
     key: jax.Array,
     steps: int | None = None,
     which: str = "largest",
+    copies: bool = True,
 ) -> EigenPairs:
     """The k largest eigenvalues of a symmetric matrix and their vectors, by Lanczos iteration.
 
-    Full re-orthogonalisation (`matfree`). With `steps=None` the Krylov space doubles, from max(2 k + 20, 40),
-    until every wanted pair has a relative residual below sqrt(eps) of the dtype or 1,280 steps are spent. One
-    starting vector sees one copy of a repeated eigenvalue, so a second run of the same length on the
-    complement of what was found then looks for copies, and so on until nothing above the k-th value turns up.
-    With `steps` given there is exactly one run of that length, which may miss copies. Where the space would
-    be the whole space, the matrix is built from P products and solved densely.
+    Full re-orthogonalisation. With `steps=None` the Krylov space grows, from 2 k + 20 steps, until every wanted pair
+    has a relative residual below sqrt(eps) of the dtype or 1,280 steps are spent. One starting vector sees one copy of
+    a repeated eigenvalue, so with `copies` a second space in the complement of what was found then looks for copies,
+    and so on until nothing above the k-th value turns up. With `steps` given there is exactly one run of that length,
+    which may miss copies. Where the space would be the whole space, the matrix is built from P products and solved
+    densely.
 
     Args:
-        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
-        example: pytree of float arrays of one dtype, or the dimension P.
+        operator: symmetric, of dimension P.
         k: number of pairs, 1 to P.
         key: random key of the starting vectors.
         steps: Lanczos steps, at least k; more than P mean P. Default: adaptive, as above.
         which: "largest" (algebraically) or "magnitude".
+        copies: whether to look for copies of repeated eigenvalues: at least 2 k + 20 products more.
 
     Returns:
-        EigenPairs in the dtype of `example`. Look at the residuals: a pair that has not converged is
+        EigenPairs in the dtype of the operator. Look at the residuals: a pair that has not converged is
         returned all the same.
 
     Raises:
         ValueError: if k, steps or which is out of range, or the matvec gives something not finite.
-        TypeError: if `example` holds anything but real floats of one dtype.
         MemoryError: if the Krylov basis does not fit in free main memory.
 
-    Cost: steps products and steps^2 P multiply-adds; memory 3 steps P numbers. Adaptive: about three times the
-    final number of steps in all, once more for each further round of copies. Lanczos 1950; Golub and Van Loan,
-    Matrix Computations, sections 10.1 to 10.3.
+    Cost: steps products and 4 steps^2 P multiply-adds; memory 2 steps P numbers; for each round of copies as much
+    again. Lanczos 1950; Golub and Van Loan, Matrix Computations, sections 10.1 to 10.3.
     """
-    product, start = flat_operator(matvec, example)
-    size = start.size
+    size = operator.size
     if not 1 <= k <= size:
         raise ValueError(f"Argument `k` must be between 1 and {size}, the dimension, but it is {k}.")
     if steps is not None and steps < k:
@@ -182,14 +165,15 @@ def top_eigenpairs(
     if which not in ("largest", "magnitude"):
         raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
 
-    found, vectors, spent = _leading_pairs(product, start, k, key, steps, which)
-    values = jnp.asarray(found, start.dtype)
-    return EigenPairs(values, vectors, residual_norms(product, values, vectors), spent + len(vectors))
+    found, vectors, spent = leading_pairs(operator, k, key, steps, which, copies)
+    values = jnp.asarray(found, operator.dtype)
+    # By products of their own: no estimate.
+    rest = operator.matmat(vectors.T) - vectors.T * values[None, :]
+    return EigenPairs(values, vectors, jnp.linalg.norm(rest, axis=0), spent + len(vectors))
 
 
 def power_iteration(
-    matvec: Callable[[Any], Any],
-    example: Any,
+    operator: LinearOperator,
     *,
     key: jax.Array,
     tol: float = 1e-3,
@@ -203,8 +187,7 @@ def power_iteration(
     (PyHessian returns the old quotient when it stops, this function the new one.)
 
     Args:
-        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
-        example: pytree of float arrays of one dtype, or the dimension P.
+        operator: symmetric, of dimension P.
         key: random key of the starting vector.
         tol: relative change at which to stop.
         max_steps: largest number of products, at least 1.
@@ -214,32 +197,25 @@ def power_iteration(
 
     Raises:
         ValueError: if max_steps is not a positive integer.
-        TypeError: if `example` holds anything but real floats of one dtype.
 
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
     """
-    product, start = flat_operator(matvec, example)
     check_positive("max_steps", max_steps)
-
-    def step(state: Any) -> Any:
-        _, ahead, old, _, count = state
-        image = product(ahead)
-        new = jnp.vdot(ahead, image)
-        length = jnp.linalg.norm(image)
-        following = jnp.where(length > 0, image / jnp.where(length > 0, length, 1), ahead)
-        settled = (count > 0) & (jnp.abs(new - old) < tol * (jnp.abs(old) + 1e-6))
-        return ahead, following, new, settled, count + 1
-
-    first = normal(key, start)
-    first = first / jnp.linalg.norm(first)
-    state = first, first, jnp.zeros((), start.dtype), jnp.asarray(False), jnp.asarray(0)
-    state = jax.lax.while_loop(lambda s: ~s[3] & (s[4] < max_steps), step, state)
-    return PowerIteration(float(state[2]), state[0], int(state[4]), bool(state[3]))
+    vector = normal(key, operator)
+    vector = vector / jnp.linalg.norm(vector)
+    old, converged = 0.0, False
+    for count in range(1, max_steps + 1):
+        image = operator.matvec(vector)
+        new, length = float(jnp.vdot(vector, image)), float(jnp.linalg.norm(image))
+        converged = count > 1 and abs(new - old) < tol * (abs(old) + 1e-6)
+        if converged or count == max_steps:
+            break
+        vector, old = image / length if length > 0 else vector, new
+    return PowerIteration(new, vector, count, converged)
 
 
 def spectral_density(
-    matvec: Callable[[Any], Any],
-    example: Any,
+    operator: LinearOperator,
     *,
     key: jax.Array,
     steps: int = 100,
@@ -254,8 +230,7 @@ def spectral_density(
     count: an eigenvalue's peak weighs 1/P only on average, and no feature is narrower than `sigma`.
 
     Args:
-        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
-        example: pytree of float arrays of one dtype, or the dimension P.
+        operator: symmetric, of dimension P.
         key: random key of the probes.
         steps: Lanczos steps a probe; more than P mean P.
         probes: number of random vectors.
@@ -270,26 +245,22 @@ def spectral_density(
     Raises:
         ValueError: if steps or probes is not a positive integer, sigma is not positive, or the matvec gives
             something not finite.
-        TypeError: if `example` holds anything but real floats of one dtype.
         MemoryError: if the Krylov basis of one probe does not fit in free main memory.
 
-    Cost: steps * probes products; memory 3 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
+    Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
     arXiv:1901.10159.
     """
-    product, start = flat_operator(matvec, example)
     check_positive("steps", steps)
     check_positive("probes", probes)
     if sigma is not None and not sigma > 0:
         raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
-    steps = min(steps, start.size)
-    require_basis(steps, start)
-
-    def quadrature(probe_key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return tridiagonal(product, jax.random.rademacher(probe_key, start.shape, start.dtype), steps)[1:]
-
+    steps = min(steps, operator.size)
+    require_basis(operator, steps)
     rules = []
-    for diagonal, off_diagonal in zip(*jax.lax.map(quadrature, jax.random.split(key, probes)), strict=True):
-        values, coefficients, _ = solve_tridiagonal(diagonal, off_diagonal)
+    for probe_key in jax.random.split(key, probes):
+        space = KrylovSpace(operator, jax.random.rademacher(probe_key, (operator.size,), operator.dtype))
+        space.grow(steps)
+        values, coefficients, _ = solve_tridiagonal(*space.tridiagonal())
         rules.append((values, coefficients[0] ** 2 / probes))
     nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
     low, high = nodes.min(), nodes.max()
@@ -303,8 +274,7 @@ def spectral_density(
 
 
 def trace_estimate(
-    matvec: Callable[[Any], Any],
-    example: Any,
+    operator: LinearOperator,
     *,
     key: jax.Array,
     probes: int = 100,
@@ -312,8 +282,7 @@ def trace_estimate(
     """Hutchinson's estimate of the trace of a symmetric matrix, with its standard error.
 
     Args:
-        matvec: linear; maps a pytree like `example` to another one. Traced by JAX.
-        example: pytree of float arrays of one dtype, or the dimension P.
+        operator: of dimension P.
         key: random key of the sign vectors.
         probes: number of random sign vectors, at least 2.
 
@@ -323,49 +292,15 @@ def trace_estimate(
 
     Raises:
         ValueError: if probes is below 2.
-        TypeError: if `example` holds anything but real floats of one dtype.
 
     Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
     doi:10.1080/03610919008812866.
     """
-    product, start = flat_operator(matvec, example)
     if probes < 2:
         raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {probes}.")
-
-    def sample(probe_key: jax.Array) -> jax.Array:
-        probe = jax.random.rademacher(probe_key, start.shape, start.dtype)
-        return jnp.vdot(probe, product(probe))
-
-    values = np.asarray(jax.lax.map(sample, jax.random.split(key, probes)), np.float64)
+    signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
+    values = np.asarray((signs * operator.matmat(signs)).sum(axis=0), np.float64)
     return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
-
-
-def _leading_pairs(
-    product: Callable[[jax.Array], jax.Array],
-    start: jax.Array,
-    k: int,
-    key: jax.Array,
-    steps: int | None,
-    which: str,
-) -> tuple[np.ndarray, jax.Array, int]:
-    """Values, vectors and products spent of the run that `top_eigenpairs` describes."""
-    run_length = max(2 * k + 20, 40) if steps is None else steps
-    spent = 0
-    while run_length < start.size:
-        require_basis(run_length, start)
-        key, run_key, copies_key = jax.random.split(key, 3)
-        values, vectors, error = ritz_pairs(product, normal(run_key, start), run_length, k, which)
-        spent += run_length
-        if steps is not None:
-            return values, vectors, spent
-        tolerance = float(np.sqrt(np.finfo(start.dtype).eps) * np.abs(values).max())
-        if error <= tolerance or run_length >= MAX_STEPS:
-            values, vectors, extra = add_copies(
-                product, (values, vectors), k, steps=run_length, which=which, key=copies_key, tolerance=tolerance
-            )
-            return values, vectors, spent + extra
-        run_length *= 2
-    return *dense_pairs(product, start, k, which), spent + start.size
 
 
 def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:

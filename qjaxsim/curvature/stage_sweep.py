@@ -20,7 +20,7 @@ from qjaxsim.curvature.stacked import HIGHEST, adjoint_times, by_rows, inner, ou
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES, complex_dtype, pauli_matrix
-from qjaxsim.measurement import apply_observables
+from qjaxsim.measurement import apply_observables, expectation_values
 from qjaxsim.simulate import apply_circuit, statevector, unitary
 
 # --- stages of weights -----------------------------------------------------------------------------------------------
@@ -31,6 +31,23 @@ def _matrix(part: StagedCircuit, stage: Stage, u: jax.Array) -> jax.Array:
     params = part.params(u, None, stage.circuit.parameters)
     matrix = statevector(stage.circuit)(params)[:, None] if stage.first else unitary(stage.circuit)(params)
     return by_rows(matrix).astype(u.dtype)
+
+
+def matrices(part: StagedCircuit, u: jax.Array) -> list[jax.Array | None]:
+    """By stage: its matrix (d, 2, c); None for a stage with data."""
+    assert part.stages is not None
+    return [None if stage.wires is not None else _matrix(part, stage, u) for stage in part.stages]
+
+
+def values(part: StagedCircuit, fixed: Sequence[jax.Array | None], u: jax.Array, x: Any) -> jax.Array:
+    """The outputs (B, K) from what `matrices` gives, u (U,) and inputs x of B samples."""
+    assert part.stages is not None
+    count = len(jax.tree.leaves(x)[0])
+    state = _initial(part, count, u.dtype)
+    for stage, matrix in zip(part.stages, fixed, strict=True):
+        run = _Run(part, stage, None if matrix is None else (matrix, matrix[None]), u, x)
+        state = run.forward(state)
+    return expectation_values(part.observables, state).T
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -108,7 +125,7 @@ def add_samples(
     assert part.stages is not None
     total, held = carried
     runs = [_Run(part, stage, pair, u, x) for stage, pair in zip(part.stages, found, strict=True)]
-    states = [_initial(part, slope)]
+    states = [_initial(part, len(slope), slope.dtype)]
     for run in runs:
         states.append(run.forward(states[-1]))
     costates = [2 * apply_observables(part.observables, slope.T, states[-1])]
@@ -145,11 +162,11 @@ def add_samples(
     return (total, held), jacobian, gradient
 
 
-def _initial(part: StagedCircuit, slope: jax.Array) -> jax.Array:
+def _initial(part: StagedCircuit, columns: int, dtype: Any) -> jax.Array:
     """The state before the first stage: the number one before a matrix of one column, |0...0> before data."""
     assert part.stages is not None
     size = 1 if part.stages[0].wires is None else 2**part.circuit.n_qubits
-    return jnp.zeros((2, size, len(slope)), slope.dtype).at[0, 0].set(1)
+    return jnp.zeros((2, size, columns), dtype).at[0, 0].set(1)
 
 
 class _Run:

@@ -1,0 +1,195 @@
+"""Symmetric linear operators on flat parameter vectors: products compiled once, whatever asks for them.
+
+Lanczos, spectral density, power iteration, trace estimate and the dense matrix in `spectrum.py` all take one.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.curvature.hvp import check_positive, flatten_real, require_dense, symmetrised
+from qjaxsim.curvature.objective import Loss, Outputs, check_model
+from qjaxsim.curvature.outliers import check_square
+from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
+
+# Vectors multiplied at once by `matmat`: they share the model's own states, and hold one tangent of each.
+COLUMNS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class LinearOperator:
+    """A symmetric linear map of P numbers, known by its products.
+
+    Build one with `curvature_operators`, `linear_operator` or `matrix_operator`. `operator @ v` is `matvec` or `matmat`
+    by the shape of v. For use outside `jax.jit`; a product is compiled at its first call and never again.
+
+    Attributes:
+        size: P.
+        dtype: of vectors and images.
+        rows: maps vectors as rows (m, P) to their images (m, P), compiled for the m that it meets.
+    """
+
+    size: int
+    dtype: Any
+    rows: Callable[[jax.Array], jax.Array]
+
+    def matvec(self, v: Any) -> jax.Array:
+        """The image of one vector, (P,) to (P,)."""
+        return self.rows(self._checked(v, (self.size,))[None])[0]
+
+    def matmat(self, vectors: Any) -> jax.Array:
+        """The images of m vectors, (P, m) to (P, m), as in SciPy; eight at once, the last ones filled up with zeros."""
+        columns = self._checked(vectors, (self.size, np.shape(vectors)[-1] if np.ndim(vectors) else 0))
+        return self._images(columns.T).T
+
+    def dense(self) -> jax.Array:
+        """The matrix, (P, P), made exactly symmetric.
+
+        Raises:
+            MemoryError: if it and its work copies exceed the free main memory.
+        """
+        require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
+        return symmetrised(self._images(jnp.eye(self.size, dtype=self.dtype)))
+
+    def __matmul__(self, other: Any) -> jax.Array:
+        return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
+
+    def __neg__(self) -> "LinearOperator":
+        return LinearOperator(self.size, self.dtype, lambda rows: -self.rows(rows))
+
+    def _images(self, rows: jax.Array) -> jax.Array:
+        """Images of any number of rows, a fixed number at once so that one program serves."""
+        count, width = len(rows), min(COLUMNS_AT_ONCE, self.size)
+        filled = jnp.pad(rows, ((0, -count % width), (0, 0)))
+        images = [self.rows(filled[start : start + width]) for start in range(0, count, width)]
+        return jnp.concatenate(images)[:count]
+
+    def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
+        given = jnp.asarray(v)
+        if given.shape != shape or 0 in shape:
+            raise ValueError(
+                f"Argument `v` must have shape ({self.size},) or ({self.size}, m), but it has {given.shape}."
+            )
+        if given.dtype != self.dtype:
+            raise TypeError(f"Argument `v` must have dtype {self.dtype}, but it has {given.dtype}; cast it.")
+        return given
+
+
+class CurvatureOperators(NamedTuple):
+    """The Hessian of a mean loss and its two parts as `LinearOperator`s in `ravel_pytree` order, H = G + R."""
+
+    hessian: LinearOperator
+    gauss_newton: LinearOperator
+    residual: LinearOperator
+
+
+_PRODUCTS = {"hessian": hessian_product, "gauss_newton": gauss_newton_product, "residual": residual_product}
+
+
+def curvature_operators(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, *, batch_size: int | None = None
+) -> CurvatureOperators:
+    """H, G and R of the mean of `loss(outputs(params, x), y)`, without a matrix.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K).
+        loss: maps (z, y) to one loss a sample, shape (B,).
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x: inputs, pytree of arrays with N samples along axis 0.
+        y: targets, pytree of arrays with N samples along axis 0.
+        batch_size: samples held at once; default at most 1,000.
+
+    Returns:
+        CurvatureOperators. What is compiled for `outputs` and `loss` (the same objects) and shapes serves other
+        parameters and data too.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, or batch_size
+            is not a positive integer.
+
+    Cost: a product of one vector takes two to four gradients; `matmat` shares the states of eight vectors and holds
+    eight tangents of them.
+    """
+    flat, unravel = flatten_real(params)
+    check_model(outputs, loss, params, x, y)
+    if batch_size is not None:
+        check_positive("batch_size", batch_size)
+    data = jax.tree.map(jnp.asarray, (x, y))
+
+    def operator(kind: str) -> LinearOperator:
+        rows = functools.partial(_curvature_rows, kind, outputs, loss, batch_size, unravel(flat), data)
+        return LinearOperator(flat.size, flat.dtype, rows)
+
+    return CurvatureOperators(*(operator(kind) for kind in CurvatureOperators._fields))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _curvature_rows(
+    kind: str, outputs: Outputs, loss: Loss, batch_size: int | None, params: Any, data: Any, rows: jax.Array
+) -> jax.Array:
+    _, unravel = ravel_pytree(params)
+
+    def image(row: jax.Array) -> jax.Array:
+        product = _PRODUCTS[kind](outputs, loss, params, *data, unravel(row), batch_size=batch_size)
+        return ravel_pytree(product)[0]
+
+    # A single vector without a batch axis: contractions keep the shapes that they are quickest in.
+    return image(rows[0])[None] if len(rows) == 1 else jax.vmap(image)(rows)
+
+
+def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperator:
+    """The operator of a pure JAX function, such as `lambda v: qj.hvp(f, params, v)`.
+
+    Args:
+        matvec: linear, symmetric; maps a pytree like `example` to another one. Traced by JAX.
+        example: pytree of float arrays of one dtype, or the dimension P as an integer for flat vectors of JAX's
+            default float dtype.
+
+    Returns:
+        LinearOperator on flat vectors in `ravel_pytree` order.
+
+    Raises:
+        TypeError: if `example` holds anything but real floats of one dtype.
+        ValueError: if `matvec` returns another number of numbers or another dtype.
+    """
+    if isinstance(example, int):
+        check_positive("example", example)
+        example = jnp.zeros(example)
+    flat, unravel = flatten_real(example, "example")
+
+    def product(vector: jax.Array) -> jax.Array:
+        # TF32 on recent GPUs would cost the digits that orthogonality and small eigenvalues live on.
+        with jax.default_matmul_precision("highest"):
+            return ravel_pytree(matvec(unravel(vector)))[0]
+
+    image = jax.eval_shape(product, flat)
+    if image.shape != flat.shape or image.dtype != flat.dtype:
+        raise ValueError(
+            f"Argument `matvec` must map {flat.size} numbers of dtype {flat.dtype} to as many, "
+            f"but it returned {image.size} of dtype {image.dtype}."
+        )
+    return LinearOperator(flat.size, flat.dtype, jax.jit(functools.partial(jax.lax.map, product)))
+
+
+def matrix_operator(matrix: Any) -> LinearOperator:
+    """The operator of a dense symmetric matrix, (P, P) of real floats.
+
+    Raises:
+        TypeError: if it is not of a real float dtype.
+        ValueError: if it is not square.
+    """
+    held = jnp.asarray(matrix)
+    check_square(held)
+    return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held))
+
+
+@jax.jit
+def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
+    return jnp.matmul(rows, matrix, precision=jax.lax.Precision.HIGHEST)
