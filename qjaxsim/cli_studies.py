@@ -9,9 +9,14 @@ import typer
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
-    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max",
-    "residual_norm_ratio",
-    "outliers_gap", "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
+    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_max_power", "lambda_min", "trace",
+    "gn_lambda_max", "residual_norm_ratio", "outliers_gap", "near_zero_fraction", "exact_zeros", "gradient_in_top_k",
+    "seconds_train", "seconds_hessian",
+)  # fmt: skip
+
+_CONTROL_TABLE = (
+    "control", "patches", "layers", "seed", "n_classes", "aggregation", "scale", "learning_rate", "parameters",
+    "train_loss", "lambda_max", "gn_lambda_max", "outliers_gap", "near_zero_fraction", "gn_null",
 )  # fmt: skip
 
 
@@ -28,7 +33,11 @@ def hessian(
     images: Annotated[int | None, typer.Option(help="Training images, a stratified choice. [default: all]")] = None,
     curvature_images: Annotated[
         int | None,
-        typer.Option(help="Training images for Hessian and landscape. [default: all of digits, else 2000]"),
+        typer.Option(help="Training images for the spectrum. [default: all of digits, else 2000]"),
+    ] = None,
+    lambda_images: Annotated[
+        int | None,
+        typer.Option(help="Training images for the paper's power iteration. [default: those of the spectrum]"),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the images. [default: 30 for digits, else 50]")
@@ -41,11 +50,27 @@ def hessian(
     weight_decay: Annotated[float, typer.Option(help="Coupled L2, not part of any reported loss.")] = 5e-5,
     aggregation: Annotated[str, typer.Option(help="mean or sum over the circuits.")] = "mean",
     scale: Annotated[float, typer.Option(help="Constant factor of the logits.")] = 100.0,
-    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    dtype: Annotated[str, typer.Option(help="Precision of curvature, float64 or float32.")] = "float64",
+    training_dtype: Annotated[
+        str | None, typer.Option(help="Precision of training; the paper's is float32. [default: that of curvature]")
+    ] = None,
     spectrum: Annotated[str, typer.Option(help="dense, lanczos, or auto: dense up to 4,000 parameters.")] = "auto",
     top: Annotated[int, typer.Option(help="Leading eigenvalues that lanczos computes.")] = 20,
-    landscape: Annotated[str, typer.Option(help="Plane: pca (of the path), random, eigen or none.")] = "pca",
+    landscape: Annotated[
+        str, typer.Option(metavar="LIST", help="Planes: pca (of the path), eigen (leading vectors), random; or none.")
+    ] = "pca,eigen",
     landscape_points: Annotated[int, typer.Option(help="Grid points along each axis.")] = 20,
+    landscape_images: Annotated[
+        int | None, typer.Option(help="Training images for the landscape. [default: those of the spectrum]")
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
+            "classes, seeds, nulls.",
+        ),
+    ] = None,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
@@ -62,12 +87,12 @@ def hessian(
     """
     import jax
 
-    if dtype == "float64":
+    if "float64" in (dtype, training_dtype):
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
     from qjaxsim.studies import sweep
     from qjaxsim.studies.hessian import STUDY, run_hessian_study
-    from qjaxsim.studies.hessian_settings import HessianSettings
+    from qjaxsim.studies.hessian_settings import CONTROLS, HessianSettings
     from qjaxsim.studies.published import comparison_rows
 
     if resume and out is None:
@@ -82,6 +107,7 @@ def hessian(
         classes=None if classes is None else _integers("classes", classes),
         images=images,
         curvature_images=curvature_images,
+        lambda_images=lambda_images,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -90,15 +116,21 @@ def hessian(
         aggregation=aggregation,
         scale=scale,
         dtype=dtype,
+        training_dtype=training_dtype,
         spectrum=spectrum,
         top=top,
-        landscape=landscape,
+        landscape=() if landscape == "none" else _names(landscape),
         landscape_points=landscape_points,
+        landscape_images=landscape_images,
+        controls=CONTROLS if control == "all" else _names(control or ""),
         data_seed=data_seed,
     ).resolved()
     folder = sweep.default_folder(STUDY) if out is None else out
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
-    print_table(rows, _TABLE, title=f"Hessian spectra on {dataset}")
+    alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
+    print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
+    if controls := [row for row in rows if row["control"] != "baseline"]:
+        print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
     if published := comparison_rows(settings, rows):
         _print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
@@ -116,6 +148,11 @@ def _print_comparison(published: list[dict[str, Any]]) -> None:
     print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
     for number, reason in enumerate(reasons, start=1):
         print(f"({number}) not comparable: {reason}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """A list such as "pca,eigen"."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:

@@ -30,6 +30,17 @@ REQUIRED = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The runs of this file start the same programs in new processes: compile them once."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        yield
+
+
 def start(*arguments: str, **options) -> subprocess.Popen:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen([COMMAND, *arguments], env=environment, stdout=-1, stderr=-1, text=True, **options)
@@ -71,6 +82,14 @@ def test_results_folder(finished):
         )
         assert row["train_loss"] < 0.9 * arrays["history_train_loss"][0]
         assert arrays["landscape"].shape == (4, 4) and arrays["trajectory"].shape == (4, 2)
+        np.testing.assert_allclose(arrays["eigen_values"], values[::-1][:2], rtol=1e-8)
+        # Symmetric about the minimum, where the plane of eigenvectors is nearly quadratic: it rises as said.
+        assert arrays["eigen_landscape"].shape == (4, 4) and arrays["eigen_landscape"].min() > 0.9 * row["train_loss"]
+        assert row["lambda_max_lanczos"] == pytest.approx(row["lambda_max"], rel=1e-8)
+        assert row["lambda_max_power"] == pytest.approx(row["lambda_max"], rel=0.05) and row["lambda_images"] == 60
+        assert 0 < row["gradient_in_top_k"] <= 1 + 1e-9
+        assert row["gn_block_lambda_max"] <= row["gn_lambda_max"] * (1 + 1e-12)
+        assert row["control"] == "baseline" and row["point"] == "minimum"
     # One 4 x 4 patch in the middle of an 8 x 8 image: the bias of the other 48 pixels does nothing.
     assert rows[0]["exact_zeros"] >= 48 > rows[1]["exact_zeros"]
     config = json.loads((finished / "config.json").read_text())
@@ -82,12 +101,12 @@ def test_table_figures_and_page(finished):
     printed = (finished.parent / "stdout").read_text()
     row = json.loads((finished / "summary.json").read_text())[1]
     assert f"{row['lambda_max']:.4g}" in printed and "not comparable: data set digits against mnist" in printed
-    for name in ("spectra", "lambda_max", "landscape", "training"):
+    for name in ("spectra", "lambda_max", "landscape", "landscape_eigen", "training"):
         picture = (finished / "figures" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     page = (finished / "report.html").read_text()
     assert "not comparable: data set digits against mnist" in page and "not comparable: not" not in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 5
     assert 'src="http' not in page and "<script" not in page and "<link" not in page
     assert "qjaxsim study hessian --patches 1,4" in page
 
@@ -119,7 +138,6 @@ def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.slow  # a minute, nearly all of it compilation of products in Lanczos programs of each size
 def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
     options = ("--patches", "1", "--spectrum", "lanczos", "--top", "4", "--landscape", "eigen")
     assert cli.main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
@@ -135,8 +153,8 @@ def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
     arrays = read_arrays(tmp_path / "run", row["cell"])
     exact = read_arrays(finished, row["cell"])["eigenvalues"][::-1][:4]
     np.testing.assert_allclose(arrays["lanczos_values"], exact, rtol=1e-6)
-    # The minimum is the middle of the plane of eigenvectors, and its path ends near there.
-    assert np.abs(arrays["trajectory"][int(arrays["minimum"])]).max() < 1e-9
+    # The minimum is the middle of the plane of eigenvectors.
+    assert np.abs(arrays["eigen_trajectory"][int(arrays["minimum"])]).max() < 1e-9
 
 
 def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkeypatch):
@@ -156,9 +174,9 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
     monkeypatch.setattr(hessian_cell, "train", lambda *arguments: trained)
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 1, (9, 4, 4)), rng.integers(0, 3, 9)
-    examples = hessian_cell.Examples(x, y, x, y, x, y, 3, "random")
-    settings = HessianSettings(landscape="none").resolved()
-    row, _ = hessian_cell.run_cell(settings, model, examples, 1, tmp_path, Progress())
+    examples = hessian_cell.Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    settings = HessianSettings(patches=(1,), layers=(1,), seeds=(1,), landscape=()).resolved()
+    row, _ = hessian_cell.run_cell(settings, model, examples, tmp_path, Progress())
     gradients = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(x)), jnp.asarray(y)).mean())(best)
     norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradients)))
     assert row["gradient_norm"] == pytest.approx(norm, rel=1e-10)
@@ -186,7 +204,10 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
         (("--aggregation", "max"), "`aggregation` must be 'mean' or 'sum'"),
         (("--dtype", "float16"), "`dtype` must be one of"),
         (("--spectrum", "all"), "`spectrum` must be one of"),
-        (("--landscape", "moon"), "`landscape` must be one of"),
+        (("--landscape", "moon"), "`landscape` must hold names of ['pca', 'eigen', 'random'], but holds 'moon'"),
+        (("--control", "luck"), "`controls` must hold names of ['aggregation', "),
+        (("--training-dtype", "float16"), "`training_dtype` must be one of"),
+        (("--lambda-images", "0"), "`lambda_images` must be at least 1"),
         (("--landscape-points", "1"), "`landscape_points` must be at least 2"),
         (("--images", "5000"), "`n` must lie in 1..1438"),
         (("--classes", "3,12"), "`classes` must name classes of digits that have examples"),
@@ -257,17 +278,19 @@ def test_auto_is_dense_for_small_models_only():
 def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
     settings = HessianSettings(dataset="mnist", patches=(4,), layers=(50,)).resolved()
     row = {
-        "patches": 4, "layers": 50, "qubits": 8, "seed": 1001, "images": 60000, "epochs": 50, "curvature_images": 60000,
-        "train_loss": 0.03, "train_accuracy": 0.99, "test_loss": 0.07, "test_accuracy": 0.98, "lambda_max": 17.0,
+        "patches": 4, "layers": 50, "qubits": 8, "seed": 1001, "images": 60000, "epochs": 50, "lambda_images": 60000,
+        "train_loss": 0.03, "train_accuracy": 0.99, "test_loss": 0.07, "test_accuracy": 0.98, "lambda_max": 16.0,
+        "lambda_max_power": 17.0, "control": "baseline",
     }  # fmt: skip
     same = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row])}
     assert all(r["comparable"] is True for r in same.values())
     assert same["lambda_max"]["published"] == 15.987
     assert same["lambda_max"]["difference"] == pytest.approx(17.0 - 15.987)
-    part = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row | {"curvature_images": 2000}])}
+    part = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row | {"lambda_images": 2000}])}
     assert part["train_loss"]["comparable"] is True
     assert part["lambda_max"]["comparable"] == "images in the Hessian 2000 against 60000"
     assert part["lambda_max"]["difference"] is None
     shallow = comparison_rows(settings, [row | {"layers": 2, "epochs": 3}])
     assert {r["comparable"] for r in shallow} == {"layers 2 against 50; epochs 3 against 50"}
     assert comparison_rows(settings, [row | {"patches": 1}]) == []
+    assert comparison_rows(settings, [row | {"control": "scale"}]) == []

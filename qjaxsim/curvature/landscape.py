@@ -1,5 +1,6 @@
 """Loss on a plane through parameter space: planes from a trajectory, from random or from eigenvectors."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -159,7 +160,12 @@ def eigen_plane(params: Any, vectors: Any) -> Plane:
 
 
 def evaluate_plane(
-    loss: Callable[[Any], jax.Array], plane: Plane, a: Any, b: Any, batch_size: int | None = None
+    loss: Callable[[Any], jax.Array],
+    plane: Plane,
+    a: Any,
+    b: Any,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> jax.Array:
     """Loss on a grid of a plane.
 
@@ -168,7 +174,8 @@ def evaluate_plane(
         plane: where to look.
         a: coordinates along the first direction, shape (A,).
         b: coordinates along the second direction, shape (B,).
-        batch_size: grid points evaluated at once; default one after the other.
+        batch_size: grid points of a line evaluated at once; default one after the other.
+        progress: called as progress(lines done, B) after each line along a.
 
     Returns:
         Array of shape (B, A): entry [j, i] is the loss at (a[i], b[j]), as contour plots want it.
@@ -176,7 +183,8 @@ def evaluate_plane(
     Raises:
         ValueError: if a or b is not a vector of at least one number, or batch_size is not a positive integer.
 
-    Cost: A B evaluations in one compiled loop; memory of batch_size evaluations.
+    Cost: A B evaluations; memory of batch_size evaluations. A line is one compiled loop, which serves all planes of
+    equal shapes with the same `loss` object.
     """
     if batch_size is not None:
         check_positive("batch_size", batch_size)
@@ -186,13 +194,28 @@ def evaluate_plane(
             raise ValueError(
                 f"Argument `{name}` must be a vector of at least one number, but its shape is {axis.shape}."
             )
-    first, second = jnp.meshgrid(*along)  # (B, A) each
+    lines = []
+    for done, at in enumerate(along[1], start=1):
+        line = _plane_line(loss, plane.unravel, batch_size, plane.origin, plane.directions, along[0], at)
+        lines.append(line if progress is None else jax.block_until_ready(line))
+        if progress is not None:
+            progress(done, len(along[1]))
+    return jnp.stack(lines)
 
-    @jax.jit
-    def evaluate(pairs: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return jax.lax.map(lambda pair: loss(plane.point(*pair)), pairs, batch_size=batch_size)
 
-    return evaluate((first.ravel(), second.ravel())).reshape(first.shape)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _plane_line(
+    loss: Callable[[Any], jax.Array],
+    unravel: Callable[[jax.Array], Any],
+    batch_size: int | None,
+    origin: jax.Array,
+    directions: jax.Array,
+    a: jax.Array,
+    b: jax.Array,
+) -> jax.Array:
+    """Loss at (a[i], b) for every i."""
+    plane = Plane(origin, directions, unravel)
+    return jax.lax.map(lambda at: loss(plane.point(at, b)), a, batch_size=batch_size)
 
 
 def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple[np.ndarray, np.ndarray]:

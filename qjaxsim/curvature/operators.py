@@ -137,7 +137,7 @@ def _curvature_rows(
     _, unravel = ravel_pytree(params)
 
     def image(row: jax.Array) -> jax.Array:
-        product = _PRODUCTS[kind](outputs, loss, params, *data, unravel(row), batch_size=batch_size)
+        product = _PRODUCTS[kind](outputs, loss, params, data[0], data[1], unravel(row), batch_size=batch_size)
         return ravel_pytree(product)[0]
 
     # A single vector without a batch axis: contractions keep the shapes that they are quickest in.

@@ -164,7 +164,7 @@ def numerical_rank(eigenvalues: Any, rtol: float | None = None) -> int:
     return int(np.count_nonzero(size > rtol * size.max()))
 
 
-def check_square(matrix: np.ndarray) -> None:
+def check_square(matrix: Any) -> None:
     """Raise unless matrix is a real float matrix of shape (P, P) with P at least 1."""
     if not np.issubdtype(matrix.dtype, np.floating):
         raise TypeError(f"Argument `matrix` must be of a real float dtype, but it is {matrix.dtype}.")

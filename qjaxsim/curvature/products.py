@@ -50,7 +50,7 @@ def gauss_newton_product(
     _, after = two_phases(outputs)
 
     def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        z, pull, push = _both_modes(lambda pair: after(*pair, xs), at)
+        z, pull, push = _both_modes(lambda pair: after(pair[0], pair[1], xs), at)
         slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
         curved = jax.jvp(slope, (z,), (push(tangent),))[1]
         return jax.tree.map(jnp.zeros_like, at), pull(curved)
@@ -86,8 +86,8 @@ def residual_product(
     _, after = two_phases(outputs)
 
     def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(after(*at, xs))
-        return jax.jvp(jax.grad(lambda pair: jnp.sum(slope * after(*pair, xs))), (at,), (tangent,))
+        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(after(at[0], at[1], xs))
+        return jax.jvp(jax.grad(lambda pair: jnp.sum(slope * after(pair[0], pair[1], xs))), (at,), (tangent,))
 
     return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
 
@@ -120,7 +120,9 @@ def hessian_product(
     _, after = two_phases(outputs)
 
     def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        return jax.jvp(jax.grad(lambda pair: jnp.sum(weights * loss(after(*pair, xs), ys))), (at,), (tangent,))
+        return jax.jvp(
+            jax.grad(lambda pair: jnp.sum(weights * loss(after(pair[0], pair[1], xs), ys))), (at,), (tangent,)
+        )
 
     return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
 

@@ -257,19 +257,20 @@ def patch_circuit(n: int, n_layers: int, n_features: int) -> Circuit:
         n_features: pixels of the patch, encoded in two sections.
     """
     split, per_qubit = _split(n_features, n), -(-n_features // n)
-    circuit = Circuit(n).repeat(_layer(n, "block1", ring=True), n_layers)
+    circuit = Circuit(n).repeat(trainable_layer(n, "block1", ring=True), n_layers)
     if split:
         _encode(circuit, "first", "encoding1", split, per_qubit // 2)
         _ring(circuit)
-    circuit.repeat(_layer(n, "block2", ring=True), n_layers)
+    circuit.repeat(trainable_layer(n, "block2", ring=True), n_layers)
     _encode(circuit, "second", "encoding2", n_features - split, per_qubit - per_qubit // 2)
     _ring(circuit)
     if n_layers > 1:
-        circuit.repeat(_layer(n, "block3", ring=True), n_layers - 1)
-    return circuit.compose(_layer(n, "last", ring=False))
+        circuit.repeat(trainable_layer(n, "block3", ring=True), n_layers - 1)
+    return circuit.compose(trainable_layer(n, "last", ring=False))
 
 
-def _layer(n: int, name: str, ring: bool) -> Circuit:
+def trainable_layer(n: int, name: str, ring: bool) -> Circuit:
+    """RX, then RY on every qubit, angles `name` of shape (2, n), then CZ on the ring if so asked."""
     angles = Parameter(name, (2, n))
     layer = Circuit(n)
     for qubit in range(n):

@@ -1,10 +1,12 @@
 """The study `hessian`: exact Hessian spectra of distributed patch circuits trained on images (arXiv:2504.19239).
 
-A sweep over patches x layers x seeds. Each cell trains the patches model, takes the checkpoint of lowest training loss
-(the paper's choice of the minimum) and computes there the Hessian of the training loss with its Gauss-Newton and
-residual parts, their spectra, and the loss on a plane through the training path.
+A sweep over patches x layers x seeds, and over the cells of controls (`hessian_controls.py`). Each cell trains the
+patches model, takes the checkpoint of lowest training loss (the paper's choice of the minimum) and computes there the
+Hessian of the training loss with its Gauss-Newton and residual parts, their spectra, and the loss on planes.
 """
 
+import functools
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from qjaxsim import datasets
 from qjaxsim.curvature.hvp import require_dense
 from qjaxsim.models.patches import PatchesModel, scaled_images
 from qjaxsim.studies import sweep
-from qjaxsim.studies.hessian_cell import COLUMNS, Examples, run_cell
+from qjaxsim.studies.hessian_cell import Examples, run_cell
+from qjaxsim.studies.hessian_columns import COLUMNS
+from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, Arm, arms
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
+from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
 
 STUDY = "hessian"
@@ -31,7 +36,7 @@ def run_hessian_study(
     *,
     data_dir: Path | None = None,
     resume: bool = False,
-    progress: sweep.Progress | None = None,
+    progress: Progress | None = None,
     command: str = "",
 ) -> list[dict[str, Any]]:
     """Run the sweep, write its results folder, figures and report.
@@ -61,62 +66,85 @@ def run_hessian_study(
         raise ValueError(
             "Argument `dtype` is 'float64', which needs JAX's x64 mode; set JAX_ENABLE_X64=1 or use float32."
         )
-    progress = progress or sweep.Progress()
-    examples = load_examples(settings, data_dir)
-    for layers in settings.layers:  # so that settings of the training are refused before any work, too
-        config = settings.train_config(layers, settings.seeds[0])
-        if config.batch_size > len(examples.x_train):
-            raise ValueError(
-                f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
-                f"{config.batch_size}; choose a smaller one."
-            )
-    models = {key: _model(settings, examples, *key) for key in _grid(settings)}
-    for model in models.values():
-        if use_dense(settings, model):
-            itemsize = np.dtype(settings.dtype).itemsize
-            require_dense(model.n_parameters, DENSE_COPIES, itemsize, "The dense Hessian")
-    cells = [
-        sweep.Cell(f"patches{p}-layers{n}-seed{seed}", {"patches": p, "layers": n, "seed": seed})
-        for p, n in models
-        for seed in settings.seeds
-    ]
+    progress = progress or Progress()
+    runs = {arm.cell.key: arm for arm in arms(settings)}
+    data = {
+        classes: load_examples(settings, classes, data_dir) for classes in {a.settings.classes for a in runs.values()}
+    }
+    models: dict[PatchesModel, PatchesModel] = {}
+    by_key: dict[str, PatchesModel] = {}
+    for key, arm in runs.items():
+        model = _model(arm.settings, data[arm.settings.classes])
+        # One object for equal models, so that one compiled program serves them.
+        by_key[key] = models.setdefault(model, model)
+        _check(arm.settings, model, data[arm.settings.classes])
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
-        model = models[cell.settings["patches"], cell.settings["layers"]]
-        return run_cell(settings, model, examples, cell.settings["seed"], folder, progress)
+        arm = runs[cell.key]
+        more: dict[str, Any] = {}
+        if arm.point == MATCHED:
+            more = {
+                "training": sweep.cell_folder(out, arm.baseline_key) / "training",
+                "loss": _highest_minimum(out, arm, runs.values()),
+            }
+        result = run_cell(arm.settings, by_key[cell.key], data[arm.settings.classes], folder, progress, **more)
+        return result._replace(row={"control": arm.control, "point": arm.point, **result.row})
 
-    recorded = {**asdict(settings), "images_source": examples.source}
+    recorded = {**asdict(settings), "images_source": data[settings.classes].source}
+    cells = [arm.cell for arm in runs.values()]
     rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
     _write_report(settings, rows, out, command)
     return rows
 
 
-def _grid(settings: HessianSettings) -> list[tuple[int, int]]:
-    return [(patches, layers) for patches in settings.patches for layers in settings.layers]
+def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -> None:
+    """Refuse what training or spectrum of one cell cannot do, before any work."""
+    config = settings.train_config()
+    if config.batch_size > len(examples.x_train):
+        raise ValueError(
+            f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
+            f"{config.batch_size}; choose a smaller one."
+        )
+    if use_dense(settings, model):
+        require_dense(model.n_parameters, DENSE_COPIES, np.dtype(settings.dtype).itemsize, "The dense Hessian")
 
 
-def load_examples(settings: HessianSettings, data_dir: Path | None) -> Examples:
-    """Training, test and curvature images as angles, with labels; `settings` must be resolved."""
+def _highest_minimum(out: Path, arm: Arm, all_arms: Iterable[Arm]) -> float:
+    """The highest of the baseline's minimal training losses at the arm's depth and seed."""
+    alike = [
+        other.cell.key
+        for other in all_arms
+        if other.control == BASELINE and other.settings.layers == arm.settings.layers
+        and other.settings.seeds == arm.settings.seeds
+    ]  # fmt: skip
+    return max(float(sweep.read_row(out, key)["train_loss"]) for key in alike)
+
+
+def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> Examples:
+    """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
-    if settings.classes is not None:
-        train, test = (datasets.select_classes(split, settings.classes) for split in (train, test))
+    if classes is not None:
+        train, test = (datasets.select_classes(split, classes) for split in (train, test))
     if settings.images is not None:
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
-    curvature = train
-    if settings.curvature_images is not None and settings.curvature_images < len(train):
-        curvature = datasets.subset(train, settings.curvature_images, seed=settings.data_seed)
-    dtype = np.dtype(settings.dtype)
-    angles = [_angles(settings, split).astype(dtype) for split in (train, test, curvature)]
+
+    @functools.cache
+    def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
+        if images is None or images >= len(train):
+            return angles, train.labels
+        part = datasets.subset(train, images, seed=settings.data_seed)
+        return _angles(settings, part), part.labels
+
+    angles = _angles(settings, train)
     return Examples(
-        x_train=angles[0],
+        x_train=angles,
         y_train=train.labels,
-        x_test=angles[1],
+        x_test=_angles(settings, test),
         y_test=test.labels,
-        x_curvature=angles[2],
-        y_curvature=curvature.labels,
         n_classes=train.n_classes,
         source=train.source,
+        chosen=chosen,
     )
 
 
@@ -129,11 +157,11 @@ def _angles(settings: HessianSettings, data: datasets.Dataset) -> np.ndarray:
     return scaled_images(data.images, data.pixel_max, settings.qubits, settings.pool)
 
 
-def _model(settings: HessianSettings, examples: Examples, patches: int, layers: int) -> PatchesModel:
+def _model(settings: HessianSettings, examples: Examples) -> PatchesModel:
     assert settings.qubits is not None and settings.patch_size is not None
     return PatchesModel(
-        n_patches=patches,
-        n_layers=layers,
+        n_patches=settings.patches[0],
+        n_layers=settings.layers[0],
         n_qubits=settings.qubits,
         image_size=examples.x_train.shape[1],
         patch_size=settings.patch_size,

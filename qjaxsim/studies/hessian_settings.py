@@ -10,7 +10,8 @@ from qjaxsim.training import TrainConfig
 # Up to this many parameters "auto" means the dense spectrum.
 DENSE_UP_TO = 4000
 SPECTRA = ("auto", "dense", "lanczos")
-LANDSCAPES = ("pca", "random", "eigen", "none")
+LANDSCAPES = ("pca", "eigen", "random")
+CONTROLS = ("aggregation", "scale", "parameters", "learning-rate", "loss", "classes", "seeds", "nulls")
 
 
 class _Defaults(NamedTuple):
@@ -41,8 +42,9 @@ class HessianSettings:
         patch_size: side of a patch in pixels; 4 for digits, else 8.
         classes: labels to keep; all by default.
         images: training images (a stratified choice); all by default.
-        curvature_images: of those, the images that Hessian and landscape are taken on; all for digits,
-            else 2000.
+        curvature_images: of those, the images that the spectrum is taken on; all for digits, else 2000.
+        lambda_images: of those, the images of the power iteration with the paper's settings, and of the Lanczos run
+            beside it; by default those of the spectrum.
         epochs: 30 for digits, else 50.
         batch_size: 64 for digits, else 1000.
         learning_rate: first rate; by default the paper's for the depth: 0.01 up to 50 layers, 0.005 to 100,
@@ -51,12 +53,15 @@ class HessianSettings:
         weight_decay: coupled L2, never part of a reported loss.
         aggregation: "mean" or "sum" over circuits.
         scale: the constant c before the softmax.
-        dtype: "float64" or "float32" for everything.
+        dtype: "float64" or "float32" for curvature.
+        training_dtype: the same for training; by default that of curvature. The paper trained in single precision.
         spectrum: "dense", "lanczos", or "auto": dense up to 4,000 parameters.
         top: leading eigenvalues that "lanczos" computes.
-        landscape: plane of the path's principal components ("pca"), two random filter-normalised directions ("random"),
-            the two leading eigenvectors ("eigen"), or "none".
+        landscape: planes to look at: of the path's principal components ("pca"), of the two leading eigenvectors
+            ("eigen"), of two random filter-normalised directions ("random").
         landscape_points: grid points along each axis.
+        landscape_images: training images that the landscape is taken on; by default those of the spectrum.
+        controls: names of `CONTROLS`, each a set of cells beside the baseline (`hessian_controls.py`).
         data_seed: chooses the images when not all are used.
 
     Raises:
@@ -72,6 +77,7 @@ class HessianSettings:
     classes: tuple[int, ...] | None = None
     images: int | None = None
     curvature_images: int | None = None
+    lambda_images: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -80,10 +86,13 @@ class HessianSettings:
     aggregation: str = "mean"
     scale: float = 100.0
     dtype: str = "float64"
+    training_dtype: str | None = None
     spectrum: str = "auto"
     top: int = 20
-    landscape: str = "pca"
+    landscape: tuple[str, ...] = ("pca", "eigen")
     landscape_points: int = 20
+    landscape_images: int | None = None
+    controls: tuple[str, ...] = ()
     data_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,18 +102,21 @@ class HessianSettings:
                 raise ValueError(
                     f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
                 )
-        for name, choices in (
-            ("dtype", ("float64", "float32")),
-            ("spectrum", SPECTRA),
-            ("landscape", LANDSCAPES),
-        ):
+        dtypes: tuple[str | None, ...] = ("float64", "float32")
+        for name, choices in (("dtype", dtypes), ("training_dtype", (*dtypes, None)), ("spectrum", SPECTRA)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+        for name, known in (("landscape", LANDSCAPES), ("controls", CONTROLS)):
+            unknown = [value for value in getattr(self, name) if value not in known]
+            if unknown:
+                raise ValueError(f"Argument `{name}` must hold names of {list(known)}, but holds {unknown[0]!r}.")
         for name, least in (
             ("top", 1),
             ("landscape_points", 2),
             ("images", 2),
             ("curvature_images", 1),
+            ("lambda_images", 1),
+            ("landscape_images", 1),
             ("data_seed", 0),
         ):
             value = getattr(self, name)
@@ -130,11 +142,13 @@ class HessianSettings:
             epochs=chosen("epochs"),
             batch_size=chosen("batch_size"),
             curvature_images=chosen("curvature_images"),
+            training_dtype=self.training_dtype or self.dtype,
         )
 
-    def train_config(self, layers: int, seed: int) -> TrainConfig:
-        """Settings of one cell's training; `self` must be resolved."""
+    def train_config(self) -> TrainConfig:
+        """Settings of the training of one cell; `self` must be resolved, with one depth and one seed."""
         assert self.epochs is not None and self.batch_size is not None
+        (layers,), (seed,) = self.layers, self.seeds
         rate = paper_learning_rate(layers) if self.learning_rate is None else self.learning_rate
         return TrainConfig(
             epochs=self.epochs,

@@ -20,18 +20,16 @@ import platform
 import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import progress as rich_progress
-from rich.console import Console
 
 from qjaxsim import files
+from qjaxsim.studies.progress import Progress as Progress
 
 CONFIG, SUMMARY, TABLE, COLUMNS = "config.json", "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
@@ -63,57 +61,6 @@ class CellResult(NamedTuple):
 
     row: dict[str, Any]
     arrays: dict[str, np.ndarray]
-
-
-class Progress(rich_progress.Progress):
-    """Bars on standard error: one over cells, more below it for what a cell does; silent unless that is a terminal.
-
-    A rich Progress, so anything that takes one can add its own bar; those left over vanish with the cell.
-    """
-
-    def __init__(self, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        super().__init__(
-            rich_progress.TextColumn("{task.description}"),
-            rich_progress.BarColumn(),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TimeElapsedColumn(),
-            rich_progress.TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-
-    def message(self, text: str) -> None:
-        """One plain line on standard error, above the bars."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    @contextmanager
-    def bar(self, description: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-        """A bar for the length of a `with` block.
-
-        Args:
-            description: what is counted.
-            total: steps in all.
-            done: steps already done.
-
-        Yields:
-            advance(steps): moves the bar on.
-        """
-        task = self.add_task(description, total=total, completed=done)
-        try:
-            yield lambda steps: self.advance(task, steps)
-        finally:
-            self.remove_task(task)
-
-    @contextmanager
-    def _inner(self) -> Iterator[None]:
-        """Drops the bars that were added inside the block."""
-        before = set(self.task_ids)
-        try:
-            yield
-        finally:
-            for task in set(self.task_ids) - before:
-                self.remove_task(task)
 
 
 def run_sweep(
@@ -163,7 +110,7 @@ def run_sweep(
             row = _finished_row(out, cell, progress) if resume else None
             ran = row is None
             if row is None:
-                row = _run(cell, run_cell, out / _CELLS / cell.key, label, progress)
+                row = _run(cell, run_cell, cell_folder(out, cell.key), label, progress)
             else:
                 progress.message(f"{label} already done")
             rows.append({CELL_COLUMN: cell.key, **row})
@@ -185,9 +132,28 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: if the cell is not finished.
     """
-    path = Path(out) / _CELLS / key / _ARRAYS
+    path = cell_folder(out, key) / _ARRAYS
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def read_row(out: str | Path, key: str) -> dict[str, Any]:
+    """Row of one finished cell.
+
+    Args:
+        out: results folder.
+        key: the cell's key.
+
+    Raises:
+        FileNotFoundError: if the cell is not finished.
+    """
+    result = json.loads((cell_folder(out, key) / _RESULT).read_text(encoding="utf-8"))
+    return dict(result["row"])
+
+
+def cell_folder(out: str | Path, key: str) -> Path:
+    """Folder of a cell, finished or not."""
+    return Path(out) / _CELLS / key
 
 
 def default_folder(study: str, runs: str | Path = "runs", now: datetime.datetime | None = None) -> Path:
@@ -336,7 +302,7 @@ def _run(
     (folder / _RESULT).unlink(missing_ok=True)
     start = time.perf_counter()
     try:
-        with progress._inner():
+        with progress.inner():
             result = run_cell(cell, folder)
     except Exception:
         progress.message(f"{label} failed after {time.perf_counter() - start:.1f} s")
@@ -353,7 +319,7 @@ def _run(
 
 def _finished_row(out: Path, cell: Cell, progress: Progress) -> dict[str, Any] | None:
     """The row of a finished cell, or None if it has to run."""
-    folder = out / _CELLS / cell.key
+    folder = cell_folder(out, cell.key)
     try:
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
         with (folder / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as stored:

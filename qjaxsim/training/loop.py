@@ -1,6 +1,7 @@
 """From a loss, parameters and data to trained parameters, their history and their path."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 import time
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
@@ -109,7 +109,7 @@ def fit(
 
     optimizer = gradient_transformation(config)
     evaluate = _evaluator(metrics, data, config)
-    run_epoch = _epoch_function(loss, optimizer)
+    run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
     opt_state = jax.jit(optimizer.init)(params)
 
     start = _snapshot(params, opt_state, [], [])
@@ -153,8 +153,10 @@ def fit(
 # --- one epoch ---------------------------------------------------------------------------------------------------
 
 
-def _epoch_function(loss: Loss, optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+@functools.lru_cache(maxsize=8)  # so that runs which differ in their seed share what is compiled
+def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     """A compiled function of one epoch: (params, state, x, y, stacks of indices, rate) -> (params, state, losses)."""
+    optimizer = gradient_transformation(config)
 
     def step(carry: tuple[Params, Any], batch: jax.Array, x: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
         params, state = carry

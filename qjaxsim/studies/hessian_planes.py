@@ -1,0 +1,124 @@
+"""Landscapes of a cell: the training loss on planes through its path or its minimum."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim import curvature
+from qjaxsim.models.patches import PatchesModel, cross_entropy
+from qjaxsim.studies.hessian_settings import HessianSettings
+from qjaxsim.studies.progress import Progress
+from qjaxsim.training import TrainResult
+
+if TYPE_CHECKING:
+    from qjaxsim.studies.hessian_cell import Examples
+
+# The plane of eigenvectors reaches as far as the quadratic model rises by so many nats along each.
+EIGEN_RISE = 2.0
+_IMAGES_AT_ONCE = 1000
+
+
+def planes(
+    settings: HessianSettings,
+    model: PatchesModel,
+    examples: "Examples",
+    result: TrainResult,
+    leading: tuple[np.ndarray, np.ndarray],
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Arrays of every plane that the settings name, with the training path in its coordinates.
+
+    Args:
+        settings: resolved, of one cell.
+        model: the model.
+        examples: its data.
+        result: its training.
+        leading: the two largest eigenvalues (2,) at the minimum and their vectors (2, P).
+        progress: bars.
+
+    Returns:
+        For "pca" `landscape_a`, `landscape_b`, `landscape`, `trajectory` and `explained_variance`; for the other planes
+        the first four with the plane's name and "_" in front, and `eigen_values`.
+    """
+    images = settings.landscape_images or settings.curvature_images
+    loss = mean_loss(model, examples, images, settings.dtype)
+    arrays: dict[str, np.ndarray] = {}
+    for name in settings.landscape:
+        plane, path, (a, b), extra = _PLANES[name](settings, model, result, leading)
+        with progress.counter(f"landscape {name}, lines", len(b)) as moved:
+            losses = curvature.evaluate_plane(loss, plane, a, b, progress=moved)
+        found = {"landscape_a": a, "landscape_b": b, "landscape": np.asarray(losses), "trajectory": path, **extra}
+        arrays |= found if name == "pca" else {_prefixed(name, key): value for key, value in found.items()}
+    return arrays
+
+
+@functools.lru_cache(maxsize=8)  # one object for all planes of a model, so that one program serves them
+def mean_loss(model: PatchesModel, examples: "Examples", images: int | None, dtype: str) -> Callable[[Any], jax.Array]:
+    """The mean loss on so many training images as a function of params, in chunks of a thousand."""
+    x, y = (jnp.asarray(array) for array in examples.chosen(images))
+    x = x.astype(dtype)
+    size = min(_IMAGES_AT_ONCE, len(x))
+
+    def loss(params: Any) -> jax.Array:
+        # The last chunk slides back, and what it repeats weighs nothing.
+        def add(chunk: jax.Array, total: jax.Array) -> jax.Array:
+            start = jnp.minimum(chunk * size, len(x) - size)
+            xs, ys = (jax.lax.dynamic_slice_in_dim(array, start, size) for array in (x, y))
+            fresh = (start + jnp.arange(size)) >= chunk * size
+            return total + jnp.where(fresh, cross_entropy(model.outputs(params, xs), ys), 0).sum()
+
+        return jax.lax.fori_loop(0, -(-len(x) // size), add, jnp.zeros((), x.dtype)) / len(x)
+
+    return loss
+
+
+def _prefixed(name: str, key: str) -> str:
+    return key if key.startswith(f"{name}_") else f"{name}_{key}"
+
+
+_Plane = tuple[curvature.Plane, np.ndarray, tuple[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+
+
+def _pca(settings: HessianSettings, model: PatchesModel, result: TrainResult, leading: Any) -> _Plane:
+    """The paper's plane and grid; the position bias stays at its value in the minimum."""
+    minimum, unravel = _flat(settings, result)
+    frozen = np.arange(minimum.size) < model.image_size**2
+    found = curvature.pca_plane(
+        result.trajectory.astype(settings.dtype), unravel, frozen=frozen, anchor=np.asarray(minimum)
+    )
+    axes = curvature.grid_around(found.projection, points=settings.landscape_points)
+    return found.plane, found.projection, axes, {"explained_variance": found.explained}
+
+
+def _eigen(settings: HessianSettings, model: PatchesModel, result: TrainResult, leading: Any) -> _Plane:
+    values, vectors = leading
+    minimum, unravel = _flat(settings, result)
+    plane = curvature.eigen_plane(unravel(minimum), vectors)
+    reach = [np.sqrt(2 * EIGEN_RISE / max(value, 1e-12)) for value in values]
+    axes = tuple(np.linspace(-far, far, settings.landscape_points) for far in np.minimum(reach, np.pi))
+    return plane, _coordinates(result, minimum, plane), (axes[0], axes[1]), {"eigen_values": np.asarray(values)}
+
+
+def _random(settings: HessianSettings, model: PatchesModel, result: TrainResult, leading: Any) -> _Plane:
+    minimum, unravel = _flat(settings, result)
+    plane = curvature.random_plane(unravel(minimum), jax.random.key(settings.data_seed))
+    axis = np.linspace(-1.0, 1.0, settings.landscape_points)
+    return plane, _coordinates(result, minimum, plane), (axis, axis), {}
+
+
+_PLANES = {"pca": _pca, "eigen": _eigen, "random": _random}
+
+
+def _flat(settings: HessianSettings, result: TrainResult) -> tuple[jax.Array, Any]:
+    """The minimum as a flat vector in the precision of curvature."""
+    return ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(settings.dtype), result.params_best))
+
+
+def _coordinates(result: TrainResult, minimum: jax.Array, plane: curvature.Plane) -> np.ndarray:
+    """The path's projections onto a plane through the minimum, (T, 2)."""
+    return np.asarray(result.trajectory - np.asarray(minimum)) @ np.linalg.pinv(np.asarray(plane.directions))
