@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from qjaxsim.report import figures, page, style, tables
+from qjaxsim.report.claims import CLASSES
 from qjaxsim.report.configurations import configurations
 from qjaxsim.report.spectra import _edges
 
@@ -268,6 +269,67 @@ def test_epochs_are_whole_on_the_axis_of_a_short_run():
     assert len(ticks) >= 3 and np.array_equal(ticks, np.round(ticks))
 
 
+def with_eigen_plane(arrays):
+    axis = np.linspace(-0.5, 0.5, 5)
+    return arrays | {
+        "eigen_landscape_a": axis,
+        "eigen_landscape_b": axis[:-1],
+        "eigen_landscape": 0.2 + axis[:-1, None] ** 2 + 9 * axis**2,
+        "eigen_trajectory": arrays["trajectory"] / 10,
+        "eigen_values": np.array([20.41, 7.0]),
+    }
+
+
+def test_plane_of_the_leading_eigenvectors(tmp_path):
+    rows, arrays = grid((4, 9), (2,), (0,))
+    arrays[0] = with_eigen_plane(arrays[0])
+    made = {figure.path.stem: figure for figure in figures.write_figures(rows, arrays, tmp_path)}
+    assert list(made) == ["spectra", "lambda_max", "landscape", "landscape_eigen", "training"]
+    assert "eigenvectors" in made["landscape_eigen"].caption
+    assert "principal components" in made["landscape"].caption
+    figure = figures.landscape(rows, arrays, "eigen_")
+    shown = texts(figure)
+    assert {"eigenvector 1, λ = 20.4", "eigenvector 2, λ = 7", "4 patches, 2 layers"} <= set(shown)
+    assert "9 patches, 2 layers" not in shown
+    assert not any("variance" in text for text in shown)
+    assert figure.axes[0].get_xlim() == (-0.5, 0.5)
+    (star,) = [line for line in figure.axes[0].lines if "minimum" in line.get_label()]
+    np.testing.assert_allclose(np.ravel(star.get_xydata()), arrays[0]["trajectory"][7] / 10)
+    # The other plane keeps its own axes and explained variance.
+    assert "PC 1 (rad), 87.5 % of variance" in texts(figures.landscape(rows, arrays))
+    del arrays[0]["eigen_values"]
+    assert "direction 1" in texts(figures.landscape(rows, arrays, "eigen_"))
+    with pytest.raises(ValueError, match="`eigen_landscape` and its axes"):
+        figures.landscape(rows[1:], arrays[1:], "eigen_")
+
+
+def test_only_the_baseline_is_in_the_other_figures(tmp_path):
+    rows, arrays = grid((1, 4, 9), (2,), (0, 1), control="baseline", point="minimum")
+    more = [cell(4, 2, 8, control="seeds", point="minimum")]
+    others = [
+        cell(9, 2, 0, control="aggregation", point="minimum", aggregation="sum"),
+        cell(4, 2, 0, control="loss", point="matched loss"),
+        cell(4, 8, 0, control="classes", point="minimum", n_classes=3),
+    ]
+    base = [(rows + [row for row, _ in more]), (arrays + [cells for _, cells in more])]
+    mixed = [[row for row, _ in others] + base[0], [cells for _, cells in others] + base[1]]
+    alone = {figure.path.stem: figure for figure in figures.write_figures(*base, tmp_path / "alone")}
+    made = {figure.path.stem: figure for figure in figures.write_figures(*mixed, tmp_path / "mixed")}
+    assert list(made) == list(alone) == [*ALL_FIGURES, "controls"]
+    for name in ALL_FIGURES:
+        assert made[name].path.read_bytes() == alone[name].path.read_bytes(), name
+    assert made["controls"].path.read_bytes() != alone["controls"].path.read_bytes()
+
+
+def test_rates_that_go_with_the_depth_and_points_of_one_kind_are_not_named():
+    rows = [{"patches": 4, "layers": n, "learning_rate": 1 / n, "point": "minimum"} for n in (2, 4)]
+    assert [c.label for c in configurations(rows)] == ["4 patches, 2 layers", "4 patches, 4 layers"]
+    rows.append(rows[0] | {"point": "matched loss"})
+    assert configurations(rows)[2].label == "4 patches, 2 layers, matched loss"
+    rows.append(rows[0] | {"learning_rate": 0.1})
+    assert configurations(rows)[3].label == "4 patches, 2 layers, learning rate 0.1, minimum"
+
+
 def test_configurations_name_what_varies():
     rows = [
         {"patches": 4, "layers": 2, "aggregation": a, "qubits": 4, "seed": s} for a in ("mean", "sum") for s in (0, 1)
@@ -441,6 +503,47 @@ def test_page_escapes_everything(tmp_path):
     parsed = Page(text)
     assert "script" not in {tag for tag, _ in parsed.tags}
     assert parsed.text.count("<script>alert('x')</script>") >= 14
+
+
+CLAIMS = [
+    {"claim": f"claim {i}", "source": "a paper", "verdict": verdict, "evidence": "40 (38–43)", "tested_by": "seeds"}
+    for i, verdict in enumerate(CLASSES)
+]
+
+
+def test_page_marks_the_verdicts(tmp_path):
+    rows, _ = grid((4,), (2,), (0,))
+    text = write(tmp_path / "report.html", rows, verdicts=CLAIMS).read_text(encoding="utf-8")
+    parsed = Page(text)
+    marked = [attributes["class"] for tag, attributes in parsed.tags if tag == "span"]
+    assert marked == list(CLASSES.values())
+    for verdict, names in CLASSES.items():
+        assert f'<span class="{names}">{verdict}</span>' in text
+        # Each has a frame of its own: without colours, too, they differ.
+        assert f".{names.split()[1]} {{" in text
+    sections = [
+        text.index(f"<h2>{name}</h2>") for name in ("Results", "Published claims", "Published numbers beside ours")
+    ]
+    assert sections == sorted(sections)
+    for expected in ("claim 3", "a paper", "40 (38–43)", "tested by"):
+        assert expected in parsed.text
+
+
+def test_verdicts_are_escaped_and_only_verdicts_are_marked(tmp_path):
+    rows = [{**CLAIMS[0], "claim": EVIL, "source": "holds", "evidence": EVIL, "tested_by": EVIL}]
+    text = write(tmp_path / "report.html", [{"a": 1}], verdicts=rows).read_text(encoding="utf-8")
+    parsed = Page(text)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert text.count("<span") == 1
+    assert parsed.text.count("<script>alert('x')</script>") >= 3
+
+
+def test_other_verdicts_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must be one of \['holds', .*\], but for 'claim 0' it is 'maybe'"):
+        write(tmp_path / "r.html", [], verdicts=[CLAIMS[0] | {"verdict": "maybe"}])
+    with pytest.raises(ValueError, match=r"one lacks \['evidence', 'tested_by'\]"):
+        write(tmp_path / "r.html", [], verdicts=[{"claim": "c", "source": "s", "verdict": "holds"}])
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_page_without_extras(tmp_path):

@@ -1,4 +1,4 @@
-"""Figures of a Hessian study, from its rows and arrays alone: spectra, largest eigenvalue, landscapes, training.
+"""Figures of a Hessian study, from its rows and arrays alone: spectra, landscapes, training, controls.
 
 Rows are dicts as `summary.json` holds them (None where there is no number), arrays are dicts of NumPy arrays, one for
 each row. Nothing here knows how they came about.
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.configurations import Row, configurations
+from qjaxsim.report.configurations import Row, configurations, is_baseline
+from qjaxsim.report.controls import controls, has_controls
 from qjaxsim.report.landscapes import has_landscape, landscape
 from qjaxsim.report.spectra import has_spectrum, spectra
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ReportFigure", "lambda_max", "landscape", "spectra", "training", "write_figures"]
+__all__ = ["ReportFigure", "controls", "lambda_max", "landscape", "spectra", "training", "write_figures"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -44,9 +45,11 @@ def write_figures(
     """The figures for which there are data, written as PNG into `folder`.
 
     Args:
-        rows: table.
+        rows: table. Rows of controls and of other points than the minimum (columns `control`, `point`) show in
+            controls.png only.
         arrays: arrays of each row, as `spectra`, `landscape` and `training` take them.
-        folder: where spectra.png, lambda_max.png, landscape.png and training.png go.
+        folder: where spectra.png, lambda_max.png, landscape.png, landscape_eigen.png, training.png and controls.png
+            go.
         published: rows with patches, layers and lambda_max, drawn beside ours.
 
     Raises:
@@ -56,6 +59,9 @@ def write_figures(
     if len(rows) != len(arrays):
         raise ValueError(f"Arguments `rows` and `arrays` must be equally long, but have {len(rows)} and {len(arrays)}.")
     folder = Path(folder)
+    table = rows
+    chosen = [i for i, row in enumerate(table) if is_baseline(row)]
+    rows, arrays = [table[i] for i in chosen], [arrays[i] for i in chosen]
     made: list[tuple[str, Figure, str, str]] = []
     if any(map(has_spectrum, arrays)):
         smoothed = any(has_spectrum(cell) and "eigenvalues" not in cell for cell in arrays)
@@ -67,8 +73,15 @@ def write_figures(
     if any(map(has_landscape, arrays)):
         plane = _PCA_PLANE if any("explained_variance" in cell for cell in arrays) else _OTHER_PLANE
         made.append(("landscape", landscape(rows, arrays), "Loss landscape", _LANDSCAPE + plane))
+    if any(has_landscape(cell, _EIGEN) for cell in arrays):
+        figure = landscape(rows, arrays, _EIGEN)
+        made.append(
+            ("landscape_eigen", figure, "Loss landscape of the leading eigenvectors", _LANDSCAPE + _EIGEN_PLANE)
+        )
     if any(map(_has_history, arrays)):
         made.append(("training", training(rows, arrays), "Training", _TRAINING))
+    if has_controls(table):
+        made.append(("controls", controls(table), "Controls", _CONTROLS))
     return [
         ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
         for name, figure, title, caption in made
@@ -100,11 +113,24 @@ _PCA_PLANE = (
     "mean, so the loss at the marked minimum can exceed the lowest one reached."
 )
 _OTHER_PLANE = "The plane passes through the minimum; parts of the path beyond its edges are not drawn."
+_EIGEN = "eigen_"
+_EIGEN_PLANE = (
+    "The plane is spanned by the Hessian's two leading eigenvectors, whose eigenvalues λ stand on the axes, and passes "
+    "through the minimum; parts of the path beyond its edges are not drawn."
+)
 _TRAINING = (
     "Loss on all training and test images after each epoch, on a logarithmic axis; epoch 0 is before training. Faint "
     "lines are further seeds. The dot marks the epoch of lowest training loss, where the Hessian was taken."
 )
 
+_CONTROLS = (
+    "What each control changes, beside the baseline: points are seeds, lines join their geometric means. A sum over "
+    "circuits and a constant c proportional to patches both take away the mean's weight 1 / patches; a baseline of the "
+    "same model starts their lines. At matched loss the checkpoints have one training loss instead of each its lowest. "
+    "Bars of seeds are one standard deviation of the logarithm; the larger a marker of class counts, "
+    "the more rows. Zeros are sorted into weights outside the light cone of the readout, directions of first blocks "
+    "beyond the dimension of the state they move, and others."
+)
 
 # --- largest eigenvalue ------------------------------------------------------------------------------------------
 
@@ -180,9 +206,9 @@ def _finish_lambda_max(left: "Axes", right: "Axes", rows: Sequence[Row], publish
         axes.set_xscale("log")
         axes.set_yscale("log")
         style.tidy(axes)
-        _plain_ticks(axes.yaxis)
+        style.plain_ticks(axes.yaxis)
         axes.set_ylabel("largest Hessian eigenvalue", fontsize=style.SMALL + 1)
-    _plain_ticks(right.xaxis)
+    style.plain_ticks(right.xaxis)
     left.xaxis.set_major_locator(FixedLocator(ticks))
     left.xaxis.set_minor_locator(NullLocator())
     left.xaxis.set_major_formatter("{x:g}")
@@ -204,15 +230,6 @@ def _finish_lambda_max(left: "Axes", right: "Axes", rows: Sequence[Row], publish
         for i, count in enumerate(ours)
     ]
     right.legend(handles=handles, fontsize=style.SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def _plain_ticks(axis: Any) -> None:
-    """1, 2, 5, 10, ... instead of powers: these axes rarely span a decade or two."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _positive(row: Row, name: str = "lambda_max") -> bool:
@@ -253,7 +270,7 @@ def training(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
         axes.set_title(group.label, fontsize=style.SMALL + 2, loc="left")
         axes.set_yscale("log")
         style.tidy(axes)
-        _plain_ticks(axes.yaxis)
+        style.plain_ticks(axes.yaxis)
     for axes in panels.flat[len(groups) :]:
         axes.set_visible(False)
     for position, axes in enumerate(panels.flat[: len(groups)]):

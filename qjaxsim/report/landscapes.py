@@ -14,24 +14,26 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 
-_NEEDED = {"landscape_a", "landscape_b", "landscape", "trajectory", "minimum"}
+_NEEDED = ("landscape_a", "landscape_b", "landscape", "trajectory")
 _PANELS_PER_ROW = 3
 _LEVELS = 24
 
 
-def has_landscape(arrays: Arrays) -> bool:
-    """Whether the cell has all that its part of the figure needs."""
-    return set(arrays) >= _NEEDED
+def has_landscape(arrays: Arrays, prefix: str = "") -> bool:
+    """Whether the cell has all that its part of the figure needs; `prefix` as in `landscape`."""
+    return "minimum" in arrays and all(prefix + name in arrays for name in _NEEDED)
 
 
-def landscape(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
+def landscape(rows: Sequence[Row], arrays: Sequence[Arrays], prefix: str = "") -> "Figure":
     """Loss on a plane through parameter space: contours above, surface below, for the first seed of each configuration.
 
     Args:
         rows: table.
         arrays: arrays of each row. `landscape_a` (A,), `landscape_b` (B,) coordinates, `landscape` (B, A) losses,
             `trajectory` (E + 1, 2) coordinates of the path, `minimum` () its point of lowest loss, and with or
-            without `explained_variance` (2,), fractions of the path's variance along the axes.
+            without `explained_variance` (2,), fractions of the path's variance along the axes. With the prefix
+            "eigen_" the plane may have `eigen_values` (2,), the Hessian's eigenvalues along the axes.
+        prefix: "" for the arrays of these names, "eigen_" for those whose names start with it, except `minimum`.
 
     Returns:
         Figure. The colour scale is logarithmic; on the surface, points of the path lie at the plane's loss, which
@@ -40,10 +42,10 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     Raises:
         ValueError: if no row has a landscape.
     """
-    kept = [i for i in range(len(rows)) if has_landscape(arrays[i])]
+    kept = [i for i in range(len(rows)) if has_landscape(arrays[i], prefix)]
     if not kept:
-        raise ValueError("Argument `arrays` must hold a `landscape` and its axes for a row, but has none.")
-    rows, arrays = [rows[i] for i in kept], [arrays[i] for i in kept]
+        raise ValueError(f"Argument `arrays` must hold a `{prefix}landscape` and its axes for a row, but has none.")
+    rows, planes = [rows[i] for i in kept], [_plane(arrays[i], prefix) for i in kept]
     groups = configurations(rows)
     if len(groups) == 1:
         figure = style.new_figure(12.0, 5.0)
@@ -63,13 +65,22 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
         position = group.rows[0]
         seed = f", seed {rows[position]['seed']}" if len(group.rows) > 1 and "seed" in rows[position] else ""
         flat = figure.add_subplot(above)
-        _contours(flat, arrays[position])
+        _contours(flat, planes[position])
         flat.set_title(group.label + seed, fontsize=style.SMALL + 2, loc="left")
-        _surface(figure.add_subplot(below, projection="3d"), arrays[position])
+        _surface(figure.add_subplot(below, projection="3d"), planes[position])
     assert flat is not None
     handles, labels = flat.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=style.SMALL)
     return figure
+
+
+def _plane(cell: Arrays, prefix: str) -> Arrays:
+    """Arrays of one plane under the names without prefix."""
+    along = ("explained_variance",) if not prefix else ("eigen_values",)
+    return {
+        **{name: cell[prefix + name] for name in _NEEDED},
+        **{name: cell[name] for name in ("minimum", *along) if name in cell},
+    }
 
 
 def _norm(values: np.ndarray) -> Any:
@@ -135,10 +146,11 @@ def _ends(axes: Any, path: np.ndarray, minimum: int, heights: np.ndarray | None 
 
 
 def _axis_name(cell: Arrays, number: int) -> str:
-    name = f"PC {number + 1}"
-    if "explained_variance" not in cell:
-        return f"direction {number + 1}"
-    return f"{name} (rad), {100 * float(cell['explained_variance'][number]):.1f} % of variance"
+    if "explained_variance" in cell:
+        return f"PC {number + 1} (rad), {100 * float(cell['explained_variance'][number]):.1f} % of variance"
+    if "eigen_values" in cell:
+        return f"eigenvector {number + 1}, λ = {float(cell['eigen_values'][number]):.3g}"
+    return f"direction {number + 1}"
 
 
 def _surface(axes: Any, cell: Arrays) -> None:

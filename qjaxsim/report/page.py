@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qjaxsim import files
+from qjaxsim.report.claims import CLASSES, Verdict, check_verdicts
 from qjaxsim.report.configurations import Row
 from qjaxsim.report.figures import ReportFigure
 from qjaxsim.report.tables import KEYS, all_columns, format_value, split_columns
@@ -28,6 +29,7 @@ def write_report(
     columns: Mapping[str, str],
     command: str,
     versions: Mapping[str, Any],
+    verdicts: Sequence[Row] = (),
     comparison: Sequence[Row] = (),
     figures: Sequence[ReportFigure] = (),
     formats: Mapping[str, str] | None = None,
@@ -43,19 +45,24 @@ def write_report(
         columns: column -> meaning and unit, listed below the table for those that occur.
         command: command line that makes the same results again.
         versions: name -> version or device.
+        verdicts: rows with the fields of `qjaxsim.report.claims.Verdict`, a section right after the results.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
         figures: as `write_figures` gives them; embedded.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
 
     Raises:
-        ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason.
+        ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason; if a row
+            of `verdicts` lacks a column or has an unknown verdict.
         OSError: if a figure cannot be read or the page not be written.
     """
+    check_verdicts(verdicts)
     _check_comparison(comparison)
     parts = [f"<h1>{escape(title)}</h1>"]
     parts += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
     parts += ["<h2>Results</h2>", _results(rows, formats)]
+    if verdicts:
+        parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_figure(figure) for figure in figures]
@@ -101,17 +108,25 @@ def _without_cell(rows: Sequence[Row]) -> list[str]:
     return [name for name in names if name != "cell"] if set(KEYS) & set(names) else names
 
 
-def _table(rows: Sequence[Row], columns: Sequence[str], formats: Mapping[str, str] | None) -> str:
+def _table(
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    formats: Mapping[str, str] | None,
+    marks: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """A table; `marks` gives, by column, the CSS class of a text."""
     head = "".join(f"<th{_side(rows, name)}>{escape(name.replace('_', ' '))}</th>" for name in columns)
     body = "\n".join(
-        "<tr>"
-        + "".join(
-            f"<td{_side(rows, name)}>{escape(format_value(row.get(name), name, formats))}</td>" for name in columns
-        )
-        + "</tr>"
+        "<tr>" + "".join(_cell(rows, row, name, formats, (marks or {}).get(name, {})) for name in columns) + "</tr>"
         for row in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+
+
+def _cell(rows: Sequence[Row], row: Row, name: str, formats: Mapping[str, str] | None, marks: Mapping[str, str]) -> str:
+    text = format_value(row.get(name), name, formats)
+    shown = f'<span class="{marks[text]}">{escape(text)}</span>' if text in marks else escape(text)
+    return f"<td{_side(rows, name)}>{shown}</td>"
 
 
 def _side(rows: Sequence[Row], name: str) -> str:
