@@ -191,7 +191,7 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
         (("--patches", "5"), "`patches` is 5, but 4 x 4 patches fit a 8 x 8 image"),
         (("--patches", "1,1"), "`patches` must hold at least one value and none twice"),
         (("--patches", "four"), "--patches must be integers separated by commas, but is 'four'"),
-        (("--layers", "0"), "`n_layers` must be at least 1"),
+        (("--layers", "-1"), "`n_layers` must be at least 0"),
         (("--qubits", "3"), "`n_classes` is 10, but 3 qubits"),
         (("--scale", "nan"), "`scale` must be a positive number, but is nan"),
         (("--learning-rate", "nan"), "`learning_rate` must be a positive number, but is nan"),

@@ -90,7 +90,7 @@ def by_hand(weights: np.ndarray, features: np.ndarray, n: int, n_layers: int, n_
     return [float((psi.conj() @ pauli_sum_matrix(o, n) @ psi).real) for o in readout(n_classes, n)]
 
 
-@pytest.mark.parametrize(("n", "n_layers", "n_classes"), [(3, 2, 4), (4, 1, 8), (5, 3, 10)])
+@pytest.mark.parametrize(("n", "n_layers", "n_classes"), [(3, 2, 4), (4, 1, 8), (5, 3, 10), (3, 0, 4)])
 def test_outputs_equal_the_description_gate_by_gate(n, n_layers, n_classes):
     model = PatchesModel(4, n_layers, n, image_size=n + 2, patch_size=n, n_classes=n_classes, scale=7.0)
     params, images, _ = random_point(model, 2)
@@ -269,7 +269,7 @@ def _zeros(model: PatchesModel) -> dict[str, jax.Array]:
         ({"n_patches": 16}, r"`patches` is 16"),
         ({"n_patches": 1, "patch_size": 6}, r"6 x 6 patches fit a 5 x 5 image in .*: none"),
         ({"n_patches": 0}, r"`n_patches` must be at least 1, but is 0"),
-        ({"n_layers": 0}, r"`n_layers` must be at least 1, but is 0"),
+        ({"n_layers": -1}, r"`n_layers` must be at least 0, but is -1"),
         ({"n_qubits": 1}, r"`n_qubits` must be at least 2"),
         (
             {"n_classes": 10},

@@ -31,7 +31,8 @@ class PatchesModel:
 
     Attributes:
         n_patches: number of patches, a square number whose corner grid fits the image.
-        n_layers: layers in each of the three trainable blocks, at least 1.
+        n_layers: layers in each of the three trainable blocks; 0 leaves the two encodings and their rings (the paper
+            has 50 and more).
         n_qubits: qubits of each circuit.
         image_size: pixels along one side of the (pooled) image.
         patch_size: pixels along one side of a patch.
@@ -56,8 +57,9 @@ class PatchesModel:
 
     def __post_init__(self) -> None:
         for name in ("n_patches", "n_layers", "n_qubits", "image_size", "patch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+            least = 0 if name == "n_layers" else 1
+            if getattr(self, name) < least:
+                raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
         if self.n_qubits < 2:
             raise ValueError(f"Argument `n_qubits` must be at least 2 for a ring of CZ gates, but is {self.n_qubits}.")
         if self.aggregation not in ("mean", "sum"):
@@ -239,6 +241,8 @@ def circuit_params(weights: Any, n_qubits: int, n_layers: int, n_features: int) 
         "block3": (n_layers - 1, 2, n_qubits),
         "last": (2, n_qubits),
     }
+    if n_layers == 0:
+        shapes = {name: shape for name, shape in shapes.items() if name.startswith("encoding")}
     out, start = {}, 0
     for name, shape in shapes.items():
         stop = start + math.prod(shape)
@@ -253,20 +257,25 @@ def patch_circuit(n: int, n_layers: int, n_features: int) -> Circuit:
 
     Args:
         n: qubits.
-        n_layers: layers of each trainable block.
+        n_layers: layers of each trainable block; none at all for 0.
         n_features: pixels of the patch, encoded in two sections.
     """
     split, per_qubit = _split(n_features, n), -(-n_features // n)
-    circuit = Circuit(n).repeat(trainable_layer(n, "block1", ring=True), n_layers)
+    circuit = Circuit(n)
+    _block(circuit, "block1", n_layers)
     if split:
         _encode(circuit, "first", "encoding1", split, per_qubit // 2)
         _ring(circuit)
-    circuit.repeat(trainable_layer(n, "block2", ring=True), n_layers)
+    _block(circuit, "block2", n_layers)
     _encode(circuit, "second", "encoding2", n_features - split, per_qubit - per_qubit // 2)
     _ring(circuit)
-    if n_layers > 1:
-        circuit.repeat(trainable_layer(n, "block3", ring=True), n_layers - 1)
-    return circuit.compose(trainable_layer(n, "last", ring=False))
+    _block(circuit, "block3", n_layers - 1)
+    return circuit.compose(trainable_layer(n, "last", ring=False)) if n_layers else circuit
+
+
+def _block(circuit: Circuit, name: str, n_layers: int) -> None:
+    if n_layers > 0:
+        circuit.repeat(trainable_layer(circuit.n_qubits, name, ring=True), n_layers)
 
 
 def trainable_layer(n: int, name: str, ring: bool) -> Circuit:

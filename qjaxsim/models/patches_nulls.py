@@ -64,6 +64,8 @@ def block_redundancy(model: PatchesModel, weights: jax.Array) -> int:
 
     Every output depends on them through that state alone, so as many directions are null in each Jacobian.
     """
+    if model.n_layers == 0:
+        return 0
     block = circuit_params(weights, model.n_qubits, model.n_layers, model.n_features)["block1"]
     jacobian = np.asarray(_block_jacobian(model.n_qubits, model.n_layers)(block)).reshape(-1, block.size)
     return int(block.size - np.linalg.matrix_rank(np.concatenate([jacobian.real, jacobian.imag])))
