@@ -34,7 +34,7 @@ def chain():
         made.cz(q, q + 1)
     for q in range(N):
         made.rz(W[q, 2] + 0.5 * V[0], q).p(V[1], q)
-    return made.crz(V[0], 0, 1).cx(2, 3).s(3).sx(4)
+    return made.crz(V[0], 0, 1).cx(2, 3).s(3).sx(4).t(4)
 
 
 def every_rotation():
@@ -164,7 +164,7 @@ def test_observables_that_see_next_to_nothing(observables):
 
 
 def test_cones_of_a_line():
-    """Backwards from each observable through s, cx, crz and p to the rotations before cz."""
+    """Backwards from each observable through t, sx, s, cx, crz and p to the rotations before cz."""
     cones = model("chain").cones
     assert [(cone.qubits, cone.members) for cone in cones.cones] == [
         ((0, 1), (0, 3)),
