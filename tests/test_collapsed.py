@@ -1,4 +1,4 @@
-"""The split of circuits whose data come first: against pushes of every sample, the dense Hessian and dense matrices."""
+"""The split through the unitary of all weights: against pushes of every sample, the dense Hessian, dense matrices."""
 
 import functools
 
@@ -9,7 +9,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim import measurement, reference
-from qjaxsim.curvature import CircuitOutputs, collapsed, split_hessian
+from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, split_hessian
 from qjaxsim.models.patches import cross_entropy
 
 N = 3
@@ -48,6 +48,7 @@ def model(depth=2):
 def few_are_enough(monkeypatch):
     """Problems of a few samples take the way of many."""
     monkeypatch.setattr(CircuitOutputs, "collapses", lambda self, *_: self.stages is not None)
+    monkeypatch.setattr(CircuitOutputs, "sees_little", lambda self, *_: False)
 
 
 @pytest.mark.usefixtures("few_are_enough")
@@ -120,10 +121,10 @@ def test_projections_take_the_other_way():
 def test_few_samples_and_little_memory_take_the_other_way(monkeypatch):
     assert not model().collapses(1023, 13, 8)
     assert model().collapses(1024, 13, 8)
-    monkeypatch.setattr(collapsed, "LEAST_SAMPLES", 1)
+    monkeypatch.setattr(circuit_outputs, "LEAST_SAMPLES", 1)
     assert not model().collapses(23, 13, 8)
     assert model().collapses(24, 13, 8)  # three observables times eight amplitudes
-    monkeypatch.setattr(collapsed, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(circuit_outputs, "available_bytes", lambda: 1000)
     assert not model().collapses(24, 13, 8)
 
 

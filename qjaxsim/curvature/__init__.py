@@ -1,6 +1,6 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
-from qjaxsim.curvature.collapsed import CircuitOutputs
+from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
 from qjaxsim.curvature.landscape import (

@@ -1,4 +1,4 @@
-"""The split H = G + R of a circuit whose data come first: encoded states, then one unitary of all weights.
+"""The split H = G + R of a circuit whose data come first and whose observables see all of it, through one unitary.
 
 Outputs z_k = <chi|U^dagger O_k U|chi> depend on a sample through its encoded state chi alone, and on the weights
 through U alone. The sum over samples in the residual part therefore collapses into one operator for each observable,
@@ -9,94 +9,17 @@ Complex arrays are stacked real, see `stacked.py`; operators on states are (2, d
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.circuit import Circuit
+from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import hessian, unit_vector
 from qjaxsim.curvature.stacked import DIRECTIONS_AT_ONCE, HIGHEST, by_rows, inner, outer, pushed, times
 from qjaxsim.measurement import apply_observables, expectation_values
-from qjaxsim.memory import available_bytes
-from qjaxsim.observables import PauliSum, pauli_sums
-from qjaxsim.operations import used_parameters
-from qjaxsim.simulate import expectation, has_projection, statevector, unitary
-
-# With fewer samples pushes are always quicker: most of their time is then that of starting programs.
-LEAST_SAMPLES = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class CircuitOutputs:
-    """Expectation values of a circuit as a model's outputs, with the structure that `split_hessian` makes use of.
-
-    Callable like any model's outputs: `outputs(params, x)` gives scale * <O_k>, shape (B, K).
-
-    Attributes:
-        circuit: its parameters are the weights and the data.
-        observables: one for each output.
-        data: names of the parameters that samples bring. The model's `x` is a dictionary of them, each (B, *shape), and
-            `params` one of all others.
-        scale: a constant factor.
-
-    Raises:
-        ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have.
-    """
-
-    circuit: Circuit
-    observables: Sequence[PauliSum]
-    data: Sequence[str]
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "circuit", self.circuit.copy())
-        object.__setattr__(self, "observables", pauli_sums(self.observables, self.circuit.n_qubits))
-        if not self.data:
-            raise ValueError("Argument `data` must name at least one parameter that samples bring, but is empty.")
-        unknown = [name for name in self.data if name not in self.circuit.parameters]
-        if unknown:
-            raise ValueError(
-                f"Argument `data` names {', '.join(unknown)}, but the circuit's parameters are "
-                f"{', '.join(self.circuit.parameters)}."
-            )
-
-    @cached_property
-    def _values(self) -> Callable[..., jax.Array]:
-        return expectation(self.circuit, self.observables)
-
-    def __call__(self, params: Mapping[str, Any], x: Mapping[str, Any]) -> jax.Array:
-        """The outputs, shape (B, K)."""
-        return self.scale * self._values({**params, **x})
-
-    @cached_property
-    def stages(self) -> tuple[Circuit, Circuit] | None:
-        """The circuit as encoding and weights, or None if weights come before the last data or qubits are projected."""
-        operations = self.circuit.operations
-        names = [{name for name, _ in used_parameters(operation)} for operation in operations]
-        data = set(self.data)
-        end = max((i + 1 for i, used in enumerate(names) if used & data), default=0)
-        if any(used - data for used in names[:end]) or has_projection(self.circuit):
-            return None
-        first, second = Circuit(self.circuit.n_qubits), Circuit(self.circuit.n_qubits)
-        first._add(*operations[:end])
-        second._add(*operations[end:])
-        return first, second
-
-    def collapses(self, n_samples: int, n_parameters: int, itemsize: int) -> bool:
-        """Whether derivatives of the unitary are cheaper than pushes of all samples, and fit in memory.
-
-        Measured on 8 qubits, 8 observables and 3 layers: the operators cost as much as pushing 800 to 1,000 samples,
-        and after them a sample costs less than half.
-        """
-        size = 2**self.circuit.n_qubits
-        held = 4 * 2 * itemsize * n_parameters * size**2
-        enough = n_samples >= max(len(self.observables) * size, LEAST_SAMPLES)
-        return self.stages is not None and n_parameters > 0 and enough and held <= available_bytes()
+from qjaxsim.simulate import unitary
 
 
 def weight_unitary(model: CircuitOutputs, params: Any) -> jax.Array:
@@ -145,7 +68,7 @@ def add_samples(
 def encoded(model: CircuitOutputs, x: Any, slope: jax.Array) -> jax.Array:
     """The encoded states of B samples, (2, d, B), in the dtype of the slopes (B, K)."""
     assert model.stages is not None
-    states = jnp.broadcast_to(statevector(model.stages[0])(x), (len(slope), 2**model.circuit.n_qubits))
+    states = jnp.broadcast_to(model.encoded(x), (len(slope), 2**model.circuit.n_qubits))
     return jnp.stack([states.real.T, states.imag.T]).astype(slope.dtype)
 
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.curvature.collapsed import CircuitOutputs, add_samples, no_operators, residual_part, tangents
+from qjaxsim.curvature import collapsed, cone_sweep
+from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import (
     chunk_size,
     flatten_real,
@@ -20,7 +21,7 @@ from qjaxsim.curvature.hvp import (
     symmetrised,
     unit_vector,
 )
-from qjaxsim.curvature.objective import Loss, Outputs, check_model
+from qjaxsim.curvature.objective import Loss, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.curvature.stages import StagedCircuit
@@ -101,58 +102,111 @@ def split_hessian(
     samples = chunk_size("batch_size", batch_size, count, _default_samples(outputs, n_outputs * flat.size))
     rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
     require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
-    linearised = _linearised(outputs, params, flat, count, rows)
-    carried = linearised.start
-    total, gradient = jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)
+    way = _way(outputs, loss, params, flat, count, samples, rows)
+    carried = way.start
     for start, fresh in _chunks(count, samples):
         xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
-        weights = jnp.asarray(fresh / count, shapes.loss_dtype)
-        slope, curvature = _loss_derivatives(outputs, loss, params, xs, ys, weights)
-        carried, jacobian, slopes = linearised.chunk(carried, xs, slope)
-        total, gradient = _add_gauss_newton(total, jacobian, curvature), gradient + slopes
+        carried = way.chunk(carried, xs, ys, jnp.asarray(fresh / count, shapes.loss_dtype))
         if progress is not None:
-            jax.block_until_ready((total, carried))
+            jax.block_until_ready(carried)
             progress(start + samples, count)
-    gauss_newton, residual = symmetrised(total), symmetrised(linearised.residual(carried))
-    return HessianSplit(gauss_newton + residual, gauss_newton, residual, gradient)
+    return way.finish(carried)
 
 
-class _Linearised(NamedTuple):
-    """How Jacobian and residual part of one kind of model are found, chunk of samples by chunk of samples.
+class _Way(NamedTuple):
+    """How the split of one kind of model is found, chunk of samples by chunk of samples.
 
     Attributes:
         start: what is carried from chunk to chunk, for no samples.
-        chunk: from what is carried, inputs and slopes (B, K) to what is carried on, the Jacobian (P, B, K), and the
-            gradient of sum(slope * z) (P,).
-        residual: from what is carried in the end to R (P, P), symmetric up to rounding.
+        chunk: from what is carried, inputs, targets and weights of the losses (B,) to what is carried on.
+        finish: from what is carried in the end to the result.
     """
 
     start: Any
-    chunk: Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
-    residual: Callable[[Any], jax.Array]
+    chunk: Callable[[Any, Any, Any, jax.Array], Any]
+    finish: Callable[[Any], HessianSplit]
 
 
-def _linearised(outputs: Outputs, params: Any, flat: jax.Array, count: int, rows: int) -> _Linearised:
+def _way(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, count: int, samples: int, rows: int) -> _Way:
     """The cheapest way that the structure of the model allows."""
-    if isinstance(outputs, CircuitOutputs) and outputs.collapses(count, flat.size, flat.dtype.itemsize):
-        found = tangents(outputs, params)
-        return _Linearised(
-            no_operators(outputs, flat.dtype),
-            lambda carried, x, slope: add_samples(outputs, found, x, slope, carried),
-            lambda carried: residual_part(outputs, found, params, carried),
-        )
+    itemsize = flat.dtype.itemsize
+    if isinstance(outputs, CircuitOutputs):
+        # Places among the weights are those of a plain dictionary without batch axes.
+        if type(params) is dict and flat.size == outputs.n_weights and outputs.sees_little(count, samples, itemsize):
+            return _by_cones(outputs, loss, flat)
+        if outputs.collapses(count, flat.size, itemsize):
+            return _by_slopes(outputs, loss, params, flat, *_collapsed(outputs, params, flat.dtype))
     if isinstance(outputs, PartSum):
         part = _staged(outputs)
-        if part is not None and part.fits(len(outputs.index), flat.dtype.itemsize):
+        if part is not None and part.fits(len(outputs.index), itemsize):
             parts = StagedParts(outputs, part, params)
-            return _Linearised(parts.start(), parts.chunk, parts.residual)
+            return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         if isinstance(outputs, PartSum):
             return linearised_parts(outputs, params, x, slope, carried, rows)
         return _push_all(outputs, params, x, slope, carried, rows)
 
-    return _Linearised(jnp.zeros((flat.size, flat.size), flat.dtype), push, lambda carried: carried)
+    start = jnp.zeros((flat.size, flat.size), flat.dtype)
+    return _by_slopes(outputs, loss, params, flat, start, push, lambda carried: carried)
+
+
+def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
+    """Through what each observable sees, slopes and all in one program."""
+    assert outputs.cones is not None
+    tables = outputs.tables
+    found, start = cone_sweep.prepare(tables, flat)
+
+    def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
+        return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)
+
+    return _Way(start, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
+
+
+def _collapsed(outputs: CircuitOutputs, params: Any, dtype: Any) -> tuple[Any, Callable, Callable]:
+    """What `_by_slopes` takes last, through the unitary of all weights."""
+    found = collapsed.tangents(outputs, params)
+    return (
+        collapsed.no_operators(outputs, dtype),
+        lambda carried, x, slope: collapsed.add_samples(outputs, found, x, slope, carried),
+        lambda carried: collapsed.residual_part(outputs, found, params, carried),
+    )
+
+
+def _by_slopes(
+    outputs: Outputs,
+    loss: Loss,
+    params: Any,
+    flat: jax.Array,
+    start: Any,
+    push: Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]],
+    residual: Callable[[Any], jax.Array],
+) -> _Way:
+    """Through the linearised loss.
+
+    Args:
+        outputs: the model.
+        loss: the loss.
+        params: the parameters.
+        flat: the same as one array (P,).
+        start: what `push` carries from chunk to chunk, for no samples.
+        push: from what is carried, inputs and slopes (B, K) to what is carried on, the Jacobian (P, B, K), and the
+            gradient of sum(slope * z) (P,).
+        residual: from what is carried in the end to R (P, P), symmetric up to rounding.
+    """
+
+    def chunk(carried: tuple, x: Any, y: Any, weights: jax.Array) -> tuple:
+        inner, total, gradient = carried
+        slope, curvature = _slopes(outputs, loss, params, x, y, weights)
+        inner, jacobian, slopes = push(inner, x, slope)
+        return inner, _add_gauss_newton(total, jacobian, curvature), gradient + slopes
+
+    def finish(carried: tuple) -> HessianSplit:
+        inner, total, gradient = carried
+        gauss_newton, own = symmetrised(total), symmetrised(residual(inner))
+        return HessianSplit(gauss_newton + own, gauss_newton, own, gradient)
+
+    return _Way((start, jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)), chunk, finish)
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
@@ -197,22 +251,17 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _loss_derivatives(
+def _slopes(
     outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, weights: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """First and second derivatives of the weighted losses in the outputs, (B, K) and (B, K, K)."""
-    z = outputs(params, x)
-    slope = jax.grad(lambda out: jnp.sum(weights * loss(out, y)))(z)
-    return slope, _loss_hessians(loss, z, y, weights)
+    return loss_derivatives(loss, outputs(params, x), y, weights)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _add_gauss_newton(total: jax.Array, jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
     """Add sum_b J_b^T A_b J_b for a Jacobian (P, B, K) and A (B, K, K)."""
-    curved = jnp.einsum("pbk,bkl->pbl", jacobian, curvature, precision=HIGHEST)
-    size = len(jacobian)
-    block = jnp.matmul(jacobian.reshape(size, -1), curved.reshape(size, -1).T, precision=HIGHEST)
-    return total + block.astype(total.dtype)
+    return total + gauss_newton_block(jnp.moveaxis(jacobian, 0, 2), curvature).astype(total.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=4)
@@ -266,12 +315,3 @@ def _default_samples(outputs: Outputs, numbers_a_sample: int) -> int:
 def _staged(outputs: Outputs) -> StagedCircuit | None:
     """The circuit whose stages a model's parts share, if it tells them."""
     return outputs.part if isinstance(outputs, PartSum) and isinstance(outputs.part, StagedCircuit) else None
-
-
-def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:
-    """Weighted Hessian of each sample's loss in its outputs, shape (B, K, K)."""
-
-    def one(out: jax.Array, target: Any, weight: jax.Array) -> jax.Array:
-        return weight * loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0]
-
-    return jax.vmap(jax.hessian(one))(z, y, weights)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.curvature.stacked import HIGHEST
+
 Outputs = Callable[[Any, Any], jax.Array]
 Loss = Callable[[jax.Array, Any], jax.Array]
 
@@ -44,3 +46,21 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
             f"but it returned shape {values.shape}; leave the mean to this function."
         )
     return ModelShapes(count, z.shape[1], values.dtype)
+
+
+def loss_derivatives(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First and second derivatives of the weighted losses in the outputs (B, K): (B, K) and (B, K, K)."""
+
+    def slope(out: jax.Array, target: Any, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        one = lambda out: weight * loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0]  # noqa: E731
+        gradient = jax.grad(one)(out)
+        return gradient, gradient
+
+    curvature, slopes = jax.vmap(jax.jacfwd(slope, has_aux=True))(z, y, weights)
+    return slopes, curvature
+
+
+def gauss_newton_block(jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
+    """sum_b J_b^T A_b J_b, (P, P), for a Jacobian (B, K, P) and A (B, K, K), in the Jacobian's dtype."""
+    curved = jnp.einsum("bkl,blp->bkp", curvature, jacobian, precision=HIGHEST)
+    return jnp.einsum("bkp,bkq->pq", jacobian, curved, precision=HIGHEST).astype(jacobian.dtype)
