@@ -2,10 +2,14 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from qjaxsim.report.claims import Verdict
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -94,6 +98,7 @@ def hessian(
     from qjaxsim.studies.hessian import STUDY, run_hessian_study
     from qjaxsim.studies.hessian_settings import CONTROLS, HessianSettings
     from qjaxsim.studies.published import comparison_rows
+    from qjaxsim.studies.verdicts import verdicts
 
     if resume and out is None:
         raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
@@ -131,9 +136,24 @@ def hessian(
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
     if controls := [row for row in rows if row["control"] != "baseline"]:
         print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
+    _print_verdicts(verdicts(rows))
     if published := comparison_rows(settings, rows):
         _print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
+
+
+def _print_verdicts(found: "Sequence[Verdict]") -> None:
+    """A line a claim with its evidence, what was not tested here last."""
+    from qjaxsim.studies.verdicts import NOT_TESTED
+
+    print("Published claims")
+    for one in found:
+        if one.verdict != NOT_TESTED:
+            print(f"- {one.verdict}: {one.claim}\n  {one.evidence}")
+    for one in found:
+        if one.verdict == NOT_TESTED:
+            print(f"- {one.verdict}: {one.claim} ({one.evidence})")
+    print()
 
 
 def _print_comparison(published: list[dict[str, Any]]) -> None:

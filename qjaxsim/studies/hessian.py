@@ -24,6 +24,7 @@ from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, Arm, arms
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
+from qjaxsim.studies.verdicts import verdict_rows, verdicts
 
 STUDY = "hessian"
 # Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
@@ -196,6 +197,7 @@ def _write_report(settings: HessianSettings, rows: list[dict[str, Any]], out: Pa
         columns=COLUMNS,
         command=command or "qjaxsim study hessian",
         versions=sweep.environment(),
+        verdicts=verdict_rows(verdicts(rows)),
         comparison=comparison_rows(settings, rows),
         figures=figures,
     )

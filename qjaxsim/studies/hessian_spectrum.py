@@ -49,19 +49,18 @@ def measure(
         Columns of `hessian_columns.py`, and arrays: `eigenvalues` and `gn_eigenvalues`, or `lanczos_values`,
         `lanczos_residuals`, `density_grid` and `density`; `top_values` (2,) and `top_vectors` (2, P).
     """
-    data = _data(settings, examples, settings.curvature_images)
     key = jax.random.key(settings.seeds[0])
     compute = _dense if use_dense(settings, model) else _by_products
-    row, arrays, operator = compute(settings, model, data, params, key, progress, folder)
+    row, arrays, operator = compute(settings, model, examples, params, key, progress, folder)
     pairs = _leading(operator, arrays, max(2, examples.n_classes), key, progress)
     arrays |= {"top_values": np.asarray(pairs.values[:2]), "top_vectors": np.asarray(pairs.vectors[:2])}
     row |= _sharpness(settings, model, examples, params, operator, key, progress)
     values = arrays.get("eigenvalues", arrays.get("lanczos_values"))
     row |= _outlier_columns(values, examples.n_classes) | _null_columns(model, params)
-    gradient = ravel_pytree(jax.grad(mean_loss(model, examples, settings.curvature_images, settings.dtype))(params))[0]
+    gradient = arrays.pop("gradient")
     within = pairs.vectors[: examples.n_classes] @ gradient
     row |= {
-        "curvature_images": len(data[1]),
+        "curvature_images": len(examples.chosen(settings.curvature_images)[1]),
         "lambda_max_times_patches": row["lambda_max"] * model.n_patches,
         "rounding": model.n_parameters * float(np.finfo(settings.dtype).eps) * row["lambda_max"],
         "gradient_norm": float(jnp.linalg.norm(gradient)),
@@ -154,13 +153,14 @@ def _null_columns(model: PatchesModel, params: Params) -> Row:
 def _dense(
     settings: HessianSettings,
     model: PatchesModel,
-    data: tuple[jax.Array, jax.Array],
+    examples: "Examples",
     params: Params,
     key: jax.Array,
     progress: Progress,
     folder: Path,
 ) -> tuple[Row, Arrays, LinearOperator]:
     """Columns, arrays and the matrix as an operator."""
+    data = _data(settings, examples, settings.curvature_images)
     with progress.counter("Hessian, images", len(data[1])) as moved:
         split = curvature.split_hessian(model.outputs, cross_entropy, params, *data, progress=moved)
     values = curvature.dense_spectrum(split.hessian)
@@ -182,7 +182,7 @@ def _dense(
         "exact_zeros": curvature.exact_zeros(split.hessian),
         "rank": curvature.numerical_rank(values, rounding),
     }
-    arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
+    arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton, "gradient": split.gradient}
     return row, arrays, curvature.matrix_operator(split.hessian)
 
 
@@ -192,7 +192,7 @@ def _dense(
 def _by_products(
     settings: HessianSettings,
     model: PatchesModel,
-    data: tuple[jax.Array, jax.Array],
+    examples: "Examples",
     params: Params,
     key: jax.Array,
     progress: Progress,
@@ -200,6 +200,7 @@ def _by_products(
 ) -> tuple[Row, Arrays, LinearOperator]:
     """Leading eigenvalues by Lanczos, density by SLQ, trace and norms by random probes: no matrix is formed."""
     keys = jax.random.split(key, 5)
+    data = _data(settings, examples, settings.curvature_images)
     exact = curvature.curvature_operators(model.outputs, cross_entropy, params, *data)
     steps = min(_DENSITY_STEPS, model.n_parameters)
     least = 3 * settings.top + steps * _DENSITY_PROBES + _TRACE_PROBES + 2 * _NORM_PROBES
@@ -230,8 +231,14 @@ def _by_products(
         "lanczos_vectors": np.asarray(pairs.vectors),
         "density_grid": np.asarray(density.grid),
         "density": np.asarray(density.density),
+        "gradient": _gradient(settings, model, examples, params),
     }
     return row, arrays, exact.hessian
+
+
+def _gradient(settings: HessianSettings, model: PatchesModel, examples: "Examples", params: Params) -> jax.Array:
+    loss = mean_loss(model, examples, settings.curvature_images, settings.dtype)
+    return ravel_pytree(jax.jit(jax.grad(loss))(params))[0]
 
 
 def _norm_ratio(residual: LinearOperator, hessian: LinearOperator, key: jax.Array) -> float:
