@@ -33,6 +33,7 @@ from qjaxsim.curvature.spectrum import (
     top_eigenpairs,
     trace_estimate,
 )
+from qjaxsim.curvature.split_plan import SplitPlan, plan_split
 from qjaxsim.curvature.stages import StagedCircuit
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Plane",
     "PowerIteration",
     "SpectralDensity",
+    "SplitPlan",
     "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
@@ -62,6 +64,7 @@ __all__ = [
     "near_zero_fraction",
     "numerical_rank",
     "pca_plane",
+    "plan_split",
     "power_iteration",
     "random_plane",
     "residual_product",

@@ -4,7 +4,8 @@
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,26 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.collapsed import CircuitOutputs, add_samples, no_operators, residual_part, tangents
-from qjaxsim.curvature.hvp import (
-    chunk_size,
-    flatten_real,
-    require_dense,
-    symmetrised,
-    unit_vector,
-)
-from qjaxsim.curvature.objective import Loss, Outputs, check_model
+from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
+from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.split_plan import SAMPLES_AT_ONCE, SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
-from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.memory import require_memory
-
-# Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
-# 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
-SAMPLES_AT_ONCE = 64
-DIRECTIONS_AT_ONCE = 8
-# A chunk of samples holds at most this many numbers of the Jacobian, or of tangents of states.
-CHUNK_NUMBERS = 2**25
 
 
 class HessianSplit(NamedTuple):
@@ -60,13 +49,21 @@ def split_hessian(
     batch_size: int | None = None,
     rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> HessianSplit:
     """Dense Hessian of the mean loss with its two parts, in `ravel_pytree` order.
 
     Per chunk of samples, the tangents of the gradient of the linearised loss sum_k slope_k z_k are the rows
     of R, and the tangents of z met on the way are the Jacobian, so G costs one matrix product more than R.
     A model that tells its structure takes a cheaper way to the same numbers: `PartSum`, `StagedCircuit` as its
-    part, `CircuitOutputs` (`hessian.md` derives each).
+    part, `CircuitOutputs` (`hessian.md` derives each). `plan_split` says beforehand which, and what it holds.
+
+    With `checkpoint`, sums are saved as chunks go by, and a later call with the same arguments goes on from there; the
+    result is the same bit for bit (on the same machine with the same versions). A save is skipped while less than 10
+    times the duration of the last one has passed since it, so a killed call loses at most that and the chunk
+    in flight. A finished file stays: calls on it compute no sample again, and the caller removes it. A file that is
+    damaged is refused and not overwritten: writes are atomic, so it is more likely a wrong path or a failing disk than
+    a leftover of ours.
 
     Args:
         outputs: maps (params, x) to real outputs of shape (B, K). Sample b's outputs may depend on sample b
@@ -75,46 +72,72 @@ def split_hessian(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
-        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian or the tangents of
-            their states would exceed 2**25 numbers. The result is the same up to rounding, also where it does
-            not divide N.
+        batch_size: samples in one chunk. Default: that of the checkpoint if there is one, else at most 64, fewer
+            where their Jacobian or the tangents of their states would exceed 2**25 numbers or free memory. The result
+            is the same up to rounding, also where it does not divide N.
         rows: parameter directions pushed at once, default at most 8.
-        progress: called as progress(samples_done, N) after each chunk has been computed.
+        progress: called as progress(samples_done, N) after each chunk has been computed (and saved), and once before
+            for what a checkpoint holds.
+        checkpoint: file (.npz) to save the sums in and to go on from, about 2 P^2 numbers without structure. Default:
+            nothing is saved.
 
     Returns:
         HessianSplit of three arrays of shape (P, P), the dtype of params.
 
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
-        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, or
-            batch_size or rows is not a positive integer.
-        MemoryError: if the matrices do not fit in free main memory; checked before anything is allocated.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape,
+            batch_size or rows is not a positive integer, or the checkpoint is damaged or of another computation: other
+            params, data, settings or structure, or functions with other slopes dl/dz in the first chunk.
+        MemoryError: if what `plan_split` counts does not fit in free memory; checked before anything is allocated.
+        OSError: if the checkpoint cannot be written; an older one is then untouched.
 
     Cost without structure: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory
-    5 P^2 numbers plus 2 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
+    5 P^2 numbers plus 3 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python
-    loop over chunks.
+    loop over chunks. A checkpoint costs a digest of params, x and y, the outputs of one chunk, and a tenth of the time.
     """
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
-    count, n_outputs = shapes.n_samples, shapes.n_outputs
-    samples = chunk_size("batch_size", batch_size, count, _default_samples(outputs, n_outputs * flat.size))
-    rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
-    require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
-    linearised = _linearised(outputs, params, flat, count, rows)
-    carried = linearised.start
-    total, gradient = jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)
-    for start, fresh in _chunks(count, samples):
-        xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
+    if batch_size is None and checkpoint is not None:
+        # The default depends on free memory, which must not part a computation from its own file.
+        batch_size = samples_at_once(checkpoint)
+    planned = plan(outputs, flat, shapes, batch_size, rows)
+    count, samples = shapes.n_samples, planned.samples
+    linearised = _linearised(planned, outputs, params, flat)
+    sums, done = _Sums(jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat), linearised.start), 0
+
+    def derivatives(begin: int) -> tuple[Any, jax.Array, jax.Array]:
+        start, fresh = _window(begin, count, samples)
+        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + samples]), (x, y))
         weights = jnp.asarray(fresh / count, shapes.loss_dtype)
-        slope, curvature = _loss_derivatives(outputs, loss, params, xs, ys, weights)
-        carried, jacobian, slopes = linearised.chunk(carried, xs, slope)
-        total, gradient = _add_gauss_newton(total, jacobian, curvature), gradient + slopes
+        return xs, *_loss_derivatives(outputs, loss, params, xs, ys, weights)
+
+    saved = None
+    if checkpoint is not None:
+        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
+        saved = Accumulation(checkpoint, identity, derivatives(0)[1])
+        sums, done = saved.restore(sums)
+        if done and progress is not None:
+            progress(done, count)
+    for begin in range(done, count, samples):
+        sums = _with_chunk(linearised, sums, *derivatives(begin))
+        done = min(begin + samples, count)
+        if saved is not None:
+            saved.save(sums, done, last=done == count)
         if progress is not None:
-            jax.block_until_ready((total, carried))
-            progress(start + samples, count)
-    gauss_newton, residual = symmetrised(total), symmetrised(linearised.residual(carried))
-    return HessianSplit(gauss_newton + residual, gauss_newton, residual, gradient)
+            jax.block_until_ready(sums)
+            progress(done, count)
+    gauss_newton, residual = symmetrised(sums.total), symmetrised(linearised.residual(sums.carried))
+    return HessianSplit(gauss_newton + residual, gauss_newton, residual, sums.gradient)
+
+
+class _Sums(NamedTuple):
+    """What is summed over samples: J^T A J (P, P), the gradient (P,), and what the residual part is made from."""
+
+    total: jax.Array
+    gradient: jax.Array
+    carried: Any
 
 
 class _Linearised(NamedTuple):
@@ -132,27 +155,46 @@ class _Linearised(NamedTuple):
     residual: Callable[[Any], jax.Array]
 
 
-def _linearised(outputs: Outputs, params: Any, flat: jax.Array, count: int, rows: int) -> _Linearised:
-    """The cheapest way that the structure of the model allows."""
-    if isinstance(outputs, CircuitOutputs) and outputs.collapses(count, flat.size, flat.dtype.itemsize):
+def _linearised(planned: SplitPlan, outputs: Outputs, params: Any, flat: jax.Array) -> _Linearised:
+    """The planned way."""
+    if isinstance(outputs, CircuitOutputs) and planned.structure == "collapsed":
         found = tangents(outputs, params)
         return _Linearised(
             no_operators(outputs, flat.dtype),
             lambda carried, x, slope: add_samples(outputs, found, x, slope, carried),
             lambda carried: residual_part(outputs, found, params, carried),
         )
-    if isinstance(outputs, PartSum):
-        part = _staged(outputs)
-        if part is not None and part.fits(len(outputs.index), flat.dtype.itemsize):
-            parts = StagedParts(outputs, part, params)
-            return _Linearised(parts.start(), parts.chunk, parts.residual)
+    part = staged(outputs)
+    if isinstance(outputs, PartSum) and part is not None and planned.structure == "stages":
+        parts = StagedParts(outputs, part, params)
+        return _Linearised(parts.start(), parts.chunk, parts.residual)
 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         if isinstance(outputs, PartSum):
-            return linearised_parts(outputs, params, x, slope, carried, rows)
-        return _push_all(outputs, params, x, slope, carried, rows)
+            return linearised_parts(outputs, params, x, slope, carried, planned.rows)
+        return _push_all(outputs, params, x, slope, carried, planned.rows)
 
     return _Linearised(jnp.zeros((flat.size, flat.size), flat.dtype), push, lambda carried: carried)
+
+
+def _with_chunk(linearised: _Linearised, sums: _Sums, x: Any, slope: jax.Array, curvature: jax.Array) -> _Sums:
+    """The sums with one chunk of samples more; a function, so that no Jacobian outlives its chunk."""
+    carried, jacobian, slopes = linearised.chunk(sums.carried, x, slope)
+    return _Sums(_add_gauss_newton(sums.total, jacobian, curvature), sums.gradient + slopes, carried)
+
+
+def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> Identity:
+    """What sums over samples belong to."""
+    return {
+        **{name: digest(value) for name, value in arguments.items()},
+        "number of samples": shapes.n_samples,
+        "number of outputs": shapes.n_outputs,
+        "number of parameters": planned.parameters,
+        "dtype": str(flat.dtype),
+        "batch_size": planned.samples,
+        "rows": planned.rows,
+        "structure": planned.structure,
+    }
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
@@ -245,27 +287,14 @@ def _push_all(
     return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
 
 
-def _chunks(count: int, samples: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Start of each chunk of samples and which of its samples are new (0 or 1).
+def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:
+    """Start of the chunk of samples that brings those from `begin` on, and which of its samples are new (0 or 1).
 
     The last chunk slides back to keep its length, so that one compiled program serves all; samples
     met before weigh exactly zero.
     """
-    for begin in range(0, count, samples):
-        start = min(begin, count - samples)
-        yield start, (np.arange(start, start + samples) >= begin).astype(np.float64)
-
-
-def _default_samples(outputs: Outputs, numbers_a_sample: int) -> int:
-    """Samples in a chunk when the caller does not say."""
-    if (part := _staged(outputs)) is not None:
-        numbers_a_sample = max(numbers_a_sample, 2 * part.numbers_a_sample)
-    return max(1, min(SAMPLES_AT_ONCE, CHUNK_NUMBERS // numbers_a_sample))
-
-
-def _staged(outputs: Outputs) -> StagedCircuit | None:
-    """The circuit whose stages a model's parts share, if it tells them."""
-    return outputs.part if isinstance(outputs, PartSum) and isinstance(outputs.part, StagedCircuit) else None
+    start = min(begin, count - samples)
+    return start, (np.arange(start, start + samples) >= begin).astype(np.float64)
 
 
 def _loss_hessians(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> jax.Array:
