@@ -5,15 +5,16 @@ without pickle, everything else to JSON that any program can read (no NaN, no In
 """
 
 import dataclasses
+import glob
 import hashlib
 import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,21 +31,7 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     Raises:
         OSError: if the folder cannot be written; an older file at `path` is then untouched.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, hence same file system: only then is the rename atomic.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-    return path
+    return _replace(path, lambda file: file.write(content))
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -95,15 +82,20 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
         # Checked here because np.savez takes `allow_pickle` only since NumPy 2.1.
         if np.asarray(array).dtype.hasobject:
             raise ValueError(f"Arrays must hold plain numbers or strings, but `{name}` holds Python objects.")
-    buffer = io.BytesIO()
     named: Any = dict(arrays)
-    np.savez(buffer, **named)
-    return write_bytes(path, buffer.getvalue())
+    # Straight to the file: arrays may fill half of the memory.
+    return _replace(path, lambda file: np.savez(file, **named))
 
 
-def remove_temporaries(folder: str | Path) -> None:
-    """Delete what writers killed before their rename left in `folder` (not in folders below it)."""
-    for leftover in Path(folder).glob(f".*{TEMPORARY_SUFFIX}"):
+def remove_temporaries(folder: str | Path, name: str | None = None) -> None:
+    """Delete what writers killed before their rename left in `folder` (not in folders below it).
+
+    Args:
+        folder: where to look.
+        name: the file that they were to write. Default: any.
+    """
+    beginning = "" if name is None else f"{glob.escape(name)}."
+    for leftover in Path(folder).glob(f".{beginning}*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
 
 
@@ -162,6 +154,25 @@ def _finite(number: float, nan_as_null: bool, place: str) -> float | None:
     raise ValueError(
         f"Numbers in JSON must be finite, but {place} is {number}; repair it or write it as null with nan_as_null=True."
     )
+
+
+def _replace(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
+    """The path, now holding what `write` writes. Errors as in `write_bytes`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Same folder, hence same file system: only then is the rename atomic.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim import measurement, reference
-from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, split_hessian
+from qjaxsim import measurement, memory, reference
+from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, plan_split, split_hessian
 from qjaxsim.models.patches import cross_entropy
 
 N = 3
@@ -105,7 +105,7 @@ def test_weights_before_data_take_the_other_way():
         circuit.rx(w[q], q).cx(q, (q + 1) % N).ry(x[q], q)
     outputs = CircuitOutputs(circuit, OBSERVABLES, ("x",))
     assert outputs.stages is None
-    assert not outputs.collapses(10**6, N, 8)
+    assert not outputs.collapses(10**6, N)
     rng = np.random.default_rng(0)
     params, inputs, y = {"w": rng.normal(size=N)}, {"x": rng.normal(size=(12, N))}, jnp.arange(12) % 3
     split = split_hessian(outputs, cross_entropy, params, inputs, y)
@@ -119,13 +119,14 @@ def test_projections_take_the_other_way():
 
 
 def test_few_samples_and_little_memory_take_the_other_way(monkeypatch):
-    assert not model().collapses(1023, 13, 8)
-    assert model().collapses(1024, 13, 8)
+    assert not model().collapses(1023, 13)
+    assert model().collapses(1024, 13)
     monkeypatch.setattr(circuit_outputs, "LEAST_SAMPLES", 1)
-    assert not model().collapses(23, 13, 8)
-    assert model().collapses(24, 13, 8)  # three observables times eight amplitudes
-    monkeypatch.setattr(circuit_outputs, "available_bytes", lambda: 1000)
-    assert not model().collapses(24, 13, 8)
+    assert not model().collapses(23, 13)
+    assert model().collapses(24, 13)  # three observables times eight amplitudes
+    params, x, y = problem(24)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 8 * 8 * 13 * 8**2)  # less than the derivatives of U
+    assert plan_split(model(), cross_entropy, params, x, y, batch_size=1).structure == "pushed"
 
 
 def test_names_that_the_circuit_lacks_are_refused():

@@ -135,7 +135,7 @@ def test_run_with_controls(tmp_path, capsys):
     options = (
         "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2",
         "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10", "--landscape", "none",
-        "--control", "loss,scale",
+        "--control", "scale,loss",
     )  # fmt: skip
     assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -150,4 +150,6 @@ def test_run_with_controls(tmp_path, capsys):
     at = int(np.argmax([row["train_loss"] for row in rows[:2]]))
     assert matched[at]["lambda_max"] == pytest.approx(rows[at]["lambda_max"], rel=1e-3)
     printed = capsys.readouterr().out
-    assert "Controls" in printed and "matched" not in printed.split("Controls")[0]
+    assert "Controls" in printed and "The fall with patches is more than the better fit." in printed
+    # Sums of finished Hessians are not kept.
+    assert not list((tmp_path / "run").rglob("hessian_so_far*"))

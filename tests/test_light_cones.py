@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim import reference
-from qjaxsim.curvature import CircuitOutputs, circuit_outputs, cone_sweep, split_hessian
+from qjaxsim import memory, reference
+from qjaxsim.curvature import CircuitOutputs, cone_sweep, plan_split, split_hessian
 from qjaxsim.models.patches import cross_entropy
 
 N = 5
@@ -230,7 +230,7 @@ def test_sums_are_all_that_the_result_is_made_from():
 def test_other_circuits_take_another_way(add):
     outputs = CircuitOutputs(add(encoding()), SUMS, ("x",))
     assert outputs.cones is None
-    assert not outputs.sees_little(10**6, 64, 8)
+    assert not outputs.sees_little(10**6)
     params = {"w": jnp.linspace(-1, 1, 3 * N).reshape(N, 3)}
     _, x, y = problem("chain")
     check_against_generic(outputs, params, x, y)
@@ -264,8 +264,11 @@ def test_shallow_circuits_are_worth_it_and_deep_ones_are_not(monkeypatch):
     assert [cone.members for cone in shallow.cones.cones] == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert (shallow.cones.width, shallow.cones.depth) == (6, 36)
     assert deep.cones.width == 8
-    assert shallow.sees_little(64, 64, 4)
-    assert not shallow.sees_little(4, 4, 4)
-    assert not deep.sees_little(10**5, 64, 4)
-    monkeypatch.setattr(circuit_outputs, "available_bytes", lambda: 10**6)
-    assert not shallow.sees_little(64, 64, 4)
+    assert shallow.sees_little(64)
+    assert not shallow.sees_little(4)
+    assert not deep.sees_little(10**5)
+    found = plan_split(shallow, cross_entropy, {"w": np.zeros((3, 8, 3))}, {"x": np.zeros((64, 8))}, np.zeros(64, int))
+    assert found.structure == "cones"
+    monkeypatch.setattr(memory, "available_bytes", lambda: found.matrix_bytes)
+    found = plan_split(shallow, cross_entropy, {"w": np.zeros((3, 8, 3))}, {"x": np.zeros((64, 8))}, np.zeros(64, int))
+    assert found.structure == "pushed"

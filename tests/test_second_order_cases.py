@@ -29,7 +29,7 @@ OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(1), qj.Z(
 # Largest error of an eigenvalue computed in single precision, in units of P * lambda_max.
 SINGLE = float(np.finfo(np.float32).eps)
 SATURATING = 1e3
-WAYS = {"staged": "StagedParts", "collapsed": "tangents", "pushed": "_push_all"}
+WAYS = {"staged": "StagedParts", "collapsed": "_collapsed", "cones": "_by_cones", "pushed": "_push_all"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,6 +102,7 @@ def problem_of(monkeypatch):
             model = patches(**options)
             return model.outputs, *patches_problem(model)
         monkeypatch.setattr(CircuitOutputs, "collapses", lambda self, *_: way == "collapsed")
+        monkeypatch.setattr(CircuitOutputs, "sees_little", lambda self, *_: way == "cones" and self.cones is not None)
         model = hybrid(**options)
         return model, *hybrid_problem(model)
 
@@ -173,7 +174,9 @@ def test_one_sample(way, problem_of, taken):
     assert set(taken) == {way}
 
 
-@pytest.fixture(params=[("staged", 1), ("staged", 0), ("collapsed", 0), ("pushed", 0)], ids="{0[0]}-{0[1]}".format)
+@pytest.fixture(
+    params=[("staged", 1), ("staged", 0), ("collapsed", 0), ("cones", 0), ("pushed", 0)], ids="{0[0]}-{0[1]}".format
+)
 def smallest(request, problem_of):
     """Two classes and fewest layers, with the scale at which a softmax saturates."""
     way, n_layers = request.param
@@ -245,7 +248,7 @@ def by_chain_rule(z, first, second, y, rows):
     return np.einsum("rbk,bkl,pbl->rp", first[rows], curvature, first), np.einsum("bk,rpbk->rp", slopes, second)
 
 
-@pytest.mark.parametrize(("way", "stride"), [("staged", 8), ("collapsed", 1)])
+@pytest.mark.parametrize(("way", "stride"), [("staged", 8), ("collapsed", 1), ("cones", 1)])
 def test_entries_equal_double_parameter_shifts(way, stride, problem_of, taken):
     outputs, params, x, y = problem_of(way)
     split = split_hessian(outputs, cross_entropy, params, x, y)

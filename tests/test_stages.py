@@ -9,7 +9,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
-from qjaxsim.curvature import gauss_newton, split_hessian, stages
+from qjaxsim import memory
+from qjaxsim.curvature import plan_split, split_hessian, split_plan
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.patches import cross_entropy
@@ -85,7 +86,7 @@ def test_the_stages_of_a_circuit():
 @pytest.mark.parametrize("first_weights", [True, False])
 def test_equal_to_the_generic_hessian_whatever_the_chunks(first_weights):
     model, params, x, y = problem(first_weights)
-    assert model.part.fits(2, 8)
+    assert plan_split(model, cross_entropy, params, x, y).structure == "stages"
     loss = lambda p: cross_entropy(model(p, x), y).mean()  # noqa: E731
     dense = jax.jit(lambda p: qj.hessian(loss, p))(params)
     whole = split_hessian(model, cross_entropy, params, x, y)
@@ -154,7 +155,7 @@ def assert_split_is_the_hessian(part, size):
 def test_what_has_no_stages(kind):
     part, _ = staged(other_gates(kind), ("v",))
     assert part.stages is None
-    assert not part.fits(1, 8)
+    assert part.numbers_held == part.numbers_a_sample == 0
 
 
 def test_what_has_no_stages_is_pushed():
@@ -178,16 +179,17 @@ def test_a_stage_without_weights():
 
 
 def test_little_memory_takes_the_other_way(monkeypatch):
-    model, *_ = problem()
-    monkeypatch.setattr(stages, "available_bytes", lambda: 1000)
-    assert not model.part.fits(2, 8)
+    model, params, x, y = problem()
+    held = 8 * (5 * params.size**2 + 3 * model.part.numbers_held)
+    monkeypatch.setattr(memory, "available_bytes", lambda: held)
+    assert plan_split(model, cross_entropy, params, x, y).structure == "parts"
 
 
 def test_chunks_hold_a_bounded_number_of_tangents(monkeypatch):
     model, params, x, y = problem()
     numbers = 2 * 8 * len(model.part.order)
     assert model.part.numbers_a_sample == numbers
-    monkeypatch.setattr(gauss_newton, "CHUNK_NUMBERS", 4 * numbers)
+    monkeypatch.setattr(split_plan, "CHUNK_NUMBERS", 4 * numbers)
     seen = []
     split_hessian(model, cross_entropy, params, x, y, progress=lambda done, total: seen.append(done))
     assert seen == [2, 4, 6, 7]

@@ -40,6 +40,7 @@ from qjaxsim.curvature.spectrum import (
     top_eigenpairs,
     trace_estimate,
 )
+from qjaxsim.curvature.split_plan import SplitPlan, plan_split
 from qjaxsim.curvature.stages import StagedCircuit
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Plane",
     "PowerIteration",
     "SpectralDensity",
+    "SplitPlan",
     "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
@@ -74,6 +76,7 @@ __all__ = [
     "near_zero_fraction",
     "numerical_rank",
     "pca_plane",
+    "plan_split",
     "power_iteration",
     "random_plane",
     "residual_product",

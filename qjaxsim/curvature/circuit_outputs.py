@@ -11,7 +11,6 @@ import numpy as np
 
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.light_cones import Cones, Tables, find_cones
-from qjaxsim.memory import available_bytes
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import used_parameters
 from qjaxsim.simulate import expectation, has_projection, statevector
@@ -112,21 +111,19 @@ class CircuitOutputs:
         assert self.cones is not None
         return self.cones.tables()
 
-    def sees_little(self, n_samples: int, chunk: int, itemsize: int) -> bool:
-        """Whether derivatives by light cones are cheapest, and fit in memory for so many samples at once."""
-        if self.cones is None or self.cones.numbers(chunk) * itemsize > available_bytes():
+    def sees_little(self, n_samples: int) -> bool:
+        """Whether derivatives by light cones are cheapest."""
+        if self.cones is None:
             return False
         pushes = PUSH * self.cones.n_gates * self.n_weights * 2**self.circuit.n_qubits
         matrices = 4 * self.n_weights * 4**self.circuit.n_qubits
         return self.cones.cost(n_samples) < n_samples * min(pushes, matrices)
 
-    def collapses(self, n_samples: int, n_parameters: int, itemsize: int) -> bool:
-        """Whether derivatives of the whole unitary are cheaper than pushes of all samples, and fit in memory.
+    def collapses(self, n_samples: int, n_parameters: int) -> bool:
+        """Whether derivatives of the whole unitary are cheaper than pushes of all samples.
 
         Measured on 8 qubits, 8 observables and 3 layers: the operators cost as much as pushing 800 to 1,000 samples,
         and after them a sample costs less than half.
         """
-        size = 2**self.circuit.n_qubits
-        held = 4 * 2 * itemsize * n_parameters * size**2
-        enough = n_samples >= max(len(self.observables) * size, LEAST_SAMPLES)
-        return self.stages is not None and n_parameters > 0 and enough and held <= available_bytes()
+        enough = n_samples >= max(len(self.observables) * 2**self.circuit.n_qubits, LEAST_SAMPLES)
+        return self.stages is not None and n_parameters > 0 and enough

@@ -4,7 +4,8 @@
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,26 +14,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature import collapsed, cone_sweep
+from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.curvature.hvp import (
-    chunk_size,
-    flatten_real,
-    require_dense,
-    symmetrised,
-    unit_vector,
-)
-from qjaxsim.curvature.objective import Loss, Outputs, check_model, gauss_newton_block, loss_derivatives
+from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
+from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.split_plan import SAMPLES_AT_ONCE, SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
-from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.memory import require_memory
-
-# Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
-# 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
-SAMPLES_AT_ONCE = 64
-DIRECTIONS_AT_ONCE = 8
-# A chunk of samples holds at most this many numbers of the Jacobian, or of tangents of states.
-CHUNK_NUMBERS = 2**25
 
 
 class HessianSplit(NamedTuple):
@@ -61,13 +50,21 @@ def split_hessian(
     batch_size: int | None = None,
     rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> HessianSplit:
     """Dense Hessian of the mean loss with its two parts, in `ravel_pytree` order.
 
     Per chunk of samples, the tangents of the gradient of the linearised loss sum_k slope_k z_k are the rows
     of R, and the tangents of z met on the way are the Jacobian, so G costs one matrix product more than R.
     A model that tells its structure takes a cheaper way to the same numbers: `PartSum`, `StagedCircuit` as its
-    part, `CircuitOutputs` (`hessian.md` derives each).
+    part, `CircuitOutputs` (`hessian.md` derives each). `plan_split` says beforehand which, and what it holds.
+
+    With `checkpoint`, sums are saved as chunks go by, and a later call with the same arguments goes on from there; the
+    result is the same bit for bit (on the same machine with the same versions). A save is skipped while less than 10
+    times the duration of the last one has passed since it, so a killed call loses at most that and the chunk
+    in flight. A finished file stays: calls on it compute no sample again, and the caller removes it. A file that is
+    damaged is refused and not overwritten: writes are atomic, so it is more likely a wrong path or a failing disk than
+    a leftover of ours.
 
     Args:
         outputs: maps (params, x) to real outputs of shape (B, K). Sample b's outputs may depend on sample b
@@ -76,40 +73,61 @@ def split_hessian(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
-        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian or the tangents of
-            their states would exceed 2**25 numbers. The result is the same up to rounding, also where it does
-            not divide N.
+        batch_size: samples in one chunk. Default: that of the checkpoint if there is one, else at most 64, fewer
+            where their Jacobian or the tangents of their states would exceed 2**25 numbers or free memory. The result
+            is the same up to rounding, also where it does not divide N.
         rows: parameter directions pushed at once, default at most 8.
-        progress: called as progress(samples_done, N) after each chunk has been computed.
+        progress: called as progress(samples_done, N) after each chunk has been computed (and saved), and once before
+            for what a checkpoint holds.
+        checkpoint: file (.npz) to save the sums in and to go on from, about 2 P^2 numbers without structure. Default:
+            nothing is saved.
 
     Returns:
         HessianSplit of three arrays of shape (P, P), the dtype of params.
 
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
-        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, or
-            batch_size or rows is not a positive integer.
-        MemoryError: if the matrices do not fit in free main memory; checked before anything is allocated.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape,
+            batch_size or rows is not a positive integer, or the checkpoint is damaged or of another computation: other
+            params, data, settings or structure, or functions with other slopes dl/dz in the first chunk.
+        MemoryError: if what `plan_split` counts does not fit in free memory; checked before anything is allocated.
+        OSError: if the checkpoint cannot be written; an older one is then untouched.
 
     Cost without structure: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory
-    5 P^2 numbers plus 2 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
+    5 P^2 numbers plus 3 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python
-    loop over chunks.
+    loop over chunks. A checkpoint costs a digest of params, x and y, the outputs of one chunk, and a tenth of the time.
     """
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
-    count, n_outputs = shapes.n_samples, shapes.n_outputs
-    samples = chunk_size("batch_size", batch_size, count, _default_samples(outputs, n_outputs * flat.size))
-    rows = chunk_size("rows", rows, flat.size, DIRECTIONS_AT_ONCE)
-    require_dense(flat.size, 5, flat.dtype.itemsize, "The split Hessian", 2 * samples * n_outputs * flat.size)
-    way = _way(outputs, loss, params, flat, count, samples, rows)
-    carried = way.start
-    for start, fresh in _chunks(count, samples):
-        xs, ys = jax.tree.map(lambda leaf, at=start: jnp.asarray(leaf[at : at + samples]), (x, y))
-        carried = way.chunk(carried, xs, ys, jnp.asarray(fresh / count, shapes.loss_dtype))
+    if batch_size is None and checkpoint is not None:
+        # The default depends on free memory, which must not part a computation from its own file.
+        batch_size = samples_at_once(checkpoint)
+    planned = plan(outputs, params, shapes, batch_size, rows)
+    count, samples = shapes.n_samples, planned.samples
+    way = _way(planned, outputs, loss, params, flat)
+    carried, done = way.start, 0
+
+    def chunk(begin: int) -> tuple[Any, Any, jax.Array]:
+        start, fresh = _window(begin, count, samples)
+        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + samples]), (x, y))
+        return xs, ys, jnp.asarray(fresh / count, shapes.loss_dtype)
+
+    saved = None
+    if checkpoint is not None:
+        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
+        saved = Accumulation(checkpoint, identity, _slopes(outputs, loss, params, *chunk(0))[0])
+        carried, done = saved.restore(carried)
+        if done and progress is not None:
+            progress(done, count)
+    for begin in range(done, count, samples):
+        carried = way.chunk(carried, *chunk(begin))
+        done = min(begin + samples, count)
+        if saved is not None:
+            saved.save(carried, done, last=done == count)
         if progress is not None:
             jax.block_until_ready(carried)
-            progress(start + samples, count)
+            progress(done, count)
     return way.finish(carried)
 
 
@@ -127,25 +145,21 @@ class _Way(NamedTuple):
     finish: Callable[[Any], HessianSplit]
 
 
-def _way(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, count: int, samples: int, rows: int) -> _Way:
-    """The cheapest way that the structure of the model allows."""
-    itemsize = flat.dtype.itemsize
-    if isinstance(outputs, CircuitOutputs):
-        # Places among the weights are those of a plain dictionary without batch axes.
-        if type(params) is dict and flat.size == outputs.n_weights and outputs.sees_little(count, samples, itemsize):
-            return _by_cones(outputs, loss, flat)
-        if outputs.collapses(count, flat.size, itemsize):
-            return _by_slopes(outputs, loss, params, flat, *_collapsed(outputs, params, flat.dtype))
-    if isinstance(outputs, PartSum):
-        part = _staged(outputs)
-        if part is not None and part.fits(len(outputs.index), itemsize):
-            parts = StagedParts(outputs, part, params)
-            return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
+def _way(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array) -> _Way:
+    """The planned way."""
+    if isinstance(outputs, CircuitOutputs) and planned.structure == "cones":
+        return _by_cones(outputs, loss, flat)
+    if isinstance(outputs, CircuitOutputs) and planned.structure == "collapsed":
+        return _by_slopes(outputs, loss, params, flat, *_collapsed(outputs, params, flat.dtype))
+    part = staged(outputs)
+    if isinstance(outputs, PartSum) and part is not None and planned.structure == "stages":
+        parts = StagedParts(outputs, part, params)
+        return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         if isinstance(outputs, PartSum):
-            return linearised_parts(outputs, params, x, slope, carried, rows)
-        return _push_all(outputs, params, x, slope, carried, rows)
+            return linearised_parts(outputs, params, x, slope, carried, planned.rows)
+        return _push_all(outputs, params, x, slope, carried, planned.rows)
 
     start = jnp.zeros((flat.size, flat.size), flat.dtype)
     return _by_slopes(outputs, loss, params, flat, start, push, lambda carried: carried)
@@ -207,6 +221,20 @@ def _by_slopes(
         return HessianSplit(gauss_newton + own, gauss_newton, own, gradient)
 
     return _Way((start, jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)), chunk, finish)
+
+
+def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> Identity:
+    """What sums over samples belong to."""
+    return {
+        **{name: digest(value) for name, value in arguments.items()},
+        "number of samples": shapes.n_samples,
+        "number of outputs": shapes.n_outputs,
+        "number of parameters": planned.parameters,
+        "dtype": str(flat.dtype),
+        "batch_size": planned.samples,
+        "rows": planned.rows,
+        "structure": planned.structure,
+    }
 
 
 def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> jax.Array:
@@ -294,24 +322,11 @@ def _push_all(
     return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
 
 
-def _chunks(count: int, samples: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Start of each chunk of samples and which of its samples are new (0 or 1).
+def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:
+    """Start of the chunk of samples that brings those from `begin` on, and which of its samples are new (0 or 1).
 
     The last chunk slides back to keep its length, so that one compiled program serves all; samples
     met before weigh exactly zero.
     """
-    for begin in range(0, count, samples):
-        start = min(begin, count - samples)
-        yield start, (np.arange(start, start + samples) >= begin).astype(np.float64)
-
-
-def _default_samples(outputs: Outputs, numbers_a_sample: int) -> int:
-    """Samples in a chunk when the caller does not say."""
-    if (part := _staged(outputs)) is not None:
-        numbers_a_sample = max(numbers_a_sample, 2 * part.numbers_a_sample)
-    return max(1, min(SAMPLES_AT_ONCE, CHUNK_NUMBERS // numbers_a_sample))
-
-
-def _staged(outputs: Outputs) -> StagedCircuit | None:
-    """The circuit whose stages a model's parts share, if it tells them."""
-    return outputs.part if isinstance(outputs, PartSum) and isinstance(outputs.part, StagedCircuit) else None
+    start = min(begin, count - samples)
+    return start, (np.arange(start, start + samples) >= begin).astype(np.float64)

@@ -12,6 +12,8 @@ from qjaxsim.memory import require_memory
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
 ROWS_AT_ONCE = 32
+# What there is, in messages, where a matrix does not fit.
+NO_MATRIX = "Lanczos (`top_eigenpairs`, `spectral_density`)"
 
 
 def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
@@ -139,10 +141,9 @@ def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
     return min(size, asked)
 
 
-def require_dense(size: int, copies: int, itemsize: int, what: str, extra: int = 0) -> None:
-    """Refuse `copies` matrices of shape (size, size) and `extra` more numbers if they do not fit."""
-    needed = (copies * size**2 + extra) * itemsize
-    require_memory(needed, f"{what} of {size} parameters", "use Lanczos (`top_eigenpairs`, `spectral_density`)")
+def require_dense(size: int, copies: int, itemsize: int, what: str) -> None:
+    """Refuse `copies` matrices of shape (size, size) if they do not fit."""
+    require_memory(copies * size**2 * itemsize, f"{what} of {size} parameters", f"use {NO_MATRIX}")
 
 
 def unit_vector(index: jax.Array, like: jax.Array) -> jax.Array:

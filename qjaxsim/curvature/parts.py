@@ -79,7 +79,11 @@ class StagedParts:
         self.model, self.part = model, part
         self.flat, _ = ravel_pytree(params)
         self.own = [self.flat[index] for index in model.index]
-        self.found = [stage_sweep.prepare(self.part, u) for u in self.own]
+
+    @functools.cached_property
+    def found(self) -> list[Any]:
+        """Matrices of the stages and their derivatives, by part; made when the first sample needs them."""
+        return [stage_sweep.prepare(self.part, u) for u in self.own]
 
     def start(self) -> list[Any]:
         """What is carried from chunk to chunk, for no samples."""

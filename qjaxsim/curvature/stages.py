@@ -16,7 +16,6 @@ import numpy as np
 from qjaxsim.circuit import Circuit
 from qjaxsim.expressions import Expression
 from qjaxsim.gates import GATES
-from qjaxsim.memory import available_bytes
 from qjaxsim.observables import PauliSum
 from qjaxsim.operations import Gate, Operation, Repeat, used_parameters
 from qjaxsim.simulate import PlanOptions, expectation, has_projection
@@ -138,14 +137,16 @@ class StagedCircuit:
         """Numbers in the tangents of one sample's state; 0 where there are no stages."""
         return 0 if self.stages is None else 2 * 2**self.circuit.n_qubits * len(self.order)
 
-    def fits(self, parts: int, itemsize: int) -> bool:
-        """Whether there are stages, and the derivative matrices of so many parts fit in memory."""
+    @property
+    def numbers_held(self) -> int:
+        """Numbers in the matrices of the stages of weights, their derivatives and R among tangents."""
         if self.stages is None:
-            return False
+            return 0
         size = 2**self.circuit.n_qubits
         weights = [stage for stage in self.stages if stage.wires is None]
-        numbers = sum(2 * size * (1 if stage.first else size) * len(stage.own) for stage in weights)
-        return 2 * parts * numbers * itemsize <= available_bytes()
+        # By stage: its matrix, what is carried for it, and one derivative for each weight.
+        matrices = sum(2 * size * (1 if stage.first else size) * (2 + len(stage.own)) for stage in weights)
+        return matrices + len(self.order) ** 2
 
     def _weights(self, operations: Sequence[Operation]) -> list[int]:
         """Places of the parameters in use, ascending, each once."""

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from qjaxsim.studies.hessian_cell import Examples
 
 NEAR_ZERO = 1e-6
+UNFINISHED = "hessian_so_far.npz"
 Row = dict[str, Any]
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]
 
 # Matrix-free estimates: Lanczos steps and probes of the density, probes of the trace and of the norms.
 _DENSITY_STEPS, _DENSITY_PROBES, _TRACE_PROBES, _NORM_PROBES = 80, 4, 24, 8
@@ -162,7 +163,9 @@ def _dense(
     """Columns, arrays and the matrix as an operator."""
     data = _data(settings, examples, settings.curvature_images)
     with progress.counter("Hessian, images", len(data[1])) as moved:
-        split = curvature.split_hessian(model.outputs, cross_entropy, params, *data, progress=moved)
+        split = curvature.split_hessian(
+            model.outputs, cross_entropy, params, *data, progress=moved, checkpoint=folder / UNFINISHED
+        )
     values = curvature.dense_spectrum(split.hessian)
     gauss_newton = curvature.dense_spectrum(split.gauss_newton)
     rounding = len(values) * float(np.finfo(settings.dtype).eps)
