@@ -12,3 +12,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def key() -> jax.Array:
     """The same random key in every test."""
     return jax.random.key(20251)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_are_dropped():
+    """Programs of a file are let go at its end: every one holds memory mappings, of which a process has 65,530."""
+    yield
+    jax.clear_caches()

@@ -144,8 +144,10 @@ def test_run_with_controls(tmp_path, capsys):
     ]  # fmt: skip
     matched = rows[3:]
     highest = max(row["train_loss"] for row in rows[:2])
-    assert [row["train_loss"] for row in matched] == pytest.approx([highest] * 2, rel=1e-4)
-    assert {row["point"] for row in matched} == {"matched loss"} and rows[2]["scale"] == 2.5
+    assert matched[0]["point"] == "matched loss" and matched[0]["train_loss"] == pytest.approx(highest, rel=1e-4)
+    # The path of four patches begins below that loss.
+    assert matched[1]["point"] == "start" and matched[1]["best_epoch"] == 0 and matched[1]["train_loss"] < highest
+    assert rows[2]["scale"] == 2.5
     # Whoever has the highest minimum is matched at its own minimum.
     at = int(np.argmax([row["train_loss"] for row in rows[:2]]))
     assert matched[at]["lambda_max"] == pytest.approx(rows[at]["lambda_max"], rel=1e-3)

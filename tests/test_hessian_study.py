@@ -86,7 +86,9 @@ def test_results_folder(finished):
         # Symmetric about the minimum, where the plane of eigenvectors is nearly quadratic: it rises as said.
         assert arrays["eigen_landscape"].shape == (4, 4) and arrays["eigen_landscape"].min() > 0.9 * row["train_loss"]
         assert row["lambda_max_lanczos"] == pytest.approx(row["lambda_max"], rel=1e-8)
-        assert row["lambda_max_power"] == pytest.approx(row["lambda_max"], rel=0.05) and row["lambda_images"] == 60
+        # By power iteration the largest in magnitude, which may be the lowest eigenvalue, and no closer than it stops.
+        ends = [row["lambda_min"], row["lambda_max"]]
+        assert min(abs(row["lambda_max_power"] / end - 1) for end in ends) < 0.05 and row["lambda_images"] == 60
         assert 0 < row["gradient_in_top_k"] <= 1 + 1e-9
         assert row["gn_block_lambda_max"] <= row["gn_lambda_max"] * (1 + 1e-12)
         assert row["control"] == "baseline" and row["point"] == "minimum"

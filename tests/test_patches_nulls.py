@@ -46,6 +46,13 @@ def test_block_redundancy_is_the_rank_missing_from_the_state():
     assert np.linalg.matrix_rank(jacobian) <= 80 - found
 
 
+def test_a_wide_enough_block_reaches_every_direction_but_the_phase():
+    """Three qubits, deep: 2 (2^3 - 1) = 14 directions, no more and, at random weights, no fewer."""
+    model = PatchesModel(1, 9, 3, image_size=4, patch_size=4, n_classes=4)
+    weights = model.init(jax.random.key(2))["weights"][0]
+    assert redundant_weights(model) == 54 - 14 == block_redundancy(model, weights)
+
+
 def test_shallow_blocks_have_no_redundancy():
     model = PatchesModel(1, 1, 4, image_size=4, patch_size=4, n_classes=4)
     assert redundant_weights(model) == 0

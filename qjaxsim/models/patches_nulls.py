@@ -62,16 +62,20 @@ def _backwards(circuit: Circuit) -> Iterator[Gate]:
 def block_redundancy(model: PatchesModel, weights: jax.Array) -> int:
     """First block's weights of one circuit less the rank of the state's derivatives in them, at weights (n_weights,).
 
-    Every output depends on them through that state alone, so as many directions are null in each Jacobian.
+    Every output depends on them through that state alone, and not on its phase: derivatives along i times the state
+    count for nothing. As many directions are null in each Jacobian.
     """
     if model.n_layers == 0:
         return 0
     block = circuit_params(weights, model.n_qubits, model.n_layers, model.n_features)["block1"]
-    jacobian = np.asarray(_block_jacobian(model.n_qubits, model.n_layers)(block)).reshape(-1, block.size)
-    return int(block.size - np.linalg.matrix_rank(np.concatenate([jacobian.real, jacobian.imag])))
+    jacobian, state = (np.asarray(found) for found in _block_jacobian(model.n_qubits, model.n_layers)(block))
+    moved = jacobian.reshape(-1, block.size)
+    moved = moved - np.outer(state, state.conj() @ moved)
+    return int(block.size - np.linalg.matrix_rank(np.concatenate([moved.real, moved.imag])))
 
 
 @lru_cache
 def _block_jacobian(n_qubits: int, n_layers: int) -> Any:
+    """From a block's weights to the state's derivatives in them (2^n, ...) and the state (2^n,)."""
     state = statevector(Circuit(n_qubits).repeat(trainable_layer(n_qubits, "block1", ring=True), n_layers))
-    return jax.jit(jax.jacfwd(lambda block: state({"block1": block})))
+    return jax.jit(jax.jacfwd(lambda block: (state({"block1": block}),) * 2, has_aux=True))

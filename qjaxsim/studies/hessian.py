@@ -20,7 +20,7 @@ from qjaxsim.models.patches import PatchesModel, scaled_images
 from qjaxsim.studies import sweep
 from qjaxsim.studies.hessian_cell import Examples, run_cell
 from qjaxsim.studies.hessian_columns import COLUMNS
-from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, Arm, arms
+from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.hessian_spectrum import UNFINISHED
 from qjaxsim.studies.progress import Progress
@@ -91,7 +91,9 @@ def run_hessian_study(
                 "loss": _highest_minimum(out, arm, runs.values()),
             }
         result = run_cell(arm.settings, by_key[cell.key], data[arm.settings.classes], folder, progress, **more)
-        return result._replace(row={"control": arm.control, "point": arm.point, **result.row})
+        # A path that begins below the loss in question never comes down to it.
+        point = START if more and result.row["best_epoch"] == 0 else arm.point
+        return result._replace(row={"control": arm.control, "point": point, **result.row})
 
     recorded = {**asdict(settings), "images_source": data[settings.classes].source}
     cells = [arm.cell for arm in runs.values()]

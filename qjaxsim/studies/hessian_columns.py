@@ -4,7 +4,7 @@ COLUMNS = {
     "cell": "name of the cell and of its folder",
     "control": "baseline, or the control that the cell belongs to",
     "point": "minimum: checkpoint of lowest training loss; matched loss: where the baseline's path first meets the "
-    "highest of the minimal training losses of its depth and seed",
+    "highest of the minimal training losses of its depth and seed; start: where it begins below that",
     "patches": "number of patches, one circuit each",
     "layers": "layers in each of the three trainable blocks of a circuit",
     "qubits": "qubits of a circuit",

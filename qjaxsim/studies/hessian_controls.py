@@ -22,7 +22,7 @@ from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rat
 from qjaxsim.studies.sweep import Cell
 
 BASELINE = "baseline"
-MINIMUM, MATCHED = "minimum", "matched loss"
+MINIMUM, MATCHED, START = "minimum", "matched loss", "start"
 CLASSES = (2, 3, 5, 8, 10)
 MORE_SEEDS = 4
 # The paper's rates at 50, 100, 150, 200 layers over the first: what its depths and rates changed together.
