@@ -19,3 +19,12 @@ def compiled_programs_are_dropped():
     """Programs of a file are let go at its end: every one holds memory mappings, of which a process has 65,530."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def quick_compiler():
+    """For small programs that run a few times each: compiling them takes the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -18,6 +18,8 @@ from qjaxsim.curvature import CircuitOutputs, SplitPlan, accumulation, circuit_o
 from qjaxsim.curvature import split_hessian as split
 from qjaxsim.models.patches import PatchesModel, cross_entropy
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 N, COUNT, CHUNK = 3, 17, 5
 DONE = [5, 10, 15, 17]
 KINDS = ["pushed", "stages", "collapsed", "cones"]

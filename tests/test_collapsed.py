@@ -12,6 +12,8 @@ from qjaxsim import measurement, memory, reference
 from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, plan_split, split_hessian
 from qjaxsim.models.patches import cross_entropy
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 N = 3
 
 

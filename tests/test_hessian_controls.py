@@ -15,6 +15,8 @@ from qjaxsim.studies.hessian_controls import arms
 from qjaxsim.studies.hessian_settings import CONTROLS, HessianSettings
 from qjaxsim.training import TrainResult
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 
 def cells(control: str, **settings) -> list[HessianSettings]:
     """Settings of a control's own cells."""

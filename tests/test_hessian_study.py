@@ -17,6 +17,8 @@ from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rat
 from qjaxsim.studies.published import comparison_rows
 from qjaxsim.studies.sweep import read_arrays
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
 SMALL = (
     "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2", "--images", "60",
@@ -42,7 +44,7 @@ def compiled_once(tmp_path_factory):
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.Popen([COMMAND, *arguments], env=environment, stdout=-1, stderr=-1, text=True, **options)
 
 

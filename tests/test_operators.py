@@ -21,6 +21,8 @@ from qjaxsim.curvature import operators as module
 from qjaxsim.curvature.products import two_phases
 from qjaxsim.models.patches import PatchesModel, cross_entropy
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 PARTS = ("hessian", "gauss_newton", "residual")
 
 

@@ -22,6 +22,8 @@ from qjaxsim.observables import X, Y, Z
 from qjaxsim.reference import pauli_sum_matrix
 from qjaxsim.simulate import statevector
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 PAULI = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]])}
 
 
@@ -209,6 +211,7 @@ def test_blocks_between_circuits_are_gauss_newton_alone(splits):
     assert np.abs(np.asarray(split.gauss_newton)[weights, weights]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_eight_null_weights_per_circuit_at_eight_qubits():
     # Readout on qubits 0 to 4 and no ring at the end: the last layer's rotations of qubits 5, 6 and 7 and the layer
     # before's of qubit 6 reach no observable.

@@ -31,14 +31,7 @@ SINGLE = float(np.finfo(np.float32).eps)
 SATURATING = 1e3
 WAYS = {"staged": "StagedParts", "collapsed": "_collapsed", "cones": "_by_cones", "pushed": "_push_all"}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """Small programs, run a few times each: compiling them takes the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 
 @functools.cache

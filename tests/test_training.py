@@ -235,12 +235,12 @@ def test_few_compilations():
         return loss(p, x, y)
 
     fit(counted, params, x, y, TrainConfig(epochs=2, batch_size=9, eval_batch_size=10))
-    one_run = sorted(traced)
-    traced.clear()
-    fit(counted, params, x, y, TrainConfig(epochs=5, batch_size=9, eval_batch_size=10))
-    assert sorted(traced) == one_run
     assert {shape[0] for shape in traced} == {1, 8, 4, 10}
     assert len(traced) <= 10
+    traced.clear()
+    # Another run with the same loss, whatever its seed and length, has its epochs compiled already.
+    fit(counted, params, x, y, TrainConfig(epochs=5, batch_size=9, eval_batch_size=10, seed=1))
+    assert {shape[0] for shape in traced} == {1, 4, 10}
 
 
 def test_mixed_precision_leaves_keep_their_dtype():
