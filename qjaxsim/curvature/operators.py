@@ -67,8 +67,8 @@ class LinearOperator:
         """Images of any number of rows, a fixed number at once so that one program serves."""
         count, width = len(rows), min(COLUMNS_AT_ONCE, self.size)
         filled = jnp.pad(rows, ((0, -count % width), (0, 0)))
-        images = [self.rows(filled[start : start + width]) for start in range(0, count, width)]
-        return jnp.concatenate(images)[:count]
+        blocks = filled.reshape(-1, width, self.size)  # slices at many places would be as many programs
+        return jnp.concatenate([self.rows(block) for block in blocks])[:count]
 
     def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
         given = jnp.asarray(v)

@@ -45,8 +45,7 @@ def values(part: StagedCircuit, fixed: Sequence[jax.Array | None], u: jax.Array,
     count = len(jax.tree.leaves(x)[0])
     state = _initial(part, count, u.dtype)
     for stage, matrix in zip(part.stages, fixed, strict=True):
-        run = _Run(part, stage, None if matrix is None else (matrix, matrix[None]), u, x)
-        state = run.forward(state)
+        state = _Run(part, stage, matrix, u, x).forward(state)
     return expectation_values(part.observables, state).T
 
 
@@ -124,7 +123,7 @@ def add_samples(
     """
     assert part.stages is not None
     total, held = carried
-    runs = [_Run(part, stage, pair, u, x) for stage, pair in zip(part.stages, found, strict=True)]
+    runs = [_Run(part, stage, pair and pair[0], u, x) for stage, pair in zip(part.stages, found, strict=True)]
     states = [_initial(part, len(slope), slope.dtype)]
     for run in runs:
         states.append(run.forward(states[-1]))
@@ -138,14 +137,14 @@ def add_samples(
         old, count = len(tangents), len(run.stage.own)
         rows = slice(old, old + count)
         moved = jax.vmap(run.forward)(tangents) if old else jnp.zeros((0, *after.shape), u.dtype)
-        if run.pair is None:
+        if (pair := found[i]) is None:
             new, turned = run.turned(after), -run.turned(costate)
             cross, inside = inner(turned, moved), jnp.tril(inner(turned, new))
             total = total.at[rows, rows].add(inside + jnp.tril(inside, -1).T)
         else:
-            new, cross = _states(times(run.pair[1], before)), jnp.zeros((count, old), u.dtype)
+            new, cross = _states(times(pair[1], before)), jnp.zeros((count, old), u.dtype)
             if old and count:
-                cross = inner(adjoint_times(run.pair[1], costate), tangents)
+                cross = inner(adjoint_times(pair[1], costate), tangents)
             so_far = held[i]
             assert so_far is not None
             held[i] = so_far + outer(costate, before)
@@ -172,23 +171,21 @@ def _initial(part: StagedCircuit, columns: int, dtype: Any) -> jax.Array:
 class _Run:
     """A stage with its numbers, on one chunk of samples."""
 
-    def __init__(
-        self, part: StagedCircuit, stage: Stage, pair: tuple[jax.Array, jax.Array] | None, u: jax.Array, x: Any
-    ):
-        self.stage, self.pair = stage, pair
-        self.params = part.params(u, x, stage.circuit.parameters) if pair is None else {}
+    def __init__(self, part: StagedCircuit, stage: Stage, matrix: jax.Array | None, u: jax.Array, x: Any):
+        self.stage, self.matrix = stage, matrix
+        self.params = part.params(u, x, stage.circuit.parameters) if matrix is None else {}
 
     def forward(self, state: jax.Array) -> jax.Array:
         """The state after the stage."""
-        if self.pair is None:
+        if self.matrix is None:
             return apply_circuit(self.stage.circuit, self.params, state)
-        return _states(times(self.pair[0], state))
+        return _states(times(self.matrix, state))
 
     def backward(self, costate: jax.Array) -> jax.Array:
         """The adjoint of the stage."""
-        if self.pair is None:
+        if self.matrix is None:
             return apply_circuit(self.stage.circuit.inverse(), self.params, costate)
-        return adjoint_times(self.pair[0][None], costate)[0]
+        return adjoint_times(self.matrix[None], costate)[0]
 
     def turned(self, state: jax.Array) -> jax.Array:
         """Each entry's derivative of the rotations, as an operator on a state after them: (n, 2, d, B).

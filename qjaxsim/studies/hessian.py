@@ -60,8 +60,8 @@ def run_hessian_study(
         MemoryError: if a dense Hessian does not fit in memory; before any work.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
 
-    Cost: a cell's dense Hessian takes about U * (images) forward-over-reverse passes of one circuit for each patch,
-    U = weights of a circuit + pixels of a patch, and 5 P^2 numbers of memory.
+    Cost: a cell's dense Hessian goes through each patch's circuit stage by stage (`curvature/hessian.md`) and holds
+    what `qjaxsim.curvature.plan_split` says, 5 P^2 numbers and more.
     """
     settings = settings.resolved()
     if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:

@@ -1,5 +1,6 @@
 """One cell of the study `hessian`: train, take curvature at a point of the path, look at planes through it."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,12 +112,8 @@ def train(
 ) -> TrainResult:
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     dtype = np.dtype(settings.training_dtype)
-
-    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        return cross_entropy(model.outputs(params, x), y).mean()
-
     return fit(
-        loss,
+        _mean_loss(model),
         model.init(jax.random.key(settings.seeds[0]), dtype),
         examples.x_train.astype(dtype),
         examples.y_train,
@@ -129,6 +126,16 @@ def train(
     )
 
 
+# One object for equal models, so that what is compiled for one cell serves those that differ in their seed.
+@functools.lru_cache(maxsize=8)
+def _mean_loss(model: PatchesModel) -> Callable[..., jax.Array]:
+    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+        return cross_entropy(model.outputs(params, x), y).mean()
+
+    return loss
+
+
+@functools.lru_cache(maxsize=8)
 def _metrics(model: PatchesModel) -> Callable[..., dict[str, jax.Array]]:
     def metrics(params: Params, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         logits = model.outputs(params, x)

@@ -55,7 +55,7 @@ def measure(
     row, arrays, operator = compute(settings, model, examples, params, key, progress, folder)
     pairs = _leading(operator, arrays, max(2, examples.n_classes), key, progress)
     arrays |= {"top_values": np.asarray(pairs.values[:2]), "top_vectors": np.asarray(pairs.vectors[:2])}
-    row |= _sharpness(settings, model, examples, params, operator, key, progress)
+    row |= _sharpness(settings, model, examples, params, operator, pairs, key, progress)
     values = arrays.get("eigenvalues", arrays.get("lanczos_values"))
     row |= _outlier_columns(values, examples.n_classes) | _null_columns(model, params)
     gradient = arrays.pop("gradient")
@@ -70,9 +70,10 @@ def measure(
     return row, arrays
 
 
-def _data(settings: HessianSettings, examples: "Examples", images: int | None) -> tuple[jax.Array, jax.Array]:
+def _data(settings: HessianSettings, examples: "Examples", images: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Training images in the precision of curvature, and labels."""
     x, y = examples.chosen(images)
-    return jnp.asarray(x.astype(settings.dtype)), jnp.asarray(y)
+    return x.astype(settings.dtype), y
 
 
 # --- columns that both ways share ------------------------------------------------------------------------------------
@@ -94,21 +95,21 @@ def _sharpness(
     examples: "Examples",
     params: Params,
     operator: LinearOperator,
+    pairs: EigenPairs,
     key: jax.Array,
     progress: Progress,
 ) -> Row:
     """The largest eigenvalue by the paper's power iteration and by Lanczos, on as many images as asked."""
-    images = len(examples.y_train) if settings.curvature_images is None else settings.curvature_images
-    if settings.lambda_images is not None and settings.lambda_images != images:
-        data = _data(settings, examples, settings.lambda_images)
+    data = _data(settings, examples, settings.lambda_images or settings.curvature_images)
+    others = len(data[1]) != len(examples.chosen(settings.curvature_images)[1])
+    if others:
         operator = curvature.curvature_operators(model.outputs, cross_entropy, params, *data).hessian
-        images = settings.lambda_images
     with progress.bar("largest eigenvalue, products", 100) as advance:
         watched = _counted(operator, advance)
         power = curvature.power_iteration(watched, key=key)
-        lanczos = curvature.top_eigenpairs(watched, 1, key=key, copies=False)
+        lanczos = curvature.top_eigenpairs(watched, 1, key=key, copies=False) if others else pairs
     return {
-        "lambda_images": min(images, len(examples.y_train)),
+        "lambda_images": len(data[1]),
         "lambda_max_power": power.value,
         "power_steps": power.steps,
         "lambda_max_lanczos": float(lanczos.values[0]),
