@@ -26,9 +26,7 @@ def crosscheck(
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
-    params: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")
-    ] = None,
+    params: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi). [default: seed 0]")
     ] = None,

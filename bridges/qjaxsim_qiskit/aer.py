@@ -38,7 +38,9 @@ def states(circuit: "QuantumCircuit", values: Sequence[Values]) -> np.ndarray:
     return np.stack([np.asarray(result.get_statevector(position)) for position in range(len(bound))])
 
 
-def expectations(circuit: "QuantumCircuit", values: Sequence[Values], operators: Sequence["SparsePauliOp"]) -> np.ndarray:
+def expectations(
+    circuit: "QuantumCircuit", values: Sequence[Values], operators: Sequence["SparsePauliOp"]
+) -> np.ndarray:
     """Exact expectation values by Aer's EstimatorV2, (len(values), len(operators)) float64.
 
     Args:
@@ -151,7 +153,9 @@ def _one_parameter_a_rotation(
         operation = instruction.operation
         if free := _free(operation.params):
             if operation.name not in _ROTATIONS:
-                raise ValueError(f"The shift rule needs angles in RX, RY and RZ alone, but Qiskit left {operation.name}.")
+                raise ValueError(
+                    f"The shift rule needs angles in RX, RY and RZ alone, but Qiskit left {operation.name}."
+                )
             (angle,) = operation.params
             if free & chosen:
                 own = Parameter(f"_angle{next(number)}")

@@ -5,8 +5,8 @@ exact probabilities of the other by a chi-square test; gradients by JAX with par
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim_qiskit import aer
+from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.exporting import assignment, to_qiskit
 from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
@@ -30,74 +31,6 @@ P_VALUE = 1e-4
 _LEAST_EXPECTED = 5
 # A call slower than this is not repeated for a second time.
 _REPEATED_BELOW = 10.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison.
-
-    Attributes:
-        quantity: what is compared.
-        measure: "largest difference", "1 - fidelity" (least over samples) or "p-value" (least over samples).
-        value: of the measure.
-        bound: the value may be at most this; a p-value at least.
-        first_ours: seconds of our first call, with compilation; None where nothing was timed.
-        repeated_ours: seconds of a further call.
-        first_aer: seconds of Aer's first call, its transpilation included.
-        repeated_aer: seconds of a further call.
-        detail: what was left out or chosen.
-    """
-
-    quantity: str
-    measure: str
-    value: float
-    bound: float
-    first_ours: float | None = None
-    repeated_ours: float | None = None
-    first_aer: float | None = None
-    repeated_aer: float | None = None
-    detail: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the value is within its bound; NaN is not."""
-        return self.value >= self.bound if self.measure == "p-value" else self.value <= self.bound
-
-
-@dataclass(frozen=True)
-class CrossCheck:
-    """All comparisons of one circuit or model.
-
-    Attributes:
-        title: what was checked.
-        n_qubits: qubits of the circuit.
-        n_parameters: how many numbers its parameters hold.
-        samples: how many sets of parameters were run.
-        dtype: real dtype of ours.
-        seed: of everything random.
-        checks: the comparisons.
-    """
-
-    title: str
-    n_qubits: int
-    n_parameters: int
-    samples: int
-    dtype: str
-    seed: int
-    checks: tuple[Check, ...]
-
-    @property
-    def agrees(self) -> bool:
-        """Whether every comparison is within its bound."""
-        return all(check.agrees for check in self.checks)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row a comparison, as for a table."""
-        return [{**asdict(check), "agrees": check.agrees} for check in self.checks]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
-        return {**asdict(self), "agrees": self.agrees, "checks": self.rows()}
 
 
 def crosscheck(
@@ -266,7 +199,9 @@ def _with_samples(params: Mapping[str, Any], circuit: qj.Circuit) -> dict[str, n
             raise ValueError(
                 f"Parameter {name!r} must have shape (..., {', '.join(map(str, shape))}), but has {arrays[name].shape}."
             )
-    batches = [a.shape[: a.ndim - len(shape)] for a, shape in zip(arrays.values(), circuit.parameters.values(), strict=True)]
+    batches = [
+        a.shape[: a.ndim - len(shape)] for a, shape in zip(arrays.values(), circuit.parameters.values(), strict=True)
+    ]
     batch = np.broadcast_shapes(*batches)
     return {
         name: np.broadcast_to(array, (*batch, *circuit.parameters[name])).reshape(-1, *circuit.parameters[name])
@@ -426,20 +361,3 @@ def _seconds(ours: tuple[float, float | None] | None, theirs: tuple[float, float
     first, repeated = ours or (None, None)
     first_aer, repeated_aer = theirs or (None, None)
     return {"first_ours": first, "repeated_ours": repeated, "first_aer": first_aer, "repeated_aer": repeated_aer}
-
-
-def joined(title: str, parts: Sequence[CrossCheck], more: Sequence[Check] = ()) -> CrossCheck:
-    """Several cross-checks as one, the titles of the parts before their quantities.
-
-    Args:
-        title: of the whole.
-        parts: at least one; widths and numbers of parameters are added up where they differ in what they hold.
-        more: comparisons of the whole.
-    """
-    checks = [replace(check, quantity=f"{part.title}: {check.quantity}") for part in parts for check in part.checks]
-    return replace(
-        parts[0],
-        title=title,
-        n_parameters=sum(part.n_parameters for part in parts),
-        checks=(*checks, *more),
-    )

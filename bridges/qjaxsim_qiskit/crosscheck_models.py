@@ -8,7 +8,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim_qiskit.crosscheck import TOLERANCES, Check, CrossCheck, crosscheck, expectations_on_aer, joined
+from qjaxsim_qiskit.checks import Check, CrossCheck, joined
+from qjaxsim_qiskit.crosscheck import TOLERANCES, crosscheck, expectations_on_aer
 
 
 def crosscheck_patches(
@@ -31,7 +32,9 @@ def crosscheck_patches(
         own = part.params(flat[index], patches[:, number], part.circuit.parameters)
         checks.append(crosscheck(part.circuit, own, part.observables, title=f"circuit {number + 1}", **options))
         values.append(expectations_on_aer(part.circuit, own, part.observables))
-    return joined(title, checks, [_outputs(model.outputs(params, x), model.outputs.scale * sum(values), checks, options)])
+    return joined(
+        title, checks, [_outputs(model.outputs(params, x), model.outputs.scale * sum(values), checks, options)]
+    )
 
 
 def _outputs(ours: Any, theirs: np.ndarray, checks: list[CrossCheck], options: dict[str, Any]) -> Check:

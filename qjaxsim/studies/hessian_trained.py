@@ -70,7 +70,9 @@ def _settings(out: Path) -> HessianSettings:
         config = json.loads((out / sweep.CONFIG).read_text(encoding="utf-8"))
         study, recorded = config["study"], dict(config["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"Argument `run` must be a results folder of a study, but {out} holds none ({error}).") from error
+        raise ValueError(
+            f"Argument `run` must be a results folder of a study, but {out} holds none ({error})."
+        ) from error
     if study != STUDY:
         raise ValueError(f"Argument `run` must be a results folder of the study {STUDY!r}, but {out} holds {study!r}.")
     del recorded["images_source"]
