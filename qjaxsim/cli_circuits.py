@@ -54,7 +54,7 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int) -> dict[str, n
     from qjaxsim.batching import parse_params
 
     if path is None:
-        from qjaxsim_qiskit.crosscheck import random_params
+        from qjaxsim_qiskit.crosschecking import random_params
 
         return random_params(circuit, seed)
     if path.suffix not in (".npz", ".json"):

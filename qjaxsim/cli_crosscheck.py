@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from qjaxsim_qiskit.crosscheck import CrossCheck
+    from qjaxsim_qiskit.crosschecking import CrossCheck
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_aer", "repeated_aer",

@@ -14,12 +14,11 @@ from qjaxsim.models.patches import PatchesModel
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 QiskitParameter = pytest.importorskip("qiskit.circuit").Parameter
+import qjaxsim_qiskit.crosschecking as module  # noqa: E402
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import ParameterVector  # noqa: E402
 from qiskit.circuit.library import XXPlusYYGate  # noqa: E402
 from qiskit.quantum_info import SparsePauliOp, Statevector  # noqa: E402
-
-import qjaxsim_qiskit.crosscheck as module  # noqa: E402
 from qjaxsim_qiskit import aer, crosscheck  # noqa: E402
 from qjaxsim_qiskit.crosscheck_models import crosscheck_patches  # noqa: E402
 

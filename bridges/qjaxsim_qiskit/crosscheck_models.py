@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim_qiskit.checks import Check, CrossCheck, joined
-from qjaxsim_qiskit.crosscheck import TOLERANCES, crosscheck, expectations_on_aer
+from qjaxsim_qiskit.crosschecking import TOLERANCES, crosscheck, expectations_on_aer
 
 
 def crosscheck_patches(
