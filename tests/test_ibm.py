@@ -108,6 +108,20 @@ def test_ours_with_two_batch_axes(line, tmp_path):
     assert rows[7]["value"] == record.evs[1, 0, 1] and rows[7]["exact"] == record.exact[1, 0, 1]
 
 
+@pytest.mark.parametrize("backend", ["aer_simulator", "controlled"])
+def test_angles_of_controlled_rotations_are_not_lost(backend, tmp_path):
+    """Aer would run them with wrong angles."""
+    if backend == "controlled":
+        backend = GenericBackendV2(3, basis_gates=["cx", "rz", "sx", "x", "crx", "cp"], noise_info=False, seed=1)
+    a = qj.Parameter("a", (3,))
+    circuit = qj.Circuit(3).h(0).h(1).crx(a[0], 0, 2).cry(a[1], 1, 2).cp(a[2], 0, 1).h(0).h(1)
+    params = {"a": np.array([[1.2, 0.5, 2.0], [0.1, 2.2, 1.0]])}
+    record = submit(circuit, params, [qj.Z(q) for q in range(3)], tmp_path, backend=backend, resilience_level=0)
+    assert np.abs(record.deviations).max() < 5
+    counts = submit(circuit, params, None, tmp_path, backend=backend)
+    assert max(counts.total_variation) < 0.1
+
+
 def test_noise_is_that_of_aer(tmp_path):
     circuit = QuantumCircuit(3)
     circuit.ry(0.4, 0)
@@ -337,6 +351,6 @@ def test_observables_and_samples_are_crossed(theirs, params):
 
 
 def test_every_field_of_a_record_is_written(theirs, params, tmp_path):
-    record = submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", shots=50)
+    record = submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", shots=50, resilience_level=0)
     content = json.loads((tmp_path / f"{record.job_id}.json").read_text())
     assert content.keys() == {*ibm_records.JobRecord.__dataclass_fields__, "deviations", "total_variation"}

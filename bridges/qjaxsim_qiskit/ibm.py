@@ -104,7 +104,13 @@ def run(
     local = not _on_hardware(backend)
     if local and not wait:
         raise ValueError("Argument `wait` must be true in local mode, whose jobs end with this process.")
-    isa = to_isa(work.measured if kind == COUNTS else work.circuit, backend, optimization_level, seed)
+    isa = to_isa(
+        work.measured if kind == COUNTS else work.circuit,
+        backend,
+        optimization_level=optimization_level,
+        seed=seed,
+        local=local,
+    )
     if local:
         _check_local(backend, isa.num_qubits, report)
     options: dict[str, Any] = {

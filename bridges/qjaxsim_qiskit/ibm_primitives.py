@@ -11,8 +11,15 @@ if TYPE_CHECKING:
 
 EXPECTATION, COUNTS = "expectation", "counts"
 
+# Aer loses the angles of these gates where they are free parameters (qiskit-aer issues 2323, 2391, 2403; seen with Aer
+# 0.18.2 in local mode on cp, crx, cry, crz, cu1 and cu3). IBM's devices have none of them, its simulator has all.
+_LOST_BY_AER = ("cp", "cr", "cu", "mc")
+_DEVICE_GATES = ("cx", "rz", "sx", "x")
 
-def to_isa(circuit: "QuantumCircuit", backend: Any, optimization_level: int, seed: int) -> "QuantumCircuit":
+
+def to_isa(
+    circuit: "QuantumCircuit", backend: Any, *, optimization_level: int, seed: int, local: bool
+) -> "QuantumCircuit":
     """The circuit in the backend's instruction set, on its qubits.
 
     Args:
@@ -20,6 +27,7 @@ def to_isa(circuit: "QuantumCircuit", backend: Any, optimization_level: int, see
         backend: a Qiskit `BackendV2`.
         optimization_level: 0 to 3, as Qiskit's.
         seed: of the transpiler.
+        local: whether Aer will simulate the backend.
 
     Raises:
         ValueError: if the circuit is wider than the backend, naming both widths.
@@ -33,10 +41,13 @@ def to_isa(circuit: "QuantumCircuit", backend: Any, optimization_level: int, see
             f"The circuit has {circuit.num_qubits} qubits, but backend {backend.name} has {width}; "
             "choose a wider backend (`qjaxsim ibm backends`)."
         )
+    aim: dict[str, Any] = {"backend": backend}
+    if local and any(name.startswith(_LOST_BY_AER) for name in backend.target.operation_names):
+        aim = {"basis_gates": list(_DEVICE_GATES), "coupling_map": backend.coupling_map}
     with plain_errors(f"Transpiling to {backend.name}"):
-        isa = generate_preset_pass_manager(
-            optimization_level=optimization_level, backend=backend, seed_transpiler=seed
-        ).run(circuit)
+        isa = generate_preset_pass_manager(optimization_level=optimization_level, seed_transpiler=seed, **aim).run(
+            circuit
+        )
     check_isa(isa, backend)
     return isa
 

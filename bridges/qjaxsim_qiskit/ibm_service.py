@@ -66,9 +66,11 @@ def backends(channel: str | None = None, instance: str | None = None, *, service
     """
     service = connect(channel, instance) if service is None else service
     with plain_errors("Listing backends"):
+        with _quiet():
+            everything = service.backends()
         return [
             {"backend": each.name, "qubits": each.num_qubits, "operations": sorted(each.target.operation_names)}
-            for each in _all(service)
+            for each in everything
         ]
 
 
@@ -87,9 +89,10 @@ def find_backend(name: str, service: Any) -> Any:
                 return service.backend(name)
             except QiskitBackendNotFoundError:
                 pass
-        elif name == SIMULATOR:
-            return service.backend(name)
-        everything = _all(service)
+        with _quiet():
+            if is_local(service) and name == SIMULATOR:
+                return service.backend(name)
+            everything = list(service.backends())
     for each in everything:
         if name in (each.name, type(each).__name__):
             return each
@@ -104,14 +107,17 @@ def find_backend(name: str, service: Any) -> Any:
 
 def is_local(service: Any) -> bool:
     """Whether jobs run in this process."""
-    return bool(getattr(service, "is_local", True))
+    from qiskit_ibm_runtime.fake_provider.local_service import QiskitRuntimeLocalService
+
+    return isinstance(service, QiskitRuntimeLocalService)
 
 
-def _all(service: Any) -> list[Any]:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning of one of the fake devices, when it is made, that its errors are made up."""
     with warnings.catch_warnings():
-        # One of the fake devices warns, when it is made, that its errors are made up.
         warnings.filterwarnings("ignore", message="Properties of fake_", category=UserWarning)
-        return list(service.backends())
+        yield
 
 
 @contextmanager
