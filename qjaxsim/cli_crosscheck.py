@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from qjaxsim_qiskit.crosschecking import CrossCheck
+    from qjaxsim_qiskit.checks import CrossCheck
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_aer", "repeated_aer",
@@ -64,8 +64,9 @@ def crosscheck(
                 raise ValueError(f"Option --{name} goes with --model, not with a FILE.")
         found = _file(file, params, random_params, observables, options)
     else:
-        for name, value in (("params", params), ("random-params", random_params), ("observables", observables)):
-            if value is not None:
+        own = {"params": params, "random-params": random_params, "observables": observables}
+        for name, given in own.items():
+            if given is not None:
                 raise ValueError(f"Option --{name} goes with a FILE; a model has its own.")
         found = _model(str(model), run, cell, images, data_dir, options)
     _print(found)

@@ -73,6 +73,11 @@ def _from_sympy(value: "ParameterExpression", symbols: Mapping[Any, Expression],
             f"The angle {value} of {where} is not affine in its parameters, which needs sympy; "
             "install it with: pip install 'qjaxsim[qiskit]'"
         ) from error
+    if tree is NotImplemented:  # Qiskit has no sympy form of a number to the power of a parameter
+        raise ValueError(
+            f"The angle {value} of {where} cannot be imported: Qiskit does not translate it; "
+            "write c**a as exp(a*log(c))."
+        )
     names = {parameter.name: symbols[parameter] for parameter in value.parameters}
     return _walk(tree, names, lambda part: ValueError(f"The angle {value} of {where} cannot be imported: {part}."))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim_qiskit.checks import Check, CrossCheck, joined
 from qjaxsim_qiskit.crosschecking import TOLERANCES, crosscheck, expectations_on_aer
@@ -27,13 +28,17 @@ def crosscheck_patches(
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
     params, x = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, x))
     part, (flat, _), patches = model.outputs.part, ravel_pytree(params), model.patches(x)
+    assert isinstance(part, StagedCircuit)
     checks, values = [], []
     for number, index in enumerate(model.outputs.index):
         own = part.params(flat[index], patches[:, number], part.circuit.parameters)
         checks.append(crosscheck(part.circuit, own, part.observables, title=f"circuit {number + 1}", **options))
         values.append(expectations_on_aer(part.circuit, own, part.observables))
+    logits = model.outputs.scale * np.sum(values, axis=0)
     return joined(
-        title, checks, [_outputs(model.outputs(params, x), model.outputs.scale * sum(values), checks, options)]
+        title,
+        checks,
+        [_outputs(model.outputs(params, x), logits, checks, options)],
     )
 
 

@@ -20,7 +20,7 @@ LAYERS = ("unroll", "subcircuit")
 
 # What an expression asks of an array module, done by Qiskit's expressions.
 _FUNCTIONS = ("abs", "sign", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "exp", "log")
-_QISKIT_MATH = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x) for name in _FUNCTIONS})
+_QISKIT_MATH: Any = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x) for name in _FUNCTIONS})
 
 
 def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
@@ -68,11 +68,11 @@ def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any
     Raises:
         ValueError: for missing or unknown names, and arrays that do not hold the elements.
     """
-    sizes = {name: 1 if size is None else size for name, size in _lengths(circuit).items()}
-    if params.keys() != sizes.keys():
-        raise ValueError(f"Argument `params` must have the keys {sorted(sizes)}, but has {sorted(params)}.")
     shapes = recorded_shapes(circuit)
-    flat = {name: _flattened(name, params[name], shapes[name]) for name in sizes}
+    # A recorded parameter that no gate is left of, as one of a delay, may be given all the same.
+    if not shapes.keys() <= params.keys() <= shapes.keys() | _recorded(circuit).keys():
+        raise ValueError(f"Argument `params` must have the keys {sorted(shapes)}, but has {sorted(params)}.")
+    flat = {name: _flattened(name, params[name], shape) for name, shape in shapes.items()}
     out = {}
     for parameter in circuit.parameters:
         name, index = name_and_index(parameter)
@@ -89,13 +89,17 @@ def name_and_index(parameter: Any) -> tuple[str, int | None]:
 
 def recorded_shapes(circuit: "QuantumCircuit") -> dict[str, tuple[int, ...]]:
     """Shape of every array parameter: as `to_qiskit` recorded it where that still fits, else that of the vector."""
-    recorded = (circuit.metadata or {}).get(METADATA, {}).get("shapes", {})
+    recorded = _recorded(circuit)
     shapes = {}
     for name, length in _lengths(circuit).items():
         plain = () if length is None else (length,)
         shape = tuple(recorded.get(name, plain))
         shapes[name] = shape if math.prod(shape) == math.prod(plain) else plain
     return shapes
+
+
+def _recorded(circuit: "QuantumCircuit") -> dict[str, list[int]]:
+    return dict((circuit.metadata or {}).get(METADATA, {}).get("shapes", {}))
 
 
 def _lengths(circuit: "QuantumCircuit") -> dict[str, int | None]:

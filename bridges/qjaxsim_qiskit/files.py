@@ -169,18 +169,26 @@ def _parsed(text: str, version: str, code: str, what: str) -> "QuantumCircuit":
         ) from error
     except QiskitError as error:
         raise ValueError(f"{what[0].upper()}{what[1:]} cannot be read: {error.message}") from error
+    except Exception as error:  # the parser of OpenQASM 3 has errors of its own, without a message
+        if type(error).__name__ != "QASM3ParsingError":
+            raise
+        token = getattr(next(iter(error.__cause__.args), None) if error.__cause__ else None, "offendingToken", None)
+        place = "" if token is None else f" (line {token.line}, at {token.text!r})"
+        raise ValueError(f"{what[0].upper()}{what[1:]} cannot be read: it does not parse{place}.") from error
 
 
 def _known_gates(code: str) -> Iterator[Any]:
-    """Every standard gate as one that programs may use, but for those that the program defines."""
+    """The standard gates that a program uses without defining them; others might have names of its registers."""
     from qiskit import qasm2
     from qiskit.circuit.library import get_standard_gate_name_mapping
 
-    defined = set(re.findall(r"\bgate\s+(\w+)", code))
-    legacy = {one.name: one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS}
-    yield from (one for name, one in legacy.items() if name not in defined)
-    for name, gate in get_standard_gate_name_mapping().items():
-        if name not in legacy and name not in defined and gate.num_qubits and hasattr(gate, "to_matrix"):
+    wanted = set(re.findall(r"\w+", code)) - set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", code))
+    # Gates of the include file must be given as they are there, used or not.
+    legacy = [one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if not one.builtin or one.name in wanted]
+    yield from legacy
+    for name in sorted(wanted - {one.name for one in legacy}):
+        gate = get_standard_gate_name_mapping().get(name)
+        if gate is not None and gate.num_qubits and hasattr(gate, "to_matrix"):
             yield qasm2.CustomInstruction(name, len(gate.params), gate.num_qubits, gate.base_class, builtin=True)
 
 

@@ -79,7 +79,7 @@ class ImportedCircuit:
         for parameter, value in given.items():
             name, index = name_and_index(parameter)
             out[name][..., index or 0] = value
-        return {name: flat.reshape(*batch, *shapes[name]) for name, flat in out.items()}
+        return {name: flat.reshape((*batch, *shapes[name])) for name, flat in out.items()}
 
 
 def from_qiskit(circuit: "QuantumCircuit", *, shapes: Mapping[str, Sequence[int]] | None = None) -> ImportedCircuit:
@@ -162,7 +162,9 @@ def _parameters(circuit: "QuantumCircuit", shapes: Mapping[str, Sequence[int]]) 
 def _element(parameter: Any, parameters: Mapping[str, Parameter]) -> Expression:
     name, index = name_and_index(parameter)
     own = parameters[name]
-    element = as_expression(own[tuple(int(i) for i in np.unravel_index(index, own.shape))] if own.shape else own)
+    if index is not None:
+        own = own[tuple(int(i) for i in np.unravel_index(index, own.shape))]
+    element = as_expression(own)
     assert isinstance(element, Expression)
     return element
 
@@ -212,7 +214,8 @@ def _without_final_measurements(circuit: "QuantumCircuit") -> tuple["QuantumCirc
     from qiskit.circuit import Measure
 
     later: set[int] = set()
-    kept, found = [], {}
+    kept = []
+    found: dict[int, Measurement] = {}
     for instruction in reversed(circuit.data):
         qubits = [circuit.find_bit(bit).index for bit in instruction.qubits]
         if isinstance(instruction.operation, Measure) and not later & set(qubits):
@@ -269,12 +272,13 @@ class _Reader:
         if _has_no_effect(operation) or self._is_first_reset(operation, qubits):
             return
         _refuse(operation, where)
-        self.touched |= set(qubits)
         if getattr(operation, "base_class", None) in self.names:
+            self.touched |= set(qubits)
             self._standard(operation, qubits, where)
             return
         matrix = instruction.matrix if len(qubits) <= _MATRIX_QUBITS and hasattr(instruction, "matrix") else None
         if matrix is not None:
+            self.touched |= set(qubits)
             label = operation.label or operation.name
             self.out.unitary(matrix, matrix_qubits(qubits), label)
             return
@@ -290,10 +294,9 @@ class _Reader:
         """Take over a gate of the standard table, its open controls between X gates."""
         name = self.names[operation.base_class]
         angles = [angle_of(angle, self.symbols, where) for angle in operation.params]
-        state = getattr(operation, "ctrl_state", None)
-        controls = [] if state is None else qubits[: operation.num_ctrl_qubits]
+        controls = qubits[: getattr(operation, "num_ctrl_qubits", 0)]
         # Bit i of the pattern belongs to control i.
-        open_ones = [qubit for bit, qubit in enumerate(controls) if not state >> bit & 1]
+        open_ones = [qubit for bit, qubit in enumerate(controls) if not operation.ctrl_state >> bit & 1]
         for qubit in open_ones:
             self.out.x(qubit)
         self.out.append(name, qubits, angles)

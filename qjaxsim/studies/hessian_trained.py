@@ -76,4 +76,5 @@ def _settings(out: Path) -> HessianSettings:
     if study != STUDY:
         raise ValueError(f"Argument `run` must be a results folder of the study {STUDY!r}, but {out} holds {study!r}.")
     del recorded["images_source"]
-    return HessianSettings(**{name: tuple(v) if isinstance(v, list) else v for name, v in recorded.items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in recorded.items()}
+    return HessianSettings(**values)
