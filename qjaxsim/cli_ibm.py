@@ -147,5 +147,5 @@ def _title(record: "JobRecord") -> str:
     )
     return (
         f"{record.title} on {record.backend}: qubits {', '.join(map(str, record.physical_qubits))}; {gates}; depth "
-        f"{record.depth}; {record.shots} shots{resilience}; deviations in errors"
+        f"{record.depth}; {record.shots} shots{resilience}; deviation in units of the error"
     )

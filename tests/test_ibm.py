@@ -255,7 +255,7 @@ def test_older_primitives_take_over(old_runtime, theirs, params, line, tmp_path)
         ({"resilience_level": 3}, "options of the primitive are out of range: resilience_level: Input should be 0"),
         ({"wait": False}, "`wait` must be true in local mode"),
         ({"channel": "ibm_quantum"}, "but is 'ibm_quantum' .IBM closed the channel ibm_quantum; ibm_quantum_platform"),
-        ({"channel": "moon"}, "`channel` must be one of local, ibm_quantum_platform, ibm_cloud, but is 'moon'"),
+        ({"channel": "moon"}, "`channel`, .* must be one of local, ibm_quantum_platform, ibm_cloud, but is 'moon'"),
         ({"backend": "fake_manilla"}, r"'fake_manilla' is none \(near it: fake_manila"),
         ({"backend": "fake_armonk"}, "The circuit has 4 qubits, but backend fake_armonk has 1; choose a wider backend"),
         ({"observables": [qj.Z(4)]}, "acts on qubit 4, but the circuit has 4 qubits"),

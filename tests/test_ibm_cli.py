@@ -150,6 +150,12 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, capsys):
     assert code == 2 and line.startswith("error: ") and message in line
 
 
+def test_the_closed_channel_in_the_environment(capsys, monkeypatch):
+    monkeypatch.setenv("QISKIT_IBM_CHANNEL", "ibm_quantum")
+    code, line = error(capsys, "backends")
+    assert code == 2 and "Argument `channel`, or QISKIT_IBM_CHANNEL, must be one of" in line
+
+
 def test_a_missing_package_names_the_extra(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime", None)
     code, line = error(capsys, "run", "three.qasm", *QUICK)

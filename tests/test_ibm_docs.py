@@ -18,8 +18,17 @@ GUIDE = (Path(__file__).parents[1] / "docs" / "qiskit.md").read_text(encoding="u
 SECTION = GUIDE.split("## From a trained model to a job on hardware")[1].split("\n## ")[0]
 
 
-def test_a_trained_model_runs_on_a_fake_backend(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of its own, without an account."""
+    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_CHANNEL"):
+        monkeypatch.delenv(name, raising=False)
+    accounts = "qiskit_ibm_runtime.accounts.management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE"
+    monkeypatch.setattr(accounts, str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_trained_model_runs_on_a_fake_backend_and_its_files_on_the_command_line(place, capsys):
     names = {}
     for code in re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL):
         exec(code, names)
@@ -29,19 +38,15 @@ def test_a_trained_model_runs_on_a_fake_backend(tmp_path, monkeypatch, capsys):
     # Trained: the first angle is the larger one in the second input alone, whose label is +1.
     assert np.sign(job.exact[:, 0]).tolist() == [-1, 1, -1]
     assert np.sign(job.evs[:2, 0]).tolist() == [-1, 1]
-    assert (tmp_path / "runs" / "ibm" / f"{job.job_id}.json").exists()
+    assert Path("runs/ibm", f"{job.job_id}.json").exists()
 
-
-def test_commands_of_the_guide_are_understood(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for name in ("QISKIT_IBM_TOKEN", "QISKIT_IBM_CHANNEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(
-        "qiskit_ibm_runtime.accounts.management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(tmp_path / "none")
-    )
-    Path("circuit.qasm").write_text('OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3];\nh q[0];\ncx q[0],q[2];\n')
-    lines = re.findall(r"^qjaxsim (ibm .*)$", SECTION, flags=re.MULTILINE)
+    commands = re.findall(r"^qjaxsim (ibm .*)$", SECTION, flags=re.MULTILINE)
     ends = ["needs an IBM Quantum account", "needs an IBM Quantum account", "has no record of job 'JOB'"]
-    for line, end in zip(lines, ends, strict=True):
+    for line, end in zip(commands, ends, strict=True):
         assert cli.main(shlex.split(line)) == 2
         assert end in capsys.readouterr().err
+    fake = commands[1].replace("ibm_kingston --no-wait", "fake_manila --shots 4000")
+    assert cli.main(shlex.split(fake)) == 0
+    table = capsys.readouterr().out
+    for place, wanted in np.ndenumerate(job.exact):
+        assert f"{wanted:.4f}"[:-1] in table, place

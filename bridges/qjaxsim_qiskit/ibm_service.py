@@ -14,7 +14,7 @@ from typing import Any
 LOCAL = "local"
 CHANNELS = (LOCAL, "ibm_quantum_platform", "ibm_cloud")
 SIMULATOR = "aer_simulator"
-_TOKEN = "QISKIT_IBM_TOKEN"
+_TOKEN, _CHANNEL = "QISKIT_IBM_TOKEN", "QISKIT_IBM_CHANNEL"
 _SAVE = (
     "save an account once with `from qiskit_ibm_runtime import QiskitRuntimeService; QiskitRuntimeService.save_account("
     f'token="...", set_as_default=True)`, or set {_TOKEN}; --channel local with a fake backend needs none'
@@ -25,7 +25,8 @@ def connect(channel: str | None = None, instance: str | None = None) -> Any:
     """An open `QiskitRuntimeService`, or its local stand-in with fake backends.
 
     Args:
-        channel: "local", "ibm_quantum_platform" or "ibm_cloud"; default that of the saved account.
+        channel: "local", "ibm_quantum_platform" or "ibm_cloud"; default QISKIT_IBM_CHANNEL, else that of the saved
+            account.
         instance: name or CRN of a service instance; default that of the account.
 
     Raises:
@@ -34,10 +35,11 @@ def connect(channel: str | None = None, instance: str | None = None) -> Any:
         PermissionError: without an account, or with a token that IBM refuses; says how to save one.
         RuntimeError: for other failures of IBM's service.
     """
+    channel = channel or os.environ.get(_CHANNEL)
     if channel is not None and channel not in CHANNELS:
         gone = " (IBM closed the channel ibm_quantum; ibm_quantum_platform took its place)"
         raise ValueError(
-            f"Argument `channel` must be one of {', '.join(CHANNELS)}, but is {channel!r}"
+            f"Argument `channel`, or {_CHANNEL}, must be one of {', '.join(CHANNELS)}, but is {channel!r}"
             f"{gone if channel == 'ibm_quantum' else ''}."
         )
     with plain_errors("Connecting to IBM"):
