@@ -5,6 +5,13 @@ import json
 import jax
 import numpy as np
 import pytest
+import qjaxsim_qiskit.crosschecking as module
+from qiskit import QuantumCircuit
+from qiskit.circuit import Gate, Parameter, ParameterVector
+from qiskit.circuit.library import XXPlusYYGate
+from qiskit.quantum_info import SparsePauliOp, Statevector
+from qjaxsim_qiskit import aer, crosscheck
+from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
 from scipy import stats
 
 import qjaxsim as qj
@@ -13,22 +20,13 @@ from qjaxsim.models.patches import PatchesModel
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
-QiskitParameter = pytest.importorskip("qiskit.circuit").Parameter
-import qjaxsim_qiskit.crosschecking as module  # noqa: E402
-from qiskit import QuantumCircuit  # noqa: E402
-from qiskit.circuit import ParameterVector  # noqa: E402
-from qiskit.circuit.library import XXPlusYYGate  # noqa: E402
-from qiskit.quantum_info import SparsePauliOp, Statevector  # noqa: E402
-from qjaxsim_qiskit import aer, crosscheck  # noqa: E402
-from qjaxsim_qiskit.crosscheck_models import crosscheck_patches  # noqa: E402
-
 OPERATORS = [SparsePauliOp("ZII"), SparsePauliOp("XYZ"), SparsePauliOp(["IIZ", "IXX"], [0.5, 2])]
 
 
 @pytest.fixture(scope="module")
 def theirs() -> QuantumCircuit:
     """Three qubits, controlled rotations and phases, products and functions of parameters."""
-    a, b, v = QiskitParameter("a"), QiskitParameter("b"), ParameterVector("v", 3)
+    a, b, v = Parameter("a"), Parameter("b"), ParameterVector("v", 3)
     circuit = QuantumCircuit(3, global_phase=0.3 * a)
     circuit.h(0)
     circuit.crx(a * b, 0, 1)
@@ -127,6 +125,23 @@ def test_a_qiskit_circuit_agrees_and_its_measurements_are_left_out(theirs):
     found = crosscheck(measured, observables=[qj.Z(0) @ qj.X(2), 2.0 * qj.Y(1)])
     assert found.agrees, found.rows()
     assert "5 of 5 parameters" in found.checks[-1].detail
+
+
+def test_a_gate_of_ones_own_under_a_standard_name_is_not_run_as_the_standard_one():
+    a = Parameter("a")
+    own = Gate("rzz", 2, [a])
+    own.definition = QuantumCircuit(2)
+    own.definition.p(a, [0, 1])
+    own.definition.cp(-2 * a, 0, 1)  # diag(1, e, e, 1), which is not Qiskit's
+    outer = QuantumCircuit(3, name="rx")
+    outer.append(own, [2, 0])
+    circuit = QuantumCircuit(3)
+    circuit.h([0, 1, 2])
+    circuit.append(own, [0, 1])
+    circuit.append(outer.to_gate(), [1, 2, 0])
+    circuit.ry(0.3, 1)
+    found = crosscheck(circuit)
+    assert found.agrees, found.rows()
 
 
 def test_a_circuit_without_parameters_has_no_gradients():

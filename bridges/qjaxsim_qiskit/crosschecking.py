@@ -220,7 +220,7 @@ def _states(pair: _Pair, tolerance: float) -> list[Check]:
     seconds = _seconds(times, aer_times)
     probabilities, times = _timed(qj.probabilities(pair.circuit), pair.params)
     return [
-        Check("state", "1 - fidelity", float((1 - fidelity).max()), tolerance, **seconds),
+        Check("state", "1 - fidelity", float(np.abs(1 - fidelity).max()), tolerance, **seconds),
         Check("amplitudes, with global phase", "largest difference", _distance(a, b), tolerance),
         Check(
             "probabilities",
