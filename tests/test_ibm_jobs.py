@@ -16,7 +16,7 @@ from qjaxsim import cli
 
 pytest.importorskip("qiskit_ibm_runtime")
 pytest.importorskip("qiskit_aer")
-from qiskit_ibm_runtime import Batch, IBMBackend, QiskitRuntimeService, Session  # noqa: E402
+from qiskit_ibm_runtime import Batch, IBMBackend, QiskitRuntimeService, RuntimeEncoder, Session  # noqa: E402
 from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS  # noqa: E402
 from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeJobFailureError  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
@@ -87,7 +87,7 @@ class Service(QiskitRuntimeService):
     def _run(self, program_id, inputs, options=None, session_id=None, **_):
         number = len(list(self.folder.glob("job*.json")))
         note(self.folder, f"submit {program_id} session={session_id}")
-        (self.folder / f"job{number}.json").write_text(json.dumps(inputs))
+        (self.folder / f"job{number}.json").write_text(json.dumps(inputs, cls=RuntimeEncoder))
         return self.job(f"job{number}")
 
     def job(self, job_id):
@@ -211,6 +211,15 @@ def test_an_open_session_takes_several_jobs(kind, service, folder, out):
         for _ in range(2):
             assert submit(service, out, mode=session).mode == kind.__name__.lower()
     assert calls(folder)[1:] == ["submit executor session=session1"] * 2 + ["close session1"]
+
+
+def test_older_primitives_submit_too(service, folder, out, monkeypatch):
+    monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime.executor_estimator", None)
+    record = submit(service, out, resilience_level=2, mode="batch")
+    assert record.primitive.endswith("EstimatorV2") and record.resilience_level == 2
+    assert calls(folder)[1:] == ["submit estimator session=session1", "close session1"]
+    inputs = json.loads((folder / "job0.json").read_text())
+    assert inputs["resilience_level"] == 2 and inputs["options"]["default_shots"] == 400
 
 
 def test_a_session_on_another_backend_is_refused(service, out):

@@ -21,7 +21,7 @@ from qjaxsim.observables import PauliSum
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
-from qjaxsim_qiskit.ibm_work import REGISTER, exact_values, prepare, pub
+from qjaxsim_qiskit.ibm_work import REGISTER, Work, exact_values, prepare, pub
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -67,9 +67,9 @@ def run(
         params: its parameters by name, as for `qjaxsim.expectation`, with batch axes or without.
         observables: Pauli sums, whose expectation values are estimated; None for counts of all qubits.
         backend: a name, or a Qiskit `BackendV2`. One that is not IBM's own is simulated in this process.
-        channel: "local" (fake backends), "ibm_quantum_platform" or "ibm_cloud"; default local for names of fake
-            backends, otherwise that of the saved account.
-        instance: service instance; default that of the account.
+        channel: for a backend by name: "local" (fake backends), "ibm_quantum_platform" or "ibm_cloud"; default local
+            for names of fake backends, otherwise as for `connect`.
+        instance: service instance, for a backend by name; default that of the account.
         service: an open `QiskitRuntimeService`, instead of the two.
         shots: for each measurement basis and set of parameters; the runtime may round it up.
         mode: "job", "session" or "batch" (opened for this job and closed after it), or an open `Session` or `Batch`.
@@ -113,31 +113,25 @@ def run(
     )
     if local:
         _check_local(backend, isa.num_qubits, report)
-    options: dict[str, Any] = {
-        "shots": shots,
-        "resilience_level": (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None,
-        "seed": seed,
-        "local": local,
-    }
+    level = (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None
+    options: dict[str, Any] = {"shots": shots, "resilience_level": level, "seed": seed, "local": local}
     # Made once before any session is opened and paid for, so that wrong options are found in time.
     _, described = new_primitive(kind, backend if isinstance(mode, str) else mode, **options)
-    values = exact_values(work, kind) if exact else None
     record = JobRecord(
         job_id="",
         status=DRY_RUN,
         kind=kind,
-        title=title or work.name,
+        title=title or work.circuit.name,
         **_place(backend, local),
         mode=mode if isinstance(mode, str) else type(mode).__name__.lower(),
         **described,
         shots=shots,
         optimization_level=optimization_level,
         seed=seed,
-        n_qubits=work.circuit.num_qubits,
-        **_layout(isa),
+        **_transpiled(work, isa),
         versions=_versions(),
         submitted=_now(),
-        exact=values,
+        exact=exact_values(work, kind) if exact else None,
         observables=tuple(str(each).removeprefix("1 ") for each in work.observables),
         batch=work.batch,
     )
@@ -146,12 +140,7 @@ def run(
     Path(out).mkdir(parents=True, exist_ok=True)
     with plain_errors(f"Submitting to {backend.name}"), _target(mode, backend) as target:
         job = new_primitive(kind, target, **options)[0].run([pub(work, isa, kind)])
-        record = replace(record, job_id=job.job_id(), status=SUBMITTED, submitted=_now())
-        # Printed first: should the disk be full, the id is still known.
-        report(f"job {record.job_id} on {record.backend}, channel {record.channel}, {shots} shots")
-        path = record.save(out)
-        if not local:
-            report(f"recorded in {path}; its result: qjaxsim ibm fetch {record.job_id} --out {out}")
+        record = _submitted(record, job, out, report)
         return _finished(record, job, out) if wait else record
 
 
@@ -233,10 +222,26 @@ def _place(backend: Any, local: bool) -> dict[str, Any]:
         return {"channel": service.channel, "instance": service.active_instance(), "backend": backend.name}
 
 
-def _layout(isa: "QuantumCircuit") -> dict[str, Any]:
+def _transpiled(work: Work, isa: "QuantumCircuit") -> dict[str, Any]:
     layout = isa.layout
     places = range(isa.num_qubits) if layout is None else layout.initial_index_layout(filter_ancillas=True)
-    return {"physical_qubits": tuple(places), "operations": dict(isa.count_ops()), "depth": isa.depth()}
+    return {
+        "n_qubits": work.circuit.num_qubits,
+        "physical_qubits": tuple(places),
+        "operations": dict(isa.count_ops()),
+        "depth": isa.depth(),
+    }
+
+
+def _submitted(record: JobRecord, job: Any, out: str | Path, report: Callable[[str], None]) -> JobRecord:
+    """The record with the job's id, reported and in `out`."""
+    record = replace(record, job_id=job.job_id(), status=SUBMITTED, submitted=_now())
+    # Printed first: should the disk be full, the id is still known.
+    report(f"job {record.job_id} on {record.backend}, channel {record.channel}, {record.shots} shots")
+    path = record.save(out)
+    if record.channel != LOCAL:
+        report(f"recorded in {path}; its result: qjaxsim ibm fetch {record.job_id} --out {out}")
+    return record
 
 
 # --- the result --------------------------------------------------------------------------------------------------

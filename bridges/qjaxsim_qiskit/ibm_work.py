@@ -32,7 +32,6 @@ class Work:
         batch: shape of their batch axes.
         values: of each of Qiskit's parameters, (samples,): batch axes joined in C order.
         observables: for expectation values.
-        name: of the circuit.
     """
 
     ours: qj.Circuit
@@ -41,7 +40,6 @@ class Work:
     batch: tuple[int, ...]
     values: Mapping[Any, np.ndarray]
     observables: tuple[PauliSum, ...]
-    name: str
 
     @property
     def measured(self) -> "QuantumCircuit":
@@ -80,7 +78,7 @@ def prepare(
     for position, each in enumerate(sums):
         if not each.terms:
             raise ValueError(f"Observable {position} must have a term, but is 0.")
-    return Work(ours, circuit, params or {}, batch, assignment(circuit, rows), sums, circuit.name)
+    return Work(ours, circuit, params or {}, batch, assignment(circuit, rows), sums)
 
 
 def exact_values(work: Work, kind: str) -> np.ndarray:
