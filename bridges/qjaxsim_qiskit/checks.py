@@ -1,7 +1,6 @@
 """What a cross-check found: single comparisons, and all of them together."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -71,20 +70,3 @@ class CrossCheck:
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
         return {**asdict(self), "agrees": self.agrees, "checks": self.rows()}
-
-
-def joined(title: str, parts: Sequence[CrossCheck], more: Sequence[Check] = ()) -> CrossCheck:
-    """Several cross-checks as one, the titles of the parts before their quantities.
-
-    Args:
-        title: of the whole.
-        parts: at least one; widths and numbers of parameters are added up where they differ in what they hold.
-        more: comparisons of the whole.
-    """
-    checks = [replace(check, quantity=f"{part.title}: {check.quantity}") for part in parts for check in part.checks]
-    return replace(
-        parts[0],
-        title=title,
-        n_parameters=sum(part.n_parameters for part in parts),
-        checks=(*checks, *more),
-    )
