@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _report(error, settings.debug)
     if code == INTERRUPTED:
-        _print_error("interrupted; resume with --resume")
+        _print_error("interrupted; studies and benchmarks go on with --resume")
     return code if isinstance(code, int) else 0
 
 

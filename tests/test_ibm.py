@@ -13,9 +13,9 @@ from qjaxsim import memory
 pytest.importorskip("qiskit_ibm_runtime")
 pytest.importorskip("qiskit_aer")
 from qiskit import QuantumCircuit, transpile  # noqa: E402
-from qiskit.circuit import Parameter, ParameterVector  # noqa: E402
+from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
-from qiskit.quantum_info import SparsePauliOp, Statevector  # noqa: E402
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm, ibm_primitives, ibm_records, ibm_work  # noqa: E402
@@ -354,3 +354,15 @@ def test_every_field_of_a_record_is_written(theirs, params, tmp_path):
     record = submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", shots=50, resilience_level=0)
     content = json.loads((tmp_path / f"{record.job_id}.json").read_text())
     assert content.keys() == {*ibm_records.JobRecord.__dataclass_fields__, "deviations", "total_variation"}
+
+
+def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
+    own = Gate("rz", 1, [])
+    own.definition = QuantumCircuit(1)
+    own.definition.h(0)
+    circuit = QuantumCircuit(3)
+    circuit.append(own, [2])
+    circuit.cx(2, 0)
+    work = ibm_work.prepare(circuit, {}, [qj.Z(0)])
+    assert work.circuit.count_ops() == {"h": 1, "cx": 1}
+    assert Operator(work.circuit) == Operator(circuit)

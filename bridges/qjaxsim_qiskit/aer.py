@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim_qiskit.definitions import inlined
+
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter, ParameterExpression
@@ -129,32 +131,14 @@ def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list
     from qiskit import transpile
     from qiskit_aer import AerSimulator
 
-    lowered = transpile(_inlined(circuit), AerSimulator(), optimization_level=0)
+    lowered = transpile(inlined(circuit), AerSimulator(), optimization_level=0)
     return [lowered.assign_parameters(dict(each)) for each in values]
 
 
 def _in_rotations(circuit: "QuantumCircuit") -> "QuantumCircuit":
     from qiskit import transpile
 
-    return transpile(_inlined(circuit), basis_gates=list(_BASIS), optimization_level=0)
-
-
-def _inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
-    """The circuit with every gate that is not a standard one replaced by its definition.
-
-    The transpiler and Aer go by names: a program's own gate "rzz" would be run as Qiskit's.
-    """
-    from qiskit.circuit.library import UnitaryGate
-
-    out = circuit.copy_empty_like()
-    for instruction in circuit.data:
-        operation = instruction.operation
-        definition = getattr(operation, "definition", None)
-        if instruction.is_standard_gate() or isinstance(operation, UnitaryGate) or definition is None:
-            out.append(instruction)
-        else:
-            out.compose(_inlined(definition), instruction.qubits, inplace=True)
-    return out
+    return transpile(inlined(circuit), basis_gates=list(_BASIS), optimization_level=0)
 
 
 def _one_parameter_a_rotation(

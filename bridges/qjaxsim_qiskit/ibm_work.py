@@ -9,6 +9,7 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.batching import parse_params
 from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim_qiskit.definitions import inlined
 from qjaxsim_qiskit.exporting import assignment, to_qiskit
 from qjaxsim_qiskit.ibm_primitives import COUNTS
 from qjaxsim_qiskit.importing import from_qiskit
@@ -65,7 +66,7 @@ def prepare(
         ours, circuit = given, to_qiskit(given)
     else:
         imported = from_qiskit(given)
-        ours, circuit = imported.circuit, imported.source
+        ours, circuit = imported.circuit, inlined(imported.source)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
     rows = {
