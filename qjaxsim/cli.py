@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from qjaxsim.cli_bench import bench
+from qjaxsim.cli_crosscheck import crosscheck
+from qjaxsim.cli_ibm import ibm
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -43,8 +45,10 @@ data = typer.Typer(help="Prepare data sets.", rich_markup_mode=None)
 study = typer.Typer(help="Run a study: a table, figures and a report in a results folder.", rich_markup_mode=None)
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
+app.add_typer(ibm, name="ibm")
 study.command()(hessian)
 app.command()(bench)
+app.command()(crosscheck)
 
 
 @dataclass
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _report(error, settings.debug)
     if code == INTERRUPTED:
-        _print_error("interrupted; resume with --resume")
+        _print_error("interrupted; studies and benchmarks go on with --resume")
     return code if isinstance(code, int) else 0
 
 
@@ -129,6 +133,7 @@ def _global_options(
 
 @data.callback(invoke_without_command=True)
 @study.callback(invoke_without_command=True)
+@ibm.callback(invoke_without_command=True)
 def _help_if_alone(context: typer.Context) -> None:
     """A group without a command shows its help."""
     if context.invoked_subcommand is None:

@@ -97,7 +97,7 @@ def test_interrupting_a_running_command():
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "interrupted; resume with --resume"
+    assert errors.splitlines()[-1] == "interrupted; studies and benchmarks go on with --resume"
     assert "Traceback" not in errors
 
 
@@ -164,7 +164,7 @@ def test_usage_errors_are_one_line(capsys, arguments, message):
         (ImportError("install qjaxsim[tfds]"), 1, "error: ImportError: install qjaxsim[tfds]"),
         (RuntimeError(), 1, "error: RuntimeError"),
         (KeyError("rate"), 1, "error: KeyError: 'rate'"),
-        (KeyboardInterrupt(), 130, "interrupted; resume with --resume"),
+        (KeyboardInterrupt(), 130, "interrupted; studies and benchmarks go on with --resume"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )

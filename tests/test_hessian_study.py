@@ -13,7 +13,9 @@ import pytest
 from qjaxsim_data import load
 
 from qjaxsim import cli, memory
+from qjaxsim.models.patches import cross_entropy
 from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rate, use_dense
+from qjaxsim.studies.hessian_trained import trained_cell
 from qjaxsim.studies.published import comparison_rows
 from qjaxsim.studies.sweep import read_arrays
 
@@ -99,6 +101,26 @@ def test_results_folder(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["settings"]["seeds"] == [1001] and config["settings"]["epochs"] == 3
     assert "scikit-learn" in config["settings"]["images_source"] and str(finished.parent) not in json.dumps(config)
+
+
+def test_trained_models_come_out_of_the_folder(finished):
+    rows = json.loads((finished / "summary.json").read_text())
+    for key, row in ((None, rows[0]), (rows[1]["cell"], rows[1])):
+        found = trained_cell(finished, key)
+        assert (found.key, found.model.n_patches) == (row["cell"], row["patches"])
+        x, y = found.examples.x_train, found.examples.y_train
+        loss = cross_entropy(found.model.outputs(found.params, x), y).mean()
+        assert float(loss) == pytest.approx(row["train_loss"], rel=1e-12)
+    with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
+        trained_cell(finished, "nope")
+
+
+def test_folders_without_a_trained_model(tmp_path):
+    with pytest.raises(ValueError, match="must be a results folder of a study, but .* holds none"):
+        trained_cell(tmp_path)
+    (tmp_path / "config.json").write_text('{"study": "other", "settings": {}, "cells": {}, "environments": []}')
+    with pytest.raises(ValueError, match="of the study 'hessian', but .* holds 'other'"):
+        trained_cell(tmp_path)
 
 
 def test_table_figures_and_page(finished):

@@ -1,1 +1,34 @@
-"""Circuits and observables to and from Qiskit, cross-checks against Aer, runs on IBM hardware."""
+"""Circuits and observables to and from Qiskit, cross-checks against Aer, runs on IBM hardware.
+
+Qubit q is qubit q on both sides; the order of bits in indices and matrices is turned round in `ordering` alone. Qiskit
+comes with the extra "qiskit", its runtime for hardware (`qjaxsim_qiskit.ibm`) with "ibm".
+"""
+
+from importlib.util import find_spec
+
+if find_spec("qiskit") is None:
+    raise ImportError("Qiskit is not installed; install it with: pip install 'qjaxsim[qiskit]'")
+
+from qjaxsim_qiskit.checks import Check, CrossCheck
+from qjaxsim_qiskit.crosschecking import crosscheck
+from qjaxsim_qiskit.exporting import assignment, to_qiskit
+from qjaxsim_qiskit.files import from_qasm, from_qpy, to_qasm, to_qpy
+from qjaxsim_qiskit.importing import ImportedCircuit, Measurement, from_qiskit
+from qjaxsim_qiskit.observables import from_sparse_pauli_op, to_sparse_pauli_op
+
+__all__ = [
+    "Check",
+    "CrossCheck",
+    "ImportedCircuit",
+    "Measurement",
+    "assignment",
+    "crosscheck",
+    "from_qasm",
+    "from_qiskit",
+    "from_qpy",
+    "from_sparse_pauli_op",
+    "to_qasm",
+    "to_qiskit",
+    "to_qpy",
+    "to_sparse_pauli_op",
+]

@@ -76,7 +76,7 @@ def run_hessian_study(
     models: dict[PatchesModel, PatchesModel] = {}
     by_key: dict[str, PatchesModel] = {}
     for key, arm in runs.items():
-        model = _model(arm.settings, data[arm.settings.classes])
+        model = model_of(arm.settings, data[arm.settings.classes])
         # One object for equal models, so that one compiled program serves them.
         by_key[key] = models.setdefault(model, model)
         _check(arm.settings, model, data[arm.settings.classes])
@@ -170,7 +170,8 @@ def _angles(settings: HessianSettings, data: datasets.Dataset) -> np.ndarray:
     return scaled_images(data.images, data.pixel_max, settings.qubits, settings.pool)
 
 
-def _model(settings: HessianSettings, examples: Examples) -> PatchesModel:
+def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:
+    """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
     assert settings.qubits is not None and settings.patch_size is not None
     return PatchesModel(
         n_patches=settings.patches[0],

@@ -140,7 +140,7 @@ def _read(path: Path, folder: Path, like: Snapshot) -> tuple[Snapshot, dict[str,
             params=[stored[f"params/{i}"] for i in range(n_params)],
             optimizer=[stored[f"optimizer/{i}"] for i in range(n_optimizer)],
             history=history,
-            trajectory=[_read_point(folder, epoch) for epoch in range(len(history))],
+            trajectory=[read_point(folder, epoch) for epoch in range(len(history))],
         )
     # The identity covers the parameters; the optimiser's state may change its form with another release of optax.
     if _forms(snapshot.optimizer) != _forms(like.optimizer):
@@ -148,7 +148,12 @@ def _read(path: Path, folder: Path, like: Snapshot) -> tuple[Snapshot, dict[str,
     return snapshot, identity
 
 
-def _read_point(folder: Path, epoch: int) -> np.ndarray:
+def read_point(folder: Path, epoch: int) -> np.ndarray:
+    """The flat parameters at the end of an epoch, in `ravel_pytree` order; epoch 0 is the start.
+
+    Raises:
+        FileNotFoundError: if training in `folder` has not come so far.
+    """
     with _point_path(folder, epoch).open("rb") as file:
         point: np.ndarray = np.load(file, allow_pickle=False)
     return point

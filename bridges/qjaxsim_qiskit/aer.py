@@ -1,0 +1,182 @@
+"""What Qiskit Aer says of a circuit: states, exact expectation values, counts, gradients by parameter shift.
+
+Everything here is Qiskit's own work in Qiskit's order of bits, and shares nothing with this package's engine.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qjaxsim_qiskit.definitions import inlined
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter, ParameterExpression
+    from qiskit.quantum_info import SparsePauliOp
+
+# Rotations exp(-i angle P / 2), whose expectation values obey the two-term shift rule, and what needs no rule.
+_ROTATIONS = ("rx", "ry", "rz")
+_BASIS = (*_ROTATIONS, "id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cz", "swap")
+
+Values = Mapping["Parameter", float]
+
+
+def states(circuit: "QuantumCircuit", values: Sequence[Values]) -> np.ndarray:
+    """Final states, (len(values), 2**n) complex128 in Qiskit's order, global phase included.
+
+    Args:
+        circuit: without measurements.
+        values: a number for every parameter, once for each state.
+    """
+    from qiskit_aer import AerSimulator
+
+    bound = _bound_circuits(circuit, values)
+    for each in bound:
+        each.save_statevector()
+    result = AerSimulator(method="statevector").run(bound).result()
+    return np.stack([np.asarray(result.get_statevector(position)) for position in range(len(bound))])
+
+
+def expectations(
+    circuit: "QuantumCircuit", values: Sequence[Values], operators: Sequence["SparsePauliOp"]
+) -> np.ndarray:
+    """Exact expectation values by Aer's EstimatorV2, (len(values), len(operators)) float64.
+
+    Args:
+        circuit: without measurements.
+        values: a number for every parameter, once for each row.
+        operators: observables as wide as the circuit.
+    """
+    from qiskit_aer.primitives import EstimatorV2
+
+    run = EstimatorV2().run([(each, list(operators)) for each in _bound_circuits(circuit, values)])
+    return np.stack([np.asarray(one.data.evs) for one in run.result()])
+
+
+def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed: int) -> np.ndarray:
+    """How often each outcome was drawn by Aer's SamplerV2, (len(values), 2**n) int64 in Qiskit's order.
+
+    Args:
+        circuit: without measurements; all qubits are measured.
+        values: a number for every parameter, once for each row.
+        shots: draws for each row.
+        seed: of Aer's random numbers.
+    """
+    from qiskit_aer.primitives import SamplerV2
+
+    measured = [each.measure_all(inplace=False) for each in _bound_circuits(circuit, values)]
+    run = SamplerV2(seed=seed).run([(each,) for each in measured], shots=shots)
+    out = np.zeros((len(values), 2**circuit.num_qubits), np.int64)
+    for row, one in zip(out, run.result(), strict=True):
+        for outcome, count in one.data.meas.get_int_counts().items():
+            row[outcome] = count
+    return out
+
+
+def shift_gradients(
+    circuit: "QuantumCircuit", values: Values, operators: Sequence["SparsePauliOp"], chosen: Sequence["Parameter"]
+) -> np.ndarray:
+    """Derivatives of expectation values by the parameter-shift rule, (len(operators), len(chosen)) float64.
+
+    Qiskit's transpiler turns the circuit into rotations and gates without angles. Each rotation that a chosen parameter
+    takes part in is run at +pi/2 and -pi/2 (Schuld et al. 2019, doi:10.1103/PhysRevA.99.032331, section IV), and the
+    chain rule goes through its angle.
+
+    Args:
+        circuit: without measurements.
+        values: a number for every parameter.
+        operators: observables as wide as the circuit.
+        chosen: parameters to differentiate in.
+
+    Raises:
+        ValueError: if Qiskit leaves an angle in a gate other than RX, RY, RZ.
+
+    Cost: two circuits for every rotation that a chosen parameter takes part in, see `rotations_of`.
+    """
+    from qiskit_aer.primitives import EstimatorV2
+
+    shifted, angles = _one_parameter_a_rotation(circuit, values, set(chosen))
+    if not angles:
+        return np.zeros((len(operators), len(chosen)))
+    base = np.array([_bound(angle, values) for angle in angles.values()])
+    # Positional values go by the circuit's own order of its parameters.
+    order = [list(angles).index(parameter) for parameter in shifted.parameters]
+    shifts = math.pi / 2 * np.eye(len(base))
+    table = np.concatenate([base + shifts, base - shifts])[:, order]
+    # Observables stand in an axis of their own: lists of equal length would be paired, not crossed.
+    run = EstimatorV2().run([(shifted, [[operator] for operator in operators], table)])
+    plus, minus = np.split(np.asarray(run.result()[0].data.evs), 2, axis=1)
+    inner = np.array([[_derivative(angle, p, values) for p in chosen] for angle in angles.values()])
+    return (plus - minus) / 2 @ inner
+
+
+def rotations_of(circuit: "QuantumCircuit") -> dict["Parameter", int]:
+    """How many rotations each parameter takes part in after Qiskit has lowered the circuit."""
+    found = dict.fromkeys(circuit.parameters, 0)
+    for instruction in _in_rotations(circuit).data:
+        for parameter in _free(instruction.operation.params):
+            found[parameter] += 1
+    return found
+
+
+def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list["QuantumCircuit"]:
+    """A circuit for each set of values, in gates that Aer knows.
+
+    Values are put in here and not left to Aer, which loses those of controlled rotations (qiskit-aer issues 2323, 2391
+    and 2403).
+    """
+    from qiskit import transpile
+    from qiskit_aer import AerSimulator
+
+    lowered = transpile(inlined(circuit), AerSimulator(), optimization_level=0)
+    return [lowered.assign_parameters(dict(each)) for each in values]
+
+
+def _in_rotations(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    from qiskit import transpile
+
+    return transpile(inlined(circuit), basis_gates=list(_BASIS), optimization_level=0)
+
+
+def _one_parameter_a_rotation(
+    circuit: "QuantumCircuit", values: Values, chosen: set["Parameter"]
+) -> tuple["QuantumCircuit", dict["Parameter", "ParameterExpression"]]:
+    """The circuit with a parameter of its own in each rotation that `chosen` takes part in, and those angles."""
+    from qiskit.circuit import Parameter
+
+    lowered = _in_rotations(circuit)
+    out, angles = lowered.copy_empty_like(), {}
+    out.global_phase = 0
+    number = itertools.count()
+    for instruction in lowered.data:
+        operation = instruction.operation
+        if free := _free(operation.params):
+            if operation.name not in _ROTATIONS:
+                raise ValueError(
+                    f"The shift rule needs angles in RX, RY and RZ alone, but Qiskit left {operation.name}."
+                )
+            (angle,) = operation.params
+            if free & chosen:
+                own = Parameter(f"_angle{next(number)}")
+                angles[own] = angle
+            operation = type(operation)(own if free & chosen else _bound(angle, values))
+        out.append(operation, instruction.qubits, instruction.clbits)
+    return out, angles
+
+
+def _free(angles: Sequence[Any]) -> set["Parameter"]:
+    return {parameter for angle in angles for parameter in getattr(angle, "parameters", ())}
+
+
+def _bound(angle: "ParameterExpression", values: Values) -> float:
+    return float(angle.bind({parameter: values[parameter] for parameter in angle.parameters}))
+
+
+def _derivative(angle: "ParameterExpression", parameter: "Parameter", values: Values) -> float:
+    if parameter not in angle.parameters:
+        return 0.0
+    slope = angle.gradient(parameter)
+    return _bound(slope, values) if hasattr(slope, "parameters") else float(slope)

@@ -1,0 +1,106 @@
+"""Angles of Qiskit gates as numbers or as expressions of our parameters."""
+
+import cmath
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add, mul
+from typing import TYPE_CHECKING, Any
+
+from qjaxsim.expressions import Expression
+
+if TYPE_CHECKING:
+    from qiskit.circuit import ParameterExpression
+
+# Elementary functions by the name of their class in sympy; ours have NumPy's names. Parameters are real here, so that
+# conjugates and real parts are what they are taken of.
+_SYMPY_FUNCTIONS = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "exp": "exp", "log": "log", "Abs": "abs", "sign": "sign",
+}  # fmt: skip
+_REAL = ("conjugate", "re")
+
+
+def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float | Expression:
+    """One angle.
+
+    Args:
+        value: a number or a Qiskit ParameterExpression.
+        symbols: our element for every Qiskit parameter.
+        where: the gate and its place, for messages.
+
+    Raises:
+        ValueError: for complex or infinite numbers, complex expressions, or functions that have no counterpart.
+        ImportError: for an expression that is not affine where sympy is missing.
+    """
+    if hasattr(value, "parameters") and value.parameters:
+        return _affine(value, symbols, where) or _from_sympy(value, symbols, where)
+    return _number(value, where)
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = complex(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Angles must be real numbers, but {where} has {value!r}.") from error
+    if not cmath.isfinite(number) or number.imag:
+        raise ValueError(f"Angles must be finite real numbers, but {where} has {value}.")
+    return number.real
+
+
+def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], where: str) -> float | Expression | None:
+    """A sum of multiples of parameters and a constant; None if the expression is none."""
+    terms: list[Any] = []
+    for parameter in sorted(value.parameters, key=lambda p: p.name):
+        try:
+            slope = value.gradient(parameter)
+        except RuntimeError:  # Qiskit has no derivative of some functions
+            return None
+        if getattr(slope, "parameters", ()):
+            return None
+        if factor := _number(slope, f"{where}, with the complex angle {value},"):
+            terms.append(symbols[parameter] if factor == 1 else factor * symbols[parameter])
+    offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
+    if offset or not terms:
+        terms.append(offset)
+    return reduce(add, terms)
+
+
+def _from_sympy(value: "ParameterExpression", symbols: Mapping[Any, Expression], where: str) -> Expression | float:
+    try:
+        tree = value.sympify()
+    except ImportError as error:
+        raise ImportError(
+            f"The angle {value} of {where} is not affine in its parameters, which needs sympy; "
+            "install it with: pip install 'qjaxsim[qiskit]'"
+        ) from error
+    if tree is NotImplemented:  # Qiskit has no sympy form of a number to the power of a parameter
+        raise ValueError(
+            f"The angle {value} of {where} cannot be imported: Qiskit does not translate it; "
+            "write c**a as exp(a*log(c))."
+        )
+    names = {parameter.name: symbols[parameter] for parameter in value.parameters}
+    return _walk(tree, names, lambda part: ValueError(f"The angle {value} of {where} cannot be imported: {part}."))
+
+
+def _walk(tree: Any, names: Mapping[str, Expression], refuse: Callable[[str], ValueError]) -> Any:
+    """A sympy expression as ours."""
+    kind = type(tree).__name__
+    if tree.is_Symbol:
+        return names[tree.name]
+    if tree.is_number:
+        number = complex(tree)
+        if number.imag or not cmath.isfinite(number):
+            raise refuse(f"it holds the complex or infinite number {tree}")
+        return number.real
+    arguments = [_walk(argument, names, refuse) for argument in tree.args]
+    if tree.is_Add or tree.is_Mul:
+        return reduce(add if tree.is_Add else mul, arguments)
+    if tree.is_Pow:
+        base, exponent = arguments
+        return 1.0 / base if exponent == -1 else base**exponent
+    if kind in _REAL:
+        return arguments[0]
+    if kind not in _SYMPY_FUNCTIONS:
+        raise refuse(f"{kind} has no counterpart here")
+    (argument,) = arguments
+    return getattr(argument, _SYMPY_FUNCTIONS[kind])()

@@ -1,0 +1,72 @@
+"""What a cross-check found: single comparisons, and all of them together."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        quantity: what is compared.
+        measure: "largest difference", "1 - fidelity" (least over samples) or "p-value" (least over samples).
+        value: of the measure.
+        bound: the value may be at most this; a p-value at least.
+        first_ours: seconds of our first call, with compilation; None where nothing was timed.
+        repeated_ours: seconds of a further call.
+        first_aer: seconds of Aer's first call, its transpilation included.
+        repeated_aer: seconds of a further call.
+        detail: what was left out or chosen.
+    """
+
+    quantity: str
+    measure: str
+    value: float
+    bound: float
+    first_ours: float | None = None
+    repeated_ours: float | None = None
+    first_aer: float | None = None
+    repeated_aer: float | None = None
+    detail: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the value is within its bound; NaN is not."""
+        return self.value >= self.bound if self.measure == "p-value" else self.value <= self.bound
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """All comparisons of one circuit or model.
+
+    Attributes:
+        title: what was checked.
+        n_qubits: qubits of the circuit.
+        n_parameters: how many numbers its parameters hold.
+        samples: how many sets of parameters were run.
+        dtype: real dtype of ours.
+        seed: of everything random.
+        checks: the comparisons.
+    """
+
+    title: str
+    n_qubits: int
+    n_parameters: int
+    samples: int
+    dtype: str
+    seed: int
+    checks: tuple[Check, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every comparison is within its bound."""
+        return all(check.agrees for check in self.checks)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a comparison, as for a table."""
+        return [{**asdict(check), "agrees": check.agrees} for check in self.checks]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {**asdict(self), "agrees": self.agrees, "checks": self.rows()}

@@ -1,0 +1,363 @@
+"""The same circuit, parameters and observables here and in Qiskit Aer, and how far the two are apart.
+
+States are compared with their global phase; expectation values with Aer's EstimatorV2; counts of either side with the
+exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+import qjaxsim as qj
+from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim_qiskit import aer
+from qjaxsim_qiskit.checks import Check, CrossCheck
+from qjaxsim_qiskit.exporting import assignment, to_qiskit
+from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
+from qjaxsim_qiskit.observables import to_sparse_pauli_op
+from qjaxsim_qiskit.ordering import reverse_state
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+TOLERANCES = {"float64": 1e-10, "float32": 2e-5}
+# A right simulator is called wrong once in ten thousand tests of its counts.
+P_VALUE = 1e-4
+# Outcomes rarer than this are counted together, where chi-square's approximation would fail.
+_LEAST_EXPECTED = 5
+# A call slower than this is not repeated for a second time.
+_REPEATED_BELOW = 10.0
+
+
+def crosscheck(
+    circuit: "qj.Circuit | QuantumCircuit",
+    params: Mapping[str, Any] | None = None,
+    observables: PauliSum | Iterable[PauliSum] | None = None,
+    *,
+    shots: int | None = None,
+    seed: int = 0,
+    gradients: bool = True,
+    max_rotations: int = 400,
+    tolerance: float | None = None,
+    title: str = "",
+) -> CrossCheck:
+    """How far this engine and Qiskit Aer are apart on a circuit.
+
+    Args:
+        circuit: ours, which is exported and run on Aer, or Qiskit's, which is imported and run here; final measurements
+            are left out.
+        params: parameters of our circuit, with batch axes or without; default one set, uniform in [-pi, pi).
+        observables: Pauli sums; default X and Z on every qubit and one string of X, Y, Z on all.
+        shots: draws on either side for a test of counts; None for none.
+        seed: of parameters, draws and the choice of gradients.
+        gradients: whether to compare them.
+        max_rotations: shifted rotations at most. Parameters are chosen at random until they take part in so many (one
+            at least), which the check's detail says.
+        tolerance: largest difference allowed; by default 1e-10 in double precision and 2e-5 in single.
+        title: for the table.
+
+    Returns:
+        The comparisons. Nothing is raised where the two disagree.
+
+    Raises:
+        ImportError: if Qiskit or Aer is missing, naming the extra.
+        ValueError: for what cannot be imported or exported, or wrong params, observables or options.
+
+    Cost: besides our own, a state on Aer for each sample, and two for each shifted rotation.
+    """
+    check_options(shots, max_rotations, tolerance)
+    pair = _pair(circuit, params, observables, seed)
+    bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
+    checks = [*_states(pair, bound), _expectations(pair, bound)]
+    if shots is not None:
+        checks += _counts(pair, shots, seed)
+    if gradients and pair.places:
+        checks.append(_gradients(pair, bound, max_rotations, seed))
+    return CrossCheck(
+        title or repr(pair.circuit),
+        pair.circuit.n_qubits,
+        pair.circuit.n_parameters,
+        len(pair.values),
+        pair.dtype,
+        seed,
+        tuple(checks),
+    )
+
+
+def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observables: Iterable[PauliSum]) -> np.ndarray:
+    """Exact expectation values of our circuit by Aer alone, (samples, observables); arguments as in `crosscheck`."""
+    pair = _pair(circuit, params, observables, 0)
+    return aer.expectations(pair.other, pair.values, pair.operators)
+
+
+def check_options(shots: int | None, max_rotations: int, tolerance: float | None) -> None:
+    """Refuse numbers out of range, before any work."""
+    for name, value in (("shots", shots), ("max_rotations", max_rotations)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
+
+
+def random_params(circuit: qj.Circuit, seed: int) -> dict[str, np.ndarray]:
+    """Parameters uniform in [-pi, pi), by name, float64."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.uniform(-np.pi, np.pi, shape) for name, shape in circuit.parameters.items()}
+
+
+# --- both sides of one circuit -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """A circuit on both sides.
+
+    Attributes:
+        circuit: ours.
+        other: Qiskit's, without measurements.
+        params: ours, every parameter with one axis of samples in front.
+        values: Qiskit's, one dictionary a sample.
+        places: place of each of Qiskit's parameters in our flat parameters, in the order of `circuit.parameters`.
+        observables: ours.
+        dtype: of our parameters.
+    """
+
+    circuit: qj.Circuit
+    other: "QuantumCircuit"
+    params: dict[str, jax.Array]
+    values: list[dict[Any, float]]
+    places: dict[Any, int]
+    observables: tuple[PauliSum, ...]
+    dtype: str
+
+    @property
+    def operators(self) -> list[Any]:
+        return [to_sparse_pauli_op(observable, self.circuit.n_qubits) for observable in self.observables]
+
+    @property
+    def norm(self) -> float:
+        """Largest possible absolute value of an observable, at least 1."""
+        return max(1.0, *(sum(map(abs, observable.terms.values())) for observable in self.observables))
+
+
+def _pair(
+    given: "qj.Circuit | QuantumCircuit",
+    params: Mapping[str, Any] | None,
+    observables: PauliSum | Iterable[PauliSum] | None,
+    seed: int,
+) -> _Pair:
+    if isinstance(given, qj.Circuit):
+        circuit, other = given, to_qiskit(given)
+    else:
+        imported: ImportedCircuit = from_qiskit(given)
+        circuit, other = imported.circuit, given.remove_final_measurements(inplace=False)
+    chosen = default_observables(circuit.n_qubits) if observables is None else observables
+    samples = _with_samples(random_params(circuit, seed) if params is None else params, circuit)
+    count = len(next(iter(samples.values()))) if samples else 1
+    values = [assignment(other, {name: value[row] for name, value in samples.items()}) for row in range(count)]
+    # The same function tells where each of Qiskit's parameters stands, from parameters that hold their own places.
+    starts = np.cumsum([0, *(int(np.prod(shape)) for shape in circuit.parameters.values())])
+    numbered = {
+        name: start + np.arange(np.prod(shape)).reshape(shape)
+        for (name, shape), start in zip(circuit.parameters.items(), starts.tolist(), strict=False)
+    }
+    dtype = jax.dtypes.canonicalize_dtype(np.float64)
+    return _Pair(
+        circuit,
+        other,
+        {name: jax.numpy.asarray(value, dtype) for name, value in samples.items()},
+        values,
+        {parameter: int(place) for parameter, place in assignment(other, numbered).items()},
+        pauli_sums(chosen, circuit.n_qubits),
+        dtype.name,
+    )
+
+
+def default_observables(n_qubits: int) -> list[PauliSum]:
+    """X and Z on every qubit, and one string of X, Y, Z in turn on all qubits."""
+    single = [letter(qubit) for letter in (qj.X, qj.Z) for qubit in range(n_qubits)]
+    return [*single, PauliSum.from_label("".join("XYZ"[qubit % 3] for qubit in range(n_qubits)))]
+
+
+def _with_samples(params: Mapping[str, Any], circuit: qj.Circuit) -> dict[str, np.ndarray]:
+    """Batch axes broadcast and joined into one axis, float64.
+
+    Raises:
+        ValueError: for missing or unknown names, or shapes that do not end in the parameter's.
+    """
+    if params.keys() != circuit.parameters.keys():
+        raise ValueError(
+            f"Argument `params` must have the keys {sorted(circuit.parameters)}, but has {sorted(params)}."
+        )
+    arrays = {name: np.asarray(params[name], float) for name in circuit.parameters}
+    for name, shape in circuit.parameters.items():
+        if arrays[name].shape[arrays[name].ndim - len(shape) :] != shape:
+            raise ValueError(
+                f"Parameter {name!r} must have shape (..., {', '.join(map(str, shape))}), but has {arrays[name].shape}."
+            )
+    batches = [
+        a.shape[: a.ndim - len(shape)] for a, shape in zip(arrays.values(), circuit.parameters.values(), strict=True)
+    ]
+    batch = np.broadcast_shapes(*batches)
+    return {
+        name: np.broadcast_to(array, (*batch, *circuit.parameters[name])).reshape(-1, *circuit.parameters[name])
+        for name, array in arrays.items()
+    }
+
+
+# --- comparisons -------------------------------------------------------------------------------------------------
+
+
+def _states(pair: _Pair, tolerance: float) -> list[Check]:
+    ours, times = _timed(qj.statevector(pair.circuit), pair.params)
+    theirs, aer_times = _timed(aer.states, pair.other, pair.values)
+    a, b = _rows(ours, pair), reverse_state(theirs, pair.circuit.n_qubits)
+    fidelity = np.abs((a.conj() * b).sum(axis=1)) ** 2
+    seconds = _seconds(times, aer_times)
+    probabilities, times = _timed(qj.probabilities(pair.circuit), pair.params)
+    return [
+        Check("state", "1 - fidelity", float(np.abs(1 - fidelity).max()), tolerance, **seconds),
+        Check("amplitudes, with global phase", "largest difference", _distance(a, b), tolerance),
+        Check(
+            "probabilities",
+            "largest difference",
+            _distance(_rows(probabilities, pair), np.abs(b) ** 2),
+            tolerance,
+            **_seconds(times, None),
+        ),
+    ]
+
+
+def _expectations(pair: _Pair, tolerance: float) -> Check:
+    ours, times = _timed(qj.expectation(pair.circuit, pair.observables), pair.params)
+    theirs, aer_times = _timed(aer.expectations, pair.other, pair.values, pair.operators)
+    return Check(
+        "expectation values",
+        "largest difference",
+        _distance(_rows(ours, pair), theirs),
+        tolerance * pair.norm,
+        **_seconds(times, aer_times),
+        detail=f"{len(pair.observables)} observables",
+    )
+
+
+def _counts(pair: _Pair, shots: int, seed: int) -> list[Check]:
+    n = pair.circuit.n_qubits
+    theirs, aer_times = _timed(aer.counts, pair.other, pair.values, shots, seed)
+    exact = _rows(qj.probabilities(pair.circuit)(pair.params), pair)
+    draws, times = _timed(qj.sample(pair.circuit, shots), pair.params, jax.random.key(seed))
+    bits = np.asarray(draws).reshape(len(pair.values), shots, n)
+    outcomes = bits @ (2 ** np.arange(n - 1, -1, -1))
+    ours = np.stack([np.bincount(row, minlength=2**n) for row in outcomes])
+    aer_exact = np.abs(reverse_state(aer.states(pair.other, pair.values), n)) ** 2
+    text = f"{shots} shots a sample"
+    pairs = (
+        ("counts of Aer, our probabilities", reverse_state(theirs, n), exact, _seconds(None, aer_times)),
+        ("our counts, probabilities of Aer", ours, aer_exact, _seconds(times, None)),
+    )
+    # The least of several p-values falls with their number; each is held to its share of the bound.
+    bound = P_VALUE / len(pair.values)
+    return [
+        Check(name, "p-value", min(map(p_value, drawn, wanted)), bound, **seconds, detail=text)
+        for name, drawn, wanted, seconds in pairs
+    ]
+
+
+def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:
+    """Probability that right counts lie at least so far off, by Pearson's chi-square test.
+
+    Args:
+        counts: how often each outcome was drawn, (outcomes,).
+        probabilities: of the outcomes; those expected fewer than five times are taken together.
+    """
+    from scipy.stats import chi2
+
+    expected = probabilities / probabilities.sum() * counts.sum()
+    common = expected >= _LEAST_EXPECTED
+    observed = np.append(counts[common], counts[~common].sum())
+    wanted = np.append(expected[common], expected[~common].sum())
+    # What is never expected must never be drawn; rounding alone may leave a trace of probability there.
+    if wanted[-1] < 1e-6:
+        if observed[-1]:
+            return 0.0
+        observed, wanted = observed[:-1], wanted[:-1]
+    if len(wanted) == 1:
+        return 1.0
+    return float(chi2.sf(((observed - wanted) ** 2 / wanted).sum(), len(wanted) - 1))
+
+
+def _gradients(pair: _Pair, tolerance: float, max_rotations: int, seed: int) -> Check:
+    chosen, rotations = _choose(pair, max_rotations, seed)
+    places = [pair.places[parameter] for parameter in chosen]
+    jacobian = jax.jit(jax.jacrev(qj.expectation(pair.circuit, pair.observables)))
+
+    def ours() -> np.ndarray:
+        return np.stack([_flat(jacobian(one), pair.circuit)[:, places] for one in _single(pair)])
+
+    def theirs() -> np.ndarray:
+        shifted = [aer.shift_gradients(pair.other, value, pair.operators, chosen) for value in pair.values]
+        return np.stack(shifted)
+
+    mine, times = _timed(ours)
+    other, aer_times = _timed(theirs)
+    return Check(
+        "gradients, JAX and parameter shift",
+        "largest difference",
+        _distance(mine, other),
+        tolerance * pair.norm * max(1.0, float(np.abs(other).max(initial=0.0))),
+        **_seconds(times, aer_times),
+        detail=f"{len(chosen)} of {pair.circuit.n_parameters} parameters, {rotations} rotations shifted",
+    )
+
+
+def _choose(pair: _Pair, max_rotations: int, seed: int) -> tuple[list[Any], int]:
+    """Parameters in random order until the rotations they take part in are enough, and how many these are."""
+    taken = aer.rotations_of(pair.other)
+    order = np.random.default_rng(seed).permutation(len(taken)).tolist()
+    names = list(taken)
+    chosen, total = [names[order[0]]], taken[names[order[0]]]
+    for position in order[1:]:
+        if total + taken[names[position]] <= max_rotations:
+            chosen.append(names[position])
+            total += taken[names[position]]
+    return chosen, total
+
+
+def _single(pair: _Pair) -> list[dict[str, jax.Array]]:
+    return [{name: value[row] for name, value in pair.params.items()} for row in range(len(pair.values))]
+
+
+def _flat(tree: Mapping[str, jax.Array], circuit: qj.Circuit) -> np.ndarray:
+    """A Jacobian by parameter as one matrix, (observables, parameters)."""
+    return np.concatenate([np.asarray(tree[name]).reshape(len(tree[name]), -1) for name in circuit.parameters], axis=1)
+
+
+def _rows(values: Any, pair: _Pair) -> np.ndarray:
+    """One row a sample; a circuit without parameters has no axis of samples."""
+    return np.asarray(values).reshape(len(pair.values), -1)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max(initial=0.0))
+
+
+def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, float | None]]:
+    """A function's result, and the seconds of its first call and of a further one."""
+
+    def once() -> tuple[Any, float]:
+        began = time.perf_counter()
+        value = jax.block_until_ready(function(*args))
+        return value, time.perf_counter() - began
+
+    value, first = once()
+    return value, (first, once()[1] if first < _REPEATED_BELOW else None)
+
+
+def _seconds(ours: tuple[float, float | None] | None, theirs: tuple[float, float | None] | None) -> dict[str, Any]:
+    first, repeated = ours or (None, None)
+    first_aer, repeated_aer = theirs or (None, None)
+    return {"first_ours": first, "repeated_ours": repeated, "first_aer": first_aer, "repeated_aer": repeated_aer}

@@ -1,0 +1,189 @@
+"""Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
+
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qjaxsim.circuit import Circuit
+from qjaxsim.expressions import Expression
+from qjaxsim.operations import Gate, Operation, Repeat, Unitary
+from qjaxsim_qiskit.ordering import matrix_qubits
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+METADATA = "qjaxsim"
+LAYERS = ("unroll", "subcircuit")
+
+# What an expression asks of an array module, done by Qiskit's expressions.
+_FUNCTIONS = ("abs", "sign", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "exp", "log")
+_QISKIT_MATH: Any = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x) for name in _FUNCTIONS})
+
+
+def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
+    """The circuit as a `qiskit.QuantumCircuit`; qubit q stays qubit q.
+
+    Args:
+        circuit: ours, without projections.
+        layers: how repeated layers are written: "unroll", or "subcircuit" for one gate a repetition, labelled "layer".
+
+    Returns:
+        A circuit with a ParameterVector of each parameter's name, its elements in row-major order, and a Parameter for
+        one of shape (). The global phase is kept. Shapes stand in its metadata, from where `from_qiskit` takes them.
+
+    Raises:
+        ValueError: for a projection, which Qiskit has no unitary gate for, naming its place; or another `layers`.
+    """
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter, ParameterVector
+
+    if layers not in LAYERS:
+        raise ValueError(f"Argument `layers` must be one of {', '.join(map(repr, LAYERS))}, but is {layers!r}.")
+    shapes = circuit.parameters
+    symbols = {
+        name: np.array(list(ParameterVector(name, math.prod(shape))), dtype=object).reshape(shape)
+        if shape
+        else np.array(Parameter(name), dtype=object)
+        for name, shape in shapes.items()
+    }
+    out = QuantumCircuit(circuit.n_qubits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}})
+    _Writer(out, layers).circuit(circuit, symbols, "")
+    return out
+
+
+def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any, Any]:
+    """Values by Qiskit parameter, for `assign_parameters` and for the primitives.
+
+    Args:
+        circuit: Qiskit's.
+        params: arrays by name; shape (..., *shape), `...` being batch axes. A ParameterVector is one parameter, its
+            elements in row-major order; elements that the circuit does not use are left out.
+
+    Returns:
+        A float for each parameter of the circuit, or an array of the batch axes.
+
+    Raises:
+        ValueError: for missing or unknown names, and arrays that do not hold the elements.
+    """
+    shapes = recorded_shapes(circuit)
+    # A recorded parameter that no gate is left of, as one of a delay, may be given all the same.
+    if not shapes.keys() <= params.keys() <= shapes.keys() | _recorded(circuit).keys():
+        raise ValueError(f"Argument `params` must have the keys {sorted(shapes)}, but has {sorted(params)}.")
+    flat = {name: _flattened(name, params[name], shape) for name, shape in shapes.items()}
+    out = {}
+    for parameter in circuit.parameters:
+        name, index = name_and_index(parameter)
+        value = flat[name][..., index or 0]
+        out[parameter] = value if value.ndim else float(value)
+    return out
+
+
+def name_and_index(parameter: Any) -> tuple[str, int | None]:
+    """Name of the vector and index in it, or the parameter's own name and None."""
+    vector = getattr(parameter, "vector", None)
+    return (parameter.name, None) if vector is None else (vector.name, parameter.index)
+
+
+def recorded_shapes(circuit: "QuantumCircuit") -> dict[str, tuple[int, ...]]:
+    """Shape of every array parameter: as `to_qiskit` recorded it where that still fits, else that of the vector."""
+    recorded = _recorded(circuit)
+    shapes = {}
+    for name, length in _lengths(circuit).items():
+        plain = () if length is None else (length,)
+        shape = tuple(recorded.get(name, plain))
+        shapes[name] = shape if math.prod(shape) == math.prod(plain) else plain
+    return shapes
+
+
+def _recorded(circuit: "QuantumCircuit") -> dict[str, list[int]]:
+    return dict((circuit.metadata or {}).get(METADATA, {}).get("shapes", {}))
+
+
+def _lengths(circuit: "QuantumCircuit") -> dict[str, int | None]:
+    """Length of every vector by name, None for single parameters."""
+    out = {}
+    for parameter in circuit.parameters:
+        name, index = name_and_index(parameter)
+        out[name] = None if index is None else len(parameter.vector)
+    return out
+
+
+def _flattened(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """(..., elements) float64."""
+    array = np.asarray(value, float)
+    leading = array.ndim - len(shape)
+    if leading < 0 or array.shape[leading:] != shape:
+        raise ValueError(f"Parameter {name!r} must have shape (..., {str(shape)[1:-1]}), but has {array.shape}.")
+    return array.reshape(*array.shape[:leading], math.prod(shape))
+
+
+class _Writer:
+    """Appends our operations to a Qiskit circuit."""
+
+    def __init__(self, out: "QuantumCircuit", layers: str):
+        from qiskit.circuit.library import get_standard_gate_name_mapping
+
+        self.out, self.layers, self.standard = out, layers, get_standard_gate_name_mapping()
+
+    def circuit(self, circuit: Circuit, symbols: Mapping[str, np.ndarray], place: str) -> None:
+        """All operations, with `symbols` for the elements of the parameters."""
+        for number, operation in enumerate(circuit.operations):
+            self.operation(operation, symbols, f"{place}{number}")
+
+    def operation(self, operation: Operation, symbols: Mapping[str, np.ndarray], place: str) -> None:
+        """One operation."""
+        if isinstance(operation, Gate):
+            self.gate(operation, symbols)
+        elif isinstance(operation, Unitary):
+            from qiskit.circuit.library import UnitaryGate
+
+            self.out.append(UnitaryGate(operation.matrix, label=operation.label), matrix_qubits(operation.qubits))
+        elif isinstance(operation, Repeat):
+            order = range(operation.times)
+            for turn in reversed(order) if operation.reverse else order:
+                own = {n: s if n in operation.shared else s[turn] for n, s in symbols.items() if n in _names(operation)}
+                # One entry of an object array is the object itself.
+                self.layer(operation.circuit, {n: np.array(s, dtype=object) for n, s in own.items()}, f"{place}.")
+        else:
+            raise ValueError(
+                f"Argument `circuit` must be free of projections to be exported, but operation {place} projects qubit "
+                f"{operation.qubit} on {operation.outcome}."
+            )
+
+    def gate(self, gate: Gate, symbols: Mapping[str, np.ndarray]) -> None:
+        """A standard gate."""
+        angles = [
+            angle.evaluate(lambda name, index: symbols[name].reshape(-1)[index], _QISKIT_MATH)
+            if isinstance(angle, Expression)
+            else angle
+            for angle in gate.angles
+        ]
+        if gate.name == "global_phase":
+            self.out.global_phase += angles[0]
+        elif gate.name != "delay":  # durations mean nothing to a state
+            self.out.append(self.standard[gate.name].base_class(*angles), gate.qubits)
+
+    def layer(self, circuit: Circuit, symbols: Mapping[str, np.ndarray], place: str) -> None:
+        """One repetition of a layer."""
+        if self.layers == "unroll":
+            self.circuit(circuit, symbols, place)
+            return
+        from qiskit import QuantumCircuit
+
+        inner = QuantumCircuit(circuit.n_qubits, name="layer")
+        _Writer(inner, self.layers).circuit(circuit, symbols, place)
+        self.out.append(inner.to_gate(label="layer"), range(circuit.n_qubits))
+
+
+def _names(repeat: Repeat) -> dict[str, tuple[int, ...]]:
+    return repeat.circuit.parameters
+
+
+def _apply(name: str, value: Any) -> Any:
+    """An elementary function of a Qiskit expression or of a number."""
+    if hasattr(value, "parameters"):
+        return getattr(value, name)()
+    return float(getattr(np, name)(value))

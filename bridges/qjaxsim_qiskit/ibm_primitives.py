@@ -1,0 +1,123 @@
+"""Circuits in a backend's instruction set, and IBM's primitives, the new ones first."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qjaxsim_qiskit.ibm_service import plain_errors
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+EXPECTATION, COUNTS = "expectation", "counts"
+
+# Aer loses the angles of these gates where they are free parameters (qiskit-aer issues 2323, 2391, 2403; seen with Aer
+# 0.18.2 in local mode on cp, crx, cry, crz, cu1 and cu3). IBM's devices have none of them, its simulator has all.
+_LOST_BY_AER = ("cp", "cr", "cu", "mc")
+_DEVICE_GATES = ("cx", "rz", "sx", "x")
+
+
+def to_isa(
+    circuit: "QuantumCircuit", backend: Any, *, optimization_level: int, seed: int, local: bool
+) -> "QuantumCircuit":
+    """The circuit in the backend's instruction set, on its qubits.
+
+    Args:
+        circuit: with or without free parameters.
+        backend: a Qiskit `BackendV2`.
+        optimization_level: 0 to 3, as Qiskit's.
+        seed: of the transpiler.
+        local: whether Aer will simulate the backend.
+
+    Raises:
+        ValueError: if the circuit is wider than the backend, naming both widths.
+        RuntimeError: if Qiskit cannot transpile it.
+    """
+    from qiskit.transpiler import generate_preset_pass_manager
+
+    width = backend.num_qubits
+    if width is not None and circuit.num_qubits > width:
+        raise ValueError(
+            f"The circuit has {circuit.num_qubits} qubits, but backend {backend.name} has {width}; "
+            "choose a wider backend (`qjaxsim ibm backends`)."
+        )
+    aim: dict[str, Any] = {"backend": backend}
+    if local and any(name.startswith(_LOST_BY_AER) for name in backend.target.operation_names):
+        aim = {"basis_gates": list(_DEVICE_GATES), "coupling_map": backend.coupling_map}
+    with plain_errors(f"Transpiling to {backend.name}"):
+        isa = generate_preset_pass_manager(optimization_level=optimization_level, seed_transpiler=seed, **aim).run(
+            circuit
+        )
+    check_isa(isa, backend)
+    return isa
+
+
+def check_isa(circuit: "QuantumCircuit", backend: Any) -> None:
+    """Refuse instructions that the backend does not have.
+
+    The runtime's local mode does not check, and fails in the simulator when the result is asked for.
+
+    Raises:
+        ValueError: naming them.
+    """
+    known = set(backend.target.operation_names)
+    # Barriers and the like say nothing to a device.
+    foreign = {each.name for each in circuit.data if not each.is_directive()} - known
+    if foreign:
+        raise ValueError(
+            f"The circuit holds {', '.join(sorted(foreign))}, but backend {backend.name} has only "
+            f"{', '.join(sorted(known))}; transpile it to that backend."
+        )
+
+
+def new_primitive(
+    kind: str, mode: Any, *, shots: int, resilience_level: int | None, seed: int, local: bool
+) -> tuple[Any, Mapping[str, Any]]:
+    """IBM's Estimator or Sampler, and what to record of it: class and resilience level in force.
+
+    The classes built on the Executor are taken where the runtime has them (0.50 and later); the older ones, which it
+    will drop, otherwise. They differ in local mode, where the older ones know no resilience.
+
+    Args:
+        kind: EXPECTATION or COUNTS.
+        mode: a backend, or an open session or batch.
+        shots: for each measurement basis and set of parameters.
+        resilience_level: 0, 1 or 2, the runtime's mitigation; None for COUNTS.
+        seed: of the local simulator.
+        local: whether the job runs in this process.
+
+    Raises:
+        ImportError: if the runtime, or in local mode Aer, is missing.
+        ValueError: for options out of range.
+        RuntimeError: for failures of IBM's service.
+    """
+    with plain_errors("Running on a backend"):
+        primitive, old = _primitive_class(kind)
+        if local:
+            # Without Aer the older classes would run without noise and say nothing.
+            import qiskit_aer  # noqa: F401
+        options: dict[str, Any] = {"default_shots": shots}
+        if kind == EXPECTATION and not (old and local):
+            options["resilience_level"] = resilience_level
+        if local:
+            options["simulator"] = {"seed_simulator": seed}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="qiskit_ibm_runtime|qjaxsim_qiskit")
+            made = primitive(mode=mode, options=options)
+    described = {
+        "primitive": f"{primitive.__module__}.{primitive.__name__}",
+        "resilience_level": options.get("resilience_level"),
+    }
+    return made, described
+
+
+def _primitive_class(kind: str) -> tuple[Any, bool]:
+    """The class, and whether it is one of the older ones. The only place that knows both."""
+    try:
+        from qiskit_ibm_runtime.executor_estimator import Estimator
+        from qiskit_ibm_runtime.executor_sampler import Sampler
+    except ImportError:
+        from qiskit_ibm_runtime import EstimatorV2, SamplerV2
+
+        return (EstimatorV2 if kind == EXPECTATION else SamplerV2), True
+    return (Estimator if kind == EXPECTATION else Sampler), False

@@ -1,0 +1,102 @@
+"""A circuit, its parameters and observables on both sides, as a primitive takes them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qjaxsim as qj
+from qjaxsim.batching import parse_params
+from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim_qiskit.definitions import inlined
+from qjaxsim_qiskit.exporting import assignment, to_qiskit
+from qjaxsim_qiskit.ibm_primitives import COUNTS
+from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.observables import to_sparse_pauli_op
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+# Of the bits that all qubits are measured into.
+REGISTER = "qjaxsim"
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A circuit on both sides.
+
+    Attributes:
+        ours: for the exact values.
+        circuit: Qiskit's, without measurements.
+        params: ours.
+        batch: shape of their batch axes.
+        values: of each of Qiskit's parameters, (samples,): batch axes joined in C order.
+        observables: for expectation values.
+    """
+
+    ours: qj.Circuit
+    circuit: "QuantumCircuit"
+    params: Mapping[str, Any]
+    batch: tuple[int, ...]
+    values: Mapping[Any, np.ndarray]
+    observables: tuple[PauliSum, ...]
+
+    @property
+    def measured(self) -> "QuantumCircuit":
+        """Qiskit's circuit with all qubits measured at its end."""
+        from qiskit import ClassicalRegister
+
+        made = self.circuit.copy()
+        # A name of its own: registers of measurements that were left out may still be there.
+        register = ClassicalRegister(made.num_qubits, REGISTER)
+        made.add_register(register)
+        made.barrier()
+        made.measure(made.qubits, register)
+        return made
+
+
+def prepare(
+    given: "qj.Circuit | QuantumCircuit",
+    params: Mapping[str, Any] | None,
+    observables: PauliSum | Iterable[PauliSum] | None,
+) -> Work:
+    """The work, checked; arguments and errors as of `ibm.run`."""
+    if isinstance(given, qj.Circuit):
+        ours, circuit = given, to_qiskit(given)
+    else:
+        imported = from_qiskit(given)
+        ours, circuit = imported.circuit, inlined(imported.source)
+    shapes = ours.parameters
+    batch = parse_params(params, shapes).shape
+    rows = {
+        name: np.broadcast_to(np.asarray((params or {})[name], float), (*batch, *shape)).reshape(-1, *shape)
+        for name, shape in shapes.items()
+    }
+    if wrong := [name for name, array in rows.items() if not np.isfinite(array).all()]:
+        raise ValueError(f"Argument `params` must hold finite numbers, but {', '.join(wrong)} does not.")
+    sums = () if observables is None else pauli_sums(observables, ours.n_qubits)
+    for position, each in enumerate(sums):
+        if not each.terms:
+            raise ValueError(f"Observable {position} must have a term, but is 0.")
+    return Work(ours, circuit, params or {}, batch, assignment(circuit, rows), sums)
+
+
+def exact_values(work: Work, kind: str) -> np.ndarray:
+    """Expectation values, (..., m), or probabilities, (..., 2**n), float64."""
+    function = qj.probabilities(work.ours) if kind == COUNTS else qj.expectation(work.ours, work.observables)
+    return np.asarray(function(work.params), float)
+
+
+def pub(work: Work, isa: "QuantumCircuit", kind: str) -> tuple[Any, ...]:
+    """Circuit, observables and parameters, so that every observable meets every set of parameters."""
+    # Positional values go by the circuit's own order.
+    columns = [work.values[parameter] for parameter in isa.parameters]
+    parameters = (np.stack(columns, axis=1),) if columns else ()
+    if kind == COUNTS:
+        return (isa, *parameters)
+    operators = [to_sparse_pauli_op(each, work.circuit.num_qubits) for each in work.observables]
+    if isa.layout is not None:
+        operators = [each.apply_layout(isa.layout) for each in operators]
+    # An axis of their own: as many observables as sets of parameters would be paired, not crossed, without a word.
+    return (isa, [[each] for each in operators], *parameters)

@@ -1,0 +1,125 @@
+"""The command `qjaxsim crosscheck`: the same circuit here and on Qiskit Aer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from qjaxsim_qiskit.checks import CrossCheck
+
+_COLUMNS = (
+    "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_aer", "repeated_aer",
+)  # fmt: skip
+_FORMATS = {"value": ".2e", "bound": ".0e"} | dict.fromkeys(_COLUMNS[5:], ".3g")
+MODELS = ("patches", "hybrid")
+
+
+def crosscheck(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of FILE, a trained model: patches or hybrid.")] = None,
+    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder that holds the model.")] = None,
+    cell: Annotated[str | None, typer.Option(metavar="KEY", help="Its cell. [default: the first finished]")] = None,
+    images: Annotated[int, typer.Option(help="Test images that the model is run on.")] = 4,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+    ] = None,
+    params: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")] = None,
+    random_params: Annotated[
+        int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi). [default: seed 0]")
+    ] = None,
+    observables: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help='Pauli sums such as "Z0,X0 X1". [default: X and Z on every qubit, a string]'),
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Also draw so often on both sides, and test the counts.")] = None,
+    seed: Annotated[int, typer.Option(help="Of draws, and of the parameters whose gradients are compared.")] = 0,
+    gradients: Annotated[bool, typer.Option(help="Compare gradients with parameter shift on Aer.")] = True,
+    max_rotations: Annotated[int, typer.Option(help="Shifted rotations at most, for each circuit.")] = 400,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest difference. [default: 1e-10, 2e-5 for float32]")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Our precision, float64 or float32.")] = "float64",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON.")] = None,
+) -> None:
+    """Compare a circuit's or a trained model's states, expectation values, counts and gradients with Qiskit Aer.
+
+    Prints a table; exit code 1 if anything is outside its tolerance.
+    """
+    import jax
+
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}.")
+    if (file is None) == (model is None):
+        raise ValueError("Give either FILE or --model, the one to check.")
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    options: dict[str, Any] = {
+        "shots": shots, "seed": seed, "gradients": gradients, "max_rotations": max_rotations, "tolerance": tolerance
+    }  # fmt: skip
+    if file is not None:
+        for name, value in (("run", run), ("cell", cell)):
+            if value is not None:
+                raise ValueError(f"Option --{name} goes with --model, not with a FILE.")
+        found = _file(file, params, random_params, observables, options)
+    else:
+        own = {"params": params, "random-params": random_params, "observables": observables}
+        for name, given in own.items():
+            if given is not None:
+                raise ValueError(f"Option --{name} goes with a FILE; a model has its own.")
+        found = _model(str(model), run, cell, images, data_dir, options)
+    _print(found)
+    if out is not None:
+        from qjaxsim import files
+
+        files.write_json(out, found.to_json(), nan_as_null=True)
+        print(f"written to {out}")
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+def _file(
+    file: Path, params: Path | None, random_params: int | None, observables: str | None, options: dict[str, Any]
+) -> "CrossCheck":
+    from qjaxsim_qiskit import crosscheck
+
+    from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
+
+    imported = read_circuit(file)
+    circuit = imported.circuit
+    chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
+    values = read_params(params, circuit, random_params or 0)
+    return crosscheck(imported.source, values, chosen, title=file.name, **options)
+
+
+def _model(
+    model: str, run: Path | None, cell: str | None, images: int, data_dir: Path | None, options: dict[str, Any]
+) -> "CrossCheck":
+    if model not in MODELS:
+        raise ValueError(f"Option --model must be one of {', '.join(MODELS)}, but is {model!r}.")
+    if run is None:
+        raise ValueError("Option --model needs --run, the results folder of a study that trained it.")
+    if images < 1:
+        raise ValueError(f"Option --images must be a positive number, but is {images}.")
+    from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
+
+    from qjaxsim.studies.hessian_trained import trained_cell
+
+    trained = trained_cell(run, cell, data_dir=data_dir)
+    x = trained.examples.x_test[:images]
+    return crosscheck_patches(trained.model, trained.params, x, title=f"patches, {trained.key}", **options)
+
+
+def _print(found: "CrossCheck") -> None:
+    from qjaxsim.report.tables import print_table
+
+    rows = [{name: row[name] for name in _COLUMNS} for row in found.rows()]
+    title = (
+        f"{found.title}: {found.n_qubits} qubits, {found.n_parameters} parameters, {found.samples} "
+        f"set{'s' * (found.samples > 1)} of values, {found.dtype}; times in seconds"
+    )
+    print_table(rows, title=title, keys=("quantity",), formats=_FORMATS)
+    for detail in dict.fromkeys(f"{c.quantity}: {c.detail}" for c in found.checks if c.detail):
+        print(f"- {detail}")
+    print("agrees" if found.agrees else "DIFFERS: some values are outside their bounds")
