@@ -16,6 +16,7 @@ from scipy import stats
 
 import qjaxsim as qj
 from qjaxsim import cli
+from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -166,6 +167,16 @@ def test_a_patches_model_agrees_with_the_logits_put_together_from_aer():
     assert found.agrees, found.rows()
     assert found.checks[-1].quantity == "logits of the whole model"
     assert len(found.checks) == 6 and found.samples == 4 * 2 and found.n_parameters == model.n_parameters
+
+
+@pytest.mark.parametrize("pre", ["linear", "conv"])
+def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(pre):
+    model = HybridModel(3, 2, image_size=8, n_classes=4, pre=pre, pairing="ring")
+    x = np.random.default_rng(2).uniform(0, 1, (3, 8, 8))
+    found = crosscheck_models.crosscheck_hybrid(model, model.init(jax.random.key(1)), x)
+    assert found.agrees, found.rows()
+    assert found.samples == 3 and found.checks[-1].quantity == "logits of the whole model"
+    assert "21 of 21 parameters" in found.checks[-2].detail
 
 
 def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):

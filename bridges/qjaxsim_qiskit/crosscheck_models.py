@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.crosschecking import TOLERANCES, crosscheck, expectations_on_aer
@@ -45,6 +46,25 @@ def crosscheck_patches(
     values = expectations_on_aer(part.circuit, own, part.observables).reshape(model.n_patches, len(x), -1)
     theirs = model.outputs.scale * values.sum(axis=0)
     return _with_outputs(replace(found, n_parameters=model.n_parameters), model.outputs(params, x), theirs, options)
+
+
+def crosscheck_hybrid(
+    model: HybridModel, params: dict[str, Any], x: np.ndarray, *, title: str = "hybrid", **options: Any
+) -> CrossCheck:
+    """The circuit of a hybrid classifier on some images, and the model's logits from Aer's expectation values.
+
+    Args:
+        model: the model.
+        params: as `model.init` gives them.
+        x: (batch, image_size, image_size) grey values in [0, 1].
+        title: of the whole.
+        options: further arguments of `crosscheck`.
+    """
+    params, x = _in_double((params, x))
+    own = model.circuit_params(params, x)
+    found = crosscheck(model.circuit, own, model.observables, title=title, **options)
+    theirs = model.classify(params, jnp.asarray(expectations_on_aer(model.circuit, own, model.observables), x.dtype))
+    return _with_outputs(found, model.outputs(params, x), np.asarray(theirs), options)
 
 
 def _in_double(tree: Any) -> Any:
