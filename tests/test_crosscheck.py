@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import XXPlusYYGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
-from qjaxsim_qiskit import aer, crosscheck, crosscheck_models
+from qjaxsim_qiskit import aer, crosscheck, crosscheck_models, qnn
 from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
 from scipy import stats
 
@@ -177,6 +177,28 @@ def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(
     assert found.agrees, found.rows()
     assert found.samples == 3 and found.checks[-1].quantity == "logits of the whole model"
     assert "21 of 21 parameters" in found.checks[-2].detail
+
+
+def test_a_hybrid_model_agrees_with_an_estimator_qnn():
+    model = HybridModel(3, 1, image_size=4, n_classes=3)
+    x = np.random.default_rng(4).uniform(0, 1, (2, 4, 4))
+    params = model.init(jax.random.key(3))
+    found = crosscheck_models.crosscheck_hybrid(model, params, x, qnn=True, gradients=False)
+    assert found.agrees, found.rows()
+    assert [check.quantity for check in found.checks[-3:]] == [
+        "EstimatorQNN: values", "EstimatorQNN: gradients in inputs", "EstimatorQNN: gradients in weights",
+    ]  # fmt: skip
+    other = {**params, "weights": params["weights"] + 0.01}
+    network = qnn.estimator_qnn(model)
+    angles = np.asarray(model.encode(params, x))
+    far = np.abs(network.forward(angles, np.asarray(other["weights"]).ravel()) - model.expectations(params, x)).max()
+    assert far > 1e-4
+
+
+def test_qiskit_machine_learning_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(qnn, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"Machine Learning is not installed; .* pip install 'qjaxsim\[bench\]'"):
+        qnn.estimator_qnn(HybridModel(3, 1))
 
 
 def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):

@@ -13,6 +13,7 @@ from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.crosschecking import TOLERANCES, crosscheck, expectations_on_aer
+from qjaxsim_qiskit.qnn import qnn_checks
 
 
 def crosscheck_patches(
@@ -49,7 +50,13 @@ def crosscheck_patches(
 
 
 def crosscheck_hybrid(
-    model: HybridModel, params: dict[str, Any], x: np.ndarray, *, title: str = "hybrid", **options: Any
+    model: HybridModel,
+    params: dict[str, Any],
+    x: np.ndarray,
+    *,
+    qnn: bool = False,
+    title: str = "hybrid",
+    **options: Any,
 ) -> CrossCheck:
     """The circuit of a hybrid classifier on some images, and the model's logits from Aer's expectation values.
 
@@ -57,6 +64,7 @@ def crosscheck_hybrid(
         model: the model.
         params: as `model.init` gives them.
         x: (batch, image_size, image_size) grey values in [0, 1].
+        qnn: whether to compare with Qiskit Machine Learning's EstimatorQNN too.
         title: of the whole.
         options: further arguments of `crosscheck`.
     """
@@ -64,7 +72,9 @@ def crosscheck_hybrid(
     own = model.circuit_params(params, x)
     found = crosscheck(model.circuit, own, model.observables, title=title, **options)
     theirs = model.classify(params, jnp.asarray(expectations_on_aer(model.circuit, own, model.observables), x.dtype))
-    return _with_outputs(found, model.outputs(params, x), np.asarray(theirs), options)
+    found = _with_outputs(found, model.outputs(params, x), np.asarray(theirs), options)
+    more = qnn_checks(model, params, x, options.get("tolerance")) if qnn else []
+    return replace(found, checks=(*found.checks, *more))
 
 
 def _in_double(tree: Any) -> Any:

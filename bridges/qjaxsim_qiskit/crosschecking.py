@@ -32,6 +32,9 @@ _LEAST_EXPECTED = 5
 # A call slower than this is not repeated for a second time.
 _REPEATED_BELOW = 10.0
 
+Seconds = tuple[float, float | None]
+"""Of a first call, and of a further one where there was one."""
+
 
 def crosscheck(
     circuit: "qj.Circuit | QuantumCircuit",
@@ -213,12 +216,12 @@ def _with_samples(params: Mapping[str, Any], circuit: qj.Circuit) -> dict[str, n
 
 
 def _states(pair: _Pair, tolerance: float) -> list[Check]:
-    ours, times = _timed(qj.statevector(pair.circuit), pair.params)
-    theirs, aer_times = _timed(aer.states, pair.other, pair.values)
+    ours, times = timed(qj.statevector(pair.circuit), pair.params)
+    theirs, aer_times = timed(aer.states, pair.other, pair.values)
     a, b = _rows(ours, pair), reverse_state(theirs, pair.circuit.n_qubits)
     fidelity = np.abs((a.conj() * b).sum(axis=1)) ** 2
-    seconds = _seconds(times, aer_times)
-    probabilities, times = _timed(qj.probabilities(pair.circuit), pair.params)
+    seconds = paired_seconds(times, aer_times)
+    probabilities, times = timed(qj.probabilities(pair.circuit), pair.params)
     return [
         Check("state", "1 - fidelity", float(np.abs(1 - fidelity).max()), tolerance, **seconds),
         Check("amplitudes, with global phase", "largest difference", _distance(a, b), tolerance),
@@ -227,37 +230,37 @@ def _states(pair: _Pair, tolerance: float) -> list[Check]:
             "largest difference",
             _distance(_rows(probabilities, pair), np.abs(b) ** 2),
             tolerance,
-            **_seconds(times, None),
+            **paired_seconds(times, None),
         ),
     ]
 
 
 def _expectations(pair: _Pair, tolerance: float) -> Check:
-    ours, times = _timed(qj.expectation(pair.circuit, pair.observables), pair.params)
-    theirs, aer_times = _timed(aer.expectations, pair.other, pair.values, pair.operators)
+    ours, times = timed(qj.expectation(pair.circuit, pair.observables), pair.params)
+    theirs, aer_times = timed(aer.expectations, pair.other, pair.values, pair.operators)
     return Check(
         "expectation values",
         "largest difference",
         _distance(_rows(ours, pair), theirs),
         tolerance * pair.norm,
-        **_seconds(times, aer_times),
+        **paired_seconds(times, aer_times),
         detail=f"{len(pair.observables)} observables",
     )
 
 
 def _counts(pair: _Pair, shots: int, seed: int) -> list[Check]:
     n = pair.circuit.n_qubits
-    theirs, aer_times = _timed(aer.counts, pair.other, pair.values, shots, seed)
+    theirs, aer_times = timed(aer.counts, pair.other, pair.values, shots, seed)
     exact = _rows(qj.probabilities(pair.circuit)(pair.params), pair)
-    draws, times = _timed(qj.sample(pair.circuit, shots), pair.params, jax.random.key(seed))
+    draws, times = timed(qj.sample(pair.circuit, shots), pair.params, jax.random.key(seed))
     bits = np.asarray(draws).reshape(len(pair.values), shots, n)
     outcomes = bits @ (2 ** np.arange(n - 1, -1, -1))
     ours = np.stack([np.bincount(row, minlength=2**n) for row in outcomes])
     aer_exact = np.abs(reverse_state(aer.states(pair.other, pair.values), n)) ** 2
     text = f"{shots} shots a sample"
     pairs = (
-        ("counts of Aer, our probabilities", reverse_state(theirs, n), exact, _seconds(None, aer_times)),
-        ("our counts, probabilities of Aer", ours, aer_exact, _seconds(times, None)),
+        ("counts of Aer, our probabilities", reverse_state(theirs, n), exact, paired_seconds(None, aer_times)),
+        ("our counts, probabilities of Aer", ours, aer_exact, paired_seconds(times, None)),
     )
     # The least of several p-values falls with their number; each is held to its share of the bound.
     bound = P_VALUE / len(pair.values)
@@ -302,14 +305,14 @@ def _gradients(pair: _Pair, tolerance: float, max_rotations: int, seed: int) -> 
         shifted = [aer.shift_gradients(pair.other, value, pair.operators, chosen) for value in pair.values]
         return np.stack(shifted)
 
-    mine, times = _timed(ours)
-    other, aer_times = _timed(theirs)
+    mine, times = timed(ours)
+    other, aer_times = timed(theirs)
     return Check(
         "gradients, JAX and parameter shift",
         "largest difference",
         _distance(mine, other),
         tolerance * pair.norm * max(1.0, float(np.abs(other).max(initial=0.0))),
-        **_seconds(times, aer_times),
+        **paired_seconds(times, aer_times),
         detail=f"{len(chosen)} of {pair.circuit.n_parameters} parameters, {rotations} rotations shifted",
     )
 
@@ -345,7 +348,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max(initial=0.0))
 
 
-def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, float | None]]:
+def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, Seconds]:
     """A function's result, and the seconds of its first call and of a further one."""
 
     def once() -> tuple[Any, float]:
@@ -357,7 +360,8 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, tuple[float, 
     return value, (first, once()[1] if first < _REPEATED_BELOW else None)
 
 
-def _seconds(ours: tuple[float, float | None] | None, theirs: tuple[float, float | None] | None) -> dict[str, Any]:
+def paired_seconds(ours: Seconds | None, theirs: Seconds | None) -> dict[str, Any]:
+    """Both sides' seconds as the fields of a `Check`; None for a side that was not timed."""
     first, repeated = ours or (None, None)
     first_aer, repeated_aer = theirs or (None, None)
     return {"first_ours": first, "repeated_ours": repeated, "first_aer": first_aer, "repeated_aer": repeated_aer}
