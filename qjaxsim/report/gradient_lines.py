@@ -52,6 +52,6 @@ def whole_ticks(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def legend_below(axes: "Axes") -> None:
+def legend_below(axes: "Axes", columns: int = 3) -> None:
     """A legend that covers no line."""
-    axes.legend(fontsize=style.SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    axes.legend(fontsize=style.SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)

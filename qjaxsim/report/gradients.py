@@ -67,6 +67,8 @@ def variance(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
             band(axes, own, "epoch", "grad_var", describe(along, value), colour, marker)
             for x, y in _published_curve(published, along, value):
                 axes.plot(x, y, "--", color=colour, marker=marker, markerfacecolor="white", linewidth=0.9, markersize=5)
+        if along != "qubits":
+            axes.plot([], [], "--o", color=style.GREY, markerfacecolor="white", linewidth=0.9, label="published")
         axes.set_yscale("log")
         axes.set_xlabel("epoch", fontsize=style.SMALL + 1)
         axes.set_title({"batch": "Batch size", "qubits": "Qubits", "layers": "Entangling layers"}[along], loc="left")
@@ -128,7 +130,7 @@ def updates(steps: Arrays) -> "Figure":
             ):
                 line = flat[name].mean(axis=0)
                 axes.plot(np.arange(1, line.size + 1), _smooth(line), color=colour, linewidth=1.6, label=label)
-            legend_below(axes)
+            legend_below(axes, columns=1)
         axes.set_title(title, loc="left", fontsize=style.SMALL + 2)
         axes.set_xlabel("update", fontsize=style.SMALL + 1)
         style.tidy(axes)

@@ -147,6 +147,14 @@ def last_epoch(rows: Iterable[Row]) -> list[Row]:
     return [row for row in kept if row["epoch"] == last]
 
 
+def one_sweep(rows: Sequence[Row], along: str) -> list[Row]:
+    """Rows of the sweep along one size: those that share the other two with most of its values."""
+    groups: dict[tuple[float | None, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(number(row, name) for name in SWEEP if name != along), []).append(row)
+    return max(groups.values(), key=lambda own: len({row[along] for row in own}), default=[])
+
+
 def matching(base: Iterable[Row], own: Sequence[Row]) -> list[Row]:
     """Baseline rows of the sizes that a control has."""
     sizes = {tuple(row[name] for name in SWEEP) for row in own}

@@ -132,7 +132,8 @@ def _program(model: HybridModel, rate: float, shots: int | None, frozen: bool) -
             "signal_scale": own,
             "batch_loss": value,
         }
-        changes, state = optimiser.update(gradient, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counters with floats
+            changes, state = optimiser.update(gradient, state, params)
         return optax.apply_updates(params, changes), state, statistics
 
     @jax.jit
