@@ -158,7 +158,7 @@ def mean_and_deviation(values: Sequence[float], form: str) -> str:
     """Mean ± standard deviation, which a single value does not have.
 
     >>> mean_and_deviation([1.0, 2.0, 3.0], ".1f"), mean_and_deviation([1.0], ".1f")
-    ('2.0 ± 1.0', '2.0')
+    ('2.0 ± 1.0', '1.0')
     """
     deviation = _deviation(values)
     return f"{np.mean(values):{form}}" + ("" if deviation is None else f" ± {deviation:{form}}")
