@@ -7,11 +7,12 @@ import typer
 
 from qjaxsim.cli_options import command_line, integers, names, print_verdicts
 
+_KEYS = ("control", "variant", "qubits", "layers", "batch")
 _TABLE = (
-    "control", "qubits", "layers", "batch", "updates", "grad_var_first", "grad_var_last", "std_last", "loss",
+    "qubits", "layers", "batch", "updates", "grad_var_first", "grad_var_last", "std_last", "loss",
     "accuracy_train", "accuracy_test", "std_test",
 )  # fmt: skip
-_CONTROL_TABLE = (*_TABLE[:4], "pairing", "pre", "learning_rate", "shots", *_TABLE[4:])
+_CONTROL_TABLE = ("control", "variant", *_TABLE)
 
 
 def gradient_variance(
@@ -101,11 +102,10 @@ def gradient_variance(
     folder = sweep.default_folder(STUDY) if out is None else out
     rows = run_gradient_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     short = short_rows(rows)
-    keys = ("control", "qubits", "layers", "batch")
     baseline = [row for row in short if row["control"] == "baseline"]
-    print_table(baseline, _TABLE, title=f"Gradient variance on {dataset}, means over seeds", keys=keys)
+    print_table(baseline, _TABLE, title=f"Gradient variance on {dataset}, means over seeds", keys=_KEYS)
     if controls := [row for row in short if row["control"] != "baseline"]:
-        print_table(controls, _CONTROL_TABLE, title="Controls", keys=keys)
+        print_table(controls, _CONTROL_TABLE, title="Controls", keys=_KEYS)
     for table in tables(settings, rows):
         print_table(table.rows, title=table.title, keys=list(table.rows[0])[:1])
     print_verdicts(verdicts(rows))

@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.report import style
 from qjaxsim.report.configurations import Row, describe
-from qjaxsim.report.gradient_lines import band, legend_below, swept_rows, whole_ticks
+from qjaxsim.report.gradient_lines import ABLATIONS, band, legend_below, swept_rows, variant, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 Centre = Mapping[str, int]
 _PANELS_PER_ROW = 3
-# Column that a control of what the publication leaves open varies.
-_ABLATIONS = {"pairing": "pairing", "pre-layer": "pre", "learning-rate": "learning_rate"}
 _VARIANCE = "mean gradient variance"
 _INITIAL = "[-1, 1)"
 
 
 def has_controls(rows: Sequence[Row]) -> bool:
     """Whether some control has a panel."""
-    return any(_there(rows, name) for name, _, _ in _PANELS)
+    return any(_there(rows, name) for name, *_ in _PANELS)
 
 
 def controls(rows: Sequence[Row], centre: Centre) -> "Figure":
@@ -33,23 +31,23 @@ def controls(rows: Sequence[Row], centre: Centre) -> "Figure":
         rows: table of the study, baseline included.
         centre: qubits, layers and batch that the sweeps share.
     """
-    drawn = [(title, draw) for name, title, draw in _PANELS if _there(rows, name)]
+    drawn = [(title, draw, columns) for name, title, draw, columns in _PANELS if _there(rows, name)]
     columns = min(_PANELS_PER_ROW, len(drawn))
     lines = -(-len(drawn) // columns)
     figure = style.new_figure(4.4 * columns + 0.6, 4.3 * lines)
     panels = figure.subplots(lines, columns, squeeze=False)
-    for axes, (title, draw) in zip(panels.flat, drawn, strict=False):
+    for axes, (title, draw, legend_columns) in zip(panels.flat, drawn, strict=False):
         draw(axes, rows, centre)
         axes.set_title(title, fontsize=style.SMALL + 2, loc="left")
         style.tidy(axes)
-        legend_below(axes)
+        legend_below(axes, legend_columns)
     for axes in list(panels.flat)[len(drawn) :]:
         axes.set_visible(False)
     return figure
 
 
 def _there(rows: Sequence[Row], name: str) -> bool:
-    names = tuple(_ABLATIONS) if name == "ablation" else (name,)
+    names = tuple(ABLATIONS) if name == "ablation" else (name,)
     return any(row.get("control") in names for row in rows)
 
 
@@ -136,9 +134,9 @@ def _shots(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
 def _ablation(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     """What most over fewest of each sweep does to the variance of the last epoch, a line for every variant."""
     variants: dict[str, list[Row]] = {"baseline": _of(rows, "baseline")}
-    for control, column in _ABLATIONS.items():
-        for row in _of(rows, control):
-            variants.setdefault(f"{control} {row[column]}", []).append(row)
+    for row in rows:
+        if row.get("control") in ABLATIONS:
+            variants.setdefault(f"{row['control']} {variant(row)}", []).append(row)
     for position, own in enumerate(variants.values()):
         last = [row for row in own if row["epoch"] == max(r["epoch"] for r in own)]
         for place, along in enumerate(("batch", "qubits", "layers")):
@@ -161,11 +159,12 @@ def _ratio(rows: Sequence[Row], along: str, centre: Centre) -> float | None:
     return float(np.mean(swept[max(swept)]) / np.mean(swept[min(swept)])) if len(swept) > 1 else None
 
 
-_PANELS: tuple[tuple[str, str, Callable[[Any, Sequence[Row], Centre], None]], ...] = (
-    ("updates", "Equal numbers of updates", _updates),
-    ("scale", "Scales divided out", _scale),
-    ("shots", "Sampled gradients", _shots),
-    ("initialisations", "Random initialisations, by qubits", _by_qubits),
-    ("initialisations", "Random initialisations, by depth", _by_depth),
-    ("ablation", "What the publication leaves open", _ablation),
+# Control, title, what draws it, columns of its legend.
+_PANELS: tuple[tuple[str, str, Callable[[Any, Sequence[Row], Centre], None], int], ...] = (
+    ("updates", "Equal numbers of updates", _updates, 3),
+    ("scale", "Scales divided out", _scale, 2),
+    ("shots", "Sampled gradients", _shots, 3),
+    ("initialisations", "Random initialisations, by qubits", _by_qubits, 2),
+    ("initialisations", "Random initialisations, by depth", _by_depth, 2),
+    ("ablation", "What the publication leaves open", _ablation, 1),
 )

@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+# Column that a control of what the publication leaves open varies.
+ABLATIONS = {"pairing": "pairing", "pre-layer": "pre", "learning-rate": "learning_rate"}
+
+
+def variant(row: Row) -> str:
+    """What a control changes in a row, in words; empty for the baseline.
+
+    >>> variant({"control": "pairing", "pairing": "ring"}), variant({"control": "shots", "shots": 128})
+    ('ring', '128 shots')
+    """
+    control = row["control"]
+    if control in ABLATIONS:
+        return f"{row[ABLATIONS[control]]}"
+    return {"updates": "equal updates", "scale": "post-layer frozen", "shots": f"{row.get('shots')} shots"}.get(
+        control, ""
+    )
+
+
 def swept_rows(
     rows: Sequence[Row], along: str, centre: Mapping[str, int], control: str = "baseline"
 ) -> dict[int, list[Row]]:

@@ -7,6 +7,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report.configurations import Row
+from qjaxsim.report.gradient_lines import variant
 from qjaxsim.report.page import ReportTable
 from qjaxsim.studies.gradient_controls import BASELINE, HESSIAN, INITIALISATIONS
 from qjaxsim.studies.gradient_settings import GradientSettings
@@ -125,12 +126,14 @@ def short_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
         if row["control"] not in (INITIALISATIONS, HESSIAN):
             groups.setdefault(tuple(row.get(name) for name in _RUN), []).append(row)
     out = []
-    for key, own in groups.items():
+    for own in groups.values():
         first, last = ([row for row in own if row["epoch"] == choose(r["epoch"] for r in own)] for choose in (min, max))
-        line = dict(zip(_RUN, key, strict=True))
+        sizes = {name: own[0][name] for name in SWEPT}
         out.append(
             {
-                **line,
+                "control": own[0]["control"],
+                "variant": variant(own[0]),
+                **sizes,
                 "updates": last[0]["updates"],
                 "grad_var_first": float(np.mean([row["grad_var"] for row in first])),
                 "grad_var_last": float(np.mean([row["grad_var"] for row in last])),
@@ -146,6 +149,7 @@ def short_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 SHORT_COLUMNS = {
+    "variant": "what the control changes",
     "grad_var_first": "gradient variance in the first epoch (column grad_var of summary.csv), mean over seeds",
     "grad_var_last": "the same in the last epoch",
     "std_last": "standard deviation over seeds of the column before",

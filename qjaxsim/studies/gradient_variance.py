@@ -157,5 +157,5 @@ def _write_report(settings: GradientSettings, rows: Sequence[dict[str, Any]], ou
         verdicts=verdict_rows(verdicts(rows)),
         tables=tables(settings, rows),
         figures=figures,
-        keys=("control", *SWEPT),
+        keys=("control", "variant", *SWEPT),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from qjaxsim.report.claims import NOT_TESTED, Verdict
 from qjaxsim.report.configurations import Row
+from qjaxsim.report.gradient_lines import ABLATIONS, variant
 from qjaxsim.studies.gradient_controls import INITIALISATIONS
 from qjaxsim.studies.gradient_rules import (
     SWEEP,
@@ -38,7 +39,6 @@ REMAINS, GONE = 0.5, 0.25
 # How far variances from exact and from sampled gradients may lie apart and still be the same.
 SAME = 0.1
 PAPER = "Moto and Yoshida"
-_ABLATIONS = ("pairing", "pre-layer", "learning-rate")
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
@@ -259,9 +259,8 @@ def orderings_survive(rows: Sequence[Row]) -> Verdict:
     last = last_epoch(rows)
     variants: dict[str, list[Row]] = {}
     for row in last:
-        if row.get("control") in _ABLATIONS:
-            what = {"pairing": "pairing", "pre-layer": "pre", "learning-rate": "learning_rate"}[row["control"]]
-            variants.setdefault(f"{row['control']} {row[what]}", []).append(row)
+        if row.get("control") in ABLATIONS:
+            variants.setdefault(f"{row['control']} {variant(row)}", []).append(row)
     base = baseline(last)
     if not variants:
         evidence = "Would be tested by --control pairing,pre-layer,learning-rate."
