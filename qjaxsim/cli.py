@@ -16,6 +16,7 @@ import typer
 
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
+from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_ibm import ibm
 from qjaxsim.cli_studies import hessian
 
@@ -47,6 +48,7 @@ app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 app.add_typer(ibm, name="ibm")
 study.command()(hessian)
+study.command()(gradient_variance)
 app.command()(bench)
 app.command()(crosscheck)
 

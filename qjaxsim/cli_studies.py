@@ -1,15 +1,11 @@
-"""The commands below `qjaxsim study`: options to settings, results to tables. JAX is imported when a study runs."""
+"""The command `qjaxsim study hessian`: options to settings, results to tables. JAX is imported when it runs."""
 
-import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from qjaxsim.report.claims import Verdict
+from qjaxsim.cli_options import command_line, integers, names, print_verdicts
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -104,12 +100,12 @@ def hessian(
         raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = HessianSettings(
         dataset=dataset,
-        patches=_integers("patches", patches),
-        layers=_integers("layers", layers),
-        seeds=_integers("seeds", seeds),
+        patches=integers("patches", patches),
+        layers=integers("layers", layers),
+        seeds=integers("seeds", seeds),
         qubits=qubits,
         patch_size=patch_size,
-        classes=None if classes is None else _integers("classes", classes),
+        classes=None if classes is None else integers("classes", classes),
         images=images,
         curvature_images=curvature_images,
         lambda_images=lambda_images,
@@ -124,36 +120,22 @@ def hessian(
         training_dtype=training_dtype,
         spectrum=spectrum,
         top=top,
-        landscape=() if landscape == "none" else _names(landscape),
+        landscape=() if landscape == "none" else names(landscape),
         landscape_points=landscape_points,
         landscape_images=landscape_images,
-        controls=CONTROLS if control == "all" else _names(control or ""),
+        controls=CONTROLS if control == "all" else names(control or ""),
         data_seed=data_seed,
     ).resolved()
     folder = sweep.default_folder(STUDY) if out is None else out
-    rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
+    rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
     if controls := [row for row in rows if row["control"] != "baseline"]:
         print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
-    _print_verdicts(verdicts(rows))
+    print_verdicts(verdicts(rows))
     if published := comparison_rows(settings, rows):
         _print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
-
-
-def _print_verdicts(found: "Sequence[Verdict]") -> None:
-    """A line a claim with its evidence, what was not tested here last."""
-    from qjaxsim.studies.verdicts import NOT_TESTED
-
-    print("Published claims")
-    for one in found:
-        if one.verdict != NOT_TESTED:
-            print(f"- {one.verdict}: {one.claim}\n  {one.evidence}")
-    for one in found:
-        if one.verdict == NOT_TESTED:
-            print(f"- {one.verdict}: {one.claim} ({one.evidence})")
-    print()
 
 
 def _print_comparison(published: list[dict[str, Any]]) -> None:
@@ -168,21 +150,3 @@ def _print_comparison(published: list[dict[str, Any]]) -> None:
     print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
     for number, reason in enumerate(reasons, start=1):
         print(f"({number}) not comparable: {reason}")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """A list such as "pca,eigen"."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _integers(option: str, text: str) -> tuple[int, ...]:
-    """A list such as "1,4,9"."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise ValueError(f"Option --{option} must be integers separated by commas, but is {text!r}.") from error
-
-
-def _command_line() -> str:
-    """What was typed, without the path of the program."""
-    return shlex.join(["qjaxsim", *sys.argv[1:]])

@@ -131,3 +131,44 @@ def test_two_components_explain_most_of_the_trajectory(published):
     assert np.all(first + second < 1)
     assert np.all(first + second > 0.92)
     assert np.all(first[:, 3] > first[:, 0])
+
+
+# --- gradient variance -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gradients():
+    return qjaxsim_data.load("gradient_variance")
+
+
+def test_gradient_variances_fall_with_the_batch_and_grow_with_training(gradients):
+    """As the text says of Table 2."""
+    table = np.array([row["variance"] for row in gradients["variance_by_batch"]])
+    assert table.shape == (len(gradients["setting"]["batch"]), gradients["setting"]["epochs"])
+    assert np.all(np.diff(table, axis=0) < 0) and np.all(np.diff(table, axis=1) > 0)
+    # Batch times variance, worked out by hand when the table was read.
+    products = table * np.array(gradients["setting"]["batch"])[:, None]
+    np.testing.assert_allclose(products[:, 0], [0.064, 0.026, 0.022, 0.016, 0.013], atol=5e-4)
+    np.testing.assert_allclose(products[:, 4], [0.51, 0.42, 0.40, 0.18, 0.12], atol=6e-3)
+
+
+def test_gradient_tables_have_the_swept_values(gradients):
+    setting = gradients["setting"]
+    for table, name in (
+        ("variance_by_batch", "batch"),
+        ("accuracy_by_qubits", "qubits"),
+        ("accuracy_by_layers", "layers"),
+    ):
+        assert [row[name] for row in gradients[table]] == setting[name]
+    assert all(setting["centre"][name] in setting[name] for name in ("qubits", "layers", "batch"))
+
+
+def test_two_accuracies_of_one_setting_differ_by_what_runs_differ(gradients):
+    by_qubits = {row["qubits"]: row["accuracy"] for row in gradients["accuracy_by_qubits"]}
+    by_layers = {row["layers"]: row["accuracy"] for row in gradients["accuracy_by_layers"]}
+    assert abs(by_qubits[4] - by_layers[3]) == pytest.approx(0.3)
+
+
+def test_the_largest_variances_quoted_rise_with_layers(gradients):
+    largest = [row["variance"] for row in gradients["largest_variance_by_layers"]]
+    assert largest == sorted(largest) and "variance falls as entangling layers are added" in gradients["statements"]

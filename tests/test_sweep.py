@@ -117,6 +117,21 @@ def start(out, log, stop_at, *flags):
     )
 
 
+def test_a_cell_may_have_several_rows(tmp_path):
+    def several(cell, folder):
+        return CellResult([{"x": cell.settings["x"], "part": part} for part in (1, 2)], {})
+
+    out = tmp_path / "out"
+    rows = sweep_toy(out, run_cell=several)
+    assert [(row["cell"], row["x"], row["part"]) for row in rows[:3]] == [("x1", 1, 1), ("x1", 1, 2), ("x2", 2, 1)]
+    assert json.loads((out / "summary.json").read_text()) == rows and len(rows) == 6
+
+    def failing(cell, folder):
+        raise AssertionError("all cells are done")
+
+    assert sweep_toy(out, run_cell=failing, resume=True) == rows
+
+
 def test_killed_in_a_cell_and_resumed_gives_the_same_bytes(tmp_path):
     whole = start(tmp_path / "whole", tmp_path / "whole.log", "never")
     killed = start(tmp_path / "out", tmp_path / "out.log", "x2:2")

@@ -19,7 +19,8 @@ def load(name: str) -> dict[str, Any]:
     """The numbers of one publication.
 
     Args:
-        name: one of `names()`. "patches_hessian" is arXiv:2504.19239, twelve configurations of patches x layers.
+        name: one of `names()`. "patches_hessian" is arXiv:2504.19239, twelve configurations of patches x layers;
+            "gradient_variance" a study of hybrid classifiers by Moto and Yoshida.
 
     Returns:
         Dict of plain JSON values, a new one each time. Its "source" block says where each section comes from and what

@@ -113,7 +113,7 @@ class HybridModel:
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
     def encode(self, params: Params, x: Any) -> jax.Array:
-        """Angles of the encoding (batch, n_qubits) in radians, from images (batch, image_size, image_size) in [0, 1]."""
+        """Angles of the encoding (batch, n_qubits), radians, from images (batch, size, size) in [0, 1]."""
         return _PRE[self.pre](params["pre"], jnp.asarray(x))
 
     def circuit_params(self, params: Params, x: Any) -> dict[str, jax.Array]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qjaxsim import files
 from qjaxsim.report.claims import CLASSES, Verdict, check_verdicts
@@ -17,6 +17,20 @@ from qjaxsim.report.tables import KEYS, all_columns, format_value, split_columns
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
+
+
+class ReportTable(NamedTuple):
+    """A table of its own on the page.
+
+    Attributes:
+        title: heading.
+        rows: as all tables; columns in order of first appearance.
+        note: sentence below the heading.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    note: str = ""
 
 
 def write_report(
@@ -31,8 +45,10 @@ def write_report(
     versions: Mapping[str, Any],
     verdicts: Sequence[Row] = (),
     comparison: Sequence[Row] = (),
+    tables: Sequence[ReportTable] = (),
     figures: Sequence[ReportFigure] = (),
     formats: Mapping[str, str] | None = None,
+    keys: Sequence[str] = KEYS,
 ) -> Path:
     """The path, now holding the report as one HTML file.
 
@@ -48,8 +64,10 @@ def write_report(
         verdicts: rows with the fields of `qjaxsim.report.claims.Verdict`, a section right after the results.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
+        tables: more tables, a section each before the figures.
         figures: as `write_figures` gives them; embedded.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
+        keys: columns that tell rows apart, repeated where the table of results is split.
 
     Raises:
         ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason; if a row
@@ -60,11 +78,15 @@ def write_report(
     _check_comparison(comparison)
     parts = [f"<h1>{escape(title)}</h1>"]
     parts += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
-    parts += ["<h2>Results</h2>", _results(rows, formats)]
+    parts += ["<h2>Results</h2>", _results(rows, formats, keys)]
     if verdicts:
         parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
+    for table in tables:
+        parts.append(f"<h2>{escape(table.title)}</h2>")
+        parts += [f"<p>{escape(table.note)}</p>"] if table.note else []
+        parts.append(_table(table.rows, all_columns(table.rows), formats))
     parts += [_figure(figure) for figure in figures]
     explained = {name: columns[name] for name in all_columns(rows) if name in columns}
     parts += ["<h2>Columns</h2>", _definitions(explained)]
@@ -97,15 +119,15 @@ def _document(title: str, body: str) -> str:
 """
 
 
-def _results(rows: Sequence[Row], formats: Mapping[str, str] | None) -> str:
-    blocks = split_columns(rows, _without_cell(rows), width=_WIDTH, formats=formats)
+def _results(rows: Sequence[Row], formats: Mapping[str, str] | None, keys: Sequence[str]) -> str:
+    blocks = split_columns(rows, _without_cell(rows, keys), width=_WIDTH, keys=keys, formats=formats)
     return "\n".join(_table(rows, block, formats) for block in blocks)
 
 
-def _without_cell(rows: Sequence[Row]) -> list[str]:
+def _without_cell(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     """All columns but the folder names of cells, where other columns say the same."""
     names = all_columns(rows)
-    return [name for name in names if name != "cell"] if set(KEYS) & set(names) else names
+    return [name for name in names if name != "cell"] if set(keys) & set(names) else names
 
 
 def _table(

@@ -91,6 +91,7 @@ def run_hessian_study(
                 "loss": _highest_minimum(out, arm, runs.values()),
             }
         result = run_cell(arm.settings, by_key[cell.key], data[arm.settings.classes], folder, progress, **more)
+        assert isinstance(result.row, dict)
         # A path that begins below the loss in question never comes down to it.
         point = START if more and result.row["best_epoch"] == 0 else arm.point
         return result._replace(row={"control": arm.control, "point": point, **result.row})

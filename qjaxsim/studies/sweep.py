@@ -4,7 +4,7 @@ The results folder of a sweep:
 
     config.json             study, settings, cells, versions, device
     cells/KEY/arrays.npz    a finished cell's arrays
-    cells/KEY/result.json   its row; written last, so a cell with this file is finished
+    cells/KEY/result.json   its row, or rows; written last, so a cell with this file is finished
     summary.json            list of rows, in the order of the cells; NaN is null
     summary.csv             the same table
     columns.json            meaning and unit of each column
@@ -55,11 +55,12 @@ class CellResult(NamedTuple):
     """What one cell yields.
 
     Attributes:
-        row: column -> JSON value; the cell's line in the summary. NaN and infinities become null (None).
+        row: column -> JSON value; the cell's line in the summary, or a list of them for a cell with several. NaN and
+            infinities become null (None).
         arrays: name -> array, kept in arrays.npz.
     """
 
-    row: dict[str, Any]
+    row: dict[str, Any] | list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
 
 
@@ -74,7 +75,7 @@ def run_sweep(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """One row a cell, after running whichever cells `out` does not hold yet.
+    """The rows of all cells, after running whichever cells `out` does not hold yet.
 
     An exception in a cell ends the sweep and leaves the finished cells for a resumed one.
 
@@ -107,13 +108,13 @@ def run_sweep(
     with progress, progress.bar(study, len(cells)) as advance:
         for position, cell in enumerate(cells, start=1):
             label = f"{study}: cell {position}/{len(cells)} {cell.key}"
-            row = _finished_row(out, cell, progress) if resume else None
-            ran = row is None
-            if row is None:
-                row = _run(cell, run_cell, cell_folder(out, cell.key), label, progress)
+            own = _finished_rows(out, cell, progress) if resume else None
+            ran = own is None
+            if own is None:
+                own = _run(cell, run_cell, cell_folder(out, cell.key), label, progress)
             else:
                 progress.message(f"{label} already done")
-            rows.append({CELL_COLUMN: cell.key, **row})
+            rows.extend({CELL_COLUMN: cell.key, **row} for row in own)
             advance(1)
             if ran:
                 # Now, not only at the end, so that a long sweep can be looked at.
@@ -138,7 +139,7 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
 
 
 def read_row(out: str | Path, key: str) -> dict[str, Any]:
-    """Row of one finished cell.
+    """Row of one finished cell that has one.
 
     Args:
         out: results folder.
@@ -294,8 +295,8 @@ def _shortened(value: Any, limit: int = 80) -> str:
 
 def _run(
     cell: Cell, run_cell: Callable[[Cell, Path], CellResult], folder: Path, label: str, progress: Progress
-) -> dict[str, Any]:
-    """Run one cell and write its result; the row as JSON keeps it."""
+) -> list[dict[str, Any]]:
+    """Run one cell and write its result; the rows as JSON keeps them."""
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_temporaries(folder)
     # A damaged result must not come back to life if this attempt is killed too.
@@ -307,25 +308,30 @@ def _run(
     except Exception:
         progress.message(f"{label} failed after {time.perf_counter() - start:.1f} s")
         raise
-    row: dict[str, Any] = files.to_json(result.row, nan_as_null=True, place=f"row of {cell.key}")
+    row = files.to_json(result.row, nan_as_null=True, place=f"row of {cell.key}")
     files.write_npz(folder / _ARRAYS, result.arrays)
     files.write_json(
         folder / _RESULT,
         {"key": cell.key, "settings": cell.settings, "row": row, "arrays": sorted(result.arrays)},
     )
     progress.message(f"{label} done in {time.perf_counter() - start:.1f} s")
-    return row
+    return _several(row)
 
 
-def _finished_row(out: Path, cell: Cell, progress: Progress) -> dict[str, Any] | None:
-    """The row of a finished cell, or None if it has to run."""
+def _several(row: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row] if isinstance(row, dict) else row
+
+
+def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, Any]] | None:
+    """The rows of a finished cell, or None if it has to run."""
     folder = cell_folder(out, cell.key)
     try:
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
         with (folder / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             complete = sorted(stored.files) == result["arrays"]
-        if complete and result["key"] == cell.key and isinstance(result["row"], dict):
-            return dict(result["row"])
+        rows = _several(result["row"])
+        if complete and result["key"] == cell.key and all(isinstance(row, dict) for row in rows):
+            return rows
         reason = "entries are missing"
     except FileNotFoundError as error:
         if error.filename == str(folder / _RESULT):

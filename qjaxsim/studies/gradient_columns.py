@@ -1,0 +1,50 @@
+"""Columns of the study `gradient-variance`, with what they mean and their units."""
+
+COLUMNS = {
+    "cell": "name of the cell and of its folder",
+    "control": "baseline, or the control that the cell belongs to; hessian for spectra",
+    "qubits": "qubits n",
+    "layers": "entangling layers R",
+    "batch": "images of a minibatch",
+    "pre": "classical layer before the circuit",
+    "pairing": "which pairs of qubits the CNOTs of a layer join",
+    "learning_rate": "of Adam",
+    "shots": "measurements for each expectation value in training, none for exact ones",
+    "frozen": "whether the post-layer stayed as it started",
+    "seed": "seed of initial parameters, order of the images, measurements",
+    "epoch": "passes over the training images; in the control `updates` parts of as many updates as a pass has at the "
+    "smallest batch; 0 is the start",
+    "updates": "updates done",
+    "grad_mean": "mean over the epoch's updates of the gradient's mean over all circuit weights, nats per radian",
+    "grad_var": "mean over the epoch's updates of the population variance, over all 3 n R circuit weights, of the "
+    "gradient of the minibatch's mean loss; squared nats per squared radian",
+    "grad_var_per_post": "the same with each update's variance divided by the mean square of the post-layer's matrix",
+    "grad_var_per_signal": "the same with it divided by the mean square, over images and qubits, of the derivative of "
+    "an image's loss in <Z>: what is left is the circuit's own",
+    "post_scale": "root mean square of the post-layer's matrix, mean over the epoch's updates",
+    "loss": "mean cross-entropy on the training images after the epoch, nats",
+    "accuracy_train": "fraction of training images classified correctly after the epoch",
+    "accuracy_test": "fraction of test images classified correctly after the epoch",
+    "initial": "random weights uniform in [-1, 1) (published) or [-pi, pi) (all angles)",
+    "observable": "local: mean over Z of each qubit; global: Z on all qubits",
+    "draws": "random initialisations",
+    "init_var": "variance over them of an entry of the gradient of <O> in the circuit weights, mean over all 3 n R "
+    "entries, per squared radian",
+    "init_var_error": "its standard error",
+    "init_var_seen": "the same over the entries that <O> depends on",
+    "init_var_seen_error": "its standard error",
+    "seen": "fraction of entries that <O> depends on",
+    "parameters": "all trainable numbers, pre- and post-layer included",
+    "hessian_images": "training images of the spectrum",
+    "lambda_max": "largest eigenvalue of the Hessian of the training loss in all parameters",
+    "lambda_min": "its smallest eigenvalue",
+    "trace": "its trace",
+    "gn_lambda_max": "largest eigenvalue of the Gauss-Newton part G of H = G + R",
+    "residual_norm_ratio": "Frobenius norm of the residual part R over that of H",
+    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 lambda_max",
+    "block_difference": "largest difference of two ways to the Hessian's block of circuit weights, by the circuit's "
+    "structure and by the generic split, over its largest entry",
+    "circuit_lambda_max": "largest eigenvalue of the Hessian's block of circuit weights, loss per squared radian",
+    "circuit_lambda_min": "its smallest eigenvalue",
+    "circuit_trace": "its trace",
+}

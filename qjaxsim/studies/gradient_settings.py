@@ -1,0 +1,143 @@
+"""Settings of the study `gradient-variance`: the published centre and sweeps, and what the text leaves open."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from qjaxsim.models.hybrid import PAIRINGS, PRE_LAYERS, HybridModel
+
+CONTROLS = ("updates", "scale", "initialisations", "shots", "pairing", "pre-layer", "learning-rate")
+
+
+class _Defaults(NamedTuple):
+    """What depends on the data set: images for training and testing, None for all."""
+
+    images: int | None
+    test_images: int | None
+
+
+_DIGITS = _Defaults(images=None, test_images=None)
+_LARGE = _Defaults(images=2000, test_images=1000)
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """What the study runs; None means the data set's default, filled in by `resolved`.
+
+    The sweep varies one of qubits, layers and batch size at a time about a centre, as published.
+
+    Attributes:
+        dataset: "digits", "mnist", "fashion_mnist" or another prepared set of grey images.
+        qubits: qubits to sweep at the centre's layers and batch size.
+        layers: entangling layers to sweep at the centre's qubits and batch size.
+        batches: batch sizes to sweep at the centre's qubits and layers.
+        centre: qubits, layers, batch size.
+        seeds: seeds of initial parameters, minibatches and measurements; all seeds of a cell train side by side.
+        images: training images (a stratified choice); all of digits, else 2,000.
+        test_images: test images; all of digits, else 1,000.
+        epochs: passes over the training images; the published table has 5.
+        learning_rate: of Adam, the Qiskit tutorial's.
+        pre: the pre-layer, see `HybridModel`.
+        pairing: the CNOT pairs, see `HybridModel`.
+        dtype: "float32" (as published) or "float64" for training.
+        controls: names of `CONTROLS`, each a set of cells beside the baseline (`gradient_controls.py`).
+        shots: measurements for each expectation value in the control "shots".
+        draws: random initialisations in the control "initialisations".
+        hessian: whether to take Hessian spectra at start and end of training at the centre.
+        hessian_images: training images of these.
+        data_seed: chooses the images when not all are used.
+
+    Raises:
+        ValueError: for values out of range, naming the argument.
+    """
+
+    dataset: str = "digits"
+    qubits: tuple[int, ...] = (2, 4, 6, 8)
+    layers: tuple[int, ...] = (2, 3, 4, 5, 6)
+    batches: tuple[int, ...] = (4, 8, 16, 32, 64)
+    centre: tuple[int, ...] = (4, 3, 16)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    images: int | None = None
+    test_images: int | None = None
+    epochs: int = 5
+    learning_rate: float = 1e-3
+    pre: str = "linear"
+    pairing: str = "alternate"
+    dtype: str = "float32"
+    controls: tuple[str, ...] = ()
+    shots: tuple[int, ...] = (128, 1024)
+    draws: int = 200
+    hessian: bool = False
+    hessian_images: int = 500
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("qubits", 2), ("layers", 1), ("batches", 1), ("seeds", 0), ("shots", 1)):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
+                )
+            if min(values) < least:
+                raise ValueError(f"Argument `{name}` must hold numbers of at least {least}, but holds {min(values)}.")
+        if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1:
+            raise ValueError(
+                f"Argument `centre` must be qubits (2 or more), layers and batch size, but is {list(self.centre)}."
+            )
+        for name, choices in (("pre", PRE_LAYERS), ("pairing", PAIRINGS), ("dtype", ("float32", "float64"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+        if unknown := [name for name in self.controls if name not in CONTROLS]:
+            raise ValueError(f"Argument `controls` must hold names of {list(CONTROLS)}, but holds {unknown[0]!r}.")
+        for name, least in (
+            ("images", 2),
+            ("test_images", 1),
+            ("epochs", 1),
+            ("draws", 20),
+            ("hessian_images", 1),
+            ("data_seed", 0),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+
+    def resolved(self) -> "GradientSettings":
+        """The same settings with the data set's defaults filled in."""
+        defaults = _DIGITS if self.dataset == "digits" else _LARGE
+        return replace(
+            self,
+            images=defaults.images if self.images is None else self.images,
+            test_images=defaults.test_images if self.test_images is None else self.test_images,
+        )
+
+
+class Run(NamedTuple):
+    """One training that all seeds do: a point of the sweep, or of a control.
+
+    Attributes:
+        qubits: n.
+        layers: R.
+        batch: images of a minibatch.
+        pre: the pre-layer.
+        pairing: the CNOT pairs.
+        learning_rate: of Adam.
+        shots: measurements for each expectation value, None for exact ones.
+        frozen: whether the post-layer stays as it starts.
+        updates: updates in one epoch's stead, None for the passes over the images that an epoch is.
+    """
+
+    qubits: int
+    layers: int
+    batch: int
+    pre: str
+    pairing: str
+    learning_rate: float
+    shots: int | None = None
+    frozen: bool = False
+    updates: int | None = None
+
+    def model(self, image_size: int, n_classes: int) -> HybridModel:
+        """The model that is trained."""
+        return HybridModel(self.qubits, self.layers, image_size, n_classes, self.pre, self.pairing)
