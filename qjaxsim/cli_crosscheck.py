@@ -23,6 +23,9 @@ def crosscheck(
     run: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder that holds the model.")] = None,
     cell: Annotated[str | None, typer.Option(metavar="KEY", help="Its cell. [default: the first finished]")] = None,
     images: Annotated[int, typer.Option(help="Test images that the model is run on.")] = 4,
+    qnn: Annotated[
+        bool, typer.Option("--qnn", help="Of hybrid, compare with Qiskit Machine Learning's EstimatorQNN too.")
+    ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
@@ -68,7 +71,7 @@ def crosscheck(
         for name, given in own.items():
             if given is not None:
                 raise ValueError(f"Option --{name} goes with a FILE; a model has its own.")
-        found = _model(str(model), run, cell, images, data_dir, options)
+        found = _model(str(model), run, cell, images, data_dir, qnn, options)
     _print(found)
     if out is not None:
         from qjaxsim import files
@@ -94,21 +97,37 @@ def _file(
 
 
 def _model(
-    model: str, run: Path | None, cell: str | None, images: int, data_dir: Path | None, options: dict[str, Any]
+    model: str,
+    run: Path | None,
+    cell: str | None,
+    images: int,
+    data_dir: Path | None,
+    qnn: bool,
+    options: dict[str, Any],
 ) -> "CrossCheck":
     if model not in MODELS:
         raise ValueError(f"Option --model must be one of {', '.join(MODELS)}, but is {model!r}.")
     if run is None:
         raise ValueError("Option --model needs --run, the results folder of a study that trained it.")
+    if qnn and model != "hybrid":
+        raise ValueError("Option --qnn goes with --model hybrid.")
     if images < 1:
         raise ValueError(f"Option --images must be a positive number, but is {images}.")
-    from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
+    from qjaxsim_qiskit.crosscheck_models import crosscheck_hybrid, crosscheck_patches
 
-    from qjaxsim.studies.hessian_trained import trained_cell
+    if model == "patches":
+        from qjaxsim.studies.hessian_trained import trained_cell
 
-    trained = trained_cell(run, cell, data_dir=data_dir)
-    x = trained.examples.x_test[:images]
-    return crosscheck_patches(trained.model, trained.params, x, title=f"patches, {trained.key}", **options)
+        found = trained_cell(run, cell, data_dir=data_dir)
+        x = found.examples.x_test[:images]
+        return crosscheck_patches(found.model, found.params, x, title=f"patches, {found.key}", **options)
+    from qjaxsim.studies.gradient_trained import trained_hybrid
+
+    trained = trained_hybrid(run, cell, data_dir=data_dir)
+    title = f"hybrid, {trained.key}, seed {trained.seed}"
+    return crosscheck_hybrid(
+        trained.model, trained.params, trained.images.x_test[:images], qnn=qnn, title=title, **options
+    )
 
 
 def _print(found: "CrossCheck") -> None:

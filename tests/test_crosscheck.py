@@ -307,6 +307,7 @@ def test_command_line_says_what_differs(program, monkeypatch, capsys):
             ["--model", "patches", "--run", "runs", "--images", "0"],
             "Option --images must be a positive number, but is 0",
         ),
+        (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn goes with --model hybrid"),
         (["bell.qasm", "--dtype", "half"], "Option --dtype must be float64 or float32, but is 'half'"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import qjaxsim_data
@@ -11,6 +12,7 @@ from qjaxsim import cli
 from qjaxsim.studies import gradient_variance
 from qjaxsim.studies.gradient_controls import arms
 from qjaxsim.studies.gradient_settings import CONTROLS, GradientSettings
+from qjaxsim.studies.gradient_trained import trained_hybrid
 from qjaxsim.studies.sweep import read_arrays
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -39,6 +41,25 @@ def finished(tmp_path_factory) -> Path:
         patch.setattr("sys.argv", ["qjaxsim", *SMALL])
         assert cli.main([*SMALL, "--out", str(out)]) == 0
     return out
+
+
+def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, capsys):
+    rows = [row for row in summary(finished) if row["control"] == "baseline" and row["epoch"] == 2]
+    for key, seed in ((None, None), (rows[-1]["cell"], 6)):
+        found = trained_hybrid(finished, key, seed)
+        (row,) = (row for row in rows if (row["cell"], row["seed"]) == (found.key, found.seed))
+        x = jnp.asarray(found.images.x_test, jnp.float32)
+        hits = np.asarray(found.model.outputs(found.params, x)).argmax(axis=1) == found.images.y_test
+        assert hits.mean() == pytest.approx(row["accuracy_test"], abs=1e-6)
+    with pytest.raises(ValueError, match=r"must be a finished cell of .* \(qubits2-layers1-batch16, .*, but is 'nope'"):
+        trained_hybrid(finished, "nope")
+    with pytest.raises(ValueError, match=r"Argument `seed` must be one of \[5, 6\], but is 7"):
+        trained_hybrid(finished, None, 7)
+    words = ["crosscheck", "--model", "hybrid", "--run", str(finished), "--images", "2", "--qnn"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "hybrid, qubits2-layers1-batch16, seed 5: 2 qubits" in printed
+    assert "EstimatorQNN: gradients in weights" in printed and printed.rstrip().endswith("agrees")
 
 
 def test_rows(finished):

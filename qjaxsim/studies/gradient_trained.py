@@ -1,0 +1,61 @@
+"""Trained models out of a results folder of the study `gradient-variance`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from qjaxsim.models.hybrid import HybridModel, Params
+from qjaxsim.studies import sweep
+from qjaxsim.studies.gradient_cell import END, seed_parameters
+from qjaxsim.studies.gradient_controls import HESSIAN, INITIALISATIONS, arms
+from qjaxsim.studies.gradient_settings import GradientSettings
+from qjaxsim.studies.gradient_training import Images
+from qjaxsim.studies.gradient_variance import STUDY, load_images
+
+
+class TrainedHybrid(NamedTuple):
+    """A finished cell's model at the end of training.
+
+    Attributes:
+        key: of the cell.
+        seed: of the training.
+        model: the model.
+        params: at its end, in the precision of training.
+        images: the study's.
+    """
+
+    key: str
+    seed: int
+    model: HybridModel
+    params: Params
+    images: Images
+
+
+def trained_hybrid(
+    out: str | Path, key: str | None = None, seed: int | None = None, *, data_dir: Path | None = None
+) -> TrainedHybrid:
+    """The trained model of one seed of a finished cell.
+
+    Args:
+        out: results folder of the study.
+        key: the cell's key; default the first finished one, the centre of the sweeps.
+        seed: one of the cell's; default its first.
+        data_dir: where prepared data sets are; None for TFDS's place.
+
+    Raises:
+        ValueError: if `out` holds no such study, no such finished cell, or the cell no such seed.
+        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
+    """
+    recorded = sweep.recorded_settings(out, STUDY)
+    del recorded["images_source"]
+    settings = GradientSettings(**recorded)
+    images = load_images(settings, data_dir)
+    runs = {
+        arm.cell.key: arm.run
+        for arm in arms(settings, len(images.x_train))
+        if arm.control not in (INITIALISATIONS, HESSIAN)
+    }
+    chosen = sweep.choose_finished(out, list(runs), key)
+    arrays = sweep.read_arrays(out, chosen)
+    first = int(arrays["seeds"][0]) if seed is None else seed
+    model = runs[chosen].model(images.side, images.n_classes)
+    return TrainedHybrid(chosen, first, model, seed_parameters(arrays, END, first), images)
