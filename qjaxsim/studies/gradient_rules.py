@@ -176,8 +176,8 @@ def mean_variance(rows: Iterable[Row]) -> float:
 
 def trained_depth(rows: Sequence[Row], depths: Sequence[float]) -> float:
     """The depth of random circuits closest to the one that qubits were swept at."""
-    found = series(baseline(rows), "qubits", apart=("layers",), value="grad_var")
-    wanted = float(found[0].label.split()[0]) if found else depths[0]
+    own = one_sweep(baseline(rows), "qubits")
+    wanted = own[0]["layers"] if own else depths[0]
     return min(depths, key=lambda depth: abs(depth - wanted))
 
 
