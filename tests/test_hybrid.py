@@ -192,7 +192,7 @@ def test_sampled_values_are_means_of_measurements_with_their_variance():
     np.testing.assert_allclose(values.var(axis=0), variance, rtol=0.15)
 
 
-def test_shot_noise_gradients_are_unbiased_and_shrink_with_shots():
+def test_shot_noise_gradients_are_unbiased():
     """Products of a fixed cotangent with the Jacobian, in all parameters before the post-layer."""
     params, x, _ = setting(MEASURED, n_images=2)
     slope = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)))
@@ -202,18 +202,13 @@ def test_shot_noise_gradients_are_unbiased_and_shrink_with_shots():
         return ravel_pytree(jax.grad(lambda p: (values({**params, **p}) * slope).sum())(part))[0]
 
     exact = np.asarray(jax.jit(lambda: gradient(lambda p: MEASURED.expectations(p, x)))())
-    deviations = {}
-    for shots in (10, 160):
-        run = jax.vmap(lambda key, s=shots: gradient(lambda p: MEASURED.sampled_expectations(p, x, s, key)))
-        found = np.asarray(jax.jit(run)(jax.random.split(jax.random.key(2), 1500)))
-        deviation = found.std(axis=0, ddof=1)
-        noisy = deviation > 1e-9
-        z = (found.mean(axis=0) - exact)[noisy] / (deviation[noisy] / len(found) ** 0.5)
-        assert np.abs(z).max() < 4.5 and (z**2).mean() < 2.5
-        np.testing.assert_allclose(found.mean(axis=0)[~noisy], exact[~noisy], atol=1e-9)
-        deviations[shots] = deviation
-    noisy = deviations[10] > 1e-9
-    np.testing.assert_allclose(deviations[10][noisy] / deviations[160][noisy], 4, rtol=0.15)
+    run = jax.vmap(lambda key: gradient(lambda p: MEASURED.sampled_expectations(p, x, 10, key)))
+    found = np.asarray(jax.jit(run)(jax.random.split(jax.random.key(2), 1500)))
+    deviation = found.std(axis=0, ddof=1)
+    noisy = deviation > 1e-9
+    z = (found.mean(axis=0) - exact)[noisy] / (deviation[noisy] / len(found) ** 0.5)
+    assert noisy.sum() > 40 and np.abs(z).max() < 4.5 and (z**2).mean() < 2.5
+    np.testing.assert_allclose(found.mean(axis=0)[~noisy], exact[~noisy], atol=1e-9)
 
 
 def test_many_shots_approach_the_exact_gradient_of_the_loss():

@@ -214,3 +214,9 @@ def test_decay_recovers_a_rate_and_weighs_points_by_their_errors():
 
 def test_all_claims_without_rows_are_not_tested():
     assert {one.verdict for one in claims.verdicts([])} == {NOT_TESTED}
+
+
+def test_a_trend_in_most_epochs_has_a_reservation():
+    rows = swept("batch", (4, 64), lambda b, e: 1e-2 / b if e > 1 else 1e-3, epochs=(1, 2, 3))
+    found = claims.falls_with_batch(rows)
+    assert found.verdict == RESERVATION and "from end to end in 2 of 3 series only" in found.evidence

@@ -144,6 +144,24 @@ PROBLEMS = {
             ),
         ),
         Problem(
+            "training",
+            "update by Adam of the hybrid classifier, layers before and behind the circuit included",
+            "qubits x layers x batch",
+            lambda s: tasks.training(*_numbers(s)),
+            ("4x1x4",),
+            ("4x3x16",),
+            ("double",),
+            (
+                Target(
+                    "EstimatorQNN in a classifier, update, 4 qubits x 3 layers x batch 16",
+                    "4x3x16",
+                    "double",
+                    2000,
+                    ("qnn-shift", "qnn-reverse"),
+                ),
+            ),
+        ),
+        Problem(
             "patches",
             "training step (value and gradient) of four patch circuits of 8 qubits",
             "layers x batch",

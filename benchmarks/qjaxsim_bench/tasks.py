@@ -1,7 +1,7 @@
 """What every simulator is given: circuits as plain lists of gates, and numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,13 +17,14 @@ class Task:
     """One computation at one size.
 
     Attributes:
-        kind: "state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn" or "patches".
+        kind: "state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training" or
+            "patches".
         n_qubits: width; qubit 0 is the most significant bit of a state's index.
         ops: the circuit. Angles are places in `theta`; in a hybrid model the first `n_qubits` places are a sample's
             inputs, the others the weights.
         theta: values of the parameters (of the weights alone in a hybrid model).
         terms: the observable of "gradient" and "expectation".
-        inputs: (batch, n_qubits) of a hybrid model.
+        inputs: (batch, n_qubits) of a hybrid model; (batch, pixels) of "training".
         labels: (batch,) classes.
         extra: other sizes, by name.
     """
@@ -124,6 +125,28 @@ def hybrid(kind: str, n_qubits: int, n_layers: int, batch: int) -> Task:
         labels=rng.integers(0, n_qubits, batch),
         extra={"layers": n_layers, "batch": batch},
     )
+
+
+RATE = 1e-3
+"""Adam's learning rate in "training"."""
+
+
+def training(n_qubits: int, n_layers: int, batch: int) -> Task:
+    """One update by Adam of a whole hybrid classifier: linear layer on 28 x 28 pixels, circuit, linear layer to 10."""
+    base, rng = hybrid("training", n_qubits, n_layers, batch), np.random.default_rng(13)
+    return replace(base, inputs=rng.uniform(0, 1, (batch, 784)), labels=rng.integers(0, 10, batch))
+
+
+def classical_layers(task: Task) -> dict[str, dict[str, np.ndarray]]:
+    """The layers before ("pre") and behind ("post") the circuit of "training"."""
+    assert task.inputs is not None
+    rng = np.random.default_rng(17)
+    shapes = {"pre": (task.n_qubits, task.inputs.shape[1]), "post": (10, task.n_qubits)}
+    bounds = {name: shape[1] ** -0.5 for name, shape in shapes.items()}
+    return {
+        name: {"weight": rng.uniform(-bounds[name], bounds[name], shape), "bias": rng.uniform(-0.1, 0.1, shape[0])}
+        for name, shape in shapes.items()
+    }
 
 
 def patches(n_layers: int, batch: int) -> Task:

@@ -96,12 +96,14 @@ def trend_verdict(
     if goes.strict and not goes.doubts:
         return judged(claim, source, [], evidence, used)
     single = any(values.size < 2 for one in found for _, values in one.points)
-    if not all(_ends_beyond(one, sign) for one in found):
+    ends = sum(_ends_beyond(one, sign) for one in found)
+    if 2 * ends <= len(found):
         return not_seen(claim, source, evidence, used)
     against = sum(sign * change <= 0 for one in found for _, _, change, _ in one.steps)
     within = sum(s is not None and abs(c) <= s and sign * c > 0 for one in found for _, _, c, s in one.steps)
     total = sum(len(one.steps) for one in found)
-    doubts = [f"{against} of {total} steps go the other way"] if against else []
+    doubts = [f"from end to end in {ends} of {len(found)} series only"] if ends < len(found) else []
+    doubts += [f"{against} of {total} steps go the other way"] if against else []
     doubts += [f"{within} of {total} steps are within the seeds' spread"] if within else []
     return judged(claim, source, doubts + (["a single seed at some point"] if single else []), evidence, used)
 
@@ -174,8 +176,8 @@ def mean_variance(rows: Iterable[Row]) -> float:
 
 def trained_depth(rows: Sequence[Row], depths: Sequence[float]) -> float:
     """The depth of random circuits closest to the one that qubits were swept at."""
-    found = series(baseline(rows), "qubits", apart=("layers",), value="grad_var")
-    wanted = float(found[0].label.split()[0]) if found else depths[0]
+    own = one_sweep(baseline(rows), "qubits")
+    wanted = own[0]["layers"] if own else depths[0]
     return min(depths, key=lambda depth: abs(depth - wanted))
 
 

@@ -2,8 +2,8 @@
 
 The rule of a trend, which most claims take: it *holds* if the geometric mean over seeds goes that way at every step,
 in every series, by more than the spread over seeds (root of the summed variances of the logarithms at both ends). It
-holds *with a reservation* if it goes that way from the first to the last point of every series by more than that
-spread, but some step does not. It is *not seen* otherwise.
+holds *with a reservation* if it goes that way from the first to the last point by more than that spread in more than
+half of the series, such as epochs. It is *not seen* otherwise.
 """
 
 import math

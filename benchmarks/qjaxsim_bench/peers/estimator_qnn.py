@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim_bench.peers.base import Peer, Work, reversed_qubits
-from qjaxsim_bench.tasks import Task
+from qjaxsim_bench.tasks import RATE, Task, classical_layers
 
 
 def _work(task: Task, reverse: bool) -> Work:
@@ -33,8 +33,12 @@ def _work(task: Task, reverse: bool) -> Work:
         weight_params=list(w),
         estimator=estimator,
         gradient=_gradient(estimator, reverse),
+        input_gradients=task.kind == "training",
         default_precision=0.0,
     )
+
+    if task.kind == "training":
+        return Work(lambda: _update(task, network))
 
     def run() -> np.ndarray:
         values = network.forward(task.inputs, task.theta)
@@ -42,6 +46,38 @@ def _work(task: Task, reverse: bool) -> Work:
         return np.concatenate([np.asarray(values).reshape(-1), np.asarray(jacobian).reshape(-1)])
 
     return Work(run)
+
+
+def _update(task: Task, network: Any) -> np.ndarray:
+    """The classifier's update with the classical layers and Adam in NumPy, whose share of the time is nothing.
+
+    What TorchConnector and torch do, without torch: forward and backward run of the network, then the chain rule.
+    """
+    layers, x, y = classical_layers(task), task.inputs, task.labels
+    assert x is not None and y is not None
+    pre, post = layers["pre"], layers["post"]
+    angles = x @ pre["weight"].T + pre["bias"]
+    values = np.asarray(network.forward(angles, task.theta))
+    logits = values @ post["weight"].T + post["bias"]
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = shifted / shifted.sum(axis=1, keepdims=True)
+    loss = -np.log(p[np.arange(len(y)), y]).mean()
+    slope = (p - np.eye(10)[y]) / len(y)  # (B, K)
+    by_angles, by_weights = (np.asarray(part) for part in network.backward(angles, task.theta))
+    signal = slope @ post["weight"]  # (B, n)
+    to_pre = np.einsum("bq,bqi->bi", signal, by_angles)
+    # In alphabetical order of the names.
+    parameters = [post["bias"], post["weight"], pre["bias"], pre["weight"], task.theta]
+    gradients = [
+        slope.sum(axis=0),
+        slope.T @ values,
+        to_pre.sum(axis=0),
+        to_pre.T @ x,
+        np.einsum("bq,bqp->p", signal, by_weights),
+    ]
+    flat, gradient = (np.concatenate([part.reshape(-1) for part in parts]) for parts in (parameters, gradients))
+    # Adam's first update, moments zero: their corrections cancel their decay.
+    return np.concatenate([[loss], flat - RATE * gradient / (np.abs(gradient) + 1e-8)])
 
 
 def _gradient(estimator: Any, reverse: bool) -> Any:
@@ -60,7 +96,7 @@ PEERS = {
         ("qiskit-machine-learning", "qiskit"),
         "EstimatorQNN, StatevectorEstimator, parameter shift",
         ("double",),
-        {"qnn": 4},
+        {"qnn": 4, "training": 4},
         lambda task, dtype: _work(task, False),
     ),
     "qnn-reverse": Peer(
@@ -68,7 +104,7 @@ PEERS = {
         ("qiskit-algorithms", "qiskit-machine-learning", "qiskit"),
         "EstimatorQNN, reverse gradient of qiskit-algorithms",
         ("double",),
-        {"qnn": 4},
+        {"qnn": 4, "training": 4},
         lambda task, dtype: _work(task, True),
     ),
 }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qubit_matrix
-from qjaxsim_bench.tasks import Task
+from qjaxsim_bench.tasks import RATE, Task, classical_layers
 
 
 def circuit(task: Task) -> Any:
@@ -52,6 +52,8 @@ def prepare(task: Task, dtype: str) -> Work:
     real = jnp.float32 if dtype == "single" else jnp.float64
     if task.kind == "patches":
         return _patches(task, real)
+    if task.kind == "training":
+        return _training(task, real)
     theta = jnp.asarray(task.theta, real)
     made = circuit(task)
     if task.kind == "state":
@@ -81,6 +83,33 @@ def _split_hessian(circuit: Any, task: Task, theta: Any, inputs: Any, labels: An
     return Work(lambda: jax.block_until_ready(split_hessian(model, cross_entropy, params, x, labels).hessian))
 
 
+def _training(task: Task, real: Any) -> Work:
+    """Loss and updated parameters, in alphabetical order of their names."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from jax.flatten_util import ravel_pytree
+
+    from qjaxsim.models.hybrid import HybridModel
+    from qjaxsim.models.patches import cross_entropy
+
+    model = HybridModel(task.n_qubits, task.extra["layers"])
+    assert task.inputs is not None
+    x, y = jnp.asarray(task.inputs.reshape(-1, 28, 28), real), jnp.asarray(task.labels)
+    weights = task.theta.reshape(task.extra["layers"], task.n_qubits, 3)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, real), {**classical_layers(task), "weights": weights})
+    optimiser = optax.adam(RATE)
+    flat, unravel = ravel_pytree((params, optimiser.init(params)))
+
+    def update(given: Any) -> Any:
+        params, state = unravel(given)
+        value, slope = jax.value_and_grad(lambda p: cross_entropy(model.outputs(p, x), y).mean())(params)
+        changes, _ = optimiser.update(slope, state, params)
+        return jnp.concatenate([value[None], ravel_pytree(optax.apply_updates(params, changes))[0]])
+
+    return compiled(update, flat)
+
+
 def _patches(task: Task, real: Any) -> Work:
     import jax
 
@@ -108,7 +137,7 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
     return compiled(value_and_gradient, flat)
 
 
-_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "patches")
+_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches")
 PEERS = {
     OURS: Peer(OURS, ("qjaxsim", "jax"), "defaults", ("single", "double"), dict.fromkeys(_ALL, 30), prepare),
 }
