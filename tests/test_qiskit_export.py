@@ -29,7 +29,7 @@ def reversed_matrix(dense: np.ndarray) -> np.ndarray:
 def circuit_of_everything() -> qj.Circuit:
     """Four qubits: array, scalar and shared parameters, layers in layers, matrices, phases, expressions."""
     x, w, s = qj.Parameter("x", (2, 3)), qj.Parameter("w", (2,)), qj.Parameter("s")
-    inner = qj.Circuit(4).ry(w[0] * s, 1).crx(w[1], 2, 0)
+    inner = qj.Circuit(4).ry(w[0] * s, 1).crx(w[1], 1, 0)
     layer = qj.Circuit(4).repeat(inner, 2, shared=("s",)).rz(s / 2, 3).global_phase(0.1)
     out = qj.Circuit(4).h(0).u(x[0, 1], x[1, 2] ** 2, 0.3, 1).cu(x[0, 0], 0.1, -x[0, 2], x[1, 0].sin(), 3, 1)
     random = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4, 2)) @ [1, 1j])[0]

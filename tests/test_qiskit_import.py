@@ -100,6 +100,13 @@ def test_open_controls(state):
             assert_same(dressed(controlled, [3, 1, 0, 2][: controlled.num_qubits], 5))
 
 
+@pytest.mark.parametrize("name", ["ccx", "ccz", "cswap", "c3sx", "mcx"])
+def test_every_pattern_of_open_controls(name):
+    gate = C3XGate() if name == "mcx" else UNITARY[name]
+    for state in range(2**gate.num_ctrl_qubits):
+        assert_same(dressed(gate.base_class(ctrl_state=state), [3, 1, 0, 2][: gate.num_qubits], 4))
+
+
 def test_names_do_not_count():
     liar = Gate("x", 1, [])
     inner = QuantumCircuit(1, global_phase=0.3)

@@ -10,7 +10,7 @@ import pytest
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
 from qiskit import QuantumCircuit  # noqa: E402
-from qiskit.circuit import Parameter, ParameterVector  # noqa: E402
+from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qiskit, importing  # noqa: E402
@@ -64,6 +64,18 @@ def test_parameters_that_cancel_or_only_tell_a_duration_are_not_lost():
     imported = from_qiskit(circuit)
     assert imported.circuit.parameters.keys() == {"a", "b", "t"}
     assert imported.params([0.1, 0.2, 0.3]) == {"a": 0.1, "b": 0.2, "t": 0.3}
+    assert_same(circuit)
+
+
+def test_a_parameter_that_its_gate_ignores_is_none_of_ours():
+    a, b = Parameter("a"), Parameter("b")
+    gate = Gate("idle", 1, [a])
+    gate.definition = QuantumCircuit(1)
+    circuit = QuantumCircuit(3)
+    circuit.append(gate, [2])
+    circuit.rx(b, 0)
+    imported = from_qiskit(circuit)
+    assert imported.params([0.1, 0.2]) == {"b": 0.2}
     assert_same(circuit)
 
 

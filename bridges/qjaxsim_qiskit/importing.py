@@ -81,7 +81,7 @@ class ImportedCircuit:
         out = {name: np.zeros((*batch, math.prod(shape))) for name, shape in shapes.items()}
         for parameter, value in given.items():
             name, index = name_and_index(parameter)
-            if name in out:  # a parameter may have cancelled
+            if name in out:  # a gate may ignore its parameter
                 out[name][..., index or 0] = value
         return {name: flat.reshape((*batch, *shapes[name])) for name, flat in out.items()}
 
