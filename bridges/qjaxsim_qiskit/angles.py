@@ -29,12 +29,16 @@ def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float
         where: the gate and its place, for messages.
 
     Raises:
-        ValueError: for complex or infinite numbers, complex expressions, or functions that have no counterpart.
+        ValueError: for complex or infinite numbers, complex expressions, functions that have no counterpart, or
+            parameters without an element.
         ImportError: for an expression that is not affine where sympy is missing.
     """
-    if hasattr(value, "parameters") and value.parameters:
-        return _affine(value, symbols, where) or _from_sympy(value, symbols, where)
-    return _number(value, where)
+    if not getattr(value, "parameters", ()):
+        return _number(value, where)
+    if unknown := sorted(parameter.name for parameter in value.parameters - symbols.keys()):
+        raise ValueError(f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too.")
+    affine = _affine(value, symbols, where)
+    return _from_sympy(value, symbols, where) if affine is None else affine
 
 
 def _number(value: Any, where: str) -> float:
@@ -47,8 +51,11 @@ def _number(value: Any, where: str) -> float:
     return number.real
 
 
-def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], where: str) -> float | Expression | None:
-    """A sum of multiples of parameters and a constant; None if the expression is none."""
+def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], where: str) -> Expression | None:
+    """A sum of multiples of parameters and a constant; None if the expression is none.
+
+    Multiples of 0 stay, so that our circuit has the parameters that Qiskit's has.
+    """
     terms: list[Any] = []
     for parameter in sorted(value.parameters, key=lambda p: p.name):
         try:
@@ -57,10 +64,10 @@ def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], whe
             return None
         if getattr(slope, "parameters", ()):
             return None
-        if factor := _number(slope, f"{where}, with the complex angle {value},"):
-            terms.append(symbols[parameter] if factor == 1 else factor * symbols[parameter])
+        factor = _number(slope, f"{where}, with the complex angle {value},")
+        terms.append(symbols[parameter] if factor == 1 else factor * symbols[parameter])
     offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
-    if offset or not terms:
+    if offset:
         terms.append(offset)
     return reduce(add, terms)
 

@@ -26,6 +26,9 @@ _QISKIT_MATH: Any = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x
 def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
     """The circuit as a `qiskit.QuantumCircuit`; qubit q stays qubit q.
 
+    Delays are left out. A matrix that is unitary to single precision only becomes the nearest unitary one, since Qiskit
+    takes no other.
+
     Args:
         circuit: ours, without projections.
         layers: how repeated layers are written: "unroll", or "subcircuit" for one gate a repetition, labelled "layer".
@@ -66,7 +69,8 @@ def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any
         A float for each parameter of the circuit, or an array of the batch axes.
 
     Raises:
-        ValueError: for missing or unknown names, and arrays that do not hold the elements.
+        TypeError: for complex values.
+        ValueError: for missing or unknown names, arrays that do not hold the elements, and values that are not finite.
     """
     shapes = recorded_shapes(circuit)
     # A recorded parameter that no gate is left of, as one of a delay, may be given all the same.
@@ -91,29 +95,52 @@ def recorded_shapes(circuit: "QuantumCircuit") -> dict[str, tuple[int, ...]]:
     """Shape of every array parameter: as `to_qiskit` recorded it where that still fits, else that of the vector."""
     recorded = _recorded(circuit)
     shapes = {}
-    for name, length in _lengths(circuit).items():
+    for name, length in vector_lengths(circuit).items():
         plain = () if length is None else (length,)
-        shape = tuple(recorded.get(name, plain))
+        shape = recorded.get(name, plain)
         shapes[name] = shape if math.prod(shape) == math.prod(plain) else plain
     return shapes
 
 
-def _recorded(circuit: "QuantumCircuit") -> dict[str, list[int]]:
-    return dict((circuit.metadata or {}).get(METADATA, {}).get("shapes", {}))
-
-
-def _lengths(circuit: "QuantumCircuit") -> dict[str, int | None]:
+def vector_lengths(circuit: "QuantumCircuit") -> dict[str, int | None]:
     """Length of every vector by name, None for single parameters."""
-    out = {}
+    out: dict[str, int | None] = {}
     for parameter in circuit.parameters:
         name, index = name_and_index(parameter)
-        out[name] = None if index is None else len(parameter.vector)
+        # A vector may have been cut short after its elements were used.
+        out[name] = None if index is None else max(len(parameter.vector), index + 1, out.get(name) or 0)
     return out
+
+
+def real_array(value: Any, what: str) -> np.ndarray:
+    """Values as float64.
+
+    Raises:
+        TypeError: for complex ones.
+        ValueError: for NaN and infinity.
+    """
+    if np.iscomplexobj(value):
+        raise TypeError(f"{what} must be real, but is complex.")
+    array = np.asarray(value, float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite, but holds NaN or infinity.")
+    return array
+
+
+def _recorded(circuit: "QuantumCircuit") -> dict[str, tuple[int, ...]]:
+    """Shapes as `to_qiskit` wrote them; a file's metadata may hold anything."""
+    record = (circuit.metadata or {}).get(METADATA)
+    shapes = record.get("shapes") if isinstance(record, dict) else None
+    return {
+        name: tuple(shape)
+        for name, shape in (shapes.items() if isinstance(shapes, dict) else ())
+        if isinstance(shape, list) and all(isinstance(size, int) and size > 0 for size in shape)
+    }
 
 
 def _flattened(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """(..., elements) float64."""
-    array = np.asarray(value, float)
+    array = real_array(value, f"Parameter {name!r}")
     leading = array.ndim - len(shape)
     if leading < 0 or array.shape[leading:] != shape:
         raise ValueError(f"Parameter {name!r} must have shape (..., {str(shape)[1:-1]}), but has {array.shape}.")
@@ -140,7 +167,8 @@ class _Writer:
         elif isinstance(operation, Unitary):
             from qiskit.circuit.library import UnitaryGate
 
-            self.out.append(UnitaryGate(operation.matrix, label=operation.label), matrix_qubits(operation.qubits))
+            gate = UnitaryGate(_unitary(operation.matrix), label=operation.label)
+            self.out.append(gate, matrix_qubits(operation.qubits))
         elif isinstance(operation, Repeat):
             order = range(operation.times)
             for turn in reversed(order) if operation.reverse else order:
@@ -180,6 +208,14 @@ class _Writer:
 
 def _names(repeat: Repeat) -> dict[str, tuple[int, ...]]:
     return repeat.circuit.parameters
+
+
+def _unitary(matrix: np.ndarray) -> np.ndarray:
+    """The matrix itself, or the nearest unitary one if Qiskit would take it for none."""
+    if np.allclose(matrix @ matrix.conj().T, np.eye(len(matrix)), rtol=0, atol=1e-9):
+        return matrix
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
 
 
 def _apply(name: str, value: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Circuits in files: OpenQASM 2 and 3 as text, QPY."""
+"""Circuits in files: OpenQASM 2 and 3 as text, QPY. `programs` reads the text, this module writes it."""
 
+import cmath
 import io
 import re
 import struct
@@ -8,92 +9,70 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from qjaxsim import files
 from qjaxsim.circuit import Circuit
+from qjaxsim.expressions import Element, Expression
+from qjaxsim.operations import Gate, Repeat
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
-from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit, require_width
+from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
+from qjaxsim_qiskit.programs import GATES, WORDS, parse, read_text, require_bits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-# The gates of qelib1.inc as the paper on OpenQASM 2 has it (arXiv:1707.03429), and of stdgates.inc.
-_COMMON = (
-    "id",
-    "x",
-    "y",
-    "z",
-    "h",
-    "s",
-    "sdg",
-    "t",
-    "tdg",
-    "rx",
-    "ry",
-    "rz",
-    "u1",
-    "u2",
-    "u3",
-    "cx",
-    "cy",
-    "cz",
-    "ch",
-    "ccx",
-    "crz",
-)
-_GATES = {2: (*_COMMON, "cu1", "cu3"), 3: (*_COMMON, "p", "sx", "cp", "crx", "cry", "swap", "cswap", "cu")}
-_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_HEADER = re.compile(r"\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;")
-_REGISTERS = re.compile(r"\b(?:qreg\s+\w+\s*\[\s*(\d+)\s*\]|qubit\s*\[\s*(\d+)\s*\]|qubit\s+\w)")
+# What Qiskit's reader of OpenQASM 3 understands of an input; others read no more.
+_ARITHMETIC = ("element", "add", "sub", "mul", "div", "neg")
+# The names that Qiskit's writer of OpenQASM 3 takes as they are.
+_NAME = re.compile(r"[a-zA-Z_\u0370-\u03ff][\w\u0370-\u03ff]*", re.ASCII)
 
 
 def from_qasm(source: str | Path) -> ImportedCircuit:
     """The circuit of an OpenQASM 2 or 3 program.
 
     OpenQASM 2 programs may use all gates of Qiskit's standard table, whether `qelib1.inc` has them or not; a gate that
-    the program defines itself is taken as it defines it. In OpenQASM 3 every `input float` is a parameter.
+    the program or a file that it includes defines is taken as defined there. In OpenQASM 3 every `input float` is a
+    parameter. Included files are looked for beside the program's file, then in the working directory.
 
     Args:
-        source: the program, or the path of a file: a `Path`, or a string without line break and semicolon.
+        source: the program, or the path of a file in UTF-8: a `Path`, or a string without line break and semicolon.
 
     Raises:
-        ValueError: for a program that does not parse, naming the line, or whose header names no known version; else as
-            `from_qiskit`.
-        FileNotFoundError: if there is no such file.
+        ValueError: for a program that cannot be read, naming the line, or whose header names no known version; for more
+            than a million bits; else as `from_qiskit`.
+        OSError: if there is no such file.
         MemoryError: if no state of its width fits, before any qubit is made.
     """
-    named = isinstance(source, Path) or not re.search(r"[\n;]", source)
-    text = Path(source).read_text(encoding="utf-8") if named else str(source)
-    what = f"OpenQASM file {str(source)!r}" if named else "the OpenQASM program"
-    code = _COMMENTS.sub(" ", text)
-    header = _HEADER.match(code)
-    if header is None or header[1] not in ("2", "3"):
-        raise ValueError(f"Argument `source` must begin with OPENQASM 2.0; or OPENQASM 3.0;, but {what} does not.")
-    # Before a reader makes an object of every qubit.
-    require_width(sum(int(match[1] or match[2] or 1) for match in _REGISTERS.finditer(code)))
-    return from_qiskit(_parsed(text, header[1], code, what))
+    if not isinstance(source, Path) and re.search(r"[\n;]", source):
+        return from_qiskit(parse(source, "the OpenQASM program", Path()))
+    path = Path(source)
+    return from_qiskit(parse(read_text(path), f"OpenQASM file {str(path)!r}", path.parent))
 
 
 def from_qpy(path: str | Path, index: int = 0) -> ImportedCircuit:
     """One circuit of a QPY file, the only format that keeps everything.
 
     Args:
-        path: the file. Qiskit's reader does not run code from it.
+        path: the file. Files whose expressions are in symengine's form, as Qiskit 0.45 to 1.2 could write them, are
+            refused: symengine unpickles what it reads, which may run code. Qiskit's own reader does not.
         index: which of its circuits.
 
     Raises:
         ValueError: for a file that is not QPY or has fewer circuits; else as `from_qiskit`.
-        FileNotFoundError: if there is no such file.
+        OSError: if there is no such file.
     """
     from qiskit import qpy
     from qiskit.exceptions import QiskitError
 
-    with Path(path).open("rb") as file:
-        try:
-            circuits = qpy.load(file)
-        except (QiskitError, ValueError, EOFError, IndexError, struct.error) as error:
-            raise ValueError(
-                f"Argument `path` must name a QPY file, but {str(path)!r} is none: {_plain(str(error))}"
-            ) from error
+    content = Path(path).read_bytes()
+    try:
+        _check_qpy(content)
+        circuits = qpy.load(io.BytesIO(content))
+    except (QiskitError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise ValueError(
+            f"Argument `path` must name a QPY file, but {str(path)!r} cannot be read: {_plain(error)}"
+        ) from error
     if not 0 <= index < len(circuits):
         raise ValueError(f"Argument `index` must be below the file's {len(circuits)} circuits, but is {index}.")
     return from_qiskit(circuits[index])
@@ -103,39 +82,45 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
     """The circuit as an OpenQASM program in gates of the version's standard include, which every reader knows.
 
     Args:
-        circuit: ours, without projections.
+        circuit: ours, without projections. Angles are written to 1e-12 in version 2 and exactly in version 3.
         version: 2 or 3.
         params: values, without batch axes, to put in for the parameters. Without them version 3 writes an
-            `input float` for every element, named `NAME_INDEX` with the row-major index; version 2 has no parameters.
+            `input float` for every element, named `NAME_INDEX` with the row-major index; one of shape () keeps its
+            name, but is `NAME_0` where OpenQASM has that word itself, as "x". Version 2 has no parameters.
 
     Raises:
-        ValueError: for another version, free parameters in version 2, or what `to_qiskit` refuses.
+        ValueError: for another version, free parameters in version 2, in version 3 such whose names are not made of
+            letters, digits and underscores or that stand in more than + - * / (what readers understand); for batch
+            axes; and for what `assignment` and `to_qiskit` refuse.
 
     Warns:
         UserWarning: if version 2 loses a global phase; version 3 writes it as `gphase`.
     """
     from qiskit import qasm2, qasm3, transpile
 
-    if version not in _GATES:
+    if version not in GATES:
         raise ValueError(f"Argument `version` must be 2 or 3, but is {version!r}.")
     exported = to_qiskit(circuit)
     if params is not None:
-        exported = exported.assign_parameters(assignment(exported, params))
+        exported = exported.assign_parameters(_numbers(exported, params))
+    elif version == 3:
+        _require_arithmetic(circuit)
     if exported.parameters and version == 2:
         raise ValueError(
             f"OpenQASM 2 has no parameters, but the circuit has {', '.join(circuit.parameters)}; give `params`, or use "
             "version 3."
         )
-    lowered = transpile(exported, basis_gates=list(_GATES[version]), optimization_level=0)
+    lowered = transpile(exported, basis_gates=list(GATES[version]), optimization_level=0)
     if version == 2:
-        if lowered.global_phase:
+        if abs(cmath.exp(1j * lowered.global_phase) - 1) > 1e-12:
             text = f"OpenQASM 2 loses the circuit's global phase {lowered.global_phase}; version 3 and QPY keep it."
             warnings.warn(text, stacklevel=2)
         return str(qasm2.dumps(lowered))
     named = _with_plain_names(lowered)
     phase = named.global_phase
-    # Qiskit's writer leaves the phase out, its reader understands it.
-    return str(qasm3.dumps(named)) + (f"gphase({phase});\n" if phase != 0 else "")
+    # Fractions of pi would be rounded to 1e-9. The writer leaves the phase out, the reader understands it.
+    text = str(qasm3.dumps(named, disable_constants=True))
+    return text + (f"gphase({phase});\n" if phase != 0 else "")
 
 
 def to_qpy(circuit: Circuit, path: str | Path) -> Path:
@@ -152,63 +137,86 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
     return files.write_bytes(path, content.getvalue())
 
 
-# --- reading -----------------------------------------------------------------------------------------------------
+# --- QPY ---------------------------------------------------------------------------------------------------------
 
 
-def _parsed(text: str, version: str, code: str, what: str) -> "QuantumCircuit":
-    from qiskit import qasm2, qasm3
-    from qiskit.exceptions import QiskitError
+def _check_qpy(content: bytes) -> None:
+    """Refuse what Qiskit's reader would run code for or fill the memory with: by the headers of file and circuits.
 
-    try:
-        if version == "2":
-            return qasm2.loads(text, custom_instructions=tuple(_known_gates(code)))
-        return qasm3.loads(text)
-    except ImportError as error:
-        raise ImportError(
-            "OpenQASM 3 needs qiskit-qasm3-import; install it with: pip install 'qjaxsim[qiskit]'"
-        ) from error
-    except QiskitError as error:
-        raise ValueError(f"{what[0].upper()}{what[1:]} cannot be read: {error.message}") from error
-    except Exception as error:  # the parser of OpenQASM 3 has errors of its own, without a message
-        if type(error).__name__ != "QASM3ParsingError":
-            raise
-        token = getattr(next(iter(error.__cause__.args), None) if error.__cause__ else None, "offendingToken", None)
-        place = "" if token is None else f" (line {token.line}, at {token.text!r})"
-        raise ValueError(f"{what[0].upper()}{what[1:]} cannot be read: it does not parse{place}.") from error
-
-
-def _known_gates(code: str) -> Iterator[Any]:
-    """The standard gates that a program uses without defining them; others might have names of its registers."""
-    from qiskit import qasm2
-    from qiskit.circuit.library import get_standard_gate_name_mapping
-
-    wanted = set(re.findall(r"\w+", code)) - set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", code))
-    # Gates of the include file must be given as they are there, used or not.
-    legacy = [one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if not one.builtin or one.name in wanted]
-    yield from legacy
-    for name in sorted(wanted - {one.name for one in legacy}):
-        gate = get_standard_gate_name_mapping().get(name)
-        if gate is not None and gate.num_qubits and hasattr(gate, "to_matrix"):
-            yield qasm2.CustomInstruction(name, len(gate.params), gate.num_qubits, gate.base_class, builtin=True)
+    Raises:
+        ValueError: naming it.
+        struct.error: for a file that ends too early.
+    """
+    version = content[6] if content[:6] == b"QISKIT" and len(content) > 6 else 0
+    if version < 5:
+        raise ValueError("it does not begin as one, or is older than version 5.")
+    if 10 <= version < 13 and content[18:19] == b"e":
+        raise ValueError(
+            "its expressions are in symengine's form, which may run code; write it again by Qiskit 1.3 or later."
+        )
+    (n_circuits,) = struct.unpack_from("!Q", content, 10)
+    first = 20 if version >= 10 else 19
+    starts = struct.unpack_from(f"!{n_circuits}Q", content, first) if version >= 16 else (first,)
+    for start in starts:
+        require_bits(*struct.unpack_from("!II", content, start + 7))
 
 
-def _plain(message: str) -> str:
-    """A message without the escape codes and frames of its making."""
-    return re.sub(r"\x1b\[\d+m", "", message).split("Backtrace")[-1].strip(' "╺━┅\n')
+def _plain(error: Exception) -> str:
+    """A reader's message in one line, without the escape codes and frames of its making."""
+    message = re.sub(r"\x1b\[\d+m", "", str(getattr(error, "message", error)))
+    reason = re.search(r"Error: (.*)", message)
+    return reason[1] if reason else " ".join(message.split())
 
 
-# --- writing -----------------------------------------------------------------------------------------------------
+# --- OpenQASM ----------------------------------------------------------------------------------------------------
+
+
+def _numbers(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any, float]:
+    values = assignment(circuit, params)
+    for parameter, value in values.items():
+        if np.ndim(value):
+            raise ValueError(
+                f"Argument `params` must be without batch axes, but {name_and_index(parameter)[0]!r} has some of shape "
+                f"{np.shape(value)}; write one file for each sample."
+            )
+    return values
+
+
+def _require_arithmetic(circuit: Circuit) -> None:
+    for operation in circuit.operations:
+        if isinstance(operation, Repeat):
+            _require_arithmetic(operation.circuit)
+        elif isinstance(operation, Gate):
+            for angle in operation.angles:
+                if isinstance(angle, Expression) and not set(_operations(angle)) <= set(_ARITHMETIC):
+                    raise ValueError(
+                        f"Readers of OpenQASM 3 understand +, -, * and / of parameters, but gate {operation.name!r} "
+                        f"has the angle {angle}; give `params`, or use QPY."
+                    )
+
+
+def _operations(angle: Expression) -> Iterator[str]:
+    yield angle.op
+    if not isinstance(angle, Element):
+        for argument in angle.args:
+            if isinstance(argument, Expression):
+                yield from _operations(argument)
+
+
 def _with_plain_names(circuit: "QuantumCircuit") -> "QuantumCircuit":
-    """The circuit with single parameters NAME_INDEX for elements of vectors, whose brackets OpenQASM does not allow."""
+    """The circuit with single parameters under names that OpenQASM 3 allows, which has no brackets and many words."""
     from qiskit.circuit import Parameter
 
-    taken = {parameter.name for parameter in circuit.parameters}
-    plain = {}
+    plain: dict[str, Any] = {}
     for parameter in circuit.parameters:
         name, index = name_and_index(parameter)
-        if index is not None:
-            new = f"{name}_{index}"
-            if new in taken:
-                raise ValueError(f"Parameter {name!r} needs the name {new!r} for an element, which another one has.")
-            plain[parameter] = Parameter(new)
-    return circuit.assign_parameters(plain)
+        new = name if index is None and name not in WORDS else f"{name}_{index or 0}"
+        if not _NAME.fullmatch(new):
+            raise ValueError(f"Parameter {name!r} must have a name of letters, digits and underscores for OpenQASM 3.")
+        if new in plain:
+            raise ValueError(
+                f"Parameters must have different names in OpenQASM 3, but {plain[new].name!r} and {parameter.name!r} "
+                f"both become {new!r}; rename one."
+            )
+        plain[new] = parameter
+    return circuit.assign_parameters({parameter: Parameter(new) for new, parameter in plain.items()})

@@ -3,6 +3,7 @@
 Operations are told by their class, never by their name: a gate called "x" may do anything, and controls may be open.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from qjaxsim.expressions import Expression, Parameter, as_expression
 from qjaxsim.gates import GATES
 from qjaxsim.memory import require_memory
 from qjaxsim_qiskit.angles import angle_of
-from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
+from qjaxsim_qiskit.exporting import name_and_index, real_array, recorded_shapes, vector_lengths
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-# Matrices of wider gates are not asked for; their definitions are smaller.
+# Matrices of wider gates are not asked for, unless they are all there is; their definitions are smaller.
 _MATRIX_QUBITS = 6
 # No state of so many qubits fits anywhere, and its size is no number to print.
 _WIDEST = 200
@@ -69,16 +70,19 @@ class ImportedCircuit:
             An array for each parameter of our circuit. Elements that no gate uses are 0.
 
         Raises:
-            ValueError: for values too many or too few, unknown or missing parameters, or wrong shapes.
+            TypeError: for complex values.
+            ValueError: for values too many or too few or not finite, unknown or missing parameters, or wrong shapes.
         """
         order = list(self.source.parameters)
-        given = _by_parameter(values, order) if isinstance(values, Mapping) else _by_position(values, order)
-        batch = np.broadcast_shapes(*(value.shape for value in given.values()))
+        lengths = vector_lengths(self.source)
+        given = _by_parameter(values, order, lengths) if isinstance(values, Mapping) else _by_position(values, order)
+        batch = _common_batch(given)
         shapes = self.circuit.parameters
         out = {name: np.zeros((*batch, math.prod(shape))) for name, shape in shapes.items()}
         for parameter, value in given.items():
             name, index = name_and_index(parameter)
-            out[name][..., index or 0] = value
+            if name in out:  # a gate may ignore its parameter
+                out[name][..., index or 0] = value
         return {name: flat.reshape((*batch, *shapes[name])) for name, flat in out.items()}
 
 
@@ -87,7 +91,8 @@ def from_qiskit(circuit: "QuantumCircuit", *, shapes: Mapping[str, Sequence[int]
 
     Gates are taken over by class, open controls included, gates with a matrix by matrix, all others through their
     definitions with their global phases. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
-    Barriers, delays and resets of untouched qubits are skipped, final measurements are left out and reported.
+    Barriers, delays and resets of untouched qubits are skipped, final measurements are left out and reported. Only a
+    delay of a free parameter's length becomes our gate of that name, which does nothing, so that no parameter is lost.
 
     Args:
         circuit: Qiskit's.
@@ -110,11 +115,11 @@ def from_qiskit(circuit: "QuantumCircuit", *, shapes: Mapping[str, Sequence[int]
     require_width(circuit.num_qubits)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")
-    source, measurements = _without_final_measurements(circuit)
+    source, measurements, places = _without_final_measurements(circuit)
     parameters = _parameters(source, shapes or {})
     symbols = {parameter: _element(parameter, parameters) for parameter in source.parameters}
     reader = _Reader(Circuit(source.num_qubits), symbols)
-    reader.circuit(source, range(source.num_qubits), "")
+    reader.circuit(source, range(source.num_qubits), "", places)
     return ImportedCircuit(reader.out, measurements, source)
 
 
@@ -140,8 +145,8 @@ def _parameters(circuit: "QuantumCircuit", shapes: Mapping[str, Sequence[int]]) 
     owners: dict[str, set[Any]] = {}
     for parameter in circuit.parameters:
         name, index = name_and_index(parameter)
-        # Elements made one by one, as by a reader of files, have vectors of their own; what counts is the length.
-        owners.setdefault(name, set()).add(None if index is None else len(parameter.vector))
+        # The elements of one vector have consecutive identifiers, also where a reader of files made them one by one.
+        owners.setdefault(name, set()).add(None if index is None else parameter.uuid.int - index)
     for name, kinds in owners.items():
         if len(kinds) > 1:
             raise ValueError(
@@ -174,7 +179,7 @@ def _listed(order: Sequence[Any]) -> str:
 
 
 def _by_position(values: Any, order: Sequence[Any]) -> dict[Any, np.ndarray]:
-    array = np.asarray(values, float)
+    array = real_array(values, "Argument `values`")
     if array.ndim == 0 or array.shape[-1] != len(order):
         raise ValueError(
             f"Argument `values` must have {len(order)} numbers in its last axis (for {_listed(order)}), "
@@ -183,20 +188,22 @@ def _by_position(values: Any, order: Sequence[Any]) -> dict[Any, np.ndarray]:
     return dict(zip(order, np.moveaxis(array, -1, 0), strict=True))
 
 
-def _by_parameter(values: Mapping[Any, Any], order: Sequence[Any]) -> dict[Any, np.ndarray]:
+def _by_parameter(
+    values: Mapping[Any, Any], order: Sequence[Any], lengths: Mapping[str, int | None]
+) -> dict[Any, np.ndarray]:
     out: dict[Any, np.ndarray] = {}
     for key, value in values.items():
         name = key if isinstance(key, str) else key.name
-        array = np.asarray(value, float)
+        array = real_array(value, f"Argument `values` of {name!r}")
         members = [p for p in order if p.name == name]
         if not members:
             members = [p for p in order if name_and_index(p)[0] == name]
             if not members:
                 raise ValueError(f"Argument `values` names {name!r}, but the circuit has {_listed(order)}.")
-            if array.ndim == 0 or array.shape[-1] != len(members[0].vector):
+            if array.ndim == 0 or array.shape[-1] != lengths[name]:
                 raise ValueError(
-                    f"Argument `values` must give {name!r} {len(members[0].vector)} numbers in the last axis, but has "
-                    f"shape {array.shape}."
+                    f"Argument `values` must give {name!r} {lengths[name]} numbers in the last axis, but has shape "
+                    f"{array.shape}."
                 )
             out |= {p: array[..., p.index] for p in members}
         else:
@@ -206,17 +213,27 @@ def _by_parameter(values: Mapping[Any, Any], order: Sequence[Any]) -> dict[Any, 
     return out
 
 
+def _common_batch(values: Mapping[Any, np.ndarray]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(value.shape for value in values.values()))
+    except ValueError as error:
+        shapes = {parameter.name: value.shape for parameter, value in values.items()}
+        raise ValueError(f"Argument `values` must have batch axes that go together, but has {shapes}.") from error
+
+
 # --- measurements ------------------------------------------------------------------------------------------------
 
 
-def _without_final_measurements(circuit: "QuantumCircuit") -> tuple["QuantumCircuit", tuple[Measurement, ...]]:
-    """The circuit without measurements that nothing follows on their qubit, and these; other ones stay in it."""
+def _without_final_measurements(
+    circuit: "QuantumCircuit",
+) -> tuple["QuantumCircuit", tuple[Measurement, ...], list[int]]:
+    """The circuit without measurements that nothing follows on their qubit, these, and where its rest stood."""
     from qiskit.circuit import Measure
 
     later: set[int] = set()
     kept = []
     found: dict[int, Measurement] = {}
-    for instruction in reversed(circuit.data):
+    for place, instruction in reversed(list(enumerate(circuit.data))):
         qubits = [circuit.find_bit(bit).index for bit in instruction.qubits]
         if isinstance(instruction.operation, Measure) and not later & set(qubits):
             (bit,) = instruction.clbits
@@ -228,11 +245,11 @@ def _without_final_measurements(circuit: "QuantumCircuit") -> tuple["QuantumCirc
             continue
         if not _has_no_effect(instruction.operation):
             later |= set(qubits)
-        kept.append(instruction)
+        kept.append((place, instruction))
     source = circuit.copy_empty_like()
-    for instruction in reversed(kept):
+    for _, instruction in reversed(kept):
         source.append(instruction)
-    return source, tuple(found[bit] for bit in sorted(found))
+    return source, tuple(found[bit] for bit in sorted(found)), [place for place, _ in reversed(kept)]
 
 
 def _has_no_effect(operation: Any) -> bool:
@@ -256,9 +273,11 @@ class _Reader:
         mapping = get_standard_gate_name_mapping()
         self.names = {gate.base_class: name for name, gate in mapping.items() if name in GATES}
 
-    def circuit(self, circuit: "QuantumCircuit", qubits: Sequence[int], place: str) -> None:
+    def circuit(
+        self, circuit: "QuantumCircuit", qubits: Sequence[int], place: str, places: Sequence[int] | None = None
+    ) -> None:
         """All operations of a circuit or definition whose qubit i is our `qubits[i]`, and its global phase."""
-        for number, instruction in enumerate(circuit.data):
+        for number, instruction in zip(places or itertools.count(), circuit.data, strict=False):
             where = f"operation {place}{number} ({instruction.operation.name})"
             own = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
             self.operation(instruction, own, where, f"{place}{number}.")
@@ -268,15 +287,21 @@ class _Reader:
 
     def operation(self, instruction: Any, qubits: list[int], where: str, inner: str) -> None:
         """One operation: refused, skipped, taken over, or taken apart."""
+        from qiskit.circuit import Delay
+        from qiskit.circuit.library import UnitaryGate
+
         operation = instruction.operation
         if _has_no_effect(operation) or self._is_first_reset(operation, qubits):
+            if isinstance(operation, Delay) and operation.is_parameterized():
+                self.out.delay(angle_of(operation.params[0], self.symbols, where), qubits)
             return
         _refuse(operation, where)
         if getattr(operation, "base_class", None) in self.names:
             self.touched |= set(qubits)
             self._standard(operation, qubits, where)
             return
-        matrix = instruction.matrix if len(qubits) <= _MATRIX_QUBITS and hasattr(instruction, "matrix") else None
+        given = isinstance(operation, UnitaryGate)
+        matrix = instruction.matrix if given or len(qubits) <= _MATRIX_QUBITS else None
         if matrix is not None:
             self.touched |= set(qubits)
             label = operation.label or operation.name

@@ -1,0 +1,111 @@
+"""What of Qiskit's circuits is refused, and how the messages name it."""
+
+import os
+
+import pytest
+
+if "CI" not in os.environ:
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+from qiskit import QuantumCircuit  # noqa: E402
+from qiskit.circuit import Gate, Instruction, Parameter, ParameterVector  # noqa: E402
+from qiskit.circuit.classical import types  # noqa: E402
+from qjaxsim_qiskit import from_qiskit  # noqa: E402
+
+
+def _middle(circuit):
+    circuit.measure(0, 0)
+    circuit.h(0)
+
+
+def _if(circuit):
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(1)
+
+
+def _while(circuit):
+    with circuit.while_loop((circuit.clbits[0], 1)):
+        circuit.x(1)
+
+
+def _switch(circuit):
+    with circuit.switch(circuit.clbits[0]) as case, case(0):
+        circuit.x(1)
+
+
+def _box(circuit):
+    with circuit.box():
+        circuit.x(1)
+
+
+def _two_vectors(circuit):
+    circuit.rx(ParameterVector("v", 3)[0], 0)
+    circuit.rx(ParameterVector("v", 3)[1], 1)
+
+
+def _unknown(circuit):
+    inner = QuantumCircuit(1)
+    inner.rx(Parameter("a") + Parameter("b"), 0)
+    gate = Gate("odd", 1, [])
+    gate.definition = inner
+    circuit.append(gate, [1])
+
+
+def _after_a_measurement(circuit):
+    circuit.measure(2, 0)
+    circuit.h(0)
+    circuit.reset(0)
+
+
+def _hidden(circuit):
+    inner = QuantumCircuit(1, 1)
+    inner.measure(0, 0)
+    circuit.append(inner.to_instruction(), [2], [0])
+
+
+REFUSED = [
+    (_middle, r"operation 0 \(measure\) measures a qubit that is used afterwards"),
+    (lambda c: (c.h(0), c.reset(0)), r"operation 1 \(reset\) resets a qubit that is in use"),
+    (lambda c: (c.h(0), c.initialize([0, 1], 0)), r"operation 1\.0 \(reset\) resets a qubit that is in use"),
+    (_after_a_measurement, r"operation 2 \(reset\) resets a qubit that is in use"),
+    (_if, r"operation 0 \(if_else\) is control flow"),
+    (_while, r"operation 0 \(while_loop\) is control flow"),
+    (_switch, r"operation 0 \(switch_case\) is control flow"),
+    (_box, r"operation 0 \(box\) is control flow"),
+    (lambda c: c.for_loop(range(2), None, QuantumCircuit(1), [0], []), r"operation 0 \(for_loop\) is control flow"),
+    (lambda c: c.add_input("flag", types.Bool()), "Classical variables cannot be imported, but the circuit has flag"),
+    (lambda c: c.add_var("flag", True), "Classical variables cannot be imported, but the circuit has flag"),
+    (_hidden, r"operation 0\.0 \(measure\) measures"),
+    (lambda c: c.append(Gate("oracle", 2, []), [0, 1]), r"operation 0 \(oracle\) has neither a matrix"),
+    (lambda c: c.append(Instruction("thing", 1, 0, []), [1]), r"operation 0 \(thing\) has neither a matrix"),
+    (lambda c: c.rx(float("nan"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\) has nan"),
+    (lambda c: c.rx(float("inf"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\) has inf"),
+    (lambda c: c.rx(1j * Parameter("a"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\), with the"),
+    (lambda c: c.rx((1j * Parameter("a")).sin(), 1), r"cannot be imported: it holds the complex or infinite number I"),
+    (lambda c: c.rx(2 ** Parameter("a"), 1), r"angle 2\*\*a of operation 0 \(rx\) cannot be imported: Qiskit does not"),
+    (lambda c: (c.rx(Parameter("x"), 0), c.rx(ParameterVector("x", 2)[1], 0)), "'x' names several"),
+    (_two_vectors, "Parameters must have names of their own, but 'v' names several in this circuit; rename one"),
+    (_unknown, r"must be made of the circuit's parameters, but operation 0\.0 \(rx\) has a, b too"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "message"), REFUSED)
+def test_refusals_name_operation_and_place(build, message):
+    circuit = QuantumCircuit(3, 1)
+    build(circuit)
+    with pytest.raises(ValueError, match=message):
+        from_qiskit(circuit)
+
+
+def test_other_refusals():
+    with pytest.raises(TypeError, match="must be a qiskit.QuantumCircuit, but is str"):
+        from_qiskit("h q[0];")
+    with pytest.raises(ValueError, match="at least one qubit"):
+        from_qiskit(QuantumCircuit())
+    with pytest.raises(MemoryError, match=r"A state of 60 qubits in single precision needs 8589934592.0 GiB"):
+        from_qiskit(QuantumCircuit(60))
+    with pytest.raises(MemoryError, match=r"A state of 2000 qubits has 2\*\*2000 amplitudes"):
+        from_qiskit(QuantumCircuit(2000))
+    circuit = QuantumCircuit(3)
+    circuit.rx(ParameterVector("v", 4)[1], 0)
+    with pytest.raises(ValueError, match=r"gives 'v' the shape \(3,\), but .* \{'v': 4\}"):
+        from_qiskit(circuit, shapes={"v": (3,)})
