@@ -248,16 +248,18 @@ def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Ar
 def collapses(topology: QrnnTopology, batch: int, steps: int) -> bool:
     """Whether matrices are the faster way, by estimated seconds on a CPU core; more than 2**24 entries never are.
 
-    The constants are from runs of W = 3 to 8 on one core: pair mixing moves about 1e9 amplitudes a second and has a
-    fixed cost for each neuron, matrix products do some 2e10 multiplications a second.
+    Constants fitted to updates of W = 3 to 8 lanes on one core, single precision: a neuron on a batch costs 2e-6 s and
+    1.5e-8 s for each amplitude, a product 1.4e-10 s for each multiplication, building 2.4e-9 s for each of its.
     """
     size, words = 2**topology.workspace, topology.n_words
-    if size * size * words > 2**24:
+    entries = size * size * words
+    if entries > 2**24:
         return False
-    mixes = topology.workspace * (2 * topology.stages + 1)
-    build = mixes * (5e-6 + size * size * words * 1e-9)
-    collapsed = build + steps * (2e-5 + batch * size * size * words * 5e-11)
-    return collapsed < steps * mixes * (5e-6 + batch * size * 1e-9)
+    stages = topology.stages + 1
+    group = 2 ** min(topology.workspace, 5) if topology.workspace <= 5 else 2 * size**0.5
+    build = stages * group * entries * 2.4e-9
+    collapsed = build + steps * (1e-5 + batch * entries * 1.4e-10)
+    return collapsed < steps * stages * topology.workspace * (2e-6 + batch * size * 1.5e-8)
 
 
 def require_fit(topology: QrnnTopology, batch: int, steps: int, dtype: Any) -> None:

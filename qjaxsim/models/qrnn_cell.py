@@ -6,6 +6,7 @@ only reads the workspace: an amplitude for each output word and workspace state.
 the workspace index first, most significant lane first, and samples last.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,8 @@ from qjaxsim.models.qrnn_topology import Params, QrnnTopology
 
 # Single-precision products stay single on GPUs that would use fewer bits.
 _PRECISION = jax.lax.Precision.HIGHEST
+# Lanes that are combined into one matrix at most.
+_GROUP = 5
 
 
 class Tables(NamedTuple):
@@ -24,7 +27,7 @@ class Tables(NamedTuple):
     Attributes:
         neurons: (S + 1, W, 2, 2**(W - 1), 2**I) c and s of each workspace neuron by the other workspace lanes and the
             input word.
-        rotations: (S, W, 2) cos and sin of half the rotation angles.
+        rotations: (S + 1, W, 2) cos and sin of half the rotation angles before each stage; angles 0 before the first.
         output: (2**I, 2**W) amplitude of each output word for each workspace state.
         output_norms: (I + 1, 2**W) squared norm over output words before the output stage and after each neuron of it.
     """
@@ -41,7 +44,7 @@ def cell_tables(topology: QrnnTopology, params: Params) -> Tables:
     numbers = jnp.concatenate([params["input"][None], params["work"]])
     angles = topology.bias + jnp.einsum("xp,swp->swx", monomials, numbers, precision=_PRECISION)
     angles = angles.reshape(*numbers.shape[:2], -1, topology.n_words)
-    half = params["rotations"] / 2
+    half = jnp.concatenate([jnp.zeros_like(params["input"][None, :, 0]), params["rotations"] / 2])
     output, norms = _output_stage(topology, monomials, params["output"])
     return Tables(
         neurons=jnp.stack(activation(angles, topology.order), axis=2),
@@ -68,19 +71,45 @@ def _output_stage(topology: QrnnTopology, monomials: jax.Array, numbers: jax.Arr
 def step_matrices(topology: QrnnTopology, tables: Tables) -> jax.Array:
     """(2**W, 2**I, 2**W): entry [row, word, column] of the workspace's map for each input word, up to a factor.
 
-    Factors cancel in every probability, so they are taken out as constants: nothing overflows, derivatives are exact.
+    The neurons of a group of lanes make a small matrix for each setting of the other lanes; those of all stages are
+    made at once, then multiplied. Factors cancel in every probability, so they are taken out as constants: nothing
+    overflows, derivatives are exact.
     """
-    size = 2**topology.workspace
+    size, stages = 2**topology.workspace, topology.stages + 1
     identity = jnp.eye(size, dtype=tables.output.dtype)
     state = jnp.broadcast_to(identity[:, None, :], (size, topology.n_words, size))
-    for stage in range(topology.stages + 1):
+    groups = _groups(topology.workspace)
+    blocks = [_blocks(topology, tables, group) for group in groups]
+    for stage in range(stages):
         if stage:
-            state = _rotate(topology, tables, stage - 1, state)
-        for lane in range(topology.workspace):
-            c, s = tables.neurons[stage, lane, 0], tables.neurons[stage, lane, 1]
-            state = mix(state, lane, c[..., None], s[..., None])
-        largest = jnp.abs(state).max(axis=(0, 2), keepdims=True)
-        state = state / jax.lax.stop_gradient(largest)
+            state = _rotate(tables.rotations[stage], state)
+        for (first, lanes), block in zip(groups, blocks, strict=True):
+            parts = state.reshape(2**first, 2**lanes, -1, topology.n_words, size)
+            state = jnp.einsum("rbakc,bcakn->brakn", block[:, stage], parts, precision=_PRECISION)
+        state = state.reshape(size, topology.n_words, size)
+        state = state / jax.lax.stop_gradient(jnp.abs(state).max(axis=(0, 2), keepdims=True))
+    return state
+
+
+def _groups(lanes: int) -> list[tuple[int, int]]:
+    """First lane and number of lanes of each group, as equal as can be."""
+    count = -(-lanes // _GROUP)
+    edges = [lanes * i // count for i in range(count + 1)]
+    return [(low, high - low) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _blocks(topology: QrnnTopology, tables: Tables, group: tuple[int, int]) -> jax.Array:
+    """(2**g, S + 1, before, after, 2**I, 2**g): a group's matrices by the lanes before and after it and the word."""
+    first, lanes = group
+    size, before = 2**lanes, 2**first
+    after = 2 ** (topology.workspace - first - lanes)
+    tail = (topology.stages + 1, before, after, topology.n_words)
+    identity = jnp.eye(size, dtype=tables.output.dtype).reshape(size, 1, 1, 1, 1, size)
+    state = jnp.broadcast_to(identity, (size, *tail, size))
+    for lane in range(lanes):
+        own = tables.neurons[:, first + lane].reshape(tail[0], 2, before, size // 2, after, tail[3])
+        own = own.transpose(1, 3, 0, 2, 4, 5)[..., None]
+        state = mix(state, lane, own[0], own[1])
     return state
 
 
@@ -100,26 +129,31 @@ def step_states(
         State (2**W, B) up to a positive factor for each sample, and None or the (W (S + 1), B) probabilities.
     """
     own = jnp.einsum("swcyk,kb->swcyb", tables.neurons, chosen, precision=_PRECISION)
-    found = []
-    for stage in range(topology.stages + 1):
-        if stage:
-            state = _rotate(topology, tables, stage - 1, state)
+
+    def stage(state: jax.Array, xs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
+        neurons, rotations = xs
+        state = _rotate(rotations, state)
+        found = []
         for lane in range(topology.workspace):
-            before = (state**2).sum(axis=0) if success else None
-            state = mix(state, lane, own[stage, lane, 0], own[stage, lane, 1])
-            if before is not None:
-                after = (state**2).sum(axis=0)
-                found.append(after / positive(before))
-        state = state / scale_of(state)
-    return state, jnp.stack(found) if success else None
+            after = mix(state, lane, neurons[lane, 0], neurons[lane, 1])
+            if success:
+                found.append((after**2).sum(axis=0) / positive((state**2).sum(axis=0)))
+            state = after
+        return state / scale_of(state), jnp.stack(found) if success else None
+
+    state, found = jax.lax.scan(stage, state, (own, tables.rotations))
+    return state, found.reshape(-1, state.shape[1]) if success else None
 
 
-def _rotate(topology: QrnnTopology, tables: Tables, stage: int, state: jax.Array) -> jax.Array:
-    """The rotations in front of a work stage."""
-    for lane in range(topology.workspace):
-        c, s = (tables.rotations[stage, lane, i].reshape((1,) * state.ndim) for i in (0, 1))
-        state = mix(state, lane, c, s)
-    return state
+def _rotate(rotations: jax.Array, state: jax.Array) -> jax.Array:
+    """Rotations (W, 2), cos and sin of every lane, as one small matrix for each group of lanes."""
+    turns = jnp.stack([rotations, jnp.stack([-rotations[:, 1], rotations[:, 0]], axis=1)], axis=2)
+    parts = state
+    for first, lanes in _groups(len(rotations)):
+        matrix = functools.reduce(jnp.kron, list(turns[first : first + lanes]))
+        parts = parts.reshape(2**first, 2**lanes, -1)
+        parts = jnp.einsum("rc,bcn->brn", matrix, parts, precision=_PRECISION)
+    return parts.reshape(state.shape)
 
 
 def output_success(tables: Tables, state: jax.Array) -> jax.Array:
