@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from qjaxsim.cli_bench import bench
+from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -44,6 +45,7 @@ study = typer.Typer(help="Run a study: a table, figures and a report in a result
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 study.command()(hessian)
+study.command()(qrnn)
 app.command()(bench)
 
 

@@ -156,7 +156,7 @@ def _print_verdicts(found: "Sequence[Verdict]") -> None:
     print()
 
 
-def _print_comparison(published: list[dict[str, Any]]) -> None:
+def _print_comparison(published: list[dict[str, Any]], source: str = "arXiv:2504.19239") -> None:
     """The comparison as a table, with the reasons against comparing as numbered notes below it."""
     from qjaxsim.report.tables import print_table
 
@@ -165,7 +165,7 @@ def _print_comparison(published: list[dict[str, Any]]) -> None:
         {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
         for row in published
     ]
-    print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
+    print_table(shown, title=f"Published numbers ({source}) beside ours")
     for number, reason in enumerate(reasons, start=1):
         print(f"({number}) not comparable: {reason}")
 
