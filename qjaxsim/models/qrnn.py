@@ -123,7 +123,7 @@ def simulate(
             )
     steps = inputs.shape[1]
     counted, forced = _steps("counted", counted, True, steps), _steps("forced", forced, False, steps)
-    require_fit(topology, *inputs.shape, named["input"].dtype)
+    require_fit(topology, len(inputs), steps, named["input"].dtype)
     run = _simulate(topology, choice, path, targets is not None)
     out: Simulated = run(named, inputs, inputs if targets is None else targets, counted, forced, key)
     projection = np.asarray(out.projection)[:, :-1]
@@ -184,7 +184,8 @@ def unroll(
     computed again.
     """
     batch, steps = inputs.shape
-    inputs, targets = (None if words is None else words.astype(jnp.int32) for words in (inputs, targets))
+    inputs = inputs.astype(jnp.int32)
+    targets = None if targets is None else targets.astype(jnp.int32)
     if path not in PATHS:
         raise ValueError(f"Argument `path` must be one of {list(PATHS)}, but is {path!r}.")
     if path == "auto":

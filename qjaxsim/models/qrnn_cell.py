@@ -142,7 +142,7 @@ def step_states(
         return state / scale_of(state), jnp.stack(found) if success else None
 
     state, found = jax.lax.scan(stage, state, (own, tables.rotations))
-    return state, found.reshape(-1, state.shape[1]) if success else None
+    return state, None if found is None else found.reshape(-1, state.shape[1])
 
 
 def _rotate(rotations: jax.Array, state: jax.Array) -> jax.Array:

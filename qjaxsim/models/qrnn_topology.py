@@ -1,11 +1,13 @@
 """Sizes, parameters and files of the recurrent quantum network (Bausch 2020, arXiv:2006.14619)."""
 
+import importlib
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -240,15 +242,12 @@ _FIELDS = ("width", "workspace", "stages", "degree", "order", "bias")
 
 
 def _safetensors() -> Any:
-    """The two modules of the package as one."""
+    """The functions of the package that are used here."""
     try:
-        import safetensors
-        import safetensors.numpy
+        package, arrays = (importlib.import_module(name) for name in ("safetensors", "safetensors.numpy"))
     except ImportError as error:
         raise ImportError(
             "Files ending in .safetensors need the package safetensors: pip install safetensors, or use .npz.",
             name="safetensors",
         ) from error
-    from types import SimpleNamespace
-
-    return SimpleNamespace(save=safetensors.numpy.save, safe_open=safetensors.safe_open)
+    return SimpleNamespace(save=arrays.save, safe_open=package.safe_open)

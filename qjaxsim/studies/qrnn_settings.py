@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from qjaxsim.models.qrnn_topology import QrnnTopology
@@ -167,17 +167,11 @@ class Run:
             "experiment": self.experiment,
             "task": self.task,
             "length": self.length,
-            "network": {type(self.network).__name__: _fields(self.network)},
-            "schedule": _fields(self.schedule),
+            "network": {type(self.network).__name__: asdict(self.network)},
+            "schedule": asdict(self.schedule),
             "learning_rate": self.learning_rate,
             "seeds": list(self.seeds),
         }
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(value)
 
 
 def runs(settings: QrnnSettings) -> list[Run]:
@@ -226,8 +220,10 @@ def _initial(settings: QrnnSettings) -> Iterator[Run]:
     assert isinstance(base.network, QuantumNetwork)
     spreads = base.network.spreads
     points = [(bias, spreads) for bias in BIASES]
-    for place, spread in itertools.product(range(3), SPREADS):
-        points.append((math.pi / 2, (*spreads[:place], spread, *spreads[place + 1 :])))
+    theta, phi, rotation = spreads
+    for spread in SPREADS:
+        varied = ((spread, phi, rotation), (theta, spread, rotation), (theta, phi, spread))
+        points += [(math.pi / 2, each) for each in varied]
     for bias, chosen in dict.fromkeys(points):
         yield replace(base, network=QuantumNetwork(replace(base.network.topology, bias=bias), chosen))
 
