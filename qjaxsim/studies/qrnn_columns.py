@@ -20,6 +20,7 @@ COLUMNS = {
     "learning_rate": "rate of every update",
     "batch_size": "sequences of an update",
     "updates": "updates until the validation loss was below the threshold, or all",
+    "updates_mean": "their mean over seeds",
     "updates_mad": "their median absolute deviation over seeds",
     "threshold": "validation loss at which a seed stops; 0 never",
     "reached": "fraction of seeds that reached it",

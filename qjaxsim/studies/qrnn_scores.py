@@ -70,6 +70,7 @@ def _training_columns(run: Run, trained: Trained) -> dict[str, Any]:
         "learning_rate": run.learning_rate,
         "batch_size": run.schedule.batch_size,
         "updates": float(np.median(trained.updates)),
+        "updates_mean": float(trained.updates.mean()),
         "updates_mad": float(np.median(np.abs(trained.updates - np.median(trained.updates)))),
         "threshold": run.schedule.threshold,
         "reached": float(trained.reached.mean()),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from qjaxsim import files
 from qjaxsim.studies.progress import Progress
@@ -185,7 +186,7 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
         loss = lambda p: network.training_loss(p, task, inputs, targets)  # noqa: E731
         (value, projection), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            norm = optax.global_norm(gradient)
+            norm = jnp.linalg.norm(ravel_pytree(gradient)[0])
             steps, state = optimizer.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u.astype(p.dtype), params, steps)
         return (params, state), (value, projection, norm)
