@@ -194,13 +194,13 @@ def test_amplification_cubes_the_failure_and_keeps_branch_weights(key):
 
 
 def test_amplified_second_order_neuron_tends_to_the_same_rotation(key):
-    topology = QrnnTopology(width=1, workspace=2, stages=1, degree=1, order=2)
+    topology = QrnnTopology(width=1, workspace=1, stages=1, degree=1, order=2)
     numbers = 0.3 * jax.random.normal(key, (topology.n_numbers,), jnp.float64)
-    state = branch_weights(2, jax.random.key(4))
+    state = branch_weights(1, jax.random.key(4))
     kept = closed_form(state, numbers, topology)
     weights = np.asarray(state**2).sum(axis=1)
     turned = kept / np.linalg.norm(kept, axis=1, keepdims=True) * np.sqrt(weights)[:, None]
-    amplitudes = run_circuit(amplified_neuron_circuit(2, 1, 2, topology.bias, 2), state, numbers, 2)
+    amplitudes = run_circuit(amplified_neuron_circuit(1, 1, 2, topology.bias, 2), state, numbers, 2)
     overlap = np.abs((amplitudes[..., 0].conj() * turned).sum(axis=1)) / weights
     np.testing.assert_allclose(overlap, 1, atol=2e-2)
 
@@ -315,8 +315,10 @@ def test_second_derivatives_equal_finite_differences(key):
     np.testing.assert_allclose(qj.hvp(loss, params, direction), slope, atol=1e-8)
 
 
-@pytest.mark.parametrize("choice", ["target", "sample", "argmax"])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    ("choice", "dtype"),
+    [("target", jnp.float32), ("target", jnp.float64), ("sample", jnp.float64), ("argmax", jnp.float64)],
+)
 def test_collapsed_equals_step_by_step(choice, dtype, key):
     params = large_params(SMALL, key, dtype)
     inputs, targets = random_words(SMALL, (4, 6)), random_words(SMALL, (4, 6), 1)

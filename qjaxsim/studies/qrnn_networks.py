@@ -75,7 +75,7 @@ class QuantumNetwork:
         targets: jax.Array,
         key: jax.Array,
         *,
-        forced: np.ndarray | None = None,
+        forced: Any = None,
         choice: str = "sample",
     ) -> Predicted:
         """An evaluation: lanes set to the target where `forced` (default the task's), else by `choice`."""
@@ -158,7 +158,7 @@ class ClassicalNetwork:
         targets: jax.Array,
         key: jax.Array,
         *,
-        forced: np.ndarray | None = None,
+        forced: Any = None,
         choice: str = "sample",
     ) -> Predicted:
         """An evaluation; nothing is fed back, so `forced` has no effect."""

@@ -87,75 +87,71 @@ def _training_columns(run: Run, trained: Trained) -> dict[str, Any]:
     return row | {"ms_per_update": 1e3 * trained.seconds_per_update / len(run.seeds), "seconds": trained.seconds}
 
 
-Scorer = Callable[[Params, jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
+Scored = dict[str, jax.Array]
 
 
 @functools.lru_cache(maxsize=4)
-def _scorer(network: Network, task: SequenceTask) -> Scorer:
-    """Scores of one network on given sequences."""
-    nowhere = np.zeros(task.length, bool)
-    feeds_back = isinstance(network, QuantumNetwork)
+def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
+    """Scores of all seeds on given sequences, words sampled where `forced` does not set them."""
 
-    def scores(params: Params, key: jax.Array, inputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
-        predict = functools.partial(network.predict, params, task, targets=targets, key=key)
-        sampled, argmax = predict(inputs=inputs), predict(inputs=inputs, choice="argmax")
-        blank = predict(inputs=jnp.zeros_like(inputs), choice="argmax")
-        found = {
-            "loss": sampled.loss(),
-            "accuracy_sampled": sampled.accuracy(),
-            "accuracy_argmax": argmax.accuracy(),
-            "accuracy_blanked_inputs": blank.accuracy(),
-            "probabilities": sampled.probabilities[:, -1],
+    def scores(params: Params, key: jax.Array, inputs: jax.Array, targets: jax.Array, forced: jax.Array) -> Scored:
+        found = network.predict(params, task, inputs, targets, key, forced=forced)
+        fixed = forced[1:][: found.projection.shape[1]]
+        kept = jnp.where(fixed[None, :], found.projection, jnp.ones_like(found.projection))
+        return {
+            "loss": found.loss(),
+            "sampled": found.accuracy(),
+            "argmax": found.argmax_accuracy(),
+            "probabilities": found.probabilities[:, -1],
+            "projection": kept.min(),
         }
-        if feeds_back:
-            free = predict(inputs=inputs, forced=nowhere)
-            kept = sampled.projection[:, :-1][:, task.forced[1:-1]]
-            found |= {
-                "accuracy_all_sampled": free.accuracy(),
-                "smallest_projection": kept.min() if kept.size else jnp.ones_like(sampled.loss()),
-            }
-        return found
 
-    return jax.jit(jax.vmap(scores, in_axes=(0, None, None, None)))
+    return jax.jit(jax.vmap(scores, in_axes=(0, None, None, None, None)))
 
 
 def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Fresh sequences: medians over seeds as columns, values of each seed as arrays."""
     fresh, choice = jax.random.split(jax.random.key(_TEST_SEED))
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
-    inputs, targets = (task.held_out or task.draw)(arrays, fresh, SCORED)
-    found = {name: np.asarray(value) for name, value in _scorer(network, task)(params, choice, inputs, targets).items()}
-    del found["probabilities"]
-    row = {f"score_{name}" if name == "loss" else name: float(np.median(value)) for name, value in found.items()}
-    return row, {f"score_{name}": value for name, value in found.items()}
+    inputs, targets = jax.jit(task.held_out or task.draw, static_argnums=2)(arrays, fresh, SCORED)
+    score = functools.partial(_scorer(network, task), params, choice)
+    as_published = score(inputs, targets, task.forced)
+    found = {
+        "score_loss": as_published["loss"],
+        "accuracy_sampled": as_published["sampled"],
+        "accuracy_argmax": as_published["argmax"],
+        "accuracy_blanked_inputs": score(jnp.zeros_like(inputs), targets, task.forced)["argmax"],
+    }
+    if isinstance(network, QuantumNetwork):
+        found["accuracy_all_sampled"] = score(inputs, targets, np.zeros(task.length, bool))["sampled"]
+        found["smallest_projection"] = as_published["projection"]
+    seeds = {name: np.asarray(value, np.float64) for name, value in found.items()}
+    row = {name: float(np.median(value)) for name, value in seeds.items()}
+    return row, {f"seeds_{name}": value for name, value in seeds.items()}
 
 
 def _test_columns(network: Network, task: SequenceTask, params: Params, digits: DigitWords) -> dict[str, Any]:
     """All test images, a few hundred at once: single networks, and the mean of their distributions."""
     words = np.concatenate(digits.test)
     labels = np.repeat(np.arange(len(digits.test)), [len(part) for part in digits.test])
-    scorer, size = _scorer(network, task), 250
-    hits: dict[str, list[np.ndarray]] = {"sampled": [], "argmax": []}
-    means, weights = [], []
+    scorer, size = _scorer(network, task), SCORED
+    parts = []
     for start in range(0, len(words), size):
         # The last part is filled up from the front, so that one compiled program serves all.
         chosen = np.arange(start, start + size) % len(words)
-        new = min(size, len(words) - start)
         inputs, targets = with_labels(words[chosen], labels[chosen])
-        found = scorer(params, jax.random.fold_in(jax.random.key(_TEST_SEED), start), inputs, targets)
-        p = np.asarray(found["probabilities"])[:, :new]
-        own = labels[chosen][:new]
-        hits["argmax"].append((p.argmax(-1) == own).mean(1))
-        hits["sampled"].append(np.take_along_axis(p, own[None, :, None], -1)[..., 0].mean(1))
-        means.append((p.mean(0).argmax(-1) == own).mean())
-        weights.append(new)
-    share = np.array(weights) / sum(weights)
+        key = jax.random.fold_in(jax.random.key(_TEST_SEED), start)
+        found = scorer(params, key, inputs, targets, task.forced)["probabilities"]
+        parts.append(np.asarray(found)[:, : len(words) - start])
+    p = np.concatenate(parts, axis=1)  # (seeds, images, words)
+    sampled = np.take_along_axis(p, labels[None, :, None], -1)[..., 0].mean(axis=1)
+    argmax = (p.argmax(axis=-1) == labels).mean(axis=1)
     return {
         "test_images": len(words),
-        "test_accuracy_sampled": float(np.median(share @ np.array(hits["sampled"]))),
-        "test_accuracy_argmax": float(np.median(share @ np.array(hits["argmax"]))),
-        "test_accuracy_argmax_best": float((share @ np.array(hits["argmax"])).max()),
-        "test_accuracy_ensemble": float(share @ np.array(means)),
+        "test_accuracy_sampled": float(np.median(sampled)),
+        "test_accuracy_argmax": float(np.median(argmax)),
+        "test_accuracy_argmax_best": float(argmax.max()),
+        "test_accuracy_ensemble": float((p.mean(axis=0).argmax(axis=-1) == labels).mean()),
         "duplicates_in_train": digits.duplicates(),
     }
 
