@@ -57,6 +57,6 @@ COLUMNS = {
     "near_zero_fraction": "share of eigenvalues below 1e-4 of it",
     "success_postselected": "probability that the postselected neuron succeeds",
     "branch_shift_postselected": "how far postselection moves the sources' distribution (total variation)",
-    **{f"failure_amplified_{k}": f"probability of failure after {k} levels of amplification" for k in range(4)},
-    **{f"branch_shift_amplified_{k}": f"how far {k} levels move the sources' distribution" for k in range(4)},
+    **{f"failure_amplified_{k}": f"probability of failure after {k} levels of amplification" for k in range(3)},
+    **{f"branch_shift_amplified_{k}": f"how far {k} levels move the sources' distribution" for k in range(3)},
 }

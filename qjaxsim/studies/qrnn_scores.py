@@ -250,7 +250,7 @@ def neuron_cell(run: Run) -> CellResult:
     basis = np.linalg.qr(np.column_stack([state.reshape(-1), np.eye(16)[:, :15]]))[0]
     basis *= np.sign(basis[:, 0] @ state.reshape(-1))
     failures, shifts = [], []
-    for levels in range(4):
+    for levels in range(3):
         whole = qj.Circuit(5).unitary(basis, range(4))
         whole.compose(amplified_neuron_circuit(3, 2, 1, topology.bias, levels))
         final = np.asarray(qj.statevector(whole)({"numbers": jnp.asarray(numbers)})).reshape(8, 2, 2)
@@ -263,7 +263,7 @@ def neuron_cell(run: Run) -> CellResult:
         "task": run.task,
         "success_postselected": success,
         "branch_shift_postselected": float(np.abs(postselected - weights).sum() / 2),
-        **{f"failure_amplified_{k}": failures[k] for k in range(4)},
-        **{f"branch_shift_amplified_{k}": shifts[k] for k in range(4)},
+        **{f"failure_amplified_{k}": failures[k] for k in range(3)},
+        **{f"branch_shift_amplified_{k}": shifts[k] for k in range(3)},
     }
     return CellResult(row, {"weights": weights, "postselected": postselected, "failures": np.array(failures)})
