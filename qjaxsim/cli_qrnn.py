@@ -85,7 +85,8 @@ def qrnn(
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))
-    _print_verdicts(claims(rows))
+    if found := claims(rows):
+        _print_verdicts(found)
     if published := comparison_rows(rows, settings.digits):
         _print_comparison(published, "arXiv:2006.14619")
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

@@ -232,10 +232,7 @@ def test_flat_and_named_parameters_are_the_same_network(key):
     params = large_params(SMALL, key)
     flat, _ = ravel_pytree(params)
     back = SMALL.named(flat)
-    assert all((back[name] == params[name]).all() for name in params)
-    inputs = random_words(SMALL, (2, 3))
-    a, b = (simulate(SMALL, p, inputs, inputs) for p in (params, flat))
-    assert a.loss == b.loss
+    assert list(back) == list(params) and all((back[name] == params[name]).all() for name in params)
 
 
 def test_initial_spreads(key):
@@ -277,7 +274,7 @@ def test_safetensors_by_its_package_or_a_clear_line(tmp_path, key, monkeypatch):
 # --- unrolling ----------------------------------------------------------------------------------------------------
 
 
-def test_gradient_equals_finite_differences_through_projections(key):
+def test_gradient_equals_finite_differences_through_projections(key, monkeypatch):
     params, unravel = ravel_pytree(large_params(SMALL, key))
     inputs, targets = random_words(SMALL, (3, 4)), random_words(SMALL, (3, 4), 1)
     counted = np.array([False, True, True, True])
@@ -289,16 +286,19 @@ def test_gradient_equals_finite_differences_through_projections(key):
     step = 1e-5
     directions = np.random.default_rng(2).normal(size=(6, len(params)))
 
-    @jax.jit
-    def both(flat):
-        ahead = jax.vmap(lambda d: loss(flat + step * d, "steps"))(jnp.asarray(directions))
-        behind = jax.vmap(lambda d: loss(flat - step * d, "steps"))(jnp.asarray(directions))
-        return (ahead - behind) / (2 * step), jax.grad(loss)(flat, "steps"), jax.grad(loss)(flat, "collapsed")
+    def gradients():
+        return jax.jit(lambda flat: (jax.grad(loss)(flat, "steps"), jax.grad(loss)(flat, "collapsed")))(params)
 
-    slopes, gradient, collapsed = both(params)
-    np.testing.assert_allclose(directions @ gradient, slopes, atol=1e-8)
-    np.testing.assert_allclose(gradient, collapsed, atol=1e-12)
-    assert np.abs(gradient).min() > 0 or np.count_nonzero(gradient) > 0.9 * len(gradient)
+    ends = jnp.asarray(np.concatenate([directions, -directions]))
+    ahead, behind = np.split(np.asarray(jax.jit(jax.vmap(lambda d: loss(params + step * d, "steps")))(ends)), 2)
+    found = [*gradients()]
+    # Steps that are computed again in reverse mode give the same.
+    monkeypatch.setattr(qrnn, "_KEPT_BYTES", 0)
+    found += gradients()
+    for gradient in found:
+        np.testing.assert_allclose(directions @ gradient, (ahead - behind) / (2 * step), atol=1e-8)
+        np.testing.assert_allclose(gradient, found[0], atol=1e-12)
+    assert np.count_nonzero(gradient) > 0.9 * len(gradient)
 
 
 def test_second_derivatives_equal_finite_differences(key):
@@ -358,21 +358,6 @@ def test_batched_equals_one_by_one_and_vmaps_over_seeds(key):
         for i in range(3):
             one = simulate(SMALL, params, inputs[i : i + 1], targets[i : i + 1])
             np.testing.assert_allclose(together[seed, i], one.probabilities[0], atol=1e-12)
-
-
-def test_recomputed_steps_give_the_same_gradient(key, monkeypatch):
-    params = large_params(SMALL, key)
-    inputs, targets = jnp.asarray(random_words(SMALL, (2, 5))), jnp.asarray(random_words(SMALL, (2, 5), 1))
-
-    def gradient(path):
-        loss = lambda p: published_loss(unroll(SMALL, p, inputs, targets, path=path).probabilities, targets)  # noqa: E731
-        return ravel_pytree(jax.jit(jax.grad(loss))(params))[0]
-
-    kept = [gradient(path) for path in ("steps", "collapsed")]
-    monkeypatch.setattr(qrnn, "_KEPT_BYTES", 0)
-    again = [gradient(path) for path in ("steps", "collapsed")]
-    for a, b in zip(kept, again, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-13)
 
 
 def test_the_published_loss_of_a_uniform_prediction_and_of_a_perfect_one():

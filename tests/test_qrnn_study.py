@@ -337,7 +337,7 @@ def test_a_small_study_from_the_command_line_and_resumed(tmp_path, capsys):
     command += ["--lengths", "6"]
     assert cli.main(command) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
-    assert "Recurrent quantum network: xor" in shown and "results in" in shown
+    assert "Recurrent quantum network: xor" in shown and "results in" in shown and "claims" not in shown
     rows = json.loads((out / "summary.json").read_text())
     assert [row["experiment"] for row in rows] == ["hessian", "neuron"]
     assert all(json.loads((out / "columns.json").read_text()).values())
