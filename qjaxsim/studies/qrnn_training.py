@@ -71,7 +71,7 @@ class Trained:
     """What training leaves, the seeds in front or last as said.
 
     Attributes:
-        params: arrays with a leading axis of seeds.
+        params: arrays with a leading axis of seeds; of each seed's check of lowest validation loss.
         updates: (R,) updates done when a seed stopped.
         reached: (R,) whether its watched loss came below the threshold.
         history: name -> (checks, R), a stopped seed's last values repeated; see `train`.
@@ -149,7 +149,7 @@ def train(
         (folder / CHECKPOINT).unlink(missing_ok=True)
     later = spent[2:]
     return Trained(
-        params=state[0],
+        params=state[1][0],
         updates=updates,
         reached=~active,
         history={name: np.stack(rows) for name, rows in history.items()},
@@ -170,9 +170,11 @@ def transformation(schedule: Schedule) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(schedule.clip), kinds[schedule.optimizer]())
 
 
-def _start(network: Network, schedule: Schedule, keys: jax.Array, dtype: Any) -> tuple[Params, Any]:
+def _start(network: Network, schedule: Schedule, keys: jax.Array, dtype: Any) -> Any:
+    """Parameters and the optimiser's state, then the best parameters and their validation loss."""
     params = jax.jit(jax.vmap(lambda key: network.init(jax.random.fold_in(key, 0), dtype)))(keys)
-    return params, jax.jit(jax.vmap(transformation(schedule).init))(params)
+    optimizer = jax.jit(jax.vmap(transformation(schedule).init))(params)
+    return (params, optimizer), (params, jnp.full(len(keys), jnp.inf, dtype))
 
 
 @functools.lru_cache(maxsize=8)  # so that cells that differ in rate or seeds share what is compiled
@@ -191,7 +193,8 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
         params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u.astype(p.dtype), params, steps)
         return (params, state), (value, projection, norm)
 
-    def one(carry: Any, key: jax.Array, done: jax.Array, rate: jax.Array, arrays: Any, active: jax.Array) -> Any:
+    def one(state: Any, key: jax.Array, done: jax.Array, rate: jax.Array, arrays: Any, active: jax.Array) -> Any:
+        carry, (best, lowest) = state
         numbers = 2 * (done + jnp.arange(schedule.every, dtype=jnp.int32)) + 1
         after, (values, projections, norms) = jax.lax.scan(
             lambda c, number: update(c, number, key, rate, arrays), carry, numbers
@@ -207,7 +210,10 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
             "projection": projections.min(),
             "gradient_norm": norms.mean(),
         }
-        return jax.tree.map(lambda new, old: jnp.where(active, new, old), after, carry), found
+        better = active & (found["validation_loss"] < lowest)
+        chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), (after[0], found["validation_loss"]),
+                              (best, lowest))  # fmt: skip
+        return (jax.tree.map(lambda new, old: jnp.where(active, new, old), after, carry), chosen), found
 
     return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, None, 0)))
 
