@@ -20,6 +20,7 @@ from qjaxsim_bench.problems import PROBLEMS  # noqa: E402
 SMALL = {
     "hybrid": "4x1x64", "layered": "8", "random": "8", "qft": "8", "gradient": "6", "hamiltonian": "6x20",
     "hvp": "3x1x8", "hessian": "3x1x8", "qnn": "3x1x4", "training": "3x1x2", "patches": "1x20",
+    "qrnn": "2x3x1x2x5x3",
 }  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -18,6 +18,7 @@ from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_ibm import ibm
+from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -49,6 +50,7 @@ app.add_typer(study, name="study")
 app.add_typer(ibm, name="ibm")
 study.command()(hessian)
 study.command()(gradient_variance)
+study.command()(qrnn)
 app.command()(bench)
 app.command()(crosscheck)
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qjaxsim.report.claims import Verdict
@@ -39,3 +39,17 @@ def integers(option: str, text: str) -> tuple[int, ...]:
 def command_line() -> str:
     """What was typed, without the path of the program."""
     return shlex.join(["qjaxsim", *sys.argv[1:]])
+
+
+def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2504.19239") -> None:
+    """Print published numbers beside ours, with the reasons against comparing as numbered notes below the table."""
+    from qjaxsim.report.tables import print_table
+
+    reasons = list(dict.fromkeys(row["comparable"] for row in published if row["comparable"] is not True))
+    shown = [
+        {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
+        for row in published
+    ]
+    print_table(shown, title=f"Published numbers ({source}) beside ours")
+    for number, reason in enumerate(reasons, start=1):
+        print(f"({number}) not comparable: {reason}")

@@ -1,11 +1,11 @@
 """The command `qjaxsim study hessian`: options to settings, results to tables. JAX is imported when it runs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -134,19 +134,5 @@ def hessian(
         print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
     print_verdicts(verdicts(rows))
     if published := comparison_rows(settings, rows):
-        _print_comparison(published)
+        print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
-
-
-def _print_comparison(published: list[dict[str, Any]]) -> None:
-    """The comparison as a table, with the reasons against comparing as numbered notes below it."""
-    from qjaxsim.report.tables import print_table
-
-    reasons = list(dict.fromkeys(row["comparable"] for row in published if row["comparable"] is not True))
-    shown = [
-        {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
-        for row in published
-    ]
-    print_table(shown, title="Published numbers (arXiv:2504.19239) beside ours")
-    for number, reason in enumerate(reasons, start=1):
-        print(f"({number}) not comparable: {reason}")

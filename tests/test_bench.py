@@ -39,7 +39,7 @@ def test_every_problem_makes_tasks_that_ours_takes():
             task = problem.make(size)
             places = [angle for _, _, angle in task.ops if isinstance(angle, int)]
             n_inputs = task.n_qubits if task.inputs is not None else 0
-            assert sorted(set(places)) == list(range(n_inputs + len(task.theta))) or task.kind == "patches"
+            assert sorted(set(places)) == list(range(n_inputs + len(task.theta))) or task.kind in ("patches", "qrnn")
             assert all(ours.supports(task, dtype) for dtype in problem.dtypes)
         for target in problem.targets:
             assert target.size in problem.full and target.dtype in problem.dtypes

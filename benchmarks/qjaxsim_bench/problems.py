@@ -179,6 +179,25 @@ PROBLEMS = {
                 ),
             ),
         ),
+        Problem(
+            "qrnn",
+            "update of the recurrent quantum network (loss, gradient, clipping, Adam)",
+            "in/out lanes x workspace x stages x degree x length x batch",
+            lambda s: tasks.qrnn(*_numbers(s)),
+            ("2x4x1x3x36x8",),
+            (
+                "3x3x2x2x20x2",
+                "3x5x2x3x20x2",
+                "2x3x2x2x20x2",
+                "2x4x1x3x36x8",
+                "3x6x2x2x36x4",
+                "3x5x1x3x5x128",
+                "3x5x1x3x20x128",
+                "2x8x2x2x101x10",
+                "3x5x1x3x1000x128",
+            ),
+            ("single",),
+        ),
     )
 }
 """All problems whose results are compared, by name."""

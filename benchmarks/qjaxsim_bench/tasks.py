@@ -17,8 +17,8 @@ class Task:
     """One computation at one size.
 
     Attributes:
-        kind: "state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training" or
-            "patches".
+        kind: "state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches" or
+            "qrnn".
         n_qubits: width; qubit 0 is the most significant bit of a state's index.
         ops: the circuit. Angles are places in `theta`; in a hybrid model the first `n_qubits` places are a sample's
             inputs, the others the weights.
@@ -160,6 +160,21 @@ def patches(n_layers: int, batch: int) -> Task:
         inputs=rng.uniform(0, np.pi, (batch, 14, 14)),
         labels=rng.integers(0, 10, batch),
         extra={"layers": n_layers, "batch": batch, "circuits": 4},
+    )
+
+
+def qrnn(width: int, workspace: int, stages: int, degree: int, length: int, batch: int) -> Task:
+    """An update of the recurrent quantum network (loss, gradient, clipping, Adam) on random words."""
+    rng = np.random.default_rng(13)
+    sizes = {"width": width, "workspace": workspace, "stages": stages, "degree": degree, "order": 2}
+    return Task(
+        "qrnn",
+        width + workspace,
+        (),
+        np.zeros(0),
+        inputs=rng.integers(0, 2**width, (batch, length - 1)),
+        labels=rng.integers(0, 2**width, (batch, length - 1)),
+        extra={**sizes, "batch": batch},
     )
 
 

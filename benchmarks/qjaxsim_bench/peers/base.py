@@ -117,6 +117,31 @@ def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels:
 ROWS = 8
 
 
+def qrnn_update(task: Task, real: Any, probabilities: Callable[[Any, Any, Any], Any]) -> Work:
+    """Loss and parameters after one update of the recurrent network, from a function that gives its distributions."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from jax.flatten_util import ravel_pytree
+
+    from qjaxsim.models.qrnn import published_loss
+    from qjaxsim.models.qrnn_topology import QrnnTopology
+
+    topology = QrnnTopology(**{name: task.extra[name] for name in ("width", "workspace", "stages", "degree", "order")})
+    flat, unravel = ravel_pytree(topology.init(jax.random.key(0), real, weight_spread=0.1, rotation_spread=0.1))
+    x, y = jnp.asarray(task.inputs, jnp.int32), jnp.asarray(task.labels, jnp.int32)
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01))
+
+    def update(flat: Any) -> Any:
+        loss = lambda p: published_loss(probabilities(unravel(p), x, y), y)  # noqa: E731
+        value, slope = jax.value_and_grad(loss)(flat)
+        # Adam's first step keeps only signs, so the gradient is compared too.
+        changed = optax.apply_updates(flat, optimizer.update(slope, optimizer.init(flat))[0])
+        return jnp.concatenate([value[None], slope, changed[:1]])
+
+    return compiled(update, flat)
+
+
 def _hessian_by_rows(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The Hessian as Hessian-vector products with a few unit vectors at a time."""
     import jax

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim_bench.peers import qrnn_gates
 from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
@@ -136,6 +137,8 @@ def prepare(task: Task, dtype: str) -> Work:
     real, complex_type = (jnp.float32, jnp.complex64) if dtype == "single" else (jnp.float64, jnp.complex128)
     if task.kind == "patches":
         return _patches(task, real, complex_type)
+    if task.kind == "qrnn":
+        return qrnn_gates.prepare(task, real)
     run = _state(task, complex_type)
     return jax_work(
         task, dtype, lambda t: lambda a: run(a).reshape(-1), lambda t: lambda a: _values(run(a), t, complex_type)
@@ -148,7 +151,7 @@ PEERS = {
         ("jax",),
         "tensordot for each gate, vmap over samples, jit; repeats as scans",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4, "patches": 8},
+        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4, "patches": 8, "qrnn": 11},
         prepare,
     )
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qubit_matrix
+from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
 from qjaxsim_bench.tasks import RATE, Task, classical_layers
 
 
@@ -54,6 +54,8 @@ def prepare(task: Task, dtype: str) -> Work:
         return _patches(task, real)
     if task.kind == "training":
         return _training(task, real)
+    if task.kind == "qrnn":
+        return _qrnn(task, real)
     theta = jnp.asarray(task.theta, real)
     made = circuit(task)
     if task.kind == "state":
@@ -119,6 +121,14 @@ def _patches(task: Task, real: Any) -> Work:
     return patches_work(task, model, lambda params, x: model.outputs(params, x), real, jax.random.key(0))
 
 
+def _qrnn(task: Task, real: Any) -> Work:
+    from qjaxsim.models.qrnn import unroll
+    from qjaxsim.models.qrnn_topology import QrnnTopology
+
+    topology = QrnnTopology(**{name: task.extra[name] for name in ("width", "workspace", "stages", "degree", "order")})
+    return qrnn_update(task, real, lambda params, x, y: unroll(topology, params, x, y).probabilities)
+
+
 def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> Work:
     """Value and gradient of the patches model's loss, from a function that gives its logits."""
     import jax
@@ -137,7 +147,7 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
     return compiled(value_and_gradient, flat)
 
 
-_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches")
+_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches", "qrnn")
 PEERS = {
     OURS: Peer(OURS, ("qjaxsim", "jax"), "defaults", ("single", "double"), dict.fromkeys(_ALL, 30), prepare),
 }

@@ -1,0 +1,92 @@
+"""The command `qjaxsim study qrnn`: options to settings, results to tables. JAX is imported when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+
+_TABLE = (
+    "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
+    "spread_rotation", "parameters", "optimizer", "learning_rate", "updates", "updates_mad", "reached",
+    "validation_loss", "accuracy_sampled", "accuracy_argmax", "accuracy_blanked_inputs", "accuracy_all_sampled",
+    "overhead_start", "overhead_peak", "overhead_end", "step_success_log10", "test_accuracy_sampled",
+    "test_accuracy_argmax", "test_accuracy_ensemble", "gradient_norm", "lambda_max", "lambda_min",
+    "success_postselected", "failure_amplified_1", "failure_amplified_2", "branch_shift_postselected",
+    "branch_shift_amplified_2", "ms_per_update",
+)  # fmt: skip
+
+
+def qrnn(
+    task: Annotated[str, typer.Option(help="memorise, xor, letters, dna or mnist.")] = "xor",
+    experiments: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="training, optimizers, initial, topology, baselines, gradients, hessian, neuron.",
+        ),
+    ] = "training",
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds, trained side by side.")] = "0,1,2,3,4",
+    lengths: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Words of a sequence. [default: the task's; dna 10,50,200,1000]")
+    ] = None,
+    workspace: Annotated[int | None, typer.Option(help="Lanes of the cell's state. [default: the task's]")] = None,
+    stages: Annotated[int | None, typer.Option(help="Work stages. [default: the task's]")] = None,
+    degree: Annotated[int | None, typer.Option(help="Largest subset of sources. [default: the task's]")] = None,
+    order: Annotated[int, typer.Option(help="Order of the neurons.")] = 2,
+    optimizer: Annotated[str, typer.Option(help="adam, rmsprop, sgd or lbfgs.")] = "adam",
+    learning_rate: Annotated[float | None, typer.Option(help="[default: the task's]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences of an update. [default: the task's]")] = None,
+    updates: Annotated[int | None, typer.Option(help="Most updates. [default: the task's]")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Validation loss at which a seed stops. [default: the task's]")
+    ] = None,
+    digits: Annotated[str, typer.Option(metavar="LIST", help="Classes of mnist, two to four digits.")] = "0,1",
+    dataset: Annotated[str, typer.Option(help="mnist or fashion_mnist, for the task mnist.")] = "mnist",
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/qrnn/TIME]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that --out holds.")] = False,
+) -> None:
+    """Recurrent quantum network on its published tasks, with the controls they lack (arXiv:2006.14619)."""
+    import jax
+
+    chosen = names(experiments)
+    if "hessian" in chosen:
+        jax.config.update("jax_enable_x64", True)
+    from qjaxsim.report.tables import print_table
+    from qjaxsim.studies import sweep
+    from qjaxsim.studies.qrnn import STUDY, run_qrnn_study
+    from qjaxsim.studies.qrnn_published import claims, comparison_rows
+    from qjaxsim.studies.qrnn_settings import QrnnSettings
+
+    if resume and out is None:
+        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
+    settings = QrnnSettings(
+        task=task,
+        experiments=chosen,
+        seeds=integers("seeds", seeds),
+        lengths=None if lengths is None else integers("lengths", lengths),
+        workspace=workspace,
+        stages=stages,
+        degree=degree,
+        order=order,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        updates=updates,
+        threshold=threshold,
+        digits=integers("digits", digits),
+        dataset=dataset,
+    )
+    folder = sweep.default_folder(STUDY) if out is None else out
+    rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
+    shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
+    print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))
+    if found := claims(rows):
+        print_verdicts(found)
+    if published := comparison_rows(rows, settings.digits):
+        print_comparison(published, "arXiv:2006.14619")
+    print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

@@ -1,0 +1,321 @@
+"""The recurrent quantum network of Bausch 2020 (arXiv:2006.14619), simulated with postselection as its author did.
+
+A step flips the in/out lanes to the input word, runs an input stage and work stages of neurons on the workspace, flips
+the lanes back, runs an output stage of neurons on the in/out lanes, reads their distribution, sets them to one word
+(by projection) and back to 0. `simulate` runs it with checks; `unroll` and `published_loss` are for use inside
+`jax.jit`, `grad` and `vmap`.
+"""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.memory import require_memory
+from qjaxsim.models.qrnn_cell import (
+    Tables,
+    cell_tables,
+    output_success,
+    scale_of,
+    step_matrices,
+    step_states,
+    word_probabilities,
+)
+from qjaxsim.models.qrnn_topology import Params, QrnnTopology
+
+PATHS = ("auto", "collapsed", "steps")
+CHOICES = ("target", "sample", "argmax")
+_PRECISION = jax.lax.Precision.HIGHEST
+# Above so many bytes of states kept for reverse mode, steps are computed twice instead.
+_KEPT_BYTES = 2**28
+
+
+class Unrolled(NamedTuple):
+    """A sequence's course.
+
+    Attributes:
+        probabilities: (B, T, 2**I) distribution of the output word at each step.
+        words: (B, T) int32, the word that the in/out lanes were set to after each step.
+        projection: (B, T) its probability.
+        success: (B, T, n_neurons) probability that each neuron's projections succeed, given that all before did, in
+            the order they act (input stage, work stages, output stage; lanes rising); None unless asked for.
+    """
+
+    probabilities: jax.Array
+    words: jax.Array
+    projection: jax.Array
+    success: jax.Array | None
+
+
+class Simulated(NamedTuple):
+    """What `simulate` gives: the fields of `Unrolled`, and the loss (None without targets)."""
+
+    probabilities: jax.Array
+    words: jax.Array
+    projection: jax.Array
+    success: jax.Array | None
+    loss: jax.Array | None
+
+
+def simulate(
+    topology: QrnnTopology,
+    params: Any,
+    inputs: Any,
+    targets: Any = None,
+    *,
+    counted: Any = None,
+    forced: Any = None,
+    choice: str = "target",
+    key: jax.Array | None = None,
+    path: str = "steps",
+) -> Simulated:
+    """Per-step output distributions, neurons' success probabilities and loss of a batch of sequences.
+
+    Conventions, for comparing implementations number by number. Lanes: in/out lanes 0..I-1, then workspace lanes; lane
+    0 is the most significant bit of a word and of a state's index. Sources of a neuron: workspace lanes, then in/out
+    lanes, each rising, its target left out. Its numbers: one for each subset of the sources up to `degree`, by size,
+    then lexicographically by position, the empty subset (theta) first. Angles: eta = bias + sum of the numbers whose
+    sources are all 1, halved in cos and sin; |0> turns into c |0> + s |1> with c = cos(eta / 2)**(2**order), s the same
+    of sin, then the whole state is divided by its norm. Rotations between stages are R_y, half angles too. Flat
+    parameters are the arrays "input", "output", "rotations", "work" one after the other, each row-major
+    (`QrnnTopology.shapes`).
+
+    Step t reads inputs[:, t] and predicts targets[:, t]: of a sequence of L words a language model passes words
+    0..L-2 as inputs and 1..L-1 as targets.
+
+    Args:
+        topology: sizes.
+        params: named arrays or one flat array (n_parameters,), float32 or float64.
+        inputs: (B, T) words that are fed, integers 0..2**I - 1.
+        targets: (B, T) words to predict; needed for the loss and where lanes are set to them.
+        counted: (T,) booleans, the steps in the loss; all by default.
+        forced: (T,) booleans, the steps whose lanes are set to the target whatever `choice` says.
+        choice: what the lanes are set to elsewhere: "target" (teacher forcing by postselection), a "sample" of the
+            output distribution, or its "argmax".
+        key: random key for "sample".
+        path: "steps" gives success probabilities; "collapsed" does not (see `unroll`); "auto" takes the faster.
+
+    Returns:
+        See `Simulated`. All sums run in the parameters' precision.
+
+    Raises:
+        ValueError: for empty or wrongly shaped sequences, words out of range, parameters that do not fit, missing
+            targets or key, and a projection on an outcome of probability 0, naming sequence and step.
+        TypeError: for words that are no integers.
+        MemoryError: if states or tables do not fit, before they are allocated.
+    """
+    named = topology.named(params)
+    inputs = _words("inputs", inputs, topology.n_words)
+    if choice not in CHOICES:
+        raise ValueError(f"Argument `choice` must be one of {list(CHOICES)}, but is {choice!r}.")
+    if targets is None and (choice == "target" or forced is not None or counted is not None):
+        raise ValueError("Argument `targets` must be given for choice='target', `forced` and `counted`, but is None.")
+    if choice == "sample" and key is None:
+        raise ValueError("Argument `key` must be a random key for choice='sample', but is None.")
+    if targets is not None:
+        targets = _words("targets", targets, topology.n_words)
+        if targets.shape != inputs.shape:
+            raise ValueError(
+                f"Argument `targets` must have the shape of `inputs`, {inputs.shape}, but has {targets.shape}."
+            )
+    steps = inputs.shape[1]
+    counted, forced = _steps("counted", counted, True, steps), _steps("forced", forced, False, steps)
+    require_fit(topology, len(inputs), steps, named["input"].dtype)
+    run = _simulate(topology, choice, path, targets is not None)
+    out: Simulated = run(named, inputs, inputs if targets is None else targets, counted, forced, key)
+    projection = np.asarray(out.projection)[:, :-1]
+    if not (projection > 0).all():
+        sequence, step = (int(i) for i in np.argwhere(~(projection > 0))[0])
+        word = int(out.words[sequence, step])
+        raise ValueError(
+            f"Argument `targets` must hold words that can be projected on, but word {word} of sequence {sequence} at "
+            f"step {step} has probability {projection[sequence, step]}; choose other parameters, or choice='sample'."
+        )
+    return out
+
+
+@functools.lru_cache(maxsize=32)
+def _simulate(topology: QrnnTopology, choice: str, path: str, scored: bool) -> Any:
+    @jax.jit
+    def run(params: Params, inputs: Any, targets: Any, counted: Any, forced: Any, key: Any) -> Simulated:
+        success = path == "steps"
+        out = unroll(
+            topology, params, inputs, targets, forced=forced, choice=choice, key=key, path=path, success=success
+        )
+        return Simulated(*out, published_loss(out.probabilities, targets, counted) if scored else None)
+
+    return run
+
+
+def unroll(
+    topology: QrnnTopology,
+    params: Params,
+    inputs: jax.Array,
+    targets: jax.Array | None = None,
+    *,
+    forced: jax.Array | None = None,
+    choice: str = "target",
+    key: jax.Array | None = None,
+    path: str = "auto",
+    success: bool = False,
+) -> Unrolled:
+    """The course of a batch of sequences, as one `lax.scan`; pure, differentiable and unchecked.
+
+    Arguments as in `simulate`, parameters by name, words as int32 arrays. A projection on an outcome of probability 0
+    gives zeros from there on, never NaN: look at the smallest entry of `projection`.
+
+    Args:
+        topology: see `simulate`.
+        params: see there.
+        inputs: see there.
+        targets: see there.
+        forced: see there.
+        choice: see there.
+        key: see there.
+        path: "collapsed" builds one real 2**W x 2**W matrix for each input word and multiplies by it; "steps" runs
+            neuron by neuron; "auto" estimates which is faster.
+        success: whether to give success probabilities of neurons; needs "steps".
+
+    Cost: B T 2**(2W + I) multiplications and the matrices collapsed, B T 2**W times the neurons else. Reverse mode
+    keeps the workspace at each step, B T 2**W numbers; what a step needs besides is kept where it is small, and else
+    computed again.
+    """
+    batch, steps = inputs.shape
+    inputs = inputs.astype(jnp.int32)
+    targets = None if targets is None else targets.astype(jnp.int32)
+    if path not in PATHS:
+        raise ValueError(f"Argument `path` must be one of {list(PATHS)}, but is {path!r}.")
+    if path == "auto":
+        path = "collapsed" if not success and collapses(topology, batch, steps) else "steps"
+    if success and path == "collapsed":
+        raise ValueError("Argument `path` must be 'steps' or 'auto' for success probabilities, but is 'collapsed'.")
+    tables = cell_tables(topology, params)
+    dtype, alphabet = tables.output.dtype, jnp.arange(topology.n_words, dtype=jnp.int32)
+    matrices = step_matrices(topology, tables).reshape(2**topology.workspace, -1) if path == "collapsed" else None
+
+    def one_hot(chosen: jax.Array) -> jax.Array:
+        return (alphabet[:, None] == chosen[None, :]).astype(dtype)
+
+    def advance(state: jax.Array, given: jax.Array) -> tuple[jax.Array, Any]:
+        if matrices is None:
+            state, found = step_states(topology, tables, state, one_hot(given), success=success)
+            return state, jnp.concatenate([found, output_success(tables, state)]) if found is not None else None
+        spread = (one_hot(given)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, batch)
+        return jnp.matmul(matrices, spread, precision=_PRECISION), None
+
+    def step(state: jax.Array, xs: Any) -> tuple[jax.Array, Any]:
+        given, target, force, own = xs
+        state, found = advance(state, given)
+        word = target if choice == "target" else jnp.where(force, target, _chosen(tables, state, choice, own))
+        after = state * jnp.matmul(tables.output.T, one_hot(word), precision=_PRECISION)
+        return after / scale_of(after), (state, word, found)
+
+    start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
+    keys = None if key is None or choice != "sample" else jax.random.split(key, steps)
+    xs = (inputs.T, None if targets is None else targets.T, forced, keys)
+    if choice != "target" and (targets is None or forced is None):
+        xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), keys)
+    _, (states, set_to, found) = jax.lax.scan(_economical(step, topology, batch, steps, dtype, path), start, xs)
+    probabilities = word_probabilities(tables, states)
+    projection = jnp.take_along_axis(probabilities, set_to[:, None, :], axis=1)[:, 0]
+    return Unrolled(
+        probabilities.transpose(2, 0, 1), set_to.T, projection.T, None if found is None else found.transpose(2, 0, 1)
+    )
+
+
+def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Array | None = None) -> jax.Array:
+    """The published loss, a scalar: a softmax cross-entropy fed with probabilities, less its smallest value.
+
+    Mean over samples and counted steps of log(sum_k exp p(k)) - p(target), less log(2**I - 1 + e) - 1; 0 is perfect,
+    and a uniform distribution gives 0.380, 0.643, 0.805 for I = 1, 2, 3.
+
+    Args:
+        probabilities: (B, T, 2**I).
+        targets: (B, T) words.
+        counted: (T,) booleans; all by default.
+    """
+    picked = jnp.take_along_axis(probabilities, targets[..., None], axis=-1)[..., 0]
+    each = jax.scipy.special.logsumexp(probabilities, axis=-1) - picked
+    least = math.log(probabilities.shape[-1] - 1 + math.e) - 1
+    if counted is None:
+        return each.mean() - least
+    weights = counted.astype(each.dtype)
+    return (each.mean(axis=0) * weights).sum() / weights.sum() - least
+
+
+def collapses(topology: QrnnTopology, batch: int, steps: int) -> bool:
+    """Whether matrices are the faster way, by estimated seconds on a CPU core; more than 2**24 entries never are.
+
+    Constants fitted to updates of W = 3 to 8 lanes on one core, single precision: a neuron on a batch costs 2e-6 s and
+    1.5e-8 s for each amplitude, a product 1.4e-10 s for each multiplication, building 2.4e-9 s for each of its.
+    """
+    size, words = 2**topology.workspace, topology.n_words
+    entries = size * size * words
+    if entries > 2**24:
+        return False
+    stages = topology.stages + 1
+    group = 2 ** min(topology.workspace, 5) if topology.workspace <= 5 else 2 * size**0.5
+    build = stages * group * entries * 2.4e-9
+    collapsed = build + steps * (1e-5 + batch * entries * 1.4e-10)
+    return collapsed < steps * stages * topology.workspace * (2e-6 + batch * size * 1.5e-8)
+
+
+def require_fit(topology: QrnnTopology, batch: int, steps: int, dtype: Any) -> None:
+    """Refuse what does not fit in memory: the neurons' tables, and a few states for each sample and step."""
+    itemsize, size = np.dtype(dtype).itemsize, 2**topology.workspace
+    tables = topology.n_neurons * 2**topology.n_sources
+    require_memory(
+        itemsize * (3 * tables + (steps + 8) * size * batch),
+        f"A network of {topology.workspace} + {topology.width} lanes on {batch} sequences of {steps} steps",
+        "use fewer lanes, a smaller batch or shorter sequences",
+    )
+    topology.monomials  # noqa: B018  refuses on its own, and is needed later
+
+
+def _economical(step: Any, topology: QrnnTopology, batch: int, steps: int, dtype: Any, path: str) -> Any:
+    """The step, computed again in reverse mode where what it keeps would fill too much memory."""
+    per_step = 2**topology.workspace * batch * np.dtype(dtype).itemsize
+    mixes = topology.workspace * (2 * topology.stages + 1)
+    kept = steps * per_step * (topology.n_words + 4 if path == "collapsed" else 3 * mixes)
+    if kept <= _KEPT_BYTES:
+        return step
+    # The state after the products is an output of the scan and kept anyway.
+    policy = jax.checkpoint_policies.dots_saveable if path == "collapsed" else None
+    return jax.checkpoint(step, policy=policy, prevent_cse=False)
+
+
+def _chosen(tables: Tables, state: jax.Array, choice: str, key: Any) -> jax.Array:
+    """(B,) the word that the output distribution gives by `choice`."""
+    probabilities = word_probabilities(tables, state)
+    if choice == "argmax":
+        return probabilities.argmax(axis=0).astype(jnp.int32)
+    return jax.random.categorical(key, jnp.log(probabilities), axis=0).astype(jnp.int32)
+
+
+def _words(name: str, words: Any, n_words: int) -> np.ndarray:
+    array = np.asarray(words)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"Argument `{name}` must hold integers, but holds {array.dtype}.")
+    if array.ndim != 2 or not array.size:
+        raise ValueError(
+            f"Argument `{name}` must have shape (sequences, steps) with at least one of each, but has {array.shape}."
+        )
+    if array.min() < 0 or array.max() >= n_words:
+        worst = int(array.min() if array.min() < 0 else array.max())
+        raise ValueError(f"Argument `{name}` must hold words from 0 to {n_words - 1}, but holds {worst}.")
+    return array.astype(np.int32)
+
+
+def _steps(name: str, given: Any, default: bool, steps: int) -> np.ndarray:
+    array = np.full(steps, default) if given is None else np.asarray(given)
+    if array.shape != (steps,) or array.dtype != bool:
+        raise ValueError(
+            f"Argument `{name}` must be {steps} booleans, one for each step, but is {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    if default and not array.any():
+        raise ValueError(f"Argument `{name}` must count at least one step, but counts none.")
+    return array

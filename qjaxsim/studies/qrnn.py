@@ -1,0 +1,111 @@
+"""The study `qrnn`: the recurrent quantum network on its published tasks, with controls (arXiv:2006.14619)."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qjaxsim.studies import qrnn_scores, sweep
+from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.qrnn_columns import COLUMNS
+from qjaxsim.studies.qrnn_mnist import DigitWords, mnist_task
+from qjaxsim.studies.qrnn_published import claims, comparison_rows
+from qjaxsim.studies.qrnn_settings import QrnnSettings, Run, runs
+from qjaxsim.studies.qrnn_tasks import SequenceTask, make_task
+
+STUDY = "qrnn"
+
+
+def run_qrnn_study(
+    settings: QrnnSettings,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    command: str = "",
+) -> list[dict[str, Any]]:
+    """Run the cells, write results folder, figures and report.
+
+    Args:
+        settings: what to run.
+        out: results folder; see `qjaxsim.studies.sweep` for what is in it. Figures go to `figures`, the page to
+            `report.html`; the arrays of a trained cell hold its parameters (`params_NAME`, seeds in front).
+        data_dir: where prepared data sets are; None for TFDS's place.
+        resume: go on with the study that `out` holds, also within a training.
+        progress: bars; None makes them on standard error.
+        command: the command line, for the report.
+
+    Returns:
+        One row a cell, columns as in `COLUMNS`.
+
+    Raises:
+        ValueError: for settings that do not fit, or an unusable folder; before any work.
+        qjaxsim.datasets.DatasetNotFoundError: if the images are not at hand.
+        FloatingPointError: if a training diverges or projects on an outcome of probability 0.
+    """
+    settings = settings.resolved()
+    progress = progress or Progress()
+    digits = DigitWords(settings.digits, settings.dataset, data_dir) if settings.task == "mnist" else None
+    by_key = {run.key: run for run in runs(settings)}
+    tasks: dict[tuple[str, int], SequenceTask] = {}
+    for run in by_key.values():
+        # One object for equal tasks, so that what is compiled for it is shared.
+        if (run.task, run.length) not in tasks:
+            made = mnist_task(digits) if digits is not None else make_task(run.task, run.length)
+            tasks[run.task, run.length] = made
+
+    def run_cell(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        run = by_key[cell.key]
+        return _cell(run, tasks[run.task, run.length], folder, progress, digits)
+
+    cells = [sweep.Cell(key, run.settings) for key, run in by_key.items()]
+    recorded = asdict(settings) | ({"images_source": digits.source} if digits is not None else {})
+    rows = sweep.run_sweep(STUDY, recorded, cells, run_cell, out, columns=COLUMNS, resume=resume, progress=progress)
+    _write_report(settings, rows, out, command)
+    return rows
+
+
+def _cell(
+    run: Run, task: SequenceTask, folder: Path, progress: Progress, digits: DigitWords | None
+) -> sweep.CellResult:
+    if run.experiment == "gradients":
+        return qrnn_scores.gradient_cell(run, task)
+    if run.experiment == "hessian":
+        return qrnn_scores.hessian_cell(run, task, folder, progress)
+    if run.experiment == "neuron":
+        return qrnn_scores.neuron_cell(run)
+    return qrnn_scores.training_cell(run, task, folder, progress, digits)
+
+
+_INTRODUCTION = """A recurrent network of quantum neurons reads one word a step and predicts the next. All of it is
+simulated with postselection, as published: a neuron's failures, and all words but those that training sets the lanes
+to, are projected away and the state is normalised. On a quantum computer that would cost amplitude amplification; the
+overhead columns say at least how much.
+
+The loss is the published one, a softmax cross-entropy fed with probabilities, less its smallest value. Accuracy is of
+sampled words, as published, and of the most probable ones. Columns are medians over seeds.
+
+On the task dna the lanes are set to the answer itself after the mark, in training and in evaluation. The controls show
+what that means: inputs blanked, all words sampled, and dna-clean, where all targets but the last are 0."""
+
+
+def _write_report(settings: QrnnSettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
+    from qjaxsim.report.page import write_report
+    from qjaxsim.report.qrnn import write_figures
+
+    arrays: list[dict[str, np.ndarray]] = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
+    write_report(
+        out / "report.html",
+        title=f"Recurrent quantum network: {settings.task}",
+        introduction=_INTRODUCTION,
+        settings=asdict(settings),
+        rows=rows,
+        columns=COLUMNS,
+        command=command or f"qjaxsim study qrnn --task {settings.task}",
+        versions=sweep.environment(),
+        verdicts=[verdict._asdict() for verdict in claims(rows)],
+        comparison=comparison_rows(rows, settings.digits),
+        figures=write_figures(rows, arrays, out / "figures"),
+    )

@@ -1,0 +1,172 @@
+"""What is trained: the quantum network, and classical recurrent networks of equal size."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.models.qrnn import published_loss, unroll
+from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.studies.qrnn_tasks import SequenceTask
+
+Params = dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Distributions (B, T, 2**I), words (B, T), targets (B, T), the counted steps (T,), probabilities of the words."""
+
+    probabilities: jax.Array
+    words: jax.Array
+    targets: jax.Array
+    counted: np.ndarray
+    projection: jax.Array
+
+    def loss(self) -> jax.Array:
+        """The published loss."""
+        return published_loss(self.probabilities, self.targets, jnp.asarray(self.counted))
+
+    def accuracy(self) -> jax.Array:
+        """Share of counted words that are the target, of the words that the lanes were set to."""
+        hits = (self.words == self.targets)[:, self.counted]
+        return hits.mean(dtype=self.probabilities.dtype)
+
+    def argmax_accuracy(self) -> jax.Array:
+        """The same of the most probable words."""
+        hits = (self.probabilities.argmax(axis=-1).astype(self.targets.dtype) == self.targets)[:, self.counted]
+        return hits.mean(dtype=self.probabilities.dtype)
+
+
+@dataclass(frozen=True)
+class QuantumNetwork:
+    """The recurrent quantum network; it reads word t and predicts target t + 1.
+
+    Attributes:
+        topology: sizes.
+        spreads: standard deviations of initial theta, phi and rotations.
+    """
+
+    topology: QrnnTopology
+    spreads: tuple[float, float, float] = (0.1, 0.01, 0.01)
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers."""
+        return self.topology.n_parameters
+
+    def init(self, key: jax.Array, dtype: Any) -> Params:
+        """Initial parameters."""
+        theta, phi, rotation = self.spreads
+        return self.topology.init(key, dtype, bias_spread=theta, weight_spread=phi, rotation_spread=rotation)
+
+    def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
+        """The loss with every lane set to its target, and the smallest probability of a target."""
+        out = unroll(self.topology, params, inputs[:, :-1], targets[:, 1:])
+        loss = published_loss(out.probabilities, targets[:, 1:], jnp.asarray(task.counted[1:]))
+        return loss, out.projection.min()
+
+    def predict(
+        self,
+        params: Params,
+        task: SequenceTask,
+        inputs: jax.Array,
+        targets: jax.Array,
+        key: jax.Array,
+        *,
+        forced: Any = None,
+        choice: str = "sample",
+    ) -> Predicted:
+        """An evaluation: lanes set to the target where `forced` (default the task's), else by `choice`."""
+        chosen = jnp.asarray(task.forced if forced is None else forced)
+        out = unroll(self.topology, params, inputs[:, :-1], targets[:, 1:], forced=chosen[1:], choice=choice, key=key)
+        return Predicted(out.probabilities, out.words, targets[:, 1:], task.counted[1:], out.projection)
+
+
+@dataclass(frozen=True)
+class ClassicalNetwork:
+    """A recurrent network of one layer and a linear readout; it reads and labels each word.
+
+    As published: one-hot words, orthogonal recurrent and Xavier-uniform input weights, biases 0, two bias vectors.
+
+    Attributes:
+        kind: "rnn" (tanh) or "lstm".
+        width: bits of a word.
+        hidden: hidden units; 22 and 10 give 888 parameters on words of 3 bits.
+    """
+
+    kind: str
+    width: int
+    hidden: int
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers."""
+        words, gates = 2**self.width, self._gates
+        return gates * self.hidden * (words + self.hidden + 2) + words * (self.hidden + 1)
+
+    @property
+    def _gates(self) -> int:
+        return 4 if self.kind == "lstm" else 1
+
+    def init(self, key: jax.Array, dtype: Any) -> Params:
+        """Initial parameters."""
+        words, hidden, gates = 2**self.width, self.hidden, self._gates
+        own, recurrent, readout = jax.random.split(key, 3)
+        orthogonal = jax.nn.initializers.orthogonal()
+        uniform = jax.nn.initializers.glorot_uniform()
+        return {
+            "bias": jnp.zeros((2, gates * hidden), dtype),
+            "input": uniform(own, (words, gates * hidden), dtype),
+            "readout": uniform(readout, (hidden, words), dtype),
+            "readout_bias": jnp.zeros(words, dtype),
+            "recurrent": orthogonal(recurrent, (hidden, gates * hidden), dtype),
+        }
+
+    def log_probabilities(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """(B, L, 2**I) log of the distributions after each of the words (B, L)."""
+        dtype, hidden = params["input"].dtype, self.hidden
+        fed = jnp.take(params["input"], inputs.T, axis=0) + params["bias"].sum(axis=0)[None, None]
+
+        def step(carry: tuple[jax.Array, jax.Array], x: jax.Array) -> Any:
+            h, c = carry
+            total = x + h @ params["recurrent"]
+            if self.kind == "rnn":
+                h = jnp.tanh(total)
+            else:
+                i, f, g, o = jnp.split(total, 4, axis=1)
+                c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+                h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), h
+
+        zero = jnp.zeros((len(inputs), hidden), dtype)
+        states = jax.lax.scan(step, (zero, zero), fed)[1]
+        logits = states @ params["readout"] + params["readout_bias"][None, None]
+        return jax.nn.log_softmax(logits).swapaxes(0, 1)
+
+    def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
+        """Cross-entropy on all places (as published), and the smallest probability of a target."""
+        picked = jnp.take_along_axis(self.log_probabilities(params, inputs), targets[..., None], axis=-1)
+        return -picked.mean(), jnp.exp(picked.min())
+
+    def predict(
+        self,
+        params: Params,
+        task: SequenceTask,
+        inputs: jax.Array,
+        targets: jax.Array,
+        key: jax.Array,
+        *,
+        forced: Any = None,
+        choice: str = "sample",
+    ) -> Predicted:
+        """An evaluation; nothing is fed back, so `forced` has no effect."""
+        logs = self.log_probabilities(params, inputs)
+        words = logs.argmax(axis=-1) if choice == "argmax" else jax.random.categorical(key, logs)
+        probabilities = jnp.exp(logs)
+        projection = jnp.take_along_axis(probabilities, words[..., None], axis=-1)[..., 0]
+        return Predicted(probabilities, words.astype(targets.dtype), targets, task.counted, projection)
+
+
+Network = QuantumNetwork | ClassicalNetwork

@@ -1,0 +1,270 @@
+"""One cell of the study `qrnn`: train, score with all controls, look at gradients or at the Hessian."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.models.qrnn import unroll
+from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.qrnn_mnist import DigitWords, with_labels
+from qjaxsim.studies.qrnn_networks import Network, Params, QuantumNetwork
+from qjaxsim.studies.qrnn_settings import Run
+from qjaxsim.studies.qrnn_tasks import SequenceTask
+from qjaxsim.studies.qrnn_training import Trained, train
+from qjaxsim.studies.sweep import CellResult
+
+# Fresh sequences that a trained network is scored on, and training sequences of a Hessian.
+SCORED, CURVATURE = 512, 32
+# No seed of training reaches this one.
+_TEST_SEED = 2**31
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """The columns that tell what a cell is."""
+    network = run.network
+    row: dict[str, Any] = {"experiment": run.experiment, "task": run.task, "length": run.length}
+    if isinstance(network, QuantumNetwork):
+        t = network.topology
+        row |= {"network": "qrnn", "workspace": t.workspace, "stages": t.stages, "degree": t.degree}
+        row |= {"order": t.order, "qubits": t.n_qubits}
+        if run.experiment == "initial":
+            names = ("spread_theta", "spread_phi", "spread_rotation")
+            row |= {"bias": t.bias, **dict(zip(names, network.spreads, strict=True))}
+    else:
+        row |= {"network": network.kind}
+    return row | {"parameters": network.n_parameters, "seeds": len(run.seeds)}
+
+
+def training_cell(
+    run: Run, task: SequenceTask, folder: Path, progress: Progress, digits: DigitWords | None
+) -> CellResult:
+    """Train all seeds; the row has medians over them."""
+    trained = train(
+        run.network, task, run.schedule, run.seeds, [run.learning_rate] * len(run.seeds), folder=folder,
+        progress=progress,
+    )  # fmt: skip
+    row = describe(run) | _training_columns(run, trained)
+    scores, arrays = _scores(run.network, task, trained.params)
+    row |= scores
+    if digits is not None and isinstance(run.network, QuantumNetwork):
+        row |= _test_columns(run.network, task, trained.params, digits)
+    if isinstance(run.network, QuantumNetwork):
+        row |= _success_columns(run.network, task, trained.params)
+    arrays |= {f"history_{name}": values for name, values in trained.history.items()}
+    arrays |= {f"params_{name}": np.asarray(value) for name, value in trained.params.items()}
+    arrays |= {"updates": trained.updates, "reached": trained.reached, "every": np.array(run.schedule.every)}
+    return CellResult(row, arrays)
+
+
+def _training_columns(run: Run, trained: Trained) -> dict[str, Any]:
+    last = {name: values[-1] for name, values in trained.history.items()}
+    overhead = 1 / np.sqrt(trained.history["projection"])
+    row: dict[str, Any] = {
+        "optimizer": run.schedule.optimizer,
+        "learning_rate": run.learning_rate,
+        "batch_size": run.schedule.batch_size,
+        "updates": float(np.median(trained.updates)),
+        "updates_mean": float(trained.updates.mean()),
+        "updates_mad": float(np.median(np.abs(trained.updates - np.median(trained.updates)))),
+        "threshold": run.schedule.threshold,
+        "reached": float(trained.reached.mean()),
+        "validation_loss": float(np.median(last["validation_loss"])),
+        "validation_loss_best": float(last["validation_loss"].min()),
+        "validation_accuracy": float(np.median(last["accuracy"])),
+    }
+    if isinstance(run.network, QuantumNetwork):
+        row |= {
+            "overhead_start": float(np.median(overhead[0])),
+            "overhead_peak": float(np.median(overhead.max(axis=0))),
+            "overhead_end": float(np.median(overhead[-1])),
+        }
+    return row | {"ms_per_update": 1e3 * trained.seconds_per_update / len(run.seeds), "seconds": trained.seconds}
+
+
+Scored = dict[str, jax.Array]
+
+
+@functools.lru_cache(maxsize=4)
+def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
+    """Scores of all seeds on given sequences, words sampled where `forced` does not set them."""
+
+    def scores(params: Params, key: jax.Array, inputs: jax.Array, targets: jax.Array, forced: jax.Array) -> Scored:
+        found = network.predict(params, task, inputs, targets, key, forced=forced)
+        fixed = forced[1:][: found.projection.shape[1]]
+        kept = jnp.where(fixed[None, :], found.projection, jnp.ones_like(found.projection))
+        return {
+            "loss": found.loss(),
+            "sampled": found.accuracy(),
+            "argmax": found.argmax_accuracy(),
+            "probabilities": found.probabilities[:, -1],
+            "projection": kept.min(),
+        }
+
+    return jax.jit(jax.vmap(scores, in_axes=(0, None, None, None, None)))
+
+
+def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Fresh sequences: medians over seeds as columns, values of each seed as arrays."""
+    fresh, choice = jax.random.split(jax.random.key(_TEST_SEED))
+    arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
+    inputs, targets = jax.jit(task.held_out or task.draw, static_argnums=2)(arrays, fresh, SCORED)
+    score = functools.partial(_scorer(network, task), params, choice)
+    as_published = score(inputs, targets, task.forced)
+    found = {
+        "score_loss": as_published["loss"],
+        "accuracy_sampled": as_published["sampled"],
+        "accuracy_argmax": as_published["argmax"],
+        "accuracy_blanked_inputs": score(jnp.zeros_like(inputs), targets, task.forced)["argmax"],
+    }
+    if isinstance(network, QuantumNetwork):
+        found["accuracy_all_sampled"] = score(inputs, targets, np.zeros(task.length, bool))["sampled"]
+        found["smallest_projection"] = as_published["projection"]
+    seeds = {name: np.asarray(value, np.float64) for name, value in found.items()}
+    row = {name: float(np.median(value)) for name, value in seeds.items()}
+    return row, {f"seeds_{name}": value for name, value in seeds.items()}
+
+
+def _test_columns(network: Network, task: SequenceTask, params: Params, digits: DigitWords) -> dict[str, Any]:
+    """All test images, a few hundred at once: single networks, and the mean of their distributions."""
+    words = np.concatenate(digits.test)
+    labels = np.repeat(np.arange(len(digits.test)), [len(part) for part in digits.test])
+    scorer, size = _scorer(network, task), SCORED
+    parts = []
+    for start in range(0, len(words), size):
+        # The last part is filled up from the front, so that one compiled program serves all.
+        chosen = np.arange(start, start + size) % len(words)
+        inputs, targets = with_labels(words[chosen], labels[chosen])
+        key = jax.random.fold_in(jax.random.key(_TEST_SEED), start)
+        found = scorer(params, key, inputs, targets, task.forced)["probabilities"]
+        parts.append(np.asarray(found)[:, : len(words) - start])
+    p = np.concatenate(parts, axis=1)  # (seeds, images, words)
+    sampled = np.take_along_axis(p, labels[None, :, None], -1)[..., 0].mean(axis=1)
+    argmax = (p.argmax(axis=-1) == labels).mean(axis=1)
+    return {
+        "test_images": len(words),
+        "test_accuracy_sampled": float(np.median(sampled)),
+        "test_accuracy_argmax": float(np.median(argmax)),
+        "test_accuracy_argmax_best": float(argmax.max()),
+        "test_accuracy_ensemble": float((p.mean(axis=0).argmax(axis=-1) == labels).mean()),
+        "duplicates_in_train": digits.duplicates(),
+    }
+
+
+def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params) -> dict[str, Any]:
+    """What postselection of the neurons themselves would cost, for the first seed on a few training sequences."""
+    arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
+    inputs, targets = task.draw(arrays, jax.random.key(_TEST_SEED), 8)
+    one = {name: value[0] for name, value in params.items()}
+    out = jax.jit(lambda p: unroll(network.topology, p, inputs[:, :-1], targets[:, 1:], success=True))(one)
+    assert out.success is not None
+    success = np.asarray(out.success, np.float64)
+    return {
+        "neuron_success_min": float(success.min()),
+        "step_success_log10": float(np.log10(success).sum(axis=2).mean()),
+    }
+
+
+# --- gradients and curvature -------------------------------------------------------------------------------------
+
+
+def gradient_cell(run: Run, task: SequenceTask) -> CellResult:
+    """Norms of the gradient at the start, for each seed, and of its part from the first word on."""
+    keys = jax.vmap(jax.random.key)(jnp.asarray(run.seeds, jnp.uint32))
+    network = run.network
+
+    def one(key: jax.Array) -> jax.Array:
+        params = network.init(jax.random.fold_in(key, 0), jnp.float32)
+        inputs, targets = task.draw({}, jax.random.fold_in(key, 1), run.schedule.batch_size)
+
+        def loss(params: Params) -> jax.Array:
+            if isinstance(network, QuantumNetwork):
+                return network.training_loss(params, task, inputs, targets)[0]
+            # The last word alone, as in the quantum network's loss.
+            return network.predict(params, task, inputs, targets, key).loss()
+
+        return jnp.linalg.norm(ravel_pytree(jax.grad(loss)(params))[0])
+
+    norms = np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
+    spread = float(np.median(np.abs(norms - np.median(norms))))
+    row = describe(run) | {"gradient_norm": float(np.median(norms)), "gradient_norm_mad": spread}
+    return CellResult(row, {"gradient_norms": norms})
+
+
+def hessian_cell(run: Run, task: SequenceTask, folder: Path, progress: Progress) -> CellResult:
+    """Train, then take the dense Hessian of the training loss at the end, in the network's precision made double."""
+    from qjaxsim.curvature.hvp import hessian
+    from qjaxsim.curvature.spectrum import dense_spectrum
+
+    if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise ValueError("A Hessian's near-zero bulk needs JAX's x64 mode; set JAX_ENABLE_X64=1.")
+    network = run.network
+    result = training_cell(run, task, folder, progress, None)
+    assert isinstance(result.row, dict)
+    inputs, targets = task.draw({}, jax.random.key(_TEST_SEED), CURVATURE)
+    template = jax.tree.map(lambda leaf: leaf[0], {n: result.arrays[f"params_{n}"] for n in _names(network)})
+
+    def loss(params: Params) -> jax.Array:
+        return network.training_loss(params, task, inputs, targets)[0]
+
+    point = {name: jnp.asarray(value, jnp.float64) for name, value in template.items()}
+    values = dense_spectrum(np.asarray(hessian(loss, point, batch_size=16)))
+    size = max(abs(values[0]), abs(values[-1]))
+    row = result.row | {
+        "hessian_sequences": CURVATURE,
+        "lambda_max": float(values[-1]),
+        "lambda_min": float(values[0]),
+        "trace": float(values.sum()),
+        "above_1_percent": int((values > 0.01 * size).sum()),
+        "near_zero_fraction": float((np.abs(values) < 1e-4 * size).mean()),
+    }
+    return CellResult(row, result.arrays | {"eigenvalues": values})
+
+
+def _names(network: Network) -> list[str]:
+    assert isinstance(network, QuantumNetwork)
+    return list(network.topology.shapes)
+
+
+# --- the neuron --------------------------------------------------------------------------------------------------
+
+
+def neuron_cell(run: Run) -> CellResult:
+    """Amplified and postselected neurons of order 1 on a random superposition of three sources."""
+    import qjaxsim as qj
+    from qjaxsim.models.qrnn_neuron import activation, amplified_neuron_circuit
+    from qjaxsim.models.qrnn_topology import QrnnTopology
+
+    topology = QrnnTopology(1, 3, 1, 2, order=1)
+    rng = np.random.default_rng(0)
+    numbers, state = rng.normal(size=topology.n_numbers), rng.normal(size=(8, 2))
+    state /= np.linalg.norm(state)
+    c, s = (np.asarray(x) for x in activation(jnp.asarray(topology.bias + topology.monomials @ numbers), 1))
+    kept = np.stack([c * state[:, 0] - s * state[:, 1], s * state[:, 0] + c * state[:, 1]], axis=1)
+    weights, success = (state**2).sum(axis=1), float((kept**2).sum())
+    postselected = (kept**2).sum(axis=1) / success
+    basis = np.linalg.qr(np.column_stack([state.reshape(-1), np.eye(16)[:, :15]]))[0]
+    basis *= np.sign(basis[:, 0] @ state.reshape(-1))
+    failures, shifts = [], []
+    for levels in range(3):
+        whole = qj.Circuit(5).unitary(basis, range(4))
+        whole.compose(amplified_neuron_circuit(3, 2, 1, topology.bias, levels))
+        final = np.asarray(qj.statevector(whole)({"numbers": jnp.asarray(numbers)})).reshape(8, 2, 2)
+        probabilities = np.abs(final[..., 0]) ** 2
+        failures.append(max(0.0, 1 - float(probabilities.sum())))
+        branch = probabilities.sum(axis=1) / probabilities.sum()
+        shifts.append(float(np.abs(branch - weights).sum() / 2))
+    row = {
+        "experiment": run.experiment,
+        "task": run.task,
+        "success_postselected": success,
+        "branch_shift_postselected": float(np.abs(postselected - weights).sum() / 2),
+        **{f"failure_amplified_{k}": failures[k] for k in range(3)},
+        **{f"branch_shift_amplified_{k}": shifts[k] for k in range(3)},
+    }
+    return CellResult(row, {"weights": weights, "postselected": postselected, "failures": np.array(failures)})

@@ -1,0 +1,284 @@
+"""Settings of the study `qrnn`, the published defaults of each task, and the cells that they mean."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.studies.qrnn_networks import ClassicalNetwork, Network, QuantumNetwork
+from qjaxsim.studies.qrnn_training import OPTIMIZERS, Schedule
+
+TASKS = ("memorise", "xor", "letters", "dna", "mnist")
+EXPERIMENTS = ("training", "optimizers", "initial", "topology", "baselines", "gradients", "hessian", "neuron")
+# Rates of the optimiser benchmark, four a decade over the range where the published ones learn.
+RATES = (0.001, 0.005, 0.02, 0.05, 0.2, 1.0, 2.0)
+BIASES = (0.0, math.pi / 4, math.pi / 2, math.pi)
+SPREADS = (0.0, 0.01, 0.1, 1.0)
+
+
+class _Defaults(NamedTuple):
+    """What a task brings where a setting is left open."""
+
+    width: int
+    workspace: int
+    stages: int
+    degree: int
+    lengths: tuple[int, ...]
+    learning_rate: float
+    batch_size: int
+    updates: int
+    threshold: float
+    spreads: tuple[float, float, float] = (0.1, 0.01, 0.01)
+
+
+DEFAULTS = {
+    "memorise": _Defaults(3, 5, 2, 3, (20,), 0.05, 2, 500, 1e-4, (0.5, 0.5, 0.5)),
+    "xor": _Defaults(2, 4, 1, 3, (36,), 0.005, 16, 1000, 1e-3),
+    "letters": _Defaults(3, 6, 2, 2, (36,), 0.005, 8, 1000, 1e-2),
+    "dna": _Defaults(3, 5, 1, 3, (10, 50, 200, 1000), 0.01, 128, 500, 1e-3),
+    "mnist": _Defaults(2, 8, 2, 2, (101,), 0.003, 100, 1500, 0.0, (0.1, 0.0, 0.01)),
+}
+
+
+@dataclass(frozen=True)
+class QrnnSettings:
+    """Everything that decides the study's results. None stands for the task's default.
+
+    Attributes:
+        task: one of `TASKS`; "dna" runs the published task and the one without a leak.
+        experiments: names of `EXPERIMENTS`: "training"; "optimizers" (optimiser x rate); "initial" (bias x spread);
+            "topology" (workspace x stages x degree around the task's); "baselines" (RNN and LSTM of 888 parameters);
+            "gradients" (norms against length at the start); "hessian" (spectrum of a small trained network, on memorise
+            or xor); "neuron" (amplified against postselected).
+        seeds: seeds trained side by side in each cell.
+        lengths: words of a sequence.
+        workspace: lanes of the cell's state.
+        stages: work stages.
+        degree: largest subset of sources with a number.
+        order: order of the neurons.
+        optimizer: "adam", "rmsprop", "sgd" or "lbfgs".
+        learning_rate: rate of every update.
+        batch_size: sequences of an update.
+        updates: most updates.
+        threshold: validation loss at which a seed stops.
+        digits: classes of mnist, two to four.
+        dataset: "mnist" or "fashion_mnist", for the task mnist.
+
+    Raises:
+        ValueError: for values out of range, naming the argument.
+    """
+
+    task: str = "xor"
+    experiments: tuple[str, ...] = ("training",)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    lengths: tuple[int, ...] | None = None
+    workspace: int | None = None
+    stages: int | None = None
+    degree: int | None = None
+    order: int = 2
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    updates: int | None = None
+    threshold: float | None = None
+    digits: tuple[int, ...] = (0, 1)
+    dataset: str = "mnist"
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"Argument `task` must be one of {list(TASKS)}, but is {self.task!r}.")
+        if unknown := [name for name in self.experiments if name not in EXPERIMENTS]:
+            raise ValueError(f"Argument `experiments` must hold names of {list(EXPERIMENTS)}, but has {unknown[0]!r}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"Argument `optimizer` must be one of {list(OPTIMIZERS)}, but is {self.optimizer!r}.")
+        for name in ("experiments", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
+                )
+        if min(self.seeds) < 0:
+            raise ValueError(f"Argument `seeds` must hold no negative number, but is {list(self.seeds)}.")
+        if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+        if self.task == "mnist" and self.lengths not in (None, (101,)):
+            raise ValueError(f"Argument `lengths` must be left out for mnist (100 pixels), but is {self.lengths}.")
+        if self.task not in ("dna", "xor", "memorise") and {"baselines", "gradients", "hessian"} & set(
+            self.experiments
+        ):
+            raise ValueError(
+                f"Argument `experiments` has baselines, gradients and hessian for memorise, xor and dna only, but "
+                f"`task` is {self.task!r}."
+            )
+
+    def resolved(self) -> "QrnnSettings":
+        """The same settings with the task's defaults filled in."""
+        open_ones = ("lengths", "workspace", "stages", "degree", "learning_rate", "batch_size", "updates", "threshold")
+        return replace(
+            self,
+            **{
+                name: getattr(DEFAULTS[self.task], name) if getattr(self, name) is None else getattr(self, name)
+                for name in open_ones
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell.
+
+    Attributes:
+        experiment: which it belongs to.
+        task: name for `make_task`.
+        length: words of a sequence.
+        network: what is trained.
+        schedule: how.
+        learning_rate: rate.
+        seeds: trained side by side.
+    """
+
+    experiment: str
+    task: str
+    length: int
+    network: Network
+    schedule: Schedule
+    learning_rate: float
+    seeds: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the cell."""
+        net = self.network
+        if isinstance(net, QuantumNetwork):
+            t = net.topology
+            name = f"qrnn-W{t.workspace}S{t.stages}d{t.degree}o{t.order}"
+            if self.experiment == "initial":
+                name += f"-bias{t.bias:.3g}-spread{net.spreads[0]:g}_{net.spreads[1]:g}_{net.spreads[2]:g}"
+        else:
+            name = f"{net.kind}-h{net.hidden}"
+        return f"{self.experiment}-{self.task}-L{self.length}-{name}-{self.schedule.optimizer}-{self.learning_rate:g}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The cell's settings as JSON values."""
+        return {
+            "experiment": self.experiment,
+            "task": self.task,
+            "length": self.length,
+            "network": {type(self.network).__name__: asdict(self.network)},
+            "schedule": asdict(self.schedule),
+            "learning_rate": self.learning_rate,
+            "seeds": list(self.seeds),
+        }
+
+
+def runs(settings: QrnnSettings) -> list[Run]:
+    """The cells of resolved settings, in the order they run."""
+    return [run for experiment in settings.experiments for run in _RUNS[experiment](settings)]
+
+
+def _base(settings: QrnnSettings, experiment: str) -> Run:
+    """The task's own network and schedule."""
+    assert settings.lengths and settings.workspace is not None and settings.stages is not None
+    assert settings.degree is not None and settings.batch_size and settings.updates
+    assert settings.threshold is not None and settings.learning_rate is not None
+    default = DEFAULTS[settings.task]
+    topology = QrnnTopology(default.width, settings.workspace, settings.stages, settings.degree, settings.order)
+    schedule = Schedule(
+        settings.optimizer,
+        settings.batch_size,
+        settings.updates,
+        settings.threshold,
+        validation_size=2 if settings.task == "memorise" else 128,
+    )
+    network = QuantumNetwork(topology, default.spreads)
+    return Run(
+        experiment, settings.task, settings.lengths[0], network, schedule, settings.learning_rate, settings.seeds
+    )
+
+
+def _training(settings: QrnnSettings) -> Iterator[Run]:
+    assert settings.lengths
+    names = ("dna", "dna-clean") if settings.task == "dna" else (settings.task,)
+    for name, length in itertools.product(names, settings.lengths):
+        yield replace(_base(settings, "training"), task=name, length=length)
+
+
+def _optimizers(settings: QrnnSettings) -> Iterator[Run]:
+    base = _base(settings, "optimizers")
+    for optimizer, rate in itertools.product(OPTIMIZERS, RATES):
+        # As published, all updates are made, and the loss at their end counts.
+        schedule = replace(base.schedule, optimizer=optimizer, threshold=0.0)
+        yield replace(base, schedule=schedule, learning_rate=rate)
+
+
+def _initial(settings: QrnnSettings) -> Iterator[Run]:
+    """All biases with the default spreads, and each spread varied alone at the default bias."""
+    base = _base(settings, "initial")
+    assert isinstance(base.network, QuantumNetwork)
+    spreads = base.network.spreads
+    points = [(bias, spreads) for bias in BIASES]
+    theta, phi, rotation = spreads
+    for spread in SPREADS:
+        varied = ((spread, phi, rotation), (theta, spread, rotation), (theta, phi, spread))
+        points += [(math.pi / 2, each) for each in varied]
+    for bias, chosen in dict.fromkeys(points):
+        yield replace(base, network=QuantumNetwork(replace(base.network.topology, bias=bias), chosen))
+
+
+def _topology(settings: QrnnSettings) -> Iterator[Run]:
+    """All workspaces, stages and degrees around the task's own."""
+    base = _base(settings, "topology")
+    assert isinstance(base.network, QuantumNetwork)
+    own = base.network.topology
+    for workspace, stages, degree in itertools.product(
+        range(max(2, own.workspace - 2), own.workspace + 1), (1, 2), range(1, own.degree + 2)
+    ):
+        topology = replace(own, workspace=workspace, stages=stages, degree=degree)
+        yield replace(base, network=replace(base.network, topology=topology))
+
+
+def _baselines(settings: QrnnSettings) -> Iterator[Run]:
+    """As published: Adam, RNN at rate 0.01 and LSTM at 0.1; hidden units for 888 parameters on words of 3 bits."""
+    base = _base(settings, "baselines")
+    assert settings.lengths
+    names = ("dna", "dna-clean") if settings.task == "dna" else (settings.task,)
+    for name, length, (kind, hidden, rate) in itertools.product(
+        names, settings.lengths, (("rnn", 22, 0.01), ("lstm", 10, 0.1))
+    ):
+        network = ClassicalNetwork(kind, DEFAULTS[settings.task].width, hidden)
+        schedule = replace(base.schedule, updates=10 * base.schedule.updates, every=50)
+        yield replace(base, task=name, length=length, network=network, schedule=schedule, learning_rate=rate)
+
+
+def _gradients(settings: QrnnSettings) -> Iterator[Run]:
+    base = _base(settings, "gradients")
+    width = DEFAULTS[settings.task].width
+    names = ("dna", "dna-clean") if settings.task == "dna" else (settings.task,)
+    networks: tuple[Network, ...] = (
+        base.network, ClassicalNetwork("rnn", width, 22), ClassicalNetwork("lstm", width, 10),
+    )  # fmt: skip
+    assert settings.lengths
+    for name, network, length in itertools.product(names, networks, settings.lengths):
+        yield replace(base, task=name, network=network, length=length)
+
+
+def _single(experiment: str) -> Any:
+    def one(settings: QrnnSettings) -> Iterator[Run]:
+        yield _base(settings, experiment)
+
+    return one
+
+
+_RUNS = {
+    "training": _training,
+    "optimizers": _optimizers,
+    "initial": _initial,
+    "topology": _topology,
+    "baselines": _baselines,
+    "gradients": _gradients,
+    "hessian": _single("hessian"),
+    "neuron": _single("neuron"),
+}

@@ -1,0 +1,449 @@
+"""The recurrent network against a literal NumPy version of its description, against explicit circuits, and itself."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import qjaxsim as qj
+from qjaxsim.models import qrnn, qrnn_topology
+from qjaxsim.models.qrnn import published_loss, simulate, unroll
+from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit, neuron_circuit
+from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params, subsets
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+SMALL = QrnnTopology(width=2, workspace=3, stages=2, degree=2)
+
+
+def large_params(topology, key, dtype=jnp.float64):
+    """Parameters far from the start, so that nothing is symmetric."""
+    return topology.init(key, dtype, bias_spread=0.7, weight_spread=0.6, rotation_spread=0.9)
+
+
+def random_words(topology, shape, seed=0):
+    return np.random.default_rng(seed).integers(0, topology.n_words, shape)
+
+
+# --- a literal version, one sample, all lanes, dense loops --------------------------------------------------------
+
+
+def numpy_neuron(state, lanes, target, sources, numbers, topology):
+    """One neuron on a dictionary-free dense state (2,) * lanes; returns state and probability of success."""
+    out = np.zeros_like(state)
+    for bits in itertools.product((0, 1), repeat=lanes):
+        if bits[target]:
+            continue
+        eta = topology.bias
+        for number, subset in zip(numbers, subsets(len(sources), topology.degree), strict=True):
+            eta += number * all(bits[sources[i]] for i in subset)
+        c, s = math.cos(eta / 2) ** (2**topology.order), math.sin(eta / 2) ** (2**topology.order)
+        flipped = (*bits[:target], 1, *bits[target + 1 :])
+        out[bits] = c * state[bits] - s * state[flipped]
+        out[flipped] = s * state[bits] + c * state[flipped]
+    success = (out**2).sum() / (state**2).sum()
+    return out / np.linalg.norm(out), success
+
+
+def numpy_sequence(topology, params, inputs, targets):
+    """Distributions (T, 2**I) and success probabilities (T, neurons), projecting on each target."""
+    width, lanes = topology.width, topology.width + topology.workspace
+    workspace, ports = list(range(width, lanes)), list(range(width))
+    params = {name: np.asarray(value) for name, value in params.items()}
+    state = np.zeros((2,) * lanes)
+    state[(0,) * lanes] = 1
+    distributions, successes = [], []
+    for word, target in zip(inputs, targets, strict=True):
+        found = []
+
+        def flip(state, word):
+            for lane in ports:
+                if word >> (width - 1 - lane) & 1:
+                    state = np.flip(state, lane)
+            return state
+
+        def neuron(state, lane, numbers, found=found):
+            sources = [i for i in workspace + ports if i != lane]
+            state, success = numpy_neuron(state, lanes, lane, sources, numbers, topology)
+            found.append(success)
+            return state
+
+        state = flip(state, word)
+        for lane, numbers in zip(workspace, params["input"], strict=True):
+            state = neuron(state, lane, numbers)
+        for angles, stage in zip(params["rotations"], params["work"], strict=True):
+            for lane, angle in zip(workspace, angles, strict=True):
+                turn = np.array(
+                    [[math.cos(angle / 2), -math.sin(angle / 2)], [math.sin(angle / 2), math.cos(angle / 2)]]
+                )
+                state = np.moveaxis(np.tensordot(turn, state, (1, lane)), 0, lane)
+            for lane, numbers in zip(workspace, stage, strict=True):
+                state = neuron(state, lane, numbers)
+        state = flip(state, word)
+        for lane, numbers in zip(ports, params["output"], strict=True):
+            state = neuron(state, lane, numbers)
+        distributions.append((state**2).reshape(topology.n_words, -1).sum(axis=1))
+        kept = np.zeros_like(state)
+        bits = tuple(target >> (width - 1 - lane) & 1 for lane in ports)
+        kept[bits] = state[bits]
+        state = flip(kept / np.linalg.norm(kept), target)
+        successes.append(found)
+    return np.array(distributions), np.array(successes)
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        QrnnTopology(width=2, workspace=3, stages=1, degree=2),
+        QrnnTopology(width=1, workspace=2, stages=2, degree=3, order=1),
+        QrnnTopology(width=3, workspace=2, stages=0, degree=1, order=3, bias=0.9),
+    ],
+)
+def test_simulation_equals_the_literal_version(topology, key):
+    params = large_params(topology, key)
+    inputs, targets = random_words(topology, (2, 3)), random_words(topology, (2, 3), 1)
+    out = simulate(topology, params, inputs, targets)
+    collapsed = simulate(topology, params, inputs, targets, path="collapsed")
+    for sample in range(2):
+        p, success = numpy_sequence(topology, params, inputs[sample], targets[sample])
+        np.testing.assert_allclose(out.probabilities[sample], p, atol=1e-12)
+        np.testing.assert_allclose(collapsed.probabilities[sample], p, atol=1e-12)
+        np.testing.assert_allclose(out.success[sample], success, atol=1e-12)
+    np.testing.assert_allclose(out.probabilities.sum(-1), 1, atol=1e-12)
+    assert (np.asarray(out.words) == targets).all() and collapsed.success is None
+    floor = 2.0 ** (1 - 2**topology.order)
+    assert out.success.min() >= floor - 1e-12 and out.success.max() <= 1 + 1e-12
+
+
+def test_lane_0_is_the_most_significant_bit():
+    """Output neurons alone: lane 0 turned on, lane 1 off, gives word 2 of four."""
+    topology = QrnnTopology(width=2, workspace=1, stages=0, degree=1)
+    params = {name: np.zeros(shape) for name, shape in topology.shapes.items()}
+    params["output"][:, 0] = [math.pi / 2, -math.pi / 2]  # eta = pi, 0
+    params["input"][0, 0] = -math.pi / 2
+    out = simulate(topology, params, [[0]], [[2]])
+    np.testing.assert_allclose(out.probabilities[0, 0], [0, 0, 1, 0], atol=1e-12)
+    # Input words too: the workspace lane copies lane 0 of the word, and lane 1 of the output copies the workspace.
+    params["input"][0] = [-math.pi / 2, math.pi, 0]
+    params["output"][:] = [[-math.pi / 2, 0, 0], [-math.pi / 2, math.pi, 0]]
+    out = simulate(topology, params, [[1], [2]], choice="argmax")
+    np.testing.assert_allclose(out.probabilities[:, 0], [[1, 0, 0, 0], [0, 1, 0, 0]], atol=1e-12)
+
+
+# --- neurons ------------------------------------------------------------------------------------------------------
+
+
+def branch_weights(n_sources, key):
+    """A random real state of sources and target, (2**n, 2)."""
+    state = jax.random.normal(key, (2**n_sources, 2), jnp.float64)
+    return state / jnp.linalg.norm(state)
+
+
+def closed_form(state, numbers, topology):
+    eta = topology.bias + topology.monomials @ np.asarray(numbers)
+    c, s = np.cos(eta / 2) ** (2**topology.order), np.sin(eta / 2) ** (2**topology.order)
+    a0, a1 = np.asarray(state).T
+    return np.stack([c * a0 - s * a1, s * a0 + c * a1], axis=1)
+
+
+def run_circuit(circuit, state, numbers, ancillas):
+    """The circuit on a given state of sources and target; amplitudes (2**n, 2, 2**ancillas)."""
+    n = int(math.log2(state.size))
+    matrix = np.zeros((state.size,) * 2)
+    matrix[:, 0] = np.ravel(state)
+    basis = np.linalg.qr(np.column_stack([np.ravel(state), np.eye(state.size)[:, : state.size - 1]]))[0]
+    basis = basis * np.sign(basis[:, 0] @ np.ravel(state))
+    whole = qj.Circuit(n + ancillas).unitary(basis, range(n)).compose(circuit)
+    return np.asarray(qj.statevector(whole)({"numbers": numbers})).reshape(-1, 2, 2**ancillas)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_closed_form_equals_the_explicit_circuit(order, key):
+    topology = QrnnTopology(width=1, workspace=3, stages=1, degree=3, order=order, bias=0.8)
+    numbers = jax.random.normal(key, (topology.n_numbers,), jnp.float64)
+    state = branch_weights(3, jax.random.key(order))
+    want = closed_form(state, numbers, topology)
+    circuit = neuron_circuit(topology.n_sources, topology.degree, order, topology.bias)
+    amplitudes = run_circuit(circuit, state, numbers, order)
+    np.testing.assert_allclose(amplitudes[..., 0], want / np.linalg.norm(want), atol=1e-12)
+    np.testing.assert_allclose(amplitudes[..., 1:], 0, atol=1e-12)
+
+
+def test_amplification_cubes_the_failure_and_keeps_branch_weights(key):
+    """Order 1: failure eps -> eps^3, and each branch keeps its weight where postselection re-weights it."""
+    topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2, order=1)
+    numbers = jax.random.normal(key, (topology.n_numbers,), jnp.float64)
+    state = branch_weights(2, jax.random.key(4))
+    weights = np.asarray(state**2).sum(axis=1)
+    kept = closed_form(state, numbers, topology)
+    failure = 1 - (kept**2).sum(axis=1) / weights  # of each branch
+    for levels in range(3):
+        amplitudes = run_circuit(amplified_neuron_circuit(2, 2, 1, topology.bias, levels), state, numbers, 1)
+        left = (np.abs(amplitudes[..., 1]) ** 2).sum(axis=1) / weights
+        np.testing.assert_allclose(left, failure ** (3**levels), atol=1e-12)
+    # The last one is deep: a rotation by arctan(s / c) up to a phase of the branch, weights untouched.
+    turned = kept / np.linalg.norm(kept, axis=1, keepdims=True) * np.sqrt(weights)[:, None]
+    overlap = (amplitudes[..., 0].conj() * turned).sum(axis=1)
+    np.testing.assert_allclose(np.abs(overlap), weights * np.sqrt(1 - failure**9), atol=1e-12)
+    reweighted = (kept**2).sum(axis=1) / (kept**2).sum()
+    assert np.abs(reweighted - weights).max() > 0.05
+
+
+def test_amplified_second_order_neuron_tends_to_the_same_rotation(key):
+    topology = QrnnTopology(width=1, workspace=1, stages=1, degree=1, order=2)
+    numbers = 0.3 * jax.random.normal(key, (topology.n_numbers,), jnp.float64)
+    state = branch_weights(1, jax.random.key(4))
+    kept = closed_form(state, numbers, topology)
+    weights = np.asarray(state**2).sum(axis=1)
+    turned = kept / np.linalg.norm(kept, axis=1, keepdims=True) * np.sqrt(weights)[:, None]
+    amplitudes = run_circuit(amplified_neuron_circuit(1, 1, 2, topology.bias, 2), state, numbers, 2)
+    overlap = np.abs((amplitudes[..., 0].conj() * turned).sum(axis=1)) / weights
+    np.testing.assert_allclose(overlap, 1, atol=2e-2)
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),  # width, workspace, stages, degree
+    [
+        (1162, (3, 5, 2, 3)),  # memorisation
+        (837, (3, 5, 1, 3)),  # DNA
+        (1212, (2, 8, 2, 2)),  # MNIST {0,1}, Adam
+        (1292, (2, 6, 2, 3)),  # MNIST {3,6}, L-BFGS
+        (3134, (3, 7, 2, 3)),  # all digits, UMAP
+        (264, (2, 4, 1, 3)),  # XOR
+        (713, (4, 5, 2, 2)),  # UMAP, four coordinates
+        (1118, (3, 7, 2, 2)),  # UMAP, three coordinates
+        (3396, (2, 8, 2, 3)),  # t-SNE
+    ],
+)
+def test_published_parameter_counts(count, sizes):
+    topology = QrnnTopology(*sizes)
+    assert topology.n_parameters == count
+    assert sum(math.prod(shape) for shape in topology.shapes.values()) == count
+
+
+def test_flat_and_named_parameters_are_the_same_network(key):
+    params = large_params(SMALL, key)
+    flat, _ = ravel_pytree(params)
+    back = SMALL.named(flat)
+    assert list(back) == list(params) and all((back[name] == params[name]).all() for name in params)
+
+
+def test_initial_spreads(key):
+    topology = QrnnTopology(3, 6, 3, 3)
+    params = topology.init(key, jnp.float32)
+    assert params["work"].dtype == jnp.float32
+    assert 0.05 < np.std(params["work"][..., 0]) < 0.2 and 0.008 < np.std(params["work"][..., 1:]) < 0.012
+    still = topology.init(key, bias_spread=0.0, weight_spread=0.0, rotation_spread=0.0)
+    assert all((value == 0).all() for value in still.values())
+
+
+def test_parameters_survive_a_file(tmp_path, key):
+    params = large_params(SMALL, key)
+    path = save_params(tmp_path / "weights.npz", SMALL, params)
+    topology, loaded = load_params(path)
+    assert topology == SMALL and all((loaded[name] == params[name]).all() for name in params)
+    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+        save_params(tmp_path / "weights.pt", SMALL, params)
+    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
+        load_params(tmp_path / "weights.pt")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="must hold a QRNN's topology"):
+        load_params(tmp_path / "other.npz")
+
+
+def test_safetensors_by_its_package_or_a_clear_line(tmp_path, key, monkeypatch):
+    params = large_params(SMALL, key)
+    try:
+        import safetensors  # noqa: F401
+    except ImportError:
+        with pytest.raises(ImportError, match="pip install safetensors"):
+            save_params(tmp_path / "weights.safetensors", SMALL, params)
+    else:
+        path = save_params(tmp_path / "weights.safetensors", SMALL, params)
+        topology, loaded = load_params(path)
+        assert topology == SMALL and all((loaded[name] == params[name]).all() for name in params)
+
+
+# --- unrolling ----------------------------------------------------------------------------------------------------
+
+
+def test_gradient_equals_finite_differences_through_projections(key, monkeypatch):
+    params, unravel = ravel_pytree(large_params(SMALL, key))
+    inputs, targets = random_words(SMALL, (3, 4)), random_words(SMALL, (3, 4), 1)
+    counted = np.array([False, True, True, True])
+
+    def loss(flat, path):
+        out = unroll(SMALL, unravel(flat), jnp.asarray(inputs), jnp.asarray(targets), path=path)
+        return published_loss(out.probabilities, jnp.asarray(targets), jnp.asarray(counted))
+
+    step = 1e-5
+    directions = np.random.default_rng(2).normal(size=(6, len(params)))
+
+    def gradients():
+        return jax.jit(lambda flat: (jax.grad(loss)(flat, "steps"), jax.grad(loss)(flat, "collapsed")))(params)
+
+    ends = jnp.asarray(np.concatenate([directions, -directions]))
+    ahead, behind = np.split(np.asarray(jax.jit(jax.vmap(lambda d: loss(params + step * d, "steps")))(ends)), 2)
+    found = [*gradients()]
+    # Steps that are computed again in reverse mode give the same.
+    monkeypatch.setattr(qrnn, "_KEPT_BYTES", 0)
+    found += gradients()
+    for gradient in found:
+        np.testing.assert_allclose(directions @ gradient, (ahead - behind) / (2 * step), atol=1e-8)
+        np.testing.assert_allclose(gradient, found[0], atol=1e-12)
+    assert np.count_nonzero(gradient) > 0.9 * len(gradient)
+
+
+def test_second_derivatives_equal_finite_differences(key):
+    topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2)
+    params, unravel = ravel_pytree(large_params(topology, key))
+    inputs, targets = jnp.asarray(random_words(topology, (2, 4))), jnp.asarray(random_words(topology, (2, 4), 1))
+
+    def loss(flat):
+        return published_loss(unroll(topology, unravel(flat), inputs, targets).probabilities, targets)
+
+    gradient = jax.jit(jax.grad(loss))
+    direction = jnp.asarray(np.random.default_rng(3).normal(size=len(params)))
+    slope = (gradient(params + 1e-5 * direction) - gradient(params - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(qj.hvp(loss, params, direction), slope, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("choice", "dtype"),
+    [("target", jnp.float32), ("target", jnp.float64), ("sample", jnp.float64), ("argmax", jnp.float64)],
+)
+def test_collapsed_equals_step_by_step(choice, dtype, key):
+    params = large_params(SMALL, key, dtype)
+    inputs, targets = random_words(SMALL, (4, 6)), random_words(SMALL, (4, 6), 1)
+    forced = np.array([True, False, False, True, False, False])
+    options = {"choice": choice, "forced": forced, "key": jax.random.key(5)}
+    a, b = (simulate(SMALL, params, inputs, targets, path=path, **options) for path in ("steps", "collapsed"))
+    assert a.probabilities.dtype == dtype
+    tolerance = 1e-12 if dtype == jnp.float64 else 2e-5
+    np.testing.assert_allclose(a.probabilities, b.probabilities, atol=tolerance)
+    assert (a.words == b.words).all() and (np.asarray(a.words)[:, forced] == targets[:, forced]).all()
+    if choice == "argmax":
+        free = ~forced
+        assert (np.asarray(a.words) == np.asarray(a.probabilities).argmax(-1))[:, free].all()
+
+
+def test_samples_follow_the_distribution(key):
+    params = large_params(SMALL, key)
+    inputs = np.repeat(random_words(SMALL, (1, 1)), 4000, axis=0)
+    out = simulate(SMALL, params, inputs, choice="sample", key=jax.random.key(6))
+    counts = np.bincount(np.asarray(out.words[:, 0]), minlength=4) / 4000
+    np.testing.assert_allclose(counts, out.probabilities[0, 0], atol=0.03)
+
+
+def test_batched_equals_one_by_one_and_vmaps_over_seeds(key):
+    inputs, targets = random_words(SMALL, (3, 5)), random_words(SMALL, (3, 5), 1)
+    seeds = jax.random.split(key, 2)
+    many = jax.vmap(lambda k: large_params(SMALL, k))(seeds)
+
+    @jax.jit
+    def over_seeds(many):
+        run = lambda p: unroll(SMALL, p, jnp.asarray(inputs), jnp.asarray(targets))  # noqa: E731
+        return jax.vmap(run)(many).probabilities
+
+    together = over_seeds(many)
+    for seed in range(2):
+        params = large_params(SMALL, seeds[seed])
+        for i in range(3):
+            one = simulate(SMALL, params, inputs[i : i + 1], targets[i : i + 1])
+            np.testing.assert_allclose(together[seed, i], one.probabilities[0], atol=1e-12)
+
+
+def test_the_published_loss_of_a_uniform_prediction_and_of_a_perfect_one():
+    for width, value in ((1, 0.380), (2, 0.643), (3, 0.805), (5, 0.948)):  # papers' values
+        n = 2**width
+        uniform = jnp.full((2, 3, n), 1 / n)
+        assert published_loss(uniform, jnp.zeros((2, 3), jnp.int32)) == pytest.approx(value, abs=5e-4)
+        perfect = jax.nn.one_hot(jnp.zeros((2, 3), jnp.int32), n)
+        assert published_loss(perfect, jnp.zeros((2, 3), jnp.int32)) == pytest.approx(0, abs=1e-12)
+    half = jnp.stack([perfect[:, 0], uniform[:, 0] * 0 + 1 / n, perfect[:, 0]], axis=1)
+    counted = jnp.array([True, False, True])
+    assert published_loss(half, jnp.zeros((2, 3), jnp.int32), counted) == pytest.approx(0, abs=1e-12)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+def test_projecting_on_an_impossible_outcome_is_an_error_and_never_nan(key):
+    """With bias 0 and all parameters 0 every neuron leaves |0> alone: only word 0 can come out."""
+    topology = QrnnTopology(width=2, workspace=2, stages=1, degree=1, bias=0.0)
+    params = {name: jnp.zeros(shape) for name, shape in topology.shapes.items()}
+    targets = [[0, 0, 0], [0, 3, 0]]
+    with pytest.raises(ValueError, match="word 3 of sequence 1 at step 1 has probability 0"):
+        simulate(topology, params, np.zeros((2, 3), int), targets)
+
+    def loss(params):
+        words = jnp.asarray(targets)
+        return published_loss(unroll(topology, params, jnp.zeros((2, 3), jnp.int32), words).probabilities, words)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    assert np.isfinite(value) and np.isfinite(ravel_pytree(gradient)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"inputs": np.zeros((0, 3), int)}, ValueError, "`inputs` must have shape .* with at least one of each"),
+        ({"inputs": np.zeros((2, 0), int)}, ValueError, "`inputs` must have shape .* with at least one of each"),
+        ({"inputs": [0, 1]}, ValueError, r"`inputs` must have shape .* but has \(2,\)"),
+        ({"inputs": [[0.5, 1.0, 2.0]]}, TypeError, "`inputs` must hold integers, but holds float64"),
+        ({"inputs": [[0, 4, 1]]}, ValueError, "`inputs` must hold words from 0 to 3, but holds 4"),
+        ({"targets": [[0, -1, 1]]}, ValueError, "`targets` must hold words from 0 to 3, but holds -1"),
+        ({"targets": [[0, 1]]}, ValueError, r"`targets` must have the shape of `inputs`, \(1, 3\)"),
+        ({"targets": None}, ValueError, "`targets` must be given"),
+        ({"choice": "best"}, ValueError, "`choice` must be one of"),
+        ({"choice": "sample"}, ValueError, "`key` must be a random key"),
+        ({"path": "fast"}, ValueError, "`path` must be one of"),
+        ({"counted": np.zeros(3, bool)}, ValueError, "`counted` must count at least one step"),
+        ({"forced": [True]}, ValueError, "`forced` must be 3 booleans"),
+        ({"params": {"input": 1}}, ValueError, "`params` must have the names"),
+        ({"params": np.zeros(3)}, ValueError, "`params` must be named arrays or a flat array of 127 numbers"),
+    ],
+)
+def test_bad_arguments(change, error, message):
+    arguments = {"params": np.zeros(SMALL.n_parameters), "inputs": [[0, 1, 2]], "targets": [[0, 1, 2]], **change}
+    with pytest.raises(error, match=message):
+        simulate(SMALL, **arguments)
+
+
+def test_success_probabilities_need_the_stepwise_path(key):
+    words = jnp.zeros((1, 2), jnp.int32)
+    with pytest.raises(ValueError, match="`path` must be 'steps' or 'auto' for success probabilities"):
+        unroll(SMALL, large_params(SMALL, key), words, words, path="collapsed", success=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "`width` must be an integer from 1 to 16, but is 0"),
+        ({"workspace": 0}, "`workspace` must be an integer"),
+        ({"stages": -1}, "`stages` must be an integer"),
+        ({"degree": 0}, "`degree` must be an integer"),
+        ({"order": 9}, "`order` must be an integer from 1 to 5"),
+        ({"order": True}, "`order` must be an integer"),
+        ({"bias": math.nan}, "`bias` must be a finite angle"),
+    ],
+)
+def test_bad_topologies(change, message):
+    with pytest.raises(ValueError, match=message):
+        QrnnTopology(**{"width": 2, "workspace": 3, "stages": 1, "degree": 2, **change})
+
+
+def test_more_lanes_than_memory_are_refused_before_they_are_allocated(monkeypatch):
+    wide = QrnnTopology(width=2, workspace=30, stages=1, degree=1)
+    with pytest.raises(MemoryError, match=r"2 lanes on 1 sequences of 2 steps needs .* GiB .* use fewer lanes"):
+        simulate(wide, np.zeros(wide.n_parameters), [[0, 1]], [[0, 1]])
+    monkeypatch.setattr(qrnn_topology, "require_memory", lambda *_: (_ for _ in ()).throw(MemoryError("table")))
+    with pytest.raises(MemoryError, match="table"):
+        _ = QrnnTopology(width=2, workspace=5, stages=1, degree=1).monomials
