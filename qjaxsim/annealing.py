@@ -151,7 +151,7 @@ def anneal(
 
     Args:
         problem: B problems.
-        key: random key; equal keys give equal states on one machine.
+        key: random key, or one for each problem; equal keys give equal states on one machine.
         reads: chains R of each problem.
         sweeps: passes over all variables, with `geometric_betas`; 0 leaves the descent from random states.
         betas: inverse temperatures instead, one a sweep: (sweeps,) or (sweeps, B).
@@ -177,7 +177,10 @@ def anneal(
         raise ValueError(
             f"Argument `betas` must have shape (sweeps,) or (sweeps, {n_batch}), but has shape {betas.shape}."
         )
-    lanes = jax.random.bits(key, (n_batch, n_heads, reads), jnp.uint32)
+    if key.ndim:
+        lanes = jax.vmap(lambda one: jax.random.bits(one, (n_heads, reads), jnp.uint32))(key)
+    else:
+        lanes = jax.random.bits(key, (n_batch, n_heads, reads), jnp.uint32)
     if start is None:
         # A number that no sweep of a run uses.
         start = _random(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5

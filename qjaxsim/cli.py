@@ -17,6 +17,7 @@ import typer
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
 from qjaxsim.cli_ibm import ibm
+from qjaxsim.cli_qubo import qubo
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -46,6 +47,7 @@ study = typer.Typer(help="Run a study: a table, figures and a report in a result
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 app.add_typer(ibm, name="ibm")
+app.add_typer(qubo, name="qubo")
 study.command()(hessian)
 app.command()(bench)
 app.command()(crosscheck)
@@ -134,6 +136,7 @@ def _global_options(
 @data.callback(invoke_without_command=True)
 @study.callback(invoke_without_command=True)
 @ibm.callback(invoke_without_command=True)
+@qubo.callback(invoke_without_command=True)
 def _help_if_alone(context: typer.Context) -> None:
     """A group without a command shows its help."""
     if context.invoked_subcommand is None:
