@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
-HOT, COLD = 0.2, 30.0
+HOT, COLD = 3.0, 90.0
 MAX_DESCENT = 200
 # Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
 _BLOCKS = (8, 7, 6, 5)
