@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.cli_attention import attention
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
 from qjaxsim.cli_ibm import ibm
@@ -49,6 +50,7 @@ app.add_typer(study, name="study")
 app.add_typer(ibm, name="ibm")
 app.add_typer(qubo, name="qubo")
 study.command()(hessian)
+study.command()(attention)
 app.command()(bench)
 app.command()(crosscheck)
 
