@@ -28,6 +28,7 @@ _BLOCKS = (8, 7, 6, 5)
 # Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
 _CPU_LANES = 2048
 _HIGHEST = lax.Precision.HIGHEST
+_GOLDEN = np.uint32(0x9E3779B9)
 
 
 class HeadsProblem(NamedTuple):
@@ -177,10 +178,7 @@ def anneal(
         raise ValueError(
             f"Argument `betas` must have shape (sweeps,) or (sweeps, {n_batch}), but has shape {betas.shape}."
         )
-    if key.ndim:
-        lanes = jax.vmap(lambda one: jax.random.bits(one, (n_heads, reads), jnp.uint32))(key)
-    else:
-        lanes = jax.random.bits(key, (n_batch, n_heads, reads), jnp.uint32)
+    lanes = _lanes(key, n_batch, n_heads, reads)
     if start is None:
         # A number that no sweep of a run uses.
         start = _random(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5
@@ -343,15 +341,30 @@ def _sweep(
 def _random(lanes: jax.Array, draw: Any) -> jax.Array:
     """Numbers in [0, 1), float32: a mixed counter (the finaliser of MurmurHash3), one stream a lane.
 
-    Five times cheaper here than JAX's generator, which seeds the lanes; a chain needs no more.
+    Five times cheaper here than JAX's generator, to run and to compile; a chain needs no more.
     """
-    draw = jnp.asarray(draw, jnp.uint32) * jnp.uint32(0x9E3779B9)
+    draw = jnp.asarray(draw, jnp.uint32) * _GOLDEN
     draw = draw.reshape((1,) * (lanes.ndim - draw.ndim) + draw.shape)
-    z = lanes + draw
+    return (_mixed(lanes + draw) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+
+
+def _mixed(z: jax.Array) -> jax.Array:
     z = (z ^ (z >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
     z = (z ^ (z >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
-    z = z ^ (z >> jnp.uint32(16))
-    return (z >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+    return z ^ (z >> jnp.uint32(16))
+
+
+def _lanes(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Array:
+    """A word for each chain and head, (B, H, R), from one key or from a key for each problem."""
+    words = jax.random.key_data(key).astype(jnp.uint32)
+    per_problem = n_heads * reads
+    if key.ndim:
+        numbers = jnp.broadcast_to(jnp.arange(per_problem, dtype=jnp.uint32)[None], (n_batch, per_problem))
+        first, last = words[:, :1], words[:, -1:]
+    else:
+        numbers = jnp.arange(n_batch * per_problem, dtype=jnp.uint32).reshape(n_batch, per_problem)
+        first, last = words[0].reshape(1, 1), words[-1].reshape(1, 1)
+    return _mixed(_mixed(numbers * _GOLDEN + first) ^ last).reshape(n_batch, n_heads, reads)
 
 
 def _slice(array: jax.Array, start: jax.Array, size: int, axis: int) -> jax.Array:

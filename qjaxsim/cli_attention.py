@@ -32,7 +32,7 @@ def attention(
     ] = None,
     test_images: Annotated[int | None, typer.Option(help="Test images. [default: all]")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the images. [default: 20 for digits, else 5; published 50]")
+        int | None, typer.Option(help="Passes over the images. [default: 40 for digits, else 5; published 50]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="[default: 64 for digits, else the published 128]")] = None,
     learning_rate: Annotated[

@@ -312,7 +312,8 @@ def _key(settings: AttentionSettings, values: jax.Array) -> jax.Array:
     """A key from the seed and the numbers, so that batches draw differently without a key being handed down."""
     values = jax.lax.stop_gradient(values).astype(jnp.float32)
     word = jax.lax.bitcast_convert_type(jnp.sum(values), jnp.uint32)
-    return jax.random.fold_in(jax.random.key(settings.seed), word)
+    # The two words of a key as they are: hashing them, as JAX's fold_in does, would take half a second to compile.
+    return jax.random.wrap_key_data(jnp.stack([jnp.uint32(settings.seed), word]))
 
 
 def _linear(matrix: jax.Array, values: jax.Array) -> jax.Array:

@@ -108,7 +108,7 @@ def train(
         model.init(jax.random.key(seed), np.float32),
         examples.x_train,
         examples.y_train,
-        settings.train_config(seed),
+        settings.train_config(seed, len(examples.x_test)),
         metrics=_metrics(model),
         test=(examples.x_test, examples.y_test),
         folder=folder,
