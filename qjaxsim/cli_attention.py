@@ -28,13 +28,13 @@ def attention(
     ] = "all",
     seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds to sweep (weights, minibatches).")] = "1",
     images: Annotated[
-        int | None, typer.Option(help="Training images, a stratified choice. [default: all of digits, else 4000]")
+        int | None, typer.Option(help="Training images, a stratified choice. [default: 1400 of digits, else 4096]")
     ] = None,
-    test_images: Annotated[int | None, typer.Option(help="Test images. [default: all]")] = None,
+    test_images: Annotated[int | None, typer.Option(help="Test images. [default: 350 of digits, else all]")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the images. [default: 40 for digits, else 5; published 50]")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: 64 for digits, else the published 128]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[default: 70 for digits, else the published 128]")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Adam's rate. [default: 0.003 for digits, else the published 0.001]")
     ] = None,
