@@ -8,6 +8,7 @@ import pytest
 
 from qjaxsim import annealing
 from qjaxsim.annealing import HeadsProblem
+from qjaxsim.annealing_batch import anneal_batch
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -185,3 +186,12 @@ def test_single_precision_and_refusals(key):
         annealing.anneal(problem, key, start=np.zeros((1, 1, 2, 5)))
     with pytest.raises(ValueError, match="Argument `bits` must be at least 2, but is 1"):
         annealing.rounded(problem, 1)
+
+
+def test_threads_do_not_change_the_states():
+    problem = heads_problem(np.random.default_rng(10), 4, 2, 5, 0.6)
+    alone, shared = (anneal_batch(problem, 3, reads=3, betas=[0.3, 1.0, 3.0], threads=count) for count in (1, 2))
+    for one, other in zip(alone, shared, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert alone[0].shape == (4, 3, 2, 5)
+    np.testing.assert_allclose(alone[1], annealing.energies(problem, alone[0]))

@@ -275,6 +275,7 @@ def test_equal_seeds_give_equal_selections_and_v1_is_finite():
     settings, params, found = layer("qama-v1")
     w = np.asarray(found.weights) * 15
     np.testing.assert_allclose(w, np.round(w), atol=1e-9)
+    assert attention.layer_problem(settings, params, jnp.asarray(TOKENS)).linear.shape == (2, 2, 16)
     single = AttentionSettings(n_heads=1, reads=2, sweeps=5)
     params = jax.tree.map(jnp.asarray, attention.init_attention(single, 8, np.random.default_rng(0)))
     assert float(attention.layer_problem(single, params, jnp.asarray(TOKENS)).penalty) == 0.0
@@ -328,7 +329,7 @@ def test_transformer_shapes_and_published_sizes(key):
         (lambda: VisionTransformer(dim=20), "Argument `n_heads` must divide `dim`, 20, but is 8"),
         (lambda: VisionTransformer(n_classes=0), "Argument `n_classes` must be at least 1, but is 0"),
         (lambda: VisionTransformer().outputs({}, np.zeros((1, 8, 8, 1))), r"Argument `x` must have shape \(batch, 28"),
-        (lambda: attention.layer_problem(AttentionSettings(kind="softmax"), {}, None), "must be one of v2's or 'hard'"),
+        (lambda: attention.layer_problem(AttentionSettings(kind="softmax"), {}, None), "but is 'softmax'"),
         (lambda: attention.attend(AttentionSettings(), {}, jnp.zeros((1, 2, 12))), "must divide the dimension 12"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ from qjaxsim_dimod import (
     Qubo,
     make_sampler,
     read_problem,
+    sample_heads,
     solve,
     solve_batch,
 )
@@ -110,6 +111,18 @@ def test_more_bad_problems():
         solve(dimod.BinaryQuadraticModel({"a": np.nan}, {}, "BINARY"), "sa")
     with pytest.raises(ValueError, match=r"Argument `samples` must have shape \(R, 2\)"):
         Qubo.from_matrix(np.eye(2)).energies([[1, 0, 1]])
+
+
+def test_structured_problems_give_labelled_sample_sets():
+    rng = np.random.default_rng(5)
+    c = rng.normal(size=(2, 2, 5, 5))
+    problem = annealing.HeadsProblem((c + c.swapaxes(2, 3)) * (1 - np.eye(5)), rng.normal(size=(2, 2, 5)), 0.9)
+    states = assignments(10)
+    for i, found in enumerate(sample_heads(problem, num_reads=20, num_sweeps=30, seed=1)):
+        qubo = Qubo.from_heads(problem, i)
+        assert list(found.variables)[:2] == [(0, 0), (0, 1)]
+        np.testing.assert_allclose(found.record.energy, qubo.to_bqm().energies(found), atol=1e-9)
+        np.testing.assert_allclose(found.first.energy, qubo.energies(states).min(), atol=1e-9)
 
 
 # --- samplers --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 if find_spec("dimod") is None or find_spec("dwave") is None or find_spec("dwave.samplers") is None:
     raise ImportError("dimod or dwave-samplers is not installed; install them with: pip install 'qjaxsim[dimod]'")
 
-from qjaxsim_dimod.annealer import JaxAnnealer
+from qjaxsim_dimod.annealer import JaxAnnealer, sample_heads
 from qjaxsim_dimod.files import read_problem
 from qjaxsim_dimod.hardware import FixedEmbeddingSampler
 from qjaxsim_dimod.qubo import Qubo
@@ -21,6 +21,7 @@ __all__ = [
     "Qubo",
     "make_sampler",
     "read_problem",
+    "sample_heads",
     "solve",
     "solve_batch",
 ]

@@ -101,6 +101,28 @@ class JaxAnnealer(dimod.Sampler):
         return [_sample_set(qubo, states[i, :, 0, : qubo.n], info) for i, qubo in enumerate(qubos)]
 
 
+def sample_heads(
+    problem: HeadsProblem, *, num_reads: int = 16, num_sweeps: int = 200, seed: int = 0, bits: int | None = None
+) -> list[Any]:
+    """A `dimod.SampleSet` for each problem of attention's structured form, variables labelled (head, token).
+
+    The same chain as `JaxAnnealer` runs on the dense form, at a fraction of its cost: a flip touches its head alone.
+
+    Args:
+        problem: batch in the annealer's raw form, such as `qjaxsim.models.attention.layer_problem` gives.
+        num_reads: chains of each problem.
+        num_sweeps: passes over all variables.
+        seed: 0 .. 2^31 - 1.
+        bits: as in `JaxAnnealer.sample_batch`.
+    """
+    check_count("num_reads", num_reads, 1)
+    check_count("num_sweeps", num_sweeps, 0)
+    began = time.perf_counter()
+    states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
+    info = {"seed": seed, "seconds": time.perf_counter() - began, "batch": len(states)}
+    return [_sample_set(Qubo.from_heads(problem, i), one.reshape(num_reads, -1), info) for i, one in enumerate(states)]
+
+
 def _arrays(qubos: Sequence[Qubo]) -> tuple[HeadsProblem, np.ndarray]:
     """The problems over 0 and 1, padded and divided by their largest bias, which comes along."""
     n = max(qubo.n for qubo in qubos)

@@ -23,6 +23,8 @@ Params = dict[str, Any]
 
 SELECTING = ("qama-v2", "greedy", "ones", "random", "threshold")
 """Kinds with v2's output, which differ in how tokens are selected."""
+WITH_PROBLEM = (*SELECTING, "hard", "qama-v1")
+"""Kinds of which `layer_problem` knows the problem."""
 KINDS = (*SELECTING, "qama-v1", "boltzmann", "hard", "circuit", "bottleneck", "softmax", "none")
 GRADIENTS = ("frozen", "straight-through", "gibbs")
 # 4 qubits and 3 layers make the 36 angles of the published circuit; its classical twin has 4*4 + 4 + 4*4 weights.
@@ -162,14 +164,16 @@ def attend(settings: AttentionSettings, params: Params, tokens: jax.Array) -> At
 
 
 def layer_problem(settings: AttentionSettings, params: Params, tokens: jax.Array) -> HeadsProblem:
-    """The problems that v2's kinds select by, one an example.
+    """The problems that annealed kinds, and v2's controls, select by, one an example.
 
     Raises:
         ValueError: for a kind without them.
     """
-    if settings.kind not in (*SELECTING, "hard"):
-        raise ValueError(f"Argument `kind` must be one of v2's or 'hard', but is {settings.kind!r}.")
+    if settings.kind not in WITH_PROBLEM:
+        raise ValueError(f"Argument `kind` must be one of {list(WITH_PROBLEM)}, but is {settings.kind!r}.")
     q, k, v = (_split(_linear(params[name], tokens), settings.n_heads) for name in ("query", "key", "value"))
+    if settings.kind == "qama-v1":
+        return problems.problem_v1(_terms_v1(params, q, k, v)[0])
     return problems.problem_v2(_terms(params, q, k, v))
 
 
@@ -230,13 +234,8 @@ def _gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Arra
 
 def _attend_v1(settings: AttentionSettings, params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Attended:
     """Energies spread over features in proportion to their entropy."""
-    n = q.shape[2]
-    off = ~jnp.eye(n, dtype=bool)[None, None]
-    raw = problems.divergence(q, k)
-    pair = jnp.where(off, _batch_norm(raw, params, "pair", off), raw)
-    features = problems.value_entropies(v)
-    linear = _batch_norm(features.sum(-1), params, "linear")
-    terms = Terms(pair, linear)
+    terms, features = _terms_v1(params, q, k, v)
+    linear = terms.linear
     fixed = jax.lax.stop_gradient(problems.problem_v1(terms))
     found = annealing.anneal(
         fixed, _key(settings, linear), reads=settings.reads, sweeps=settings.sweeps, bits=settings.bits
@@ -247,6 +246,15 @@ def _attend_v1(settings: AttentionSettings, params: Params, q: jax.Array, k: jax
     safe = jnp.where(jnp.abs(linear) < 1e-3, jnp.where(linear < 0, -1e-3, 1e-3).astype(linear.dtype), linear)
     spread = (-energy / safe)[..., None] * features
     return Attended(_merge(_batch_norm(spread, params, "output")), w)
+
+
+def _terms_v1(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[Terms, jax.Array]:
+    """v1's normalised terms, and the entropies of the values' features."""
+    off = ~jnp.eye(q.shape[2], dtype=bool)[None, None]
+    raw = problems.divergence(q, k)
+    features = problems.value_entropies(v)
+    pair = jnp.where(off, _batch_norm(raw, params, "pair", off), raw)
+    return Terms(pair, _batch_norm(features.sum(-1), params, "linear")), features
 
 
 def _batch_norm(values: jax.Array, params: Params, name: str, where: Any = None) -> jax.Array:

@@ -24,7 +24,7 @@ _ENERGY = (
     "at the left end found the lowest each time. Right: where the time of a forward pass goes, milliseconds an image."
 )
 _MAPS = (
-    "Test images, and below each how many heads select a patch (annealed kinds and controls) or how much attention it "
+    "Test images; drawn over each how many heads select a patch (annealed kinds and controls) or how much attention it "
     "receives from all patches (weighted sums); each map is scaled to its own largest value."
 )
 
@@ -127,8 +127,11 @@ def maps(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
             weights = one["weights"][column].sum(0)
             side = round(np.sqrt(weights.size))
             largest = float(weights.max())
+            # The map over the image, pale so that both show.
+            box = (0, 1, 0, 1)
+            grid[line][column].imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=box)
             grid[line][column].imshow(
-                weights.reshape(side, side), cmap="magma", vmin=0, vmax=largest if largest > 0 else 1
+                weights.reshape(side, side), cmap="magma", vmin=0, vmax=largest or 1, extent=box, alpha=0.7
             )
     for line, name in enumerate(["image", *(row["attention"] for row in rows)]):
         grid[line][0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=style.SMALL)

@@ -81,10 +81,8 @@ def run_cell(
     }
     if kind == "qama-v2":
         row |= measures.swapped(model, params, examples.x_test, examples.y_test)
-    if kind in ("qama-v2", "greedy", "hard"):
+    if kind in measures.ANNEALED:
         row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, jnp.asarray(few)))
-    if kind == "qama-v1":
-        row["variables"] = model.n_variables * measures.V1_BITS
     arrays = {
         "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
         "history_test_accuracy": accuracies,

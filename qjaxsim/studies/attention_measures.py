@@ -13,7 +13,6 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing import HeadsProblem
-from qjaxsim.models import attention_problem
 from qjaxsim.models.attention import SELECTING, AttentionSettings, Params
 from qjaxsim.models.attention_vit import VisionTransformer
 
@@ -21,7 +20,7 @@ EXACT_VARIABLES = 16
 _TABU_MS = 20
 _LONG_READS, _LONG_SWEEPS = 32, 100
 _TIMED = 3
-WITH_PROBLEM = (*SELECTING, "hard")
+ANNEALED = ("qama-v2", "qama-v1", "greedy", "hard")
 
 
 def accuracy(model: VisionTransformer, params: Params, x: np.ndarray, y: np.ndarray, at_once: int = 500) -> float:
@@ -148,7 +147,7 @@ def times(model: VisionTransformer, params: Params, x: np.ndarray) -> dict[str, 
     """Milliseconds an image of a forward pass: building the problems, sampling, the rest; the last for all kinds."""
     batch = jnp.asarray(x)
     whole = _seconds(jax.jit(model.outputs), params, batch)
-    if model.attention.kind not in ("qama-v2", "greedy", "hard"):
+    if model.attention.kind not in ANNEALED:
         return {"ms_rest": 1e3 * whole / len(x)}
     build = jax.jit(model.first_problem)
     settings = model.attention
@@ -173,6 +172,3 @@ def _seconds(run: Callable[..., Any], *arguments: Any) -> float:
         jax.block_until_ready(run(*arguments))
         found.append(time.perf_counter() - began)
     return float(np.median(found))
-
-
-V1_BITS = attention_problem.V1_BITS
