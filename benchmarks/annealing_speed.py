@@ -127,9 +127,8 @@ def main() -> None:
     }
     arguments.result.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, row in found["settings"].items():
-        print(
-            f"{name:<42} {row['wall_ms_a_problem']:8.2f} ms  cpu {row['cpu_ms_a_problem']:8.2f} ms  {row['mean_best_energy']:.3f}"
-        )
+        wall, cpu = row["wall_ms_a_problem"], row["cpu_ms_a_problem"]
+        print(f"{name:<42} {wall:8.2f} ms  cpu {cpu:8.2f} ms  {row['mean_best_energy']:.3f}")
     for name, row in found["ratios_at_equal_energy"].items():
         print(f"{name}: {row['wall']:.1f} times as long as {row['against']} (cpu {row['cpu']:.1f})")
 
