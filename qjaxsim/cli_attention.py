@@ -96,7 +96,8 @@ def attention(
     ).resolved()
     folder = sweep.default_folder(STUDY) if out is None else out
     rows = run_attention_study(settings, folder, data_dir=data_dir, resume=resume, command=_command_line())
-    print_table(rows, _TABLE, title=f"Attention on {dataset}", keys=("attention", "seed"))
+    shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
+    print_table(rows, shown, title=f"Attention on {dataset}", keys=("attention", "seed"))
     _print_verdicts(attention_verdicts(rows))
     if published := comparison_rows(settings, rows):
         print_table(published, title=f"Published accuracies ({PAPER}, authors' logs) beside ours", keys=("quantity",))

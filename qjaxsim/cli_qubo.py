@@ -84,10 +84,22 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
     if "chain_break_fraction" in found.record.dtype.names:
         print(f"broken chains  {100 * float(np.average(found.record.chain_break_fraction, weights=counts)):.2f} %")
     print("energies")
-    heights, edges = np.histogram(energies, bins=_BINS if np.ptp(energies) > 0 else 1, weights=counts)
-    for height, low, high in zip(heights, edges, edges[1:], strict=False):
-        bar = "#" * int(np.ceil(_BAR * height / heights.max()))
-        print(f"  {low:>12.5g} .. {high:<12.5g} {int(height):>6}  {bar}".rstrip())
+    for label, height in _histogram(energies, counts):
+        print(f"  {label:<28} {height:>6}  {'#' * int(np.ceil(_BAR * height / counts.sum()))}".rstrip())
+
+
+def _histogram(energies: Any, counts: Any) -> list[tuple[str, int]]:
+    """Lines of a histogram: one an energy while they are few, else ranges of equal width."""
+    import numpy as np
+
+    # Sums in another order differ in their last digits.
+    distinct, place = np.unique(np.round(energies, 9), return_inverse=True)
+    if len(distinct) <= _BINS:
+        heights = np.bincount(place, weights=counts)
+        return [(f"{energy:.6g}", int(height)) for energy, height in zip(distinct, heights, strict=True)]
+    heights, edges = np.histogram(energies, bins=_BINS, weights=counts)
+    ends = zip(edges[:-1], edges[1:], strict=True)
+    return [(f"{low:.6g} .. {high:.6g}", int(height)) for (low, high), height in zip(ends, heights, strict=True)]
 
 
 def _state(sample: Any, vartype: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qjaxsim.cli import main
+from qjaxsim.cli_qubo import _histogram
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -54,3 +55,10 @@ def test_bad_input_is_one_line(problem, words, message, capsys):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert main(["qubo", "solve", str(problem.with_name("none.coo"))]) == 2
+
+
+def test_histograms_count_every_sample():
+    few = _histogram(np.array([-1.0, -1.0 + 1e-13, 2.0]), np.array([1, 2, 4]))
+    assert few == [("-1", 3), ("2", 4)]
+    many = _histogram(np.linspace(0.0, 12.0, 60), np.ones(60, int))
+    assert len(many) == 12 and sum(height for _, height in many) == 60 and many[0] == ("0 .. 1", 5)
