@@ -32,7 +32,7 @@ def attention(
     ] = None,
     test_images: Annotated[int | None, typer.Option(help="Test images. [default: 350 of digits, else all]")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the images. [default: 40 for digits, else 5; published 50]")
+        int | None, typer.Option(help="Passes over the images. [default: 30 for digits, else 5; published 50]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="[default: 70 for digits, else the published 128]")] = None,
     learning_rate: Annotated[

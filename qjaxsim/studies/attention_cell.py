@@ -81,7 +81,7 @@ def run_cell(
     }
     if kind == "qama-v2":
         row |= measures.swapped(model, params, examples.x_test, examples.y_test)
-    if kind in measures.ANNEALED:
+    if kind in measures.COMPARED:
         row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, jnp.asarray(few)))
     arrays = {
         "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
