@@ -1,7 +1,9 @@
 """Problems to and from dimod, samplers by name, files; energies on every assignment."""
 
+import importlib.util
 import itertools
 import json
+import sys
 
 import dimod
 import numpy as np
@@ -260,6 +262,18 @@ def test_no_token_is_said_without_a_network(monkeypatch, tmp_path):
     monkeypatch.setenv("DWAVE_CONFIG_FILE", str(empty))
     with pytest.raises(PermissionError, match="D-Wave needs an API token, but none was found; set DWAVE_API_TOKEN"):
         solve(problem_of(3), "dwave")
+
+
+def test_missing_packages_name_their_extra(monkeypatch):
+    for name in ("dwave", "mock"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "dwave.system", None)
+            patch.setitem(sys.modules, "dwave.system.testing", None)
+            with pytest.raises(ImportError, match=r"need dwave-system, but .* pip install 'qjaxsim\[dwave\]'"):
+                solve(problem_of(3), name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'qjaxsim\[dimod\]'"):
+        importlib.reload(sys.modules["qjaxsim_dimod"])
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """D-Wave's machines, and the stand-in that needs no account: one embedding, used again for every problem alike."""
 
-import contextlib
-import io
 from typing import Any
 
 import dimod
@@ -131,9 +129,7 @@ def mock_sampler(seed: int | None = None, **construction: Any) -> FixedEmbedding
         construction = {
             "substitute_sampler": SteepestDescentSampler(), "substitute_kwargs": {"seed": seed}, **construction
         }  # fmt: skip
-    # It prints what it draws by, in some releases.
-    with contextlib.redirect_stdout(io.StringIO()):
-        return FixedEmbeddingSampler(MockDWaveSampler(parameter_warnings=False, **construction), seed)
+    return FixedEmbeddingSampler(MockDWaveSampler(parameter_warnings=False, **construction), seed)
 
 
 def _missing(error: ImportError) -> ImportError:
