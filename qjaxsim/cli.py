@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.cli_attention import attention
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_ibm import ibm
 from qjaxsim.cli_qrnn import qrnn
+from qjaxsim.cli_qubo import qubo
 from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
@@ -48,9 +50,11 @@ study = typer.Typer(help="Run a study: a table, figures and a report in a result
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 app.add_typer(ibm, name="ibm")
+app.add_typer(qubo, name="qubo")
 study.command()(hessian)
 study.command()(gradient_variance)
 study.command()(qrnn)
+study.command()(attention)
 app.command()(bench)
 app.command()(crosscheck)
 
@@ -138,6 +142,7 @@ def _global_options(
 @data.callback(invoke_without_command=True)
 @study.callback(invoke_without_command=True)
 @ibm.callback(invoke_without_command=True)
+@qubo.callback(invoke_without_command=True)
 def _help_if_alone(context: typer.Context) -> None:
     """A group without a command shows its help."""
     if context.invoked_subcommand is None:

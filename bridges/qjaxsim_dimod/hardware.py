@@ -1,0 +1,138 @@
+"""D-Wave's machines, and the stand-in that needs no account: one embedding, used again for every problem alike."""
+
+from typing import Any
+
+import dimod
+
+_TOKEN = (
+    "set DWAVE_API_TOKEN, or run `dwave config create` (or `dwave auth login`) once; --sampler mock needs no account"
+)
+
+
+class FixedEmbeddingSampler(dimod.Sampler):
+    """A structured sampler (a D-Wave machine or its mock) below a fixed embedding.
+
+    The embedding is found once for a set of variables and pairs, and used again for all problems that have the same
+    ones, such as the batch of an attention layer.
+    """
+
+    def __init__(self, child: Any, seed: int | None = None) -> None:
+        """Wrap `child`; `seed` is for the search of embeddings of sparse problems."""
+        self.child = child
+        self._seed = seed
+        self._composites: dict[Any, Any] = {}
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """Options of the child, and those of the embedding (chain_strength and kin)."""
+        own = ("chain_strength", "chain_break_method", "chain_break_fraction", "return_embedding")
+        return {**{name: ["child"] for name in self.child.parameters}, **{name: [] for name in own}}
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The child's properties."""
+        return {"child_properties": dict(self.child.properties)}
+
+    @property
+    def embeddings(self) -> int:
+        """How many embeddings have been found so far."""
+        return len(self._composites)
+
+    def sample(self, bqm: Any, **options: Any) -> Any:
+        """A `dimod.SampleSet` with `chain_break_fraction`, and the embedding if `return_embedding=True`.
+
+        Raises:
+            ValueError: if the problem does not fit the machine, saying the largest dense one that does.
+        """
+        return self._composite(bqm).sample(bqm, **options)
+
+    def _composite(self, bqm: Any) -> Any:
+        from dwave.system import FixedEmbeddingComposite
+
+        variables = tuple(bqm.variables)
+        pairs = frozenset(frozenset(pair) for pair in bqm.quadratic)
+        if (variables, pairs) not in self._composites:
+            embedding = self._embed(variables, [tuple(pair) for pair in bqm.quadratic])
+            self._composites[variables, pairs] = FixedEmbeddingComposite(self.child, embedding)
+        return self._composites[variables, pairs]
+
+    def _embed(self, variables: tuple[Any, ...], pairs: list[tuple[Any, Any]]) -> dict[Any, tuple[int, ...]]:
+        from minorminer import busclique, find_embedding
+
+        target = self.child.to_networkx_graph()
+        n = len(variables)
+        found: dict[Any, Any] = {}
+        if 4 * len(pairs) >= n * (n - 1):
+            found = busclique.find_clique_embedding(list(variables), target)
+        if not found:
+            # Pairs of a variable with itself tell minorminer of those without others.
+            source = pairs + [(v, v) for v in variables]
+            found = find_embedding(source, target, random_seed=self._seed, timeout=60)
+        if not found:
+            largest = len(busclique.busgraph_cache(target).largest_clique())
+            raise ValueError(
+                f"A problem of {n} variables and {len(pairs)} pairs does not fit this machine of {len(target)} qubits; "
+                f"its largest dense problem has {largest} variables. Take a smaller one, or a classical sampler."
+            )
+        return {variable: tuple(chain) for variable, chain in found.items()}
+
+
+def dwave_sampler(seed: int | None = None, **construction: Any) -> FixedEmbeddingSampler:
+    """A D-Wave machine below a fixed embedding.
+
+    Args:
+        seed: for the search of embeddings.
+        **construction: of `dwave.system.DWaveSampler`, such as solver, region, profile.
+
+    Raises:
+        ImportError: if dwave-system is missing, naming the extra.
+        PermissionError: without a token; says how to set one.
+        ConnectionError: if D-Wave's service cannot be reached or has no such solver.
+    """
+    try:
+        from dwave.cloud.exceptions import SolverAuthenticationError, SolverError
+        from dwave.system import DWaveSampler
+    except ImportError as error:
+        raise _missing(error) from error
+    try:
+        return FixedEmbeddingSampler(DWaveSampler(**construction), seed)
+    except SolverAuthenticationError:
+        # The cause is cut off: a vendor's message may quote what it was given.
+        raise PermissionError(f"D-Wave refused the token; {_TOKEN}.") from None
+    except ValueError as error:
+        if "token" not in str(error).lower():
+            raise
+        raise PermissionError(f"D-Wave needs an API token, but none was found; {_TOKEN}.") from None
+    except SolverError as error:
+        raise ConnectionError(
+            f"D-Wave has no solver to use: {type(error).__name__}; check region and solver."
+        ) from None
+    except OSError as error:
+        raise ConnectionError(f"D-Wave's service did not answer ({type(error).__name__}); check the network.") from None
+
+
+def mock_sampler(seed: int | None = None, **construction: Any) -> FixedEmbeddingSampler:
+    """D-Wave's offline stand-in below a fixed embedding: it tests plumbing, not physics.
+
+    Its answers come from steepest descent with the seed.
+
+    Args:
+        seed: of embedding and descent.
+        **construction: of `MockDWaveSampler`, such as topology_type ("chimera", "pegasus", "zephyr").
+    """
+    try:
+        from dwave.samplers import SteepestDescentSampler
+        from dwave.system.testing import MockDWaveSampler
+    except ImportError as error:
+        raise _missing(error) from error
+    if seed is not None:
+        construction = {
+            "substitute_sampler": SteepestDescentSampler(), "substitute_kwargs": {"seed": seed}, **construction
+        }  # fmt: skip
+    return FixedEmbeddingSampler(MockDWaveSampler(parameter_warnings=False, **construction), seed)
+
+
+def _missing(error: ImportError) -> ImportError:
+    return ImportError(
+        f"D-Wave samplers need dwave-system, but {error.name or 'it'} is missing; pip install 'qjaxsim[dwave]'."
+    )

@@ -1,0 +1,43 @@
+"""Checks of samplers' options, which dimod's samplers partly skip."""
+
+import difflib
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+# dwave-samplers refuses 2^31, although its message names a larger limit.
+LARGEST_SEED = 2**31 - 1
+
+
+def check_seed(seed: Any) -> int | None:
+    """The seed as an int, or None.
+
+    Raises:
+        ValueError: if it is not an integer in 0 .. 2^31 - 1.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) <= LARGEST_SEED:
+        raise ValueError(f"Argument `seed` must be an integer in 0..{LARGEST_SEED}, but is {seed!r}.")
+    return int(seed)
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"Option `{name}` must be an integer of at least {least}, but is {value!r}.")
+
+
+def check_names(sampler: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that a sampler would drop without a word.
+
+    Raises:
+        ValueError: naming the option, the nearest known one and all of them.
+    """
+    known = sorted(known)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`? " if near else ""
+            listed = ", ".join(known) if known else "none"
+            raise ValueError(f"Sampler {sampler!r} has no option `{name}`; {hint}Its options: {listed}.")

@@ -1,0 +1,40 @@
+"""Columns of the study `attention`, with what they mean and their units."""
+
+COLUMNS = {
+    "cell": "name of the cell and of its folder",
+    "attention": "kind of attention: qama-v2 and qama-v1 select by annealing; greedy, ones, random and threshold are "
+    "v2 with the selection replaced; boltzmann, hard, circuit (and bottleneck, its classical twin) and softmax are "
+    "weighted sums; none is the model without attention",
+    "seed": "seed of initial weights and minibatches",
+    "parameters": "trainable numbers of the model",
+    "images": "training images",
+    "epochs": "passes over the training images",
+    "train_loss": "mean cross-entropy on the training images after the last epoch, nats",
+    "train_accuracy": "fraction of training images classified correctly after the last epoch",
+    "test_loss": "the same as train_loss on the test images, nats",
+    "test_accuracy": "fraction of test images classified correctly after the last epoch",
+    "best_test_accuracy": "highest over the epochs, selected on the test images as the published figures seem to be",
+    "largest_fall": "largest fall of test accuracy from one epoch to the next",
+    "swap_greedy": "test accuracy of the trained model when greedy descent selects instead",
+    "swap_ones": "the same when everything is selected",
+    "swap_random": "the same when tokens are selected at random",
+    "swap_threshold": "the same when tokens with h > 0 are selected",
+    "variables": "binary variables of one image's problem",
+    "couplings": "pairs of variables that interact, at most",
+    "selected": "fraction of variables that are one; of v1, mean weight of a token",
+    "heads_per_token": "mean number of heads that select a token",
+    "unseen_tokens": "fraction of tokens that no head selects",
+    "fractional": "v1 only: fraction of token weights between 0 and 1",
+    "range_bits": "log2 of the ratio of the largest to the median Ising number: bits to tell them apart",
+    "gap_anneal": "mean energy above the lowest known, by the annealer as it trains",
+    "gap_greedy": "the same, by greedy descent from as many random starts",
+    "gap_tabu": "the same, by Tabu search of 20 ms (dwave-samplers); empty without it",
+    "gap_round": "the same, annealed on the problem rounded to 8 bits",
+    "energy_scale": "mean size of the lowest known energies",
+    "exact_hits": "fraction of problems at whose exact minimum, by going through all states, the annealer ends: the "
+    "whole problem up to 16 variables, else that of one head alone, else empty",
+    "ms_build": "milliseconds an image to build the problems of a batch",
+    "ms_sample": "milliseconds an image to select: annealing and its descent",
+    "ms_rest": "milliseconds an image for all else of a forward pass",
+    "seconds_train": "seconds of training updates, compilation included",
+}
