@@ -16,6 +16,12 @@ from qjaxsim.models.attention_vit import VisionTransformer
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 
+@pytest.fixture(autouse=True)
+def several_tokens_are_selected(monkeypatch):
+    """So few tokens as here need a larger E2V than images for pairs of them to be selected."""
+    monkeypatch.setattr(attention, "E2V_START", 1.0)
+
+
 def assignments(count):
     return np.array(list(itertools.product((0, 1), repeat=count)))
 

@@ -19,8 +19,8 @@ from qjaxsim.studies.attention_settings import AttentionStudySettings
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 SMALL = {
-    "images": 60, "test_images": 30, "epochs": 2, "batch_size": 30, "patch_size": 4, "dim": 8, "n_heads": 2, "reads": 3,
-    "sweeps": 5, "energy_images": 3,
+    "images": 60, "test_images": 30, "epochs": 2, "batch_size": 30, "patch_size": 4, "dim": 8, "n_heads": 2,
+    "reads": 16, "sweeps": 30, "energy_images": 3,
 }  # fmt: skip
 
 
