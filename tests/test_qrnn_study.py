@@ -226,6 +226,7 @@ def test_losses_and_projections_that_fail_are_named():
     with pytest.raises(FloatingPointError, match="training_loss of seed 4 became nan within 10 updates"):
         qrnn_training._check({**good, "training_loss": np.array([np.nan, 0.0])}, active, [4, 5], 10)
     qrnn_training._check(bad, np.array([True, False]), [4, 5], 10)
+    assert qrnn_training._fails(bad).tolist() == [False, True] and not qrnn_training._fails(good).any()
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,8 @@ PROBLEMS = {
                 "2x8x2x2x101x10",
                 "3x5x1x3x1000x128",
             ),
-            ("single",),
+            # A thousand projections magnify single precision's rounding beyond any tolerance.
+            ("double",),
         ),
     )
 }

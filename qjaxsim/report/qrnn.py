@@ -163,7 +163,7 @@ def _optimizers(rows: Sequence[Row]) -> "Figure":
         group = sorted((row for row in rows if row["optimizer"] == name), key=lambda row: float(row["learning_rate"]))
         axes.plot(
             [row["learning_rate"] for row in group],
-            [max(row["validation_loss"], 1e-8) for row in group],
+            [np.nan if row["validation_loss"] is None else max(row["validation_loss"], 1e-8) for row in group],
             f"{style.MARKERS[number]}-",
             color=style.COLOURS[number],
             label=name,

@@ -24,6 +24,7 @@ COLUMNS = {
     "updates_mad": "their median absolute deviation over seeds",
     "threshold": "validation loss at which a seed stops; 0 never",
     "reached": "fraction of seeds that reached it",
+    "diverged": "fraction of seeds that ended in a number that is not finite, or projected on probability 0",
     "validation_loss": "published loss (0 is perfect) of the last check, words sampled where they are not given",
     "validation_loss_best": "the smallest over seeds",
     "validation_accuracy": "fraction of sampled words that are the target, last check",

@@ -39,6 +39,8 @@ def comparison_rows(rows: Sequence[Row], digits: Sequence[int] = (0, 1)) -> list
                 reason = "" if row["updates"] == 500 else "500 updates published"
                 if row["optimizer"] == "lbfgs":
                     reason = "torch makes up to 20 iterations an update, ours one"
+                if row["validation_loss"] is None:
+                    continue
                 out.append(_pair(name, row["validation_loss"], point["validation_loss"], reason))
         if "test_accuracy_argmax" in row:
             out += _digits(row, paper, list(digits))

@@ -21,6 +21,8 @@ from qjaxsim.studies.sweep import CellResult
 
 # Fresh sequences that a trained network is scored on, and training sequences of a Hessian.
 SCORED, CURVATURE = 512, 32
+# Experiments that go to the edge: a seed that diverges is a result there.
+_MAY_FAIL = ("optimizers", "initial")
 # No seed of training reaches this one.
 _TEST_SEED = 2**31
 
@@ -47,7 +49,7 @@ def training_cell(
     """Train all seeds; the row has medians over them."""
     trained = train(
         run.network, task, run.schedule, run.seeds, [run.learning_rate] * len(run.seeds), folder=folder,
-        progress=progress,
+        progress=progress, strict=run.experiment not in _MAY_FAIL,
     )  # fmt: skip
     row = describe(run) | _training_columns(run, trained)
     scores, arrays = _scores(run.network, task, trained.params)
@@ -63,8 +65,11 @@ def training_cell(
 
 
 def _training_columns(run: Run, trained: Trained) -> dict[str, Any]:
-    last = {name: values[-1] for name, values in trained.history.items()}
-    overhead = 1 / np.sqrt(trained.history["projection"])
+    # A diverged seed counts as the worst.
+    last = {name: np.where(trained.failed, np.inf, values[-1]) for name, values in trained.history.items()}
+    last["accuracy"] = np.where(trained.failed, 0.0, trained.history["accuracy"][-1])
+    with np.errstate(divide="ignore"):
+        overhead = 1 / np.sqrt(trained.history["projection"])
     row: dict[str, Any] = {
         "optimizer": run.schedule.optimizer,
         "learning_rate": run.learning_rate,
@@ -74,6 +79,7 @@ def _training_columns(run: Run, trained: Trained) -> dict[str, Any]:
         "updates_mad": float(np.median(np.abs(trained.updates - np.median(trained.updates)))),
         "threshold": run.schedule.threshold,
         "reached": float(trained.reached.mean()),
+        "diverged": float(trained.failed.mean()),
         "validation_loss": float(np.median(last["validation_loss"])),
         "validation_loss_best": float(last["validation_loss"].min()),
         "validation_accuracy": float(np.median(last["accuracy"])),

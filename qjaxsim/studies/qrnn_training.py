@@ -74,6 +74,7 @@ class Trained:
         params: arrays with a leading axis of seeds; of each seed's check of lowest validation loss.
         updates: (R,) updates done when a seed stopped.
         reached: (R,) whether its watched loss came below the threshold.
+        failed: (R,) whether it ended in a number that is not finite or a projection of probability 0.
         history: name -> (checks, R), a stopped seed's last values repeated; see `train`.
         seconds: of all updates and checks, with compilation in the first.
         seconds_per_update: of the later blocks, for all seeds together; NaN when there was one block.
@@ -82,6 +83,7 @@ class Trained:
     params: Params
     updates: np.ndarray
     reached: np.ndarray
+    failed: np.ndarray
     history: dict[str, np.ndarray]
     seconds: float
     seconds_per_update: float
@@ -97,6 +99,7 @@ def train(
     folder: Path | None = None,
     progress: Progress | None = None,
     dtype: Any = jnp.float32,
+    strict: bool = True,
 ) -> Trained:
     """Networks trained side by side, one for each seed and learning rate.
 
@@ -109,6 +112,7 @@ def train(
         folder: where a checkpoint is kept and taken up again; None keeps none.
         progress: bars.
         dtype: float32 or float64.
+        strict: raise when a seed fails; else it stops there, and is marked.
 
     Returns:
         See `Trained`. The history has, at each check: "validation_loss" and "accuracy" of a fresh batch as the task
@@ -124,10 +128,12 @@ def train(
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     learning_rates = jnp.asarray(rates, dtype)
     history: dict[str, list[np.ndarray]] = {name: [] for name in _HISTORY}
-    active, updates, spent = np.ones(len(seeds), bool), np.zeros(len(seeds), np.int64), [0.0]
+    updates, spent = np.zeros(len(seeds), np.int64), [0.0]
+    reached, failed = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
     done, last_save = 0, time.perf_counter()
     if folder is not None and (folder / CHECKPOINT).exists():
-        state, history, active, updates, spent, done = _restore(folder / CHECKPOINT, state)
+        state, history, reached, failed, updates, spent, done = _restore(folder / CHECKPOINT, state)
+    active = ~(reached | failed)
     with (progress or Progress()).counter("updates", schedule.updates) as moved:
         while done < schedule.updates and active.any():
             began = time.perf_counter()
@@ -135,15 +141,18 @@ def train(
             values = {name: np.asarray(found[name], np.float64) for name in _HISTORY}
             done += schedule.every
             spent.append(time.perf_counter() - began)
-            _check(values, active, seeds, done)
+            if strict:
+                _check(values, active, seeds, done)
+            failed |= active & _fails(values)
             for name in _HISTORY:
                 values[name] = np.where(active, values[name], history[name][-1]) if history[name] else values[name]
                 history[name].append(values[name])
             updates[active] = done
-            active &= ~(values[f"{schedule.watched}_loss"] < schedule.threshold)
+            reached |= active & (values[f"{schedule.watched}_loss"] < schedule.threshold)
+            active &= ~(reached | failed)
             moved(done, schedule.updates)
             if folder is not None and time.perf_counter() - last_save > _SAVE_SECONDS:
-                _save(folder / CHECKPOINT, state, history, active, updates, spent, done)
+                _save(folder / CHECKPOINT, state, history, reached, failed, updates, spent, done)
                 last_save = time.perf_counter()
     if folder is not None:
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -151,7 +160,8 @@ def train(
     return Trained(
         params=state[1][0],
         updates=updates,
-        reached=~active,
+        reached=reached,
+        failed=failed,
         history={name: np.stack(rows) for name, rows in history.items()},
         seconds=float(sum(spent)),
         seconds_per_update=float(np.median(later)) / schedule.every if later else math.nan,
@@ -218,6 +228,12 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
     return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, None, 0)))
 
 
+def _fails(values: dict[str, np.ndarray]) -> np.ndarray:
+    """(R,) whether a seed cannot go on."""
+    finite = np.logical_and.reduce([np.isfinite(numbers) for numbers in values.values()])
+    return np.asarray(~finite | ~(values["projection"] > 0))
+
+
 def _check(values: dict[str, np.ndarray], active: np.ndarray, seeds: Sequence[int], done: int) -> None:
     for name, numbers in values.items():
         if (bad := active & ~np.isfinite(numbers)).any():
@@ -236,14 +252,21 @@ def _save(
     path: Path,
     state: Any,
     history: dict[str, list[np.ndarray]],
-    active: np.ndarray,
+    reached: np.ndarray,
+    failed: np.ndarray,
     updates: np.ndarray,
     spent: list[float],
     done: int,
 ) -> None:
     arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     arrays |= {f"history/{name}": np.stack(rows) for name, rows in history.items()}
-    arrays |= {"active": active, "updates": updates, "spent": np.array(spent), "done": np.array(done)}
+    arrays |= {
+        "reached": reached,
+        "failed": failed,
+        "updates": updates,
+        "spent": np.array(spent),
+        "done": np.array(done),
+    }
     files.write_npz(path, arrays)
 
 
@@ -254,4 +277,5 @@ def _restore(path: Path, state: Any) -> Any:
     leaves = [jnp.asarray(arrays[f"state/{i}"]) for i in range(len(jax.tree.leaves(state)))]
     history = {name: list(arrays[f"history/{name}"]) for name in _HISTORY}
     restored = jax.tree.unflatten(jax.tree.structure(state), leaves)
-    return restored, history, arrays["active"], arrays["updates"], arrays["spent"].tolist(), int(arrays["done"])
+    seeds = (arrays["reached"], arrays["failed"], arrays["updates"])
+    return restored, history, *seeds, arrays["spent"].tolist(), int(arrays["done"])

@@ -128,7 +128,7 @@ def qrnn_update(task: Task, real: Any, probabilities: Callable[[Any, Any, Any], 
     from qjaxsim.models.qrnn_topology import QrnnTopology
 
     topology = QrnnTopology(**{name: task.extra[name] for name in ("width", "workspace", "stages", "degree", "order")})
-    flat, unravel = ravel_pytree(topology.init(jax.random.key(0), real, weight_spread=0.1, rotation_spread=0.1))
+    flat, unravel = ravel_pytree(topology.init(jax.random.key(0), real))
     x, y = jnp.asarray(task.inputs, jnp.int32), jnp.asarray(task.labels, jnp.int32)
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.01))
 
