@@ -109,7 +109,9 @@ def test_every_mode_and_order():
         assert_equal(*(jax.jit(transform(f))(params["v"]) for f in of_v))
 
 
-@pytest.mark.parametrize("mapped", ["x", "w", "v", "all"])
+@pytest.mark.parametrize(
+    "mapped", ["x", pytest.param("w", marks=pytest.mark.slow), pytest.param("v", marks=pytest.mark.slow), "all"]
+)
 def test_mapped_inside_and_outside_the_derivative(mapped):
     circuit = rich_circuit()
     params = parameters(circuit, batch=2)

@@ -164,6 +164,7 @@ def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
     options = ("--patches", "1", "--spectrum", "lanczos", "--top", "4", "--landscape", "eigen")
     assert cli.main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err

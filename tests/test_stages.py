@@ -85,7 +85,7 @@ def test_the_stages_of_a_circuit():
     assert [stage.first for stage in model.part.stages] == [True, False, False, False, False]
 
 
-@pytest.mark.parametrize("first_weights", [True, False])
+@pytest.mark.parametrize("first_weights", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_equal_to_the_generic_hessian_whatever_the_chunks(first_weights):
     model, params, x, y = problem(first_weights)
     assert plan_split(model, cross_entropy, params, x, y).structure == "stages"
