@@ -136,7 +136,8 @@ def qrnn_update(task: Task, real: Any, probabilities: Callable[[Any, Any, Any], 
         loss = lambda p: published_loss(probabilities(unravel(p), x, y), y)  # noqa: E731
         value, slope = jax.value_and_grad(loss)(flat)
         # Adam's first step keeps only signs, so the gradient is compared too.
-        changed = optax.apply_updates(flat, optimizer.update(slope, optimizer.init(flat))[0])
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counters with floats
+            changed = optax.apply_updates(flat, optimizer.update(slope, optimizer.init(flat))[0])
         return jnp.concatenate([value[None], slope, changed[:1]])
 
     return compiled(update, flat)
