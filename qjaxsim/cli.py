@@ -18,10 +18,10 @@ from qjaxsim.cli_attention import attention
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
 from qjaxsim.cli_gradients import gradient_variance
+from qjaxsim.cli_hessian import hessian
 from qjaxsim.cli_ibm import ibm
 from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_qubo import qubo
-from qjaxsim.cli_studies import hessian
 
 INTERRUPTED = 130
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)

@@ -1,7 +1,5 @@
 """One cell of the study `attention`: train one kind with one seed, then look at what it does."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.models.attention import Params
 from qjaxsim.models.attention_vit import VisionTransformer
-from qjaxsim.models.patches import cross_entropy
 from qjaxsim.studies import attention_measures as measures
 from qjaxsim.studies.attention_columns import COLUMNS
 from qjaxsim.studies.attention_settings import AttentionStudySettings
+from qjaxsim.studies.classification import mean_loss, metrics
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
@@ -102,33 +99,14 @@ def train(
 ) -> TrainResult:
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     return fit(
-        _mean_loss(model),
+        mean_loss(model),
         model.init(jax.random.key(seed), np.float32),
         examples.x_train,
         examples.y_train,
         settings.train_config(seed, len(examples.x_test)),
-        metrics=_metrics(model),
+        metrics=metrics(model),
         test=(examples.x_test, examples.y_test),
         folder=folder,
         resume=True,
         progress=progress,
     )
-
-
-# One object for equal models, so that seeds share what is compiled.
-@functools.lru_cache(maxsize=16)
-def _mean_loss(model: VisionTransformer) -> Callable[..., jax.Array]:
-    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        return cross_entropy(model.outputs(params, x), y).mean()
-
-    return loss
-
-
-@functools.lru_cache(maxsize=16)
-def _metrics(model: VisionTransformer) -> Callable[..., dict[str, jax.Array]]:
-    def metrics(params: Params, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
-        logits = model.outputs(params, x)
-        hits = (logits.argmax(axis=1).astype(y.dtype) == y).astype(logits.dtype)
-        return {"loss": cross_entropy(logits, y).mean(), "accuracy": hits.mean()}
-
-    return metrics

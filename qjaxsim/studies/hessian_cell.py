@@ -1,6 +1,5 @@
 """One cell of the study `hessian`: train, take curvature at a point of the path, look at planes through it."""
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.models.patches import Params, PatchesModel, cross_entropy
+from qjaxsim.models.patches import Params, PatchesModel
+from qjaxsim.studies.classification import mean_loss, metrics
 from qjaxsim.studies.hessian_columns import COLUMNS
 from qjaxsim.studies.hessian_planes import planes
 from qjaxsim.studies.hessian_settings import HessianSettings
@@ -113,36 +113,17 @@ def train(
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     dtype = np.dtype(settings.training_dtype)
     return fit(
-        _mean_loss(model),
+        mean_loss(model),
         model.init(jax.random.key(settings.seeds[0]), dtype),
         examples.x_train.astype(dtype),
         examples.y_train,
         settings.train_config(),
-        metrics=_metrics(model),
+        metrics=metrics(model),
         test=(examples.x_test.astype(dtype), examples.y_test),
         folder=folder,
         resume=True,  # a folder with checkpoints is always an earlier attempt at this very cell
         progress=progress,
     )
-
-
-# One object for equal models, so that what is compiled for one cell serves those that differ in their seed.
-@functools.lru_cache(maxsize=8)
-def _mean_loss(model: PatchesModel) -> Callable[..., jax.Array]:
-    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-        return cross_entropy(model.outputs(params, x), y).mean()
-
-    return loss
-
-
-@functools.lru_cache(maxsize=8)
-def _metrics(model: PatchesModel) -> Callable[..., dict[str, jax.Array]]:
-    def metrics(params: Params, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
-        logits = model.outputs(params, x)
-        hits = (logits.argmax(axis=1).astype(y.dtype) == y).astype(logits.dtype)
-        return {"loss": cross_entropy(logits, y).mean(), "accuracy": hits.mean()}
-
-    return metrics
 
 
 # --- where to look ---------------------------------------------------------------------------------------------------
@@ -168,7 +149,7 @@ def at_loss(model: PatchesModel, examples: Examples, result: TrainResult, loss: 
     after = int(reached[0])
     if after == 0:
         return _evaluated(model, examples, result, 0.0)
-    metric = jax.jit(_metrics(model))
+    metric = jax.jit(metrics(model))
     low, high = float(after - 1), float(after)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -181,7 +162,7 @@ def at_loss(model: PatchesModel, examples: Examples, result: TrainResult, loss: 
 
 
 def _evaluated(model: PatchesModel, examples: Examples, result: TrainResult, epoch: float) -> Point:
-    params, metric = _on_path(result, epoch), jax.jit(_metrics(model))
+    params, metric = _on_path(result, epoch), jax.jit(metrics(model))
     found: dict[str, float] = {}
     for part, x, y in (("train", examples.x_train, examples.y_train), ("test", examples.x_test, examples.y_test)):
         found |= {f"{part}_{name}": value for name, value in _mean_over(metric, params, x, y).items()}
