@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
 
 _COLUMNS = (
-    "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_aer", "repeated_aer",
+    "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
 )  # fmt: skip
 _FORMATS = {"value": ".2e", "bound": ".0e"} | dict.fromkeys(_COLUMNS[5:], ".3g")
 MODELS = ("patches", "hybrid")

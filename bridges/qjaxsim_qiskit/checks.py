@@ -15,8 +15,8 @@ class Check:
         bound: the value may be at most this; a p-value at least.
         first_ours: seconds of our first call, with compilation; None where nothing was timed.
         repeated_ours: seconds of a further call.
-        first_aer: seconds of Aer's first call, its transpilation included.
-        repeated_aer: seconds of a further call.
+        first_theirs: seconds of the other side's first call: Aer's, transpilation included, or EstimatorQNN's.
+        repeated_theirs: seconds of a further call.
         detail: what was left out or chosen.
     """
 
@@ -26,8 +26,8 @@ class Check:
     bound: float
     first_ours: float | None = None
     repeated_ours: float | None = None
-    first_aer: float | None = None
-    repeated_aer: float | None = None
+    first_theirs: float | None = None
+    repeated_theirs: float | None = None
     detail: str = ""
 
     @property
