@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 import qjaxsim as qj
 from qjaxsim import memory
 from qjaxsim.curvature import plan_split, split_hessian, split_plan
+from qjaxsim.curvature.chunks import AtOnce
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.patches import cross_entropy
@@ -191,7 +192,7 @@ def test_chunks_hold_a_bounded_number_of_tangents(monkeypatch):
     model, params, x, y = problem()
     numbers = 2 * 8 * len(model.part.order)
     assert model.part.numbers_a_sample == numbers
-    monkeypatch.setattr(split_plan, "CHUNK_NUMBERS", 4 * numbers)
+    monkeypatch.setattr(split_plan, "at_once", lambda: AtOnce(samples=64, directions=8, numbers=4 * numbers))
     seen = []
     split_hessian(model, cross_entropy, params, x, y, progress=lambda done, total: seen.append(done))
     assert seen == [2, 4, 6, 7]

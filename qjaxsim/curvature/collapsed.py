@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import hessian, unit_vector
-from qjaxsim.curvature.stacked import DIRECTIONS_AT_ONCE, HIGHEST, by_rows, inner, outer, pushed, times
+from qjaxsim.curvature.stacked import HIGHEST, by_rows, inner, outer, pushed, times
 from qjaxsim.measurement import apply_observables, expectation_values
 from qjaxsim.simulate import unitary
 
@@ -85,6 +86,7 @@ def residual_part(
     """R, (P, P): second derivatives of sum_k tr(O_k U rho_k U^dagger) in the weights."""
     matrix, each = found
     size = len(each)
+    directions = min(at_once().directions, size)
 
     def image(block: jax.Array) -> jax.Array:  # sum_k O_k block rho_k, (d, 2, d)
         total = jnp.zeros((2, len(matrix), len(matrix)), matrix.dtype)
@@ -93,10 +95,10 @@ def residual_part(
             total = total + apply_observables((observable,), jnp.ones((1, 1), block.dtype), turned)
         return jnp.swapaxes(total, 0, 1)
 
-    images = jax.lax.map(image, each, batch_size=min(DIRECTIONS_AT_ONCE, size))
+    images = jax.lax.map(image, each, batch_size=directions)
     fixed = image(matrix)
     linear = lambda p: jnp.sum(fixed * weight_unitary(model, p))  # noqa: E731
-    return 2 * (inner(each, images) + hessian(linear, params, batch_size=min(DIRECTIONS_AT_ONCE, size)))
+    return 2 * (inner(each, images) + hessian(linear, params, batch_size=directions))
 
 
 def no_operators(model: CircuitOutputs, dtype: Any) -> jax.Array:

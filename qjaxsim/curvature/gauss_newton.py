@@ -15,11 +15,12 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
+from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
-from qjaxsim.curvature.split_plan import SAMPLES_AT_ONCE, SplitPlan, plan, staged
+from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.memory import require_memory
 
@@ -73,10 +74,9 @@ def split_hessian(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: targets, pytree of arrays with N samples along axis 0.
-        batch_size: samples in one chunk. Default: that of the checkpoint if there is one, else at most 64, fewer
-            where their Jacobian or the tangents of their states would exceed 2**25 numbers or free memory. The result
-            is the same up to rounding, also where it does not divide N.
-        rows: parameter directions pushed at once, default at most 8.
+        batch_size: samples in one chunk. Default: that of the checkpoint if there is one, else as in `plan_split`.
+            The result is the same up to rounding, also where it does not divide N.
+        rows: parameter directions pushed at once. Default: as in `plan_split`.
         progress: called as progress(samples_done, N) after each chunk has been computed (and saved), and once before
             for what a checkpoint holds.
         checkpoint: file (.npz) to save the sums in and to go on from, about 2 P^2 numbers without structure. Default:
@@ -274,7 +274,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
 
     samples = jax.tree.map(jnp.asarray, (x, y))
-    stacked = jax.lax.map(factor, samples, batch_size=min(count, SAMPLES_AT_ONCE)).reshape(side, flat.size)
+    stacked = jax.lax.map(factor, samples, batch_size=min(count, at_once().samples)).reshape(side, flat.size)
     return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
 
 

@@ -4,19 +4,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from qjaxsim import memory
+from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import NO_MATRIX, chunk_size, flatten_real
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
-from qjaxsim.curvature.stacked import DIRECTIONS_AT_ONCE as MATRICES_AT_ONCE
 from qjaxsim.curvature.stages import StagedCircuit
-
-# Default chunks of samples and of parameter directions: small enough that the tangents stay in cache (measured on an
-# 8-qubit circuit of the patches model: 64 samples x 8 directions take 0.4 of the time of 256 x 32).
-SAMPLES_AT_ONCE = 64
-DIRECTIONS_AT_ONCE = 8
-# A chunk of samples holds at most this many numbers of the Jacobian, or of tangents of states.
-CHUNK_NUMBERS = 2**25
 
 
 class SplitPlan(NamedTuple):
@@ -67,9 +60,9 @@ def plan_split(
         params: pytree of real float arrays of one dtype.
         x: inputs, pytree with N samples along axis 0.
         y: targets, pytree with N samples along axis 0.
-        batch_size: samples in one chunk. Default: at most 64, fewer where their Jacobian or the tangents of
-            their states would exceed 2**25 numbers or free memory.
-        rows: parameter directions pushed at once, default at most 8.
+        batch_size: samples in one chunk. Default: at most 64 (256 on accelerators), fewer where their Jacobian or the
+            tangents of their states would exceed 2**25 (2**30) numbers or free memory.
+        rows: parameter directions pushed at once, default at most 8 (64 on accelerators).
 
     Raises:
         TypeError, ValueError, MemoryError: as `split_hessian`.
@@ -84,10 +77,11 @@ def plan(outputs: Outputs, params: Any, shapes: ModelShapes, batch_size: int | N
     flat, _ = flatten_real(params)
     size, itemsize = flat.size, flat.dtype.itemsize
     available = memory.available_bytes()
-    directions = chunk_size("rows", rows, size, DIRECTIONS_AT_ONCE)
+    default = at_once()
+    directions = chunk_size("rows", rows, size, default.directions)
     for needs in _ways(outputs, params, size, shapes):
         room = (available // itemsize - needs.held) // needs.a_sample
-        usual = min(SAMPLES_AT_ONCE, CHUNK_NUMBERS // needs.capped, room)
+        usual = min(default.samples, default.numbers // needs.capped, room)
         samples = chunk_size("batch_size", batch_size, shapes.n_samples, max(1, usual))
         found = SplitPlan(
             needs.structure, size, samples, directions, needs.held * itemsize, samples * needs.a_sample * itemsize
@@ -106,7 +100,7 @@ class _Needs(NamedTuple):
         structure: as in `SplitPlan`.
         held: whatever the chunk.
         a_sample: for each sample of a chunk.
-        capped: of these, for each sample, what the default chunk holds no more than CHUNK_NUMBERS of.
+        capped: of these, for each sample, what the default chunk holds a bounded number of.
     """
 
     structure: str
@@ -134,7 +128,7 @@ def _ways(outputs: Outputs, params: Any, size: int, shapes: ModelShapes) -> Iter
     if isinstance(outputs, PartSum) and part is not None:
         tangents, side = part.numbers_a_sample, 2**part.circuit.n_qubits
         # All parts' matrices; while one part's are made, these once more and directions pushed through a unitary.
-        circuits = (len(outputs.index) + 1) * part.numbers_held + 8 * MATRICES_AT_ONCE * side**2
+        circuits = (len(outputs.index) + 1) * part.numbers_held + 8 * at_once().directions * side**2
         yield _Needs("stages", held + circuits, a_sample + 8 * tangents, max(jacobian, 2 * tangents))
     yield _Needs("parts" if isinstance(outputs, PartSum) else "pushed", held, a_sample, jacobian)
 

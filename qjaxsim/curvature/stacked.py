@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.curvature.chunks import at_once
+
 HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
-# Directions that are pushed through matrices at once.
-DIRECTIONS_AT_ONCE = 8
 
 
 def by_rows(matrix: jax.Array) -> jax.Array:
@@ -54,4 +54,4 @@ def pushed(push: Callable[[jax.Array], Any], places: jax.Array, shape: tuple[int
     """`push` of every place, stacked, a few at once; none for no places."""
     if not len(places):
         return jnp.zeros((0, *shape), dtype)
-    return jax.lax.map(push, places, batch_size=min(DIRECTIONS_AT_ONCE, len(places)))
+    return jax.lax.map(push, places, batch_size=min(at_once().directions, len(places)))
