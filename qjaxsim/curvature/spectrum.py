@@ -78,9 +78,10 @@ class TraceEstimate(NamedTuple):
 def dense_spectrum(matrix: Any) -> np.ndarray:
     """All eigenvalues of a real symmetric matrix, ascending, in double precision.
 
-    LAPACK through `scipy.linalg.eigvalsh`, on the CPU, in float64 whatever the dtype of the matrix: a
-    float32 Hessian keeps its own rounding but gains none. Backward stable: every eigenvalue, however small,
-    carries an error of about P * 2e-16 * max|lambda| (that much of a near-zero bulk is rounding).
+    LAPACK through `scipy.linalg.eigvalsh` on CPUs, the device's own solver on an accelerator where JAX's 64-bit mode
+    is on; in float64 whatever the dtype of the matrix: a float32 Hessian keeps its own rounding but gains none.
+    Backward stable: every eigenvalue, however small, carries an error of about P * 2e-16 * max|lambda| (that much of
+    a near-zero bulk is rounding).
 
     Args:
         matrix: array of shape (P, P), real. Symmetric up to sqrt(eps) of its dtype times its largest entry;
@@ -116,6 +117,8 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
             f"Argument `matrix` must be symmetric, but entries mirrored at the diagonal differ by {skew.max():.3g}; "
             "symmetrise it if that is rounding."
         )
+    if jax.default_backend() != "cpu" and jax.config.read("jax_enable_x64"):
+        return np.asarray(jnp.linalg.eigvalsh(work))
     # The transpose is a Fortran-ordered view, which LAPACK may overwrite without a copy.
     return np.asarray(scipy.linalg.eigvalsh(work.T, overwrite_a=True, check_finite=False))
 
