@@ -19,27 +19,7 @@ from qjaxsim_qiskit.ordering import matrix_qubits, reverse_state  # noqa: E402
 import qjaxsim as qj  # noqa: E402
 from qjaxsim import reference  # noqa: E402
 from qjaxsim.gates import GATES  # noqa: E402
-
-
-def reversed_matrix(dense: np.ndarray) -> np.ndarray:
-    n = len(dense).bit_length() - 1
-    return reverse_state(reverse_state(dense, n).T, n).T
-
-
-def circuit_of_everything() -> qj.Circuit:
-    """Four qubits: array, scalar and shared parameters, layers in layers, matrices, phases, expressions."""
-    x, w, s = qj.Parameter("x", (2, 3)), qj.Parameter("w", (2,)), qj.Parameter("s")
-    inner = qj.Circuit(4).ry(w[0] * s, 1).crx(w[1], 1, 0)
-    layer = qj.Circuit(4).repeat(inner, 2, shared=("s",)).rz(s / 2, 3).global_phase(0.1)
-    out = qj.Circuit(4).h(0).u(x[0, 1], x[1, 2] ** 2, 0.3, 1).cu(x[0, 0], 0.1, -x[0, 2], x[1, 0].sin(), 3, 1)
-    random = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4, 2)) @ [1, 1j])[0]
-    out.unitary(random, (3, 0), "mine").repeat(layer, 3, shared=("s",)).rzx(abs(x[1, 1]), 0, 2)
-    return out.global_phase(s + 0.2)
-
-
-def params_of(circuit: qj.Circuit, seed: int = 0) -> dict:
-    rng = np.random.default_rng(seed)
-    return {name: rng.uniform(0.2, 1.4, shape) for name, shape in circuit.parameters.items()}
+from tests.qiskit_cases import circuit_of_everything, params_of, reversed_matrix  # noqa: E402
 
 
 def assert_same(circuit: qj.Circuit, other: QuantumCircuit, params: dict, atol: float = 1e-12) -> None:

@@ -44,23 +44,9 @@ from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim import reference  # noqa: E402
+from tests.qiskit_cases import assert_imported_alike, matrix  # noqa: E402
 
 UNITARY = {n: g for n, g in get_standard_gate_name_mapping().items() if n not in ("delay", "measure", "reset")}
-
-
-def matrix(circuit: qj.Circuit, params: dict | None = None) -> np.ndarray:
-    """Our dense matrix in Qiskit's order."""
-    dense = reference.unitary(circuit, params or {})
-    n = circuit.n_qubits
-    return reverse_state(reverse_state(dense, n).T, n).T
-
-
-def assert_same(circuit: QuantumCircuit, seed: int = 0) -> None:
-    """The imported circuit is the same operator, phase included, at random values of its parameters."""
-    values = np.random.default_rng(seed).uniform(0.2, 1.3, circuit.num_parameters)
-    imported = from_qiskit(circuit)
-    wanted = Operator(circuit.assign_parameters(values)).data
-    np.testing.assert_allclose(matrix(imported.circuit, imported.params(values)), wanted, atol=1e-10)
 
 
 def dressed(operation, qubits, n_qubits: int) -> QuantumCircuit:
@@ -85,7 +71,7 @@ def test_standard_gates_with_numbers_and_with_parameters(name):
     qubits = rng.permutation(n)[: gate.num_qubits].tolist()
     vector = ParameterVector("a", max(1, len(gate.params)))
     for angles in (rng.uniform(-3, 3, len(gate.params)).tolist(), list(vector)[: len(gate.params)]):
-        assert_same(dressed(gate.base_class(*angles), qubits, n))
+        assert_imported_alike(dressed(gate.base_class(*angles), qubits, n))
 
 
 @pytest.mark.parametrize("state", range(4))
@@ -93,18 +79,18 @@ def test_open_controls(state):
     a = Parameter("a")
     n_controls = {CXGate: 1, CRXGate: 1, CUGate: 1}
     for kind, angles in ((CXGate, ()), (CRXGate, (a,)), (CUGate, (a, 0.2, 2 * a, 0.4))):
-        assert_same(dressed(kind(*angles, ctrl_state=state % 2 ** n_controls[kind]), [2, 0], 4))
+        assert_imported_alike(dressed(kind(*angles, ctrl_state=state % 2 ** n_controls[kind]), [2, 0], 4))
     for base in (RXGate(a), RXGate(0.7), HGate(), RZZGate(a), SwapGate()):
         for annotated in (False, True):
             controlled = base.control(2, ctrl_state=state, annotated=annotated)
-            assert_same(dressed(controlled, [3, 1, 0, 2][: controlled.num_qubits], 5))
+            assert_imported_alike(dressed(controlled, [3, 1, 0, 2][: controlled.num_qubits], 5))
 
 
 @pytest.mark.parametrize("name", ["ccx", "ccz", "cswap", "c3sx", "mcx"])
 def test_every_pattern_of_open_controls(name):
     gate = C3XGate() if name == "mcx" else UNITARY[name]
     for state in range(2**gate.num_ctrl_qubits):
-        assert_same(dressed(gate.base_class(ctrl_state=state), [3, 1, 0, 2][: gate.num_qubits], 4))
+        assert_imported_alike(dressed(gate.base_class(ctrl_state=state), [3, 1, 0, 2][: gate.num_qubits], 4))
 
 
 def test_names_do_not_count():
@@ -112,11 +98,11 @@ def test_names_do_not_count():
     inner = QuantumCircuit(1, global_phase=0.3)
     inner.h(0)
     liar.definition = inner
-    assert_same(dressed(liar, [1], 3))
+    assert_imported_alike(dressed(liar, [1], 3))
     other = Gate("cx", 2, [])
     other.definition = QuantumCircuit(2)
     other.definition.cy(1, 0)
-    assert_same(dressed(other.control(1, annotated=False), [2, 0, 1], 3))
+    assert_imported_alike(dressed(other.control(1, annotated=False), [2, 0, 1], 3))
 
 
 def test_subclasses_of_standard_gates_are_taken_by_what_they_are():
@@ -134,7 +120,7 @@ def test_subclasses_of_standard_gates_are_taken_by_what_they_are():
             return Twice
 
     circuit = dressed(Twice(0.4), [1], 3)
-    assert_same(circuit)
+    assert_imported_alike(circuit)
 
 
 @pytest.mark.filterwarnings("ignore:.*CSC")  # Qiskit's own matrix exponential
@@ -163,7 +149,7 @@ def test_matrices_definitions_and_annotations():
     for seed, operation in enumerate(operations):
         n = operation.num_qubits + 1
         qubits = np.random.default_rng(seed).permutation(n)[: operation.num_qubits].tolist()
-        assert_same(dressed(operation, qubits, n), seed)
+        assert_imported_alike(dressed(operation, qubits, n), seed)
 
 
 def test_barriers_delays_and_resets_of_fresh_qubits_are_skipped_and_initial_states_prepared():

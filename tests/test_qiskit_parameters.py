@@ -12,32 +12,15 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
-from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qiskit, importing  # noqa: E402
-from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
-from qjaxsim import reference  # noqa: E402
+from tests.qiskit_cases import assert_imported_alike, matrix  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
 def quickly(quick_compiler):
     yield
-
-
-def matrix(circuit: qj.Circuit, params: dict | None = None) -> np.ndarray:
-    """Our dense matrix in Qiskit's order."""
-    dense = reference.unitary(circuit, params or {})
-    n = circuit.n_qubits
-    return reverse_state(reverse_state(dense, n).T, n).T
-
-
-def assert_same(circuit: QuantumCircuit, seed: int = 0) -> None:
-    """The imported circuit is the same operator, phase included, at random values of its parameters."""
-    values = np.random.default_rng(seed).uniform(0.2, 1.3, circuit.num_parameters)
-    imported = from_qiskit(circuit)
-    wanted = Operator(circuit.assign_parameters(values)).data
-    np.testing.assert_allclose(matrix(imported.circuit, imported.params(values)), wanted, atol=1e-10)
 
 
 def test_expressions():
@@ -52,7 +35,7 @@ def test_expressions():
         circuit.rx(angle, number % 3)
         circuit.ry(0.1 * number, (number + 1) % 3)
         circuit.cx(number % 3, (number + 1) % 3)
-    assert_same(circuit, 7)
+    assert_imported_alike(circuit, 7)
 
 
 def test_parameters_that_cancel_or_only_tell_a_duration_are_not_lost():
@@ -64,7 +47,7 @@ def test_parameters_that_cancel_or_only_tell_a_duration_are_not_lost():
     imported = from_qiskit(circuit)
     assert imported.circuit.parameters.keys() == {"a", "b", "t"}
     assert imported.params([0.1, 0.2, 0.3]) == {"a": 0.1, "b": 0.2, "t": 0.3}
-    assert_same(circuit)
+    assert_imported_alike(circuit)
 
 
 def test_a_parameter_that_its_gate_ignores_is_none_of_ours():
@@ -76,7 +59,7 @@ def test_a_parameter_that_its_gate_ignores_is_none_of_ours():
     circuit.rx(b, 0)
     imported = from_qiskit(circuit)
     assert imported.params([0.1, 0.2]) == {"b": 0.2}
-    assert_same(circuit)
+    assert_imported_alike(circuit)
 
 
 def test_a_vector_cut_short_keeps_the_elements_in_use():
@@ -108,7 +91,7 @@ def test_vectors_go_by_index_not_by_name_or_appearance():
     one_by_one = imported.params({"x[10]": 1.0, x[2]: 2.0, "x[11]": [3.0, 4.0], x[0]: 0, x[9]: 0, x[1]: 0})["x"]
     assert one_by_one.shape == (2, 12)
     np.testing.assert_array_equal(one_by_one[:, [10, 2, 11]], [[1, 2, 3], [1, 2, 4]])
-    assert_same(circuit)
+    assert_imported_alike(circuit)
     shaped = from_qiskit(circuit, shapes={"x": (3, 4)})
     assert shaped.circuit.parameters == {"x": (3, 4)}
     np.testing.assert_allclose(

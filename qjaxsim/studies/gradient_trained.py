@@ -10,6 +10,7 @@ from qjaxsim.studies.gradient_controls import HESSIAN, INITIALISATIONS, arms
 from qjaxsim.studies.gradient_settings import GradientSettings
 from qjaxsim.studies.gradient_training import Images
 from qjaxsim.studies.gradient_variance import STUDY, load_images
+from qjaxsim.studies.recorded import choose_finished, recorded_settings
 
 
 class TrainedHybrid(NamedTuple):
@@ -45,7 +46,7 @@ def trained_hybrid(
         ValueError: if `out` holds no such study, no such finished cell, or the cell no such seed.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = sweep.recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY)
     del recorded["images_source"]
     settings = GradientSettings(**recorded)
     images = load_images(settings, data_dir)
@@ -54,7 +55,7 @@ def trained_hybrid(
         for arm in arms(settings, len(images.x_train))
         if arm.control not in (INITIALISATIONS, HESSIAN)
     }
-    chosen = sweep.choose_finished(out, list(runs), key)
+    chosen = choose_finished(out, list(runs), key)
     arrays = sweep.read_arrays(out, chosen)
     first = int(arrays["seeds"][0]) if seed is None else seed
     model = runs[chosen].model(images.side, images.n_classes)

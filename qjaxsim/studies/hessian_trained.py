@@ -13,6 +13,7 @@ from qjaxsim.studies.hessian import STUDY, load_examples, model_of
 from qjaxsim.studies.hessian_cell import Examples
 from qjaxsim.studies.hessian_controls import MINIMUM, arms
 from qjaxsim.studies.hessian_settings import HessianSettings
+from qjaxsim.studies.recorded import choose_finished, recorded_settings
 from qjaxsim.training.checkpoint import read_point
 
 
@@ -46,10 +47,10 @@ def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | No
         ValueError: if `out` holds no such study, no such finished cell, or one that is no training minimum.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = sweep.recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY)
     del recorded["images_source"]
     known = {arm.cell.key: arm for arm in arms(HessianSettings(**recorded)) if arm.point == MINIMUM}
-    chosen = sweep.choose_finished(out, list(known), key)
+    chosen = choose_finished(out, list(known), key)
     changed = known[chosen].settings
     examples = load_examples(changed, changed.classes, data_dir)
     model, row = model_of(changed, examples), sweep.read_row(out, chosen)
