@@ -1,8 +1,8 @@
 """Gradient descent through the circuits (arXiv:2509.06653): gates are functions of skew matrices, stepped by Adam.
 
 A gate is g_0 (I - A)(I + A)^-1 (Cayley) or g_0 exp(A), A = B - B^+ with B free and zero at the start g_0. The loss is
-minus the overlap with the target. With an adaptive target M this is the gradient of ||Z - M||**2 with M held fixed, which
-is also that of the error itself where M is the best cut of Z (TT-SVD comes close to it).
+minus the overlap with the target. With an adaptive target M this is the gradient of ||Z - M||**2 with M held fixed,
+which is also that of the error itself where M is the best cut of Z (TT-SVD comes close to it).
 """
 
 import functools
