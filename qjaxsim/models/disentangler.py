@@ -8,7 +8,7 @@ and columns added. Real weights take orthogonal gates.
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class DisentangledLayer:
         """Both together."""
         return self.n_classical + self.n_circuit
 
+    @jax.jit
     def apply(self, x: jax.Array) -> jax.Array:
         """The layer times each row: (..., d_in) -> (..., d_out).
 
@@ -96,6 +97,7 @@ class DisentangledLayer:
             y = self._through(rows)
         return y.reshape(*batch, self.d_out)
 
+    @jax.jit
     def to_dense(self) -> jax.Array:
         """The (d_out, d_in) matrix."""
         # U M V^+ = U (V M^+)^+
@@ -170,9 +172,10 @@ def disentangle(
     d_out, d_in = matrix.shape
     layout = lay_out(d_out, d_in, config)
     padded = _prepared(matrix, layout, config)
-    begin = time.perf_counter()
     best = search(padded, layout, config, progress, checkpoint)
-    return _result(matrix, padded, layout, config, best, best.seconds + time.perf_counter() - begin)
+    begin = time.perf_counter()
+    result = _result(matrix, padded, layout, config, best)
+    return replace(result, seconds=best.seconds + time.perf_counter() - begin)
 
 
 def _prepared(matrix: np.ndarray, layout: Layout, config: DisentanglerConfig) -> jax.Array:
@@ -186,7 +189,7 @@ def _prepared(matrix: np.ndarray, layout: Layout, config: DisentanglerConfig) ->
 
 
 def _result(
-    matrix: np.ndarray, padded: jax.Array, layout: Layout, config: DisentanglerConfig, best: Best, seconds: float
+    matrix: np.ndarray, padded: jax.Array, layout: Layout, config: DisentanglerConfig, best: Best
 ) -> DisentangleResult:
     geometry = layout.geometry
     current = operand(layout.wall_u, layout.wall_v, best.u, best.v, padded)
@@ -207,7 +210,7 @@ def _result(
         entropies_after=bond_entropies(np.asarray(current), geometry),
         history=np.array(best.history),
         restart=best.restart,
-        seconds=seconds,
+        seconds=best.seconds,
         converged=best.converged,
     )
 
