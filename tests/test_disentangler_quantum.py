@@ -89,6 +89,12 @@ def test_magnitudes_have_the_error_of_multinomial_roots(key):
         assert bool(jnp.all(jnp.where(clear, jnp.sign(read) == jnp.sign(states), True)))
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_readout_keeps_the_precision(dtype, key):
+    states = jax.ShapeDtypeStruct((3, 8), dtype)
+    assert jax.eval_shape(read_amplitudes, states, 100, key).dtype == dtype
+
+
 def test_shots_approach_the_layer_as_one_over_the_root(key):
     layer = found()
     x = np.random.default_rng(1).standard_normal((2, 30, 7))

@@ -190,7 +190,7 @@ def read_amplitudes(amplitudes: jax.Array, shots: jax.Array | int, key: jax.Arra
 
 def _frequencies(key: jax.Array, shots: jax.Array, probabilities: jax.Array) -> jax.Array:
     count = jnp.broadcast_to(shots.astype(probabilities.dtype), probabilities.shape[:-1])
-    return jax.random.multinomial(key, count, probabilities) / count[..., None]
+    return jax.random.multinomial(key, count, probabilities, dtype=probabilities.dtype) / count[..., None]
 
 
 def _normalised(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
