@@ -130,6 +130,15 @@ def test_rank_deficient_weights_and_bonds_above_full_rank():
     assert full.layer.n_classical > 12 * 9  # padding and MPO lose at full rank
 
 
+def test_the_scale_of_a_weight_does_not_matter():
+    weight = gaussian(8, 8).astype(np.float32)
+    results = [disentangle(weight * scale, config(2, dtype="float32", sweeps=4)) for scale in (1, 2.0**-80, 2.0**80)]
+    assert len({result.error for result in results}) == 1
+    for result, scale in zip(results, (1, 2.0**-80, 2.0**80), strict=True):
+        np.testing.assert_array_equal(result.history, results[0].history)
+        np.testing.assert_allclose(result.layer.to_dense() / scale, results[0].layer.to_dense(), rtol=1e-5, atol=1e-6)
+
+
 def test_coarse_geometries():
     weight = gaussian(12, 8)
     coarse = disentangle(weight, config(2, geometry=Geometry((4, 4), (2, 4)), sweeps=5))
