@@ -158,7 +158,7 @@ def test_complex_gates_and_complex_weights():
     turned = weight * np.exp(0.3j) + 1j * gaussian(8, 8, seed=2)
     both = disentangle(turned, config(2, complex_gates=True, sweeps=10))
     assert both.error == pytest.approx(both.error_padded) and both.error < both.history[0]
-    y = both.layer.apply(jnp.asarray(x).astype(complex))
+    y = both.layer.apply(jnp.asarray(x))
     np.testing.assert_allclose(y, x @ np.asarray(both.layer.to_dense()).T, atol=1e-12)
 
 
