@@ -1,4 +1,4 @@
-"""Disentangling circuits: layouts and counts of the papers, dense references, bounds, planted circuits."""
+"""Disentangling circuits: layouts and counts of the papers, the sweep against dense references, the bound."""
 
 import math
 
