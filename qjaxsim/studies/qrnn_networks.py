@@ -1,5 +1,6 @@
 """What is trained: the quantum network, and classical recurrent networks of equal size."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,3 +171,9 @@ class ClassicalNetwork:
 
 
 Network = QuantumNetwork | ClassicalNetwork
+
+
+def equal_size(kind: str, width: int, n_parameters: int) -> ClassicalNetwork:
+    """The classical network whose number of parameters is nearest to the one given."""
+    sizes = (ClassicalNetwork(kind, width, hidden) for hidden in range(1, math.isqrt(n_parameters) + 2))
+    return min(sizes, key=lambda network: abs(network.n_parameters - n_parameters))

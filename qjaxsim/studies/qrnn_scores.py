@@ -12,7 +12,8 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.qrnn import unroll
 from qjaxsim.studies.progress import Progress
-from qjaxsim.studies.qrnn_mnist import DigitWords, with_labels
+from qjaxsim.studies.qrnn_mnist import DigitWords
+from qjaxsim.studies.qrnn_mnist_scores import drawn_columns, test_columns
 from qjaxsim.studies.qrnn_networks import Network, Params, QuantumNetwork
 from qjaxsim.studies.qrnn_settings import Run
 from qjaxsim.studies.qrnn_tasks import SequenceTask
@@ -54,8 +55,11 @@ def training_cell(
     row = describe(run) | _training_columns(run, trained)
     scores, arrays = _scores(run.network, task, trained.params)
     row |= scores
-    if digits is not None and isinstance(run.network, QuantumNetwork):
-        row |= _test_columns(run.network, task, trained.params, digits)
+    if digits is not None and task.name == "mnist":
+        row |= test_columns(run.network, task, trained.params, digits)
+    elif digits is not None:
+        drawn, images = drawn_columns(run.network, trained.params, digits)
+        row, arrays = row | drawn, arrays | images
     if isinstance(run.network, QuantumNetwork):
         row |= _success_columns(run.network, task, trained.params)
     arrays |= {f"history_{name}": values for name, values in trained.history.items()}
@@ -108,7 +112,6 @@ def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
             "loss": found.loss(),
             "sampled": found.accuracy(),
             "argmax": found.argmax_accuracy(),
-            "probabilities": found.probabilities[:, -1],
             "projection": kept.min(),
         }
 
@@ -134,32 +137,6 @@ def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[
     seeds = {name: np.asarray(value, np.float64) for name, value in found.items()}
     row = {name: float(np.median(value)) for name, value in seeds.items()}
     return row, {f"seeds_{name}": value for name, value in seeds.items()}
-
-
-def _test_columns(network: Network, task: SequenceTask, params: Params, digits: DigitWords) -> dict[str, Any]:
-    """All test images, a few hundred at once: single networks, and the mean of their distributions."""
-    words = np.concatenate(digits.test)
-    labels = np.repeat(np.arange(len(digits.test)), [len(part) for part in digits.test])
-    scorer, size = _scorer(network, task), SCORED
-    parts = []
-    for start in range(0, len(words), size):
-        # The last part is filled up from the front, so that one compiled program serves all.
-        chosen = np.arange(start, start + size) % len(words)
-        inputs, targets = with_labels(words[chosen], labels[chosen])
-        key = jax.random.fold_in(jax.random.key(_TEST_SEED), start)
-        found = scorer(params, key, inputs, targets, task.forced)["probabilities"]
-        parts.append(np.asarray(found)[:, : len(words) - start])
-    p = np.concatenate(parts, axis=1)  # (seeds, images, words)
-    sampled = np.take_along_axis(p, labels[None, :, None], -1)[..., 0].mean(axis=1)
-    argmax = (p.argmax(axis=-1) == labels).mean(axis=1)
-    return {
-        "test_images": len(words),
-        "test_accuracy_sampled": float(np.median(sampled)),
-        "test_accuracy_argmax": float(np.median(argmax)),
-        "test_accuracy_argmax_best": float(argmax.max()),
-        "test_accuracy_ensemble": float((p.mean(axis=0).argmax(axis=-1) == labels).mean()),
-        "duplicates_in_train": digits.duplicates(),
-    }
 
 
 def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params) -> dict[str, Any]:
