@@ -102,6 +102,6 @@ def qrnn(
     print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))
     if found := claims(rows):
         print_verdicts(found)
-    if published := comparison_rows(rows, settings.digits):
+    if published := comparison_rows(rows, settings.encoding):
         print_comparison(published, "arXiv:2006.14619")
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

@@ -14,7 +14,7 @@ from qjaxsim.models.qrnn import published_loss
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
 from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.report.qrnn import write_figures
-from qjaxsim.studies import qrnn_mnist, qrnn_training, sweep
+from qjaxsim.studies import qrnn_training, sweep
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_scores import gradient_cell
@@ -84,45 +84,6 @@ def test_unknown_and_too_short_tasks():
         make_task("copy", 10)
     with pytest.raises(ValueError, match="`length` must be at least 5 for dna, but is 4"):
         make_task("dna", 4)
-
-
-def test_binary_images_and_two_scans():
-    """A bright block in the corner of the crop becomes ink, 0; a transposed image exchanges the two bits."""
-    image = np.zeros((2, 28, 28), np.uint8)
-    image[0, 4:8, 4:10] = 200
-    image[1] = image[0].T
-    bits = qrnn_mnist.binary_images(image)
-    assert bits.shape == (2, 10, 10) and (~bits[0])[:2, :3].all() and bits[0].sum() == 94
-    words = qrnn_mnist.two_scans(bits)
-    rows, columns = words // 2, words % 2
-    assert (rows[0] == bits[0].ravel()).all() and (rows[0] == columns[1]).all() and (columns[0] == rows[1]).all()
-    inputs, targets = qrnn_mnist.with_labels(words, [1, 0])
-    assert inputs.shape == (2, 101) and (inputs[:, :100] == words).all() and targets[:, -1].tolist() == [1, 0]
-    assert (np.asarray(targets)[:, :-1] == 0).all()
-
-
-def test_otsu_splits_two_levels_between_them():
-    image = np.full((1, 28, 28), 40, np.uint8)
-    image[0, 10:14, 10:14] = 90
-    assert (~qrnn_mnist.binary_images(image)).sum() == 4
-
-
-def test_real_digits_have_the_published_means():
-    """Means of the bits: 0.63 for digit 0 and 0.83 for digit 1 in the author's files; half the test 1s are in train."""
-    try:
-        words = qrnn_mnist.DigitWords((0, 1))
-    except FileNotFoundError:
-        pytest.skip("MNIST is not here")
-    means = [np.mean(part // 2) for part in words.train]
-    np.testing.assert_allclose(means, [0.63, 0.83], atol=0.01)
-    assert [len(part) for part in words.validation] == [500, 500] and sum(map(len, words.train)) == 12665 - 1000
-    zeros, ones = words.duplicates()
-    assert zeros < 0.02 and 0.4 < ones < 0.7
-    task = qrnn_mnist.mnist_task(words)
-    inputs, targets = task.draw(task.arrays, jax.random.key(0), 7)
-    assert inputs.shape == (7, 101) and np.asarray(targets[:, -1]).tolist() == [0, 0, 0, 0, 1, 1, 1]
-    with pytest.raises(ValueError, match="`digits` must be two to four different digits"):
-        qrnn_mnist.DigitWords((3,))
 
 
 # --- networks -----------------------------------------------------------------------------------------------------
@@ -275,11 +236,6 @@ def test_every_experiment_has_cells_with_keys_of_their_own():
         ({"seeds": (1, 1)}, "`seeds` must hold at least one value and none twice"),
         ({"seeds": (-1,)}, "`seeds` must hold no negative number"),
         ({"learning_rate": 0.0}, "`learning_rate` must be a positive number"),
-        ({"task": "mnist", "lengths": (50,)}, "`lengths` must be left out for mnist"),
-        (
-            {"task": "letters", "experiments": ("hessian",)},
-            "baselines, gradients and hessian for memorise, xor and dna",
-        ),
     ],
 )
 def test_bad_settings(change, message):
@@ -302,8 +258,8 @@ def test_published_numbers_agree_with_the_formula_and_each_other():
 def dna_row(task, length, **change):
     return {
         "experiment": "training", "task": task, "length": length, "network": "qrnn", "workspace": 5, "stages": 1,
-        "degree": 3, "seeds": 2, "batch_size": 128, "updates": 100.0, "reached": 1.0, "threshold": 1e-3,
-        "accuracy_blanked_inputs": 1.0, "accuracy_all_sampled": 0.2, "overhead_peak": 9.0, **change,
+        "degree": 3, "seeds": 2, "batch_size": 128, "updates": 100.0, "updates_mean": 100.0, "reached": 1.0,
+        "threshold": 1e-3, "accuracy_blanked_inputs": 1.0, "accuracy_all_sampled": 0.2, "overhead_peak": 9.0, **change,
     }  # fmt: skip
 
 
@@ -396,7 +352,7 @@ def test_figures_of_every_experiment_from_rows_alone(tmp_path):
     rows.append(dna_row("xor", 6) | {"experiment": "hessian"})
     cells.append(arrays | {"eigenvalues": np.array([-1e-3, 0.0, 2.0])})
     made = write_figures(rows, cells, tmp_path)
-    names = ["curves", "overhead", "lengths", "controls", "optimizers", "marginals", "gradients", "spectrum"]
+    names = ["curves", "overhead", "lengths", "controls", "optimizers", "topology", "gradients", "spectrum"]
     assert [figure.path.stem for figure in made] == names
     assert all(figure.path.read_bytes().startswith(b"\x89PNG") and figure.caption for figure in made)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qjaxsim_data import load
 
 from qjaxsim.report import style
 from qjaxsim.report.configurations import Row
@@ -24,8 +25,8 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
     Args:
         rows: table.
         arrays: arrays of each row.
-        folder: where curves.png, overhead.png, lengths.png, controls.png, optimizers.png, marginals.png, gradients.png
-            and spectrum.png go.
+        folder: where curves.png, overhead.png, lengths.png, controls.png, optimizers.png, topology.png, initial.png,
+            gradients.png, spectrum.png and drawn.png go.
     """
     folder = Path(folder)
     curves = [i for i, row in enumerate(rows) if row["experiment"] in ("training", "baselines", "hessian")]
@@ -33,7 +34,6 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
     quantum = [i for i in curves if rows[i]["network"] == "qrnn"]
     several = [row for row in rows if row["experiment"] in ("training", "baselines") and row["task"].startswith("dna")]
     chosen = {name: [row for row in rows if row["experiment"] == name] for name in ("optimizers", "gradients")}
-    marginals = [row for row in rows if row["experiment"] in ("topology", "initial")]
     spectra = [i for i in range(len(rows)) if "eigenvalues" in arrays[i]]
     made: list[tuple[str, str, str, Figure]] = []
     if curves:
@@ -48,13 +48,16 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         made.append(("controls", "The label leak", _CONTROLS_CAPTION, _controls(several)))
     if chosen["optimizers"]:
         made.append(("optimizers", "Optimisers", _OPTIMIZERS_CAPTION, _optimizers(chosen["optimizers"])))
-    if marginals:
-        made.append(("marginals", "Updates by setting", _MARGINALS_CAPTION, _marginals(marginals)))
+    for name, title in (("topology", "Updates by topology"), ("initial", "Updates by initialisation")):
+        if grid := [row for row in rows if row["experiment"] == name]:
+            made.append((name, title, _MARGINALS_CAPTION, _marginals(grid)))
     if len({row["length"] for row in chosen["gradients"]}) > 1:
         figure = _against_length(chosen["gradients"], "gradient_norm")
         made.append(("gradients", "Gradient norms against length", _GRADIENTS_CAPTION, figure))
     if spectra:
         made.append(("spectrum", "Hessian spectrum", _SPECTRUM_CAPTION, _spectrum(rows, arrays, spectra)))
+    if drawn := [cell["drawn"] for cell in arrays if "drawn" in cell]:
+        made.append(("drawn", "Drawn images", _DRAWN_CAPTION, _drawn(drawn[0])))
     return [
         ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
         for name, title, caption, figure in made
@@ -73,7 +76,13 @@ _CONTROLS_CAPTION = (
 )
 _OPTIMIZERS_CAPTION = "Median validation loss over seeds after all updates."
 _MARGINALS_CAPTION = (
-    "Mean over all cells with that value of the median number of updates (those not done count in full)."
+    "Mean number of updates over all cells with that value and all their seeds (those not done count in full); the "
+    "line is their median. Crosses: published means over 96 topologies (letters), published medians over all spreads "
+    "(bias, xor)."
+)
+_DRAWN_CAPTION = (
+    "Images that the first seed draws, a line a digit: each word is sampled and fed back. Left of each pair the scan "
+    "along rows, right the one along columns; in real images the two agree."
 )
 _GRADIENTS_CAPTION = "Norm of the gradient of the last word's loss at the start; median over seeds."
 _SPECTRUM_CAPTION = (
@@ -184,12 +193,39 @@ def _marginals(rows: Sequence[Row]) -> "Figure":
     panels = figure.subplots(1, max(1, len(names)), sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, names, strict=False):
         values: list[Any] = sorted({row[name] for row in rows if row.get(name) is not None})
-        means = [np.mean([row["updates"] for row in rows if row.get(name) == value]) for value in values]
-        axes.bar(range(len(values)), means, color=style.BLUE)
+        groups = [[row for row in rows if row.get(name) == value] for value in values]
+        axes.bar(range(len(values)), [np.mean([row["updates_mean"] for row in group]) for group in groups],
+                 color=style.BLUE)  # fmt: skip
+        medians = [np.median([row["updates"] for row in group]) for group in groups]
+        axes.plot(range(len(values)), medians, "_", color=style.INK, markersize=16)
+        published = _published(rows[0]["task"], name)
+        places = [i for i, value in enumerate(values) if round(value, 3) in published]
+        axes.plot(places, [published[round(values[i], 3)] for i in places], "x", color=style.VERMILION)
         axes.set_xticks(range(len(values)), [f"{value:.3g}" for value in values])
         axes.set_xlabel(name.replace("_", " "), fontsize=style.SMALL + 1)
         style.tidy(axes)
     panels[0, 0].set_ylabel("updates", fontsize=style.SMALL + 1)
+    return figure
+
+
+def _published(task: str, setting: str) -> dict[float, float]:
+    """Published updates by the value of one setting, rounded to three digits."""
+    paper = load("qrnn")
+    if task == "letters":
+        return {row["value"]: row["updates"] for row in paper["letters_marginals"] if row["setting"] == setting}
+    if (task, setting) == ("xor", "bias"):
+        return {round(row["bias"], 3): row["updates"] for row in paper["xor_by_bias"]}
+    return {}
+
+
+def _drawn(images: np.ndarray) -> "Figure":
+    lines, count = images.shape[:2]
+    figure = style.new_figure(1.3 * count, 0.75 * lines + 0.3)
+    for panel, pair in zip(figure.subplots(lines, count, squeeze=False).flat, images.reshape(-1, 2, 10, 10),
+                           strict=True):  # fmt: skip
+        gap = np.full((10, 1), 0.5)
+        panel.imshow(np.hstack([pair[0], gap, pair[1]]), cmap="gray", vmin=0, vmax=1)
+        panel.set_axis_off()
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from qjaxsim.studies import qrnn_scores, sweep
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.qrnn_columns import COLUMNS
-from qjaxsim.studies.qrnn_mnist import DigitWords, generation_task, mnist_task
+from qjaxsim.studies.qrnn_mnist import DigitWords, generation_task, load_digit_words, mnist_task
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, Run, runs
 from qjaxsim.studies.qrnn_tasks import SequenceTask, make_task
@@ -48,7 +48,7 @@ def run_qrnn_study(
     settings = settings.resolved()
     progress = progress or Progress()
     encoding = settings.encoding
-    digits = None if encoding is None else DigitWords(encoding, data_dir)
+    digits = None if encoding is None else load_digit_words(encoding, data_dir)
     by_key = {run.key: run for run in runs(settings)}
     tasks: dict[tuple[str, int], SequenceTask] = {}
     for run in by_key.values():
@@ -112,6 +112,6 @@ def _write_report(settings: QrnnSettings, rows: list[dict[str, Any]], out: Path,
         command=command or f"qjaxsim study qrnn --task {settings.task}",
         versions=sweep.environment(),
         verdicts=[verdict._asdict() for verdict in claims(rows)],
-        comparison=comparison_rows(rows, settings.digits),
+        comparison=comparison_rows(rows, settings.encoding),
         figures=write_figures(rows, arrays, out / "figures"),
     )

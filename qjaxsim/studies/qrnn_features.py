@@ -5,6 +5,7 @@ distribution function fitted to them, and kept as eight bits. A step then feeds 
 significant first (t-SNE, UMAP), or one coordinate's leading bits (principal components).
 """
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _tsne(count: int, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, 
 
 def _umap(count: int, train: np.ndarray, test: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     try:
-        import umap
+        umap = importlib.import_module("umap")
     except ImportError as error:
         raise ImportError(
             "Features by UMAP need the package umap-learn: pip install umap-learn, or use --features pca or tsne.",

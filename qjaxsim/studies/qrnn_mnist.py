@@ -85,6 +85,7 @@ class Encoding:
         return self.steps + self.label_words
 
 
+@dataclass(frozen=True)
 class DigitWords:
     """Words of some digits: training, validation and test part.
 
@@ -96,25 +97,41 @@ class DigitWords:
         source: where the images are from.
     """
 
-    def __init__(self, encoding: Encoding, data_dir: Path | None = None):
-        train, test = (datasets.load(encoding.dataset, split, data_dir=data_dir) for split in ("train", "test"))
-        if train.images.shape[1:] != (28, 28, 1):
-            raise ValueError(f"Argument `dataset` must have images of 28 x 28 pixels, but is {encoding.dataset!r}.")
-        parts = [train.images[train.labels == digit] for digit in encoding.digits]
-        images = {
-            "train": [part[VALIDATION_PER_DIGIT:] for part in parts],
-            "validation": [part[:VALIDATION_PER_DIGIT] for part in parts],
-            "test": [test.images[test.labels == digit] for digit in encoding.digits],
-        }
-        words = _words(encoding, images)
-        self.encoding = encoding
-        self.train, self.validation, self.test = (words[name] for name in _SPLITS)
-        self.source = f"{train.source}; first {VALIDATION_PER_DIGIT} training images of each digit held out"
+    encoding: Encoding
+    train: list[np.ndarray]
+    validation: list[np.ndarray]
+    test: list[np.ndarray]
+    source: str
 
     def duplicates(self) -> list[float]:
         """For each digit, the share of test sequences that also occur in training (any digit)."""
         seen = {row.tobytes() for part in self.train for row in np.ascontiguousarray(part)}
         return [float(np.mean([row.tobytes() in seen for row in np.ascontiguousarray(part)])) for part in self.test]
+
+
+def load_digit_words(encoding: Encoding, data_dir: Path | None = None) -> DigitWords:
+    """The words of all images of some digits; the first training images of each are held out.
+
+    Args:
+        encoding: how.
+        data_dir: where prepared data sets are; None for TFDS's place.
+
+    Raises:
+        ValueError: if the images are not of 28 x 28 pixels.
+        qjaxsim.datasets.DatasetNotFoundError: if they are not at hand.
+        ImportError: for features "umap" without the package umap-learn.
+    """
+    train, test = (datasets.load(encoding.dataset, split, data_dir=data_dir) for split in ("train", "test"))
+    if train.images.shape[1:] != (28, 28, 1):
+        raise ValueError(f"Argument `dataset` must have images of 28 x 28 pixels, but is {encoding.dataset!r}.")
+    parts = [train.images[train.labels == digit] for digit in encoding.digits]
+    images = {
+        "train": [part[VALIDATION_PER_DIGIT:] for part in parts],
+        "validation": [part[:VALIDATION_PER_DIGIT] for part in parts],
+        "test": [test.images[test.labels == digit] for digit in encoding.digits],
+    }
+    source = f"{train.source}; first {VALIDATION_PER_DIGIT} training images of each digit held out"
+    return DigitWords(encoding, **_words(encoding, images), source=source)
 
 
 def _words(encoding: Encoding, images: Mapping[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:

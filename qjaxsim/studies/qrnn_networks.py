@@ -57,6 +57,11 @@ class QuantumNetwork:
         """Trained numbers."""
         return self.topology.n_parameters
 
+    @property
+    def structure(self) -> "QuantumNetwork":
+        """The network without its own spreads: equal for networks that compile to the same program."""
+        return QuantumNetwork(self.topology)
+
     def init(self, key: jax.Array, dtype: Any) -> Params:
         """Initial parameters."""
         theta, phi, rotation = self.spreads
@@ -106,6 +111,11 @@ class ClassicalNetwork:
         """Trained numbers."""
         words, gates = 2**self.width, self._gates
         return gates * self.hidden * (words + self.hidden + 2) + words * (self.hidden + 1)
+
+    @property
+    def structure(self) -> "ClassicalNetwork":
+        """The network itself, as nothing of it is about its start alone."""
+        return self
 
     @property
     def _gates(self) -> int:

@@ -126,15 +126,12 @@ class QrnnSettings:
         if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
         if not self.task.startswith("mnist") and (self.features != "pixels" or self.deskew):
-            raise ValueError(
-                f"Arguments `features` and `deskew` must be left out for {self.task}, which has no images."
-            )
+            raise ValueError(f"Arguments `features` and `deskew` are for tasks on images, but `task` is {self.task!r}.")
         if self.task == "mnist-generate" and self.features != "pixels":
             raise ValueError(f"Argument `features` must be 'pixels' for mnist-generate, but is {self.features!r}.")
         if self.encoding is not None and self.lengths not in (None, self._all_lengths()):
             raise ValueError(f"Argument `lengths` must be left out for {self.task}, but is {list(self.lengths or ())}.")
-        refused = {"letters": ("hessian",), "mnist": ("gradients", "hessian")}
-        refused["mnist-generate"] = ("baselines", "gradients", "hessian")
+        refused = {"mnist": ("gradients", "hessian"), "mnist-generate": ("baselines", "gradients", "hessian")}
         if bad := [name for name in self.experiments if name in refused.get(self.task, ())]:
             raise ValueError(f"Argument `experiments` must not hold {bad[0]!r} for the task {self.task!r}.")
 
@@ -271,7 +268,7 @@ def _initial(settings: QrnnSettings) -> Iterator[Run]:
         varied = ((spread, phi, rotation), (theta, spread, rotation), (theta, phi, spread))
         points += [(math.pi / 2, each) for each in varied]
     if settings.full:
-        points = [(bias, each) for bias in BIASES for each in itertools.product(SPREADS, repeat=3)]
+        points = [(bias, (a, b, c)) for bias, a, b, c in itertools.product(BIASES, SPREADS, SPREADS, SPREADS)]
     for bias, chosen in dict.fromkeys(points):
         yield replace(base, network=QuantumNetwork(replace(base.network.topology, bias=bias), chosen))
 

@@ -122,7 +122,7 @@ def train(
     Raises:
         FloatingPointError: if a loss is not finite or a projection had probability 0, naming the seed.
     """
-    block = _block_function(network, task, schedule)
+    block = _block_function(network.structure, task, schedule)
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     state = _start(network, schedule, keys, jnp.dtype(dtype))
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
