@@ -13,7 +13,7 @@ _TABLE = (
     "validation_loss", "accuracy_sampled", "accuracy_argmax", "accuracy_blanked_inputs", "accuracy_all_sampled",
     "overhead_start", "overhead_peak", "overhead_end", "step_success_log10", "test_accuracy_sampled",
     "test_accuracy_argmax", "test_accuracy_ensemble", "test_accuracy_vote", "test_word_accuracy_sampled",
-    "test_word_accuracy_argmax", "drawn_agreement", "gradient_norm", "lambda_max", "lambda_min",
+    "test_word_accuracy_argmax", "drawn_agreement", "gradient_norm", "gradient_norm_early", "lambda_max", "lambda_min",
     "success_postselected", "failure_amplified_1", "failure_amplified_2", "branch_shift_postselected",
     "branch_shift_amplified_2", "ms_per_update",
 )  # fmt: skip

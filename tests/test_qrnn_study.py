@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import qjaxsim_data
+from jax.flatten_util import ravel_pytree
 
 from qjaxsim import cli
 from qjaxsim.models.qrnn import published_loss
@@ -320,20 +321,34 @@ def test_a_small_study_from_the_command_line_and_resumed(tmp_path, capsys):
     assert "resume with the same settings" in capsys.readouterr().err
 
 
-def test_gradient_norms_are_of_the_last_word(key):
-    base = runs(QrnnSettings(task="dna", experiments=("gradients",), lengths=(5,), seeds=(3,), batch_size=4).resolved())
-    run, task = next(run for run in base if run.key.startswith("gradients-dna-L5-rnn")), make_task("dna", 5)
+@pytest.mark.parametrize("network", ["qrnn", "rnn", "lstm"])
+def test_gradient_norms_are_of_the_last_word_and_split_at_half_of_the_sequence(network):
+    """The whole norm is that of the plain loss; the early part changes the first half's parameters alone."""
+    sizes = {"lengths": (6,), "seeds": (3,), "batch_size": 4, "workspace": 2, "degree": 1}
+    base = runs(QrnnSettings(task="dna", experiments=("gradients",), **sizes).resolved())
+    run, task = next(run for run in base if run.key.startswith(f"gradients-dna-L6-{network}")), make_task("dna", 6)
     result = gradient_cell(run, task)
     root = jax.random.key(3)
     params = run.network.init(jax.random.fold_in(root, 0), jnp.float32)
+    params = {name: value.astype(jnp.float64) for name, value in params.items()}
     inputs, targets = task.draw({}, jax.random.fold_in(root, 1), 4)
 
-    def loss(bias):
-        p = jnp.exp(run.network.log_probabilities({**params, "readout_bias": bias}, inputs))[:, -1:]
+    def loss(params):
+        if network == "qrnn":
+            return run.network.training_loss(params, task, inputs, targets)[0]
+        p = jnp.exp(run.network.log_probabilities(params, inputs))[:, -1:]
         return published_loss(p, targets[:, -1:])
 
-    part = jnp.linalg.norm(jax.grad(loss)(params["readout_bias"]))
-    assert 0 < part < result.row["gradient_norm"] < 10 * part and result.arrays["gradient_norms"].shape == (1,)
+    whole = jax.grad(loss)(params)
+    np.testing.assert_allclose(result.row["gradient_norm"], np.linalg.norm(ravel_pytree(whole)[0]), rtol=1e-4)
+    early, late = jax.grad(run.network.last_loss, argnums=(0, 1))(params, params, inputs, targets)
+    for name, value in whole.items():
+        np.testing.assert_allclose(early[name] + late[name], value, atol=1e-12)
+    np.testing.assert_allclose(result.row["gradient_norm_early"], np.linalg.norm(ravel_pytree(early)[0]), rtol=1e-4)
+    # A readout in the first half is not asked for; the recurrence is.
+    if network != "qrnn":
+        assert (early["readout"] == 0).all()
+    assert result.row["gradient_norm_early"] > 0 and result.arrays["gradient_norms"].shape == (1,)
 
 
 def test_figures_of_every_experiment_from_rows_alone(tmp_path):
@@ -346,7 +361,8 @@ def test_figures_of_every_experiment_from_rows_alone(tmp_path):
         ("optimizers", "learning_rate", (0.1, 1.0)), ("topology", "workspace", (3, 4)), ("gradients", "length", (5, 9)),
     ):  # fmt: skip
         for value in values:
-            more = {"optimizer": "adam", "validation_loss": 0.1, "learning_rate": 0.1, "gradient_norm": 0.2}
+            more = {"optimizer": "adam", "validation_loss": 0.1, "learning_rate": 0.1}
+            more |= {"gradient_norm": 0.2, "gradient_norm_early": 0.1}
             rows.append(dna_row("dna", 5, **more) | {"experiment": experiment, name: value})
             cells.append({})
     rows.append(dna_row("xor", 6) | {"experiment": "hessian"})

@@ -42,16 +42,18 @@ class Unrolled(NamedTuple):
         projection: (B, T) its probability.
         success: (B, T, n_neurons) probability that each neuron's projections succeed, given that all before did, in
             the order they act (input stage, work stages, output stage; lanes rising); None unless asked for.
+        state: (2**W, B) real amplitudes of the workspace after the last projection, up to a factor.
     """
 
     probabilities: jax.Array
     words: jax.Array
     projection: jax.Array
     success: jax.Array | None
+    state: jax.Array
 
 
 class Simulated(NamedTuple):
-    """What `simulate` gives: the fields of `Unrolled`, and the loss (None without targets)."""
+    """What `simulate` gives: the fields of `Unrolled` without the state, and the loss (None without targets)."""
 
     probabilities: jax.Array
     words: jax.Array
@@ -145,7 +147,7 @@ def _simulate(topology: QrnnTopology, choice: str, path: str, scored: bool) -> A
         out = unroll(
             topology, params, inputs, targets, forced=forced, choice=choice, key=key, path=path, success=success
         )
-        return Simulated(*out, published_loss(out.probabilities, targets, counted) if scored else None)
+        return Simulated(*out[:4], published_loss(out.probabilities, targets, counted) if scored else None)
 
     return run
 
@@ -162,6 +164,7 @@ def unroll(
     key: jax.Array | None = None,
     path: str = "auto",
     success: bool = False,
+    start: jax.Array | None = None,
 ) -> Unrolled:
     """The course of a batch of sequences, as one `lax.scan`; pure, differentiable and unchecked.
 
@@ -180,6 +183,7 @@ def unroll(
         path: "collapsed" builds one real 2**W x 2**W matrix for each input word and multiplies by it; "steps" runs
             neuron by neuron; "auto" estimates which is faster.
         success: whether to give success probabilities of neurons; needs "steps".
+        start: (2**W, B) state to go on from, as in `Unrolled.state`; |0..0> by default.
 
     Cost: B T 2**(2W + I) multiplications and the matrices collapsed, B T 2**W times the neurons else. Reverse mode
     keeps the workspace at each step, B T 2**W numbers; what a step needs besides is kept where it is small, and else
@@ -215,17 +219,20 @@ def unroll(
         after = state * jnp.matmul(tables.output.T, one_hot(word), precision=_PRECISION)
         return (after / scale_of(after), word), (state, word, found)
 
-    start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1), jnp.zeros(batch, jnp.int32)
+    if start is None:
+        start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
     keys = None if key is None or choice != "sample" else jax.random.split(key, steps)
     xs = (inputs.T, None if targets is None else targets.T, forced, fed_back, keys)
     if choice != "target" and (targets is None or forced is None):
         xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), fed_back, keys)
-    _, (states, set_to, found) = jax.lax.scan(_economical(step, topology, batch, steps, dtype, path), start, xs)
+    first = (start, jnp.zeros(batch, jnp.int32))
+    (final, _), (states, set_to, found) = jax.lax.scan(
+        _economical(step, topology, batch, steps, dtype, path), first, xs
+    )
     probabilities = word_probabilities(tables, states)
     projection = jnp.take_along_axis(probabilities, set_to[:, None, :], axis=1)[:, 0]
-    return Unrolled(
-        probabilities.transpose(2, 0, 1), set_to.T, projection.T, None if found is None else found.transpose(2, 0, 1)
-    )
+    success_of = None if found is None else found.transpose(2, 0, 1)
+    return Unrolled(probabilities.transpose(2, 0, 1), set_to.T, projection.T, success_of, final)
 
 
 def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: jax.Array) -> jax.Array:

@@ -43,7 +43,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
             ("overhead", "Postselection overhead", _OVERHEAD_CAPTION, _curves(rows, arrays, quantum, "overhead"))
         )
     if len({row["length"] for row in several}) > 1:
-        made.append(("lengths", "Updates against length", _LENGTHS_CAPTION, _against_length(several, "updates")))
+        made.append(("lengths", "Updates against length", _LENGTHS_CAPTION, _against_length(several, ("updates",))))
     if several:
         made.append(("controls", "The label leak", _CONTROLS_CAPTION, _controls(several)))
     if chosen["optimizers"]:
@@ -52,7 +52,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         if grid := [row for row in rows if row["experiment"] == name]:
             made.append((name, title, _MARGINALS_CAPTION, _marginals(grid)))
     if len({row["length"] for row in chosen["gradients"]}) > 1:
-        figure = _against_length(chosen["gradients"], "gradient_norm")
+        figure = _against_length(chosen["gradients"], ("gradient_norm", "gradient_norm_early"))
         made.append(("gradients", "Gradient norms against length", _GRADIENTS_CAPTION, figure))
     if spectra:
         made.append(("spectrum", "Hessian spectrum", _SPECTRUM_CAPTION, _spectrum(rows, arrays, spectra)))
@@ -84,7 +84,10 @@ _DRAWN_CAPTION = (
     "Images that the first seed draws, a line a digit: each word is sampled and fed back. Left of each pair the scan "
     "along rows, right the one along columns; in real images the two agree."
 )
-_GRADIENTS_CAPTION = "Norm of the gradient of the last word's loss at the start; median over seeds."
+_GRADIENTS_CAPTION = (
+    "Norm of the gradient of the last word's loss at the start, median over seeds; on the right its part that goes "
+    "back to the first half of the sequence, where the marked base is."
+)
 _SPECTRUM_CAPTION = (
     "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open."
 )
@@ -132,19 +135,19 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: sorted(group, key=lambda row: float(row["length"])) for name, group in out.items()}
 
 
-def _against_length(rows: Sequence[Row], name: str) -> "Figure":
-    figure = style.new_figure(7.0, 4.0)
-    axes = figure.subplots()
-    for number, (label, group) in enumerate(_groups(rows).items()):
-        colour, marker = style.COLOURS[number % 7], style.MARKERS[number % 7]
-        lengths, values = [row["length"] for row in group], [row[name] for row in group]
-        axes.plot(lengths, values, color=colour, linewidth=1.2, label=label)
-        for row in group:
-            full = row.get("reached", 1) == 1
-            axes.plot(row["length"], row[name], marker, color=colour, fillstyle="full" if full else "none")
-    axes.set_xscale("log")
-    _finish(axes, "", "words of a sequence", name.replace("_", " "))
-    axes.legend(fontsize=style.SMALL, frameon=False)
+def _against_length(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
+    figure = style.new_figure(3.0 + 4.0 * len(names), 4.0)
+    for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False).flat, names, strict=True):
+        for number, (label, group) in enumerate(_groups(rows).items()):
+            colour, marker = style.COLOURS[number % 7], style.MARKERS[number % 7]
+            lengths, values = [row["length"] for row in group], [row[name] for row in group]
+            axes.plot(lengths, values, color=colour, linewidth=1.2, label=label)
+            for row in group:
+                full = row.get("reached", 1) == 1
+                axes.plot(row["length"], row[name], marker, color=colour, fillstyle="full" if full else "none")
+        axes.set_xscale("log")
+        _finish(axes, "", "words of a sequence", name.replace("_", " "))
+        axes.legend(fontsize=style.SMALL, frameon=False)
     return figure
 
 

@@ -58,6 +58,9 @@ COLUMNS = {
     "duplicates_in_train": "share of each digit's test sequences that occur in training",
     "gradient_norm": "norm of the loss's gradient at the start, loss of the last word, median over seeds",
     "gradient_norm_mad": "its median absolute deviation",
+    "gradient_norm_early": "the same of the part of the gradient that goes back to the first half of the sequence, "
+    "which holds the mark on dna",
+    "gradient_norm_early_mad": "its median absolute deviation",
     "hessian_sequences": "sequences that the Hessian is taken on",
     "lambda_max": "largest eigenvalue of the training loss's Hessian, first seed",
     "lambda_min": "smallest eigenvalue",

@@ -73,6 +73,16 @@ class QuantumNetwork:
         loss = published_loss(out.probabilities, targets[:, 1:], jnp.asarray(task.counted[1:]))
         return loss, out.projection.min()
 
+    def last_loss(self, early: Params, late: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Published loss of the last word alone, lanes set to targets; `early` serves in the first half, `late` after.
+
+        With equal parameters the derivative by `early` is the part of the gradient that goes back to the first half.
+        """
+        half = inputs.shape[1] // 2
+        begun = unroll(self.topology, early, inputs[:, :half], targets[:, 1 : half + 1])
+        out = unroll(self.topology, late, inputs[:, half:-1], targets[:, half + 1 :], start=begun.state)
+        return published_loss(out.probabilities[:, -1:], targets[:, -1:])
+
     def predict(
         self,
         params: Params,
@@ -137,6 +147,10 @@ class ClassicalNetwork:
 
     def log_probabilities(self, params: Params, inputs: jax.Array) -> jax.Array:
         """(B, L, 2**I) log of the distributions after each of the words (B, L)."""
+        return self._run(params, inputs)[0]
+
+    def _run(self, params: Params, inputs: jax.Array, start: Any = None) -> tuple[jax.Array, Any]:
+        """Log-probabilities and the state after the last word; `start` is the one to go on from."""
         dtype, hidden = params["input"].dtype, self.hidden
         fed = jnp.take(params["input"], inputs.T, axis=0) + params["bias"].sum(axis=0)[None, None]
 
@@ -152,9 +166,15 @@ class ClassicalNetwork:
             return (h, c), h
 
         zero = jnp.zeros((len(inputs), hidden), dtype)
-        states = jax.lax.scan(step, (zero, zero), fed)[1]
+        final, states = jax.lax.scan(step, (zero, zero) if start is None else start, fed)
         logits = states @ params["readout"] + params["readout_bias"][None, None]
-        return jax.nn.log_softmax(logits).swapaxes(0, 1)
+        return jax.nn.log_softmax(logits).swapaxes(0, 1), final
+
+    def last_loss(self, early: Params, late: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See `QuantumNetwork.last_loss`."""
+        half = inputs.shape[1] // 2
+        logs, _ = self._run(late, inputs[:, half:], self._run(early, inputs[:, :half])[1])
+        return published_loss(jnp.exp(logs[:, -1:]), targets[:, -1:])
 
     def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
         """Cross-entropy on all places (as published), and the smallest probability of a target."""

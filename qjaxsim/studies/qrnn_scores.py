@@ -157,26 +157,23 @@ def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params
 
 
 def gradient_cell(run: Run, task: SequenceTask) -> CellResult:
-    """Norms of the gradient at the start, for each seed, and of its part from the first word on."""
+    """Norms of the gradient of the last word's loss at the start, and of its part from the sequence's first half."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(run.seeds, jnp.uint32))
     network = run.network
 
-    def one(key: jax.Array) -> jax.Array:
+    def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         params = network.init(jax.random.fold_in(key, 0), jnp.float32)
         inputs, targets = task.draw({}, jax.random.fold_in(key, 1), run.schedule.batch_size)
+        early, late = jax.grad(network.last_loss, argnums=(0, 1))(params, params, inputs, targets)
+        whole = jax.tree.map(jnp.add, early, late)
+        return jnp.linalg.norm(ravel_pytree(whole)[0]), jnp.linalg.norm(ravel_pytree(early)[0])
 
-        def loss(params: Params) -> jax.Array:
-            if isinstance(network, QuantumNetwork):
-                return network.training_loss(params, task, inputs, targets)[0]
-            # The last word alone, as in the quantum network's loss.
-            return network.predict(params, task, inputs, targets, key).loss()
-
-        return jnp.linalg.norm(ravel_pytree(jax.grad(loss)(params))[0])
-
-    norms = np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
-    spread = float(np.median(np.abs(norms - np.median(norms))))
-    row = describe(run) | {"gradient_norm": float(np.median(norms)), "gradient_norm_mad": spread}
-    return CellResult(row, {"gradient_norms": norms})
+    norms = [np.asarray(found, np.float64) for found in jax.jit(jax.vmap(one))(keys)]
+    row = describe(run)
+    for name, values in zip(("gradient_norm", "gradient_norm_early"), norms, strict=True):
+        middle = np.median(values)
+        row |= {name: float(middle), f"{name}_mad": float(np.median(np.abs(values - middle)))}
+    return CellResult(row, {"gradient_norms": norms[0], "gradient_norms_early": norms[1]})
 
 
 def hessian_cell(run: Run, task: SequenceTask, folder: Path, progress: Progress) -> CellResult:
