@@ -86,7 +86,8 @@ _DRAWN_CAPTION = (
 )
 _GRADIENTS_CAPTION = (
     "Norm of the gradient of the last word's loss at the start, median over seeds; on the right its part that goes "
-    "back to the first half of the sequence, where the marked base is."
+    "back to the first half of the sequence, where the marked base is. A line that ends has reached 0 in single "
+    "precision."
 )
 _SPECTRUM_CAPTION = (
     "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open."
@@ -140,11 +141,13 @@ def _against_length(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
     for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False).flat, names, strict=True):
         for number, (label, group) in enumerate(_groups(rows).items()):
             colour, marker = style.COLOURS[number % 7], style.MARKERS[number % 7]
-            lengths, values = [row["length"] for row in group], [row[name] for row in group]
+            lengths, values = [row["length"] for row in group], [row[name] or np.nan for row in group]
             axes.plot(lengths, values, color=colour, linewidth=1.2, label=label)
             for row in group:
                 full = row.get("reached", 1) == 1
-                axes.plot(row["length"], row[name], marker, color=colour, fillstyle="full" if full else "none")
+                axes.plot(
+                    row["length"], row[name] or np.nan, marker, color=colour, fillstyle="full" if full else "none"
+                )
         axes.set_xscale("log")
         _finish(axes, "", "words of a sequence", name.replace("_", " "))
         axes.legend(fontsize=style.SMALL, frameon=False)
