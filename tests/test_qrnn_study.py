@@ -14,7 +14,7 @@ from qjaxsim import cli
 from qjaxsim.models.qrnn import published_loss
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
 from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION
-from qjaxsim.report.qrnn import write_figures
+from qjaxsim.report.qrnn import balanced, write_figures
 from qjaxsim.studies import qrnn_training, sweep
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
@@ -149,8 +149,12 @@ def test_gradients_are_clipped_to_one_half():
 
 
 def test_baselines_train_on_all_places():
-    (first, *_) = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), updates=10).resolved())
-    assert first.schedule.updates == 100 and first.network == ClassicalNetwork("rnn", 3, 22)
+    (first, *_) = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), updates=100).resolved())
+    assert (
+        first.schedule.updates == 100
+        and first.learning_rate == 0.01
+        and first.network == ClassicalNetwork("rnn", 3, 22)
+    )
     result = train(first.network, make_task("dna", 5), first.schedule, [0], [first.learning_rate])
     assert result.history["training_loss"][-1, 0] < result.history["training_loss"][0, 0] < 2.1
 
@@ -215,6 +219,14 @@ def test_defaults_have_the_published_parameter_counts():
         assert first.network.n_parameters == parameters and first.length == DEFAULTS[task].lengths[0]
 
 
+def test_the_learning_rate_falls_with_the_length_without_the_leak_unless_it_is_given():
+    rates = {(run.task, run.length): run.learning_rate for run in runs(QrnnSettings(task="dna").resolved())}
+    assert {rates["dna", length] for length in (10, 50, 200, 1000)} == {0.01}
+    assert rates["dna-clean", 10] == 0.003 and rates["dna-clean", 200] == 0.05 / 200
+    given = runs(QrnnSettings(task="dna", learning_rate=0.02).resolved())
+    assert {run.learning_rate for run in given} == {0.02}
+
+
 def test_every_experiment_has_cells_with_keys_of_their_own():
     for task, names in (
         ("memorise", ("training", "optimizers", "hessian", "neuron")),
@@ -269,8 +281,12 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     clean = {"accuracy_blanked_inputs": 0.25, "accuracy_all_sampled": 0.9}
     flat, memory = claims(leaky)
     assert flat.verdict == HOLDS and memory.verdict == NOT_SEEN and "inputs blanked" in memory.evidence
-    assert claims([*leaky, dna_row("dna-clean", 10)])[1].verdict == RESERVATION
-    honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10)]
+    assert claims([*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.5)])[1].verdict == NOT_SEEN
+    some = claims(
+        [*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.99), dna_row("dna-clean", 50, accuracy_argmax=0.3)]
+    )
+    assert some[1].verdict == RESERVATION and "L 10: 99%, L 50: 30%" in some[1].evidence
+    honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION
     assert claims([dna_row("dna", 10, reached=0.5)])[0].verdict == NOT_SEEN
@@ -283,6 +299,36 @@ def test_comparison_takes_the_published_value_of_the_same_setting():
     blanked = found["accuracy_blanked_inputs, dna, L 10"]
     assert blanked["published"] == 1.0 and blanked["difference"] is None and "batch 32" in blanked["comparable"]
     assert comparison_rows([dna_row("dna-clean", 10)]) == []
+
+
+def grid_row(bias, spread_phi, updates, reached=1.0):
+    more = {"spread_theta": 0.1, "spread_phi": spread_phi, "spread_rotation": 0.01}
+    return dna_row("xor", 36, updates=updates, updates_mean=updates, reached=reached) | {
+        "experiment": "initial", "bias": bias, **more,
+    }  # fmt: skip
+
+
+def test_marginals_compare_cells_that_differ_by_one_setting_alone():
+    rows = [grid_row(0.0, 0.01, 800.0), grid_row(math.pi / 2, 0.01, 300.0), grid_row(math.pi / 2, 1.0, 900.0)]
+    assert {bias: len(cells) for bias, cells in balanced(rows, "bias").items()} == {0.0: 1, math.pi / 2: 1}
+    assert {spread: cells[0]["updates"] for spread, cells in balanced(rows, "spread_phi").items()} == {
+        0.01: 300,
+        1: 900,
+    }
+    assert balanced(rows, "degree") == {3: rows}
+    found = {row["quantity"]: row for row in comparison_rows(rows)}
+    best = found["updates, xor, all with bias 1.57"]
+    assert best["ours"] == 300 and best["published"] == 475 and "over 1 spreads" in best["comparable"]
+
+
+def test_means_over_topologies_stand_beside_the_published_ones():
+    rows = [
+        dna_row("letters", 36, updates_mean=updates) | {"experiment": "topology", "workspace": w, "degree": 2}
+        for w, updates in ((5, 100.0), (5, 300.0), (6, 50.0))
+    ]
+    found = {row["quantity"]: row for row in comparison_rows(rows)}
+    mean = found["updates, letters, mean of all with workspace 5"]
+    assert mean["ours"] == 200 and mean["published"] == 583 and "over 3 topologies" in mean["comparable"]
 
 
 # --- the study ----------------------------------------------------------------------------------------------------

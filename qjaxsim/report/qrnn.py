@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 _CURVES = 12
+# What the grids of topologies and of initialisations vary.
+GRID_SETTINGS = ("workspace", "stages", "degree", "bias", "spread_theta", "spread_phi", "spread_rotation")
 
 
 def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | Path) -> list[ReportFigure]:
@@ -76,9 +78,9 @@ _CONTROLS_CAPTION = (
 )
 _OPTIMIZERS_CAPTION = "Median validation loss over seeds after all updates."
 _MARGINALS_CAPTION = (
-    "Mean number of updates over all cells with that value and all their seeds (those not done count in full); the "
-    "line is their median. Crosses: published means over 96 topologies (letters), published medians over all spreads "
-    "(bias, xor)."
+    "Mean number of updates over the cells with that value that differ by nothing else, and over their seeds (those "
+    "not done count in full); the line is the cells' median. Crosses: published means over 96 topologies (letters), "
+    "published medians over all spreads (bias, xor)."
 )
 _DRAWN_CAPTION = (
     "Images that the first seed draws, a line a digit: each word is sampled and fed back. Left of each pair the scan "
@@ -189,25 +191,37 @@ def _optimizers(rows: Sequence[Row]) -> "Figure":
     return figure
 
 
+def balanced(rows: Sequence[Row], name: str) -> dict[Any, list[Row]]:
+    """Rows of a grid by the value of one setting, those alone whose other settings occur with every value.
+
+    So means by that setting differ by nothing else, in a full grid and in one that varies settings one by one.
+
+    Args:
+        rows: cells of one experiment.
+        name: one of `GRID_SETTINGS`.
+    """
+    values = sorted({row[name] for row in rows if row.get(name) is not None})
+    others = [other for other in GRID_SETTINGS if other != name]
+    groups = {value: {tuple(row.get(o) for o in others): row for row in rows if row.get(name) == value}
+              for value in values}  # fmt: skip
+    common = set.intersection(*(set(group) for group in groups.values())) if groups else set()
+    return {value: [row for key, row in group.items() if key in common] for value, group in groups.items()}
+
+
 def _marginals(rows: Sequence[Row]) -> "Figure":
-    names: list[str] = [
-        name
-        for name in ("workspace", "stages", "degree", "bias", "spread_theta", "spread_phi", "spread_rotation")
-        if len({row[name] for row in rows if row.get(name) is not None}) > 1
-    ]
-    figure = style.new_figure(2.6 * max(1, len(names)), 2.8)
-    panels = figure.subplots(1, max(1, len(names)), sharey=True, squeeze=False)
-    for axes, name in zip(panels.flat, names, strict=False):
-        values: list[Any] = sorted({row[name] for row in rows if row.get(name) is not None})
-        groups = [[row for row in rows if row.get(name) == value] for value in values]
-        axes.bar(range(len(values)), [np.mean([row["updates_mean"] for row in group]) for group in groups],
-                 color=style.BLUE)  # fmt: skip
-        medians = [np.median([row["updates"] for row in group]) for group in groups]
-        axes.plot(range(len(values)), medians, "_", color=style.INK, markersize=16)
+    groups = {name: balanced(rows, name) for name in GRID_SETTINGS}
+    groups = {name: group for name, group in groups.items() if len(group) > 1 and all(group.values())}
+    figure = style.new_figure(2.6 * max(1, len(groups)), 2.8)
+    panels = figure.subplots(1, max(1, len(groups)), sharey=True, squeeze=False)
+    for axes, (name, group) in zip(panels.flat, groups.items(), strict=False):
+        place = np.arange(len(group))
+        axes.bar(place, [np.mean([row["updates_mean"] for row in own]) for own in group.values()], color=style.BLUE)
+        medians = [np.median([row["updates"] for row in own]) for own in group.values()]
+        axes.plot(place, medians, "_", color=style.INK, markersize=16)
         published = _published(rows[0]["task"], name)
-        places = [i for i, value in enumerate(values) if round(value, 3) in published]
-        axes.plot(places, [published[round(values[i], 3)] for i in places], "x", color=style.VERMILION)
-        axes.set_xticks(range(len(values)), [f"{value:.3g}" for value in values])
+        shown = [published.get(round(value, 3), np.nan) for value in group]
+        axes.plot(place, shown, "x", color=style.VERMILION)
+        axes.set_xticks(place, [f"{value:.3g}" for value in group])
         axes.set_xlabel(name.replace("_", " "), fontsize=style.SMALL + 1)
         style.tidy(axes)
     panels[0, 0].set_ylabel("updates", fontsize=style.SMALL + 1)
