@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.qrnn import unroll
+from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.qrnn_mnist import DigitWords
 from qjaxsim.studies.qrnn_mnist_scores import drawn_columns, test_columns
@@ -123,7 +124,7 @@ def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[
     fresh, choice = jax.random.split(jax.random.key(_TEST_SEED))
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     inputs, targets = jax.jit(task.held_out or task.draw, static_argnums=2)(arrays, fresh, SCORED)
-    score = functools.partial(_scorer(network, task), params, choice)
+    score = functools.partial(_scorer(network.structure, task), params, choice)
     as_published = score(inputs, targets, task.forced)
     found = {
         "score_loss": as_published["loss"],
@@ -139,14 +140,22 @@ def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[
     return row, {f"seeds_{name}": value for name, value in seeds.items()}
 
 
+@functools.lru_cache(maxsize=4)
+def _successes(topology: QrnnTopology) -> Callable[..., jax.Array]:
+    def found(params: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        out = unroll(topology, params, inputs, targets, success=True)
+        assert out.success is not None
+        return out.success
+
+    return jax.jit(found)
+
+
 def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params) -> dict[str, Any]:
     """What postselection of the neurons themselves would cost, for the first seed on a few training sequences."""
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     inputs, targets = task.draw(arrays, jax.random.key(_TEST_SEED), 8)
     one = {name: value[0] for name, value in params.items()}
-    out = jax.jit(lambda p: unroll(network.topology, p, inputs[:, :-1], targets[:, 1:], success=True))(one)
-    assert out.success is not None
-    success = np.asarray(out.success, np.float64)
+    success = np.asarray(_successes(network.topology)(one, inputs[:, :-1], targets[:, 1:]), np.float64)
     return {
         "neuron_success_min": float(success.min()),
         "step_success_log10": float(np.log10(success).sum(axis=2).mean()),
@@ -218,7 +227,6 @@ def neuron_cell(run: Run) -> CellResult:
     """Amplified and postselected neurons of order 1 on a random superposition of three sources."""
     import qjaxsim as qj
     from qjaxsim.models.qrnn_neuron import activation, amplified_neuron_circuit
-    from qjaxsim.models.qrnn_topology import QrnnTopology
 
     topology = QrnnTopology(1, 3, 1, 2, order=1)
     rng = np.random.default_rng(0)
