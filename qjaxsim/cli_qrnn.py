@@ -38,7 +38,7 @@ def qrnn(
     order: Annotated[int, typer.Option(help="Order of the neurons.")] = 2,
     optimizer: Annotated[str, typer.Option(help="adam, rmsprop, sgd or lbfgs.")] = "adam",
     learning_rate: Annotated[
-        float | None, typer.Option(help="[default: the task's; dna-clean min(0.003, 0.05 / length)]")
+        float | None, typer.Option(help="[default: the task's; dna-clean min(0.003, 0.04 / length)]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sequences of an update. [default: the task's]")] = None,
     updates: Annotated[int | None, typer.Option(help="Most updates. [default: the task's]")] = None,

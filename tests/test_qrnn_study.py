@@ -222,7 +222,7 @@ def test_defaults_have_the_published_parameter_counts():
 def test_the_learning_rate_falls_with_the_length_without_the_leak_unless_it_is_given():
     rates = {(run.task, run.length): run.learning_rate for run in runs(QrnnSettings(task="dna").resolved())}
     assert {rates["dna", length] for length in (10, 50, 200, 1000)} == {0.01}
-    assert rates["dna-clean", 10] == 0.003 and rates["dna-clean", 200] == 0.05 / 200
+    assert rates["dna-clean", 10] == 0.003 and rates["dna-clean", 200] == 0.04 / 200
     given = runs(QrnnSettings(task="dna", learning_rate=0.02).resolved())
     assert {run.learning_rate for run in given} == {0.02}
 

@@ -164,7 +164,7 @@ class QrnnSettings:
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        return min(0.003, 0.05 / length) if task == "dna-clean" else self.defaults.learning_rate
+        return min(0.003, 0.04 / length) if task == "dna-clean" else self.defaults.learning_rate
 
     def _all_lengths(self) -> tuple[int, ...]:
         encoding = self.encoding
