@@ -174,6 +174,22 @@ def test_closed_form_equals_the_explicit_circuit(order, key):
     np.testing.assert_allclose(amplitudes[..., 1:], 0, atol=1e-12)
 
 
+def test_an_exported_neuron_is_the_closed_form_in_qiskit():
+    """Order 1 without its projection, on every basis state of three sources; the ancilla is then read as 0."""
+    quantum_info = pytest.importorskip("qiskit.quantum_info")
+    from qjaxsim_qiskit import to_qiskit
+
+    topology = QrnnTopology(1, 3, 1, 2, order=1)
+    numbers = np.random.default_rng(4).normal(size=topology.n_numbers)
+    circuit = to_qiskit(neuron_circuit(3, 2, 1, topology.bias, project=False)).assign_parameters(numbers)
+    angles = topology.bias + topology.monomials @ numbers
+    for x, bits in enumerate(itertools.product((0, 1), repeat=3)):
+        start = sum(bit << lane for lane, bit in enumerate(bits))  # Qiskit's first qubit is the least significant
+        found = quantum_info.Statevector.from_int(start, 32).evolve(circuit).data
+        c, s = math.cos(angles[x] / 2) ** 2, math.sin(angles[x] / 2) ** 2
+        np.testing.assert_allclose(found[[start, start + 8]], [c, s], atol=1e-12)
+
+
 def test_amplification_cubes_the_failure_and_keeps_branch_weights(key):
     """Order 1: failure eps -> eps^3, and each branch keeps its weight where postselection re-weights it."""
     topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2, order=1)
@@ -415,6 +431,20 @@ def test_generation_keeps_the_words_given(key):
         generate(SMALL, large_params(SMALL, key), first, 3, key)
     with pytest.raises(ValueError, match="`first` must hold words from 0 to"):
         generate(SMALL, large_params(SMALL, key), [[99]], 3, key)
+
+
+@pytest.mark.slow
+def test_a_thousand_steps_of_a_large_cell_fit_in_a_gibibyte():
+    """Gradient at length 1,000, batch 128 and eight workspace lanes, by what the compiler plans."""
+    topology = QrnnTopology(3, 8, 1, 3)
+    params = jax.eval_shape(lambda: topology.init(jax.random.key(0), jnp.float32))
+    words = jax.ShapeDtypeStruct((128, 999), jnp.int32)
+
+    def loss(params, inputs, targets):
+        return published_loss(unroll(topology, params, inputs, targets).probabilities, targets)
+
+    planned = jax.jit(jax.value_and_grad(loss)).lower(params, words, words).compile().memory_analysis()
+    assert 0 < planned.temp_size_in_bytes < 2**30
 
 
 def test_the_published_loss_of_a_uniform_prediction_and_of_a_perfect_one():
