@@ -76,7 +76,9 @@ _CONTROLS_CAPTION = (
     "Accuracy of the last word: as published, with all inputs blanked, and with all words sampled. On dna the "
     "published evaluation does not need the input; dna-clean projects on 0 only. The dotted line is chance."
 )
-_OPTIMIZERS_CAPTION = "Median validation loss over seeds after all updates."
+_OPTIMIZERS_CAPTION = (
+    "Median validation loss over seeds after all updates; crosses are published (500 updates, memorise)."
+)
 _MARGINALS_CAPTION = (
     "Mean number of updates over the cells with that value that differ by nothing else, and over their seeds (those "
     "not done count in full); the line is the cells' median. Crosses: published means over 96 topologies (letters), "
@@ -185,6 +187,9 @@ def _optimizers(rows: Sequence[Row]) -> "Figure":
             color=style.COLOURS[number],
             label=name,
         )
+        points = [point for point in load("qrnn")["optimizers"] if point["optimizer"] == name]
+        published = [[point[key] for point in points] for key in ("learning_rate", "validation_loss")]
+        axes.plot(*published, "x", color=style.COLOURS[number], markersize=9)
     axes.set_xscale("log")
     _finish(axes, "", "learning rate", "validation loss")
     axes.legend(fontsize=style.SMALL, frameon=False)
