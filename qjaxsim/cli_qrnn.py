@@ -102,7 +102,7 @@ def qrnn(
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))
-    if found := claims(rows):
+    if found := claims(rows, settings.encoding):
         print_verdicts(found)
     if published := comparison_rows(rows, settings.encoding):
         print_comparison(published, "arXiv:2006.14619")

@@ -12,12 +12,13 @@ import pytest
 from qjaxsim import cli, datasets
 from qjaxsim.models.qrnn import simulate
 from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.studies import qrnn_mnist, qrnn_mnist_scores, sweep
 from qjaxsim.studies.qrnn_features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn_images import binary_images, both_images, deskewed, two_scans
 from qjaxsim.studies.qrnn_mnist import DigitWords, Encoding, generation_task, mnist_task, with_labels
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, QuantumNetwork
-from qjaxsim.studies.qrnn_published import comparison_rows
+from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, runs
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -324,6 +325,21 @@ def test_comparison_with_what_is_published_on_the_same_digits_and_features():
     drawn = {"experiment": "training", "task": "mnist-generate", "network": "qrnn", "drawn_agreement": 0.9}
     best, _ = comparison_rows([drawn | {"validation_loss_best": 0.3}], Encoding(deskew=True))
     assert best["difference"] == pytest.approx(-0.01)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "argmax", "best", "verdict"),
+    [(0.97, 0.983, 0.99, HOLDS), (0.96, 0.97, 0.985, RESERVATION), (0.9, 0.93, 0.95, NOT_SEEN)],
+)
+def test_the_claim_on_digits_holds_within_a_point(sampled, argmax, best, verdict):
+    row = {
+        "experiment": "training", "task": "mnist", "network": "qrnn", "seeds": 4, "parameters": 1212, "updates": 100.0,
+        "test_accuracy_sampled": sampled, "test_accuracy_argmax": argmax, "test_accuracy_argmax_best": best,
+        "test_accuracy_ensemble": 0.99, "duplicates_in_train": [0.0, 0.54],
+    }  # fmt: skip
+    (claim,) = claims([row], Encoding())
+    assert claim.verdict == verdict and "54% of a digit's test sequences occur in training" in claim.evidence
+    assert claims([row], Encoding((1, 7))) == [] == claims([row])
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def _write_report(settings: QrnnSettings, rows: list[dict[str, Any]], out: Path,
         columns=COLUMNS,
         command=command or f"qjaxsim study qrnn --task {settings.task}",
         versions=sweep.environment(),
-        verdicts=[verdict._asdict() for verdict in claims(rows)],
+        verdicts=[verdict._asdict() for verdict in claims(rows, settings.encoding)],
         comparison=comparison_rows(rows, settings.encoding),
         figures=write_figures(rows, arrays, out / "figures"),
     )

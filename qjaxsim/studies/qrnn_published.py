@@ -9,7 +9,7 @@ from qjaxsim_data import load
 from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.report.qrnn import balanced
 from qjaxsim.studies.qrnn_mnist import Encoding
-from qjaxsim.studies.qrnn_published_digits import digit_rows, drawn_rows, pair
+from qjaxsim.studies.qrnn_published_digits import digit_claims, digit_rows, drawn_rows, pair
 
 Row = Mapping[str, Any]
 CHANCE, LEARNED = 0.25, 0.9
@@ -89,13 +89,21 @@ def _same(point: Row, row: Row, names: Sequence[str]) -> bool:
 # --- claims ------------------------------------------------------------------------------------------------------
 
 
-def claims(rows: Sequence[Row]) -> list[Verdict]:
-    """What the rows say about the published claims that they bear on; rules are in the evidence."""
+def claims(rows: Sequence[Row], encoding: Encoding | None = None) -> list[Verdict]:
+    """What the rows say about the published claims that they bear on; rules are in the evidence.
+
+    Args:
+        rows: table of the study.
+        encoding: how images became words, for the tasks on images.
+    """
     training = [row for row in rows if row["experiment"] == "training"]
     out = [_learns(row) for row in training if row["task"] in ("xor", "letters", "memorise")]
     if dna := [row for row in training if row["task"] == "dna"]:
         clean = [row for row in training if row["task"] == "dna-clean"]
         out += [_flat(dna), _memory(dna, clean)]
+    if encoding is not None:
+        paper = load("qrnn")
+        out += [one for row in training if row["task"] == "mnist" for one in digit_claims(row, paper, encoding)]
     return out
 
 
