@@ -94,7 +94,8 @@ _GRADIENTS_CAPTION = (
     "precision."
 )
 _SPECTRUM_CAPTION = (
-    "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open."
+    "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open, those below "
+    "1e-18 drawn there."
 )
 
 
