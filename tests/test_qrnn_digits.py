@@ -85,11 +85,11 @@ def test_real_digits_have_the_published_means():
 
 @pytest.fixture(scope="module")
 def clouds():
-    """300 points around three centres in 12 dimensions, 30 more of them, and their classes."""
+    """120 points around three centres in 12 dimensions, 30 more of them, and their classes."""
     rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 110)
-    points = rng.normal(size=(330, 12)) + 20 * np.eye(12)[labels]
-    chosen = np.arange(330) % 11 > 0
+    labels = np.repeat([0, 1, 2], 50)
+    points = rng.normal(size=(150, 12)) + 20 * np.eye(12)[labels]
+    chosen = np.arange(150) % 5 > 0
     return points[chosen], points[~chosen], labels[chosen], labels[~chosen]
 
 
@@ -103,10 +103,26 @@ def test_principal_components_are_those_of_the_training_images(clouds):
 
 
 def test_tsne_places_new_images_among_their_neighbours(clouds, monkeypatch):
+    """The library's t-SNE by a stand-in that keeps two components: fitted images stay, others go between neighbours."""
+    asked = {}
+
+    class TwoComponents:
+        def __init__(self, count, **options):
+            asked.update(options, count=count)
+
+        def fit_transform(self, points):
+            asked["points"] = points
+            return points[:, :2]
+
+    monkeypatch.setattr("sklearn.manifold.TSNE", TwoComponents)
+    monkeypatch.setattr("qjaxsim.studies.qrnn_features._TSNE_IMAGES", 70)
     train, test, labels, others = clouds
-    monkeypatch.setattr("qjaxsim.studies.qrnn_features._TSNE_IMAGES", 150)
     near, far = coordinates("tsne", 2, train, test, labels)
-    assert near.shape == (300, 2) and far.shape == (30, 2)
+    assert near.shape == (120, 2) and far.shape == (30, 2)
+    assert asked["count"] == 2 and asked["metric"] == "cosine" and asked["perplexity"] == 23
+    assert asked["points"].shape == (70, 12)
+    kept = {tuple(row) for row in asked["points"][:, :2]}
+    assert sum(tuple(row) in kept for row in near) == 70
     centres = np.stack([near[labels == k].mean(axis=0) for k in range(3)])
     for points, truth in ((near, labels), (far, others)):
         assert (np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1) == truth).all()
@@ -121,7 +137,7 @@ def test_umap_needs_its_package(clouds, monkeypatch):
 def test_umap_keeps_classes_apart(clouds):
     pytest.importorskip("umap")
     near, far = coordinates("umap", 2, *clouds[:3])
-    assert near.shape == (300, 2) and far.shape == (30, 2)
+    assert near.shape == (120, 2) and far.shape == (30, 2)
 
 
 def test_eight_bits_spread_a_normal_coordinate_evenly_and_fit_to_training_alone():
@@ -366,7 +382,7 @@ def blobs(monkeypatch):
 )
 def test_digits_from_the_command_line(options, expected, blobs, tmp_path, capsys):
     command = ["study", "qrnn", *options, "--out", str(tmp_path / "run"), "--seeds", "0,1", "--updates", "10"]
-    command += ["--workspace", "2", "--degree", "1", "--batch-size", "6"]
+    command += ["--workspace", "1", "--degree", "1", "--batch-size", "6"]
     assert cli.main(command) == 0, capsys.readouterr().err
     (row,) = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert all(json.loads((tmp_path / "run" / "columns.json").read_text()).values())
