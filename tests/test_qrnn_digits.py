@@ -253,6 +253,17 @@ def test_label_distributions_are_the_products_of_conditional_ones(key):
         np.testing.assert_allclose(got[seed, :, label], out.projection[:, -2:].prod(axis=1), atol=1e-12)
 
 
+def test_a_classical_network_labels_with_independent_words(key):
+    network, words = ClassicalNetwork("lstm", 2, 3), random_words(TWO_WORDS)
+    params = jax.vmap(lambda k: network.init(k, jnp.float64))(jax.random.split(key, 1))
+    rows = np.concatenate(words.test)[:5]
+    got = qrnn_mnist_scores.label_distributions(network, mnist_task(words), params, words, rows)
+    one = {name: value[0] for name, value in params.items()}
+    inputs, _ = with_labels(TWO_WORDS, rows, np.zeros(5, np.int32))
+    p = np.exp(network.log_probabilities(one, inputs))[:, -2:]
+    np.testing.assert_allclose(got[0].reshape(5, 4, 4), p[:, 0, :, None] * p[:, 1, None, :], atol=1e-12)
+
+
 def test_columns_count_digits_words_and_votes(monkeypatch):
     words = random_words(TWO_WORDS, per_digit=1)
     p = np.full((3, 10, 16), 0.01)

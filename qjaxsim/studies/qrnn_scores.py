@@ -107,7 +107,8 @@ def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
 
     def scores(params: Params, key: jax.Array, inputs: jax.Array, targets: jax.Array, forced: jax.Array) -> Scored:
         found = network.predict(params, task, inputs, targets, key, forced=forced)
-        fixed = forced[1:][: found.projection.shape[1]]
+        # A network that predicts has no first word.
+        fixed = forced[-found.projection.shape[1] :]
         kept = jnp.where(fixed[None, :], found.projection, jnp.ones_like(found.projection))
         return {
             "loss": found.loss(),
