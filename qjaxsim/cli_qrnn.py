@@ -13,9 +13,9 @@ _TABLE = (
     "validation_loss", "accuracy_sampled", "accuracy_argmax", "accuracy_blanked_inputs", "accuracy_all_sampled",
     "overhead_start", "overhead_peak", "overhead_end", "step_success_log10", "test_accuracy_sampled",
     "test_accuracy_argmax", "test_accuracy_ensemble", "test_accuracy_vote", "test_word_accuracy_sampled",
-    "test_word_accuracy_argmax", "drawn_agreement", "gradient_norm", "gradient_norm_early", "lambda_max", "lambda_min",
-    "success_postselected", "failure_amplified_1", "failure_amplified_2", "branch_shift_postselected",
-    "branch_shift_amplified_2", "ms_per_update",
+    "test_word_accuracy_argmax", "lookup_accuracy", "drawn_agreement", "gradient_norm", "gradient_norm_early",
+    "lambda_max", "lambda_min", "success_postselected", "failure_amplified_1", "failure_amplified_2",
+    "branch_shift_postselected", "branch_shift_amplified_2", "ms_per_update",
 )  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def qrnn(
     features: Annotated[
         str, typer.Option(help="Of mnist: pixels, pca, tsne, or umap (supervised; needs umap-learn).")
     ] = "pixels",
-    coordinates: Annotated[int | None, typer.Option(help="Of the features. [default: pca 8, tsne 2, umap 3]")] = None,
-    bits: Annotated[int | None, typer.Option(help="Of each coordinate. [default: pca 4, tsne 8, umap 4]")] = None,
+    coordinates: Annotated[int | None, typer.Option(help="Of the features. [default: pca 8, tsne 2, umap 4]")] = None,
+    bits: Annotated[int | None, typer.Option(help="Of each coordinate. [default: pca 4, tsne 8, umap 3]")] = None,
     deskew: Annotated[bool, typer.Option("--deskew", help="Take the slant out of the images.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Published grids of initial (500 cells) and topology (96 cells).")

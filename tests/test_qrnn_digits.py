@@ -16,7 +16,7 @@ from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.studies import qrnn_mnist, qrnn_mnist_scores, sweep
 from qjaxsim.studies.qrnn_features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn_images import binary_images, both_images, deskewed, two_scans
-from qjaxsim.studies.qrnn_mnist import DigitWords, Encoding, generation_task, mnist_task, with_labels
+from qjaxsim.studies.qrnn_mnist import DigitWords, Encoding, generation_task, lookup, mnist_task, with_labels
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, runs
@@ -233,6 +233,15 @@ def test_drawing_reads_the_digit_first_and_is_scored_on_the_image():
         assert any((row == known).all() for known in words.validation[digit])
 
 
+def test_a_table_of_training_sequences_takes_the_commonest_digit():
+    rows = [np.array([[k, k]]) for k in range(4)]
+    train = [np.concatenate([rows[0], rows[0], rows[1]]), np.concatenate([rows[0], rows[1], rows[1], rows[2]])]
+    test = [np.concatenate([rows[0], rows[1]]), np.concatenate([rows[2], rows[3]])]
+    words = DigitWords(Encoding(), train, train, test, source="by hand")
+    assert lookup(words) == (0.5, 3)
+    assert words.duplicates() == [1.0, 0.5]
+
+
 # --- scores -------------------------------------------------------------------------------------------------------
 
 TWO_WORDS = Encoding(ALL, features="tsne", coordinates=2, bits=3)
@@ -300,7 +309,10 @@ def test_the_mean_distribution_decides_between_equal_votes():
 def test_settings_of_features_and_grids():
     settings = QrnnSettings(task="mnist", features="umap", digits=ALL).resolved()
     (run,) = runs(settings)
-    assert run.network.n_parameters == 3134 and run.length == 6 and settings.lengths == (6,)
+    assert run.network.n_parameters == 713 and run.length == 4 and settings.lengths == (4,)
+    sizes = {"coordinates": 3, "bits": 4, "workspace": 7, "degree": 3}
+    (run,) = runs(QrnnSettings(task="mnist", features="umap", digits=ALL, **sizes).resolved())
+    assert run.network.n_parameters == 3134 and run.length == 6
     (run,) = runs(QrnnSettings(task="mnist", features="tsne", digits=ALL).resolved())
     assert run.network.n_parameters == 3396 and run.schedule.batch_size == 640
     (run,) = runs(QrnnSettings(task="mnist", features="pca", bits=2, digits=ALL).resolved())

@@ -52,6 +52,9 @@ COLUMNS = {
     "test_word_accuracy_sampled": "as the author counts labels of two words: fraction of sampled words that are "
     "right, each for itself (expected value)",
     "test_word_accuracy_argmax": "the same of each word's most probable value",
+    "lookup_accuracy": "test accuracy of a table of training sequences, each with its commonest digit; unseen ones are "
+    "wrong",
+    "lookup_sequences": "different sequences in training, entries of that table",
     "drawn_agreement": "share of pixels in which the two scans of a drawn image agree (1 in real ones)",
     "drawn_ink": "share of ink in drawn images, for each digit",
     "real_ink": "the same in training images",

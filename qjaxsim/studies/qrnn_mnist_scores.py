@@ -9,7 +9,7 @@ import numpy as np
 
 from qjaxsim.models.qrnn import generate
 from qjaxsim.studies.qrnn_images import both_images
-from qjaxsim.studies.qrnn_mnist import DigitWords, with_labels
+from qjaxsim.studies.qrnn_mnist import DigitWords, lookup, with_labels
 from qjaxsim.studies.qrnn_networks import Network, Params, QuantumNetwork
 from qjaxsim.studies.qrnn_tasks import SequenceTask
 
@@ -43,6 +43,7 @@ def test_columns(network: Network, task: SequenceTask, params: Params, digits: D
         "test_accuracy_vote": float((_majority(votes, p) == classes).mean()),
         "duplicates_in_train": digits.duplicates(),
     }
+    row["lookup_accuracy"], row["lookup_sequences"] = lookup(digits)
     if digits.encoding.label_words > 1:
         row |= _word_columns(p, classes, digits.encoding.label_words)
     return row

@@ -99,6 +99,8 @@ def _networks(row: Row, points: list[dict[str, Any]], encoding: Encoding) -> lis
                 reasons.append(f"{row['seeds']} networks here")
         if encoding.digits == (3, 6) and "Adam" in point["model"] and not encoding.deskew:
             reasons.append("published on deskewed images")
+        if encoding.features == "umap" and row["parameters"] != 3134:
+            reasons.append("published with 3134 parameters")
         if encoding.features == "tsne":
             reasons.append("author's t-SNE is another program's, with a map for new images")
         for kind in ("ensemble", "vote") if ensemble else ("sampled", "argmax"):
