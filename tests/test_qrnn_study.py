@@ -162,6 +162,25 @@ def test_baselines_train_on_all_places_and_are_scored(tmp_path):
     assert "accuracy_all_sampled" not in row and "overhead_peak" not in row
 
 
+def test_baselines_without_the_leak_train_on_the_last_word_alone(key):
+    found = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,)).resolved())
+    settings = {(run.task, run.network.kind): (run.network.counted_only, run.learning_rate) for run in found}
+    assert settings == {
+        ("dna", "rnn"): (False, 0.01), ("dna", "lstm"): (False, 0.1),
+        ("dna-clean", "rnn"): (True, 0.003), ("dna-clean", "lstm"): (True, 0.01),
+    }  # fmt: skip
+    given = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), learning_rate=0.02).resolved())
+    assert {run.learning_rate for run in given} == {0.02}
+    task, network = make_task("dna-clean", 5), ClassicalNetwork("lstm", 3, 4, counted_only=True)
+    inputs, targets = task.draw({}, key, 6)
+    params = network.init(key, jnp.float64)
+    logs = np.asarray(network.log_probabilities(params, inputs))
+    picked = np.take_along_axis(logs, np.asarray(targets)[..., None], axis=-1)[..., 0]
+    for counted_only, places in ((True, picked[:, -1]), (False, picked)):
+        loss, least = ClassicalNetwork("lstm", 3, 4, counted_only).training_loss(params, task, inputs, targets)
+        np.testing.assert_allclose([loss, least], [-places.mean(), np.exp(places.min())], rtol=1e-12)
+
+
 def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch):
     task = make_task("xor", 6)
     schedule = Schedule(batch_size=4, updates=30, threshold=0.0, validation_size=4)

@@ -110,11 +110,14 @@ class ClassicalNetwork:
         kind: "rnn" (tanh) or "lstm".
         width: bits of a word.
         hidden: hidden units; 22 and 10 give 888 parameters on words of 3 bits.
+        counted_only: whether training counts the words that are asked for alone, like the quantum network's, instead of
+            all, as published.
     """
 
     kind: str
     width: int
     hidden: int
+    counted_only: bool = False
 
     @property
     def n_parameters(self) -> int:
@@ -177,8 +180,10 @@ class ClassicalNetwork:
         return published_loss(jnp.exp(logs[:, -1:]), targets[:, -1:])
 
     def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
-        """Cross-entropy on all places (as published), and the smallest probability of a target."""
+        """Cross-entropy, and the smallest probability of a target."""
         picked = jnp.take_along_axis(self.log_probabilities(params, inputs), targets[..., None], axis=-1)
+        if self.counted_only:
+            picked = picked[:, np.flatnonzero(task.counted)]
         return -picked.mean(), jnp.exp(picked.min())
 
     def predict(
