@@ -167,7 +167,7 @@ def test_baselines_without_the_leak_train_on_the_last_word_alone(key):
     settings = {(run.task, run.network.kind): (run.network.counted_only, run.learning_rate) for run in found}
     assert settings == {
         ("dna", "rnn"): (False, 0.01), ("dna", "lstm"): (False, 0.1),
-        ("dna-clean", "rnn"): (True, 0.003), ("dna-clean", "lstm"): (True, 0.01),
+        ("dna-clean", "rnn"): (True, 0.003), ("dna-clean", "lstm"): (True, 0.003),
     }  # fmt: skip
     given = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), learning_rate=0.02).resolved())
     assert {run.learning_rate for run in given} == {0.02}

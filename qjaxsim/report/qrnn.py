@@ -251,7 +251,7 @@ def _drawn(images: np.ndarray) -> "Figure":
                            strict=True):  # fmt: skip
         gap = np.full((10, 1), 0.5)
         panel.imshow(np.hstack([pair[0], gap, pair[1]]), cmap="gray", vmin=0, vmax=1)
-        panel.set_axis_off()
+        panel.set(xticks=[], yticks=[])
     return figure
 
 

@@ -19,7 +19,7 @@ RATES = (0.001, 0.005, 0.02, 0.05, 0.2, 1.0, 2.0)
 BIASES = (0.0, math.pi / 4, math.pi / 2, math.pi)
 SPREADS = (0.0, 0.01, 0.1, 1.0, 10.0)
 # Learning rates of classical networks: as published, and what learns dna of length 50 without the leak.
-PUBLISHED_RATES, CLEAN_RATES = {"rnn": 0.01, "lstm": 0.1}, {"rnn": 0.003, "lstm": 0.01}
+PUBLISHED_RATES, CLEAN_RATES = {"rnn": 0.01, "lstm": 0.1}, {"rnn": 0.003, "lstm": 0.003}
 # The published grid of topologies.
 WORKSPACES, STAGES, DEGREES = (3, 4, 5, 6, 7, 8), (1, 2, 3, 4), (1, 2, 3, 4)
 
