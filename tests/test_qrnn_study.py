@@ -307,7 +307,8 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     some = claims(
         [*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.99), dna_row("dna-clean", 50, accuracy_argmax=0.3)]
     )
-    assert some[1].verdict == RESERVATION and "L 10: 99%, L 50: 30%" in some[1].evidence
+    assert some[1].verdict == RESERVATION and "L 10: 99%, L 50: 30% with words" in some[1].evidence
+    assert "at most 20% with all sampled" in some[1].evidence
     honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION

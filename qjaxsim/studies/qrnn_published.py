@@ -140,6 +140,9 @@ def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
     learned = [length for length, value in accuracy.items() if value > LEARNED]
     missed = [length for length in accuracy if length not in learned]
     shown = ", ".join(f"L {length}: {value:.0%}" for length, value in sorted(accuracy.items())) or "not run"
+    if clean:
+        most = max(row["accuracy_all_sampled"] for row in clean)
+        shown += f" with words before the last projected on 0, at most {most:.0%} with all sampled"
     verdict = NOT_SEEN if leaks and not learned else RESERVATION if leaks or missed else HOLDS
     evidence = (
         f"on the published task accuracy is at least {blanked:.0%} with all inputs blanked and at most {sampled:.0%} "
