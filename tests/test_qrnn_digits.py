@@ -296,6 +296,20 @@ def test_columns_count_digits_words_and_votes(monkeypatch):
     assert row["test_word_accuracy_sampled"] == pytest.approx(np.median((first + second).mean(axis=1) / 2))
 
 
+def test_drawn_images_begin_with_the_digit_and_are_compared_with_real_ones(key):
+    """An untrained network draws each bit by itself: its two scans agree in about half of the pixels."""
+    topology, words = QrnnTopology(2, 1, 0, 1), random_words(Encoding())
+    params = topology.init(key, bias_spread=0.0, weight_spread=0.0)
+    params = {name: value[None] for name, value in params.items()}
+    row, arrays = qrnn_mnist_scores.drawn_columns(QuantumNetwork(topology), params, words)
+    assert arrays["drawn"].shape == (2, 8, 2, 10, 10) and arrays["drawn"].dtype == bool
+    assert arrays["drawn"][:, :, :, 0, 0].all()
+    assert row["drawn_agreement"] == pytest.approx(0.5, abs=0.06)
+    np.testing.assert_allclose(row["drawn_ink"], 0.5, atol=0.08)
+    real = [1 - np.mean(part // 2) for part in words.train]
+    np.testing.assert_allclose(row["real_ink"], real)
+
+
 def test_the_mean_distribution_decides_between_equal_votes():
     p = np.array([[[0.6, 0.4]], [[0.1, 0.9]]])
     assert qrnn_mnist_scores._majority(p.argmax(axis=-1), p).tolist() == [1]
@@ -400,7 +414,7 @@ def blobs(monkeypatch):
     ("options", "expected"),
     [
         (["--task", "mnist", "--digits", "0,1,2,3,4", "--features", "pca", "--coordinates", "3", "--bits", "2"], 150),
-        (["--task", "mnist-generate", "--deskew"], None),
+        pytest.param(["--task", "mnist-generate", "--deskew"], None, marks=pytest.mark.slow),
     ],
 )
 def test_digits_from_the_command_line(options, expected, blobs, tmp_path, capsys):
