@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
 from qjaxsim.models import qrnn, qrnn_topology
-from qjaxsim.models.qrnn import published_loss, simulate, unroll
+from qjaxsim.models.qrnn import generate, published_loss, simulate, unroll
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit, neuron_circuit
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params, subsets
 
@@ -173,6 +174,22 @@ def test_closed_form_equals_the_explicit_circuit(order, key):
     np.testing.assert_allclose(amplitudes[..., 1:], 0, atol=1e-12)
 
 
+def test_an_exported_neuron_is_the_closed_form_in_qiskit():
+    """Order 1 without its projection, on every basis state of three sources; the ancilla is then read as 0."""
+    quantum_info = pytest.importorskip("qiskit.quantum_info")
+    from qjaxsim_qiskit import to_qiskit
+
+    topology = QrnnTopology(1, 3, 1, 2, order=1)
+    numbers = np.random.default_rng(4).normal(size=topology.n_numbers)
+    circuit = to_qiskit(neuron_circuit(3, 2, 1, topology.bias, project=False)).assign_parameters(numbers)
+    angles = topology.bias + topology.monomials @ numbers
+    for x, bits in enumerate(itertools.product((0, 1), repeat=3)):
+        start = sum(bit << lane for lane, bit in enumerate(bits))  # Qiskit's first qubit is the least significant
+        found = quantum_info.Statevector.from_int(start, 32).evolve(circuit).data
+        c, s = math.cos(angles[x] / 2) ** 2, math.sin(angles[x] / 2) ** 2
+        np.testing.assert_allclose(found[[start, start + 8]], [c, s], atol=1e-12)
+
+
 def test_amplification_cubes_the_failure_and_keeps_branch_weights(key):
     """Order 1: failure eps -> eps^3, and each branch keeps its weight where postselection re-weights it."""
     topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2, order=1)
@@ -258,17 +275,37 @@ def test_parameters_survive_a_file(tmp_path, key):
         load_params(tmp_path / "other.npz")
 
 
-def test_safetensors_by_its_package_or_a_clear_line(tmp_path, key, monkeypatch):
-    params = large_params(SMALL, key)
-    try:
-        import safetensors  # noqa: F401
-    except ImportError:
-        with pytest.raises(ImportError, match="pip install safetensors"):
-            save_params(tmp_path / "weights.safetensors", SMALL, params)
-    else:
-        path = save_params(tmp_path / "weights.safetensors", SMALL, params)
-        topology, loaded = load_params(path)
-        assert topology == SMALL and all((loaded[name] == params[name]).all() for name in params)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_safetensors_hold_names_sizes_and_precision(dtype, tmp_path, key):
+    """Another reader of the format finds the same arrays, and the sizes as text."""
+    package = pytest.importorskip("safetensors")
+    params = {name: value.astype(dtype) for name, value in large_params(SMALL, key).items()}
+    path = save_params(tmp_path / "weights.safetensors", SMALL, params)
+    topology, loaded = load_params(path)
+    assert topology == SMALL and set(loaded) == set(params)
+    for name, value in params.items():
+        assert loaded[name].dtype == dtype and (loaded[name] == value).all()
+    with package.safe_open(path, "numpy") as stored:
+        assert stored.metadata()["workspace"] == str(SMALL.workspace)
+        assert {name: stored.get_tensor(name).shape for name in stored.keys()} == dict(SMALL.shapes)  # noqa: SIM118
+    inputs = np.zeros((1, 3), np.int32)
+    same = [simulate(SMALL, each, inputs, inputs).probabilities for each in (params, loaded)]
+    assert (same[0] == same[1]).all()
+
+
+def test_safetensors_of_something_else_are_refused(tmp_path):
+    numpy_side = pytest.importorskip("safetensors.numpy")
+    numpy_side.save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="must hold a QRNN's topology"):
+        load_params(tmp_path / "other.safetensors")
+
+
+def test_safetensors_without_the_package_is_a_clear_line(tmp_path, key, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match="pip install safetensors, or use .npz"):
+        save_params(tmp_path / "weights.safetensors", SMALL, large_params(SMALL, key))
+    with pytest.raises(ImportError, match="pip install safetensors"):
+        load_params(tmp_path / "weights.safetensors")
 
 
 # --- unrolling ----------------------------------------------------------------------------------------------------
@@ -358,6 +395,59 @@ def test_batched_equals_one_by_one_and_vmaps_over_seeds(key):
         for i in range(3):
             one = simulate(SMALL, params, inputs[i : i + 1], targets[i : i + 1])
             np.testing.assert_allclose(together[seed, i], one.probabilities[0], atol=1e-12)
+
+
+def test_going_on_from_a_state_is_the_same_as_not_stopping(key):
+    params = large_params(SMALL, key)
+    inputs = jax.random.randint(key, (3, 7), 0, SMALL.n_words)
+    targets = jax.random.randint(jax.random.fold_in(key, 1), (3, 7), 0, SMALL.n_words)
+    whole = unroll(SMALL, params, inputs, targets)
+    begun = unroll(SMALL, params, inputs[:, :4], targets[:, :4])
+    rest = unroll(SMALL, params, inputs[:, 4:], targets[:, 4:], start=begun.state)
+    joined = jnp.concatenate([begun.probabilities, rest.probabilities], axis=1)
+    np.testing.assert_allclose(joined, whole.probabilities, atol=1e-12)
+
+
+def test_generated_sequences_follow_the_product_of_conditional_probabilities(key):
+    """Every sequence of three words after a given first one, by its frequency among 20,000."""
+    topology = QrnnTopology(1, 2, 1, 2, order=1)
+    params = topology.init(key, bias_spread=0.2, weight_spread=1.0, rotation_spread=0.5)
+    first = np.ones((20000, 1), np.int32)
+    drawn = np.asarray(generate(topology, params, first, 4, key))
+    assert drawn.shape == (20000, 4) and (drawn[:, 0] == 1).all()
+    words = np.array([[1, *rest] for rest in itertools.product(range(2), repeat=3)])
+    inputs, targets = words[:, :-1], words[:, 1:]
+    expected = simulate(topology, params, inputs, targets).projection.prod(axis=1)
+    counts = np.array([(drawn == row).all(axis=1).mean() for row in words])
+    np.testing.assert_allclose(expected.sum(), 1, atol=1e-12)
+    np.testing.assert_allclose(counts, expected, atol=0.015)
+    # What is fed back matters in this network.
+    unfed = simulate(topology, params, inputs * [1, 0, 0], targets).projection.prod(axis=1)
+    assert np.abs(unfed - expected).max() > 0.1
+
+
+def test_generation_keeps_the_words_given(key):
+    first = np.array([[0, 1, 1], [1, 0, 0]])
+    drawn = np.asarray(generate(SMALL, large_params(SMALL, key), first, 6, key))
+    assert (drawn[:, :3] == first).all() and drawn.max() < SMALL.n_words
+    with pytest.raises(ValueError, match="`length` must be more than the 3 words given, but is 3"):
+        generate(SMALL, large_params(SMALL, key), first, 3, key)
+    with pytest.raises(ValueError, match="`first` must hold words from 0 to"):
+        generate(SMALL, large_params(SMALL, key), [[99]], 3, key)
+
+
+@pytest.mark.slow
+def test_a_thousand_steps_of_a_large_cell_fit_in_a_gibibyte():
+    """Gradient at length 1,000, batch 128 and eight workspace lanes, by what the compiler plans."""
+    topology = QrnnTopology(3, 8, 1, 3)
+    params = jax.eval_shape(lambda: topology.init(jax.random.key(0), jnp.float32))
+    words = jax.ShapeDtypeStruct((128, 999), jnp.int32)
+
+    def loss(params, inputs, targets):
+        return published_loss(unroll(topology, params, inputs, targets).probabilities, targets)
+
+    planned = jax.jit(jax.value_and_grad(loss)).lower(params, words, words).compile().memory_analysis()
+    assert 0 < planned.temp_size_in_bytes < 2**30
 
 
 def test_the_published_loss_of_a_uniform_prediction_and_of_a_perfect_one():

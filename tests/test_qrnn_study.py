@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import qjaxsim_data
+from jax.flatten_util import ravel_pytree
 
 from qjaxsim import cli
 from qjaxsim.models.qrnn import published_loss
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
 from qjaxsim.report.claims import HOLDS, NOT_SEEN, RESERVATION
-from qjaxsim.report.qrnn import write_figures
-from qjaxsim.studies import qrnn_mnist, qrnn_training, sweep
+from qjaxsim.report.qrnn import balanced, write_figures
+from qjaxsim.studies import qrnn_training, sweep
+from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
-from qjaxsim.studies.qrnn_scores import gradient_cell
+from qjaxsim.studies.qrnn_scores import gradient_cell, training_cell
 from qjaxsim.studies.qrnn_settings import DEFAULTS, QrnnSettings, runs
 from qjaxsim.studies.qrnn_tasks import make_task
 from qjaxsim.studies.qrnn_training import Schedule, train
@@ -86,45 +88,6 @@ def test_unknown_and_too_short_tasks():
         make_task("dna", 4)
 
 
-def test_binary_images_and_two_scans():
-    """A bright block in the corner of the crop becomes ink, 0; a transposed image exchanges the two bits."""
-    image = np.zeros((2, 28, 28), np.uint8)
-    image[0, 4:8, 4:10] = 200
-    image[1] = image[0].T
-    bits = qrnn_mnist.binary_images(image)
-    assert bits.shape == (2, 10, 10) and (~bits[0])[:2, :3].all() and bits[0].sum() == 94
-    words = qrnn_mnist.two_scans(bits)
-    rows, columns = words // 2, words % 2
-    assert (rows[0] == bits[0].ravel()).all() and (rows[0] == columns[1]).all() and (columns[0] == rows[1]).all()
-    inputs, targets = qrnn_mnist.with_labels(words, [1, 0])
-    assert inputs.shape == (2, 101) and (inputs[:, :100] == words).all() and targets[:, -1].tolist() == [1, 0]
-    assert (np.asarray(targets)[:, :-1] == 0).all()
-
-
-def test_otsu_splits_two_levels_between_them():
-    image = np.full((1, 28, 28), 40, np.uint8)
-    image[0, 10:14, 10:14] = 90
-    assert (~qrnn_mnist.binary_images(image)).sum() == 4
-
-
-def test_real_digits_have_the_published_means():
-    """Means of the bits: 0.63 for digit 0 and 0.83 for digit 1 in the author's files; half the test 1s are in train."""
-    try:
-        words = qrnn_mnist.DigitWords((0, 1))
-    except FileNotFoundError:
-        pytest.skip("MNIST is not here")
-    means = [np.mean(part // 2) for part in words.train]
-    np.testing.assert_allclose(means, [0.63, 0.83], atol=0.01)
-    assert [len(part) for part in words.validation] == [500, 500] and sum(map(len, words.train)) == 12665 - 1000
-    zeros, ones = words.duplicates()
-    assert zeros < 0.02 and 0.4 < ones < 0.7
-    task = qrnn_mnist.mnist_task(words)
-    inputs, targets = task.draw(task.arrays, jax.random.key(0), 7)
-    assert inputs.shape == (7, 101) and np.asarray(targets[:, -1]).tolist() == [0, 0, 0, 0, 1, 1, 1]
-    with pytest.raises(ValueError, match="`digits` must be two to four different digits"):
-        qrnn_mnist.DigitWords((3,))
-
-
 # --- networks -----------------------------------------------------------------------------------------------------
 
 
@@ -186,11 +149,36 @@ def test_gradients_are_clipped_to_one_half():
     assert (transformation.update(short, transformation.init(short))[0] == short).all()
 
 
-def test_baselines_train_on_all_places():
-    (first, *_) = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), updates=10).resolved())
-    assert first.schedule.updates == 100 and first.network == ClassicalNetwork("rnn", 3, 22)
-    result = train(first.network, make_task("dna", 5), first.schedule, [0], [first.learning_rate])
-    assert result.history["training_loss"][-1, 0] < result.history["training_loss"][0, 0] < 2.1
+def test_baselines_train_on_all_places_and_are_scored(tmp_path):
+    (first, *_) = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), updates=100).resolved())
+    assert first.schedule.updates == 100 and first.learning_rate == 0.01
+    assert first.network == ClassicalNetwork("rnn", 3, 22)
+    with Progress() as progress:
+        result = training_cell(first, make_task("dna", 5), tmp_path, progress, None)
+    loss = result.arrays["history_training_loss"]
+    assert loss[-1, 0] < loss[0, 0] < 2.1
+    row = result.row
+    assert row["accuracy_argmax"] > 0.4 and row["accuracy_blanked_inputs"] < 0.4 and row["network"] == "rnn"
+    assert "accuracy_all_sampled" not in row and "overhead_peak" not in row
+
+
+def test_baselines_without_the_leak_train_on_the_last_word_alone(key):
+    found = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,)).resolved())
+    settings = {(run.task, run.network.kind): (run.network.counted_only, run.learning_rate) for run in found}
+    assert settings == {
+        ("dna", "rnn"): (False, 0.01), ("dna", "lstm"): (False, 0.1),
+        ("dna-clean", "rnn"): (True, 0.003), ("dna-clean", "lstm"): (True, 0.003),
+    }  # fmt: skip
+    given = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), learning_rate=0.02).resolved())
+    assert {run.learning_rate for run in given} == {0.02}
+    task, network = make_task("dna-clean", 5), ClassicalNetwork("lstm", 3, 4, counted_only=True)
+    inputs, targets = task.draw({}, key, 6)
+    params = network.init(key, jnp.float64)
+    logs = np.asarray(network.log_probabilities(params, inputs))
+    picked = np.take_along_axis(logs, np.asarray(targets)[..., None], axis=-1)[..., 0]
+    for counted_only, places in ((True, picked[:, -1]), (False, picked)):
+        loss, least = ClassicalNetwork("lstm", 3, 4, counted_only).training_loss(params, task, inputs, targets)
+        np.testing.assert_allclose([loss, least], [-places.mean(), np.exp(places.min())], rtol=1e-12)
 
 
 def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch):
@@ -253,6 +241,14 @@ def test_defaults_have_the_published_parameter_counts():
         assert first.network.n_parameters == parameters and first.length == DEFAULTS[task].lengths[0]
 
 
+def test_the_learning_rate_falls_with_the_length_without_the_leak_unless_it_is_given():
+    rates = {(run.task, run.length): run.learning_rate for run in runs(QrnnSettings(task="dna").resolved())}
+    assert {rates["dna", length] for length in (10, 50, 200, 1000)} == {0.01}
+    assert rates["dna-clean", 10] == 0.003 and rates["dna-clean", 200] == 0.04 / 200
+    given = runs(QrnnSettings(task="dna", learning_rate=0.02).resolved())
+    assert {run.learning_rate for run in given} == {0.02}
+
+
 def test_every_experiment_has_cells_with_keys_of_their_own():
     for task, names in (
         ("memorise", ("training", "optimizers", "hessian", "neuron")),
@@ -275,11 +271,6 @@ def test_every_experiment_has_cells_with_keys_of_their_own():
         ({"seeds": (1, 1)}, "`seeds` must hold at least one value and none twice"),
         ({"seeds": (-1,)}, "`seeds` must hold no negative number"),
         ({"learning_rate": 0.0}, "`learning_rate` must be a positive number"),
-        ({"task": "mnist", "lengths": (50,)}, "`lengths` must be left out for mnist"),
-        (
-            {"task": "letters", "experiments": ("hessian",)},
-            "baselines, gradients and hessian for memorise, xor and dna",
-        ),
     ],
 )
 def test_bad_settings(change, message):
@@ -302,8 +293,8 @@ def test_published_numbers_agree_with_the_formula_and_each_other():
 def dna_row(task, length, **change):
     return {
         "experiment": "training", "task": task, "length": length, "network": "qrnn", "workspace": 5, "stages": 1,
-        "degree": 3, "seeds": 2, "batch_size": 128, "updates": 100.0, "reached": 1.0, "threshold": 1e-3,
-        "accuracy_blanked_inputs": 1.0, "accuracy_all_sampled": 0.2, "overhead_peak": 9.0, **change,
+        "degree": 3, "seeds": 2, "batch_size": 128, "updates": 100.0, "updates_mean": 100.0, "reached": 1.0,
+        "threshold": 1e-3, "accuracy_blanked_inputs": 1.0, "accuracy_all_sampled": 0.2, "overhead_peak": 9.0, **change,
     }  # fmt: skip
 
 
@@ -312,8 +303,13 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     clean = {"accuracy_blanked_inputs": 0.25, "accuracy_all_sampled": 0.9}
     flat, memory = claims(leaky)
     assert flat.verdict == HOLDS and memory.verdict == NOT_SEEN and "inputs blanked" in memory.evidence
-    assert claims([*leaky, dna_row("dna-clean", 10)])[1].verdict == RESERVATION
-    honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10)]
+    assert claims([*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.5)])[1].verdict == NOT_SEEN
+    some = claims(
+        [*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.99), dna_row("dna-clean", 50, accuracy_argmax=0.3)]
+    )
+    assert some[1].verdict == RESERVATION and "L 10: 99%, L 50: 30% with words" in some[1].evidence
+    assert "at most 20% with all sampled" in some[1].evidence
+    honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION
     assert claims([dna_row("dna", 10, reached=0.5)])[0].verdict == NOT_SEEN
@@ -326,6 +322,36 @@ def test_comparison_takes_the_published_value_of_the_same_setting():
     blanked = found["accuracy_blanked_inputs, dna, L 10"]
     assert blanked["published"] == 1.0 and blanked["difference"] is None and "batch 32" in blanked["comparable"]
     assert comparison_rows([dna_row("dna-clean", 10)]) == []
+
+
+def grid_row(bias, spread_phi, updates, reached=1.0):
+    more = {"spread_theta": 0.1, "spread_phi": spread_phi, "spread_rotation": 0.01}
+    return dna_row("xor", 36, updates=updates, updates_mean=updates, reached=reached) | {
+        "experiment": "initial", "bias": bias, **more,
+    }  # fmt: skip
+
+
+def test_marginals_compare_cells_that_differ_by_one_setting_alone():
+    rows = [grid_row(0.0, 0.01, 800.0), grid_row(math.pi / 2, 0.01, 300.0), grid_row(math.pi / 2, 1.0, 900.0)]
+    assert {bias: len(cells) for bias, cells in balanced(rows, "bias").items()} == {0.0: 1, math.pi / 2: 1}
+    assert {spread: cells[0]["updates"] for spread, cells in balanced(rows, "spread_phi").items()} == {
+        0.01: 300,
+        1: 900,
+    }
+    assert balanced(rows, "degree") == {3: rows}
+    found = {row["quantity"]: row for row in comparison_rows(rows)}
+    best = found["updates, xor, all with bias 1.57"]
+    assert best["ours"] == 300 and best["published"] == 475 and "over 1 spreads" in best["comparable"]
+
+
+def test_means_over_topologies_stand_beside_the_published_ones():
+    rows = [
+        dna_row("letters", 36, updates_mean=updates) | {"experiment": "topology", "workspace": w, "degree": 2}
+        for w, updates in ((5, 100.0), (5, 300.0), (6, 50.0))
+    ]
+    found = {row["quantity"]: row for row in comparison_rows(rows)}
+    mean = found["updates, letters, mean of all with workspace 5"]
+    assert mean["ours"] == 200 and mean["published"] == 583 and "over 3 topologies" in mean["comparable"]
 
 
 # --- the study ----------------------------------------------------------------------------------------------------
@@ -364,20 +390,37 @@ def test_a_small_study_from_the_command_line_and_resumed(tmp_path, capsys):
     assert "resume with the same settings" in capsys.readouterr().err
 
 
-def test_gradient_norms_are_of_the_last_word(key):
-    base = runs(QrnnSettings(task="dna", experiments=("gradients",), lengths=(5,), seeds=(3,), batch_size=4).resolved())
-    run, task = next(run for run in base if run.key.startswith("gradients-dna-L5-rnn")), make_task("dna", 5)
+@pytest.mark.parametrize("network", ["qrnn", "lstm"])
+def test_gradient_norms_are_of_the_last_word_and_split_at_half_of_the_sequence(network):
+    """The whole norm is that of the plain loss; the early part is what the first half's parameters change."""
+    sizes = {"lengths": (6,), "seeds": (3,), "batch_size": 4, "workspace": 2, "stages": 0, "degree": 1}
+    base = runs(QrnnSettings(task="dna", experiments=("gradients",), **sizes).resolved())
+    run, task = next(run for run in base if run.key.startswith(f"gradients-dna-L6-{network}")), make_task("dna", 6)
     result = gradient_cell(run, task)
     root = jax.random.key(3)
     params = run.network.init(jax.random.fold_in(root, 0), jnp.float32)
     inputs, targets = task.draw({}, jax.random.fold_in(root, 1), 4)
 
-    def loss(bias):
-        p = jnp.exp(run.network.log_probabilities({**params, "readout_bias": bias}, inputs))[:, -1:]
+    def loss(params):
+        if network == "qrnn":
+            return run.network.training_loss(params, task, inputs, targets)[0]
+        p = jnp.exp(run.network.log_probabilities(params, inputs))[:, -1:]
         return published_loss(p, targets[:, -1:])
 
-    part = jnp.linalg.norm(jax.grad(loss)(params["readout_bias"]))
-    assert 0 < part < result.row["gradient_norm"] < 10 * part and result.arrays["gradient_norms"].shape == (1,)
+    whole = jax.jit(jax.grad(loss))(params)
+    np.testing.assert_allclose(result.row["gradient_norm"], np.linalg.norm(ravel_pytree(whole)[0]), rtol=1e-4)
+    assert result.arrays["gradient_norms"].shape == (1,)
+    # Along the early gradient the loss changes by its norm, when only the first half's parameters move.
+    early = result.row["gradient_norm_early"]
+    slope = jax.jit(jax.grad(lambda e: run.network.last_loss(e, params, inputs, targets)))(params)
+    np.testing.assert_allclose(early, np.linalg.norm(ravel_pytree(slope)[0]), rtol=1e-4)
+    exact = {name: value.astype(jnp.float64) for name, value in params.items()}
+    ahead, behind = ({name: exact[name] + sign * 1e-4 / early * slope[name].astype(jnp.float64) for name in exact}
+                     for sign in (1, -1))  # fmt: skip
+    last = jax.jit(run.network.last_loss)
+    change = last(ahead, exact, inputs, targets) - last(behind, exact, inputs, targets)
+    np.testing.assert_allclose(change, 2e-4 * early, rtol=1e-3)
+    assert 0 < early < result.row["gradient_norm"]
 
 
 def test_figures_of_every_experiment_from_rows_alone(tmp_path):
@@ -390,13 +433,14 @@ def test_figures_of_every_experiment_from_rows_alone(tmp_path):
         ("optimizers", "learning_rate", (0.1, 1.0)), ("topology", "workspace", (3, 4)), ("gradients", "length", (5, 9)),
     ):  # fmt: skip
         for value in values:
-            more = {"optimizer": "adam", "validation_loss": 0.1, "learning_rate": 0.1, "gradient_norm": 0.2}
+            more = {"optimizer": "adam", "validation_loss": 0.1, "learning_rate": 0.1}
+            more |= {"gradient_norm": 0.2, "gradient_norm_early": 0.1}
             rows.append(dna_row("dna", 5, **more) | {"experiment": experiment, name: value})
             cells.append({})
     rows.append(dna_row("xor", 6) | {"experiment": "hessian"})
     cells.append(arrays | {"eigenvalues": np.array([-1e-3, 0.0, 2.0])})
     made = write_figures(rows, cells, tmp_path)
-    names = ["curves", "overhead", "lengths", "controls", "optimizers", "marginals", "gradients", "spectrum"]
+    names = ["curves", "overhead", "lengths", "controls", "optimizers", "topology", "gradients", "spectrum"]
     assert [figure.path.stem for figure in made] == names
     assert all(figure.path.read_bytes().startswith(b"\x89PNG") and figure.caption for figure in made)
 

@@ -42,16 +42,18 @@ class Unrolled(NamedTuple):
         projection: (B, T) its probability.
         success: (B, T, n_neurons) probability that each neuron's projections succeed, given that all before did, in
             the order they act (input stage, work stages, output stage; lanes rising); None unless asked for.
+        state: (2**W, B) real amplitudes of the workspace after the last projection, up to a factor.
     """
 
     probabilities: jax.Array
     words: jax.Array
     projection: jax.Array
     success: jax.Array | None
+    state: jax.Array
 
 
 class Simulated(NamedTuple):
-    """What `simulate` gives: the fields of `Unrolled`, and the loss (None without targets)."""
+    """What `simulate` gives: the fields of `Unrolled` without the state, and the loss (None without targets)."""
 
     probabilities: jax.Array
     words: jax.Array
@@ -145,7 +147,7 @@ def _simulate(topology: QrnnTopology, choice: str, path: str, scored: bool) -> A
         out = unroll(
             topology, params, inputs, targets, forced=forced, choice=choice, key=key, path=path, success=success
         )
-        return Simulated(*out, published_loss(out.probabilities, targets, counted) if scored else None)
+        return Simulated(*out[:4], published_loss(out.probabilities, targets, counted) if scored else None)
 
     return run
 
@@ -157,10 +159,12 @@ def unroll(
     targets: jax.Array | None = None,
     *,
     forced: jax.Array | None = None,
+    fed_back: jax.Array | None = None,
     choice: str = "target",
     key: jax.Array | None = None,
     path: str = "auto",
     success: bool = False,
+    start: jax.Array | None = None,
 ) -> Unrolled:
     """The course of a batch of sequences, as one `lax.scan`; pure, differentiable and unchecked.
 
@@ -173,11 +177,13 @@ def unroll(
         inputs: see there.
         targets: see there.
         forced: see there.
+        fed_back: (T,) booleans, the steps that read the word which the lanes were set to before, not their input.
         choice: see there.
         key: see there.
         path: "collapsed" builds one real 2**W x 2**W matrix for each input word and multiplies by it; "steps" runs
             neuron by neuron; "auto" estimates which is faster.
         success: whether to give success probabilities of neurons; needs "steps".
+        start: (2**W, B) state to go on from, as in `Unrolled.state`; |0..0> by default.
 
     Cost: B T 2**(2W + I) multiplications and the matrices collapsed, B T 2**W times the neurons else. Reverse mode
     keeps the workspace at each step, B T 2**W numbers; what a step needs besides is kept where it is small, and else
@@ -206,24 +212,64 @@ def unroll(
         spread = (one_hot(given)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, batch)
         return jnp.matmul(matrices, spread, precision=_PRECISION), None
 
-    def step(state: jax.Array, xs: Any) -> tuple[jax.Array, Any]:
-        given, target, force, own = xs
-        state, found = advance(state, given)
+    def step(carry: tuple[jax.Array, jax.Array], xs: Any) -> tuple[Any, Any]:
+        (state, before), (given, target, force, again, own) = carry, xs
+        state, found = advance(state, given if again is None else jnp.where(again, before, given))
         word = target if choice == "target" else jnp.where(force, target, _chosen(tables, state, choice, own))
         after = state * jnp.matmul(tables.output.T, one_hot(word), precision=_PRECISION)
-        return after / scale_of(after), (state, word, found)
+        return (after / scale_of(after), word), (state, word, found)
 
-    start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
+    if start is None:
+        start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
     keys = None if key is None or choice != "sample" else jax.random.split(key, steps)
-    xs = (inputs.T, None if targets is None else targets.T, forced, keys)
+    xs = (inputs.T, None if targets is None else targets.T, forced, fed_back, keys)
     if choice != "target" and (targets is None or forced is None):
-        xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), keys)
-    _, (states, set_to, found) = jax.lax.scan(_economical(step, topology, batch, steps, dtype, path), start, xs)
+        xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), fed_back, keys)
+    first = (start, jnp.zeros(batch, jnp.int32))
+    (final, _), (states, set_to, found) = jax.lax.scan(
+        _economical(step, topology, batch, steps, dtype, path), first, xs
+    )
     probabilities = word_probabilities(tables, states)
     projection = jnp.take_along_axis(probabilities, set_to[:, None, :], axis=1)[:, 0]
-    return Unrolled(
-        probabilities.transpose(2, 0, 1), set_to.T, projection.T, None if found is None else found.transpose(2, 0, 1)
-    )
+    success_of = None if found is None else found.transpose(2, 0, 1)
+    return Unrolled(probabilities.transpose(2, 0, 1), set_to.T, projection.T, success_of, final)
+
+
+def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: jax.Array) -> jax.Array:
+    """Sequences that go on from their first words, each further word sampled and fed back.
+
+    Args:
+        topology: sizes.
+        params: as in `simulate`.
+        first: (B, F) words that are given, F >= 1; the lanes are set to the second and later ones, as in training.
+        length: words L of a sequence, more than F.
+        key: random key.
+
+    Returns:
+        (B, L) int32 words, the given ones first.
+
+    Raises:
+        ValueError: for words out of range, no words, or a length that leaves nothing to generate.
+    """
+    named, first = topology.named(params), _words("first", first, topology.n_words)
+    given = first.shape[1]
+    if length <= given:
+        raise ValueError(f"Argument `length` must be more than the {given} words given, but is {length}.")
+    require_fit(topology, len(first), length, named["input"].dtype)
+    words = np.pad(first, ((0, 0), (0, length - given)))
+    place = np.arange(length - 1)
+    drawn = _generate(topology)(named, words[:, :-1], words[:, 1:], place + 1 < given, place >= given, key)
+    return jnp.concatenate([jnp.asarray(first[:, :1]), drawn], axis=1)
+
+
+@functools.lru_cache(maxsize=8)
+def _generate(topology: QrnnTopology) -> Any:
+    @jax.jit
+    def run(params: Params, inputs: Any, targets: Any, forced: Any, fed_back: Any, key: Any) -> jax.Array:
+        out = unroll(topology, params, inputs, targets, forced=forced, fed_back=fed_back, choice="sample", key=key)
+        return out.words
+
+    return run
 
 
 def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Array | None = None) -> jax.Array:

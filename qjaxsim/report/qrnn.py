@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qjaxsim_data import load
 
 from qjaxsim.report import style
 from qjaxsim.report.configurations import Row
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 _CURVES = 12
+# What the grids of topologies and of initialisations vary.
+GRID_SETTINGS = ("workspace", "stages", "degree", "bias", "spread_theta", "spread_phi", "spread_rotation")
 
 
 def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | Path) -> list[ReportFigure]:
@@ -24,8 +27,8 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
     Args:
         rows: table.
         arrays: arrays of each row.
-        folder: where curves.png, overhead.png, lengths.png, controls.png, optimizers.png, marginals.png, gradients.png
-            and spectrum.png go.
+        folder: where curves.png, overhead.png, lengths.png, controls.png, optimizers.png, topology.png, initial.png,
+            gradients.png, spectrum.png and drawn.png go.
     """
     folder = Path(folder)
     curves = [i for i, row in enumerate(rows) if row["experiment"] in ("training", "baselines", "hessian")]
@@ -33,7 +36,6 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
     quantum = [i for i in curves if rows[i]["network"] == "qrnn"]
     several = [row for row in rows if row["experiment"] in ("training", "baselines") and row["task"].startswith("dna")]
     chosen = {name: [row for row in rows if row["experiment"] == name] for name in ("optimizers", "gradients")}
-    marginals = [row for row in rows if row["experiment"] in ("topology", "initial")]
     spectra = [i for i in range(len(rows)) if "eigenvalues" in arrays[i]]
     made: list[tuple[str, str, str, Figure]] = []
     if curves:
@@ -43,18 +45,21 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
             ("overhead", "Postselection overhead", _OVERHEAD_CAPTION, _curves(rows, arrays, quantum, "overhead"))
         )
     if len({row["length"] for row in several}) > 1:
-        made.append(("lengths", "Updates against length", _LENGTHS_CAPTION, _against_length(several, "updates")))
+        made.append(("lengths", "Updates against length", _LENGTHS_CAPTION, _against_length(several, ("updates",))))
     if several:
         made.append(("controls", "The label leak", _CONTROLS_CAPTION, _controls(several)))
     if chosen["optimizers"]:
         made.append(("optimizers", "Optimisers", _OPTIMIZERS_CAPTION, _optimizers(chosen["optimizers"])))
-    if marginals:
-        made.append(("marginals", "Updates by setting", _MARGINALS_CAPTION, _marginals(marginals)))
+    for name, title in (("topology", "Updates by topology"), ("initial", "Updates by initialisation")):
+        if grid := [row for row in rows if row["experiment"] == name]:
+            made.append((name, title, _MARGINALS_CAPTION, _marginals(grid)))
     if len({row["length"] for row in chosen["gradients"]}) > 1:
-        figure = _against_length(chosen["gradients"], "gradient_norm")
+        figure = _against_length(chosen["gradients"], ("gradient_norm", "gradient_norm_early"))
         made.append(("gradients", "Gradient norms against length", _GRADIENTS_CAPTION, figure))
     if spectra:
         made.append(("spectrum", "Hessian spectrum", _SPECTRUM_CAPTION, _spectrum(rows, arrays, spectra)))
+    if drawn := [cell["drawn"] for cell in arrays if "drawn" in cell]:
+        made.append(("drawn", "Drawn images", _DRAWN_CAPTION, _drawn(drawn[0])))
     return [
         ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
         for name, title, caption, figure in made
@@ -71,13 +76,26 @@ _CONTROLS_CAPTION = (
     "Accuracy of the last word: as published, with all inputs blanked, and with all words sampled. On dna the "
     "published evaluation does not need the input; dna-clean projects on 0 only. The dotted line is chance."
 )
-_OPTIMIZERS_CAPTION = "Median validation loss over seeds after all updates."
-_MARGINALS_CAPTION = (
-    "Mean over all cells with that value of the median number of updates (those not done count in full)."
+_OPTIMIZERS_CAPTION = (
+    "Median validation loss over seeds after all updates; crosses are published (500 updates, memorise)."
 )
-_GRADIENTS_CAPTION = "Norm of the gradient of the last word's loss at the start; median over seeds."
+_MARGINALS_CAPTION = (
+    "Mean number of updates over the cells with that value that differ by nothing else, and over their seeds (those "
+    "not done count in full); the line is the cells' median. Crosses: published means over 96 topologies (letters), "
+    "published medians over all spreads (bias, xor)."
+)
+_DRAWN_CAPTION = (
+    "Images that the first seed draws, a line a digit: each word is sampled and fed back. Left of each pair the scan "
+    "along rows, right the one along columns; in real images the two agree."
+)
+_GRADIENTS_CAPTION = (
+    "Norm of the gradient of the last word's loss at the start, median over seeds; on the right its part that goes "
+    "back to the first half of the sequence, where the marked base is. A line that ends has reached 0 in single "
+    "precision."
+)
 _SPECTRUM_CAPTION = (
-    "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open."
+    "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open, those below "
+    "1e-18 drawn there."
 )
 
 
@@ -123,19 +141,21 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: sorted(group, key=lambda row: float(row["length"])) for name, group in out.items()}
 
 
-def _against_length(rows: Sequence[Row], name: str) -> "Figure":
-    figure = style.new_figure(7.0, 4.0)
-    axes = figure.subplots()
-    for number, (label, group) in enumerate(_groups(rows).items()):
-        colour, marker = style.COLOURS[number % 7], style.MARKERS[number % 7]
-        lengths, values = [row["length"] for row in group], [row[name] for row in group]
-        axes.plot(lengths, values, color=colour, linewidth=1.2, label=label)
-        for row in group:
-            full = row.get("reached", 1) == 1
-            axes.plot(row["length"], row[name], marker, color=colour, fillstyle="full" if full else "none")
-    axes.set_xscale("log")
-    _finish(axes, "", "words of a sequence", name.replace("_", " "))
-    axes.legend(fontsize=style.SMALL, frameon=False)
+def _against_length(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
+    figure = style.new_figure(3.0 + 4.0 * len(names), 4.0)
+    for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False).flat, names, strict=True):
+        for number, (label, group) in enumerate(_groups(rows).items()):
+            colour, marker = style.COLOURS[number % 7], style.MARKERS[number % 7]
+            lengths, values = [row["length"] for row in group], [row[name] or np.nan for row in group]
+            axes.plot(lengths, values, color=colour, linewidth=1.2, label=label)
+            for row in group:
+                full = row.get("reached", 1) == 1
+                axes.plot(
+                    row["length"], row[name] or np.nan, marker, color=colour, fillstyle="full" if full else "none"
+                )
+        axes.set_xscale("log")
+        _finish(axes, "", "words of a sequence", name.replace("_", " "))
+        axes.legend(fontsize=style.SMALL, frameon=False)
     return figure
 
 
@@ -168,28 +188,70 @@ def _optimizers(rows: Sequence[Row]) -> "Figure":
             color=style.COLOURS[number],
             label=name,
         )
+        points = [point for point in load("qrnn")["optimizers"] if point["optimizer"] == name]
+        published = [[point[key] for point in points] for key in ("learning_rate", "validation_loss")]
+        axes.plot(*published, "x", color=style.COLOURS[number], markersize=9)
     axes.set_xscale("log")
     _finish(axes, "", "learning rate", "validation loss")
     axes.legend(fontsize=style.SMALL, frameon=False)
     return figure
 
 
+def balanced(rows: Sequence[Row], name: str) -> dict[Any, list[Row]]:
+    """Rows of a grid by the value of one setting, those alone whose other settings occur with every value.
+
+    So means by that setting differ by nothing else, in a full grid and in one that varies settings one by one.
+
+    Args:
+        rows: cells of one experiment.
+        name: one of `GRID_SETTINGS`.
+    """
+    values = sorted({row[name] for row in rows if row.get(name) is not None})
+    others = [other for other in GRID_SETTINGS if other != name]
+    groups = {value: {tuple(row.get(o) for o in others): row for row in rows if row.get(name) == value}
+              for value in values}  # fmt: skip
+    common = set.intersection(*(set(group) for group in groups.values())) if groups else set()
+    return {value: [row for key, row in group.items() if key in common] for value, group in groups.items()}
+
+
 def _marginals(rows: Sequence[Row]) -> "Figure":
-    names: list[str] = [
-        name
-        for name in ("workspace", "stages", "degree", "bias", "spread_theta", "spread_phi", "spread_rotation")
-        if len({row[name] for row in rows if row.get(name) is not None}) > 1
-    ]
-    figure = style.new_figure(2.6 * max(1, len(names)), 2.8)
-    panels = figure.subplots(1, max(1, len(names)), sharey=True, squeeze=False)
-    for axes, name in zip(panels.flat, names, strict=False):
-        values: list[Any] = sorted({row[name] for row in rows if row.get(name) is not None})
-        means = [np.mean([row["updates"] for row in rows if row.get(name) == value]) for value in values]
-        axes.bar(range(len(values)), means, color=style.BLUE)
-        axes.set_xticks(range(len(values)), [f"{value:.3g}" for value in values])
+    groups = {name: balanced(rows, name) for name in GRID_SETTINGS}
+    groups = {name: group for name, group in groups.items() if len(group) > 1 and all(group.values())}
+    figure = style.new_figure(2.6 * max(1, len(groups)), 2.8)
+    panels = figure.subplots(1, max(1, len(groups)), sharey=True, squeeze=False)
+    for axes, (name, group) in zip(panels.flat, groups.items(), strict=False):
+        place = np.arange(len(group))
+        axes.bar(place, [np.mean([row["updates_mean"] for row in own]) for own in group.values()], color=style.BLUE)
+        medians = [np.median([row["updates"] for row in own]) for own in group.values()]
+        axes.plot(place, medians, "_", color=style.INK, markersize=16)
+        published = _published(rows[0]["task"], name)
+        shown = [published.get(round(value, 3), np.nan) for value in group]
+        axes.plot(place, shown, "x", color=style.VERMILION)
+        axes.set_xticks(place, [f"{value:.3g}" for value in group])
         axes.set_xlabel(name.replace("_", " "), fontsize=style.SMALL + 1)
         style.tidy(axes)
     panels[0, 0].set_ylabel("updates", fontsize=style.SMALL + 1)
+    return figure
+
+
+def _published(task: str, setting: str) -> dict[float, float]:
+    """Published updates by the value of one setting, rounded to three digits."""
+    paper = load("qrnn")
+    if task == "letters":
+        return {row["value"]: row["updates"] for row in paper["letters_marginals"] if row["setting"] == setting}
+    if (task, setting) == ("xor", "bias"):
+        return {round(row["bias"], 3): row["updates"] for row in paper["xor_by_bias"]}
+    return {}
+
+
+def _drawn(images: np.ndarray) -> "Figure":
+    lines, count = images.shape[:2]
+    figure = style.new_figure(1.3 * count, 0.75 * lines + 0.3)
+    for panel, pair in zip(figure.subplots(lines, count, squeeze=False).flat, images.reshape(-1, 2, 10, 10),
+                           strict=True):  # fmt: skip
+        gap = np.full((10, 1), 0.5)
+        panel.imshow(np.hstack([pair[0], gap, pair[1]]), cmap="gray", vmin=0, vmax=1)
+        panel.set(xticks=[], yticks=[])
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from qjaxsim.studies import qrnn_scores, sweep
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.qrnn_columns import COLUMNS
-from qjaxsim.studies.qrnn_mnist import DigitWords, mnist_task
+from qjaxsim.studies.qrnn_mnist import DigitWords, generation_task, load_digit_words, mnist_task
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, Run, runs
 from qjaxsim.studies.qrnn_tasks import SequenceTask, make_task
@@ -47,24 +47,30 @@ def run_qrnn_study(
     """
     settings = settings.resolved()
     progress = progress or Progress()
-    digits = DigitWords(settings.digits, settings.dataset, data_dir) if settings.task == "mnist" else None
+    encoding = settings.encoding
+    digits = None if encoding is None else load_digit_words(encoding, data_dir)
     by_key = {run.key: run for run in runs(settings)}
     tasks: dict[tuple[str, int], SequenceTask] = {}
     for run in by_key.values():
         # One object for equal tasks, so that what is compiled for it is shared.
         if (run.task, run.length) not in tasks:
-            made = mnist_task(digits) if digits is not None else make_task(run.task, run.length)
-            tasks[run.task, run.length] = made
+            tasks[run.task, run.length] = _task(run, digits)
 
     def run_cell(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
         run = by_key[cell.key]
         return _cell(run, tasks[run.task, run.length], folder, progress, digits)
 
     cells = [sweep.Cell(key, run.settings) for key, run in by_key.items()]
-    recorded = asdict(settings) | ({"images_source": digits.source} if digits is not None else {})
+    recorded = asdict(settings) | ({} if digits is None else {"images_source": digits.source})
     rows = sweep.run_sweep(STUDY, recorded, cells, run_cell, out, columns=COLUMNS, resume=resume, progress=progress)
     _write_report(settings, rows, out, command)
     return rows
+
+
+def _task(run: Run, digits: DigitWords | None) -> SequenceTask:
+    if digits is None:
+        return make_task(run.task, run.length)
+    return mnist_task(digits) if run.task == "mnist" else generation_task(digits)
 
 
 def _cell(
@@ -105,7 +111,7 @@ def _write_report(settings: QrnnSettings, rows: list[dict[str, Any]], out: Path,
         columns=COLUMNS,
         command=command or f"qjaxsim study qrnn --task {settings.task}",
         versions=sweep.environment(),
-        verdicts=[verdict._asdict() for verdict in claims(rows)],
-        comparison=comparison_rows(rows, settings.digits),
+        verdicts=[verdict._asdict() for verdict in claims(rows, settings.encoding)],
+        comparison=comparison_rows(rows, settings.encoding),
         figures=write_figures(rows, arrays, out / "figures"),
     )

@@ -1,5 +1,6 @@
 """What is trained: the quantum network, and classical recurrent networks of equal size."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,11 @@ class QuantumNetwork:
         """Trained numbers."""
         return self.topology.n_parameters
 
+    @property
+    def structure(self) -> "QuantumNetwork":
+        """The network without its own spreads: equal for networks that compile to the same program."""
+        return QuantumNetwork(self.topology)
+
     def init(self, key: jax.Array, dtype: Any) -> Params:
         """Initial parameters."""
         theta, phi, rotation = self.spreads
@@ -66,6 +72,16 @@ class QuantumNetwork:
         out = unroll(self.topology, params, inputs[:, :-1], targets[:, 1:])
         loss = published_loss(out.probabilities, targets[:, 1:], jnp.asarray(task.counted[1:]))
         return loss, out.projection.min()
+
+    def last_loss(self, early: Params, late: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """Published loss of the last word alone, lanes set to targets; `early` serves in the first half, `late` after.
+
+        With equal parameters the derivative by `early` is the part of the gradient that goes back to the first half.
+        """
+        half = inputs.shape[1] // 2
+        begun = unroll(self.topology, early, inputs[:, :half], targets[:, 1 : half + 1])
+        out = unroll(self.topology, late, inputs[:, half:-1], targets[:, half + 1 :], start=begun.state)
+        return published_loss(out.probabilities[:, -1:], targets[:, -1:])
 
     def predict(
         self,
@@ -94,17 +110,25 @@ class ClassicalNetwork:
         kind: "rnn" (tanh) or "lstm".
         width: bits of a word.
         hidden: hidden units; 22 and 10 give 888 parameters on words of 3 bits.
+        counted_only: whether training counts the words that are asked for alone, like the quantum network's, instead of
+            all, as published.
     """
 
     kind: str
     width: int
     hidden: int
+    counted_only: bool = False
 
     @property
     def n_parameters(self) -> int:
         """Trained numbers."""
         words, gates = 2**self.width, self._gates
         return gates * self.hidden * (words + self.hidden + 2) + words * (self.hidden + 1)
+
+    @property
+    def structure(self) -> "ClassicalNetwork":
+        """The network itself, as nothing of it is about its start alone."""
+        return self
 
     @property
     def _gates(self) -> int:
@@ -126,6 +150,10 @@ class ClassicalNetwork:
 
     def log_probabilities(self, params: Params, inputs: jax.Array) -> jax.Array:
         """(B, L, 2**I) log of the distributions after each of the words (B, L)."""
+        return self._run(params, inputs)[0]
+
+    def _run(self, params: Params, inputs: jax.Array, start: Any = None) -> tuple[jax.Array, Any]:
+        """Log-probabilities and the state after the last word; `start` is the one to go on from."""
         dtype, hidden = params["input"].dtype, self.hidden
         fed = jnp.take(params["input"], inputs.T, axis=0) + params["bias"].sum(axis=0)[None, None]
 
@@ -141,13 +169,21 @@ class ClassicalNetwork:
             return (h, c), h
 
         zero = jnp.zeros((len(inputs), hidden), dtype)
-        states = jax.lax.scan(step, (zero, zero), fed)[1]
+        final, states = jax.lax.scan(step, (zero, zero) if start is None else start, fed)
         logits = states @ params["readout"] + params["readout_bias"][None, None]
-        return jax.nn.log_softmax(logits).swapaxes(0, 1)
+        return jax.nn.log_softmax(logits).swapaxes(0, 1), final
+
+    def last_loss(self, early: Params, late: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See `QuantumNetwork.last_loss`."""
+        half = inputs.shape[1] // 2
+        logs, _ = self._run(late, inputs[:, half:], self._run(early, inputs[:, :half])[1])
+        return published_loss(jnp.exp(logs[:, -1:]), targets[:, -1:])
 
     def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
-        """Cross-entropy on all places (as published), and the smallest probability of a target."""
+        """Cross-entropy, and the smallest probability of a target."""
         picked = jnp.take_along_axis(self.log_probabilities(params, inputs), targets[..., None], axis=-1)
+        if self.counted_only:
+            picked = picked[:, np.flatnonzero(task.counted)]
         return -picked.mean(), jnp.exp(picked.min())
 
     def predict(
@@ -170,3 +206,9 @@ class ClassicalNetwork:
 
 
 Network = QuantumNetwork | ClassicalNetwork
+
+
+def equal_size(kind: str, width: int, n_parameters: int) -> ClassicalNetwork:
+    """The classical network whose number of parameters is nearest to the one given."""
+    sizes = (ClassicalNetwork(kind, width, hidden) for hidden in range(1, math.isqrt(n_parameters) + 2))
+    return min(sizes, key=lambda network: abs(network.n_parameters - n_parameters))

@@ -11,8 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.qrnn import unroll
+from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.studies.progress import Progress
-from qjaxsim.studies.qrnn_mnist import DigitWords, with_labels
+from qjaxsim.studies.qrnn_mnist import DigitWords
+from qjaxsim.studies.qrnn_mnist_scores import drawn_columns, test_columns
 from qjaxsim.studies.qrnn_networks import Network, Params, QuantumNetwork
 from qjaxsim.studies.qrnn_settings import Run
 from qjaxsim.studies.qrnn_tasks import SequenceTask
@@ -54,8 +56,11 @@ def training_cell(
     row = describe(run) | _training_columns(run, trained)
     scores, arrays = _scores(run.network, task, trained.params)
     row |= scores
-    if digits is not None and isinstance(run.network, QuantumNetwork):
-        row |= _test_columns(run.network, task, trained.params, digits)
+    if digits is not None and task.name == "mnist":
+        row |= test_columns(run.network, task, trained.params, digits)
+    elif digits is not None:
+        drawn, images = drawn_columns(run.network, trained.params, digits)
+        row, arrays = row | drawn, arrays | images
     if isinstance(run.network, QuantumNetwork):
         row |= _success_columns(run.network, task, trained.params)
     arrays |= {f"history_{name}": values for name, values in trained.history.items()}
@@ -102,13 +107,13 @@ def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
 
     def scores(params: Params, key: jax.Array, inputs: jax.Array, targets: jax.Array, forced: jax.Array) -> Scored:
         found = network.predict(params, task, inputs, targets, key, forced=forced)
-        fixed = forced[1:][: found.projection.shape[1]]
+        # A network that predicts has no first word.
+        fixed = forced[-found.projection.shape[1] :]
         kept = jnp.where(fixed[None, :], found.projection, jnp.ones_like(found.projection))
         return {
             "loss": found.loss(),
             "sampled": found.accuracy(),
             "argmax": found.argmax_accuracy(),
-            "probabilities": found.probabilities[:, -1],
             "projection": kept.min(),
         }
 
@@ -120,7 +125,7 @@ def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[
     fresh, choice = jax.random.split(jax.random.key(_TEST_SEED))
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     inputs, targets = jax.jit(task.held_out or task.draw, static_argnums=2)(arrays, fresh, SCORED)
-    score = functools.partial(_scorer(network, task), params, choice)
+    score = functools.partial(_scorer(network.structure, task), params, choice)
     as_published = score(inputs, targets, task.forced)
     found = {
         "score_loss": as_published["loss"],
@@ -136,30 +141,14 @@ def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[
     return row, {f"seeds_{name}": value for name, value in seeds.items()}
 
 
-def _test_columns(network: Network, task: SequenceTask, params: Params, digits: DigitWords) -> dict[str, Any]:
-    """All test images, a few hundred at once: single networks, and the mean of their distributions."""
-    words = np.concatenate(digits.test)
-    labels = np.repeat(np.arange(len(digits.test)), [len(part) for part in digits.test])
-    scorer, size = _scorer(network, task), SCORED
-    parts = []
-    for start in range(0, len(words), size):
-        # The last part is filled up from the front, so that one compiled program serves all.
-        chosen = np.arange(start, start + size) % len(words)
-        inputs, targets = with_labels(words[chosen], labels[chosen])
-        key = jax.random.fold_in(jax.random.key(_TEST_SEED), start)
-        found = scorer(params, key, inputs, targets, task.forced)["probabilities"]
-        parts.append(np.asarray(found)[:, : len(words) - start])
-    p = np.concatenate(parts, axis=1)  # (seeds, images, words)
-    sampled = np.take_along_axis(p, labels[None, :, None], -1)[..., 0].mean(axis=1)
-    argmax = (p.argmax(axis=-1) == labels).mean(axis=1)
-    return {
-        "test_images": len(words),
-        "test_accuracy_sampled": float(np.median(sampled)),
-        "test_accuracy_argmax": float(np.median(argmax)),
-        "test_accuracy_argmax_best": float(argmax.max()),
-        "test_accuracy_ensemble": float((p.mean(axis=0).argmax(axis=-1) == labels).mean()),
-        "duplicates_in_train": digits.duplicates(),
-    }
+@functools.lru_cache(maxsize=4)
+def _successes(topology: QrnnTopology) -> Callable[..., jax.Array]:
+    def found(params: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
+        out = unroll(topology, params, inputs, targets, success=True)
+        assert out.success is not None
+        return out.success
+
+    return jax.jit(found)
 
 
 def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params) -> dict[str, Any]:
@@ -167,9 +156,7 @@ def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     inputs, targets = task.draw(arrays, jax.random.key(_TEST_SEED), 8)
     one = {name: value[0] for name, value in params.items()}
-    out = jax.jit(lambda p: unroll(network.topology, p, inputs[:, :-1], targets[:, 1:], success=True))(one)
-    assert out.success is not None
-    success = np.asarray(out.success, np.float64)
+    success = np.asarray(_successes(network.topology)(one, inputs[:, :-1], targets[:, 1:]), np.float64)
     return {
         "neuron_success_min": float(success.min()),
         "step_success_log10": float(np.log10(success).sum(axis=2).mean()),
@@ -180,26 +167,23 @@ def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params
 
 
 def gradient_cell(run: Run, task: SequenceTask) -> CellResult:
-    """Norms of the gradient at the start, for each seed, and of its part from the first word on."""
+    """Norms of the gradient of the last word's loss at the start, and of its part from the sequence's first half."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(run.seeds, jnp.uint32))
     network = run.network
 
-    def one(key: jax.Array) -> jax.Array:
+    def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         params = network.init(jax.random.fold_in(key, 0), jnp.float32)
         inputs, targets = task.draw({}, jax.random.fold_in(key, 1), run.schedule.batch_size)
+        early, late = jax.grad(network.last_loss, argnums=(0, 1))(params, params, inputs, targets)
+        whole = jax.tree.map(jnp.add, early, late)
+        return jnp.linalg.norm(ravel_pytree(whole)[0]), jnp.linalg.norm(ravel_pytree(early)[0])
 
-        def loss(params: Params) -> jax.Array:
-            if isinstance(network, QuantumNetwork):
-                return network.training_loss(params, task, inputs, targets)[0]
-            # The last word alone, as in the quantum network's loss.
-            return network.predict(params, task, inputs, targets, key).loss()
-
-        return jnp.linalg.norm(ravel_pytree(jax.grad(loss)(params))[0])
-
-    norms = np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
-    spread = float(np.median(np.abs(norms - np.median(norms))))
-    row = describe(run) | {"gradient_norm": float(np.median(norms)), "gradient_norm_mad": spread}
-    return CellResult(row, {"gradient_norms": norms})
+    norms = [np.asarray(found, np.float64) for found in jax.jit(jax.vmap(one))(keys)]
+    row = describe(run)
+    for name, values in zip(("gradient_norm", "gradient_norm_early"), norms, strict=True):
+        middle = np.median(values)
+        row |= {name: float(middle), f"{name}_mad": float(np.median(np.abs(values - middle)))}
+    return CellResult(row, {"gradient_norms": norms[0], "gradient_norms_early": norms[1]})
 
 
 def hessian_cell(run: Run, task: SequenceTask, folder: Path, progress: Progress) -> CellResult:
@@ -244,7 +228,6 @@ def neuron_cell(run: Run) -> CellResult:
     """Amplified and postselected neurons of order 1 on a random superposition of three sources."""
     import qjaxsim as qj
     from qjaxsim.models.qrnn_neuron import activation, amplified_neuron_circuit
-    from qjaxsim.models.qrnn_topology import QrnnTopology
 
     topology = QrnnTopology(1, 3, 1, 2, order=1)
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Pair = tuple[jax.Array, jax.Array]
-TASKS = ("memorise", "xor", "letters", "dna", "dna-clean", "mnist")
+TASKS = ("memorise", "xor", "letters", "dna", "dna-clean", "mnist", "mnist-generate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class SequenceTask:
 
 
 def make_task(name: str, length: int) -> SequenceTask:
-    """A task by its name; "mnist" is made by `qrnn_mnist.mnist_task`.
+    """A task by its name; the two of digits are made in `qrnn_mnist`.
 
     Args:
         name: "memorise" (two fixed sequences), "xor" and "letters" (Elman 1990), "dna" (tell the base after a marked

@@ -122,9 +122,9 @@ def train(
     Raises:
         FloatingPointError: if a loss is not finite or a projection had probability 0, naming the seed.
     """
-    block = _block_function(network, task, schedule)
+    block = _block_function(network.structure, task, schedule)
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-    state = _start(network, schedule, keys, jnp.dtype(dtype))
+    state = _start_function(network, schedule, jnp.dtype(dtype))(keys)
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     learning_rates = jnp.asarray(rates, dtype)
     history: dict[str, list[np.ndarray]] = {name: [] for name in _HISTORY}
@@ -180,11 +180,15 @@ def transformation(schedule: Schedule) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(schedule.clip), kinds[schedule.optimizer]())
 
 
-def _start(network: Network, schedule: Schedule, keys: jax.Array, dtype: Any) -> Any:
-    """Parameters and the optimiser's state, then the best parameters and their validation loss."""
-    params = jax.jit(jax.vmap(lambda key: network.init(jax.random.fold_in(key, 0), dtype)))(keys)
-    optimizer = jax.jit(jax.vmap(transformation(schedule).init))(params)
-    return (params, optimizer), (params, jnp.full(len(keys), jnp.inf, dtype))
+@functools.lru_cache(maxsize=8)
+def _start_function(network: Network, schedule: Schedule, dtype: Any) -> Callable[[jax.Array], Any]:
+    """Parameters and the optimiser's state, then the best parameters and their validation loss, for keys of seeds."""
+
+    def start(key: jax.Array) -> Any:
+        params = network.init(jax.random.fold_in(key, 0), dtype)
+        return (params, transformation(schedule).init(params)), (params, jnp.array(jnp.inf, dtype))
+
+    return jax.jit(jax.vmap(start))
 
 
 @functools.lru_cache(maxsize=8)  # so that cells that differ in rate or seeds share what is compiled
