@@ -36,6 +36,7 @@ _OPTIONAL = {
     "dimod": "dimod",
     "dwave-system": "dwave",
     "tensorflow-datasets": "tfds",
+    "safetensors": "weights",
 }
 
 app = typer.Typer(
