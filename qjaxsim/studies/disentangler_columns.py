@@ -1,0 +1,48 @@
+"""Columns of the study `disentangler`, with what they mean and their units."""
+
+COLUMNS = {
+    "cell": "name of the cell and of its folder",
+    "part": "layers: the grid over layers; depth: overlap against depth; bond: circuits as wide as the register; "
+    "model: the model rebuilt",
+    "seed": "seed of the model's training and of the noise",
+    "layer": "linear map, or how many are replaced at once",
+    "source": "trained: a weight of the model; file: a weight of the file; noise: Gaussian numbers of the same norm",
+    "method": "original; zero: the layer is nothing; noise: Gaussian numbers of the same norm in its place; mpo: plain "
+    "MPO on padded qubits, no circuits; mpo-balanced: as many numbers on few unpadded sites; svd-total, mpo-total, "
+    "mpo-balanced-total: matrix of low rank or plain MPO with as many numbers as MPO and circuits have together; "
+    "svd-classical: matrix of low rank with as many as the MPO alone; explicit, gradient: MPO "
+    "between disentangling circuits, by how they were optimised; dense: the layer itself",
+    "chi": "largest bond",
+    "gate_qubits": "qubits of a gate, cut to each register",
+    "register": "whether gates are as wide as the registers: one gate a side, which any orthogonal matrix can be",
+    "depth": "layers of gates a side",
+    "rank": "rank of the matrix of svd-total and svd-classical, at most what the numbers allow",
+    "dense": "numbers of the layer itself",
+    "classical": "numbers stored classically: MPO, or factors",
+    "circuit": "real angles of both circuits",
+    "total": "classical and circuit together, a circuit's angle priced as a stored number",
+    "size": "total over dense: above one it is no compression",
+    "error": "Frobenius norm of the difference over that of the layer",
+    "activation_error": "root mean square of the difference's outputs over that of the layer's, inputs from test text "
+    "(or the file given)",
+    "merit": "overlap A of the disentangled layer with the bond it was optimised for (part depth: with bond one of the "
+    "layer, Eq. 4)",
+    "bound": "what no circuits can exceed in merit (von Neumann's trace inequality)",
+    "entropy_before": "mean entropy of the bonds of the layer, nats",
+    "entropy": "mean entropy of the bonds after disentangling, nats",
+    "break_even_dense": "price of a circuit's angle, in stored numbers, at which it costs as much as the layer itself; none "
+    "where it has no circuits",
+    "break_even_svd": "the same, as the smallest matrix of low rank that is as accurate; negative where that is "
+    "smaller than the MPO alone",
+    "perplexity": "exponential of the mean cross-entropy a character on the test text, not healed",
+    "perplexity_change": "perplexity over that of the original model, less one",
+    "accuracy": "fraction of test characters that the model thinks likeliest, not healed",
+    "perplexity_bond": "perplexity after training the MPO, the factors or the matrix in its place",
+    "accuracy_bond": "accuracy after the same",
+    "perplexity_circuits": "perplexity after training MPO and gates",
+    "accuracy_circuits": "accuracy after the same",
+    "model_parameters": "numbers of the whole model, circuits counted",
+    "sweeps": "sweeps done",
+    "converged": "whether the optimisation came to rest",
+    "seconds": "seconds of optimising, compilation included",
+}
