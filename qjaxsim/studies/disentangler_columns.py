@@ -30,8 +30,8 @@ COLUMNS = {
     "bound": "what no circuits can exceed in merit (von Neumann's trace inequality)",
     "entropy_before": "mean entropy of the bonds of the layer, nats",
     "entropy": "mean entropy of the bonds after disentangling, nats",
-    "break_even_dense": "price of a circuit's angle, in stored numbers, at which it costs as much as the layer itself; none "
-    "where it has no circuits",
+    "break_even_dense": "price of a circuit's angle, in stored numbers, at which it costs as much as the layer itself; "
+    "none where it has no circuits",
     "break_even_svd": "the same, as the smallest matrix of low rank that is as accurate; negative where that is "
     "smaller than the MPO alone",
     "perplexity": "exponential of the mean cross-entropy a character on the test text, not healed",

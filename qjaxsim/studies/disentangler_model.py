@@ -1,4 +1,4 @@
-"""The built-in model of the study `disentangler`: training, perplexity with weights exchanged, healing."""
+"""The built-in model of the study `disentangler`: training, and perplexity with weights exchanged."""
 
 import functools
 import math
@@ -35,19 +35,6 @@ class Corpus:
     validation: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     text: Text
-
-
-@dataclass(frozen=True)
-class Healing:
-    """How an operator is trained further.
-
-    Attributes:
-        start: pytree of floats to train.
-        rebuild: maps such a pytree to the operator.
-    """
-
-    start: Any
-    rebuild: Callable[[Any], Any]
 
 
 def corpus_of(text: Text, context: int, test_windows: int | None) -> Corpus:
@@ -98,13 +85,21 @@ class Evaluation:
         self.model, self.params = model, params
         self._x, self._y = corpus.test
         self._measure = jax.jit(_metrics(model))
+        self.n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
+        self.original = self._perplexity({})["perplexity"]
 
-    def __call__(self, weights: Mapping[str, Any]) -> dict[str, float]:
-        """ "perplexity" (exponential of nats a character) and "accuracy" on the test windows.
+    def score(self, weights: Mapping[str, Any]) -> dict[str, float]:
+        """Of the model on the test windows: "perplexity" (exponential of nats a character), "perplexity_change" (over
+        that of the original, less one) and "accuracy".
 
         Args:
             weights: name of a linear map -> its new (out, in) matrix; none for the model as trained.
-        """  # noqa: D210
+        """  # noqa: D205
+        found = self._perplexity(weights)
+        change = found["perplexity"] / self.original - 1
+        return {"perplexity": found["perplexity"], "perplexity_change": change, "accuracy": found["accuracy"]}
+
+    def _perplexity(self, weights: Mapping[str, Any]) -> dict[str, float]:
         params = self.model.with_weights(self.params, weights)
         parts = [slice(start, start + _AT_ONCE) for start in range(0, len(self._x), _AT_ONCE)]
         sizes = np.array([len(self._x[part]) for part in parts])
@@ -114,7 +109,8 @@ class Evaluation:
         # A broken model may be surer of the wrong character than the exponential can tell.
         return {"perplexity": math.exp(min(loss, 700.0)), "accuracy": accuracy}
 
-    def second_moments(self) -> dict[str, np.ndarray]:
+    @functools.cached_property
+    def moments(self) -> dict[str, np.ndarray]:
         """Mean of x x^T over the inputs of each linear map on the test windows: name -> (in, in), double precision."""
         moments = jax.jit(
             lambda params, x: {
@@ -125,27 +121,24 @@ class Evaluation:
         return {name: np.asarray(found, np.float64) for name, found in moments(self.params, self._x[:_AT_ONCE]).items()}
 
 
-def heal(
-    evaluation: Evaluation, operators: Mapping[str, Healing], corpus: Corpus, config: TrainConfig, progress: Progress
-) -> dict[str, Any]:
-    """Operators after training them in their places, the rest of the model held fast: name -> operator.
+def params_as_arrays(params: Params) -> dict[str, np.ndarray]:
+    """A pytree of dicts as named arrays, "block0.query.weight" and so on."""
+    found: dict[str, np.ndarray] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{inner}": array for inner, array in params_as_arrays(value).items()}
+        else:
+            found[name] = np.asarray(value)
+    return found
 
-    The last parameters are taken: test windows choose nothing.
 
-    Args:
-        evaluation: the trained model.
-        operators: name of a linear map -> what replaces it and what of it may move.
-        corpus: its training windows are used.
-        config: settings of the training; its seed also chooses the windows where `config.epochs` passes are over
-            fewer than all.
-        progress: shows a bar.
-    """
-    model, params = evaluation.model, evaluation.params
-    rebuild = {name: one.rebuild for name, one in operators.items()}
-
-    def loss(start: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        replaced = {name: rebuild[name](part) for name, part in start.items()}
-        return next_character_metrics(model.outputs(params, x, replaced), y)["loss"]
-
-    result = fit(loss, {name: one.start for name, one in operators.items()}, *corpus.train, config, progress=progress)
-    return {name: rebuild[name](part) for name, part in result.params_final.items()}
+def params_from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
+    """The inverse of `params_as_arrays`."""
+    params: Params = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        place = params
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = jnp.asarray(array)
+    return params

@@ -133,6 +133,22 @@ class DisentanglerStudySettings:
             raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
         return replace(filled, layers=layers, profile_layer=profile)
 
+    def of_file(self, name: str) -> "DisentanglerStudySettings":
+        """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.
+
+        Raises:
+            ValueError: if layers of the model are asked for, or no part is left.
+        """
+        if self.layers != ("all",) or self.profile_layer is not None:
+            raise ValueError(
+                "Arguments `layers` and `profile_layer` name layers of the built-in model, but a file is given; leave "
+                "them out."
+            )
+        parts = tuple(part for part in self.parts if part != "model")
+        if not parts:
+            raise ValueError("Argument `parts` must hold more than 'model' with a file, which brings no model.")
+        return replace(self, parts=parts, layers=(name,), profile_layer=name)
+
     def model(self, n_characters: int) -> CharTransformer:
         """The built-in model; sizes must be filled in."""
         assert self.context is not None and self.width is not None and self.n_blocks is not None

@@ -1,0 +1,139 @@
+"""The built-in model with layers replaced and then trained in their places ("healing"), beside controls."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.models.char_transformer import Operators, next_character_metrics
+from qjaxsim.models.disentangler import DisentangledLayer
+from qjaxsim.models.disentangler_circuit import Gates
+from qjaxsim.studies.disentangler_model import Corpus, Evaluation
+from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
+from qjaxsim.studies.progress import Progress
+from qjaxsim.training import TrainConfig, fit
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("weight",), meta_fields=())
+@dataclass(frozen=True)
+class DenseLayer:
+    """The layer itself as an operator: the control of healing, since training goes on for the others, too.
+
+    Attributes:
+        weight: (out, in).
+    """
+
+    weight: jax.Array
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """(..., in) -> (..., out)."""
+        return jnp.matmul(x, self.weight.T, precision=jax.lax.Precision.HIGHEST)
+
+    def to_dense(self) -> jax.Array:
+        """The matrix."""
+        return self.weight
+
+
+@dataclass(frozen=True)
+class Healing:
+    """How an operator is trained further.
+
+    Attributes:
+        start: pytree of floats to train.
+        rebuild: maps such a pytree to the operator.
+    """
+
+    start: Any
+    rebuild: Callable[[Any], Any]
+
+
+def healing_of(operator: Any, what: str) -> Healing:
+    """What of an operator moves.
+
+    Args:
+        operator: any pytree with `apply` and `to_dense`.
+        what: "bond": the MPO of a disentangled layer, all numbers of any other; "circuits": the gates of a disentangled
+            layer, too, each times the Cayley transform of a skew matrix that starts at zero, so that it stays
+            orthogonal.
+    """
+    if not isinstance(operator, DisentangledLayer):
+        return Healing(operator, lambda moved: moved)
+    if what == "bond":
+        return Healing(operator.mpo, lambda moved: replace(operator, mpo=moved))
+    start = {"mpo": operator.mpo, "u": _zeros(operator.u), "v": _zeros(operator.v)}
+    return Healing(
+        start,
+        lambda moved: replace(
+            operator, mpo=moved["mpo"], u=_turned(operator.u, moved["u"]), v=_turned(operator.v, moved["v"])
+        ),
+    )
+
+
+def heal(
+    evaluation: Evaluation,
+    operators: Operators,
+    what: str,
+    corpus: Corpus,
+    settings: DisentanglerStudySettings,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Operators after training them in their places, the rest of the model held fast: name -> operator.
+
+    The last parameters are taken, so test windows choose nothing.
+
+    Args:
+        evaluation: the trained model.
+        operators: name of a linear map -> what replaces it.
+        what: as `healing_of` takes it.
+        corpus: its training windows are used.
+        settings: how many minibatches of what size, and the rate.
+        seed: chooses the windows and their order.
+        progress: shows a bar.
+    """
+    model, params = evaluation.model, evaluation.params
+    healed = {name: healing_of(operator, what) for name, operator in operators.items()}
+
+    def loss(start: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        replaced = {name: healed[name].rebuild(part) for name, part in start.items()}
+        return next_character_metrics(model.outputs(params, x, replaced), y)["loss"]
+
+    wanted = settings.heal_updates * settings.batch_size
+    epochs = math.ceil(wanted / len(corpus.train[0]))
+    chosen = np.random.default_rng(seed).permutation(len(corpus.train[0]))[: math.ceil(wanted / epochs)]
+    result = fit(
+        loss,
+        {name: one.start for name, one in healed.items()},
+        *(part[chosen] for part in corpus.train),
+        TrainConfig(epochs, min(settings.batch_size, len(chosen)), settings.heal_learning_rate, seed=seed),
+        progress=progress,
+    )
+    return {name: healed[name].rebuild(part) for name, part in result.params_final.items()}
+
+
+def dense_weights(operators: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Name -> matrix of each operator."""
+    return {name: operator.to_dense() for name, operator in operators.items()}
+
+
+def _zeros(gates: Gates) -> Gates:
+    return jnp.zeros_like(gates[0]), jnp.zeros_like(gates[1])
+
+
+def _turned(gates: Gates, free: Gates) -> Gates:
+    """Each gate times (I - A)^-1 (I + A), A the skew part of a free matrix."""
+    return _turned_one(gates[0], free[0]), _turned_one(gates[1], free[1])
+
+
+def _turned_one(gates: jax.Array, free: jax.Array) -> jax.Array:
+    if gates.size == 0:
+        return gates
+    skew = (free - free.swapaxes(-1, -2)) / 2
+    one = jnp.broadcast_to(jnp.eye(gates.shape[-1], dtype=gates.dtype), gates.shape)
+    turn = jnp.linalg.solve(one - skew, one + skew)
+    return jnp.matmul(gates, turn, precision=jax.lax.Precision.HIGHEST)
