@@ -1,0 +1,68 @@
+"""The baseline of every compression: a matrix of low rank by SVD."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.models.mpo import PRECISION, check_matrix
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("left", "right"), meta_fields=())
+@dataclass(frozen=True)
+class LowRankLayer:
+    """A product of two thin matrices; a pytree.
+
+    Attributes:
+        left: (d_out, rank).
+        right: (rank, d_in).
+    """
+
+    left: jax.Array
+    right: jax.Array
+
+    @property
+    def n_params(self) -> int:
+        """Numbers stored."""
+        return self.left.size + self.right.size
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """(..., d_in) -> (..., d_out)."""
+        return jnp.matmul(jnp.matmul(x, self.right.T, precision=PRECISION), self.left.T, precision=PRECISION)
+
+    def to_dense(self) -> jax.Array:
+        """The (d_out, d_in) matrix."""
+        return jnp.matmul(self.left, self.right, precision=PRECISION)
+
+
+def svd_rank_at(d_out: int, d_in: int, n_params: int) -> int:
+    """The largest rank whose two factors hold at most n_params numbers; 0 if none does.
+
+    >>> svd_rank_at(576, 192, 2356)
+    3
+    """
+    return min(max(n_params, 0) // (d_out + d_in), d_out, d_in)
+
+
+def svd_layer(weight: Any, rank: int) -> LowRankLayer:
+    """The best approximation of that rank in the Frobenius norm, both factors scaled alike.
+
+    Args:
+        weight: (d_out, d_in) real.
+        rank: 0 (the zero matrix) to min(d_out, d_in); more is taken as that.
+
+    Raises:
+        ValueError: if the weight is no finite matrix, or the rank negative.
+    """
+    matrix = check_matrix(weight, "weight")
+    if rank < 0:
+        raise ValueError(f"Argument `rank` must not be negative, but is {rank}.")
+    left, values, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    roots = np.sqrt(values[:rank])
+    return LowRankLayer(
+        jnp.asarray((left[:, :rank] * roots).astype(matrix.dtype)),
+        jnp.asarray((roots[:, None] * right[:rank]).astype(matrix.dtype)),
+    )
