@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,8 @@ def disentangler(
     key: Annotated[str | None, typer.Option(help="Name of the array in the file, if it has several.")] = None,
     index: Annotated[int | None, typer.Option(help="Layer of a stack, for arrays with three axes.")] = None,
     orientation: Annotated[
-        str, typer.Option(help="Of the file's matrix: out-in (torch), in-out (Flax), or infer, which says what it found.")
+        str,
+        typer.Option(help="Of the file's matrix: out-in (torch), in-out (Flax), or infer, which says what it found."),
     ] = "infer",
     inputs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Inputs of that layer (N, in), .npy, for the activation error.")
@@ -42,7 +43,9 @@ def disentangler(
         Path | None,
         typer.Option(metavar="FILE", help="Text for the built-in model. [default: Python's language reference]"),
     ] = None,
-    size: Annotated[str, typer.Option(help="Of the built-in model: small (117 thousand numbers) or million.")] = "small",
+    size: Annotated[
+        str, typer.Option(help="Of the built-in model: small (117 thousand numbers) or million.")
+    ] = "small",
     parts: Annotated[
         str,
         typer.Option(
@@ -61,13 +64,18 @@ def disentangler(
         str, typer.Option(metavar="LIST", help="Qubits of a gate in the grid; register for as wide as the registers.")
     ] = "2",
     depths: Annotated[str, typer.Option(metavar="LIST", help="Layers of gates in the grid.")] = "8",
-    methods: Annotated[str, typer.Option(metavar="LIST", help="explicit (polar sweeps), gradient, or both.")] = "explicit",
+    methods: Annotated[
+        str, typer.Option(metavar="LIST", help="explicit (polar sweeps), gradient, or both.")
+    ] = "explicit",
     target: Annotated[
-        str, typer.Option(help="Of the optimisation: adaptive (cut anew after each sweep) or fixed (the layer's own cut).")
+        str,
+        typer.Option(help="Of the optimisation: adaptive (cut anew after each sweep) or fixed (the layer's own cut)."),
     ] = "adaptive",
     sweeps: Annotated[int, typer.Option(help="Sweeps, or steps of the gradient, at most.")] = 40,
     restarts: Annotated[int, typer.Option(help="Starts, the best of which is kept.")] = 1,
-    balanced_sites: Annotated[int, typer.Option(help="Sites of the unpadded MPO, where the sizes have the factors.")] = 3,
+    balanced_sites: Annotated[
+        int, typer.Option(help="Sites of the unpadded MPO, where the sizes have the factors.")
+    ] = 3,
     profile_gate_qubits: Annotated[str, typer.Option(metavar="LIST", help="Gates of part depth.")] = "2,3,register",
     profile_depths: Annotated[str, typer.Option(metavar="LIST", help="Depths of part depth.")] = "1,2,4,8,16",
     bond_chi: Annotated[
@@ -88,7 +96,9 @@ def disentangler(
     width: Annotated[int | None, typer.Option(help="Size of a token. [default: 64 small, 128 million]")] = None,
     n_blocks: Annotated[int | None, typer.Option("--blocks", help="[default: 2 small, 5 million]")] = None,
     n_heads: Annotated[int, typer.Option("--heads", help="Heads of attention.")] = 4,
-    context: Annotated[int | None, typer.Option(help="Characters seen at once. [default: 64 small, 128 million]")] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Characters seen at once. [default: 64 small, 128 million]")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the text. [default: 8 small, 12 million]")] = None,
     batch_size: Annotated[int, typer.Option(help="Windows of text a minibatch.")] = 32,
     learning_rate: Annotated[
@@ -167,8 +177,8 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None) -> None:
     columns = [name for name in rows[0] if name != "can_it_pay"]
     print_table(rows, columns, title="Before computing", keys=("layer", "chi", "gate_qubits", "depth"))
     for row in rows:
-        where = f"{row['layer']} ({row['shape']}), bond {row['chi']}, {row['gate_qubits']}-qubit gates, depth {row['depth']}"
-        print(f"{where}: {row['can_it_pay']}")
+        circuit = f"{row['gate_qubits']}-qubit gates, depth {row['depth']}"
+        print(f"{row['layer']} ({row['shape']}), bond {row['chi']}, {circuit}: {row['can_it_pay']}")
 
 
 def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path | None, resume: bool) -> None:
@@ -196,7 +206,7 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
         print_table(table, present, title="The model rebuilt", keys=_KEYS)
     print_verdicts(disentangler_verdicts(rows))
     if published := comparison_rows(rows):
-        print_table(published, title=f"Published numbers ({PAPER}) beside ours", keys=("quantity",))
+        print_comparison(published, f"{PAPER} and others")
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
 
 

@@ -102,7 +102,7 @@ def model_table(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in _part(rows, "model"):
         groups.setdefault(tuple(row.get(name) for name in _MODEL_KEYS), []).append(row)
-    out = []
+    out: list[Row] = []
     for key, own in groups.items():
         values = {name: _mean(row.get(name) for row in own) for name in _MODEL_VALUES}
         for name in ("classical", "circuit", "total", "model_parameters"):
@@ -204,7 +204,7 @@ def against_bond(rows: Sequence[Row]) -> "Figure":
     """Table I: change of perplexity and error by bond."""
     scored = any(row.get("perplexity_change") is not None for row in rows)
     figure = style.new_figure(9.5 if scored else 5, 3.8)
-    panels = np.atleast_1d(figure.subplots(1, 2 if scored else 1))
+    panels = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
     drawn = (("explicit", "circuits as wide as the registers"), ("mpo", "plain MPO"))
     for method, words in drawn:
         colour, marker = _STYLES[method]

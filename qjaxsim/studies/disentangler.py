@@ -128,7 +128,7 @@ class _Study:
 
             def run(folder: Path, circuit: tuple[int, int] = circuit) -> sweep.CellResult:
                 subject = self.subject(layer, source, seed)
-                config = config_of(self.settings, subject.weight.shape, "explicit", 1, circuit, seed, "fixed")
+                config = config_of(self.settings, subject.shape, "explicit", 1, circuit, seed, "fixed")
                 result = optimise(subject, config, folder, self.progress)
                 row = disentangled_row(subject, "depth", result, config, circuit)
                 return sweep.CellResult(row, {"history": result.history})

@@ -109,7 +109,8 @@ def heal(
     result = fit(
         loss,
         {name: one.start for name, one in healed.items()},
-        *(part[chosen] for part in corpus.train),
+        corpus.train[0][chosen],
+        corpus.train[1][chosen],
         TrainConfig(epochs, min(settings.batch_size, len(chosen)), settings.heal_learning_rate, seed=seed),
         progress=progress,
     )

@@ -40,6 +40,11 @@ class Subject:
     moment: np.ndarray | None = None
     score: Callable[[Any], dict[str, float]] | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in)."""
+        return self.weight.shape[0], self.weight.shape[1]
+
     def row(self, part: str, method: str) -> Row:
         """The beginning of a row."""
         return {"part": part, "seed": self.seed, "layer": self.layer, "source": self.source, "method": method}
@@ -111,7 +116,7 @@ def circuit_rows(
     rows: list[Row] = []
     arrays: dict[str, np.ndarray] = {}
     for chi in chis:
-        config = config_of(settings, subject.weight.shape, method, chi, circuit, subject.seed)
+        config = config_of(settings, subject.shape, method, chi, circuit, subject.seed)
         result = optimise(subject, config, folder, progress)
         own = disentangled_row(subject, part, result, config, circuit)
         rows += [own, *_at_equal_numbers(settings, subject, part, own)]
@@ -160,8 +165,8 @@ def disentangled_row(
 def plain_rows(settings: DisentanglerStudySettings, subject: Subject, part: str, chis: tuple[int, ...]) -> list[Row]:
     """Rows without circuits: nothing, noise in the layer's place, MPOs of every bond on padded qubits and unpadded."""
     rows = []
-    geometry = qubit_geometry(*subject.weight.shape)
-    balanced = balanced_or_none(subject.weight.shape, settings.balanced_sites)
+    geometry = qubit_geometry(*subject.shape)
+    balanced = balanced_or_none(subject.shape, settings.balanced_sites)
     entropy = _mean(bond_entropies(subject.weight, geometry))
     replaced = {"zero": np.zeros_like(subject.weight)}
     if subject.source == "trained":
@@ -170,7 +175,7 @@ def plain_rows(settings: DisentanglerStudySettings, subject: Subject, part: str,
         counts = numbers(subject, matrix.size if method == "noise" else 0, 0)
         rows.append({**subject.row(part, method), **counts, **subject.measures(matrix)})
     for chi in chis:
-        bond = config_of(settings, subject.weight.shape, "explicit", chi, (2, 1), 0).chi
+        bond = config_of(settings, subject.shape, "explicit", chi, (2, 1), 0).chi
         budget, key = geometry.n_params(bond), {"chi": bond, "depth": 0}
         rows.append(_mpo_row(subject, part, "mpo", geometry, budget) | key)
         rows[-1] |= {"entropy_before": entropy, "entropy": entropy}
@@ -182,7 +187,7 @@ def plain_rows(settings: DisentanglerStudySettings, subject: Subject, part: str,
 def _at_equal_numbers(settings: DisentanglerStudySettings, subject: Subject, part: str, own: Row) -> list[Row]:
     """Baselines with as many numbers as a disentangled layer; they carry its bond and circuit."""
     key = {name: own[name] for name in ("chi", "gate_qubits", "register", "depth")}
-    shape = subject.weight.shape
+    shape = subject.shape
     rows = [
         _svd_row(subject, part, "svd-total", own["total"]),
         _svd_row(subject, part, "svd-classical", own["classical"]),
@@ -195,7 +200,7 @@ def _at_equal_numbers(settings: DisentanglerStudySettings, subject: Subject, par
 
 
 def _svd_row(subject: Subject, part: str, method: str, budget: int) -> Row:
-    layer = svd_layer(subject.weight, svd_rank_at(*subject.weight.shape, budget))
+    layer = svd_layer(subject.weight, svd_rank_at(*subject.shape, budget))
     counts = numbers(subject, layer.n_params, 0)
     return {
         **subject.row(part, method), "rank": layer.left.shape[1], **counts, **subject.measures(layer.to_dense())
@@ -217,7 +222,7 @@ def plain_operator(weight: np.ndarray, geometry: Geometry, chi: int) -> Disentan
     wall = Brickwall(0, 1, 0)
     mpo = tt_svd(weight, geometry, chi)
     gates = identity_gates(wall, weight.dtype)
-    return DisentangledLayer(gates, mpo, gates, *weight.shape, wall, wall, True)
+    return DisentangledLayer(gates, mpo, gates, weight.shape[0], weight.shape[1], wall, wall, True)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -235,7 +240,7 @@ def break_even(subject: Subject, counts: Row, error: float) -> Row:
         return {}
     rank = rank_for(subject.weight, error)
     # Beyond that rank the matrix itself is smaller than its factors.
-    rival = min(rank * sum(subject.weight.shape), counts["dense"])
+    rival = min(rank * sum(subject.shape), counts["dense"])
     return {
         "break_even_dense": (counts["dense"] - counts["classical"]) / counts["circuit"],
         "break_even_svd": (rival - counts["classical"]) / counts["circuit"],

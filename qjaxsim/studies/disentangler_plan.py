@@ -9,7 +9,7 @@ from qjaxsim.models.disentangler_config import plan_disentangler
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import qubit_geometry, tt_svd
 from qjaxsim.studies.disentangler_layer import bond_at, config_of
-from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
+from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
 from qjaxsim.weights import LoadedMatrix
 
 PLAN_COLUMNS = {
@@ -19,6 +19,7 @@ PLAN_COLUMNS = {
     "cnots": "CNOT gates of both circuits by known constructions",
     "break_even": "price of an angle, in stored numbers, at which the disentangled layer is as large as the dense one",
     "svd_rank": "rank of an SVD of as many numbers, angles counted",
+    "svd_rank_free": "the same, angles not counted",
     "svd_error": "relative Frobenius error of that SVD: what circuits and MPO have to beat",
     "mpo_bond": "bond of a plain MPO of as many numbers, angles counted",
     "mpo_error": "relative Frobenius error of that MPO",
@@ -48,14 +49,14 @@ def plan_rows(
         model, shapes = settings.model(n_characters), {}
         for layer in settings.layers:
             shapes.setdefault(model.shape_of(layer), layer)
+    matrix = None if loaded is None else loaded.matrix
     grid = [(chi, circuit) for circuit in settings.circuits() for chi in settings.chi]
+    cells = [(layer, shape, *one) for shape, layer in shapes.items() for one in grid]
     if "bond" in settings.parts:
-        grid += [(chi, (0, 1)) for chi in settings.bond_chi if (chi, (0, 1)) not in grid]
-    return [
-        _row(settings, layer, shape, chi, circuit, None if loaded is None else loaded.matrix)
-        for shape, layer in shapes.items()
-        for chi, circuit in grid
-    ]
+        assert settings.profile_layer is not None
+        shape = model.shape_of(settings.profile_layer) if loaded is None else loaded.matrix.shape
+        cells += [(settings.profile_layer, shape, chi, (REGISTER, 1)) for chi in settings.bond_chi]
+    return [_row(settings, *cell, matrix) for cell in cells]
 
 
 def _row(
@@ -75,7 +76,8 @@ def _row(
         "layer": layer, "shape": _by(shape), "padded": _by((plan.padded_out, plan.padded_in)), "chi": config.chi,
         "gate_qubits": config.gate_qubits, "depth": circuit[1], "dense": plan.n_dense, "classical": plan.n_classical,
         "circuit": plan.n_circuit, "total": total, "size": total / plan.n_dense, "break_even": plan.break_even_price,
-        "svd_rank": rank, "mpo_bond": bond, **marks, "cnots": plan.cnots, "mib": plan.n_bytes / 2**20,
+        "svd_rank": rank, "svd_rank_free": svd_rank_at(*shape, plan.n_classical), "mpo_bond": bond, **marks,
+        "cnots": plan.cnots, "mib": plan.n_bytes / 2**20,
         "can_it_pay": can_it_pay(plan.n_dense, plan.n_classical, plan.n_circuit, rank, bond),
     }  # fmt: skip
 

@@ -120,7 +120,7 @@ def rebuilt_row(
 def _operator(
     settings: DisentanglerStudySettings, rebuilt: Rebuilt, weight: np.ndarray, out: Path, key: str, seed: int
 ) -> Any:
-    method, shape = rebuilt.method, weight.shape
+    method, shape = rebuilt.method, (weight.shape[0], weight.shape[1])
     if method in _FREE:
         matrices = {"dense": weight, "zero": np.zeros_like(weight), "noise": noise_like(weight, seed)}
         return DenseLayer(jax.numpy.asarray(matrices[method]))
