@@ -59,7 +59,7 @@ def disentangler(
         str | None, typer.Option(help="Layer of the parts depth and bond. [default: the last block's value]")
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="LIST", help="Seeds to sweep (training, noise, random starts).")] = "1",
-    chi: Annotated[str, typer.Option(metavar="LIST", help="Bonds of the grid.")] = "1,4,16",
+    chi: Annotated[str, typer.Option(metavar="LIST", help="Bonds of the grid.")] = "2,8,16",
     gate_qubits: Annotated[
         str, typer.Option(metavar="LIST", help="Qubits of a gate in the grid; register for as wide as the registers.")
     ] = "2",
@@ -82,7 +82,7 @@ def disentangler(
         str, typer.Option(metavar="LIST", help="Bonds of part bond, full for no cut.")
     ] = "1,2,5,10,50,full",
     model_chi: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Bonds of part model. [default: those of --chi but 1]")
+        str | None, typer.Option(metavar="LIST", help="Bonds of part model. [default: all but the first of --chi]")
     ] = None,
     scopes: Annotated[
         str, typer.Option(metavar="LIST", help="Of part model: one (the profile layer), all (all of --layers at once).")
@@ -91,7 +91,7 @@ def disentangler(
         str,
         typer.Option(metavar="LIST", help="Trained after replacing: bond (MPO), circuits (gates, too), none."),
     ] = "bond,circuits",
-    heal_updates: Annotated[int, typer.Option(help="Minibatches of healing.")] = 200,
+    heal_updates: Annotated[int, typer.Option(help="Minibatches of healing.")] = 100,
     heal_learning_rate: Annotated[float, typer.Option(help="Adam's rate of healing.")] = 1e-3,
     width: Annotated[int | None, typer.Option(help="Size of a token. [default: 64 small, 128 million]")] = None,
     n_blocks: Annotated[int | None, typer.Option("--blocks", help="[default: 2 small, 5 million]")] = None,
@@ -148,7 +148,7 @@ def disentangler(
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),
         profile_depths=integers("profile-depths", profile_depths),
         bond_chi=_numbers("bond-chi", bond_chi, "full"),
-        model_chi=integers("model-chi", model_chi) if model_chi else tuple(b for b in bonds if b > 1) or bonds,
+        model_chi=integers("model-chi", model_chi) if model_chi else bonds[1:] or bonds,
         scopes=names(scopes),
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,

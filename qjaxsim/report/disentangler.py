@@ -144,16 +144,17 @@ def errors(rows: Sequence[Row]) -> "Figure":
         axes, ("numbers stored classically", "numbers and angles", "numbers and angles"), strict=False
     ):
         one.set_xscale("log")
+        style.plain_ticks(one.xaxis)
         one.set_xlabel(label)
         style.tidy(one)
     for one in axes[1:]:
         one.axvline(rows[0]["dense"], color=style.INK, linewidth=1)
     axes[0].set_ylabel("relative error")
-    axes[0].set_ylim(0, None)
-    axes[1].set_ylim(0, None)
+    axes[0].set_ylim(0, 1.05)
+    axes[1].set_ylim(0, 1.05)
     if scored:
         axes[2].set_ylabel("change of perplexity, %")
-        axes[2].set_yscale("symlog", linthresh=1)
+        _percents(axes[2], "y", 1.0)
         removed = _mean(
             row["perplexity_change"] for row in rows if row["method"] == "zero" and row["source"] != "noise"
         )
@@ -226,11 +227,11 @@ def against_bond(rows: Sequence[Row]) -> "Figure":
         if removed is not None:
             panels[0].axhline(100 * removed, color=style.GREY, linewidth=1, label="layer removed")
         panels[0].set_ylabel("change of perplexity, %")
-        panels[0].set_yscale("symlog", linthresh=0.1)
+        _percents(panels[0], "y", 0.1)
         panels[0].legend(fontsize=style.SMALL, frameon=False)
     panels[-1].set_ylabel("relative error")
-    panels[-1].set_ylim(0, None)
-    panels[-1].legend(fontsize=style.SMALL, frameon=False)
+    panels[-1].set_ylim(0, 1.05)
+    panels[-1].legend(fontsize=style.SMALL, frameon=False, loc="upper right")
     for axes in panels:
         axes.set_xscale("log")
         style.plain_ticks(axes.xaxis)
@@ -260,7 +261,7 @@ def profile_of_layers(rows: Sequence[Row]) -> "Figure":
         ]
         axes.plot([100 * (v or 0.0) for v in removed], range(len(layers)), "|", color=style.GREY, markersize=9,
                   label="removed")  # fmt: skip
-        axes.set_xscale("symlog", linthresh=1)
+        _percents(axes, "x", 1.0)
         axes.set_title(f"bond {chi}", fontsize=10)
         axes.set_xlabel("change of perplexity, %")
         style.tidy(axes)
@@ -301,10 +302,21 @@ def rebuilt(rows: Sequence[Row]) -> "Figure":
     style.plain_ticks(axes.xaxis)
     axes.set_xlabel("numbers and angles over the layers' own")
     axes.set_ylabel("accuracy on the test text")
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.legend(fontsize=style.SMALL, frameon=False, loc="lower right")
     style.tidy(axes)
     return figure
+
+
+def _percents(axes: "Axes", which: str, linear: float) -> None:
+    """A scale for changes in percent that may be zero or negative: linear up to `linear`, logarithmic beyond."""
+    from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
+
+    scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
+    scale("symlog", linthresh=linear)
+    axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _against_numbers(axes: "Axes", rows: Sequence[Row], along: str, value: str, noise: bool) -> None:

@@ -60,7 +60,7 @@ def run_disentangler_study(
         settings: what to run.
         out: results folder; see `qjaxsim.studies.sweep` for what is in it. The trained weights are the arrays of the
             cells "sSEED-train".
-        loaded: a matrix instead of the built-in model; part "model" is then left out.
+        loaded: a matrix instead of the built-in model; there is no part "model" then.
         inputs: what the loaded matrix receives, (N, in); for its activation error.
         text: what the built-in model learns; default the language reference that ships with Python.
         resume: go on with the study that `out` holds.

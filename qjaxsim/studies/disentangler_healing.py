@@ -12,7 +12,7 @@ import numpy as np
 
 from qjaxsim.models.char_transformer import Operators, next_character_metrics
 from qjaxsim.models.disentangler import DisentangledLayer
-from qjaxsim.models.disentangler_circuit import Gates
+from qjaxsim.models.disentangler_circuit import Gates, apply_circuit
 from qjaxsim.studies.disentangler_model import Corpus, Evaluation
 from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
 from qjaxsim.studies.progress import Progress
@@ -32,7 +32,7 @@ class DenseLayer:
 
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., in) -> (..., out)."""
-        return jnp.matmul(x, self.weight.T, precision=jax.lax.Precision.HIGHEST)
+        return _product(x, self.weight.T)
 
     def to_dense(self) -> jax.Array:
         """The matrix."""
@@ -45,10 +45,12 @@ class Healing:
 
     Attributes:
         start: pytree of floats to train.
+        matrix: maps such a pytree to the (out, in) matrix that the operator is.
         rebuild: maps such a pytree to the operator.
     """
 
     start: Any
+    matrix: Callable[[Any], jax.Array]
     rebuild: Callable[[Any], Any]
 
 
@@ -62,16 +64,23 @@ def healing_of(operator: Any, what: str) -> Healing:
             orthogonal.
     """
     if not isinstance(operator, DisentangledLayer):
-        return Healing(operator, lambda moved: moved)
+        return Healing(operator, lambda moved: moved.to_dense(), lambda moved: moved)
     if what == "bond":
-        return Healing(operator.mpo, lambda moved: replace(operator, mpo=moved))
+        # The circuits stand still: as matrices they are two products instead of many gates to compile.
+        rows, columns = operator.geometry.shape
+        left = apply_circuit(operator.wall_u, operator.u, jnp.eye(rows, dtype=operator.u[0].dtype))[: operator.d_out]
+        right = apply_circuit(operator.wall_v, operator.v, jnp.eye(columns, dtype=operator.v[0].dtype))[: operator.d_in]
+        return Healing(
+            operator.mpo,
+            lambda moved: _product(_product(left, moved.to_dense()), right.T),
+            lambda moved: replace(operator, mpo=moved),
+        )
+
+    def rebuild(moved: Any) -> DisentangledLayer:
+        return replace(operator, mpo=moved["mpo"], u=_turned(operator.u, moved["u"]), v=_turned(operator.v, moved["v"]))
+
     start = {"mpo": operator.mpo, "u": _zeros(operator.u), "v": _zeros(operator.v)}
-    return Healing(
-        start,
-        lambda moved: replace(
-            operator, mpo=moved["mpo"], u=_turned(operator.u, moved["u"]), v=_turned(operator.v, moved["v"])
-        ),
-    )
+    return Healing(start, lambda moved: rebuild(moved).to_dense(), rebuild)
 
 
 def heal(
@@ -100,8 +109,9 @@ def heal(
     healed = {name: healing_of(operator, what) for name, operator in operators.items()}
 
     def loss(start: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        replaced = {name: healed[name].rebuild(part) for name, part in start.items()}
-        return next_character_metrics(model.outputs(params, x, replaced), y)["loss"]
+        # As matrices: a minibatch has more rows than a layer has inputs, where that is the cheaper way.
+        weights = {name: healed[name].matrix(part) for name, part in start.items()}
+        return next_character_metrics(model.outputs(model.with_weights(params, weights), x), y)["loss"]
 
     wanted = settings.heal_updates * settings.batch_size
     epochs = math.ceil(wanted / len(corpus.train[0]))
@@ -137,4 +147,8 @@ def _turned_one(gates: jax.Array, free: jax.Array) -> jax.Array:
     skew = (free - free.swapaxes(-1, -2)) / 2
     one = jnp.broadcast_to(jnp.eye(gates.shape[-1], dtype=gates.dtype), gates.shape)
     turn = jnp.linalg.solve(one - skew, one + skew)
-    return jnp.matmul(gates, turn, precision=jax.lax.Precision.HIGHEST)
+    return _product(gates, turn)
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)

@@ -26,8 +26,8 @@ from qjaxsim.studies.progress import Progress
 
 # Kinds that do not depend on bond and circuit, and those that depend on the bond alone.
 _FREE = ("dense", "zero", "noise")
-_BY_BOND = ("mpo", "mpo-balanced")
-_BY_CIRCUIT = ("svd-total", "svd-classical", "mpo-total", "mpo-balanced-total")
+_BY_BOND = ("mpo",)
+_BY_CIRCUIT = ("svd-total", "svd-classical", "mpo-balanced-total")
 _NOT_HEALED = ("zero", "noise")
 
 

@@ -63,7 +63,7 @@ class DisentanglerStudySettings:
     layers: tuple[str, ...] = ("all",)
     profile_layer: str | None = None
     seeds: tuple[int, ...] = (1,)
-    chi: tuple[int, ...] = (1, 4, 16)
+    chi: tuple[int, ...] = (2, 8, 16)
     gate_qubits: tuple[int, ...] = (2,)
     depths: tuple[int, ...] = (8,)
     methods: tuple[str, ...] = ("explicit",)
@@ -74,10 +74,10 @@ class DisentanglerStudySettings:
     profile_gate_qubits: tuple[int, ...] = (2, 3, REGISTER)
     profile_depths: tuple[int, ...] = (1, 2, 4, 8, 16)
     bond_chi: tuple[int, ...] = (1, 2, 5, 10, 50, FULL)
-    model_chi: tuple[int, ...] = (4, 16)
+    model_chi: tuple[int, ...] = (8, 16)
     scopes: tuple[str, ...] = ("all",)
     healing: tuple[str, ...] = HEALINGS
-    heal_updates: int = 200
+    heal_updates: int = 100
     heal_learning_rate: float = 1e-3
     size: str = "small"
     width: int | None = None
@@ -137,17 +137,16 @@ class DisentanglerStudySettings:
         """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.
 
         Raises:
-            ValueError: if layers of the model are asked for, or no part is left.
+            ValueError: if layers of the model, or its part, are asked for.
         """
         if self.layers != ("all",) or self.profile_layer is not None:
             raise ValueError(
                 "Arguments `layers` and `profile_layer` name layers of the built-in model, but a file is given; leave "
                 "them out."
             )
-        parts = tuple(part for part in self.parts if part != "model")
-        if not parts:
-            raise ValueError("Argument `parts` must hold more than 'model' with a file, which brings no model.")
-        return replace(self, parts=parts, layers=(name,), profile_layer=name)
+        if "model" in self.parts:
+            raise ValueError("Argument `parts` must not hold 'model' with a file, which brings no model; leave it out.")
+        return replace(self, layers=(name,), profile_layer=name)
 
     def model(self, n_characters: int) -> CharTransformer:
         """The built-in model; sizes must be filled in."""
