@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from qjaxsim.datasets.text import load_text
 from qjaxsim.models.disentangler import DisentangledLayer, disentangle
 from qjaxsim.models.disentangler_config import DisentanglerConfig
 from qjaxsim.models.low_rank import svd_layer
@@ -18,14 +19,16 @@ from qjaxsim.studies.disentangler import run_disentangler_study
 from qjaxsim.studies.disentangler_columns import COLUMNS
 from qjaxsim.studies.disentangler_healing import DenseLayer, heal, healing_of
 from qjaxsim.studies.disentangler_model import Evaluation, corpus_of, params_as_arrays, params_from_arrays
+from qjaxsim.studies.disentangler_rebuild import all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler_settings import FULL, REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.progress import Progress
 from qjaxsim.weights import LoadedMatrix
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 SMALL = DisentanglerStudySettings(
     layers=("block0.value", "block0.up"), chi=(1, 4), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
-    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(4,), scopes=("one", "all"), heal_updates=4, batch_size=4,
+    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(4,), heal_updates=4, batch_size=4,
     width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2,
 )  # fmt: skip
 
@@ -48,8 +51,6 @@ def study(tmp_path_factory, text):
 @pytest.fixture(scope="module")
 def evaluation(study, text):
     """The trained model, rebuilt from the folder."""
-    from qjaxsim.datasets.text import load_text
-
     corpus = corpus_of(load_text(text), 16, 20)
     model = SMALL.model(len(corpus.text.characters))
     return Evaluation(model, params_from_arrays(sweep.read_arrays(study[0], "s1-train")), corpus), corpus
@@ -115,22 +116,37 @@ def test_trivial_replacements(study):
     assert dense["model_parameters"] == original["model_parameters"]
     for row in rows_where(rows, part="layers", method="zero"):
         assert row["error"] == 1 and row["total"] == 0 and row.get("activation_error", 1.0) == pytest.approx(1.0)
-    zero = one(rows, part="model", method="zero", layer="block0.value")
-    alone = one(rows, part="layers", method="zero", layer="block0.value", source="trained")
-    assert zero["perplexity"] == pytest.approx(alone["perplexity"], rel=1e-6) and "perplexity_bond" not in zero
-    # The full bond is the layer, through circuits or not.
-    full = [row for row in rows if row["part"] == "bond" and row.get("chi") == 16]
-    assert {row["method"] for row in full} >= {"mpo", "explicit"} and len(full) >= 4
-    for row in full:
-        if row["method"] in ("mpo", "explicit"):
-            assert row["error"] < 1e-5
+    assert "perplexity_bond" not in one(rows, part="model", method="zero")
+    # The full bond is the layer, through circuits or not: 4 on the three sites of 8 x 8.
+    for method in ("mpo", "explicit"):
+        full = rows_where(rows, part="bond", method=method, chi=4)
+        assert len(full) == 2 and all(row["error"] < 1e-5 for row in full)
+
+
+def test_one_layer_replaced_is_that_layer_alone(study, evaluation):
+    out, rows = study
+    settings = replace(SMALL, scopes=("one",)).resolved(evaluation[0].model.n_characters)
+    ways = {way.name: way for way in all_rebuilt(settings)}
+    assert {"one-dense", "one-mpo-chi4", "one-explicit-chi4-k2-d2", "one-svd-total-chi4-k2-d2"} <= set(ways)
+
+    def key(layer, method, circuit):
+        return f"s1-layers-{layer}-trained-{method}-k{circuit[0]}-d{circuit[1]}"
+
+    for name, method, chi in (("one-zero", "zero", None), ("one-explicit-chi4-k2-d2", "explicit", 4)):
+        unhealed = replace(settings, healing=())
+        row = rebuilt_row(unhealed, *evaluation, ways[name], 1, key, out, Progress())
+        alone = [row for row in rows_where(rows, part="layers", method=method, layer="block0.value", source="trained")
+                 if row.get("chi") == chi]  # fmt: skip
+        assert row["layer"] == "block0.value" and row["total"] == alone[0]["total"]
+        assert row["perplexity"] == pytest.approx(alone[0]["perplexity"], rel=1e-5)
 
 
 def test_parts_have_their_rows(study):
     rows = study[1]
     assert set().union(*rows) <= set(COLUMNS)
     depth = [row for row in rows if row["part"] == "depth"]
-    assert len(depth) == 2 * 3 and all(row["merit"] <= row["bound"] + 1e-6 for row in depth)
+    assert len(depth) == 2 * 3
+    assert all(row["merit"] <= row["bound"] + 1e-6 for row in depth)
     wide = [row for row in depth if row["register"]]
     assert {row["gate_qubits"] for row in wide} == {3} and {row["depth"] for row in wide} == {1}
     noise = one(rows, part="layers", source="noise", layer="block0.up", method="explicit", chi=1)
@@ -222,8 +238,8 @@ def test_healing_starts_at_the_operator(operator, what):
     healing = healing_of(operator, what)
     np.testing.assert_allclose(healing.matrix(healing.start), operator.to_dense(), atol=1e-5)
     np.testing.assert_allclose(healing.rebuild(healing.start).to_dense(), operator.to_dense(), atol=1e-6)
-    moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1, leaf.dtype) * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype))
-                         .reshape(leaf.shape), healing.start)  # fmt: skip
+    rng = np.random.default_rng(0)
+    moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), healing.start)
     rebuilt = healing.rebuild(moved)
     np.testing.assert_allclose(healing.matrix(moved), rebuilt.to_dense(), atol=1e-5)
     assert np.abs(np.asarray(rebuilt.to_dense() - operator.to_dense())).max() > 1e-2
@@ -250,8 +266,6 @@ def test_other_operators_move_as_a_whole():
 
 
 def test_healing_lowers_the_loss_of_what_it_is_trained_on(evaluation):
-    from qjaxsim.studies.progress import Progress
-
     trained, corpus = evaluation
     weight = np.asarray(trained.model.weight(trained.params, "block0.up"))
     broken = {"block0.up": svd_layer(weight, 1)}

@@ -70,6 +70,8 @@ def load_text(path: str | Path | None = None) -> Text:
     if path is None:
         sections, source = _reference(), f"pydoc_data.topics of Python {platform.python_version()}"
     else:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"Argument `path` must be a text, but there is none at {path}.")
         try:
             sections = [Path(path).read_text(encoding="utf-8")]
         except UnicodeDecodeError as error:

@@ -97,7 +97,10 @@ def can_it_pay(dense: int, classical: int, circuit: int, rank: int, bond: int) -
         return f"not with angles counted: larger than the layer unless an angle costs less than {price:.2g} numbers"
     rivals = [f"SVD of rank {rank}"] * (rank > 0) + [f"a plain MPO of bond {bond}"] * (bond > 0)
     saved = 100 * (1 - (classical + circuit) / dense)
-    return f"smaller than the layer by {saved:.0f} %; pays if its error is below that of {' and of '.join(rivals)}"
+    smaller = f"smaller than the layer by {saved:.0f} %"
+    if not rivals:
+        return f"{smaller}; nothing else of as few numbers is left"
+    return f"{smaller}; pays if its error is below that of {' and of '.join(rivals)}"
 
 
 def _marks(matrix: np.ndarray, rank: int, bond: int) -> dict[str, float]:
