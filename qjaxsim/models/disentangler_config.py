@@ -32,7 +32,7 @@ class DisentanglerConfig:
         learning_rate: of Adam, in gradient descent.
         sweeps: most sweeps (explicit) or steps (gradient) of a restart.
         tolerance: a restart ends when the error has not fallen by this fraction of itself in `patience` sweeps.
-        patience: see tolerance.
+        patience: see tolerance; None is 5 sweeps, or 50 steps of gradient descent.
         restarts: starts in all; from the second on they are random.
         start: first start, "identity" (exactly the plain MPO) or "random".
         seed: of the random starts.
@@ -54,7 +54,7 @@ class DisentanglerConfig:
     learning_rate: float = 0.01
     sweeps: int = 100
     tolerance: float = 1e-5
-    patience: int = 5
+    patience: int | None = None
     restarts: int = 1
     start: Literal["identity", "random"] = "identity"
     seed: int = 0
@@ -62,8 +62,11 @@ class DisentanglerConfig:
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("chi", "gate_qubits", "patience", "restarts"):
+        for name in ("chi", "gate_qubits", "restarts"):
             self._at_least(name, 1)
+        for name in ("patience", "target_chi"):
+            if getattr(self, name) is not None:
+                self._at_least(name, 1)
         for name in ("layers", "sweeps", "seed"):
             self._at_least(name, 0)
         self._one_of("method", "explicit", "gradient")
@@ -73,13 +76,11 @@ class DisentanglerConfig:
         self._one_of("dtype", "float32", "float64")
         if not (isinstance(self.geometry, Geometry) or self.geometry == "qubit"):
             raise ValueError(f'Argument `geometry` must be "qubit" or a Geometry, but is {self.geometry!r}.')
-        if self.target_chi is not None:
-            self._at_least("target_chi", 1)
-            if self.target == "adaptive":
-                raise ValueError(
-                    f"Argument `target_chi` is the bond of a fixed target, but is {self.target_chi} with an adaptive "
-                    f'one; pass target="fixed", or leave it out.'
-                )
+        if self.target_chi is not None and self.target == "adaptive":
+            raise ValueError(
+                f"Argument `target_chi` is the bond of a fixed target, but is {self.target_chi} with an adaptive one; "
+                f'pass target="fixed", or leave it out.'
+            )
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"Argument `tolerance` must be at least 0 and below 1, but is {self.tolerance}.")
         if not self.learning_rate > 0:
@@ -93,6 +94,11 @@ class DisentanglerConfig:
     def target_bond(self) -> int:
         """Bond of the target that is optimised."""
         return self.target_chi or self.chi
+
+    @property
+    def steps_without_gain(self) -> int:
+        """`patience`, resolved."""
+        return self.patience or (5 if self.method == "explicit" else 50)
 
     @property
     def array_dtype(self) -> np.dtype:

@@ -17,6 +17,7 @@ import numpy as np
 from qjaxsim import files
 from qjaxsim.models.disentangler_circuit import Gates, identity_gates, random_gates
 from qjaxsim.models.disentangler_config import DisentanglerConfig, Layout
+from qjaxsim.models.disentangler_gradient import GradientStepper
 from qjaxsim.models.disentangler_sweep import distance, operand, sweep, truncated
 
 # Seconds between two checkpoints within a restart.
@@ -150,9 +151,9 @@ def _settled(history: list[float], config: DisentanglerConfig) -> bool:
     """Whether there is nothing left to gain, or was not in the last sweeps."""
     if min(history) < 10 * np.finfo(config.dtype).eps:
         return True
-    if len(history) <= config.patience:
+    if len(history) <= config.steps_without_gain:
         return False
-    before = min(history[: -config.patience])
+    before = min(history[: -config.steps_without_gain])
     return before - min(history) < config.tolerance * before
 
 
@@ -184,7 +185,7 @@ def _start(layout: Layout, config: DisentanglerConfig, restart: int) -> tuple[Ga
 
 
 def _stepper(layout: Layout, config: DisentanglerConfig) -> Stepper:
-    return _Explicit(layout)
+    return GradientStepper(layout, config) if config.method == "gradient" else _Explicit(layout)
 
 
 def _identity(weight: jax.Array, config: DisentanglerConfig) -> str:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.models.disentangler_circuit import Brickwall, Gates, apply_circuit, apply_layer
+from qjaxsim.models.disentangler_circuit import Brickwall, Gates, apply_circuit, apply_layer_to_rows
 from qjaxsim.models.mpo import PRECISION, Geometry, deinterleave, interleave
 
 matmul = functools.partial(jnp.matmul, precision=PRECISION)
@@ -68,7 +68,8 @@ def _sweep_layer(offset: int, gates: jax.Array, carried: jax.Array) -> tuple[jax
             changed = matmul(change, rest.reshape(size, -1)).reshape(rest.shape)
             rest = _trace_ends(changed, size, 1)
     replaced = jnp.stack(new)
-    return replaced, apply_layer(offset, gates, apply_layer(offset, jnp.conj(replaced), carried))
+    right = apply_layer_to_rows(offset, jnp.conj(replaced), carried)
+    return replaced, apply_layer_to_rows(offset, gates, right)
 
 
 def _trace_ends(matrix: jax.Array, head: int, tail: int) -> jax.Array:
