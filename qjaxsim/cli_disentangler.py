@@ -130,14 +130,13 @@ def disentangler(
     if loaded is not None:
         print(f"{loaded.name}: {loaded.matrix.shape[0]} x {loaded.matrix.shape[1]} (out x in); the file has "
               f"{loaded.orientation}, {loaded.reason}")  # fmt: skip
-    bonds = integers("chi", chi)
     asked = PARTS if parts == "all" else names(parts)
     settings = DisentanglerStudySettings(
         parts=asked if loaded is None else tuple(part for part in asked if part != "model" or parts != "all"),
         layers=names(layers),
         profile_layer=profile_layer,
         seeds=integers("seeds", seeds),
-        chi=bonds,
+        chi=integers("chi", chi),
         gate_qubits=_numbers("gate-qubits", gate_qubits, "register"),
         depths=integers("depths", depths),
         methods=names(methods),
@@ -148,7 +147,7 @@ def disentangler(
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),
         profile_depths=integers("profile-depths", profile_depths),
         bond_chi=_numbers("bond-chi", bond_chi, "full"),
-        model_chi=integers("model-chi", model_chi) if model_chi else bonds[1:] or bonds,
+        model_chi=integers("model-chi", model_chi) if model_chi else None,
         scopes=names(scopes),
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,

@@ -84,10 +84,19 @@ def test_counts_and_errors_are_those_of_numpy(study, evaluation):
             assert own["break_even_dense"] == pytest.approx((weight.size - own["classical"]) / angles)
             for method, counted in (("svd-total", "total"), ("svd-classical", "classical")):
                 svd = one(rows, part="layers", layer=layer, source="trained", method=method, chi=chi)
-                rank = min(own[counted] // sum(weight.shape), min(weight.shape))
+                if own[counted] >= weight.size:
+                    assert svd["error"] == 0 and svd["total"] == weight.size
+                    continue
+                rank = own[counted] // sum(weight.shape)
                 assert svd["rank"] == rank and svd["total"] == rank * sum(weight.shape) <= own[counted]
                 tail = np.sqrt((values[rank:] ** 2).sum() / (values**2).sum())
                 assert svd["error"] == pytest.approx(tail, abs=1e-6)
+            least = one(rows, part="layers", layer=layer, source="trained", method="svd-minimal", chi=chi)
+            rank = least["rank"]
+            assert least["total"] in (rank * (sum(weight.shape) - rank), weight.size)
+            assert least["error"] <= one(
+                rows, part="layers", layer=layer, source="trained", method="svd-total", chi=chi
+            )["error"] + 1e-6  # fmt: skip
     assert all(row["total"] <= row["dense"] for row in rows if row["method"].startswith("svd") and row["chi"] == 1)
 
 
@@ -183,8 +192,7 @@ def test_folder_and_report(study):
 
 def test_a_study_resumes_to_the_same_rows(study, text):
     out, rows = study
-    for cell in ("s1-layers-block0.up-trained-explicit-k2-d2", "s1-model-all-explicit-chi4-k2-d2"):
-        (sweep.cell_folder(out, cell) / "result.json").unlink()
+    (sweep.cell_folder(out, "s1-layers-block0.up-trained-explicit-k2-d2") / "result.json").unlink()
     again = run_disentangler_study(SMALL, out, text=text, resume=True)
     for before, after in zip(rows, again, strict=True):
         timed = {"seconds"}
@@ -199,11 +207,11 @@ def test_perplexity_is_the_exponential_of_the_mean_over_all_characters(evaluatio
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     losses = -np.take_along_axis(log_p, corpus.test[1][..., None], -1)
     expected = np.exp(losses.mean()), (logits.argmax(-1) == corpus.test[1]).mean()
-    for at_once in (128, 7):
-        monkeypatch.setattr("qjaxsim.studies.disentangler_model._AT_ONCE", at_once)
-        found = trained.score({})
-        assert found["perplexity"] == pytest.approx(expected[0], rel=1e-5)
-        assert found["accuracy"] == pytest.approx(expected[1], abs=1e-6)
+    # In parts of unequal size.
+    monkeypatch.setattr("qjaxsim.studies.disentangler_model._AT_ONCE", 7)
+    found = trained.score({})
+    assert found["perplexity"] == pytest.approx(expected[0], rel=1e-5)
+    assert found["accuracy"] == pytest.approx(expected[1], abs=1e-6)
 
 
 def test_activation_errors_are_those_of_outputs(evaluation):
@@ -284,7 +292,7 @@ def test_a_matrix_of_a_file(tmp_path):
     rng = np.random.default_rng(8)
     matrix, inputs = rng.normal(size=(6, 10)).astype(np.float32), rng.normal(size=(30, 10))
     loaded = LoadedMatrix(matrix, "h.0/attn.weight", "out-in", "named weight, as torch's Linear does")
-    settings = replace(SMALL, layers=("all",), parts=("layers", "depth", "bond"), seeds=(1, 2))
+    settings = replace(SMALL, layers=("all",), parts=("layers", "depth"), seeds=(1, 2))
     rows = run_disentangler_study(settings, tmp_path / "out", loaded=loaded, inputs=inputs)
     assert {row["source"] for row in rows} == {"file", "noise"} and all("perplexity" not in row for row in rows)
     # The matrix itself once, noise with both seeds.
@@ -304,6 +312,20 @@ def test_a_matrix_of_a_file(tmp_path):
         run_disentangler_study(SMALL, tmp_path / "two", loaded=loaded)
     with pytest.raises(ValueError, match="`parts` must not hold 'model' with a file"):
         run_disentangler_study(replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1)])
+def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
+    matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
+    settings = replace(SMALL, layers=("all",), parts=("layers",), chi=(1,))
+    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    assert one(rows, source="file", method="mpo")["error"] <= 1
+    assert (
+        one(rows, source="file", method="explicit")["error"] <= one(rows, source="file", method="mpo")["error"] + 1e-6
+    )
+    zero = LoadedMatrix(np.zeros(shape, np.float32), "w", "out-in", "asked")
+    with pytest.raises(ValueError, match="`loaded` must not be a zero matrix, but w is"):
+        run_disentangler_study(settings, tmp_path / "zero", loaded=zero)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -337,6 +359,18 @@ def test_ranks_bonds_and_prices_by_brute_force():
     assert prices["break_even_dense"] == (54 - 10) / 20
     assert prices["break_even_svd"] == (min(layers.rank_for(weight, 0.5) * 15, 54) - 10) / 20
     assert layers.break_even(subject, layers.numbers(subject, 10, 0), 0.5) == {}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_least_numbers_of_a_rank_are_the_dimension_of_its_family(rank):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(6, rank)), rng.normal(size=(rank, 4))
+    # Columns: how the product moves with each number of either factor.
+    moves = [np.outer(unit, right[j]).ravel() for j in range(rank) for unit in np.eye(6)]
+    moves += [np.outer(left[:, j], unit).ravel() for j in range(rank) for unit in np.eye(4)]
+    dimension = np.linalg.matrix_rank(np.array(moves))
+    assert layers.minimal_rank_at((6, 4), int(dimension)) == rank
+    assert layers.minimal_rank_at((6, 4), int(dimension) - 1) == rank - 1
 
 
 def test_balanced_geometries():

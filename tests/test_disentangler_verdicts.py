@@ -7,8 +7,10 @@ import pytest
 
 from qjaxsim.cli import main
 from qjaxsim.models.low_rank import svd_layer
+from qjaxsim.models.mpo import qubit_geometry
 from qjaxsim.report.claims import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies import disentangler_verdicts as judged
+from qjaxsim.studies.disentangler_layer import plain_operator
 from qjaxsim.studies.disentangler_plan import PLAN_COLUMNS, can_it_pay, plan_rows
 from qjaxsim.studies.disentangler_published import comparison_rows
 from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
@@ -169,11 +171,11 @@ def smol():
 
 def test_the_plan_has_the_published_counts(smol):
     settings = DisentanglerStudySettings(
-        parts=("layers", "bond"), chi=(1, 10), gate_qubits=(2,), depths=(8, 35), bond_chi=(1, 2, 5, 10, 50, 0)
+        parts=("layers", "bond"), chi=(10,), gate_qubits=(2,), depths=(8, 35), bond_chi=(1, 2, 5, 10, 50, 0)
     )
     rows = plan_rows(settings, smol)
     narrow = [(entry["chi"], entry["depth"], entry["circuit"]) for entry in rows if entry["gate_qubits"] == 2]
-    assert narrow == [(1, 8, 384), (10, 8, 384), (1, 35, 1686), (10, 35, 1686)]
+    assert narrow == [(10, 8, 384), (10, 35, 1686)]
     table = [entry for entry in rows if entry["gate_qubits"] == 10]
     assert [entry["classical"] for entry in table] == [36, 132, 696, 2356, 36948, 401956]
     assert {entry["circuit"] for entry in table} == {556416} and table[0]["padded"] == "256 x 1024"
@@ -188,7 +190,11 @@ def test_the_plan_has_the_published_counts(smol):
         svd = np.asarray(svd_layer(smol.matrix, entry["svd_rank"]).to_dense())
         expected = np.linalg.norm(smol.matrix - svd) / np.linalg.norm(smol.matrix)
         assert entry["svd_rank"] == entry["total"] // 768 and entry["svd_error"] == pytest.approx(expected, rel=1e-4)
-        assert expected <= entry["mpo_error"] <= 1
+        plain = np.asarray(plain_operator(smol.matrix, qubit_geometry(192, 576), entry["mpo_bond"]).to_dense())
+        assert entry["mpo_error"] == pytest.approx(
+            np.linalg.norm(smol.matrix - plain) / np.linalg.norm(smol.matrix), rel=1e-4
+        )
+    assert "svd_error" not in table[0]
 
 
 def test_words_of_the_plan():
@@ -219,7 +225,7 @@ def test_dry_run_says_whether_it_can_pay(capsys, tmp_path):
     assert main(words) == 0
     text = capsys.readouterr().out
     assert "a.kernel: 20 x 12 (out x in); the file has in-out, named kernel, as Flax does" in text
-    assert "a.kernel (20 x 12), bond 2, 2-qubit gates, depth 8: not with angles counted" in text
+    assert "a.kernel (20 x 12), bond 2, 2-qubit gates, depth 8: smaller than the layer by 5 %; pays if" in text
     assert not (tmp_path / "out").exists()
 
 

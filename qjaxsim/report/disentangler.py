@@ -40,17 +40,18 @@ _MODEL = (
     "as it was."
 )
 _STYLES = {
-    "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
+    "svd-minimal": (style.ORANGE, "v"), "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
     "svd-classical": (style.VERMILION, "s"), "mpo": (style.GREEN, "^"), "mpo-total": (style.GREEN, "^"),
     "mpo-balanced": (style.PURPLE, "D"), "mpo-balanced-total": (style.PURPLE, "D"),
 }  # fmt: skip
 _NAMES = {
     "explicit": "MPO and circuits", "gradient": "MPO and circuits, gradient", "svd-total": "SVD",
-    "svd-classical": "SVD",
+    "svd-classical": "SVD", "svd-minimal": "SVD, least numbers",
     "mpo": "MPO, padded qubits", "mpo-total": "MPO, padded qubits", "mpo-balanced": "MPO, few sites",
     "mpo-balanced-total": "MPO, few sites",
 }  # fmt: skip
-_FAMILIES = (("explicit",), ("gradient",), ("svd-total", "svd-classical"), ("mpo", "mpo-total"),
+_FAMILIES = (("explicit",), ("gradient",), ("svd-total", "svd-classical"), ("svd-minimal",),
+             ("mpo", "mpo-total"),
              ("mpo-balanced", "mpo-balanced-total"))  # fmt: skip
 _LAYER_COLUMNS = (
     "seed", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",

@@ -187,6 +187,8 @@ class _FileStudy(_Study):
         inputs: np.ndarray | None,
     ) -> None:
         super().__init__(settings.of_file(loaded.name), out, progress)
+        if not loaded.matrix.any():
+            raise ValueError(f"Argument `loaded` must not be a zero matrix, but {loaded.name} is; choose another.")
         self.loaded = loaded
         self.moment = None if inputs is None else _moment(inputs, loaded.matrix.shape[1])
         for seed in self.settings.seeds:

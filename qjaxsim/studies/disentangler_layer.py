@@ -53,10 +53,8 @@ class Subject:
         """How far a matrix is from the layer, and what the model makes of it."""
         weight, other = np.asarray(self.weight, np.float64), np.asarray(matrix, np.float64)
         found = {"error": float(np.linalg.norm(weight - other) / np.linalg.norm(weight))}
-        if self.moment is not None:
-            found["activation_error"] = float(
-                np.sqrt(_power(weight - other, self.moment) / _power(weight, self.moment))
-            )
+        if self.moment is not None and (whole := _power(weight, self.moment)) > 0:
+            found["activation_error"] = float(np.sqrt(_power(weight - other, self.moment) / whole))
         return found | (self.score(other) if scored and self.score is not None else {})
 
 
@@ -187,10 +185,11 @@ def plain_rows(settings: DisentanglerStudySettings, subject: Subject, part: str,
 def _at_equal_numbers(settings: DisentanglerStudySettings, subject: Subject, part: str, own: Row) -> list[Row]:
     """Baselines with as many numbers as a disentangled layer; they carry its bond and circuit."""
     key = {name: own[name] for name in ("chi", "gate_qubits", "register", "depth")}
-    shape = subject.shape
+    shape, total, classical = subject.shape, own["total"], own["classical"]
     rows = [
-        _svd_row(subject, part, "svd-total", own["total"]),
-        _svd_row(subject, part, "svd-classical", own["classical"]),
+        _svd_row(subject, part, "svd-total", svd_rank_at(*shape, total), total),
+        _svd_row(subject, part, "svd-minimal", minimal_rank_at(shape, total), total),
+        _svd_row(subject, part, "svd-classical", svd_rank_at(*shape, classical), classical),
         _mpo_row(subject, part, "mpo-total", qubit_geometry(*shape), own["total"]),
     ]
     balanced = balanced_or_none(shape, settings.balanced_sites)
@@ -199,12 +198,14 @@ def _at_equal_numbers(settings: DisentanglerStudySettings, subject: Subject, par
     return [row | key for row in rows]
 
 
-def _svd_row(subject: Subject, part: str, method: str, budget: int) -> Row:
-    layer = svd_layer(subject.weight, svd_rank_at(*subject.shape, budget))
-    counts = numbers(subject, layer.n_params, 0)
-    return {
-        **subject.row(part, method), "rank": layer.left.shape[1], **counts, **subject.measures(layer.to_dense())
-    }  # fmt: skip
+def _svd_row(subject: Subject, part: str, method: str, rank: int, budget: int) -> Row:
+    if budget >= subject.weight.size:
+        kept = numbers(subject, subject.weight.size, 0)
+        return {**subject.row(part, method), "rank": min(subject.shape), **kept, **subject.measures(subject.weight)}
+    layer = svd_layer(subject.weight, rank)
+    stored = layer.n_params if method != "svd-minimal" else rank * (sum(subject.shape) - rank)
+    counts = numbers(subject, stored, 0)
+    return {**subject.row(part, method), "rank": rank, **counts, **subject.measures(layer.to_dense())}
 
 
 def _mpo_row(subject: Subject, part: str, method: str, geometry: Geometry, budget: int) -> Row:
@@ -257,6 +258,16 @@ def rank_for(weight: np.ndarray, error: float) -> int:
     left = np.append(np.cumsum(squares[::-1])[::-1], 0.0) / squares.sum()
     # The rounding of the squares must not ask for one rank more.
     return int(np.argmax(left <= error**2 * (1 + 1e-9)))
+
+
+def minimal_rank_at(shape: tuple[int, int], budget: int) -> int:
+    """The largest rank whose matrices form a family of at most `budget` dimensions, r (out + in - r) for rank r.
+
+    >>> minimal_rank_at((64, 64), 4056), minimal_rank_at((64, 64), 4096), minimal_rank_at((64, 64), 126)
+    (57, 64, 0)
+    """
+    ranks = range(min(shape) + 1)
+    return max(rank for rank in ranks if rank * (sum(shape) - rank) <= max(budget, 0))
 
 
 def bond_at(geometry: Geometry, budget: int) -> int:

@@ -71,7 +71,8 @@ def _row(
     plan = plan_disentangler(*shape, config)
     total, geometry = plan.n_classical + plan.n_circuit, qubit_geometry(*shape)
     rank, bond = svd_rank_at(*shape, total), bond_at(geometry, total)
-    marks = {} if matrix is None else _marks(matrix, rank, bond)
+    # What is larger than the layer has nothing to beat.
+    marks = {} if matrix is None or total >= plan.n_dense else _marks(matrix, rank, bond)
     return {
         "layer": layer, "shape": _by(shape), "padded": _by((plan.padded_out, plan.padded_in)), "chi": config.chi,
         "gate_qubits": config.gate_qubits, "depth": circuit[1], "dense": plan.n_dense, "classical": plan.n_classical,

@@ -59,7 +59,8 @@ class Rebuilt(NamedTuple):
 
 
 def all_rebuilt(settings: DisentanglerStudySettings) -> list[Rebuilt]:
-    """Every way that the study replaces layers."""
+    """Every way that the study replaces layers; `settings` must be resolved."""
+    assert settings.model_chi is not None
     found = []
     for scope in settings.scopes:
         found += [Rebuilt(scope, method, 0, None) for method in _FREE]
@@ -131,11 +132,13 @@ def _operator(
         return operator_from(sweep.read_arrays(out, key), f"chi{rebuilt.chi}", shape, config)
     budget = _budget(settings, rebuilt, shape)
     if method.startswith("svd"):
+        if budget >= weight.size:
+            return DenseLayer(jax.numpy.asarray(weight))
         return svd_layer(weight, svd_rank_at(*shape, budget))
     if method.startswith("mpo-balanced"):
         geometry = balanced_or_none(shape, settings.balanced_sites) or geometry
     chi = bond_at(geometry, budget)
-    return plain_operator(weight, geometry, chi) if chi else DenseLayer(jax.numpy.zeros(shape, weight.dtype))
+    return plain_operator(weight, geometry, chi) if chi else svd_layer(weight, 0)
 
 
 def _budget(settings: DisentanglerStudySettings, rebuilt: Rebuilt, shape: tuple[int, int]) -> int:
@@ -155,7 +158,7 @@ def _counts(
     dense = sum(int(np.prod(model.shape_of(name))) for name in operators)
     classical = circuit = 0
     for operator in operators.values():
-        if rebuilt.method == "zero" or (isinstance(operator, DenseLayer) and rebuilt.method not in _FREE):
+        if rebuilt.method == "zero":
             continue
         if rebuilt.method in METHODS:
             classical, circuit = classical + operator.n_classical, circuit + operator.n_circuit

@@ -46,7 +46,7 @@ class DisentanglerStudySettings:
         profile_gate_qubits: of part "depth".
         profile_depths: of part "depth".
         bond_chi: of part "bond"; 0 for the full bond.
-        model_chi: bonds for which the model is rebuilt; among `chi`.
+        model_chi: bonds for which the model is rebuilt, among `chi`; default all but the first.
         scopes: "one" replaces the profile layer, "all" all of `layers` at once.
         healing: what is trained after replacing: "bond" the MPO, "circuits" the gates, too.
         heal_updates: minibatches of healing.
@@ -74,7 +74,7 @@ class DisentanglerStudySettings:
     profile_gate_qubits: tuple[int, ...] = (2, 3, REGISTER)
     profile_depths: tuple[int, ...] = (1, 2, 4, 8, 16)
     bond_chi: tuple[int, ...] = (1, 2, 5, 10, 50, FULL)
-    model_chi: tuple[int, ...] = (8, 16)
+    model_chi: tuple[int, ...] | None = None
     scopes: tuple[str, ...] = ("all",)
     healing: tuple[str, ...] = HEALINGS
     heal_updates: int = 100
@@ -96,8 +96,10 @@ class DisentanglerStudySettings:
         if self.healing:
             self._check_names("healing", HEALINGS)
         for name, least in (("seeds", 0), ("chi", 1), ("gate_qubits", 0), ("depths", 1), ("profile_gate_qubits", 0),
-                            ("profile_depths", 1), ("bond_chi", 0), ("model_chi", 1)):  # fmt: skip
+                            ("profile_depths", 1), ("bond_chi", 0)):  # fmt: skip
             self._check_integers(name, least)
+        if self.model_chi is not None:
+            self._check_integers("model_chi", 1)
         for name, choices in (("size", tuple(_SIZES)), ("target", ("adaptive", "fixed"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
@@ -131,7 +133,8 @@ class DisentanglerStudySettings:
             model.shape_of(name)
         if profile not in layers:
             raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
-        return replace(filled, layers=layers, profile_layer=profile)
+        bonds = self.model_chi or self.chi[1:] or self.chi
+        return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
 
     def of_file(self, name: str) -> "DisentanglerStudySettings":
         """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.
@@ -191,7 +194,7 @@ class DisentanglerStudySettings:
     def _check_model_part(self) -> None:
         if "layers" not in self.parts:
             raise ValueError("Argument `parts` must hold 'layers' with 'model', which puts those layers back.")
-        if strange := [chi for chi in self.model_chi if chi not in self.chi]:
+        if strange := [chi for chi in self.model_chi or () if chi not in self.chi]:
             raise ValueError(f"Argument `model_chi` must be among `chi`, {list(self.chi)}, but holds {strange[0]}.")
 
 
