@@ -40,9 +40,9 @@ _MODEL = (
     "as it was."
 )
 _STYLES = {
-    "svd-minimal": (style.ORANGE, "v"), "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
-    "svd-classical": (style.VERMILION, "s"), "mpo": (style.GREEN, "^"), "mpo-total": (style.GREEN, "^"),
-    "mpo-balanced": (style.PURPLE, "D"), "mpo-balanced-total": (style.PURPLE, "D"),
+    "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
+    "svd-classical": (style.VERMILION, "s"), "svd-minimal": (style.ORANGE, "v"), "mpo": (style.GREEN, "^"),
+    "mpo-total": (style.GREEN, "^"), "mpo-balanced": (style.PURPLE, "D"), "mpo-balanced-total": (style.PURPLE, "D"),
 }  # fmt: skip
 _NAMES = {
     "explicit": "MPO and circuits", "gradient": "MPO and circuits, gradient", "svd-total": "SVD",
