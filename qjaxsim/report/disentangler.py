@@ -58,6 +58,8 @@ _LAYER_COLUMNS = (
     "activation_error", "merit", "entropy", "break_even_dense", "break_even_svd", "perplexity", "perplexity_change",
     "accuracy",
 )  # fmt: skip
+# Changes in percent that are zero but for rounding.
+_ROUNDING = 1e-3
 _MODEL_KEYS = ("layer", "method", "chi", "gate_qubits", "depth")
 _MODEL_VALUES = (
     "classical", "circuit", "total", "size", "model_parameters", "perplexity", "perplexity_change", "accuracy",
@@ -262,10 +264,10 @@ def profile_of_layers(rows: Sequence[Row]) -> "Figure":
         ]
         axes.plot([100 * (v or 0.0) for v in removed], range(len(layers)), "|", color=style.GREY, markersize=9,
                   label="removed")  # fmt: skip
-        _percents(axes, "x", 1.0)
         axes.set_title(f"bond {chi}", fontsize=10)
         axes.set_xlabel("change of perplexity, %")
         style.tidy(axes)
+        _percents(axes, "x", 1.0)
     panels[0].set_yticks(range(len(layers)), layers)
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -315,6 +317,9 @@ def _percents(axes: "Axes", which: str, linear: float) -> None:
 
     scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
     scale("symlog", linthresh=linear)
+    lines = [line.get_xdata() if which == "x" else line.get_ydata() for line in axes.get_lines()]
+    if min((float(np.min(values)) for values in lines), default=0.0) > -_ROUNDING:
+        (axes.set_xlim if which == "x" else axes.set_ylim)(0, None)
     axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())

@@ -11,8 +11,8 @@ COLUMNS = {
     "explicit, gradient: MPO between disentangling circuits, by how they were optimised; mpo: plain MPO of the same "
     "bond on padded qubits; mpo-balanced: on few unpadded sites, as many numbers. With as many numbers as MPO and "
     "circuits have together: svd-total, matrix of low rank, or the matrix itself where they suffice for it; "
-    "svd-minimal, the same with a rank r counted as the r (out + in - r) numbers that it has at least, since angles are "
-    "counted so, too; mpo-total and mpo-balanced-total, plain MPOs. svd-classical: with as many as the MPO alone",
+    "svd-minimal, the same with a rank r counted as the r (out + in - r) numbers that it has at least, since angles "
+    "are counted so, too; mpo-total and mpo-balanced-total, plain MPOs. svd-classical: with as many as the MPO alone",
     "chi": "largest bond",
     "gate_qubits": "qubits of a gate, cut to each register",
     "register": "whether gates are as wide as the registers: one gate a side, which any orthogonal matrix can be",

@@ -174,8 +174,8 @@ def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
 def entropy_falls(rows: Sequence[Row]) -> Verdict:
     """Deeper circuits leave less entropy.
 
-    Holds if the mean entropy of the bonds at the largest depth of two-qubit gates is lower than at the smallest, and
-    that lower than without circuits; with a reservation if noise does the same.
+    Holds if the mean entropy of the bonds at the largest depth of two-qubit gates is lower than at the smallest and
+    than without circuits; with a reservation if that of noise is, too.
     """
     claim, source = "Bond entropy falls with the depth of the circuits.", f"{PAPER}, Fig. 3"
     before, after = _curve(rows, "layer", "entropy_before")[1], _curve(rows, "layer", "entropy")[1]
@@ -184,11 +184,11 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     evidence = (
         f"{before[0]:.3f} nats without circuits, {after[0]:.3f} at the smallest depth, {after[-1]:.3f} at the largest"
     )
-    if not before[0] > after[0] > after[-1]:
+    if after[-1] >= min(before[0], after[0]):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     noise, start = _curve(rows, "noise", "entropy")[1], _curve(rows, "noise", "entropy_before")[1]
     doubts = []
-    if len(noise) and start[0] > noise[0] > noise[-1]:
+    if len(noise) and noise[-1] < min(start[0], noise[0]):
         doubts.append(f"that of noise does, too ({start[0]:.3f}, {noise[0]:.3f}, {noise[-1]:.3f})")
     return _judged(claim, source, evidence, doubts, "noise")
 
