@@ -12,8 +12,11 @@ from qjaxsim.models.disentangler_circuit import Brickwall
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import Geometry, qubit_geometry
 
-# Arrays of the padded weight's size, and of the larger side squared, that a sweep holds at once. Measured.
+# Arrays of the padded weight's size, and of the larger side squared, that are held at once. Sweeps need fewer (weight,
+# target and operand, beside them 4 of temporaries on square weights); most are needed by the final TT-SVD in double.
 _WEIGHT_ARRAYS, _SQUARE_ARRAYS = 9, 4
+# Arrays that reverse mode keeps for each layer of a circuit. Both measured (XLA's own figures).
+_REVERSE_ARRAYS = 3
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,10 @@ class Layout:
     def n_bytes(self, config: DisentanglerConfig) -> int:
         """Bytes that an optimisation holds at once."""
         rows, columns = self.geometry.shape
-        numbers = _WEIGHT_ARRAYS * rows * columns + _SQUARE_ARRAYS * max(rows, columns) ** 2
+        arrays = _WEIGHT_ARRAYS
+        if config.method == "gradient":
+            arrays += _REVERSE_ARRAYS * (self.wall_u.n_layers + self.wall_v.n_layers)
+        numbers = arrays * rows * columns + _SQUARE_ARRAYS * max(rows, columns) ** 2
         return numbers * config.array_dtype.itemsize
 
     def require_memory(self, config: DisentanglerConfig) -> None:

@@ -57,7 +57,9 @@ def _step(stepper: GradientStepper, state: Any, weight: jax.Array, target: jax.A
         u, v = _gates(config.parametrisation, start, skew)
         return -distance(operand(layout.wall_u, layout.wall_v, u, v, weight), target)[0]
 
-    updates, memory = _adam(config.learning_rate).update(jax.grad(loss)(skew), memory)
+    slopes = jax.grad(loss)(skew)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counters with floats
+        updates, memory = _adam(config.learning_rate).update(slopes, memory)
     return start, jax.tree.map(jnp.add, skew, updates), memory
 
 

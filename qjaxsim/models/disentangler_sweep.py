@@ -169,7 +169,8 @@ def distance(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array
     norm, target_norm = jnp.linalg.norm(matrix), jnp.linalg.norm(target)
     # A target of zero has no direction: its overlap is zero, and nothing of Z is reached.
     safe = jnp.where(target_norm == 0, 1, target_norm)
-    return overlap / (norm * safe), jnp.linalg.norm(matrix - overlap / safe**2 * target) / norm
+    nearest = (overlap / safe**2).astype(target.dtype) * target
+    return overlap / (norm * safe), jnp.linalg.norm(matrix - nearest) / norm
 
 
 def _from_left(wall: Brickwall, gates: Gates, matrix: jax.Array) -> jax.Array:
