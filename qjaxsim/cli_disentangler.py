@@ -17,8 +17,9 @@ _MODEL = (
 _LAYER = (
     "source", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",
     "activation_error", "merit", "bound", "entropy_before", "entropy", "break_even_dense", "break_even_svd",
-    "perplexity_change", "accuracy",
+    "perplexity_change", "accuracy", "cnots", "cnot_depth", "unitary_deviation",
 )  # fmt: skip
+_SHOTS = ("layer", "source", "chi", "gate_qubits", "depth", "shots", "shot_error")
 _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 
 
@@ -51,7 +52,7 @@ def disentangler(
         typer.Option(
             metavar="LIST",
             help="all, or some of layers (grid over layers), depth (overlap against depth), bond (circuits as wide as "
-            "the registers) and model (the model rebuilt).",
+            "the registers), shots (a layer with finitely many shots) and model (the model rebuilt).",
         ),
     ] = "all",
     layers: Annotated[str, typer.Option(metavar="LIST", help="all, or names such as block0.query,block1.up.")] = "all",
@@ -93,6 +94,10 @@ def disentangler(
     ] = "bond,circuits",
     heal_updates: Annotated[int, typer.Option(help="Minibatches of healing.")] = 100,
     heal_learning_rate: Annotated[float, typer.Option(help="Adam's rate of healing.")] = 1e-3,
+    adapter_block: Annotated[int, typer.Option(help="Features that a block of an adapter mixes.")] = 4,
+    shots: Annotated[
+        str, typer.Option(metavar="LIST", help="Shots of each circuit a row of inputs, in part shots.")
+    ] = "100,1000,10000,100000,1000000",
     width: Annotated[int | None, typer.Option(help="Size of a token. [default: 64 small, 128 million]")] = None,
     n_blocks: Annotated[int | None, typer.Option("--blocks", help="[default: 2 small, 5 million]")] = None,
     n_heads: Annotated[int, typer.Option("--heads", help="Heads of attention.")] = 4,
@@ -152,6 +157,8 @@ def disentangler(
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,
         heal_learning_rate=heal_learning_rate,
+        adapter_block=adapter_block,
+        shots=integers("shots", shots),
         size=size,
         width=width,
         n_blocks=n_blocks,
@@ -200,6 +207,8 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
         if shown:
             present = [name for name in _LAYER if any(row.get(name) is not None for row in shown)]
             print_table(shown, present, title=f"{title}: {profile}", keys=_KEYS)
+    if shown := [row for row in rows if row["part"] == "shots"]:
+        print_table(shown, _SHOTS, title=f"Shots: {profile}", keys=("layer", "source", "chi"))
     if table := model_table(rows):
         present = [name for name in _MODEL if any(row.get(name) is not None for row in table)]
         print_table(table, present, title="The model rebuilt", keys=_KEYS)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 
 from qjaxsim.datasets.text import load_text
 from qjaxsim.models.disentangler import DisentangledLayer, disentangle
+from qjaxsim.models.disentangler_adapter import identity_adapter
 from qjaxsim.models.disentangler_config import DisentanglerConfig
 from qjaxsim.models.low_rank import svd_layer
 from qjaxsim.models.mpo import Geometry, qubit_geometry
@@ -17,7 +19,7 @@ from qjaxsim.studies import disentangler_layer as layers
 from qjaxsim.studies import sweep
 from qjaxsim.studies.disentangler import run_disentangler_study
 from qjaxsim.studies.disentangler_columns import COLUMNS
-from qjaxsim.studies.disentangler_healing import DenseLayer, heal, healing_of
+from qjaxsim.studies.disentangler_healing import AdaptedLayer, DenseLayer, heal, healing_of
 from qjaxsim.studies.disentangler_model import Evaluation, corpus_of, params_as_arrays, params_from_arrays
 from qjaxsim.studies.disentangler_rebuild import all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler_settings import FULL, REGISTER, DisentanglerStudySettings
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("quick_compiler")
 SMALL = DisentanglerStudySettings(
     layers=("block0.value", "block0.up"), chi=(1, 4), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
     profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(4,), heal_updates=4, batch_size=4,
-    width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2,
+    width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2, shots=(100, 100_000),
 )  # fmt: skip
 
 
@@ -168,6 +170,39 @@ def test_parts_have_their_rows(study):
     assert healed["model_parameters"] == original - healed["dense"] + healed["total"]
     svd = one(rows, part="model", layer="2 layers", method="svd-total")
     assert "perplexity_bond" in svd and "perplexity_circuits" not in svd
+
+
+def test_circuits_on_a_quantum_computer(study, evaluation):
+    rows = study[1]
+    if find_spec("qiskit") is not None:
+        own = one(rows, part="layers", layer="block0.value", source="trained", method="explicit", chi=4)
+        # Six angles and at most two CNOTs a rotation of two qubits.
+        assert 0 < own["cnots"] <= 2 * own["circuit"] / 6 and own["unitary_deviation"] < 1e-5
+        assert 0 < own["cnot_depth"] <= own["cnots"]
+    assert all(row.get("cnots") is None for row in rows if row["layer"] == "block0.up" or row["source"] == "noise")
+    few, many = rows_where(rows, part="shots", layer="block0.value", source="trained", chi=4)
+    assert (few["shots"], many["shots"]) == (100, 100_000)
+    # A thousand times as many shots: about 30 times the accuracy.
+    assert 10 < few["shot_error"] / many["shot_error"] < 100
+
+
+def test_adapters_are_counted_and_trained(study, evaluation):
+    rows, original = study[1], one(study[1], method="original")
+    for method, angles in (("adapter-cayley", 60), ("adapter-triangular", 0)):
+        row = one(rows, part="model", method=method)
+        # Blocks of four: 8 * 3 / 2 and 32 * 3 / 2 numbers.
+        assert row["circuit"] == angles and row["total"] - row["dense"] == 60
+        assert row["perplexity"] == pytest.approx(original["perplexity"], rel=1e-6) and row["perplexity_bond"] > 0
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=(8, 5)))
+    adapted = AdaptedLayer(weight, identity_adapter("cayley", 8, 4, np.float64))
+    healing = healing_of(adapted, "bond")
+    np.testing.assert_allclose(healing.matrix(healing.start), weight)
+    turned = healing.rebuild(replace(adapted.adapter, lower=jnp.ones_like(adapted.adapter.lower)))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(3, 5)))
+    np.testing.assert_allclose(turned.apply(x), x @ turned.to_dense().T, atol=1e-12)
+    values = np.linalg.svd(np.asarray(turned.to_dense()), compute_uv=False)
+    np.testing.assert_allclose(values, np.linalg.svd(np.asarray(weight), compute_uv=False), atol=1e-12)
+    assert np.abs(np.asarray(turned.to_dense() - weight)).max() > 0.1
 
 
 def test_folder_and_report(study):

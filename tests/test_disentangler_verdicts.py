@@ -141,6 +141,21 @@ def test_depth_of_layers():
     assert judged.deeper_compresses_better(blocks(0.1)).verdict == NOT_TESTED
 
 
+def test_adapters():
+    def trained(cayley, triangular=None, dense=None):
+        values = {"adapter-cayley": cayley, "adapter-triangular": triangular, "dense": dense}
+        return [row("model", "original", perplexity=10.0), *(
+            row("model", name, perplexity_bond=value) for name, value in values.items() if value is not None)]  # fmt: skip
+
+    assert judged.adapters_gain(trained(9.8, 9.9, 10.1)).verdict == HOLDS
+    found = judged.adapters_gain(trained(9.8, 9.7, 9.9))
+    assert found.verdict == RESERVATION and "rotations -2.00 %, the classical control -3.00 %" in found.evidence
+    assert "the classical control does as well" in found.evidence
+    assert judged.adapters_gain(trained(9.8, 9.9, 9.0)).verdict == RESERVATION
+    assert judged.adapters_gain(trained(10.1, 9.9)).verdict == NOT_SEEN
+    assert judged.adapters_gain(trained(10.1)[:1]).verdict == NOT_TESTED
+
+
 def test_nothing_is_claimed_from_nothing():
     assert {one.verdict for one in judged.disentangler_verdicts([])} == {NOT_TESTED}
     assert comparison_rows([]) == []
@@ -236,16 +251,22 @@ def test_the_command_prints_tables_and_verdicts(capsys, tmp_path):
              "--bond-chi", "1,full", "--out", str(tmp_path / "out")]  # fmt: skip
     assert main(words) == 0
     text = capsys.readouterr().out
-    for part in ("Layer: w.npy", "Circuits as wide as the registers: w.npy", "Published claims", "report.html"):
+    for part in (
+        "Layer: w.npy",
+        "Circuits as wide as the registers: w.npy",
+        "Shots: w.npy",
+        "Published claims",
+        "report.html",
+    ):
         assert part in text
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
-    assert config["settings"]["parts"] == ["layers", "depth", "bond"]
+    assert config["settings"]["parts"] == ["layers", "depth", "bond", "shots"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parts", "layer"], "Argument `parts` must hold some of ['layers', 'depth', 'bond', 'model'], none twice"),
+        (["--parts", "layer"], "Argument `parts` must hold some of ['layers', 'depth', 'bond', 'shots', 'model'], none twice"),
         (["--parts", "model"], "Argument `parts` must hold 'layers' with 'model'"),
         (["--layers", "block7.up"], "Names of linear maps must be among"),
         (["--layers", "block0.up,block0.up"], "Argument `layers` must name no layer twice"),
@@ -267,6 +288,8 @@ def test_the_command_prints_tables_and_verdicts(capsys, tmp_path):
         (["--key", "w"], "Options --key, --index, --orientation and --inputs need --weights"),
         (["--weights", "missing.npy"], "Argument `path` must be a file of weights"),
         (["--text", "missing.txt"], "must be a text, but there is none at missing.txt"),
+        (["--adapter-block", "5"], "Argument `adapter_block` must divide the model's width, 64, but is 5"),
+        (["--shots", "1"], "Argument `shots` must hold integers of at least 2"),
         (["--resume"], "Option --resume needs --out"),
     ],
 )  # fmt: skip

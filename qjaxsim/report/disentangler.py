@@ -56,7 +56,7 @@ _FAMILIES = (("explicit",), ("gradient",), ("svd-total", "svd-classical"), ("svd
 _LAYER_COLUMNS = (
     "seed", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",
     "activation_error", "merit", "entropy", "break_even_dense", "break_even_svd", "perplexity", "perplexity_change",
-    "accuracy",
+    "accuracy", "cnots", "cnot_depth", "unitary_deviation", "shots", "shot_error",
 )  # fmt: skip
 # Changes in percent that are zero but for rounding.
 _ROUNDING = 1e-3
@@ -115,9 +115,9 @@ def model_table(rows: Sequence[Row]) -> list[Row]:
 
 
 def layer_tables(rows: Sequence[Row]) -> list[ReportTable]:
-    """A table a layer and source of the grid, then those of wide circuits and of depths."""
+    """A table a layer and source of the grid, then those of wide circuits, depths and shots."""
     found = []
-    titles = {"layers": "Layer", "bond": "Circuits as wide as the registers:", "depth": "Depth:"}
+    titles = {"layers": "Layer", "bond": "Circuits as wide as the registers:", "depth": "Depth:", "shots": "Shots:"}
     for part, words in titles.items():
         own = _part(rows, part)
         for layer, source in dict.fromkeys((row["layer"], row["source"]) for row in own):
@@ -234,7 +234,7 @@ def against_bond(rows: Sequence[Row]) -> "Figure":
         panels[0].legend(fontsize=style.SMALL, frameon=False)
     panels[-1].set_ylabel("relative error")
     panels[-1].set_ylim(0, 1.05)
-    panels[-1].legend(fontsize=style.SMALL, frameon=False, loc="upper right")
+    panels[-1].legend(fontsize=style.SMALL, frameon=False, loc="center left")
     for axes in panels:
         axes.set_xscale("log")
         style.plain_ticks(axes.xaxis)
@@ -312,17 +312,23 @@ def rebuilt(rows: Sequence[Row]) -> "Figure":
 
 
 def _percents(axes: "Axes", which: str, linear: float) -> None:
-    """A scale for changes in percent that may be zero or negative: linear up to `linear`, logarithmic beyond."""
+    """A logarithmic scale for what is drawn, changes in percent; linear up to `linear` where some are that small."""
     from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
     scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
-    scale("symlog", linthresh=linear)
     lines = [line.get_xdata() if which == "x" else line.get_ydata() for line in axes.get_lines()]
-    if min((float(np.min(values)) for values in lines), default=0.0) > -_ROUNDING:
-        (axes.set_xlim if which == "x" else axes.set_ylim)(0, None)
-    axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1.0, 2.0, 5.0)))
+    drawn = np.concatenate([np.ravel(np.asarray(values, float)) for values in lines])
+    subs = (1.0, 2.0, 5.0) if drawn.max() < 100 * max(linear, drawn.min()) else (1.0,)
+    if drawn.min() > linear:
+        scale("log")
+        style.plain_ticks(axis, subs)
+        return
+    scale("symlog", linthresh=linear)
+    axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+    if drawn.min() > -_ROUNDING:
+        (axes.set_xlim if which == "x" else axes.set_ylim)(0, None)
 
 
 def _against_numbers(axes: "Axes", rows: Sequence[Row], along: str, value: str, noise: bool) -> None:

@@ -3,7 +3,7 @@
 COLUMNS = {
     "cell": "name of the cell and of its folder",
     "part": "layers: the grid over layers; depth: overlap against depth; bond: circuits as wide as the register; "
-    "model: the model rebuilt",
+    "shots: a layer with finitely many shots; model: the model rebuilt",
     "seed": "seed of the model's training and of the noise",
     "layer": "linear map, or how many are replaced at once",
     "source": "trained: a weight of the model; file: a weight of the file; noise: Gaussian numbers of the same norm",
@@ -12,7 +12,9 @@ COLUMNS = {
     "bond on padded qubits; mpo-balanced: on few unpadded sites, as many numbers. With as many numbers as MPO and "
     "circuits have together: svd-total, matrix of low rank, or the matrix itself where they suffice for it; "
     "svd-minimal, the same with a rank r counted as the r (out + in - r) numbers that it has at least, since angles "
-    "are counted so, too; mpo-total and mpo-balanced-total, plain MPOs. svd-classical: with as many as the MPO alone",
+    "are counted so, too; mpo-total and mpo-balanced-total, plain MPOs. svd-classical: with as many as the MPO alone. "
+    "adapter-cayley, adapter-triangular: small blocks trained behind the layers as they are, rotations and their "
+    "classical control",
     "chi": "largest bond",
     "gate_qubits": "qubits of a gate, cut to each register",
     "register": "whether gates are as wide as the registers: one gate a side, which any orthogonal matrix can be",
@@ -38,11 +40,18 @@ COLUMNS = {
     "perplexity": "exponential of the mean cross-entropy a character on the test text, not healed",
     "perplexity_change": "perplexity over that of the original model, less one",
     "accuracy": "fraction of test characters that the model thinks likeliest, not healed",
-    "perplexity_bond": "perplexity after training the MPO, the factors or the matrix in its place",
+    "perplexity_bond": "perplexity after training the MPO, the factors, the matrix or the adapter in its place",
     "accuracy_bond": "accuracy after the same",
     "perplexity_circuits": "perplexity after training MPO and gates",
     "accuracy_circuits": "accuracy after the same",
     "model_parameters": "numbers of the whole model, circuits counted",
+    "cnots": "CNOT gates of both circuits after synthesis by Qiskit, all qubits connected; profile layer only, empty "
+    "without Qiskit or for gates of more than six qubits",
+    "cnot_depth": "layers of CNOT gates of the deeper of both circuits",
+    "unitary_deviation": "largest difference of an entry between Qiskit's unitaries and the arrays applied here",
+    "shots": "shots of each circuit for every row of inputs",
+    "shot_error": "root mean square of what shots change in the outputs, over that of the outputs; state preparation "
+    "and gates taken as perfect, magnitudes and signs estimated",
     "sweeps": "sweeps done",
     "converged": "whether the optimisation came to rest",
     "seconds": "seconds of optimising, compilation included",

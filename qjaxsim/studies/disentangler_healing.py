@@ -39,6 +39,28 @@ class DenseLayer:
         return self.weight
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("weight", "adapter"), meta_fields=())
+@dataclass(frozen=True)
+class AdaptedLayer:
+    """The layer as it is, and behind it an adapter, which alone is trained.
+
+    Attributes:
+        weight: (out, in).
+        adapter: maps (..., out) to (..., out).
+    """
+
+    weight: jax.Array
+    adapter: Any
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """(..., in) -> (..., out)."""
+        return self.adapter.apply(_product(x, self.weight.T))
+
+    def to_dense(self) -> jax.Array:
+        """The (out, in) matrix of both."""
+        return self.adapter.apply(self.weight.T).T
+
+
 @dataclass(frozen=True)
 class Healing:
     """How an operator is trained further.
@@ -59,10 +81,17 @@ def healing_of(operator: Any, what: str) -> Healing:
 
     Args:
         operator: any pytree with `apply` and `to_dense`.
-        what: "bond": the MPO of a disentangled layer, all numbers of any other; "circuits": the gates of a disentangled
-            layer, too, each times the Cayley transform of a skew matrix that starts at zero, so that it stays
-            orthogonal.
+        what: "bond": the MPO of a disentangled layer, the adapter of an adapted one, all numbers of any other;
+            "circuits": the gates of a disentangled layer, too, each times the Cayley transform of a skew matrix that
+            starts at zero, so that it stays orthogonal.
     """
+    if isinstance(operator, AdaptedLayer):
+        adapted = operator
+        return Healing(
+            adapted.adapter,
+            lambda moved: replace(adapted, adapter=moved).to_dense(),
+            lambda moved: replace(adapted, adapter=moved),
+        )
     if not isinstance(operator, DisentangledLayer):
         return Healing(operator, lambda moved: moved.to_dense(), lambda moved: moved)
     if what == "bond":

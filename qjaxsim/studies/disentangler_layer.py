@@ -31,6 +31,7 @@ class Subject:
         seed: of the model or the noise.
         moment: mean of x x^T over inputs, (in, in); None where none are known.
         score: maps a matrix in its place to perplexity, perplexity_change and accuracy of the model; None without one.
+        inputs: some rows that it receives, (N, in); None where none are known.
     """
 
     layer: str
@@ -39,6 +40,7 @@ class Subject:
     seed: int
     moment: np.ndarray | None = None
     score: Callable[[Any], dict[str, float]] | None = None
+    inputs: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

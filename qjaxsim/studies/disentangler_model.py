@@ -120,6 +120,12 @@ class Evaluation:
         )
         return {name: np.asarray(found, np.float64) for name, found in moments(self.params, self._x[:_AT_ONCE]).items()}
 
+    @functools.cached_property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What each linear map receives on the first test window: name -> (context, in)."""
+        found = jax.jit(self.model.inputs_of)(self.params, self._x[:1])
+        return {name: np.asarray(rows) for name, rows in found.items()}
+
 
 def params_as_arrays(params: Params) -> dict[str, np.ndarray]:
     """A pytree of dicts as named arrays, "block0.query.weight" and so on."""

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from qjaxsim.models.disentangler_adapter import identity_adapter
 from qjaxsim.models.disentangler_config import plan_disentangler
 from qjaxsim.models.low_rank import svd_layer, svd_rank_at
 from qjaxsim.models.mpo import qubit_geometry
 from qjaxsim.studies import sweep
-from qjaxsim.studies.disentangler_healing import DenseLayer, dense_weights, heal
+from qjaxsim.studies.disentangler_healing import AdaptedLayer, DenseLayer, dense_weights, heal
 from qjaxsim.studies.disentangler_layer import (
     balanced_or_none,
     bond_at,
@@ -29,6 +30,8 @@ _FREE = ("dense", "zero", "noise")
 _BY_BOND = ("mpo",)
 _BY_CIRCUIT = ("svd-total", "svd-classical", "mpo-balanced-total")
 _NOT_HEALED = ("zero", "noise")
+# Trained behind the layers as they are, hence nothing without training.
+_ADAPTERS = {"adapter-cayley": "cayley", "adapter-triangular": "triangular"}
 
 
 class Rebuilt(NamedTuple):
@@ -63,7 +66,7 @@ def all_rebuilt(settings: DisentanglerStudySettings) -> list[Rebuilt]:
     assert settings.model_chi is not None
     found = []
     for scope in settings.scopes:
-        found += [Rebuilt(scope, method, 0, None) for method in _FREE]
+        found += [Rebuilt(scope, method, 0, None) for method in (*_FREE, *(_ADAPTERS if settings.healing else ()))]
         for chi in settings.model_chi:
             found += [Rebuilt(scope, method, chi, None) for method in _BY_BOND]
             found += [
@@ -125,6 +128,9 @@ def _operator(
     if method in _FREE:
         matrices = {"dense": weight, "zero": np.zeros_like(weight), "noise": noise_like(weight, seed)}
         return DenseLayer(jax.numpy.asarray(matrices[method]))
+    if method in _ADAPTERS:
+        adapter = identity_adapter(_ADAPTERS[method], shape[0], settings.adapter_block, weight.dtype)
+        return AdaptedLayer(jax.numpy.asarray(weight), adapter)
     geometry = qubit_geometry(*shape)
     if method in METHODS:
         assert rebuilt.circuit is not None
@@ -162,6 +168,10 @@ def _counts(
             continue
         if rebuilt.method in METHODS:
             classical, circuit = classical + operator.n_classical, circuit + operator.n_circuit
+        elif isinstance(operator, AdaptedLayer):
+            angles = operator.adapter.n_params if rebuilt.method == "adapter-cayley" else 0
+            circuit += angles
+            classical += operator.weight.size + operator.adapter.n_params - angles
         else:
             classical += operator.weight.size if isinstance(operator, DenseLayer) else operator.n_params
     total = classical + circuit

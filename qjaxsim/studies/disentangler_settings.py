@@ -7,7 +7,7 @@ from typing import Any
 from qjaxsim.models.char_transformer import CharTransformer
 from qjaxsim.training import TrainConfig
 
-PARTS = ("layers", "depth", "bond", "model")
+PARTS = ("layers", "depth", "bond", "shots", "model")
 HEALINGS = ("bond", "circuits")
 SCOPES = ("one", "all")
 METHODS = ("explicit", "gradient")
@@ -20,7 +20,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 _COUNTS = {
     "width": 1, "n_blocks": 1, "n_heads": 1, "context": 2, "epochs": 1, "batch_size": 1, "test_windows": 1, "sweeps": 1,
-    "restarts": 1, "heal_updates": 1, "balanced_sites": 2,
+    "restarts": 1, "heal_updates": 1, "balanced_sites": 2, "adapter_block": 1,
 }  # fmt: skip
 
 
@@ -31,7 +31,8 @@ class DisentanglerStudySettings:
     Attributes:
         parts: what to run: "layers" (every layer, every bond and circuit of the grid, with its baselines), "depth"
             (figure of merit and entropy against the depth of the circuits), "bond" (bonds between circuits as wide as
-            the register), "model" (the model with one layer and with all layers replaced, healed or not).
+            the register), "shots" (the profile layer with finitely many shots), "model" (the model with one layer and
+            with all layers replaced, healed or not).
         layers: names of the model's linear maps; ("all",) for all.
         profile_layer: the one of parts "depth" and "bond", and of scope "one"; default the last block's value map.
         seeds: of the model's training and of the noise.
@@ -51,6 +52,8 @@ class DisentanglerStudySettings:
         healing: what is trained after replacing: "bond" the MPO, "circuits" the gates, too.
         heal_updates: minibatches of healing.
         heal_learning_rate: Adam's rate of healing.
+        adapter_block: features that a block of an adapter mixes; divides the model's width.
+        shots: of each of the two circuits for every row of inputs, in part "shots".
         size: "small" (117 thousand parameters) or "million".
         width, n_blocks, n_heads, context, epochs, batch_size, learning_rate: of the model; None as `size` has it.
         test_windows: windows of the test text on which perplexities are computed; None for all.
@@ -79,6 +82,8 @@ class DisentanglerStudySettings:
     healing: tuple[str, ...] = HEALINGS
     heal_updates: int = 100
     heal_learning_rate: float = 1e-3
+    adapter_block: int = 4
+    shots: tuple[int, ...] = (100, 1_000, 10_000, 100_000, 1_000_000)
     size: str = "small"
     width: int | None = None
     n_blocks: int | None = None
@@ -96,7 +101,7 @@ class DisentanglerStudySettings:
         if self.healing:
             self._check_names("healing", HEALINGS)
         for name, least in (("seeds", 0), ("chi", 1), ("gate_qubits", 0), ("depths", 1), ("profile_gate_qubits", 0),
-                            ("profile_depths", 1), ("bond_chi", 0)):  # fmt: skip
+                            ("profile_depths", 1), ("bond_chi", 0), ("shots", 2)):  # fmt: skip
             self._check_integers(name, least)
         if self.model_chi is not None:
             self._check_integers("model_chi", 1)
@@ -111,8 +116,11 @@ class DisentanglerStudySettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"Argument `{name}` must be a positive number, but is {value}.")
-        if "model" in self.parts:
-            self._check_model_part()
+        for part in ("model", "shots"):
+            if part in self.parts and "layers" not in self.parts:
+                raise ValueError(f"Argument `parts` must hold 'layers' with {part!r}, which takes those layers up.")
+        if strange := [chi for chi in self.model_chi or () if chi not in self.chi]:
+            raise ValueError(f"Argument `model_chi` must be among `chi`, {list(self.chi)}, but holds {strange[0]}.")
 
     def resolved(self, n_characters: int) -> "DisentanglerStudySettings":
         """The same settings with the model's sizes filled in and all names of layers written out.
@@ -123,6 +131,10 @@ class DisentanglerStudySettings:
         sizes = _SIZES[self.size]
         filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
         model = filled.model(n_characters)
+        if model.width % self.adapter_block:
+            raise ValueError(
+                f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
+            )
         layers = model.linear_names if self.layers == ("all",) else self.layers
         profile = self.profile_layer or f"block{model.n_blocks - 1}.value"
         if profile not in layers and self.profile_layer is None:
@@ -190,12 +202,6 @@ class DisentanglerStudySettings:
                 f"Argument `{name}` must hold integers of at least {least}, at least one and none twice, but is "
                 f"{list(values)}."
             )
-
-    def _check_model_part(self) -> None:
-        if "layers" not in self.parts:
-            raise ValueError("Argument `parts` must hold 'layers' with 'model', which puts those layers back.")
-        if strange := [chi for chi in self.model_chi or () if chi not in self.chi]:
-            raise ValueError(f"Argument `model_chi` must be among `chi`, {list(self.chi)}, but holds {strange[0]}.")
 
 
 def _circuits(gate_qubits: tuple[int, ...], depths: tuple[int, ...]) -> list[tuple[int, int]]:
