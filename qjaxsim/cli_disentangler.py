@@ -97,7 +97,7 @@ def disentangler(
     adapter_block: Annotated[int, typer.Option(help="Features that a block of an adapter mixes.")] = 4,
     shots: Annotated[
         str, typer.Option(metavar="LIST", help="Shots of each circuit a row of inputs, in part shots.")
-    ] = "100,1000,10000,100000,1000000",
+    ] = "1000,100000,10000000",
     width: Annotated[int | None, typer.Option(help="Size of a token. [default: 64 small, 128 million]")] = None,
     n_blocks: Annotated[int | None, typer.Option("--blocks", help="[default: 2 small, 5 million]")] = None,
     n_heads: Annotated[int, typer.Option("--heads", help="Heads of attention.")] = 4,

@@ -29,8 +29,8 @@ from qjaxsim.weights import LoadedMatrix
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 SMALL = DisentanglerStudySettings(
-    layers=("block0.value", "block0.up"), chi=(1, 4), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
-    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(4,), heal_updates=4, batch_size=4,
+    layers=("block0.value", "block0.up"), chi=(1, 2), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
+    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(2,), heal_updates=4, batch_size=4,
     width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2, shots=(100, 100_000),
 )  # fmt: skip
 
@@ -108,10 +108,10 @@ def test_an_operator_on_disk_is_the_one_of_its_row(study, evaluation):
     for layer in SMALL.layers:
         shape = trained.model.shape_of(layer)
         weight = np.asarray(trained.model.weight(trained.params, layer))
-        config = layers.config_of(SMALL, shape, "explicit", 4, (2, 2), 1)
+        config = layers.config_of(SMALL, shape, "explicit", 2, (2, 2), 1)
         arrays = sweep.read_arrays(out, f"s1-layers-{layer}-trained-explicit-k2-d2")
-        operator = layers.operator_from(arrays, "chi4", shape, config)
-        row = one(rows, part="layers", layer=layer, source="trained", method="explicit", chi=4)
+        operator = layers.operator_from(arrays, "chi2", shape, config)
+        row = one(rows, part="layers", layer=layer, source="trained", method="explicit", chi=2)
         distance = np.linalg.norm(weight - np.asarray(operator.to_dense())) / np.linalg.norm(weight)
         assert distance == pytest.approx(row["error"], rel=1e-4)
         assert (operator.n_classical, operator.n_circuit) == (row["classical"], row["circuit"])
@@ -138,12 +138,12 @@ def test_one_layer_replaced_is_that_layer_alone(study, evaluation):
     out, rows = study
     settings = replace(SMALL, scopes=("one",)).resolved(evaluation[0].model.n_characters)
     ways = {way.name: way for way in all_rebuilt(settings)}
-    assert {"one-dense", "one-mpo-chi4", "one-explicit-chi4-k2-d2", "one-svd-total-chi4-k2-d2"} <= set(ways)
+    assert {"one-dense", "one-mpo-chi2", "one-explicit-chi2-k2-d2", "one-svd-total-chi2-k2-d2"} <= set(ways)
 
     def key(layer, method, circuit):
         return f"s1-layers-{layer}-trained-{method}-k{circuit[0]}-d{circuit[1]}"
 
-    for name, method, chi in (("one-zero", "zero", None), ("one-explicit-chi4-k2-d2", "explicit", 4)):
+    for name, method, chi in (("one-zero", "zero", None), ("one-explicit-chi2-k2-d2", "explicit", 2)):
         unhealed = replace(settings, healing=())
         row = rebuilt_row(unhealed, *evaluation, ways[name], 1, key, out, Progress())
         alone = [row for row in rows_where(rows, part="layers", method=method, layer="block0.value", source="trained")
@@ -164,7 +164,7 @@ def test_parts_have_their_rows(study):
     assert "perplexity" not in noise and "activation_error" not in noise
     healed = one(rows, part="model", layer="2 layers", method="explicit")
     assert {"perplexity_bond", "perplexity_circuits", "accuracy_bond", "accuracy_circuits"} <= set(healed)
-    parts = [one(rows, part="layers", layer=n, source="trained", method="explicit", chi=4) for n in SMALL.layers]
+    parts = [one(rows, part="layers", layer=n, source="trained", method="explicit", chi=2) for n in SMALL.layers]
     assert healed["total"] == sum(row["total"] for row in parts)
     original = one(rows, method="original")["model_parameters"]
     assert healed["model_parameters"] == original - healed["dense"] + healed["total"]
@@ -175,12 +175,12 @@ def test_parts_have_their_rows(study):
 def test_circuits_on_a_quantum_computer(study, evaluation):
     rows = study[1]
     if find_spec("qiskit") is not None:
-        own = one(rows, part="layers", layer="block0.value", source="trained", method="explicit", chi=4)
+        own = one(rows, part="layers", layer="block0.value", source="trained", method="explicit", chi=2)
         # Six angles and at most two CNOTs a rotation of two qubits.
         assert 0 < own["cnots"] <= 2 * own["circuit"] / 6 and own["unitary_deviation"] < 1e-5
         assert 0 < own["cnot_depth"] <= own["cnots"]
     assert all(row.get("cnots") is None for row in rows if row["layer"] == "block0.up" or row["source"] == "noise")
-    few, many = rows_where(rows, part="shots", layer="block0.value", source="trained", chi=4)
+    few, many = rows_where(rows, part="shots", layer="block0.value", source="trained", chi=2)
     assert (few["shots"], many["shots"]) == (100, 100_000)
     # A thousand times as many shots: about 30 times the accuracy.
     assert 10 < few["shot_error"] / many["shot_error"] < 100
@@ -332,7 +332,7 @@ def test_a_matrix_of_a_file(tmp_path):
     assert {row["source"] for row in rows} == {"file", "noise"} and all("perplexity" not in row for row in rows)
     # The matrix itself once, noise with both seeds.
     assert len(rows_where(rows, source="file", part="depth")) * 2 == len(rows_where(rows, source="noise", part="depth"))
-    svd = one(rows, part="layers", source="file", method="svd-total", chi=4)
+    svd = one(rows, part="layers", source="file", method="svd-classical", chi=2)
     approximate = np.asarray(svd_layer(matrix, svd["rank"]).to_dense(), np.float64)
     expected = np.linalg.norm(inputs @ (matrix - approximate).T) / np.linalg.norm(inputs @ matrix.T)
     assert svd["activation_error"] == pytest.approx(expected, rel=1e-4)
@@ -352,7 +352,7 @@ def test_a_matrix_of_a_file(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1)])
 def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
     matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
-    settings = replace(SMALL, layers=("all",), parts=("layers",), chi=(1,))
+    settings = replace(SMALL, layers=("all",), parts=("layers",), chi=(1,), model_chi=None)
     rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
     assert one(rows, source="file", method="mpo")["error"] <= 1
     assert (

@@ -189,7 +189,7 @@ def read_amplitudes(amplitudes: jax.Array, shots: int, key: jax.Array) -> jax.Ar
 
 def _frequencies(key: jax.Array, shots: int, probabilities: jax.Array) -> jax.Array:
     count = jnp.full(probabilities.shape[:-1], shots, probabilities.dtype)
-    return jax.random.multinomial(key, count, probabilities) / shots
+    return jax.random.multinomial(key, count, probabilities, dtype=probabilities.dtype) / shots
 
 
 def _normalised(rows: jax.Array) -> tuple[jax.Array, jax.Array]:

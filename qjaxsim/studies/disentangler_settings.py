@@ -83,7 +83,7 @@ class DisentanglerStudySettings:
     heal_updates: int = 100
     heal_learning_rate: float = 1e-3
     adapter_block: int = 4
-    shots: tuple[int, ...] = (100, 1_000, 10_000, 100_000, 1_000_000)
+    shots: tuple[int, ...] = (1_000, 100_000, 10_000_000)
     size: str = "small"
     width: int | None = None
     n_blocks: int | None = None
