@@ -47,7 +47,7 @@ def test_export_to_qiskit(dtype):
 
 def test_wider_and_complex_gates_in_qiskit():
     pytest.importorskip("qiskit", reason="The extra `qiskit` brings Qiskit.")
-    for settings in ({"gate_qubits": 3}, {"complex_gates": True}):
+    for settings in ({"gate_qubits": 3, "sweeps": 0}, {"complex_gates": True}):
         layer = found(**settings)
         planned = plan_disentangler(12, 7, DisentanglerConfig(chi=2, layers=3, **settings))
         facts = export_circuits(layer)
@@ -66,7 +66,7 @@ def test_refusals():
         layer_circuits(found((1, 4)))
     with pytest.raises(ValueError, match="at most 6 qubits, but have 7"):
         export_circuits(found((128, 2), gate_qubits=7, chi=1, sweeps=0))
-    layer = found(complex_gates=True)
+    layer = found(complex_gates=True, sweeps=0)
     with pytest.raises(ValueError, match="must have real gates"):
         shot_forward(layer, jnp.ones((1, 7)), 100, jax.random.key(0))
     with pytest.raises(ValueError, match="`shots` must be at least 2.*is 1"):
@@ -79,7 +79,7 @@ def test_refusals():
 def test_magnitudes_have_the_error_of_multinomial_roots(key):
     states = jax.random.normal(jax.random.key(5), (400, 16))
     states = states / jnp.linalg.norm(states, axis=1, keepdims=True)
-    for shots in (4000, 64000):
+    for shots in (4001, 64000):
         read = read_amplitudes(states, shots, key)
         # The variance of the root of a frequency is 1 / (4 shots), here with half of the shots.
         squared = jnp.mean(jnp.sum((jnp.abs(read) - jnp.abs(states)) ** 2, axis=1))
@@ -87,6 +87,12 @@ def test_magnitudes_have_the_error_of_multinomial_roots(key):
         np.testing.assert_allclose(jnp.linalg.norm(read, axis=1), 1, atol=1e-12)
         clear = jnp.abs(states) > 12 / np.sqrt(shots)
         assert bool(jnp.all(jnp.where(clear, jnp.sign(read) == jnp.sign(states), True)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_readout_keeps_the_precision(dtype, key):
+    states = jax.ShapeDtypeStruct((3, 8), dtype)
+    assert jax.eval_shape(read_amplitudes, states, 100, key).dtype == dtype
 
 
 def test_shots_approach_the_layer_as_one_over_the_root(key):
@@ -107,7 +113,7 @@ def test_shots_approach_the_layer_as_one_over_the_root(key):
 # --- adapters
 
 
-@pytest.mark.parametrize("block", [1, 2, 4])
+@pytest.mark.parametrize("block", [1, 4])
 def test_adapters_of_equal_size(block):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((2, 5, 12)))

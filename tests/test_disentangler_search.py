@@ -84,7 +84,7 @@ def test_a_unitary_weight_reaches_the_bound():
 # --- planted circuits: the error goes to zero, at the linear pace of alternating updates
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), [(4, 4, 1, 1), (4, 3, 1, 2), (4, 4, 2, 1), (3, 3, 3, 1)])
+@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), [(4, 3, 1, 2), (4, 4, 2, 1), (3, 3, 3, 1)])
 def test_planted_circuits_are_found_within_eight_restarts(n_out, n_in, layers, chi):
     for seed in (0, 1):
         weight = planted(n_out, n_in, layers, chi, seed)
@@ -104,7 +104,7 @@ def test_a_found_plant_is_exact_in_the_end():
 # --- shapes and ranks at the edges
 
 
-@pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("shape", [(5, 1), (1, 1), (2, 3)])
 def test_narrow_matrices(shape):
     weight = gaussian(*shape)
     result = disentangle(weight, config(1, sweeps=30))
@@ -128,6 +128,15 @@ def test_rank_deficient_weights_and_bonds_above_full_rank():
     assert full.error < 1e-12
     assert full.converged
     assert full.layer.n_classical > 12 * 9  # padding and MPO lose at full rank
+
+
+def test_the_scale_of_a_weight_does_not_matter():
+    weight = gaussian(8, 8).astype(np.float32)
+    results = [disentangle(weight * scale, config(2, dtype="float32", sweeps=4)) for scale in (1, 2.0**-80, 2.0**80)]
+    assert len({result.error for result in results}) == 1
+    for result, scale in zip(results, (1, 2.0**-80, 2.0**80), strict=True):
+        np.testing.assert_array_equal(result.history, results[0].history)
+        np.testing.assert_allclose(result.layer.to_dense() / scale, results[0].layer.to_dense(), rtol=1e-5, atol=1e-6)
 
 
 def test_coarse_geometries():
@@ -157,8 +166,7 @@ def test_complex_gates_and_complex_weights():
 # --- gradient descent
 
 
-@pytest.mark.parametrize("parametrisation", ["cayley", "expm"])
-@pytest.mark.parametrize("complex_gates", [False, True])
+@pytest.mark.parametrize(("parametrisation", "complex_gates"), [("cayley", True), ("expm", False)])
 def test_gates_of_gradient_descent_are_rotations_and_improve(parametrisation, complex_gates):
     settings = config(
         1, method="gradient", parametrisation=parametrisation, complex_gates=complex_gates, sweeps=60, start="random"
@@ -272,7 +280,7 @@ def test_plan_prices_the_circuit():
     assert plan_disentangler(16, 16, DisentanglerConfig(chi=1, complex_gates=True)).n_classical == 2 * 16
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "settings"), [(7, 7, {}), (8, 5, {"layers": 5}), (5, 7, {"gate_qubits": 3})])
+@pytest.mark.parametrize(("n_out", "n_in", "settings"), [(7, 7, {}), (8, 5, {"gate_qubits": 3})])
 def test_memory_said_beforehand_covers_the_compiled_sweep(n_out, n_in, settings):
     chosen = config(4, **settings)
     layout = lay_out(2**n_out, 2**n_in, chosen)

@@ -8,7 +8,7 @@ and columns added. Real weights take orthogonal gates.
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class DisentangledLayer:
         """Both together."""
         return self.n_classical + self.n_circuit
 
+    @jax.jit
     def apply(self, x: jax.Array) -> jax.Array:
         """The layer times each row: (..., d_in) -> (..., d_out).
 
@@ -96,6 +97,7 @@ class DisentangledLayer:
             y = self._through(rows)
         return y.reshape(*batch, self.d_out)
 
+    @jax.jit
     def to_dense(self) -> jax.Array:
         """The (d_out, d_in) matrix."""
         # U M V^+ = U (V M^+)^+
@@ -170,46 +172,51 @@ def disentangle(
     d_out, d_in = matrix.shape
     layout = lay_out(d_out, d_in, config)
     padded = _prepared(matrix, layout, config)
-    begin = time.perf_counter()
     best = search(padded, layout, config, progress, checkpoint)
-    return _result(matrix, padded, layout, config, best, best.seconds + time.perf_counter() - begin)
+    begin = time.perf_counter()
+    result = _result(matrix, padded, layout, config, best)
+    return replace(result, seconds=best.seconds + time.perf_counter() - begin)
 
 
 def _prepared(matrix: np.ndarray, layout: Layout, config: DisentanglerConfig) -> jax.Array:
-    """The padded weight on the device. Errors as `disentangle`."""
+    """The padded weight on the device, of norm 1 lest squares overflow or vanish. Errors as `disentangle`."""
     if not np.any(matrix):
         raise ValueError("Argument `weight` must not be zero: a zero matrix has nothing to disentangle.")
     if np.iscomplexobj(matrix) and not config.complex_gates:
         raise ValueError("Argument `weight` is complex and needs complex gates; pass complex_gates=True.")
     layout.require_memory(config)
-    return jnp.asarray(pad(matrix, layout.geometry).astype(config.array_dtype))
+    return jnp.asarray(pad(matrix / _norm(matrix), layout.geometry).astype(config.array_dtype))
 
 
 def _result(
-    matrix: np.ndarray, padded: jax.Array, layout: Layout, config: DisentanglerConfig, best: Best, seconds: float
+    matrix: np.ndarray, padded: jax.Array, layout: Layout, config: DisentanglerConfig, best: Best
 ) -> DisentangleResult:
     geometry = layout.geometry
     current = operand(layout.wall_u, layout.wall_v, best.u, best.v, padded)
-    mpo = tt_svd(current, geometry, config.chi)
+    norm = _norm(matrix)
+    mpo = tt_svd(np.asarray(current) * norm, geometry, config.chi)
     d_out, d_in = matrix.shape
     real = not np.iscomplexobj(matrix)
     layer = DisentangledLayer(best.u, mpo, best.v, d_out, d_in, layout.wall_u, layout.wall_v, real)
-    remaining = current - mpo.to_dense()
     target = truncated(padded, geometry, config.target_bond) if config.target == "fixed" else mpo.to_dense()
-    norm = np.linalg.norm(matrix)
     return DisentangleResult(
         layer=layer,
-        error=float(np.linalg.norm(matrix - np.asarray(layer.to_dense())) / norm),
-        error_padded=float(np.linalg.norm(np.asarray(remaining)) / norm),
+        error=_norm((matrix - np.asarray(layer.to_dense())) / norm),
+        error_padded=_norm(np.asarray(current) - np.asarray(mpo.to_dense()) / norm),
         merit=float(distance(current, target)[0]),
         bound=_merit_bound(np.asarray(padded), np.asarray(target)),
         entropies_before=bond_entropies(np.asarray(padded), geometry),
         entropies_after=bond_entropies(np.asarray(current), geometry),
         history=np.array(best.history),
         restart=best.restart,
-        seconds=seconds,
+        seconds=best.seconds,
         converged=best.converged,
     )
+
+
+def _norm(array: np.ndarray) -> float:
+    """The Frobenius norm, in double precision."""
+    return float(np.linalg.norm(array.astype(np.result_type(array.dtype, np.float64))))
 
 
 def _merit_bound(weight: np.ndarray, target: np.ndarray) -> float:

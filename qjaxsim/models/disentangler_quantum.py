@@ -1,6 +1,5 @@
 """The circuits of a disentangled layer as circuits: in this engine, in Qiskit, and with a finite number of shots."""
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -143,11 +142,11 @@ def shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.Ar
         raise ValueError("Argument `layer` must have real gates for readout with signs, but they are complex.")
     if shots < 2:
         raise ValueError(f"Argument `shots` must be at least 2 (magnitudes and signs), but is {shots}.")
-    return _shot_forward(layer, x, shots, key)
+    return _shot_forward(layer, x, jnp.asarray(shots, jnp.int32), key)
 
 
-@functools.partial(jax.jit, static_argnames=("shots",))
-def _shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.Array) -> jax.Array:
+@jax.jit
+def _shot_forward(layer: DisentangledLayer, x: jax.Array, shots: jax.Array, key: jax.Array) -> jax.Array:
     first, second = jax.random.split(key)
     dtype = layer.u[0].dtype
     rows = x.reshape(-1, layer.d_in).astype(dtype)
@@ -160,7 +159,8 @@ def _shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.A
     return y.reshape(*x.shape[:-1], layer.d_out).astype(x.dtype)
 
 
-def read_amplitudes(amplitudes: jax.Array, shots: int, key: jax.Array) -> jax.Array:
+@jax.jit
+def read_amplitudes(amplitudes: jax.Array, shots: jax.Array | int, key: jax.Array) -> jax.Array:
     """Estimates of real amplitudes, signs included, as tomography gives them.
 
     Half of the shots measure the state: magnitudes are roots of frequencies. The other half measure it beside these
@@ -177,6 +177,7 @@ def read_amplitudes(amplitudes: jax.Array, shots: int, key: jax.Array) -> jax.Ar
         (rows, states). The mean squared distance in magnitude is about states / (2 shots).
     """
     first, second = jax.random.split(key)
+    shots = jnp.asarray(shots)
     half = shots // 2
     present = jnp.any(amplitudes != 0, axis=-1, keepdims=True)
     # Where nothing is encoded nothing is measured; any state will do to keep the sampler from dividing by zero.
@@ -187,9 +188,9 @@ def read_amplitudes(amplitudes: jax.Array, shots: int, key: jax.Array) -> jax.Ar
     return jnp.where(present, jnp.where(plus >= minus, magnitudes, -magnitudes), 0)
 
 
-def _frequencies(key: jax.Array, shots: int, probabilities: jax.Array) -> jax.Array:
-    count = jnp.full(probabilities.shape[:-1], shots, probabilities.dtype)
-    return jax.random.multinomial(key, count, probabilities, dtype=probabilities.dtype) / shots
+def _frequencies(key: jax.Array, shots: jax.Array, probabilities: jax.Array) -> jax.Array:
+    count = jnp.broadcast_to(shots.astype(probabilities.dtype), probabilities.shape[:-1])
+    return jax.random.multinomial(key, count, probabilities, dtype=probabilities.dtype) / count[..., None]
 
 
 def _normalised(rows: jax.Array) -> tuple[jax.Array, jax.Array]:

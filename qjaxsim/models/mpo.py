@@ -141,6 +141,7 @@ class Mpo:
         """Real numbers stored: a complex one counts twice."""
         return sum(math.prod(core.shape) * (2 if jnp.iscomplexobj(core) else 1) for core in self.cores)
 
+    @jax.jit
     def apply(self, x: jax.Array) -> jax.Array:
         """The matrix times each row, without forming it.
 
@@ -160,6 +161,7 @@ class Mpo:
             carried = carried.reshape(carried.shape[0] * out, right, -1)
         return carried.reshape(*batch, self.geometry.shape[0])
 
+    @jax.jit
     def to_dense(self) -> jax.Array:
         """The (D_out, D_in) matrix."""
         dense = jnp.ones((1, 1, 1), self.cores[0].dtype)  # (outputs, inputs, bond)

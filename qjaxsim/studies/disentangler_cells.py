@@ -158,6 +158,7 @@ class FileStudy(Study):
         if not loaded.matrix.any():
             raise ValueError(f"Argument `loaded` must not be a zero matrix, but {loaded.name} is; choose another.")
         self.loaded = loaded
+        self.matrix = loaded.matrix.astype(np.float32)  # what is optimised
         self.inputs = inputs
         self.moment = None if inputs is None else _moment(inputs, loaded.matrix.shape[1])
         for seed in self.settings.seeds:
@@ -186,8 +187,8 @@ class FileStudy(Study):
     def subject(self, layer: str, source: str, seed: int) -> Subject:
         """The matrix, or noise of its norm."""
         if source == "noise":
-            return Subject(layer, source, noise_like(self.loaded.matrix, seed), seed)
-        return Subject(layer, source, self.loaded.matrix, seed, self.moment, inputs=self.inputs)
+            return Subject(layer, source, noise_like(self.matrix, seed), seed)
+        return Subject(layer, source, self.matrix, seed, self.moment, inputs=self.inputs)
 
 
 class ModelStudy(Study):

@@ -1,5 +1,6 @@
 """One layer of the study `disentangler`: operators of every kind for it, and what they are worth."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def config_of(
     geometry = qubit_geometry(*shape)
     gate_qubits = geometry.n_sites if circuit[0] == REGISTER else circuit[0]
     return DisentanglerConfig(
-        chi=max(geometry.bonds(max(geometry.shape) ** 2), default=1) if chi == FULL else chi,
+        chi=bond_of(geometry, chi),
         gate_qubits=gate_qubits,
         layers=circuit[1],
         method=method,  # type: ignore[arg-type]
@@ -175,7 +176,7 @@ def plain_rows(settings: DisentanglerStudySettings, subject: Subject, part: str,
         counts = numbers(subject, matrix.size if method == "noise" else 0, 0)
         rows.append({**subject.row(part, method), **counts, **subject.measures(matrix)})
     for chi in chis:
-        bond = config_of(settings, subject.shape, "explicit", chi, (2, 1), 0).chi
+        bond = bond_of(geometry, chi)
         budget, key = geometry.n_params(bond), {"chi": bond, "depth": 0}
         rows.append(_mpo_row(subject, part, "mpo", geometry, budget) | key)
         rows[-1] |= {"entropy_before": entropy, "entropy": entropy}
@@ -272,14 +273,23 @@ def minimal_rank_at(shape: tuple[int, int], budget: int) -> int:
     return max(rank for rank in ranks if rank * (sum(shape) - rank) <= max(budget, 0))
 
 
+def bond_of(geometry: Geometry, chi: int) -> int:
+    """The bond itself, or for `FULL` the largest useful one.
+
+    >>> bond_of(qubit_geometry(576, 192), FULL), bond_of(qubit_geometry(576, 192), 5)
+    (256, 5)
+    """
+    # No bond exceeds the number of entries.
+    return chi if chi != FULL else max(geometry.bonds(math.prod(geometry.shape)), default=1)
+
+
 def bond_at(geometry: Geometry, budget: int) -> int:
     """The largest useful bond of an MPO with at most `budget` numbers; 0 if there is none.
 
     >>> bond_at(qubit_geometry(576, 192), 2356), bond_at(qubit_geometry(576, 192), 35)
     (10, 0)
     """
-    full = max(geometry.bonds(max(geometry.shape) ** 2), default=1)
-    low, high = 0, full
+    low, high = 0, bond_of(geometry, FULL)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if geometry.n_params(middle) <= budget else (low, middle - 1)
