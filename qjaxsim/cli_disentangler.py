@@ -72,7 +72,8 @@ def disentangler(
         str,
         typer.Option(help="Of the optimisation: adaptive (cut anew after each sweep) or fixed (the layer's own cut)."),
     ] = "adaptive",
-    sweeps: Annotated[int, typer.Option(help="Sweeps, or steps of the gradient, at most.")] = 40,
+    sweeps: Annotated[int, typer.Option(help="Sweeps of the explicit method at most.")] = 40,
+    gradient_steps: Annotated[int, typer.Option(help="Steps of the gradient method at most.")] = 400,
     restarts: Annotated[int, typer.Option(help="Starts, the best of which is kept.")] = 1,
     balanced_sites: Annotated[
         int, typer.Option(help="Sites of the unpadded MPO, where the sizes have the factors.")
@@ -147,6 +148,7 @@ def disentangler(
         methods=names(methods),
         target=target,
         sweeps=sweeps,
+        gradient_steps=gradient_steps,
         restarts=restarts,
         balanced_sites=balanced_sites,
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),

@@ -366,6 +366,21 @@ def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
         run_disentangler_study(settings, tmp_path / "zero", loaded=zero)
 
 
+def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
+    matrix = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+    settings = replace(
+        SMALL, layers=("all",), parts=("layers",), chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
+        gradient_steps=30,
+    )  # fmt: skip
+    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    plain = one(rows, source="file", method="mpo")["error"]
+    for method in ("explicit", "gradient"):
+        row = one(rows, source="file", method=method)
+        # One gate of three qubits and one of two, and both lower the error.
+        assert row["register"] and row["circuit"] == 28 + 6 and row["error"] < plain
+    assert one(rows, source="file", method="gradient")["sweeps"] <= 30
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ COLUMNS = {
     "shots": "shots of each circuit for every row of inputs",
     "shot_error": "root mean square of what shots change in the outputs, over that of the outputs; state preparation "
     "and gates taken as perfect, magnitudes and signs estimated",
-    "sweeps": "sweeps done",
+    "sweeps": "sweeps done, or steps of the gradient",
     "converged": "whether the optimisation came to rest",
     "seconds": "seconds of optimising, compilation included",
 }

@@ -86,7 +86,7 @@ def config_of(
         layers=circuit[1],
         method=method,  # type: ignore[arg-type]
         target=target or settings.target,  # type: ignore[arg-type]
-        sweeps=settings.sweeps,
+        sweeps=settings.sweeps if method == "explicit" else settings.gradient_steps,
         restarts=settings.restarts,
         seed=seed,
     )

@@ -20,7 +20,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 _COUNTS = {
     "width": 1, "n_blocks": 1, "n_heads": 1, "context": 2, "epochs": 1, "batch_size": 1, "test_windows": 1, "sweeps": 1,
-    "restarts": 1, "heal_updates": 1, "balanced_sites": 2, "adapter_block": 1,
+    "gradient_steps": 1, "restarts": 1, "heal_updates": 1, "balanced_sites": 2, "adapter_block": 1,
 }  # fmt: skip
 
 
@@ -41,7 +41,8 @@ class DisentanglerStudySettings:
         depths: layers of gates.
         methods: "explicit" (polar sweeps), "gradient".
         target: "adaptive" or "fixed".
-        sweeps: sweeps at most, or updates of the gradient method.
+        sweeps: sweeps of the explicit method at most.
+        gradient_steps: steps of the gradient method at most.
         restarts: starts of the optimisation, the best one kept.
         balanced_sites: sites of the unpadded MPO.
         profile_gate_qubits: of part "depth".
@@ -72,6 +73,7 @@ class DisentanglerStudySettings:
     methods: tuple[str, ...] = ("explicit",)
     target: str = "adaptive"
     sweeps: int = 40
+    gradient_steps: int = 400
     restarts: int = 1
     balanced_sites: int = 3
     profile_gate_qubits: tuple[int, ...] = (2, 3, REGISTER)
