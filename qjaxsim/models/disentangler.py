@@ -84,13 +84,15 @@ class DisentangledLayer:
 
     @jax.jit
     def apply(self, x: jax.Array) -> jax.Array:
-        """The layer times each row: (..., d_in) -> (..., d_out).
+        """The layer times each row: (..., d_in) -> (..., d_out), of the rows' dtype (complex if the weight is).
 
         Fewer rows than the padded input has entries go through circuits and MPO; from there on the dense matrix is
         cheaper and is formed once.
         """
         batch = x.shape[:-1]
         rows = x.reshape(-1, self.d_in)
+        if not self.real:
+            rows = rows.astype(self.u[0].dtype)
         if rows.shape[0] >= self.geometry.shape[1]:
             y = jnp.matmul(rows, self.to_dense().T.astype(rows.dtype), precision=jax.lax.Precision.HIGHEST)
         else:

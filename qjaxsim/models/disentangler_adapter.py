@@ -37,6 +37,7 @@ class _BlockAdapter:
         """(blocks, block, block)."""
         raise NotImplementedError
 
+    @jax.jit
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., features) -> (..., features)."""
         blocks = x.reshape(*x.shape[:-1], self.lower.shape[0], self.block)
