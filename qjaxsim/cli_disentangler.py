@@ -190,7 +190,7 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None) -> None:
 
 
 def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path | None, resume: bool) -> None:
-    from qjaxsim.report.disentangler import model_table
+    from qjaxsim.report.disentangler import model_table, profile_layer
     from qjaxsim.report.tables import print_table
     from qjaxsim.studies import sweep
     from qjaxsim.studies.disentangler import STUDY, run_disentangler_study
@@ -201,11 +201,10 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
     rows = run_disentangler_study(
         settings, folder, loaded=loaded, inputs=inputs, text=text, resume=resume, command=command_line()
     )
-    own = [row for row in rows if row["part"] in ("layers", "depth", "bond")]
     # Hundreds of rows for a whole model: the layer that the profile is of, in full; the others are in the files.
-    profile = next((row["layer"] for row in own if row["part"] == "depth"), own[0]["layer"] if own else "")
+    profile = profile_layer(rows)
     for part, title in (("layers", "Layer"), ("bond", "Circuits as wide as the registers"), ("depth", "Depth")):
-        shown = [row for row in own if row["part"] == part and row["layer"] == profile]
+        shown = [row for row in rows if row["part"] == part and row["layer"] == profile]
         if shown:
             present = [name for name in _LAYER if any(row.get(name) is not None for row in shown)]
             print_table(shown, present, title=f"{title}: {profile}", keys=_KEYS)

@@ -78,11 +78,9 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
     made: list[tuple[str, Figure, str, str]] = []
     layers, depth, bond = (_part(rows, name) for name in ("layers", "depth", "bond"))
     if layers:
-        profile = depth[0]["layer"] if depth else layers[0]["layer"]
-        chosen = [row for row in layers if row["layer"] == profile] or layers
-        made.append(
-            ("errors", errors([r for r in chosen if r["layer"] == chosen[0]["layer"]]), f"Layer {profile}", _ERRORS)
-        )
+        profile = profile_layer(rows)
+        chosen = [row for row in layers if row["layer"] == profile]
+        made.append(("errors", errors(chosen), f"Layer {profile}", _ERRORS))
     if depth:
         made.append(("depth", overlap_and_entropy(depth), "Overlap and entropy against depth", _DEPTH))
     if bond:
@@ -95,6 +93,12 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
         ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
         for name, figure, title, caption in made
     ]
+
+
+def profile_layer(rows: Sequence[Row]) -> str:
+    """The layer of the parts that look at one alone; the first of the grid if there are none. Empty without layers."""
+    looked_at = [row["layer"] for row in rows if row["part"] in ("depth", "bond", "shots")]
+    return next(iter([*looked_at, *(row["layer"] for row in _part(rows, "layers"))]), "")
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
