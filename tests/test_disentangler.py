@@ -1,4 +1,4 @@
-"""Disentangling circuits: layouts and counts of the papers, dense references, bounds, planted circuits."""
+"""Disentangling circuits: layouts and counts of the papers, the sweep against dense references, the bound."""
 
 import math
 
@@ -38,16 +38,6 @@ def dense_circuit(wall, gates):
         after = wall.n_qubits - qubits[-1] - 1
         matrix = np.kron(np.kron(np.eye(2 ** qubits[0]), gate), np.eye(2**after)) @ matrix
     return matrix
-
-
-def planted(n_out, n_in, layers, chi, seed):
-    """U0 M0 V0^T with random circuits and a random MPO of that bond."""
-    rng = np.random.default_rng(seed)
-    walls = Brickwall(n_out, 2, layers), Brickwall(n_in, 2, layers)
-    u, v = (dense_circuit(wall, random_gates(wall, np.dtype(float), rng)) for wall in walls)
-    geometry = qubit_geometry(2**n_out, 2**n_in)
-    core = tt_svd(rng.standard_normal(geometry.shape), geometry, chi)
-    return u @ np.asarray(core.to_dense()) @ v.T
 
 
 # --- layouts and counts
