@@ -17,6 +17,7 @@ import typer
 from qjaxsim.cli_attention import attention
 from qjaxsim.cli_bench import bench
 from qjaxsim.cli_crosscheck import crosscheck
+from qjaxsim.cli_disentangler import disentangler
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_hessian import hessian
 from qjaxsim.cli_ibm import ibm
@@ -36,6 +37,7 @@ _OPTIONAL = {
     "dimod": "dimod",
     "dwave-system": "dwave",
     "tensorflow-datasets": "tfds",
+    "safetensors": "weights",
 }
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ study.command()(hessian)
 study.command()(gradient_variance)
 study.command()(qrnn)
 study.command()(attention)
+study.command()(disentangler)
 app.command()(bench)
 app.command()(crosscheck)
 

@@ -172,3 +172,66 @@ def test_two_accuracies_of_one_setting_differ_by_what_runs_differ(gradients):
 def test_the_largest_variances_quoted_rise_with_layers(gradients):
     largest = [row["variance"] for row in gradients["largest_variance_by_layers"]]
     assert largest == sorted(largest) and "variance falls as entangling layers are added" in gradients["statements"]
+
+
+# --- tensor-network disentanglers ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def disentanglers():
+    return qjaxsim_data.load("tensor_network_disentanglers")
+
+
+def bonds_of(legs, chi):
+    """Bonds of a chain: at most chi and what either side can carry."""
+    sizes = np.cumprod([1, *legs]), np.cumprod([1, *legs[::-1]])[::-1]
+    return [int(min(chi, left, right)) for left, right in zip(*sizes, strict=True)]
+
+
+def test_counts_of_the_mpo_are_those_of_ten_and_eight_qubits(disentanglers):
+    out, into = disentanglers["layer"]["qubits"]
+    legs = [4] * min(out, into) + [2] * abs(out - into)
+    table = [*disentanglers["bond"], disentanglers["full_bond"], disentanglers["plain_mpo"]]
+    for row in table:
+        bonds = bonds_of(legs, row["chi"])
+        assert row["mpo_parameters"] == sum(a * leg * b for a, leg, b in zip(bonds, legs, bonds[1:], strict=False))
+    layer = disentanglers["layer"]
+    assert math.prod(layer["shape"]) == layer["dense_parameters"]
+    # Padding goes to the next power of two.
+    assert [math.ceil(math.log2(side)) for side in layer["shape"]] == layer["qubits"]
+    # The full bond is a loss: padding and MPO together, 3.6 times the layer.
+    assert disentanglers["full_bond"]["mpo_parameters"] / layer["dense_parameters"] == pytest.approx(3.6, abs=0.05)
+
+
+def test_angles_of_the_circuits(disentanglers):
+    def angles(k):
+        return 2 ** (k - 1) * (2**k - 1)
+
+    wide = sum(angles(qubits) for qubits in disentanglers["layer"]["qubits"])
+    assert {row["circuit_parameters"] for row in disentanglers["bond"]} == {wide}
+    assert wide / disentanglers["layer"]["dense_parameters"] > 5
+    for row in disentanglers["circuit"]:
+        # Even layers of two-qubit gates fill a register, odd ones leave its ends free.
+        even, odd = (sum((n - shift) // 2 for n in disentanglers["layer"]["qubits"]) for shift in (0, 1))
+        assert row["gates"] == (row["depth"] + 1) // 2 * even + row["depth"] // 2 * odd
+        assert row["angles"] == row["gates"] * angles(2)
+
+
+def test_published_damage_is_small_beside_that_of_the_plain_truncation(disentanglers):
+    changes = [row["perplexity_change"] for row in disentanglers["bond"]]
+    assert max(changes) == changes[0] < disentanglers["plain_mpo"]["perplexity_change"] / 30
+    assert min(changes) > disentanglers["full_bond"]["perplexity_change_at_most"]
+    # Not monotone: bond 10 is worse than bond 5, a measure of how well the changes are known.
+    assert changes[3] > changes[2]
+    assert [row["overlap"] for row in disentanglers["overlap"]] == sorted(
+        r["overlap"] for r in disentanglers["overlap"]
+    )
+
+
+def test_sections_of_the_disentanglers_are_named(disentanglers):
+    named = set(disentanglers["source"]["sections"]) | {"source", "units", "full_bond", "plain_mpo"}
+    assert named == set(disentanglers)
+    picogpt = disentanglers["char_transformer"]
+    assert picogpt["compressed"]["accuracy"] < picogpt["accuracy"]
+    assert picogpt["compressed"]["parameters"] / picogpt["parameters"] == pytest.approx(0.188, abs=1e-3)
+    assert json.loads(json.dumps(disentanglers, allow_nan=False)) == disentanglers

@@ -58,7 +58,7 @@ def write_report(
         introduction: what was done, in plain text; empty lines separate paragraphs.
         settings: name -> JSON value.
         rows: table of results.
-        columns: column -> meaning and unit, listed below the table for those that occur.
+        columns: column -> meaning and unit, listed below the tables for those that occur in any.
         command: command line that makes the same results again.
         versions: name -> version or device.
         verdicts: rows with the fields of `qjaxsim.report.claims.Verdict`, a section right after the results.
@@ -88,7 +88,8 @@ def write_report(
         parts += [f"<p>{escape(table.note)}</p>"] if table.note else []
         parts.append(_table(table.rows, all_columns(table.rows), formats))
     parts += [_figure(figure) for figure in figures]
-    explained = {name: columns[name] for name in all_columns(rows) if name in columns}
+    shown = [*rows, *(row for table in tables for row in table.rows)]
+    explained = {name: columns[name] for name in all_columns(shown) if name in columns}
     parts += ["<h2>Columns</h2>", _definitions(explained)]
     parts += ["<h2>Settings</h2>", _definitions(settings)]
     parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"]

@@ -38,11 +38,11 @@ def tidy(axes: "Axes") -> None:
     axes.tick_params(labelsize=SMALL + 1)
 
 
-def plain_ticks(axis: Any) -> None:
+def plain_ticks(axis: Any, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     """1, 2, 5, 10, ... instead of powers, for logarithmic axes that rarely span a decade or two."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_locator(LogLocator(10, subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

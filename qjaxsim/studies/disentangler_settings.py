@@ -1,0 +1,219 @@
+"""Settings of the study `disentangler`, with the two sizes of its built-in model."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qjaxsim.models.char_transformer import CharTransformer
+from qjaxsim.training import TrainConfig
+
+PARTS = ("layers", "depth", "bond", "shots", "model")
+HEALINGS = ("bond", "circuits")
+SCOPES = ("one", "all")
+METHODS = ("explicit", "gradient")
+REGISTER = 0
+FULL = 0
+# About a million parameters is the size of PicoGPT (arXiv:2603.28534); the small model trains in a minute on two cores.
+_SIZES: dict[str, dict[str, Any]] = {
+    "small": {"width": 64, "n_blocks": 2, "context": 64, "epochs": 8, "learning_rate": 3e-3},
+    "million": {"width": 128, "n_blocks": 5, "context": 128, "epochs": 12, "learning_rate": 2e-3},
+}
+_COUNTS = {
+    "width": 1, "n_blocks": 1, "n_heads": 1, "context": 2, "epochs": 1, "batch_size": 1, "test_windows": 1, "sweeps": 1,
+    "gradient_steps": 1, "restarts": 1, "heal_updates": 1, "balanced_sites": 2, "adapter_block": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DisentanglerStudySettings:
+    """Everything that decides the study's results. None stands for a default that depends on the rest.
+
+    Attributes:
+        parts: what to run: "layers" (every layer, every bond and circuit of the grid, with its baselines), "depth"
+            (figure of merit and entropy against the depth of the circuits), "bond" (bonds between circuits as wide as
+            the register), "shots" (the profile layer with finitely many shots), "model" (the model with one layer and
+            with all layers replaced, healed or not).
+        layers: names of the model's linear maps; ("all",) for all.
+        profile_layer: the one of parts "depth" and "bond", and of scope "one"; default the last block's value map.
+        seeds: of the model's training and of the noise.
+        chi: bonds of the grid.
+        gate_qubits: qubits of a gate, 0 for gates as wide as the registers.
+        depths: layers of gates.
+        methods: "explicit" (polar sweeps), "gradient".
+        target: "adaptive" or "fixed".
+        sweeps: sweeps of the explicit method at most.
+        gradient_steps: steps of the gradient method at most.
+        restarts: starts of the optimisation, the best one kept.
+        balanced_sites: sites of the unpadded MPO.
+        profile_gate_qubits: of part "depth".
+        profile_depths: of part "depth".
+        bond_chi: of part "bond"; 0 for the full bond.
+        model_chi: bonds for which the model is rebuilt, among `chi`; default all but the first.
+        scopes: "one" replaces the profile layer, "all" all of `layers` at once.
+        healing: what is trained after replacing: "bond" the MPO, "circuits" the gates, too.
+        heal_updates: minibatches of healing.
+        heal_learning_rate: Adam's rate of healing.
+        adapter_block: features that a block of an adapter mixes; divides the model's width.
+        shots: of each of the two circuits for every row of inputs, in part "shots".
+        size: "small" (117 thousand parameters) or "million".
+        width, n_blocks, n_heads, context, epochs, batch_size, learning_rate: of the model; None as `size` has it.
+        test_windows: windows of the test text on which perplexities are computed; None for all.
+
+    Raises:
+        ValueError: for values out of range, naming the argument.
+    """
+
+    parts: tuple[str, ...] = PARTS
+    layers: tuple[str, ...] = ("all",)
+    profile_layer: str | None = None
+    seeds: tuple[int, ...] = (1,)
+    chi: tuple[int, ...] = (2, 8, 16)
+    gate_qubits: tuple[int, ...] = (2,)
+    depths: tuple[int, ...] = (8,)
+    methods: tuple[str, ...] = ("explicit",)
+    target: str = "adaptive"
+    sweeps: int = 40
+    gradient_steps: int = 400
+    restarts: int = 1
+    balanced_sites: int = 3
+    profile_gate_qubits: tuple[int, ...] = (2, 3, REGISTER)
+    profile_depths: tuple[int, ...] = (1, 2, 4, 8, 16)
+    bond_chi: tuple[int, ...] = (1, 2, 5, 10, 50, FULL)
+    model_chi: tuple[int, ...] | None = None
+    scopes: tuple[str, ...] = ("all",)
+    healing: tuple[str, ...] = HEALINGS
+    heal_updates: int = 100
+    heal_learning_rate: float = 1e-3
+    adapter_block: int = 4
+    shots: tuple[int, ...] = (1_000, 100_000, 10_000_000)
+    size: str = "small"
+    width: int | None = None
+    n_blocks: int | None = None
+    n_heads: int = 4
+    context: int | None = None
+    epochs: int | None = None
+    batch_size: int = 32
+    learning_rate: float | None = None
+    test_windows: int | None = 256
+
+    def __post_init__(self) -> None:
+        self._check_names("parts", PARTS)
+        self._check_names("methods", METHODS)
+        self._check_names("scopes", SCOPES)
+        if self.healing:
+            self._check_names("healing", HEALINGS)
+        for name, least in (("seeds", 0), ("chi", 1), ("gate_qubits", 0), ("depths", 1), ("profile_gate_qubits", 0),
+                            ("profile_depths", 1), ("bond_chi", 0), ("shots", 2)):  # fmt: skip
+            self._check_integers(name, least)
+        if self.model_chi is not None:
+            self._check_integers("model_chi", 1)
+        for name, choices in (("size", tuple(_SIZES)), ("target", ("adaptive", "fixed"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+        for name, least in _COUNTS.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+        for name in ("learning_rate", "heal_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"Argument `{name}` must be a positive number, but is {value}.")
+        for part in ("model", "shots"):
+            if part in self.parts and "layers" not in self.parts:
+                raise ValueError(f"Argument `parts` must hold 'layers' with {part!r}, which takes those layers up.")
+        if strange := [chi for chi in self.model_chi or () if chi not in self.chi]:
+            raise ValueError(f"Argument `model_chi` must be among `chi`, {list(self.chi)}, but holds {strange[0]}.")
+
+    def resolved(self, n_characters: int) -> "DisentanglerStudySettings":
+        """The same settings with the model's sizes filled in and all names of layers written out.
+
+        Raises:
+            ValueError: for a name that is no linear map of the model, or sizes that do not fit.
+        """
+        sizes = _SIZES[self.size]
+        filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
+        model = filled.model(n_characters)
+        if model.width % self.adapter_block:
+            raise ValueError(
+                f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
+            )
+        layers = model.linear_names if self.layers == ("all",) else self.layers
+        profile = self.profile_layer or f"block{model.n_blocks - 1}.value"
+        if profile not in layers and self.profile_layer is None:
+            profile = layers[0]
+        if len(set(layers)) != len(layers):
+            raise ValueError(f"Argument `layers` must name no layer twice, but is {list(layers)}.")
+        for name in (*layers, profile):
+            model.shape_of(name)
+        if profile not in layers:
+            raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
+        bonds = self.model_chi or self.chi[1:] or self.chi
+        return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
+
+    def of_file(self, name: str) -> "DisentanglerStudySettings":
+        """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.
+
+        Raises:
+            ValueError: if layers of the model, or its part, are asked for.
+        """
+        if self.layers != ("all",) or self.profile_layer is not None:
+            raise ValueError(
+                "Arguments `layers` and `profile_layer` name layers of the built-in model, but a file is given; leave "
+                "them out."
+            )
+        if "model" in self.parts:
+            raise ValueError("Argument `parts` must not hold 'model' with a file, which brings no model; leave it out.")
+        return replace(self, layers=(name,), profile_layer=name)
+
+    def model(self, n_characters: int) -> CharTransformer:
+        """The built-in model; sizes must be filled in."""
+        assert self.context is not None and self.width is not None and self.n_blocks is not None
+        return CharTransformer(n_characters, self.context, self.width, self.n_blocks, self.n_heads)
+
+    def train_config(self, seed: int) -> TrainConfig:
+        """Settings of the model's training; the best epoch is that of the lowest validation loss."""
+        assert self.epochs is not None and self.learning_rate is not None
+        return TrainConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            seed=seed,
+            eval_batch_size=256,
+            best="test_loss",
+        )
+
+    def circuits(self) -> list[tuple[int, int]]:
+        """Gate sizes and depths of the grid; of gates as wide as the register one layer is all there is."""
+        return _circuits(self.gate_qubits, self.depths)
+
+    def profile_circuits(self) -> list[tuple[int, int]]:
+        """The same of part "depth"."""
+        return _circuits(self.profile_gate_qubits, self.profile_depths)
+
+    def _check_names(self, name: str, choices: tuple[str, ...]) -> None:
+        values = getattr(self, name)
+        unknown = [value for value in values if value not in choices]
+        if unknown or not values or len(set(values)) != len(values):
+            raise ValueError(f"Argument `{name}` must hold some of {list(choices)}, none twice, but is {list(values)}.")
+
+    def _check_integers(self, name: str, least: int) -> None:
+        values = getattr(self, name)
+        if not values or len(set(values)) != len(values) or min(values) < least:
+            raise ValueError(
+                f"Argument `{name}` must hold integers of at least {least}, at least one and none twice, but is "
+                f"{list(values)}."
+            )
+
+
+def _circuits(gate_qubits: tuple[int, ...], depths: tuple[int, ...]) -> list[tuple[int, int]]:
+    return [(k, depth) for k in gate_qubits for depth in (depths if k != REGISTER else (1,))]
+
+
+def circuit_name(gate_qubits: int, depth: int) -> str:
+    """Name of a circuit in keys of cells.
+
+    >>> circuit_name(2, 8), circuit_name(REGISTER, 1)
+    ('k2-d8', 'register')
+    """
+    return "register" if gate_qubits == REGISTER else f"k{gate_qubits}-d{depth}"
