@@ -74,9 +74,8 @@ def load_matrix(
     with ExitStack() as opened:
         arrays = _open(path, opened)
         name = _chosen(arrays.shapes, key, path)
-        array = arrays.read(name)
+        matrix = _floats(_layer(arrays.read(name), index, name), name)
         found, reason = _orientation(name, arrays.shapes, orientation, path)
-    matrix = _floats(_layer(array, index, name), name)
     shown = name if index is None else f"{name}[{index}]"
     return LoadedMatrix(matrix if found == "out-in" else matrix.T.copy(), shown, found, reason)
 
@@ -261,7 +260,8 @@ def _orientation(name: str, shapes: Mapping[str, tuple[int, ...]], asked: str, p
         if stem.rpartition(".")[2] in _CONV1D:
             return "in-out", f"{stem.rpartition('.')[2]} is a Conv1D of GPT-2"
         return "out-in", "named weight, as torch's Linear does"
+    place = name if name == path.name else f"{name} of {path.name}"
     raise ValueError(
-        f"Argument `orientation` must say whether {name} of {path.name}, {rows} x {columns}, is (out, in) or (in, "
+        f"Argument `orientation` must say whether {place}, {rows} x {columns}, is (out, in) or (in, "
         f"out), since its name does not; pass out-in or in-out."
     )
