@@ -71,7 +71,11 @@ def assert_equal(a, b, tolerance=1e-12):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=tolerance), a, b)
 
 
-CHOICES = [{}, {"collapse": True, "unroll": 2}, {"collapse": False, "max_block": 2}]
+CHOICES = [
+    {},
+    {"collapse": True, "unroll": 2},
+    pytest.param({"collapse": False, "max_block": 2}, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("options", CHOICES, ids=str)
@@ -120,9 +124,7 @@ def test_every_mode_and_order():
         assert_equal(*(jax.jit(transform(f))(params["v"]) for f in of_v))
 
 
-@pytest.mark.parametrize(
-    "mapped", ["x", pytest.param("w", marks=pytest.mark.slow), pytest.param("v", marks=pytest.mark.slow), "all"]
-)
+@pytest.mark.parametrize("mapped", [*(pytest.param(name, marks=pytest.mark.slow) for name in "xwv"), "all"])
 def test_mapped_inside_and_outside_the_derivative(mapped):
     circuit = rich_circuit()
     params = parameters(circuit, batch=2)

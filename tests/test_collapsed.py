@@ -54,7 +54,10 @@ def few_are_enough(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_are_enough")
-@pytest.mark.parametrize(("dtype", "batch_size"), [(np.float32, None), (np.float64, None), (np.float64, 5)])
+@pytest.mark.parametrize(
+    ("dtype", "batch_size"),
+    [(np.float32, None), pytest.param(np.float64, None, marks=pytest.mark.slow), (np.float64, 5)],
+)
 def test_equal_to_pushing_every_sample(dtype, batch_size):
     outputs, (params, x, y) = model(), problem(dtype=dtype)
     fast = split_hessian(outputs, cross_entropy, params, x, y, batch_size=batch_size)

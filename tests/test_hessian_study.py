@@ -137,7 +137,7 @@ def test_table_figures_and_page(finished):
     assert "qjaxsim study hessian --patches 1,4" in page
 
 
-@pytest.mark.parametrize("moment", ["training", "hessian"])
+@pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.slow), "hessian"])
 def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
     out = tmp_path / "run"
     process = start(*SMALL, "--out", str(out), start_new_session=True)

@@ -10,6 +10,8 @@ from scipy.stats import chi2
 import qjaxsim as qj
 from qjaxsim import measurement, reference
 
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
 x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (3,))
 
 

@@ -199,7 +199,7 @@ def test_layers_of_a_long_flat_circuit_become_a_loop():
     assert not any(isinstance(step, Loop) for step in make_plan(_written_out(6, 6)).steps)
 
 
-@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("batch", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_recognised_layers_give_the_same_results(batch):
     x, circuit = qj.Parameter("x", (3,)), _written_out(3, 8)
     for _ in range(6):

@@ -78,7 +78,7 @@ def texts(figure):
 
 @pytest.mark.parametrize(
     ("patches", "layers", "seeds"),
-    [((4,), (2,), (0,)), ((1, 4), (2,), (0, 1)), ((1, 4, 9, 16), (1, 2, 4), (0,))],
+    [((4,), (2,), (0,)), ((1, 4), (2,), (0, 1)), pytest.param((1, 4, 9, 16), (1, 2, 4), (0,), marks=pytest.mark.slow)],
     ids=["one cell", "two configurations, two seeds", "twelve configurations"],
 )
 def test_all_figures_are_written(tmp_path, patches, layers, seeds):

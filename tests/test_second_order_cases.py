@@ -168,7 +168,10 @@ def test_one_sample(way, problem_of, taken):
 
 
 @pytest.fixture(
-    params=[("staged", 1), ("staged", 0), ("collapsed", 0), ("cones", 0), ("pushed", 0)], ids="{0[0]}-{0[1]}".format
+    params=[
+        pytest.param(("staged", 1), marks=pytest.mark.slow, id="staged-1"),
+        *(pytest.param((way, 0), id=f"{way}-0") for way in WAYS),
+    ]
 )
 def smallest(request, problem_of):
     """Two classes and fewest layers, with the scale at which a softmax saturates."""
@@ -241,7 +244,9 @@ def by_chain_rule(z, first, second, y, rows):
     return np.einsum("rbk,bkl,pbl->rp", first[rows], curvature, first), np.einsum("bk,rpbk->rp", slopes, second)
 
 
-@pytest.mark.parametrize(("way", "stride"), [("staged", 8), ("collapsed", 1), ("cones", 1)])
+@pytest.mark.parametrize(
+    ("way", "stride"), [pytest.param("staged", 8, marks=pytest.mark.slow), ("collapsed", 1), ("cones", 1)]
+)
 def test_entries_equal_double_parameter_shifts(way, stride, problem_of, taken):
     outputs, params, x, y = problem_of(way)
     split = split_hessian(outputs, cross_entropy, params, x, y)
@@ -297,6 +302,7 @@ def test_the_dual_has_the_nonzero_spectrum_of_gauss_newton():
     assert max(np.abs(dual[:-rank]).max(), np.abs(primal[:-rank]).max()) < 1e-12 * primal[-1]
 
 
+@pytest.mark.slow
 def test_sum_equals_mean_with_the_scale_times_circuits():
     mean, total = patches(scale=10.0), patches(scale=2.5, aggregation="sum")
     problem = patches_problem(mean)
