@@ -73,7 +73,7 @@ def assert_equal(a, b, tolerance=1e-12):
 
 CHOICES = [
     {},
-    {"collapse": True, "unroll": 2},
+    pytest.param({"collapse": True, "unroll": 2}, marks=pytest.mark.slow),
     pytest.param({"collapse": False, "max_block": 2}, marks=pytest.mark.slow),
 ]
 

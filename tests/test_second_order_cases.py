@@ -291,6 +291,7 @@ def test_shared_pixels_tie_circuits_together_in_the_residual():
     assert between(model, split.residual) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_dual_has_the_nonzero_spectrum_of_gauss_newton():
     model = patches()
     problem = patches_problem(model)
@@ -311,6 +312,7 @@ def test_sum_equals_mean_with_the_scale_times_circuits():
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_near_zero_bulk_in_single_precision_is_rounding():
     """At one and the same point no eigenvalue moves by more than P eps lambda_max: what lies below is no data."""
     model = patches(n_layers=1, n_classes=2)
