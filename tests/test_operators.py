@@ -59,7 +59,15 @@ def problem(request):
     return operators, split_hessian(outputs, cross_entropy, params, x, y)
 
 
-@pytest.mark.parametrize("part", PARTS)
+# The patches model's products compile longest; G and R of it are in H.
+CASES = [
+    pytest.param(name, part, marks=[pytest.mark.slow] * (name == "patches" and part != "hessian"))
+    for name in PROBLEMS
+    for part in PARTS
+]
+
+
+@pytest.mark.parametrize(("problem", "part"), CASES, indirect=["problem"])
 def test_products_are_those_of_the_matrices(problem, part):
     operators, split = problem
     operator = getattr(operators, part)
