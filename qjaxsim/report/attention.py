@@ -57,7 +57,9 @@ def accuracies(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     left, right = figure.subplots(1, 2)
     for place, kind in enumerate(kinds):
         values = [row["test_accuracy"] for row in rows if row["attention"] == kind]
-        left.barh(place, np.mean(values), color=_colour(kind), alpha=0.5, height=0.7)
+        # Marks, not bars: the axis need not begin at 0.
+        mean = float(np.mean(values))
+        left.plot([mean, mean], [place - 0.3, place + 0.3], color=_colour(kind), linewidth=3)
         left.plot(values, [place] * len(values), "o", color=style.INK, markersize=3)
         curves = np.array(
             [a["history_test_accuracy"] for r, a in zip(rows, arrays, strict=True) if r["attention"] == kind]
@@ -65,11 +67,9 @@ def accuracies(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
         right.plot(
             curves.mean(0), color=_colour(kind), linestyle=_LINES[place % len(_LINES)], label=kind, linewidth=1.3
         )
-    lowest = min(row["test_accuracy"] for row in rows)
-    left.set_xlim(max(0.0, lowest - 0.1), 1.0)
     left.set_yticks(range(len(kinds)), kinds)
     left.invert_yaxis()
-    left.set_xlabel("test accuracy")
+    left.set_xlabel("test accuracy (dots: seeds, line: mean)")
     right.set_xlabel("epoch")
     right.set_ylabel("test accuracy")
     right.legend(fontsize=style.SMALL, ncols=2, frameon=False)
