@@ -49,6 +49,13 @@ class TestDense:
         np.testing.assert_allclose((found**2).sum(), (matrix**2).sum(), rtol=1e-12)
         np.testing.assert_array_equal(matrix, before)
 
+    def test_an_accelerator_solves_itself(self, monkeypatch):
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        monkeypatch.setattr("scipy.linalg.eigvalsh", None)
+        found = dense_spectrum(prescribed(SPECTRUM, jnp.float64))
+        assert isinstance(found, np.ndarray) and found.dtype == np.float64
+        np.testing.assert_allclose(found, np.sort(SPECTRUM), atol=1e-12)
+
     def test_errors(self, monkeypatch):
         with pytest.raises(ValueError, match=r"`matrix` must have shape \(P, P\), but it has shape \(2, 3\)"):
             dense_spectrum(np.ones((2, 3)))

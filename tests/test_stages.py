@@ -198,6 +198,15 @@ def test_chunks_hold_a_bounded_number_of_tangents(monkeypatch):
     assert seen == [2, 4, 6, 7]
 
 
+def test_chunks_are_larger_on_an_accelerator(monkeypatch):
+    model, params, x, y = problem(n_samples=300)
+    few = plan_split(model, cross_entropy, params, x, y)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    many = plan_split(model, cross_entropy, params, x, y)
+    assert (few.samples, few.rows, many.samples, many.rows) == (64, 8, 256, min(64, many.parameters))
+    assert many.chunk_bytes == 4 * few.chunk_bytes and many.matrix_bytes > few.matrix_bytes
+
+
 def test_the_program_of_a_chunk_does_not_grow_with_depth():
     """Stages of weights enter as matrices: their depth is in `prepare` and `finish` alone."""
     from qjaxsim.curvature import stage_sweep
