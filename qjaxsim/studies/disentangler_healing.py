@@ -13,6 +13,7 @@ import numpy as np
 from qjaxsim.models.char_transformer import Operators, next_character_metrics
 from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.models.disentangler_circuit import Gates, apply_circuit
+from qjaxsim.models.disentangler_gradient import cayley
 from qjaxsim.studies.disentangler_model import Corpus, Evaluation
 from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
 from qjaxsim.studies.progress import Progress
@@ -171,12 +172,7 @@ def _turned(gates: Gates, free: Gates) -> Gates:
 
 
 def _turned_one(gates: jax.Array, free: jax.Array) -> jax.Array:
-    if gates.size == 0:
-        return gates
-    skew = (free - free.swapaxes(-1, -2)) / 2
-    one = jnp.broadcast_to(jnp.eye(gates.shape[-1], dtype=gates.dtype), gates.shape)
-    turn = jnp.linalg.solve(one - skew, one + skew)
-    return _product(gates, turn)
+    return _product(gates, cayley((free.swapaxes(-1, -2) - free) / 2))
 
 
 def _product(left: jax.Array, right: jax.Array) -> jax.Array:
