@@ -179,7 +179,7 @@ class Spectrum:
         }
 
     def eigenvalues(self) -> dict[str, Any]:
-        """By the device's solver, which computes vectors too."""
+        """As the study has them: on an accelerator by its own solver, which computes vectors too."""
         start = time.perf_counter()
         self.values = curvature.dense_spectrum(self.split.hessian)
         return {

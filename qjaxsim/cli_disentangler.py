@@ -136,9 +136,9 @@ def disentangler(
     if loaded is not None:
         print(f"{loaded.name}: {loaded.matrix.shape[0]} x {loaded.matrix.shape[1]} (out x in); the file has "
               f"{loaded.orientation}, {loaded.reason}")  # fmt: skip
-    asked = PARTS if parts == "all" else names(parts)
+    possible = PARTS if loaded is None else tuple(part for part in PARTS if part != "model")
     settings = DisentanglerStudySettings(
-        parts=asked if loaded is None else tuple(part for part in asked if part != "model" or parts != "all"),
+        parts=possible if parts == "all" else names(parts),
         layers=names(layers),
         profile_layer=profile_layer,
         seeds=integers("seeds", seeds),

@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,22 +47,49 @@ def svd_rank_at(d_out: int, d_in: int, n_params: int) -> int:
     return min(max(n_params, 0) // (d_out + d_in), d_out, d_in)
 
 
-def svd_layer(weight: Any, rank: int) -> LowRankLayer:
-    """The best approximation of that rank in the Frobenius norm, both factors scaled alike.
+class Svd(NamedTuple):
+    """The singular value decomposition of a weight, in double precision, for layers of any rank.
 
-    Args:
-        weight: (d_out, d_in) real.
-        rank: 0 (the zero matrix) to min(d_out, d_in); more is taken as that.
+    Attributes:
+        left: (d_out, min(d_out, d_in)).
+        values: singular values, falling.
+        right: (min(d_out, d_in), d_in).
+        dtype: of the weight.
+    """
+
+    left: np.ndarray
+    values: np.ndarray
+    right: np.ndarray
+    dtype: np.dtype
+
+    def layer(self, rank: int) -> LowRankLayer:
+        """The best approximation of that rank in the Frobenius norm, both factors scaled alike.
+
+        Args:
+            rank: 0 (the zero matrix) to min(d_out, d_in); more is taken as that.
+
+        Raises:
+            ValueError: if the rank is negative.
+        """
+        if rank < 0:
+            raise ValueError(f"Argument `rank` must not be negative, but is {rank}.")
+        roots = np.sqrt(self.values[:rank])
+        return LowRankLayer(
+            jnp.asarray((self.left[:, :rank] * roots).astype(self.dtype)),
+            jnp.asarray((roots[:, None] * self.right[:rank]).astype(self.dtype)),
+        )
+
+
+def svd(weight: Any) -> Svd:
+    """The decomposition of a real (d_out, d_in) weight.
 
     Raises:
-        ValueError: if the weight is no finite matrix, or the rank negative.
+        ValueError: if it is no finite matrix.
     """
     matrix = check_matrix(weight, "weight")
-    if rank < 0:
-        raise ValueError(f"Argument `rank` must not be negative, but is {rank}.")
-    left, values, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
-    roots = np.sqrt(values[:rank])
-    return LowRankLayer(
-        jnp.asarray((left[:, :rank] * roots).astype(matrix.dtype)),
-        jnp.asarray((roots[:, None] * right[:rank]).astype(matrix.dtype)),
-    )
+    return Svd(*np.linalg.svd(matrix.astype(np.float64), full_matrices=False), matrix.dtype)
+
+
+def svd_layer(weight: Any, rank: int) -> LowRankLayer:
+    """`Svd.layer` of a weight of which one rank is wanted. Errors as `svd` and `Svd.layer`."""
+    return svd(weight).layer(rank)

@@ -14,6 +14,7 @@ from qjaxsim.models.char_transformer import Operators, next_character_metrics
 from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.models.disentangler_circuit import Gates, apply_circuit
 from qjaxsim.models.disentangler_gradient import cayley
+from qjaxsim.models.disentangler_sweep import matmul
 from qjaxsim.studies.disentangler_model import Corpus, Evaluation
 from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
 from qjaxsim.studies.progress import Progress
@@ -33,7 +34,7 @@ class DenseLayer:
 
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., in) -> (..., out)."""
-        return _product(x, self.weight.T)
+        return matmul(x, self.weight.T)
 
     def to_dense(self) -> jax.Array:
         """The matrix."""
@@ -55,7 +56,7 @@ class AdaptedLayer:
 
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., in) -> (..., out)."""
-        return self.adapter.apply(_product(x, self.weight.T))
+        return self.adapter.apply(matmul(x, self.weight.T))
 
     def to_dense(self) -> jax.Array:
         """The (out, in) matrix of both."""
@@ -102,7 +103,7 @@ def healing_of(operator: Any, what: str) -> Healing:
         right = apply_circuit(operator.wall_v, operator.v, jnp.eye(columns, dtype=operator.v[0].dtype))[: operator.d_in]
         return Healing(
             operator.mpo,
-            lambda moved: _product(_product(left, moved.to_dense()), right.T),
+            lambda moved: matmul(matmul(left, moved.to_dense()), right.T),
             lambda moved: replace(operator, mpo=moved),
         )
 
@@ -172,8 +173,4 @@ def _turned(gates: Gates, free: Gates) -> Gates:
 
 
 def _turned_one(gates: jax.Array, free: jax.Array) -> jax.Array:
-    return _product(gates, cayley((free.swapaxes(-1, -2) - free) / 2))
-
-
-def _product(left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+    return matmul(gates, cayley((free.swapaxes(-1, -2) - free) / 2))

@@ -1,5 +1,6 @@
 """One layer of the study `disentangler`: operators of every kind for it, and what they are worth."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from qjaxsim.models.disentangler import DisentangledLayer, DisentangleResult, disentangle
 from qjaxsim.models.disentangler_circuit import Brickwall, identity_gates
 from qjaxsim.models.disentangler_config import DisentanglerConfig, lay_out
-from qjaxsim.models.low_rank import svd_layer, svd_rank_at
+from qjaxsim.models.low_rank import Svd, svd, svd_rank_at
 from qjaxsim.models.mpo import Geometry, Mpo, balanced_geometry, bond_entropies, qubit_geometry, tt_svd
 from qjaxsim.studies.disentangler_settings import FULL, REGISTER, DisentanglerStudySettings
 from qjaxsim.studies.progress import Progress
@@ -47,6 +48,11 @@ class Subject:
     def shape(self) -> tuple[int, int]:
         """(out, in)."""
         return self.weight.shape[0], self.weight.shape[1]
+
+    @functools.cached_property
+    def svd(self) -> Svd:
+        """Decomposed once for all its baselines."""
+        return svd(self.weight)
 
     def row(self, part: str, method: str) -> Row:
         """The beginning of a row."""
@@ -193,11 +199,11 @@ def _at_equal_numbers(settings: DisentanglerStudySettings, subject: Subject, par
         _svd_row(subject, part, "svd-total", svd_rank_at(*shape, total), total),
         _svd_row(subject, part, "svd-minimal", minimal_rank_at(shape, total), total),
         _svd_row(subject, part, "svd-classical", svd_rank_at(*shape, classical), classical),
-        _mpo_row(subject, part, "mpo-total", qubit_geometry(*shape), own["total"]),
+        _mpo_row(subject, part, "mpo-total", qubit_geometry(*shape), total),
     ]
     balanced = balanced_or_none(shape, settings.balanced_sites)
     if balanced is not None:
-        rows.append(_mpo_row(subject, part, "mpo-balanced-total", balanced, own["total"]))
+        rows.append(_mpo_row(subject, part, "mpo-balanced-total", balanced, total))
     return [row | key for row in rows]
 
 
@@ -205,7 +211,7 @@ def _svd_row(subject: Subject, part: str, method: str, rank: int, budget: int) -
     if budget >= subject.weight.size:
         kept = numbers(subject, subject.weight.size, 0)
         return {**subject.row(part, method), "rank": min(subject.shape), **kept, **subject.measures(subject.weight)}
-    layer = svd_layer(subject.weight, rank)
+    layer = subject.svd.layer(rank)
     stored = layer.n_params if method != "svd-minimal" else rank * (sum(subject.shape) - rank)
     counts = numbers(subject, stored, 0)
     return {**subject.row(part, method), "rank": rank, **counts, **subject.measures(layer.to_dense())}
@@ -242,7 +248,7 @@ def break_even(subject: Subject, counts: Row, error: float) -> Row:
     """Prices of a circuit's angle at which the layer costs as much as the dense one, and as an equally accurate SVD."""
     if not counts["circuit"]:
         return {}
-    rank = rank_for(subject.weight, error)
+    rank = rank_for(subject.svd.values, error)
     # Beyond that rank the matrix itself is smaller than its factors.
     rival = min(rank * sum(subject.shape), counts["dense"])
     return {
@@ -251,13 +257,13 @@ def break_even(subject: Subject, counts: Row, error: float) -> Row:
     }
 
 
-def rank_for(weight: np.ndarray, error: float) -> int:
-    """The smallest rank whose relative Frobenius error is at most `error`.
+def rank_for(values: np.ndarray, error: float) -> int:
+    """The smallest rank whose relative Frobenius error is at most `error`, from falling singular values.
 
-    >>> rank_for(np.diag([3.0, 4.0, 0.0]), 0.6), rank_for(np.diag([3.0, 4.0, 0.0]), 0.59)
+    >>> rank_for(np.array([4.0, 3.0, 0.0]), 0.6), rank_for(np.array([4.0, 3.0, 0.0]), 0.59)
     (1, 2)
     """
-    squares = np.linalg.svd(np.asarray(weight, np.float64), compute_uv=False) ** 2
+    squares = values**2
     left = np.append(np.cumsum(squares[::-1])[::-1], 0.0) / squares.sum()
     # The rounding of the squares must not ask for one rank more.
     return int(np.argmax(left <= error**2 * (1 + 1e-9)))

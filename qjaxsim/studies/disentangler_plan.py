@@ -7,8 +7,8 @@ import numpy as np
 from qjaxsim.datasets.text import load_text
 from qjaxsim.models.disentangler_config import plan_disentangler
 from qjaxsim.models.low_rank import svd_rank_at
-from qjaxsim.models.mpo import qubit_geometry, tt_svd
-from qjaxsim.studies.disentangler_layer import bond_at, config_of
+from qjaxsim.models.mpo import qubit_geometry
+from qjaxsim.studies.disentangler_layer import Subject, bond_at, config_of, plain_operator
 from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
 from qjaxsim.weights import LoadedMatrix
 
@@ -49,14 +49,14 @@ def plan_rows(
         model, shapes = settings.model(n_characters), {}
         for layer in settings.layers:
             shapes.setdefault(model.shape_of(layer), layer)
-    matrix = None if loaded is None else loaded.matrix
+    subject = None if loaded is None else Subject(loaded.name, "file", loaded.matrix, 0)
     grid = [(chi, circuit) for circuit in settings.circuits() for chi in settings.chi]
     cells = [(layer, shape, *one) for shape, layer in shapes.items() for one in grid]
     if "bond" in settings.parts:
         assert settings.profile_layer is not None
         shape = model.shape_of(settings.profile_layer) if loaded is None else loaded.matrix.shape
         cells += [(settings.profile_layer, shape, chi, (REGISTER, 1)) for chi in settings.bond_chi]
-    return [_row(settings, *cell, matrix) for cell in cells]
+    return [_row(settings, *cell, subject) for cell in cells]
 
 
 def _row(
@@ -65,14 +65,14 @@ def _row(
     shape: tuple[int, int],
     chi: int,
     circuit: tuple[int, int],
-    matrix: np.ndarray | None,
+    subject: Subject | None,
 ) -> dict[str, Any]:
     config = config_of(settings, shape, settings.methods[0], chi, circuit, 0)
     plan = plan_disentangler(*shape, config)
     total, geometry = plan.n_classical + plan.n_circuit, qubit_geometry(*shape)
     rank, bond = svd_rank_at(*shape, total), bond_at(geometry, total)
     # What is larger than the layer has nothing to beat.
-    marks = {} if matrix is None or total >= plan.n_dense else _marks(matrix, rank, bond)
+    marks = {} if subject is None or total >= plan.n_dense else _marks(subject, rank, bond)
     return {
         "layer": layer, "shape": _by(shape), "padded": _by((plan.padded_out, plan.padded_in)), "chi": config.chi,
         "gate_qubits": config.gate_qubits, "depth": circuit[1], "dense": plan.n_dense, "classical": plan.n_classical,
@@ -104,13 +104,12 @@ def can_it_pay(dense: int, classical: int, circuit: int, rank: int, bond: int) -
     return f"{smaller}; pays if its error is below that of {' and of '.join(rivals)}"
 
 
-def _marks(matrix: np.ndarray, rank: int, bond: int) -> dict[str, float]:
-    squares = np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False) ** 2
+def _marks(subject: Subject, rank: int, bond: int) -> dict[str, float]:
+    squares = subject.svd.values**2
     found = {"svd_error": float(np.sqrt(squares[rank:].sum() / squares.sum()))}
     if bond:
-        plain = np.asarray(tt_svd(matrix, qubit_geometry(*matrix.shape), bond).to_dense())
-        left = matrix - plain[: matrix.shape[0], : matrix.shape[1]]
-        found["mpo_error"] = float(np.linalg.norm(left) / np.sqrt(squares.sum()))
+        plain = plain_operator(subject.weight, qubit_geometry(*subject.shape), bond)
+        found["mpo_error"] = subject.measures(plain.to_dense())["error"]
     return found
 
 

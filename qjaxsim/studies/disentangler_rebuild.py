@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.models.disentangler_adapter import identity_adapter
@@ -32,6 +32,7 @@ _BY_CIRCUIT = ("svd-total", "svd-classical", "mpo-balanced-total")
 _NOT_HEALED = ("zero", "noise")
 # Trained behind the layers as they are, hence nothing without training.
 _ADAPTERS = {"adapter-cayley": "cayley", "adapter-triangular": "triangular"}
+LayerKey = Callable[[str, str, tuple[int, int]], str]
 
 
 class Rebuilt(NamedTuple):
@@ -83,7 +84,7 @@ def rebuilt_row(
     corpus: Corpus,
     rebuilt: Rebuilt,
     seed: int,
-    layer_key: Callable[[str, str, tuple[int, int]], str],
+    layer_key: LayerKey,
     out: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -103,9 +104,8 @@ def rebuilt_row(
     names = (settings.profile_layer,) if rebuilt.scope == "one" else settings.layers
     operators = {}
     for name in names:
-        key = layer_key(name, rebuilt.method, rebuilt.circuit or (0, 0))
         weight = np.asarray(evaluation.model.weight(evaluation.params, name))
-        operators[name] = _operator(settings, rebuilt, weight, out, key, seed)
+        operators[name] = _operator(settings, rebuilt, name, weight, layer_key, out, seed)
     counts = _counts(settings, rebuilt, evaluation, operators)
     own = evaluation.score(dense_weights(operators))
     row = {
@@ -122,24 +122,31 @@ def rebuilt_row(
 
 
 def _operator(
-    settings: DisentanglerStudySettings, rebuilt: Rebuilt, weight: np.ndarray, out: Path, key: str, seed: int
+    settings: DisentanglerStudySettings,
+    rebuilt: Rebuilt,
+    name: str,
+    weight: np.ndarray,
+    layer_key: LayerKey,
+    out: Path,
+    seed: int,
 ) -> Any:
     method, shape = rebuilt.method, (weight.shape[0], weight.shape[1])
     if method in _FREE:
         matrices = {"dense": weight, "zero": np.zeros_like(weight), "noise": noise_like(weight, seed)}
-        return DenseLayer(jax.numpy.asarray(matrices[method]))
+        return DenseLayer(jnp.asarray(matrices[method]))
     if method in _ADAPTERS:
         adapter = identity_adapter(_ADAPTERS[method], shape[0], settings.adapter_block, weight.dtype)
-        return AdaptedLayer(jax.numpy.asarray(weight), adapter)
+        return AdaptedLayer(jnp.asarray(weight), adapter)
     geometry = qubit_geometry(*shape)
     if method in METHODS:
         assert rebuilt.circuit is not None
         config = config_of(settings, shape, method, rebuilt.chi, rebuilt.circuit, seed)
+        key = layer_key(name, method, rebuilt.circuit)
         return operator_from(sweep.read_arrays(out, key), f"chi{rebuilt.chi}", shape, config)
     budget = _budget(settings, rebuilt, shape)
     if method.startswith("svd"):
         if budget >= weight.size:
-            return DenseLayer(jax.numpy.asarray(weight))
+            return DenseLayer(jnp.asarray(weight))
         return svd_layer(weight, svd_rank_at(*shape, budget))
     if method.startswith("mpo-balanced"):
         geometry = balanced_or_none(shape, settings.balanced_sites) or geometry
