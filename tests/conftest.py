@@ -1,8 +1,13 @@
 """Strict numerics for every test: double precision, no silent promotion of dtype or rank, a seeded key."""
 
+import os
+
 import jax
 import pytest
 
+# Small programs run a few times each, and XLA's older generator of fused loops compiles them in half the time. Read
+# when the first program is compiled; commands started by tests inherit it.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

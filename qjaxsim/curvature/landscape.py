@@ -165,7 +165,6 @@ def evaluate_plane(
     a: Any,
     b: Any,
     batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> jax.Array:
     """Loss on a grid of a plane.
 
@@ -175,7 +174,6 @@ def evaluate_plane(
         a: coordinates along the first direction, shape (A,).
         b: coordinates along the second direction, shape (B,).
         batch_size: grid points of a line evaluated at once; default one after the other.
-        progress: called as progress(lines done, B) after each line along a.
 
     Returns:
         Array of shape (B, A): entry [j, i] is the loss at (a[i], b[j]), as contour plots want it.
@@ -184,7 +182,7 @@ def evaluate_plane(
         ValueError: if a or b is not a vector of at least one number, or batch_size is not a positive integer.
 
     Cost: A B evaluations; memory of batch_size evaluations. A line is one compiled loop, which serves all planes of
-    equal shapes with the same `loss` object.
+    equal shapes with the same `loss` object: a long grid can be evaluated with one b at a time, and each line kept.
     """
     if batch_size is not None:
         check_positive("batch_size", batch_size)
@@ -194,13 +192,9 @@ def evaluate_plane(
             raise ValueError(
                 f"Argument `{name}` must be a vector of at least one number, but its shape is {axis.shape}."
             )
-    lines = []
-    for done, at in enumerate(along[1], start=1):
-        line = _plane_line(loss, plane.unravel, batch_size, plane.origin, plane.directions, along[0], at)
-        lines.append(line if progress is None else jax.block_until_ready(line))
-        if progress is not None:
-            progress(done, len(along[1]))
-    return jnp.stack(lines)
+    return jnp.stack(
+        [_plane_line(loss, plane.unravel, batch_size, plane.origin, plane.directions, along[0], at) for at in along[1]]
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -21,8 +21,8 @@ from qjaxsim.studies import sweep
 from qjaxsim.studies.hessian_cell import Examples, run_cell
 from qjaxsim.studies.hessian_columns import COLUMNS
 from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, START, Arm, arms
+from qjaxsim.studies.hessian_planes import SO_FAR
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
-from qjaxsim.studies.hessian_spectrum import UNFINISHED
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
 from qjaxsim.studies.verdicts import verdict_rows, verdicts
@@ -82,7 +82,7 @@ def run_hessian_study(
         _check(arm.settings, model, data[arm.settings.classes])
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
-        _forget_sums(out, runs, cell.key)
+        _forget_unfinished(out, runs, cell.key)
         arm = runs[cell.key]
         more: dict[str, Any] = {}
         if arm.point == MATCHED:
@@ -99,16 +99,17 @@ def run_hessian_study(
     recorded = {**asdict(settings), "images_source": data[settings.classes].source}
     cells = [arm.cell for arm in runs.values()]
     rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
-    _forget_sums(out, runs)
+    _forget_unfinished(out, runs)
     _write_report(settings, rows, out, command)
     return rows
 
 
-def _forget_sums(out: Path, keys: Iterable[str], kept: str = "") -> None:
-    """Remove what unfinished Hessians of other cells left; these are finished, and the files may be large."""
+def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
+    """Remove what unfinished Hessians and planes of other cells left: the cells are done, the files may be large."""
     for key in keys:
         if key != kept:
-            (sweep.cell_folder(out, key) / UNFINISHED).unlink(missing_ok=True)
+            for leftover in sweep.cell_folder(out, key).glob(f"*{SO_FAR}"):
+                leftover.unlink()
 
 
 def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -> None:

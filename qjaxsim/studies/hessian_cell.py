@@ -100,7 +100,7 @@ def run_cell(
     }
     vectors = arrays.pop("top_vectors")
     if loss is None:
-        arrays |= planes(settings, model, examples, result, (arrays["top_values"], vectors), progress)
+        arrays |= planes(settings, model, examples, result, (arrays["top_values"], vectors), progress, folder)
     return CellResult({name: row[name] for name in COLUMNS if name in row}, arrays)
 
 

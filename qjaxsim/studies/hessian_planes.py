@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim import curvature
+from qjaxsim import curvature, files
 from qjaxsim.models.patches import PatchesModel, cross_entropy
 from qjaxsim.studies.hessian_settings import HessianSettings
 from qjaxsim.studies.progress import Progress
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # The plane of eigenvectors reaches as far as the quadratic model rises by so many nats along each.
 EIGEN_RISE = 2.0
 _IMAGES_AT_ONCE = 1000
+# How the names of files end that hold unfinished work of a cell.
+SO_FAR = "_so_far.npz"
 
 
 def planes(
@@ -30,6 +33,7 @@ def planes(
     result: TrainResult,
     leading: tuple[np.ndarray, np.ndarray],
     progress: Progress,
+    folder: Path,
 ) -> dict[str, np.ndarray]:
     """Arrays of every plane that the settings name, with the training path in its coordinates.
 
@@ -40,6 +44,7 @@ def planes(
         result: its training.
         leading: the two largest eigenvalues (2,) at the minimum and their vectors (2, P).
         progress: bars.
+        folder: where an unfinished plane is kept.
 
     Returns:
         For "pca" `landscape_a`, `landscape_b`, `landscape`, `trajectory` and `explained_variance`; for the other planes
@@ -51,8 +56,8 @@ def planes(
     for name in settings.landscape:
         plane, path, (a, b), extra = _PLANES[name](settings, model, result, leading)
         with progress.counter(f"landscape {name}, lines", len(b)) as moved:
-            losses = curvature.evaluate_plane(loss, plane, a, b, progress=moved)
-        found = {"landscape_a": a, "landscape_b": b, "landscape": np.asarray(losses), "trajectory": path, **extra}
+            losses = _losses(loss, plane, a, b, folder / f"plane_{name}{SO_FAR}", moved)
+        found = {"landscape_a": a, "landscape_b": b, "landscape": losses, "trajectory": path, **extra}
         arrays |= found if name == "pca" else {_prefixed(name, key): value for key, value in found.items()}
     return arrays
 
@@ -75,6 +80,34 @@ def mean_loss(model: PatchesModel, examples: "Examples", images: int | None, dty
         return jax.lax.fori_loop(0, -(-len(x) // size), add, jnp.zeros((), x.dtype)) / len(x)
 
     return loss
+
+
+def _losses(
+    loss: Callable[[Any], jax.Array],
+    plane: curvature.Plane,
+    a: np.ndarray,
+    b: np.ndarray,
+    path: Path,
+    moved: Callable[[int, int], None],
+) -> np.ndarray:
+    """Losses (B, A), kept in a file line by line; an earlier attempt at this very grid is gone on with."""
+    grid = {"origin": np.asarray(plane.origin), "directions": np.asarray(plane.directions), "a": a, "b": b}
+    lines = _lines_so_far(path, grid)
+    for done in range(len(lines), len(b)):
+        lines.append(np.asarray(curvature.evaluate_plane(loss, plane, a, b[done : done + 1])[0]))
+        files.write_npz(path, {**grid, "lines": np.stack(lines)})
+        moved(done + 1, len(b))
+    return np.stack(lines)
+
+
+def _lines_so_far(path: Path, grid: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Lines of the file at `path`, none where there is no file or it is of another grid."""
+    files.remove_temporaries(path.parent, path.name)
+    if not path.exists():
+        return []
+    with np.load(path, allow_pickle=False) as kept:
+        same = all(np.array_equal(kept[name], array) for name, array in grid.items())
+        return list(kept["lines"]) if same else []
 
 
 def _prefixed(name: str, key: str) -> str:

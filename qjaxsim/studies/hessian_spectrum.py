@@ -12,7 +12,7 @@ from qjaxsim import curvature
 from qjaxsim.curvature import CurvatureOperators, EigenPairs, LinearOperator
 from qjaxsim.models.patches import Params, PatchesModel, cross_entropy
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, redundant_weights
-from qjaxsim.studies.hessian_planes import mean_loss
+from qjaxsim.studies.hessian_planes import SO_FAR, mean_loss
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.progress import Progress
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from qjaxsim.studies.hessian_cell import Examples
 
 NEAR_ZERO = 1e-6
-UNFINISHED = "hessian_so_far.npz"
 Row = dict[str, Any]
 Arrays = dict[str, Any]
 
@@ -165,7 +164,7 @@ def _dense(
     data = _data(settings, examples, settings.curvature_images)
     with progress.counter("Hessian, images", len(data[1])) as moved:
         split = curvature.split_hessian(
-            model.outputs, cross_entropy, params, *data, progress=moved, checkpoint=folder / UNFINISHED
+            model.outputs, cross_entropy, params, *data, progress=moved, checkpoint=folder / f"hessian{SO_FAR}"
         )
     values = curvature.dense_spectrum(split.hessian)
     gauss_newton = curvature.dense_spectrum(split.gauss_newton)
