@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from qjaxsim.report.configurations import Row
 
+# Eigenvalues of magnitude up to this share of lambda_max count as near zero; the axis of a spectrum is linear there.
+NEAR_ZERO = 1e-6
+
 
 class NullCounts(NamedTuple):
     """Directions of weight space of one row; the four add up to its parameters.
@@ -33,7 +36,8 @@ def null_counts(row: Row) -> NullCounts | None:
     """The counts of one row, or None where a column is missing.
 
     The near-zero count is that of H (magnitude up to 1e-6 lambda_max), or that of G below rounding where it is larger:
-    redundant directions leave H singular at exactly stationary points only, but G everywhere.
+    redundant directions leave H singular at exactly stationary points only, but G everywhere. In single precision that
+    count is of rounding alone and is left out.
 
     >>> null_counts({"parameters": 100, "null_weights_predicted": 8, "redundant_predicted": 12, "gn_null": 30})
     NullCounts(unused=8, redundant=12, other=10, rest=70)
@@ -44,6 +48,8 @@ def null_counts(row: Row) -> NullCounts | None:
     fraction, singular = row.get("near_zero_fraction"), _count(row, "gn_null")
     if size is None or unused is None or redundant is None or (fraction is None and singular is None):
         return None
+    if singular is not None and (row.get("rounding") or 0.0) > NEAR_ZERO * (row.get("lambda_max") or math.inf):
+        singular = None
     near = max(round((fraction or 0.0) * size), singular or 0)
     other = max(near - unused - redundant, 0)
     return NullCounts(unused, redundant, other, size - unused - redundant - other)

@@ -7,6 +7,7 @@ import numpy as np
 
 from qjaxsim.report import style
 from qjaxsim.report.configurations import Configuration, Row, configurations
+from qjaxsim.report.nulls import NEAR_ZERO
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 
-# Below this fraction of the largest eigenvalue of the figure the axis is linear and everything counts as near zero.
-_NEAR_ZERO = 1e-6
 _BINS_PER_DECADE = 6
 _NEGATIVE, _ZERO, _POSITIVE = style.ORANGE, "#9A9A9A", style.BLUE
 _WIDTH, _PANEL_HEIGHT, _SCREE_HEIGHT, _PANELS_PER_ROW = 12.0, 2.5, 3.8, 3
@@ -72,7 +71,7 @@ def _histograms(
     lowest = [rows[group.rows[0]].get("lambda_min") or 0.0 for group in groups]
     values = np.concatenate([*(_support(cell) for cell in drawn), lowest])
     # A spectrum of zeros gets an axis too.
-    linear = 10.0 ** np.floor(np.log10(_NEAR_ZERO * (np.abs(values).max() or 1.0)))
+    linear = 10.0 ** np.floor(np.log10(NEAR_ZERO * (np.abs(values).max() or 1.0)))
     edges = _edges(values, linear)
     for axes, group, cell in zip(panels, groups, drawn, strict=False):
         row = rows[group.rows[0]]
@@ -255,7 +254,7 @@ def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row
     near.set_ylabel("eigenvalue", fontsize=style.SMALL + 1)
     low, high = near.get_ylim()
     # Room for the names of the lines above, and no decades of rounding noise below.
-    near.set_ylim(max(low, _NEAR_ZERO * high), 2.5 * high)
+    near.set_ylim(max(low, NEAR_ZERO * high), 2.5 * high)
     if len(classes) == 1:
         _class_lines(near, far, classes[0])
     far.legend(

@@ -12,6 +12,7 @@ from qjaxsim import curvature
 from qjaxsim.curvature import CurvatureOperators, EigenPairs, LinearOperator
 from qjaxsim.models.patches import Params, PatchesModel, cross_entropy
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, redundant_weights
+from qjaxsim.report.nulls import NEAR_ZERO
 from qjaxsim.studies.hessian_planes import SO_FAR, mean_loss
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.progress import Progress
@@ -19,7 +20,6 @@ from qjaxsim.studies.progress import Progress
 if TYPE_CHECKING:
     from qjaxsim.studies.hessian_cell import Examples
 
-NEAR_ZERO = 1e-6
 Row = dict[str, Any]
 Arrays = dict[str, Any]
 
