@@ -54,7 +54,7 @@ def hessian(
     training_dtype: Annotated[
         str | None, typer.Option(help="Precision of training; the paper's is float32. [default: that of curvature]")
     ] = None,
-    spectrum: Annotated[str, typer.Option(help="dense, lanczos, or auto: dense up to 4,000 parameters.")] = "auto",
+    spectrum: Annotated[str, typer.Option(help="dense, lanczos, or auto: dense up to 12,000 parameters.")] = "auto",
     top: Annotated[int, typer.Option(help="Leading eigenvalues that lanczos computes.")] = 20,
     landscape: Annotated[
         str, typer.Option(metavar="LIST", help="Planes: pca (of the path), eigen (leading vectors), random; or none.")

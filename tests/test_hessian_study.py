@@ -293,13 +293,13 @@ def test_defaults_by_data_set():
     assert HessianSettings(dataset="mnist", qubits=6).resolved().qubits == 6
 
 
-def test_auto_is_dense_for_small_models_only():
+def test_auto_is_dense_up_to_the_smallest_published_model():
     from qjaxsim.models.patches import PatchesModel
 
-    small, published = PatchesModel(4, 2), PatchesModel(4, 50)
-    assert use_dense(HessianSettings(), small) and not use_dense(HessianSettings(), published)
-    assert use_dense(HessianSettings(spectrum="dense"), published)
-    assert not use_dense(HessianSettings(spectrum="lanczos"), small)
+    smallest, next_published = PatchesModel(4, 50), PatchesModel(4, 100)
+    assert use_dense(HessianSettings(), smallest) and not use_dense(HessianSettings(), next_published)
+    assert use_dense(HessianSettings(spectrum="dense"), next_published)
+    assert not use_dense(HessianSettings(spectrum="lanczos"), smallest)
 
 
 def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
