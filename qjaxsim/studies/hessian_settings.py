@@ -7,8 +7,8 @@ from typing import NamedTuple
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.training import TrainConfig
 
-# Up to this many parameters "auto" means the dense spectrum: at 9,924 it takes a quarter of the time of the 400 products
-# that a matrix-free one needs.
+# Up to this many parameters "auto" means the dense spectrum: at 9,924 it takes a quarter of the time of the 400
+# products that a matrix-free one needs.
 DENSE_UP_TO = 12_000
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "eigen", "random")
