@@ -282,6 +282,7 @@ def zeros(control="nulls", unused=20, redundant=30, near=0.5, images=1000, **col
         ([zeros(near=0.05, gn_null=500, lambda_max=2.0, rounding=1e-11)], HOLDS, ["of 500 near zero"]),
         # In single precision G's zeros are rounding.
         ([zeros(near=0.1, gn_null=900, lambda_max=2.0, rounding=1e-3)], RESERVATION, ["of 100 near zero"]),
+        ([zeros(near=None, gn_null=900, lambda_max=2.0, rounding=1e-3)], NOT_TESTED, []),
         # Rows of the control go before the baseline's.
         ([zeros(redundant=400), zeros("baseline")], NOT_SEEN, []),
         ([row(near_zero_fraction=0.5, parameters=1000)], NOT_TESTED, ["--control nulls"]),

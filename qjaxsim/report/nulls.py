@@ -46,10 +46,10 @@ def null_counts(row: Row) -> NullCounts | None:
     redundant = _count(row, "redundant_found")
     redundant = _count(row, "redundant_predicted") if redundant is None else redundant
     fraction, singular = row.get("near_zero_fraction"), _count(row, "gn_null")
+    if (row.get("rounding") or 0.0) > NEAR_ZERO * (row.get("lambda_max") or math.inf):
+        singular = None
     if size is None or unused is None or redundant is None or (fraction is None and singular is None):
         return None
-    if singular is not None and (row.get("rounding") or 0.0) > NEAR_ZERO * (row.get("lambda_max") or math.inf):
-        singular = None
     near = max(round((fraction or 0.0) * size), singular or 0)
     other = max(near - unused - redundant, 0)
     return NullCounts(unused, redundant, other, size - unused - redundant - other)
