@@ -336,6 +336,7 @@ def test_progress_is_plain_lines_without_a_terminal(tmp_path):
     progress = quiet()
     sweep_toy(tmp_path / "out", progress=progress)
     lines = messages(progress).splitlines()
+    assert lines.pop(0) == f"results folder: {tmp_path / 'out'}"
     assert [line.split(" done in ")[0] for line in lines] == [f"toy: cell {i}/3 x{i}" for i in (1, 2, 3)]
 
 
