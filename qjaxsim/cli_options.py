@@ -81,8 +81,12 @@ def results_folder(study: str, out: Path | None, resume: bool, marker: str = "co
     return folder
 
 
-def check_output(out: Path | None) -> None:
-    """Refuse a file of option --out that cannot be written, before the work.
+def check_output(out: Path | None, kind: str = "file") -> None:
+    """Refuse a file or folder of option --out that cannot be written, before the work.
+
+    Args:
+        out: option --out, None to write nothing.
+        kind: "file", or "folder" that files go into.
 
     Raises:
         ValueError: with the reason.
@@ -92,10 +96,10 @@ def check_output(out: Path | None) -> None:
     if out is None:
         return
     try:
-        files.check_writable(out)
+        files.check_writable(out if kind == "file" else out / "file")
     except files.NotWrittenError as error:
         raise ValueError(
-            f"Option --out must name a file that can be written, but {out} cannot: {error.reason}."
+            f"Option --out must name a {kind} that can be written, but {out} cannot: {error.reason}."
         ) from error
 
 
