@@ -33,8 +33,8 @@ STUDIES = {
     "qrnn": "study qrnn --task xor --updates 20 --seeds 0,1",
     "hessian": "study hessian --patches 1 --layers 1 --epochs 2 --images 64 --classes 0,1 --landscape pca "
     "--landscape-points 3",
-    "disentangler": "study disentangler --parts layers,model --layers block0.value --profile-layer block0.value "
-    "--chi 2 --width 16 --blocks 1 --context 16 --epochs 1 --sweeps 3 --depths 2 --heal-updates 2 --test-windows 8",
+    "disentangler": "study disentangler --parts layers --layers block0.value --profile-layer block0.value "
+    "--chi 2 --width 16 --blocks 1 --context 16 --epochs 1 --sweeps 3 --depths 2 --test-windows 8",
     "bench": "bench --quick --problems memory-depth --peers gate-by-gate --seconds 0.01",
 }
 VERBS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

@@ -5,10 +5,12 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated. An e
 commands that use them.
 """
 
+import io
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,9 +26,10 @@ from qjaxsim.cli_disentangler import disentangler
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_hessian import hessian
 from qjaxsim.cli_ibm import ibm
-from qjaxsim.cli_options import remember
+from qjaxsim.cli_options import common_first, forget_results, keep, printed_results, remember
 from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_qubo import qubo
+from qjaxsim.studies.verbosity import settings as shown
 
 INTERRUPTED = 130
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)
@@ -47,7 +50,7 @@ _OPTIONAL = {
 app = typer.Typer(
     name="qjaxsim",
     help="Statevector simulation in JAX for quantum machine learning, with exact second derivatives.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -72,9 +75,11 @@ class Settings:
 
     Attributes:
         debug: show tracebacks.
+        json: print results as JSON and nothing else on standard output.
     """
 
     debug: bool = False
+    json: bool = False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -87,12 +92,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     words = sys.argv[1:] if arguments is None else list(arguments)
     remember(words)
+    forget_results()
     interrupts.go_on_with(None)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _print_warning
             # Not standalone, so that errors arrive here instead of being printed in typer's own way.
-            code = command.main(words, prog_name="qjaxsim", standalone_mode=False, obj=settings)
+            code = _call(command, common_first(words), settings)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -100,6 +106,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         _print_error(interrupts.message())
     return code if isinstance(code, int) else 0
+
+
+def _call(command: Any, words: list[str], settings: Settings) -> Any:
+    """Run the command; with --json what it prints is dropped, and its results are printed instead."""
+    printed = io.StringIO()
+    with ExitStack() as stack:
+        if "--json" in words:
+            stack.enter_context(redirect_stdout(printed))
+        code = command.main(words, prog_name="qjaxsim", standalone_mode=False, obj=settings)
+    if settings.json:
+        print(printed_results())
+    elif "--json" in words:
+        print(printed.getvalue(), end="")  # such as --help, which ends before options are looked at
+    return code
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -151,12 +171,21 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _global_options(
     context: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only results, warnings and errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="A line for every stage, also where there is no terminal for bars.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Results as JSON on standard output, no tables.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    context.ensure_object(Settings).debug = debug
+    if quiet and verbose:
+        raise ValueError("Give either --quiet or --verbose.")
+    settings = context.ensure_object(Settings)
+    settings.debug, settings.json = debug, as_json
+    shown.quiet, shown.verbose = quiet, verbose
     _help_if_alone(context)
 
 
@@ -185,6 +214,7 @@ def info() -> None:
 
 
 def _section(title: str, lines: Sequence[tuple[str, str]]) -> None:
+    keep(**{title.replace(" ", "_"): dict(lines)})
     print(title)
     for name, value in lines:
         print(f"  {name:<20} {value}")
@@ -262,4 +292,5 @@ def prepare(
             f"Preparing {name} needs its four idx .gz files: pass --from DIR, a folder that has them, or --download."
         )
     folder = datasets.prepare(name, idx_dir=from_folder, data_dir=data_dir, download=download)
+    keep(name=name, folder=folder)
     print(f"{name} is ready in {folder}")

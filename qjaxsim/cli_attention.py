@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_verdicts, results_folder
+from qjaxsim.cli_options import command_line, integers, keep, names, print_verdicts, results_folder
 
 _TABLE = (
     "attention", "seed", "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
@@ -93,9 +93,11 @@ def attention(
     ).resolved()
     folder = results_folder(STUDY, out, resume)
     rows = run_attention_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
+    keep(folder=folder, rows=rows)
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Attention on {dataset}", keys=("attention", "seed"))
     print_verdicts(attention_verdicts(rows))
     if published := comparison_rows(settings, rows):
+        keep(published=published)
         print_table(published, title=f"Published accuracies ({PAPER}, authors' logs) beside ours", keys=("quantity",))
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, results_folder
+from qjaxsim.cli_options import command_line, keep, results_folder
 
 
 def bench(
@@ -56,6 +56,7 @@ def bench(
             advance(1)
 
         record = suite.run(settings, folder, begin)
+    keep(folder=folder, cells=report.rows(record), targets=report.target_rows(record))
     report.print_results(record)
     report.write_all(record, folder, command_line())
     print(f"Results in {folder}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import check_output
+from qjaxsim.cli_options import check_output, keep
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
@@ -75,6 +75,7 @@ def crosscheck(
             if given is not None:
                 raise ValueError(f"Option --{name} goes with a FILE; a model has its own.")
         found = _model(str(model), run, cell, images, data_dir, qnn, options)
+    keep(**found.to_json())
     _print(found)
     if out is not None:
         from qjaxsim import files
@@ -141,7 +142,7 @@ def _print(found: "CrossCheck") -> None:
         f"{found.title}: {found.n_qubits} qubits, {found.n_parameters} parameters, {found.samples} "
         f"set{'s' * (found.samples > 1)} of values, {found.dtype}; times in seconds"
     )
-    print_table(rows, title=title, keys=("quantity",), formats=_FORMATS)
+    print_table(rows, title=title, keys=("quantity", "agrees"), formats=_FORMATS)
     for detail in dict.fromkeys(f"{c.quantity}: {c.detail}" for c in found.checks if c.detail):
         print(f"- {detail}")
     print("agrees" if found.agrees else "DIFFERS: some values are outside their bounds")

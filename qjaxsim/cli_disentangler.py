@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,6 +198,7 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
     rows = run_disentangler_study(
         settings, folder, loaded=loaded, inputs=inputs, text=text, resume=resume, command=command_line()
     )
+    keep(folder=folder, rows=rows)
     # Hundreds of rows for a whole model: the layer that the profile is of, in full; the others are in the files.
     profile = profile_layer(rows)
     for part, title in (("layers", "Layer"), ("bond", "Circuits as wide as the registers"), ("depth", "Depth")):

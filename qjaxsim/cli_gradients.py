@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_verdicts, results_folder
+from qjaxsim.cli_options import command_line, integers, keep, names, print_verdicts, results_folder
 
 _KEYS = ("control", "variant", "qubits", "layers", "batch")
 _TABLE = (
@@ -98,6 +98,7 @@ def gradient_variance(
     ).resolved()
     folder = results_folder(STUDY, out, resume)
     rows = run_gradient_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
+    keep(folder=folder, rows=rows)
     short = short_rows(rows)
     baseline = [row for row in short if row["control"] == "baseline"]
     print_table(baseline, _TABLE, title=f"Gradient variance on {dataset}, means over seeds", keys=_KEYS)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -125,6 +125,7 @@ def hessian(
     ).resolved()
     folder = results_folder(STUDY, out, resume)
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
+    keep(folder=folder, rows=rows)
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
     if controls := [row for row in rows if row["control"] != "baseline"]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qjaxsim.cli_options import check_output
+from qjaxsim.cli_options import check_output, keep
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
@@ -122,6 +122,7 @@ def backends(channel: _Channel = None, instance: _Instance = None) -> None:
     from qjaxsim.report.tables import print_table
 
     rows = hardware.backends(channel, instance)
+    keep(backends=rows)
     print_table([{**row, "operations": " ".join(row["operations"])} for row in rows], keys=("backend",))
 
 
@@ -129,6 +130,7 @@ def _print(record: "JobRecord", out: Path) -> None:
     from qjaxsim.report.tables import print_table
 
     rows = record.rows() if record.status in ("done", "dry run") else []
+    keep(record=record.to_json())
     print()
     print_table(rows[:_ROWS], title=_title(record), keys=("sample", "observable", "outcome"), formats=_FORMATS)
     if len(rows) > _ROWS:

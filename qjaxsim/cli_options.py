@@ -1,6 +1,10 @@
 """What the commands of studies share: lists as options, the command line as typed, verdicts as lines."""
 
+import json
 import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,21 +14,68 @@ from qjaxsim import interrupts
 if TYPE_CHECKING:
     from qjaxsim.report.claims import Verdict
 
+# Options of every command, taken anywhere in a command line.
+COMMON = ("--quiet", "--verbose", "--json", "--debug")
+EPILOG = "Every command takes --quiet, --verbose, --json and --debug, which `qjaxsim --help` explains."
+_MARGIN = 100
 _typed: list[str] = []
+_results: dict[str, Any] = {}
+
+
+def common_first(words: Sequence[str]) -> list[str]:
+    """The words, with the options of every command in front, where the parser expects them."""
+    end = words.index("--") if "--" in words else len(words)
+    common = [word for word in words[:end] if word in COMMON]
+    return [*common, *(word for word in words[:end] if word not in COMMON), *words[end:]]
+
+
+def keep(**values: Any) -> None:
+    """Results of a command, by name, for --json."""
+    _results.update(values)
+
+
+def forget_results() -> None:
+    """Begin anew with what `keep` keeps."""
+    _results.clear()
+
+
+def printed_results() -> str:
+    """What was kept, as JSON."""
+    from qjaxsim import files
+
+    return json.dumps(files.to_json(_results, nan_as_null=True), indent=2, allow_nan=False)
 
 
 def print_verdicts(found: "Sequence[Verdict]") -> None:
     """A line a claim with its evidence, what was not tested here last."""
     from qjaxsim.report.claims import NOT_TESTED
 
+    keep(verdicts=[one._asdict() for one in found])
     print("Published claims")
     for one in found:
         if one.verdict != NOT_TESTED:
-            print(f"- {one.verdict}: {one.claim}\n  {one.evidence}")
+            print_wrapped(f"- {one.verdict}: {one.claim}")
+            print_wrapped(f"  {one.evidence}")
     for one in found:
         if one.verdict == NOT_TESTED:
-            print(f"- {one.verdict}: {one.claim} ({one.evidence})")
+            print_wrapped(f"- {one.verdict}: {one.claim} ({one.evidence})")
     print()
+
+
+def print_wrapped(line: str) -> None:
+    """Print a line, on a terminal broken between words and indented by two from the second part on."""
+    if sys.stdout.isatty():
+        width = min(_MARGIN, shutil.get_terminal_size().columns)
+        indent = " " * (2 if line.startswith("  ") else 0)
+        line = textwrap.fill(
+            line.strip(),
+            width,
+            initial_indent=indent,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    print(line)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -119,6 +170,7 @@ def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2
     """Print published numbers beside ours, with the reasons against comparing as numbered notes below the table."""
     from qjaxsim.report.tables import print_table
 
+    keep(published=list(published))
     reasons = list(dict.fromkeys(row["comparable"] for row in published if row["comparable"] is not True))
     shown = [
         {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
@@ -126,4 +178,4 @@ def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2
     ]
     print_table(shown, title=f"Published numbers ({source}) beside ours")
     for number, reason in enumerate(reasons, start=1):
-        print(f"({number}) not comparable: {reason}")
+        print_wrapped(f"({number}) not comparable: {reason}")

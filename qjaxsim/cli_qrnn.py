@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
 
 _TABLE = (
     "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
@@ -97,6 +97,7 @@ def qrnn(
     )
     folder = results_folder(STUDY, out, resume)
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
+    keep(folder=folder, rows=rows)
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))
     if found := claims(rows, settings.encoding):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import check_output
+from qjaxsim.cli_options import check_output, keep
 
 qubo = typer.Typer(help="Solve quadratic problems over binary variables or spins.", rich_markup_mode=None)
 _BINS, _BAR = 12, 40
@@ -51,6 +51,7 @@ def solve(
     began = time.perf_counter()
     found = sample(problem, sampler, seed=seed, **options)
     seconds = time.perf_counter() - began
+    keep(samples=found.to_serializable(), lowest_energy=float(found.first.energy), sampler=sampler, seconds=seconds)
     _print(found, problem, file, sampler, seconds)
     if out is not None:
         from qjaxsim import files

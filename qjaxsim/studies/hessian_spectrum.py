@@ -84,7 +84,7 @@ def _leading(operator: LinearOperator, arrays: Arrays, k: int, key: jax.Array, p
         vectors = jnp.asarray(arrays.pop("lanczos_vectors"))
         values, residuals = jnp.asarray(arrays["lanczos_values"]), jnp.asarray(arrays["lanczos_residuals"])
         return EigenPairs(values, vectors, residuals, 0)
-    with progress.bar("leading eigenvectors, products", operator.size) as advance:
+    with progress.bar("leading eigenvectors, products", operator.size, compiles=True) as advance:
         return curvature.top_eigenpairs(_counted(operator, advance), k, key=key, copies=False)
 
 
@@ -103,7 +103,7 @@ def _sharpness(
     others = len(data[1]) != len(examples.chosen(settings.curvature_images)[1])
     if others:
         operator = curvature.curvature_operators(model.outputs, cross_entropy, params, *data).hessian
-    with progress.bar("largest eigenvalue, products", 100) as advance:
+    with progress.bar("largest eigenvalue, products", 100, compiles=True) as advance:
         watched = _counted(operator, advance)
         power = curvature.power_iteration(watched, key=key)
         lanczos = curvature.top_eigenpairs(watched, 1, key=key, copies=False) if others else pairs
@@ -207,7 +207,7 @@ def _by_products(
     exact = curvature.curvature_operators(model.outputs, cross_entropy, params, *data)
     steps = min(_DENSITY_STEPS, model.n_parameters)
     least = 3 * settings.top + steps * _DENSITY_PROBES + _TRACE_PROBES + 2 * _NORM_PROBES
-    with progress.bar("spectrum, products (about)", least) as advance:
+    with progress.bar("spectrum, products (about)", least, compiles=True) as advance:
         hessian, gauss_newton, residual = CurvatureOperators(*(_counted(part, advance) for part in exact))
         pairs = curvature.top_eigenpairs(hessian, settings.top, key=keys[0], copies=False)
         lowest = curvature.top_eigenpairs(-hessian, 1, key=keys[1], copies=False)

@@ -238,7 +238,7 @@ def _run(
         with progress.inner():
             result = _without_damaged(lambda: run_cell(cell, folder), out, progress)
     except Exception:
-        progress.message(f"{label} failed after {time.perf_counter() - start:.1f} s")
+        progress.warn(f"{label} failed after {time.perf_counter() - start:.1f} s")
         raise
     row = files.to_json(result.row, nan_as_null=True, place=f"row of {cell.key}")
     files.write_npz(folder / _ARRAYS, result.arrays)
@@ -259,7 +259,7 @@ def _without_damaged(compute: Callable[[], CellResult], out: Path, progress: Pro
             if not error.path.is_relative_to(out):
                 raise
             aside = files.put_aside(error.path)
-            progress.message(f"warning: {error.path} is damaged: {error.reason}; kept as {aside.name}, begun anew")
+            progress.warn(f"warning: {error.path} is damaged: {error.reason}; kept as {aside.name}, begun anew")
 
 
 def _several(row: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -284,7 +284,7 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
         reason = f"{_ARRAYS}: {error.reason}"
     except (ValueError, KeyError, TypeError):
         reason = f"{_RESULT} is damaged"
-    progress.message(f"warning: result of cell {cell.key} cannot be used ({reason}); it runs again")
+    progress.warn(f"warning: result of cell {cell.key} cannot be used ({reason}); it runs again")
     return None
 
 

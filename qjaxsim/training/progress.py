@@ -14,7 +14,7 @@ class _Advance:
 
     def __init__(self, bar: "Progress", epochs: int, done: int) -> None:
         self.bar = bar
-        self.task = bar.add_task("training", total=epochs, completed=done)
+        self.task = bar.add_task("training, compiling", total=epochs, completed=done)
 
     def __call__(self, value: float) -> None:
         self.bar.update(self.task, advance=1, description=f"training, {value:.4g}")
