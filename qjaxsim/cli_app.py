@@ -75,11 +75,9 @@ class Settings:
 
     Attributes:
         debug: show tracebacks.
-        json: print results as JSON and nothing else on standard output.
     """
 
     debug: bool = False
-    json: bool = False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -115,10 +113,9 @@ def _call(command: Any, words: list[str], settings: Settings) -> Any:
         if "--json" in words:
             stack.enter_context(redirect_stdout(printed))
         code = command.main(words, prog_name="qjaxsim", standalone_mode=False, obj=settings)
-    if settings.json:
-        print(printed_results())
-    elif "--json" in words:
-        print(printed.getvalue(), end="")  # such as --help, which ends before options are looked at
+    if "--json" in words:
+        # Help has no results.
+        print(printed_results() or printed.getvalue().rstrip())
     return code
 
 
@@ -183,8 +180,7 @@ def _global_options(
 ) -> None:
     if quiet and verbose:
         raise ValueError("Give either --quiet or --verbose.")
-    settings = context.ensure_object(Settings)
-    settings.debug, settings.json = debug, as_json
+    context.ensure_object(Settings).debug = debug
     shown.quiet, shown.verbose = quiet, verbose
     _help_if_alone(context)
 

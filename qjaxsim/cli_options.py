@@ -40,7 +40,9 @@ def forget_results() -> None:
 
 
 def printed_results() -> str:
-    """What was kept, as JSON."""
+    """What was kept, as JSON; empty if nothing was."""
+    if not _results:
+        return ""
     from qjaxsim import files
 
     return json.dumps(files.to_json(_results, nan_as_null=True), indent=2, allow_nan=False)
