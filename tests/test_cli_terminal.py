@@ -5,6 +5,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from qjaxsim_bench import suite
 from qjaxsim_bench.flat import METRICS
@@ -12,10 +13,11 @@ from qjaxsim_bench.problems import PROBLEMS as BENCH_PROBLEMS
 from rich.console import Console
 from typer.testing import CliRunner
 
-from qjaxsim import cli, cli_app, cli_bench, cli_options
+from qjaxsim import cli, cli_app, cli_bench, cli_options, interrupts
 from qjaxsim.report.claims import HOLDS, NOT_TESTED, Verdict
 from qjaxsim.studies import verbosity
 from qjaxsim.studies.progress import Progress
+from qjaxsim.training import TrainConfig, fit
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +149,31 @@ def test_values_after_two_dashes_are_no_options(capsys):
     ]
     assert cli.main(["info", "--quiet", "--verbose"]) == 2
     assert capsys.readouterr().err == "error: Give either --quiet or --verbose.\n"
+
+
+def test_an_interrupt_gives_the_terminal_its_cursor_back():
+    progress = watched()
+    with progress:
+        assert interrupts._cleanups == [progress.stop]
+        interrupts._cleanups[0]()
+    assert interrupts._cleanups == []
+    hidden, restored = "\x1b[?25l", "\x1b[?25h"
+    assert shown(progress).index(hidden) < shown(progress).index(restored)
+
+
+def test_training_says_that_it_compiles_before_its_first_epoch(monkeypatch):
+    progress, seen = watched(), []
+
+    def metrics(params, x, y):
+        seen.append([task.description for task in progress.tasks])
+        return {"loss": mean_square(params, x, y)}
+
+    def mean_square(params, x, y):
+        return ((x @ params - y) ** 2).mean()
+
+    x, y = np.ones((4, 2)), np.ones(4)
+    config = TrainConfig(epochs=1, batch_size=2, learning_rate=0.1)
+    with progress:
+        fit(mean_square, np.ones(2), x, y, config, metrics=metrics, progress=progress)
+        assert re.fullmatch(r"training, [\d.e-]+", progress.tasks[0].description)
+    assert ["training, compiling"] in seen

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich import progress as rich_progress
 from rich.console import Console
 from rich.text import Text
 
+from qjaxsim import interrupts
 from qjaxsim.studies.verbosity import settings
 
 COMPILING = "compiling"
@@ -39,6 +41,17 @@ class Progress(rich_progress.Progress):
             console=console,
             disable=settings.quiet or not console.is_terminal,
         )
+
+    def __enter__(self) -> "Progress":
+        # An interrupt gives the terminal its cursor back.
+        self._until_exit = interrupts.cleaned_up(self.stop)
+        self._until_exit.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._until_exit.__exit__(None, None, None)
 
     def message(self, text: str) -> None:
         """One plain line on standard error, above the bars."""

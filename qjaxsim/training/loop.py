@@ -114,18 +114,17 @@ def fit(
 
     start = _snapshot(params, opt_state, [], [])
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
-    if restored is None:
-        history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
-        trajectory = [_flat(params)]
-        if place is not None:
-            checkpoint.begin(place, _snapshot(params, opt_state, history, trajectory), identity)
-    else:
-        params, opt_state = _like(restored.params, params), _like(restored.optimizer, opt_state)
-        history, trajectory = restored.history, restored.trajectory
-
     rates = learning_rates(config)
     classes = _classes(np.asarray(data["train"][1]))
-    with training_bar(progress, config.epochs, done=len(history) - 1) as advance:
+    with training_bar(progress, config.epochs, done=0 if restored is None else restored.epoch) as advance:
+        if restored is None:
+            history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
+            trajectory = [_flat(params)]
+            if place is not None:
+                checkpoint.begin(place, _snapshot(params, opt_state, history, trajectory), identity)
+        else:
+            params, opt_state = _like(restored.params, params), _like(restored.optimizer, opt_state)
+            history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
             rate = float(rates[epoch - 1])
             where = f"in epoch {epoch} at learning rate {rate:g}"
