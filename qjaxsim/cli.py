@@ -21,11 +21,13 @@ from qjaxsim.cli_disentangler import disentangler
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_hessian import hessian
 from qjaxsim.cli_ibm import ibm
+from qjaxsim.cli_messages import in_options
 from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_qubo import qubo
+from qjaxsim.extras import MissingExtraError, how_to_install
 
 INTERRUPTED = 130
-_BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)
+_BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError, MissingExtraError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
 _USAGE_ERROR = typer.BadParameter.__mro__[2]
 _REQUIRED = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "matplotlib")
@@ -88,10 +90,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        return _report(error, settings.debug)
+        return _report(_in_words_typed(error, command, words), settings.debug)
     if code == INTERRUPTED:
         _print_error("interrupted; studies and benchmarks go on with --resume")
     return code if isinstance(code, int) else 0
+
+
+def _in_words_typed(error: Exception, command: Any, words: Sequence[str] | None) -> Exception:
+    """The error with a message about options where it is about bad input."""
+    if isinstance(error, _BAD_INPUT) and len(error.args) == 1:
+        error.args = (in_options(command, sys.argv[1:] if words is None else words, str(error)),)
+    return error
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -175,7 +184,7 @@ def _section(title: str, lines: Sequence[tuple[str, str]]) -> None:
 def _versions() -> list[tuple[str, str]]:
     lines = [(package, _installed(package) or "missing; reinstall qjaxsim") for package in _REQUIRED]
     for package, extra in _OPTIONAL.items():
-        lines.append((package, _installed(package) or f"not installed (pip install 'qjaxsim[{extra}]')"))
+        lines.append((package, _installed(package) or f"not installed ({how_to_install(extra)})"))
     return lines
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, refuse_idle_options
+from qjaxsim.studies.setting import ABSENT, GIVEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +21,19 @@ _LAYER = (
     "perplexity_change", "accuracy", "cnots", "cnot_depth", "unitary_deviation",
 )  # fmt: skip
 _SHOTS = ("layer", "source", "chi", "gate_qubits", "depth", "shots", "shot_error")
+# When options that are no settings have an effect.
+_NEEDS: dict[str, Any] = {
+    **dict.fromkeys(("key", "index", "orientation"), {"weights": GIVEN}),
+    "inputs": {"weights": GIVEN, "dry_run": ABSENT},
+    "text": {"weights": ABSENT},
+    "out": {"dry_run": ABSENT},
+    "resume": {"dry_run": ABSENT},
+}
 _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 
 
 def disentangler(
+    command: typer.Context,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -130,8 +140,7 @@ def disentangler(
 
     if resume and out is None:
         raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
-    if weights is None and (key is not None or index is not None or inputs is not None or orientation != "infer"):
-        raise ValueError("Options --key, --index, --orientation and --inputs need --weights, the file they are about.")
+    refuse_idle_options(command, _NEEDS)
     loaded = None if weights is None else load_matrix(weights, key=key, index=index, orientation=orientation)
     if loaded is not None:
         print(f"{loaded.name}: {loaded.matrix.shape[0]} x {loaded.matrix.shape[1]} (out x in); the file has "
@@ -171,6 +180,7 @@ def disentangler(
         learning_rate=learning_rate,
         test_windows=test_windows or None,
     )
+    refuse_idle_options(command, _NEEDS, settings)
     if dry_run:
         _print_plan(settings, loaded, text)
     else:
@@ -221,14 +231,12 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
 
 def _numbers(option: str, text: str, word: str) -> tuple[int, ...]:
     """A list such as "2,3,register", the word standing for 0."""
-    parts = ("0" if part == word else part for part in names(text))
-    try:
-        found = tuple(int(part) for part in parts)
-    except ValueError as error:
-        raise ValueError(
-            f"Option --{option} must be integers or {word!r}, separated by commas, but is {text!r}."
-        ) from error
-    return found
+    given = names(text)
+    found = integers(option, ",".join(part for part in given if part != word), f" or {word!r}")
+    if 0 in found:
+        raise ValueError(f"Option --{option} must hold numbers of at least 1 or {word!r}, but holds 0.")
+    numbers = iter(found)
+    return tuple(0 if part == word else next(numbers) for part in given)
 
 
 def _inputs(path: Path | None) -> "np.ndarray | None":

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+)
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -21,6 +29,7 @@ _CONTROL_TABLE = (
 
 
 def hessian(
+    command: typer.Context,
     dataset: Annotated[str, typer.Option(help="digits (built in), mnist or fashion_mnist.")] = "digits",
     patches: Annotated[str, typer.Option(metavar="LIST", help="Patch counts to sweep, square numbers.")] = "1,4,9",
     layers: Annotated[str, typer.Option(metavar="LIST", help="Layers of each trainable block to sweep.")] = "2",
@@ -63,9 +72,10 @@ def hessian(
     landscape_images: Annotated[
         int | None, typer.Option(help="Training images for the landscape. [default: those of the spectrum]")
     ] = None,
-    control: Annotated[
+    controls: Annotated[
         str | None,
         typer.Option(
+            "--control",
             metavar="LIST",
             help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
             "classes, seeds, nulls.",
@@ -123,16 +133,17 @@ def hessian(
         landscape=() if landscape == "none" else names(landscape),
         landscape_points=landscape_points,
         landscape_images=landscape_images,
-        controls=CONTROLS if control == "all" else names(control or ""),
+        controls=CONTROLS if controls == "all" else names(controls or ""),
         data_seed=data_seed,
-    ).resolved()
+    )
+    refuse_idle_options(command, FROM_DATA_SETS, settings)
     folder = sweep.default_folder(STUDY) if out is None else out
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
-    if controls := [row for row in rows if row["control"] != "baseline"]:
-        print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
+    if others := [row for row in rows if row["control"] != "baseline"]:
+        print_table(others, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
     print_verdicts(verdicts(rows))
-    if published := comparison_rows(settings, rows):
+    if published := comparison_rows(settings.resolved(), rows):
         print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

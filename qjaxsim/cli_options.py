@@ -2,11 +2,39 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim.studies.setting import Except, Needs, refuse_idle_values, settings_and_needs
+
 if TYPE_CHECKING:
+    import typer
+
     from qjaxsim.report.claims import Verdict
+
+# When options of studies that are no settings have an effect.
+FROM_DATA_SETS: dict[str, Needs] = {"data_dir": {"dataset": Except("digits")}}
+
+
+def refuse_idle_options(context: "typer.Context", needs: Mapping[str, Needs], settings: Any = None) -> None:
+    """Raise for an option that was typed though it changes nothing with the others as they are.
+
+    Args:
+        context: of the command.
+        needs: when options have an effect; those of settings are known from their fields.
+        settings: that the options became.
+
+    Raises:
+        ValueError: naming the parameter and what it would need.
+    """
+    typed = [name for name in context.params if _typed(context, name)]
+    values, known = settings_and_needs(settings) if settings is not None else ({}, {})
+    refuse_idle_values({**context.params, **values}, {**known, **needs}, typed)
+
+
+def _typed(context: "typer.Context", name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def print_verdicts(found: "Sequence[Verdict]") -> None:
@@ -28,12 +56,19 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def integers(option: str, text: str) -> tuple[int, ...]:
-    """A list such as "1,4,9"."""
+def integers(option: str, text: str, others: str = "") -> tuple[int, ...]:
+    """A list such as "1,4,9"; `others` is what may stand in it too, for the message."""
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(_integer(part) for part in text.split(",") if part.strip())
     except ValueError as error:
-        raise ValueError(f"Option --{option} must be integers separated by commas, but is {text!r}.") from error
+        raise ValueError(f"Option --{option} must be integers{others} separated by commas, but is {text!r}.") from error
+
+
+def _integer(text: str) -> int:
+    # Thousands of digits are an error of Python's, in its words.
+    if len(text.strip()) > 30:
+        raise ValueError
+    return int(text)
 
 
 def command_line() -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, refuse_idle_options
 
 _TABLE = (
     "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
@@ -20,6 +20,7 @@ _TABLE = (
 
 
 def qrnn(
+    command: typer.Context,
     task: Annotated[str, typer.Option(help="memorise, xor, letters, dna, mnist or mnist-generate.")] = "xor",
     experiments: Annotated[
         str,
@@ -98,6 +99,7 @@ def qrnn(
         deskew=deskew,
         full=full,
     )
+    refuse_idle_options(command, {"data_dir": {"task": ("mnist", "mnist-generate")}}, settings)
     folder = sweep.default_folder(STUDY) if out is None else out
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]

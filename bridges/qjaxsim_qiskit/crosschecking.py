@@ -4,6 +4,7 @@ States are compared with their global phase; expectation values with Aer's Estim
 exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
+from qjaxsim.extras import require
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
@@ -72,7 +74,8 @@ def crosscheck(
 
     Cost: besides our own, a state on Aer for each sample, and two for each shifted rotation.
     """
-    check_options(shots, max_rotations, tolerance)
+    check_options(shots, max_rotations, tolerance, seed)
+    require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
     pair = _pair(circuit, params, observables, seed)
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
@@ -98,13 +101,15 @@ def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observab
     return aer.expectations(pair.other, pair.values, pair.operators)
 
 
-def check_options(shots: int | None, max_rotations: int, tolerance: float | None) -> None:
+def check_options(shots: int | None, max_rotations: int, tolerance: float | None, seed: int = 0) -> None:
     """Refuse numbers out of range, before any work."""
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
-    if tolerance is not None and not tolerance > 0:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
+            raise ValueError(f"Argument `{name}` must be an integer from 1 to {2**31 - 1}, but is {value!r}.")
+    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"Argument `seed` must be from 0 to {2**32 - 1}, but is {seed}.")
 
 
 def random_params(circuit: qj.Circuit, seed: int) -> dict[str, np.ndarray]:

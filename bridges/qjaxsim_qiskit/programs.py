@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim.extras import missing_extra
 from qjaxsim_qiskit.importing import require_width
 
 if TYPE_CHECKING:
@@ -133,9 +134,7 @@ def _read(code: str, version: str, failure: str) -> "QuantumCircuit":
         with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
             return qasm3.loads(code)
     except ImportError as error:
-        raise ImportError(
-            "OpenQASM 3 needs qiskit-qasm3-import; install it with: pip install 'qjaxsim[qiskit]'"
-        ) from error
+        raise missing_extra("OpenQASM 3 needs the package qiskit-qasm3-import", "qiskit", error.name) from error
     # Programs are strangers' and there are three parsers, which on some raise whatever they stumble over.
     except Exception as error:
         raise ValueError(f"{failure}{_reason(error)}") from error

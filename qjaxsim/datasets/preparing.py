@@ -15,6 +15,7 @@ import numpy as np
 
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
+from qjaxsim.extras import MissingExtraError, missing_extra
 
 _CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -101,13 +102,11 @@ def _upstream(name: str) -> tuple[Any, Any]:
         from tensorflow_datasets.core import registered
         from tensorflow_datasets.image_classification import mnist
     except ImportError as error:
-        raise ImportError(
-            f"Preparing {name} needs {error.name or error}: {prepared.INSTALL}.", name=error.name
-        ) from error
+        raise missing_extra(f"Preparing {name} needs {error.name or error}", "tfds", error.name) from error
     base = getattr(mnist, _BUILDERS[name], None)
     # Two names used here are not public, so another release line may have moved them.
     if not tfds.__version__.startswith("4.9.") or base is None or not hasattr(registered, "skip_registration"):
-        raise ImportError(
+        raise MissingExtraError(
             f"Preparing {name} needs tensorflow-datasets 4.9, but {tfds.__version__} is installed: {prepared.INSTALL}, "
             f"or load the idx files directly with source='idx'."
         )

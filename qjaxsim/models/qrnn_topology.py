@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import files
+from qjaxsim.extras import missing_extra
 from qjaxsim.memory import require_memory
 
 Params = Mapping[str, jax.Array]
@@ -246,8 +247,7 @@ def _safetensors() -> Any:
     try:
         package, arrays = (importlib.import_module(name) for name in ("safetensors", "safetensors.numpy"))
     except ImportError as error:
-        raise ImportError(
-            "Files ending in .safetensors need the package safetensors: pip install safetensors, or use .npz.",
-            name="safetensors",
+        raise missing_extra(
+            "Files ending in .safetensors, unlike .npz, need the package safetensors", "weights", "safetensors"
         ) from error
     return SimpleNamespace(save=arrays.save, safe_open=package.safe_open)

@@ -19,6 +19,7 @@ from qjaxsim.studies.attention_published import comparison_rows
 from qjaxsim.studies.attention_settings import AttentionStudySettings
 from qjaxsim.studies.attention_verdicts import attention_verdicts
 from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.setting import refuse_idle
 
 STUDY = "attention"
 _TEST_SHARE = 0.2
@@ -50,6 +51,7 @@ def run_attention_study(
         ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     examples = load_examples(settings, data_dir)
     models: dict[str, VisionTransformer] = {kind: model_of(settings, examples, kind) for kind in settings.attention}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.datasets.text import load_text
 from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.studies import sweep
 from qjaxsim.studies.disentangler_circuits import exported, shot_rows
@@ -26,6 +25,7 @@ from qjaxsim.studies.disentangler_model import (
     Corpus,
     Evaluation,
     corpus_of,
+    model_text,
     params_as_arrays,
     params_from_arrays,
     train_model,
@@ -195,7 +195,7 @@ class ModelStudy(Study):
     """The built-in model, trained here."""
 
     def __init__(self, settings: DisentanglerStudySettings, out: Path, progress: Progress, text: Path | None) -> None:
-        self.text = load_text(text)
+        self.text = model_text(text)
         super().__init__(settings.resolved(len(self.text.characters)), out, progress)
         settings = self.settings
         assert settings.context is not None and settings.profile_layer is not None

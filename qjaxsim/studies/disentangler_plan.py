@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.datasets.text import load_text
 from qjaxsim.models.disentangler_config import plan_disentangler
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import qubit_geometry
 from qjaxsim.studies.disentangler_layer import Subject, bond_at, config_of, plain_operator
+from qjaxsim.studies.disentangler_model import model_text
 from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
 from qjaxsim.weights import LoadedMatrix
 
@@ -44,7 +44,7 @@ def plan_rows(
     if loaded is not None:
         settings, shapes = settings.of_file(loaded.name), {loaded.matrix.shape: loaded.name}
     else:
-        n_characters = len(load_text(text).characters)
+        n_characters = len(model_text(text).characters)
         settings = settings.resolved(n_characters)
         model, shapes = settings.model(n_characters), {}
         for layer in settings.layers:
@@ -97,11 +97,20 @@ def can_it_pay(dense: int, classical: int, circuit: int, rank: int, bond: int) -
     if classical + circuit >= dense:
         return f"not with angles counted: larger than the layer unless an angle costs less than {price:.2g} numbers"
     rivals = [f"SVD of rank {rank}"] * (rank > 0) + [f"a plain MPO of bond {bond}"] * (bond > 0)
-    saved = 100 * (1 - (classical + circuit) / dense)
-    smaller = f"smaller than the layer by {saved:.0f} %"
+    smaller = f"smaller than the layer by {_percent(1 - (classical + circuit) / dense)}"
     if not rivals:
         return f"{smaller}; nothing else of as few numbers is left"
     return f"{smaller}; pays if its error is below that of {' and of '.join(rivals)}"
+
+
+def _percent(share: float) -> str:
+    """A share between 0 and 1 with as many digits as keep it from both.
+
+    >>> _percent(0.01), _percent(0.99994), _percent(1e-5)
+    ('1 %', '99.99 %', '0.001 %')
+    """
+    digits = next((n for n in range(12) if 0 < round(100 * share, n) < 100), 12)
+    return f"{100 * share:.{digits}f} %"
 
 
 def _marks(subject: Subject, rank: int, bond: int) -> dict[str, float]:

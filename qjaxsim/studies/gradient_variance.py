@@ -24,6 +24,7 @@ from qjaxsim.studies.gradient_settings import GradientSettings
 from qjaxsim.studies.gradient_tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
 from qjaxsim.studies.gradient_training import Images
 from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.setting import refuse_idle
 from qjaxsim.studies.verdicts import verdict_rows
 from qjaxsim.studies.verdicts_gradient import verdicts
 
@@ -59,6 +60,7 @@ def run_gradient_study(
         ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     if (settings.hessian or settings.dtype == "float64") and not _double():
         raise ValueError("Spectra, and `dtype` 'float64', need JAX's x64 mode; set JAX_ENABLE_X64=1 or leave them out.")

@@ -25,6 +25,7 @@ from qjaxsim.studies.hessian_planes import SO_FAR
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
+from qjaxsim.studies.setting import refuse_idle
 from qjaxsim.studies.verdicts import verdict_rows, verdicts
 
 STUDY = "hessian"
@@ -63,6 +64,7 @@ def run_hessian_study(
     Cost: a cell's dense Hessian goes through each patch's circuit stage by stage (`curvature/hessian.md`) and holds
     what `qjaxsim.curvature.plan_split` says, 5 P^2 numbers and more.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise ValueError(

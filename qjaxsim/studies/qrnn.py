@@ -13,6 +13,7 @@ from qjaxsim.studies.qrnn_mnist import DigitWords, generation_task, load_digit_w
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, Run, runs
 from qjaxsim.studies.qrnn_tasks import SequenceTask, make_task
+from qjaxsim.studies.setting import refuse_idle
 
 STUDY = "qrnn"
 
@@ -45,6 +46,7 @@ def run_qrnn_study(
         qjaxsim.datasets.DatasetNotFoundError: if the images are not at hand.
         FloatingPointError: if a training diverges or projects on an outcome of probability 0.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     progress = progress or Progress()
     encoding = settings.encoding

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import optax
 
-_SCHEDULES = ("constant", "cosine", "cosine_cycle")
+SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
 
 
@@ -48,7 +48,7 @@ class TrainConfig:
     best: str = "train_loss"
 
     def __post_init__(self) -> None:
-        for name, choices in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
+        for name, choices in (("schedule", SCHEDULES), ("optimizer", _OPTIMIZERS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
         for name, least in (("epochs", 0), ("batch_size", 1), ("cycle_epochs", 1), ("seed", 0), ("eval_batch_size", 1)):
