@@ -2,10 +2,13 @@
 
 import shlex
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from qjaxsim.cli_options import names
 
 
 def bench(
@@ -34,11 +37,11 @@ def bench(
 
     known = (*PROBLEMS, *METRICS)
     for name, value in (("seconds", seconds), ("timeout", timeout)):
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < threading.TIMEOUT_MAX:
             raise ValueError(f"Argument `{name}` must be a positive number of seconds, but is {value}.")
     settings = suite.Settings(
-        suite.check_names("problems", problems.split(","), known) if problems else known,
-        suite.check_names("peers", peers.split(","), suite.default_peers()) if peers else suite.default_peers(),
+        suite.check_names("problems", names(problems), known) if problems is not None else known,
+        suite.check_names("peers", names(peers), suite.default_peers()) if peers is not None else suite.default_peers(),
         quick,
         seconds or (0.3 if quick else 2.0),
         timeout or (40.0 if quick else 300.0),

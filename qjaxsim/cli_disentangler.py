@@ -38,6 +38,8 @@ def disentangler(
         Path | None,
         typer.Option(
             metavar="FILE",
+            exists=True,
+            dir_okay=False,
             help="One matrix instead of the built-in model: .npy, .npz, .safetensors or .safetensors.index.json.",
         ),
     ] = None,
@@ -48,11 +50,22 @@ def disentangler(
         typer.Option(help="Of the file's matrix: out-in (torch), in-out (Flax), or infer, which says what it found."),
     ] = "infer",
     inputs: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Inputs of that layer (N, in), .npy, for the activation error.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Inputs of that layer (N, in), .npy, for the activation error.",
+        ),
     ] = None,
     text: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Text for the built-in model. [default: Python's language reference]"),
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Text for the built-in model. [default: Python's language reference]",
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(help="Of the built-in model: small (117 thousand numbers) or million.")
@@ -249,4 +262,7 @@ def _inputs(path: Path | None) -> "np.ndarray | None":
             array: np.ndarray = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"Option --inputs must be a .npy file of numbers, but {path.name} is not: {error}.") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        held = f"{array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
+        raise ValueError(f"Option --inputs must be a .npy file of real numbers, but {path.name} holds {held}.")
     return array

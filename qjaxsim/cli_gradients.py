@@ -55,7 +55,7 @@ def gradient_variance(
     hessian_images: Annotated[int, typer.Option(help="Training images of these.")] = 500,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/gradient-variance/TIME]")

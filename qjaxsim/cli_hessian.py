@@ -83,7 +83,7 @@ def hessian(
     ] = None,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/hessian/TIME]")

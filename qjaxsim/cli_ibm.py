@@ -5,11 +5,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qjaxsim.cli_options import refuse_idle_options
+from qjaxsim.studies.setting import ABSENT, Except, Needs
+
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
 
 _FORMATS = {"value": ".4f", "error": ".4f", "exact": ".4f", "deviation": ".1f"}
 _ROWS = 40
+# When options have an effect.
+_NEEDS: dict[str, Needs] = {
+    "observables": {"counts": ABSENT},
+    "resilience_level": {"counts": ABSENT},
+    "random_params": {"params": ABSENT},
+    "wait": {"dry_run": ABSENT},
+    "mode": {"dry_run": ABSENT},
+    "instance": {"channel": Except("local")},
+}
 
 ibm = typer.Typer(help="Run circuits on IBM's backends, or on fake ones without an account.", rich_markup_mode=None)
 
@@ -26,8 +38,12 @@ _Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of records.")]
 
 @ibm.command()
 def run(
+    command: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).")
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy)."
+        ),
     ],
     backend: Annotated[str, typer.Option(metavar="NAME", help="Such as fake_manila or ibm_kingston.")],
     channel: _Channel = None,
@@ -36,7 +52,10 @@ def run(
         str | None, typer.Option(metavar="LIST", help='Pauli sums such as "Z0,X0 X1". [default: Z on every qubit]')
     ] = None,
     counts: Annotated[bool, typer.Option("--counts", help="Counts of all qubits instead of observables.")] = False,
-    params: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Parameters by name, .npz or .json."),
+    ] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi), instead of a file.")
     ] = None,
@@ -64,12 +83,11 @@ def run(
 
     from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
 
-    if counts and observables is not None:
-        raise ValueError("Give either --counts or --observables.")
-    if params is not None and random_params is not None:
-        raise ValueError("Give either --params or --random-params.")
+    refuse_idle_options(command, _NEEDS)
     imported = read_circuit(file)
     circuit = imported.circuit
+    if random_params is not None and not circuit.n_parameters:
+        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     if circuit.n_parameters and params is None and random_params is None:
         raise ValueError(
             f"The circuit has free parameters, {', '.join(circuit.parameters)}: give --params FILE or --random-params "
@@ -112,8 +130,9 @@ def fetch(
 
 
 @ibm.command()
-def backends(channel: _Channel = None, instance: _Instance = None) -> None:
+def backends(command: typer.Context, channel: _Channel = None, instance: _Instance = None) -> None:
     """List the backends of a channel."""
+    refuse_idle_options(command, {"instance": {"channel": Except("local")}})
     from qjaxsim_qiskit import ibm as hardware
 
     from qjaxsim.report.tables import print_table

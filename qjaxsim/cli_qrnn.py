@@ -58,7 +58,7 @@ def qrnn(
         bool, typer.Option("--full", help="Published grids of initial (500 cells) and topology (96 cells).")
     ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/qrnn/TIME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that --out holds.")] = False,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qjaxsim.files import write_json
+from qjaxsim.suggestions import did_you_mean
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS
@@ -62,7 +63,12 @@ def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple
     """The chosen names, or one clear error."""
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise ValueError(f"Argument `{kind}` names {', '.join(unknown)}, but only these exist: {', '.join(known)}.")
+        close = did_you_mean(unknown[0], known)
+        raise ValueError(
+            f"Argument `{kind}` names {', '.join(map(repr, unknown))}{close}, but only these exist: {', '.join(known)}."
+        )
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"Argument `{kind}` must name none twice, but is {','.join(chosen)}.")
     return tuple(chosen)
 
 

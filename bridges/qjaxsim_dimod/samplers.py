@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import dimod
 from dwave import samplers as classical
 
+from qjaxsim.suggestions import did_you_mean
 from qjaxsim_dimod.annealer import JaxAnnealer
 from qjaxsim_dimod.hardware import dwave_sampler, mock_sampler
 from qjaxsim_dimod.options import check_count, check_names, check_seed
@@ -56,7 +57,9 @@ def make_sampler(name: str, seed: int | None = None, **construction: Any) -> Any
         ImportError, PermissionError, ConnectionError: for "dwave" and "mock", as in `qjaxsim_dimod.hardware`.
     """
     if name not in SAMPLERS:
-        raise ValueError(f"Argument `sampler` must be one of {', '.join(SAMPLERS)}, but is {name!r}.")
+        raise ValueError(
+            f"Argument `sampler` must be one of {', '.join(SAMPLERS)}, but is {name!r}{did_you_mean(name, SAMPLERS)}."
+        )
     choice, seed = SAMPLERS[name], check_seed(seed)
     return choice.make(seed=seed, **construction) if choice.seeded == "make" else choice.make(**construction)
 

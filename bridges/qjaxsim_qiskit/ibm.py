@@ -18,6 +18,7 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim import memory
 from qjaxsim.observables import PauliSum
+from qjaxsim.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
@@ -297,7 +298,9 @@ def _check_options(
     _check_integer("optimization_level", optimization_level, 0, 3)
     _check_integer("seed", seed, 0, 2**31 - 1)
     if isinstance(mode, str) and mode not in MODES:
-        raise ValueError(f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}.")
+        raise ValueError(
+            f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}{did_you_mean(mode, MODES)}."
+        )
     if kind == COUNTS and resilience_level is not None:
         raise ValueError(
             f"Argument `resilience_level` is for expectation values, but is {resilience_level} and there are no "

@@ -16,6 +16,7 @@ import numpy as np
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
 from qjaxsim.extras import MissingExtraError, missing_extra
+from qjaxsim.suggestions import did_you_mean
 
 _CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -48,7 +49,9 @@ def prepare(
         hint = (
             "it is always there" if name == "digits" else "let TFDS prepare other sets, with file_format array_record"
         )
-        raise ValueError(f"Argument `name` must be one of {list(_BUILDERS)}, but is {name!r}; {hint}.")
+        raise ValueError(
+            f"Argument `name` must be one of {list(_BUILDERS)}, but is {name!r}{did_you_mean(name, _BUILDERS)}; {hint}."
+        )
     folder = prepared.data_folder(data_dir)
     if (done := prepared.version_folder(name, folder)) is not None:
         return done

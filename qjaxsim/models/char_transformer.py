@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.suggestions import did_you_mean
+
 Params = dict[str, Any]
 LINEAR = ("query", "key", "value", "output", "up", "down")
 _WIDENING = 4
@@ -166,7 +168,10 @@ class CharTransformer:
 
     def _place(self, name: str) -> tuple[str, str]:
         if name not in self.linear_names:
-            raise ValueError(f"Names of linear maps must be among {list(self.linear_names)}, but one is {name!r}.")
+            close = did_you_mean(name, self.linear_names)
+            raise ValueError(
+                f"Names of linear maps must be among {list(self.linear_names)}, but one is {name!r}{close}."
+            )
         block, _, linear = name.partition(".")
         return block, linear
 

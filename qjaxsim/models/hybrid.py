@@ -19,6 +19,7 @@ from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.expressions import Parameter
 from qjaxsim.observables import PauliSum, Z
 from qjaxsim.simulate import PlanOptions, expectation
+from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
 PRE_LAYERS = ("linear", "tanh", "conv")
@@ -67,7 +68,10 @@ class HybridModel:
                 raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
         for name, known in (("pre", PRE_LAYERS), ("pairing", PAIRINGS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}.")
+                close = did_you_mean(getattr(self, name), known)
+                raise ValueError(
+                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
+                )
         if self.pre == "conv" and self.image_size < 4:
             raise ValueError(
                 f"Argument `image_size` must be at least 4 for the pre-layer 'conv', which halves images twice, "

@@ -111,12 +111,16 @@ class QrnnTopology:
         Raises:
             MemoryError: if it does not fit.
         """
+        self.require_table()
+        return _monomials(self.n_sources, self.degree)
+
+    def require_table(self) -> None:
+        """Raise MemoryError if `monomials` does not fit."""
         require_memory(
             8 * 2**self.n_sources * self.n_numbers,
             f"The table of a neuron with {self.n_sources} sources and {self.n_numbers} numbers",
             "use fewer lanes or a lower degree",
         )
-        return _monomials(self.n_sources, self.degree)
 
     def init(
         self,

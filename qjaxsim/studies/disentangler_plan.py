@@ -1,15 +1,18 @@
 """What the study `disentangler` will take and whether it can pay, before anything is computed."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from qjaxsim.models.disentangler_config import plan_disentangler
+from qjaxsim.models.disentangler_config import lay_out, plan_disentangler
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import qubit_geometry
-from qjaxsim.studies.disentangler_layer import Subject, bond_at, config_of, plain_operator
+from qjaxsim.studies.disentangler_layer import Subject, bond_at, bond_of, config_of, plain_operator
 from qjaxsim.studies.disentangler_model import model_text
-from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.disentangler_settings import FULL, REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.setting import require_at_most
 from qjaxsim.weights import LoadedMatrix
 
 PLAN_COLUMNS = {
@@ -57,6 +60,36 @@ def plan_rows(
         shape = model.shape_of(settings.profile_layer) if loaded is None else loaded.matrix.shape
         cells += [(settings.profile_layer, shape, chi, (REGISTER, 1)) for chi in settings.bond_chi]
     return [_row(settings, *cell, subject) for cell in cells]
+
+
+def require_layers(settings: DisentanglerStudySettings, layers: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse what a cell of any part could not do, or would do otherwise than asked, before any work.
+
+    Args:
+        settings: resolved.
+        layers: shape of every layer that is compressed.
+
+    Raises:
+        ValueError: for bonds above the largest useful one of every layer.
+        MemoryError: if an optimisation does not fit.
+    """
+    assert settings.profile_layer is not None
+    profile = {layers[settings.profile_layer]}
+    parts = (
+        ("layers", "chi", set(layers.values()), settings.circuits()),
+        ("depth", "", profile, settings.profile_circuits()),
+        ("bond", "bond_chi", profile, [(REGISTER, 1)]),
+    )
+    for part, bonds, shapes, circuits in parts:
+        if part not in settings.parts:
+            continue
+        # A default above the largest bond of a small layer stands for that bond; who types one should know.
+        if bonds and getattr(settings, bonds) != getattr(DisentanglerStudySettings, bonds):
+            full = max(bond_of(qubit_geometry(*shape), FULL) for shape in shapes)
+            require_at_most(bonds, max(getattr(settings, bonds)), full, f"of a full bond ({part})")
+        for shape, circuit, method in itertools.product(shapes, circuits, settings.methods):
+            config = config_of(settings, shape, method, 1, circuit, 0)
+            lay_out(*shape, config).require_memory(config)
 
 
 def _row(

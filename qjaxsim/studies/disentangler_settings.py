@@ -3,11 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qjaxsim.memory import require_memory
 from qjaxsim.models.char_transformer import CharTransformer
 from qjaxsim.studies.setting import (
     ABSENT,
     GIVEN,
     LARGEST_COUNT,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
     LARGEST_SEED,
     Except,
     check_settings,
@@ -18,6 +21,7 @@ from qjaxsim.studies.setting import (
     refuse_idle,
 )
 from qjaxsim.training import TrainConfig
+from qjaxsim.training.loop import require_trajectory
 
 PARTS = ("layers", "depth", "bond", "shots", "model")
 HEALINGS = ("bond", "circuits")
@@ -80,17 +84,19 @@ class DisentanglerStudySettings:
     profile_layer: str | None = other(None, needs=_BUILT_IN)
     seeds: tuple[int, ...] = integer((1,), 0, LARGEST_SEED)
     chi: tuple[int, ...] = integer((2, 8, 16), 1, needs=_GRID)
-    gate_qubits: tuple[int, ...] = integer((2,), REGISTER, needs=_GRID)
-    depths: tuple[int, ...] = integer((8,), 1, needs={**_GRID, "gate_qubits": Except(REGISTER)})
+    gate_qubits: tuple[int, ...] = integer((2,), REGISTER, LARGEST_REGISTER, needs=_GRID)
+    depths: tuple[int, ...] = integer((8,), 1, LARGEST_DEPTH, needs={**_GRID, "gate_qubits": Except(REGISTER)})
     methods: tuple[str, ...] = choice(("explicit",), METHODS, needs=_GRID)
     target: str = choice("adaptive", ("adaptive", "fixed"), needs={"parts": ("layers", "bond")})
     sweeps: int = integer(40, 1, needs=({"methods": ("explicit",)}, {"parts": ("depth", "bond")}))
     gradient_steps: int = integer(400, 1, needs={**_GRID, "methods": ("gradient",)})
     restarts: int = integer(1, 1)
     balanced_sites: int = integer(3, 2, needs={"parts": ("layers", "bond")})
-    profile_gate_qubits: tuple[int, ...] = integer((2, 3, REGISTER), REGISTER, needs={"parts": ("depth",)})
+    profile_gate_qubits: tuple[int, ...] = integer(
+        (2, 3, REGISTER), REGISTER, LARGEST_REGISTER, needs={"parts": ("depth",)}
+    )
     profile_depths: tuple[int, ...] = integer(
-        (1, 2, 4, 8, 16), 1, needs={"parts": ("depth",), "profile_gate_qubits": Except(REGISTER)}
+        (1, 2, 4, 8, 16), 1, LARGEST_DEPTH, needs={"parts": ("depth",), "profile_gate_qubits": Except(REGISTER)}
     )
     bond_chi: tuple[int, ...] = integer((1, 2, 5, 10, 50, FULL), FULL, needs={"parts": ("bond",)})
     model_chi: tuple[int, ...] | None = integer(None, 1, needs=_MODEL)
@@ -102,7 +108,7 @@ class DisentanglerStudySettings:
     shots: tuple[int, ...] = integer((1_000, 100_000, 10_000_000), 2, needs={"parts": ("shots",)})
     size: str = choice("small", _SIZES, needs=_BUILT_IN)
     width: int | None = integer(None, 1, needs=_BUILT_IN)
-    n_blocks: int | None = integer(None, 1, needs=_BUILT_IN)
+    n_blocks: int | None = integer(None, 1, LARGEST_DEPTH, needs=_BUILT_IN)
     n_heads: int = integer(4, 1, needs=_BUILT_IN)
     context: int | None = integer(None, 2, needs=_BUILT_IN)
     epochs: int | None = integer(None, 1, needs=_BUILT_IN)
@@ -133,6 +139,7 @@ class DisentanglerStudySettings:
         sizes = _SIZES[self.size]
         filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
         model = filled.model(n_characters)
+        filled._require_model(model)
         if model.width % self.adapter_block:
             raise ValueError(
                 f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
@@ -149,6 +156,14 @@ class DisentanglerStudySettings:
             raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
         bonds = self.model_chi or self.chi[1:] or self.chi
         return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
+
+    def _require_model(self, model: CharTransformer) -> None:
+        """Raise MemoryError if training the model does not fit, before its layers are listed."""
+        assert self.epochs is not None
+        parameters = 12 * model.width**2 * model.n_blocks + model.width * (2 * model.n_characters + model.context)
+        require_trajectory(self.epochs, parameters, 4)
+        attention = 4 * self.batch_size * model.n_heads * model.context**2
+        require_memory(16 * parameters + attention, "Training the built-in model", "choose smaller sizes")
 
     def of_file(self, name: str) -> "DisentanglerStudySettings":
         """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.

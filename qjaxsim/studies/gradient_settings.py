@@ -1,12 +1,15 @@
 """Settings of the study `gradient-variance`: the published centre and sweeps, and what the text leaves open."""
 
 from dataclasses import dataclass, replace
+from operator import gt
 from typing import NamedTuple
 
 from qjaxsim.models.hybrid import PAIRINGS, PRE_LAYERS, HybridModel
 from qjaxsim.studies.setting import (
     GIVEN,
     LARGEST_COUNT,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
     LARGEST_SEED,
     Except,
     check_settings,
@@ -62,8 +65,8 @@ class GradientSettings:
     """
 
     dataset: str = other("digits")
-    qubits: tuple[int, ...] = integer((2, 4, 6, 8), 2)
-    layers: tuple[int, ...] = integer((2, 3, 4, 5, 6), 1)
+    qubits: tuple[int, ...] = integer((2, 4, 6, 8), 2, LARGEST_REGISTER)
+    layers: tuple[int, ...] = integer((2, 3, 4, 5, 6), 1, LARGEST_DEPTH)
     batches: tuple[int, ...] = integer((4, 8, 16, 32, 64), 1)
     centre: tuple[int, ...] = other((4, 3, 16))
     seeds: tuple[int, ...] = integer((0, 1, 2, 3, 4), 0, LARGEST_SEED)
@@ -93,9 +96,11 @@ class GradientSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1 or max(self.centre) > LARGEST_COUNT:
+        most = (LARGEST_REGISTER, LARGEST_DEPTH, LARGEST_COUNT)
+        if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1 or any(map(gt, self.centre, most)):
             raise ValueError(
-                f"Argument `centre` must be qubits (2 or more), layers and batch size, but is {list(self.centre)}."
+                f"Argument `centre` must be qubits (2 or more), layers and batch size, at most {most[0]}, "
+                f"{most[1]:,} and {most[2]:,}, but is {list(self.centre)}."
             )
 
     def resolved(self) -> "GradientSettings":

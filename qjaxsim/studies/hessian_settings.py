@@ -4,7 +4,19 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.setting import GIVEN, LARGEST_SEED, Except, check_settings, choice, integer, number, other
+from qjaxsim.studies.setting import (
+    GIVEN,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
+    LARGEST_SEED,
+    Except,
+    check_settings,
+    choice,
+    integer,
+    number,
+    other,
+    require_at_most,
+)
 from qjaxsim.training import TrainConfig
 from qjaxsim.training.config import SCHEDULES
 
@@ -73,9 +85,9 @@ class HessianSettings:
 
     dataset: str = other("digits")
     patches: tuple[int, ...] = integer((1, 4, 9), 1)
-    layers: tuple[int, ...] = integer((2,), 0)
+    layers: tuple[int, ...] = integer((2,), 0, LARGEST_DEPTH)
     seeds: tuple[int, ...] = integer((1001,), 0, LARGEST_SEED)
-    qubits: int | None = integer(None, 2)
+    qubits: int | None = integer(None, 2, LARGEST_REGISTER)
     patch_size: int | None = integer(None, 1)
     classes: tuple[int, ...] | None = integer(None, 0)
     images: int | None = integer(None, 2)
@@ -130,6 +142,17 @@ class HessianSettings:
             curvature_images=chosen("curvature_images"),
             training_dtype=self.training_dtype or self.dtype,
         )
+
+    def fitted(self, n_images: int, given: "HessianSettings") -> "HessianSettings":
+        """The resolved settings for so many training images, of which a default of `given` is at most all.
+
+        Raises:
+            ValueError: if `given` asks for more than there are.
+        """
+        for name in ("curvature_images", "lambda_images", "landscape_images"):
+            require_at_most(name, getattr(given, name), n_images, "training images")
+        default = self.curvature_images
+        return self if default is None or default <= n_images else replace(self, curvature_images=n_images)
 
     def train_config(self) -> TrainConfig:
         """Settings of the training of one cell; `self` must be resolved, with one depth and one seed."""

@@ -16,6 +16,8 @@ from qjaxsim.suggestions import did_you_mean
 
 # What JAX's 32-bit integers hold, and the seeds that it tells apart: of larger ones it drops the upper bits.
 LARGEST_COUNT, LARGEST_SEED = 2**31 - 1, 2**32 - 1
+# Qubits beyond which a number of bytes is not worth counting, and layers of circuits that are written out gate by gate.
+LARGEST_REGISTER, LARGEST_DEPTH = 60, 100_000
 GIVEN, ABSENT = object(), object()
 Condition = Mapping[str, Any]
 Needs = Condition | tuple[Condition, ...]
@@ -126,6 +128,16 @@ def _range(rule: _Rule, value: Any, verb: str) -> str:
     if rule.least is not None and value < rule.least:
         return f"{numbers}at least {rule.least}"
     return f"{numbers}at most {rule.most}"
+
+
+def require_at_most(name: str, value: int | None, most: int, of: str) -> None:
+    """Raise if a setting asks for more than there is; None asks for nothing.
+
+    Raises:
+        ValueError: naming the setting, its value and what there is, the plural noun `of`.
+    """
+    if value is not None and value > most:
+        raise ValueError(f"Argument `{name}` must be at most the {most:,} {of}, but is {value}.")
 
 
 # --- settings without effect -----------------------------------------------------------------------------------------

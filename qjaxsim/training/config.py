@@ -6,6 +6,8 @@ import math
 import numpy as np
 import optax
 
+from qjaxsim.suggestions import did_you_mean
+
 SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
 
@@ -50,7 +52,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, choices in (("schedule", SCHEDULES), ("optimizer", _OPTIMIZERS)):
             if getattr(self, name) not in choices:
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+                close = did_you_mean(getattr(self, name), choices)
+                raise ValueError(
+                    f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}{close}."
+                )
         for name, least in (("epochs", 0), ("batch_size", 1), ("cycle_epochs", 1), ("seed", 0), ("eval_batch_size", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:

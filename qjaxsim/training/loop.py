@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.datasets.sampling import stratified_batches
+from qjaxsim.memory import require_memory
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates
@@ -91,6 +92,7 @@ def fit(
     Raises:
         ValueError: if shapes do not fit, `metrics` does not return scalars or lacks `config.best`, or `resume` has no
             folder.
+        MemoryError: if the trajectory does not fit in memory.
         TypeError: if a leaf of params is neither float32 nor float64.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
@@ -102,6 +104,8 @@ def fit(
     if test is not None:
         data["test"] = _examples(*test, "test[0]", "test[1]")
     _check_arguments(params, folder, resume, checkpoint_every)
+    leaves = jax.tree.leaves(params)
+    require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
     columns = _metric_columns(metrics, params, data, config.best)
     place = None if folder is None else Path(folder)
@@ -148,6 +152,16 @@ def fit(
         history=history,
         trajectory=np.stack(trajectory),
     )
+
+
+def require_trajectory(epochs: int, n_parameters: int, itemsize: int) -> None:
+    """Raise if the parameters after every epoch, which `fit` returns, are more than what is free.
+
+    Raises:
+        MemoryError: naming the GiB needed and the GiB available.
+    """
+    what = f"The trajectory of {n_parameters:,} parameters over {epochs:,} epochs"
+    require_memory((epochs + 1) * n_parameters * itemsize, what, "choose fewer `epochs`")
 
 
 # --- one epoch ---------------------------------------------------------------------------------------------------
