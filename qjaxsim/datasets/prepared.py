@@ -30,6 +30,9 @@ def version_folder(name: str, folder: Path) -> Path | None:
     TFDS itself answers a missing data set with minutes of network retries or a misleading error; a folder counts as
     prepared once it holds dataset_info.json, which TFDS writes last.
     """
+    # A name is one folder, which "..", "a/b" or a thousand letters are not.
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        return None
     versions = [
         info.parent
         for info in (folder / name).glob("*/dataset_info.json")

@@ -8,7 +8,6 @@ from qjaxsim.models.char_transformer import CharTransformer
 from qjaxsim.studies.setting import (
     ABSENT,
     GIVEN,
-    LARGEST_COUNT,
     LARGEST_DEPTH,
     LARGEST_REGISTER,
     LARGEST_SEED,
@@ -114,14 +113,10 @@ class DisentanglerStudySettings:
     epochs: int | None = integer(None, 1, needs=_BUILT_IN)
     batch_size: int = integer(32, 1, needs=_BUILT_IN)
     learning_rate: float | None = number(None, above=0, needs=_BUILT_IN)
-    test_windows: int | None = other(256, needs=_BUILT_IN)
+    test_windows: int | None = integer(256, 1, optional=True, needs=_BUILT_IN)
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.test_windows is not None and not 1 <= self.test_windows <= LARGEST_COUNT:
-            raise ValueError(
-                f"Argument `test_windows` must be from 1 to {LARGEST_COUNT}, but is {self.test_windows}; None is all."
-            )
         for part in ("model", "shots"):
             if part in self.parts and "layers" not in self.parts:
                 raise ValueError(f"Argument `parts` must hold 'layers' with {part!r}, which takes those layers up.")
@@ -145,11 +140,11 @@ class DisentanglerStudySettings:
                 f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
             )
         layers = model.linear_names if self.layers == ("all",) else self.layers
+        if not layers or len(set(layers)) != len(layers):
+            raise ValueError(f"Argument `layers` must name at least one layer and none twice, but is {list(layers)}.")
         profile = self.profile_layer or f"block{model.n_blocks - 1}.value"
         if profile not in layers and self.profile_layer is None:
             profile = layers[0]
-        if len(set(layers)) != len(layers):
-            raise ValueError(f"Argument `layers` must name no layer twice, but is {list(layers)}.")
         for name in (*layers, profile):
             model.shape_of(name)
         if profile not in layers:

@@ -40,6 +40,7 @@ class _Rule:
     most: float | None = None
     above: float | None = None
     empty: bool = False
+    optional: bool = False
 
 
 def choice(default: Any, choices: Iterable[Any], *, empty: bool = False, needs: Needs = ()) -> Any:
@@ -47,9 +48,9 @@ def choice(default: Any, choices: Iterable[Any], *, empty: bool = False, needs: 
     return _field(default, _Rule(choices=tuple(choices), empty=empty), needs)
 
 
-def integer(default: Any, least: int, most: int = LARGEST_COUNT, *, needs: Needs = ()) -> Any:
-    """A field that is an integer of a range, or a tuple of such, none twice."""
-    return _field(default, _Rule(integer=True, least=least, most=most), needs)
+def integer(default: Any, least: int, most: int = LARGEST_COUNT, *, optional: bool = False, needs: Needs = ()) -> Any:
+    """A field that is an integer of a range, or a tuple of such, none twice; `optional` allows None."""
+    return _field(default, _Rule(integer=True, least=least, most=most, optional=optional), needs)
 
 
 def number(default: Any, *, above: float | None = None, least: float | None = None, needs: Needs = ()) -> Any:
@@ -77,7 +78,7 @@ def check_settings(settings: Any) -> None:
     """
     for field in dataclasses.fields(settings):
         rule, value = field.metadata.get("rule"), getattr(settings, field.name)
-        if rule is None or (value is None and field.default is None):
+        if rule is None or (value is None and (rule.optional or field.default is None)):
             continue
         if isinstance(value, tuple):
             _check_list(field.name, value, rule)
