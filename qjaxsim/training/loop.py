@@ -17,7 +17,7 @@ from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.memory import require_memory
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
-from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates
+from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def fit(
     place = None if folder is None else Path(folder)
     identity = {} if place is None else _identity(config, params, data, columns)
 
+    optimizer_identity(config, params)
     optimizer = gradient_transformation(config)
     evaluate = _evaluator(metrics, data, config)
     run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
@@ -132,13 +133,14 @@ def fit(
     with training_bar(progress, config.epochs, done=len(history) - 1) as advance:
         for epoch in range(len(history), config.epochs + 1):
             rate = float(rates[epoch - 1])
-            where = f"in epoch {epoch} at learning rate {rate:g}"
+            where = f"in epoch {epoch}" + ("" if config.brings_its_rate else f" at learning rate {rate:g}")
             batches = stratified_batches(classes, config.batch_size, rng=np.random.default_rng((config.seed, epoch)))
             began = time.perf_counter()
             params, opt_state, losses = run_epoch(params, opt_state, *data["train"], _stacks(batches), rate)
             batch_loss = _mean_loss(losses, batches, where)
             seconds = time.perf_counter() - began
-            history.append(_row(epoch, rate, batch_loss, evaluate(params, where), seconds))
+            shown = None if config.brings_its_rate else rate
+            history.append(_row(epoch, shown, batch_loss, evaluate(params, where), seconds))
             trajectory.append(_flat(params))
             if place is not None and (epoch % checkpoint_every == 0 or epoch == config.epochs):
                 checkpoint.save(place, _snapshot(params, opt_state, history, trajectory), identity)
@@ -178,7 +180,10 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
         # optax mixes integer counters with floats; the caller's loss keeps the caller's own rule of promotion.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradient, state, params)
-        params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
+        if config.brings_its_rate:
+            params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+        else:
+            params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
         return (params, state), value
 
     @jax.jit
@@ -312,7 +317,7 @@ def _identity(
     config: TrainConfig, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], columns: list[str]
 ) -> dict[str, Any]:
     """What two runs must share for one to go on from the other's checkpoint."""
-    settings = dataclasses.asdict(config)
+    settings = dataclasses.asdict(config) | {"optimizer": optimizer_identity(config, params)}
     if config.schedule != "cosine":  # elsewhere the first epochs do not depend on how many follow
         del settings["epochs"]
     leaves = jax.tree_util.tree_leaves_with_path(params)
