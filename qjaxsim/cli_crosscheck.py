@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qjaxsim.cli_options import check_output
+
 if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
 
@@ -57,6 +59,7 @@ def crosscheck(
         raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}.")
     if (file is None) == (model is None):
         raise ValueError("Give either FILE or --model, the one to check.")
+    check_output(out)
     jax.config.update("jax_enable_x64", dtype == "float64")
     options: dict[str, Any] = {
         "shots": shots, "seed": seed, "gradients": gradients, "max_rotations": max_rotations, "tolerance": tolerance

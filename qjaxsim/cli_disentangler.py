@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, results_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,8 +128,6 @@ def disentangler(
     from qjaxsim.studies.disentangler_settings import PARTS, DisentanglerStudySettings
     from qjaxsim.weights import load_matrix
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     if weights is None and (key is not None or index is not None or inputs is not None or orientation != "infer"):
         raise ValueError("Options --key, --index, --orientation and --inputs need --weights, the file they are about.")
     loaded = None if weights is None else load_matrix(weights, key=key, index=index, orientation=orientation)
@@ -192,12 +190,11 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None) -> None:
 def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path | None, resume: bool) -> None:
     from qjaxsim.report.disentangler import model_table, profile_layer
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.disentangler import STUDY, run_disentangler_study
     from qjaxsim.studies.disentangler_published import PAPER, comparison_rows
     from qjaxsim.studies.disentangler_verdicts import disentangler_verdicts
 
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_disentangler_study(
         settings, folder, loaded=loaded, inputs=inputs, text=text, resume=resume, command=command_line()
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_verdicts, results_folder
 
 _KEYS = ("control", "variant", "qubits", "layers", "batch")
 _TABLE = (
@@ -70,14 +70,11 @@ def gradient_variance(
     if hessian or dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.gradient_settings import CONTROLS, GradientSettings
     from qjaxsim.studies.gradient_tables import short_rows, tables
     from qjaxsim.studies.gradient_variance import STUDY, run_gradient_study
     from qjaxsim.studies.verdicts_gradient import verdicts
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = GradientSettings(
         dataset=dataset,
         qubits=integers("qubits", qubits),
@@ -99,7 +96,7 @@ def gradient_variance(
         hessian_images=hessian_images,
         data_seed=data_seed,
     ).resolved()
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_gradient_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     short = short_rows(rows)
     baseline = [row for row in short if row["control"] == "baseline"]

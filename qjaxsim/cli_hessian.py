@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts
+from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, results_folder
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -90,14 +90,11 @@ def hessian(
     if "float64" in (dtype, training_dtype):
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.hessian import STUDY, run_hessian_study
     from qjaxsim.studies.hessian_settings import CONTROLS, HessianSettings
     from qjaxsim.studies.published import comparison_rows
     from qjaxsim.studies.verdicts import verdicts
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = HessianSettings(
         dataset=dataset,
         patches=integers("patches", patches),
@@ -126,7 +123,7 @@ def hessian(
         controls=CONTROLS if control == "all" else names(control or ""),
         data_seed=data_seed,
     ).resolved()
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")

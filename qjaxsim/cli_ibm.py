@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qjaxsim.cli_options import check_output
+
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
 
@@ -68,6 +70,7 @@ def run(
         raise ValueError("Give either --counts or --observables.")
     if params is not None and random_params is not None:
         raise ValueError("Give either --params or --random-params.")
+    check_output(out, "folder")
     imported = read_circuit(file)
     circuit = imported.circuit
     if circuit.n_parameters and params is None and random_params is None:
