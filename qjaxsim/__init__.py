@@ -4,17 +4,19 @@ Describe a circuit as data, build a pure function of its parameters, and let JAX
 Qubit 0 is the most significant bit of every index; angles are in radians.
 """
 
-from importlib.metadata import version
+from importlib import import_module, util
+from typing import TYPE_CHECKING, Any
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.curvature.hvp import hessian, hvp
-from qjaxsim.explanation import explain
-from qjaxsim.expressions import Expression, Parameter
-from qjaxsim.observables import I, PauliSum, X, Y, Z
-from qjaxsim.simulate import expectation, probabilities, sample, statevector, unitary
-from qjaxsim.steps import PlanOptions
+if TYPE_CHECKING:
+    from qjaxsim.circuit import Circuit
+    from qjaxsim.curvature.hvp import hessian, hvp
+    from qjaxsim.explanation import explain
+    from qjaxsim.expressions import Expression, Parameter
+    from qjaxsim.observables import I, PauliSum, X, Y, Z
+    from qjaxsim.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.steps import PlanOptions
 
-__version__ = version("qjaxsim")
+    __version__: str
 
 __all__ = [
     "Circuit",
@@ -36,3 +38,39 @@ __all__ = [
     "statevector",
     "unitary",
 ]
+
+# Imported when first used: the command answers `--help` without JAX, which takes a second.
+_PLACES = {
+    "circuit": ("Circuit",),
+    "curvature.hvp": ("hessian", "hvp"),
+    "explanation": ("explain",),
+    "expressions": ("Expression", "Parameter"),
+    "observables": ("I", "PauliSum", "X", "Y", "Z"),
+    "simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "steps": ("PlanOptions",),
+}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+
+
+def _find(name: str) -> Any:
+    """A public name, or a module of the package."""
+    if name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version(__name__)
+    elif not name.startswith("_") and util.find_spec(f"{__name__}.{name}") is not None:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for a good one
+    __getattr__ = _find

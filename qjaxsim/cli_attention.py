@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import FROM_DATA_SETS, command_line, integers, names, print_verdicts, refuse_idle_options
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    names,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _TABLE = (
     "attention", "seed", "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
@@ -70,14 +78,11 @@ def attention(
     """
     from qjaxsim.models.attention import KINDS
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.attention import STUDY, run_attention_study
     from qjaxsim.studies.attention_published import PAPER, comparison_rows
     from qjaxsim.studies.attention_settings import AttentionStudySettings
     from qjaxsim.studies.attention_verdicts import attention_verdicts
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = AttentionStudySettings(
         dataset=dataset,
         attention=KINDS if attention == "all" else names(attention),
@@ -98,7 +103,7 @@ def attention(
         data_seed=data_seed,
     )
     refuse_idle_options(command, FROM_DATA_SETS, settings)
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_attention_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Attention on {dataset}", keys=("attention", "seed"))

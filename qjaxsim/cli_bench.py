@@ -1,14 +1,12 @@
 """The command `qjaxsim bench`: options to settings. The suite is imported when it runs."""
 
-import shlex
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import names
+from qjaxsim.cli_options import command_line, names, results_folder
 
 
 def bench(
@@ -33,7 +31,8 @@ def bench(
     from qjaxsim_bench.flat import METRICS
     from qjaxsim_bench.problems import PROBLEMS
 
-    from qjaxsim.studies.sweep import Progress, default_folder
+    from qjaxsim.studies.progress import Progress
+    from qjaxsim.studies.results_folder import claimed
 
     known = (*PROBLEMS, *METRICS)
     for name, value in (("seconds", seconds), ("timeout", timeout)):
@@ -46,10 +45,12 @@ def bench(
         seconds or (0.3 if quick else 2.0),
         timeout or (40.0 if quick else 300.0),
     )
-    folder = suite.claim(out or default_folder("bench"), settings, resume)
+    folder = results_folder("bench", out, resume, suite.SETTINGS)
     total = len(suite.cells(settings))
     progress = Progress()
-    with progress, progress.bar("bench", total) as advance:
+    with claimed(folder), progress, progress.bar("bench", total) as advance:
+        suite.begin(folder, settings, resume)
+        progress.message(f"results folder: {folder}")
 
         def begin(cell: suite.Cell) -> None:
             progress.message(cell.name)
@@ -57,7 +58,7 @@ def bench(
 
         record = suite.run(settings, folder, begin)
     report.print_results(record)
-    report.write_all(record, folder, shlex.join(["qjaxsim", *sys.argv[1:]]))
+    report.write_all(record, folder, command_line())
     print(f"Results in {folder}")
     if any(cell["status"] == "differs" for cell in record["cells"]):
         raise RuntimeError("Some results differ from ours; the table says which.")

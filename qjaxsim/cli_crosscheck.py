@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import refuse_idle_options
+from qjaxsim.cli_options import check_output, refuse_idle_options
 from qjaxsim.studies.setting import ABSENT, GIVEN, Needs, require_at_most
 from qjaxsim.suggestions import did_you_mean
 
@@ -87,6 +87,7 @@ def crosscheck(
     if (file is None) == (model is None):
         raise ValueError("Give either FILE or --model, the one to check.")
     refuse_idle_options(command, _NEEDS)
+    check_output(out)
     jax.config.update("jax_enable_x64", dtype == "float64")
     options: dict[str, Any] = {
         "shots": shots, "seed": seed, "gradients": gradients, "max_rotations": max_rotations, "tolerance": tolerance

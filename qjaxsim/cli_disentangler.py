@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, refuse_idle_options
+from qjaxsim.cli_options import (
+    command_line,
+    integers,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 from qjaxsim.studies.setting import ABSENT, GIVEN
 
 if TYPE_CHECKING:
@@ -151,8 +159,6 @@ def disentangler(
     from qjaxsim.studies.disentangler_settings import PARTS, DisentanglerStudySettings
     from qjaxsim.weights import load_matrix
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     refuse_idle_options(command, _NEEDS)
     loaded = None if weights is None else load_matrix(weights, key=key, index=index, orientation=orientation)
     if loaded is not None:
@@ -215,12 +221,11 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None) -> None:
 def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path | None, resume: bool) -> None:
     from qjaxsim.report.disentangler import model_table, profile_layer
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.disentangler import STUDY, run_disentangler_study
     from qjaxsim.studies.disentangler_published import PAPER, comparison_rows
     from qjaxsim.studies.disentangler_verdicts import disentangler_verdicts
 
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_disentangler_study(
         settings, folder, loaded=loaded, inputs=inputs, text=text, resume=resume, command=command_line()
     )

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import FROM_DATA_SETS, command_line, integers, names, print_verdicts, refuse_idle_options
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    names,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _KEYS = ("control", "variant", "qubits", "layers", "batch")
 _TABLE = (
@@ -72,14 +80,11 @@ def gradient_variance(
     if hessian or dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.gradient_settings import CONTROLS, GradientSettings
     from qjaxsim.studies.gradient_tables import short_rows, tables
     from qjaxsim.studies.gradient_variance import STUDY, run_gradient_study
     from qjaxsim.studies.verdicts_gradient import verdicts
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = GradientSettings(
         dataset=dataset,
         qubits=integers("qubits", qubits),
@@ -102,7 +107,7 @@ def gradient_variance(
         data_seed=data_seed,
     )
     refuse_idle_options(command, FROM_DATA_SETS, settings)
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_gradient_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     short = short_rows(rows)
     baseline = [row for row in short if row["control"] == "baseline"]

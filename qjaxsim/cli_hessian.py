@@ -13,6 +13,7 @@ from qjaxsim.cli_options import (
     print_comparison,
     print_verdicts,
     refuse_idle_options,
+    results_folder,
 )
 
 _TABLE = (
@@ -100,14 +101,11 @@ def hessian(
     if "float64" in (dtype, training_dtype):
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.hessian import STUDY, run_hessian_study
     from qjaxsim.studies.hessian_settings import CONTROLS, HessianSettings
     from qjaxsim.studies.published import comparison_rows
     from qjaxsim.studies.verdicts import verdicts
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = HessianSettings(
         dataset=dataset,
         patches=integers("patches", patches),
@@ -137,7 +135,7 @@ def hessian(
         data_seed=data_seed,
     )
     refuse_idle_options(command, FROM_DATA_SETS, settings)
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qjaxsim.cli_options import refuse_idle_options
+from qjaxsim.cli_options import check_output, refuse_idle_options
 from qjaxsim.studies.setting import ABSENT, Except, Needs
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def run(
     from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
 
     refuse_idle_options(command, _NEEDS)
+    check_output(out, "folder")
     imported = read_circuit(file)
     circuit = imported.circuit
     if random_params is not None and not circuit.n_parameters:

@@ -1,10 +1,11 @@
 """What the commands of studies share: lists as options, the command line as typed, verdicts as lines."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim import interrupts
 from qjaxsim.studies.setting import Except, Needs, refuse_idle_values, settings_and_needs
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from qjaxsim.report.claims import Verdict
 
+_typed: list[str] = []
 # When options of studies that are no settings have an effect.
 FROM_DATA_SETS: dict[str, Needs] = {"data_dir": {"dataset": Except("digits")}}
 
@@ -27,12 +29,12 @@ def refuse_idle_options(context: "typer.Context", needs: Mapping[str, Needs], se
     Raises:
         ValueError: naming the parameter and what it would need.
     """
-    typed = [name for name in context.params if _typed(context, name)]
+    typed = [name for name in context.params if _was_typed(context, name)]
     values, known = settings_and_needs(settings) if settings is not None else ({}, {})
     refuse_idle_values({**context.params, **values}, {**known, **needs}, typed)
 
 
-def _typed(context: "typer.Context", name: str) -> bool:
+def _was_typed(context: "typer.Context", name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -71,9 +73,79 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def remember(words: Sequence[str]) -> None:
+    """Keep what was typed after `qjaxsim`, for `command_line`."""
+    _typed[:] = words
+
+
 def command_line() -> str:
-    """What was typed, without the path of the program."""
-    return shlex.join(["qjaxsim", *sys.argv[1:]])
+    """A command that does the same again, in a results folder of its own."""
+    return shlex.join(["qjaxsim", *_without_folder(_typed)])
+
+
+def results_folder(study: str, out: Path | None, resume: bool, marker: str = "config.json") -> Path:
+    """The results folder of a command; an interrupt from here on says how to go on with it.
+
+    Args:
+        study: name of the default folder above the time.
+        out: option --out.
+        resume: option --resume.
+        marker: the file that tells a results folder.
+
+    Raises:
+        ValueError: if there is nothing to resume.
+    """
+    from qjaxsim.studies.sweep import default_folder
+
+    if resume and out is None:
+        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
+    folder = default_folder(study) if out is None else out
+    if resume and not (folder / marker).is_file():
+        raise ValueError(
+            f"Option --resume needs a folder that holds a study, but {folder} has no {marker}; check --out, or leave "
+            f"--resume out to begin there."
+        )
+
+    def way_on() -> str:
+        more = ["--resume"] if (folder / marker).is_file() else []
+        return shlex.join(["qjaxsim", *_without_folder(_typed), "--out", str(folder), *more])
+
+    interrupts.go_on_with(way_on)
+    return folder
+
+
+def check_output(out: Path | None, kind: str = "file") -> None:
+    """Refuse a file or folder of option --out that cannot be written, before the work.
+
+    Args:
+        out: option --out, None to write nothing.
+        kind: "file", or "folder" that files go into.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    from qjaxsim import files
+
+    if out is None:
+        return
+    try:
+        files.check_writable(out if kind == "file" else out / "file")
+    except files.NotWrittenError as error:
+        raise ValueError(
+            f"Option --out must name a {kind} that can be written, but {out} cannot: {error.reason}."
+        ) from error
+
+
+def _without_folder(words: Sequence[str]) -> list[str]:
+    """The words without --out and --resume."""
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif word != "--resume" and not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2504.19239") -> None:

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, names, print_comparison, print_verdicts, refuse_idle_options
+from qjaxsim.cli_options import (
+    command_line,
+    integers,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _TABLE = (
     "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
@@ -70,13 +78,10 @@ def qrnn(
     if "hessian" in chosen:
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.report.tables import print_table
-    from qjaxsim.studies import sweep
     from qjaxsim.studies.qrnn import STUDY, run_qrnn_study
     from qjaxsim.studies.qrnn_published import claims, comparison_rows
     from qjaxsim.studies.qrnn_settings import QrnnSettings
 
-    if resume and out is None:
-        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
     settings = QrnnSettings(
         task=task,
         experiments=chosen,
@@ -100,7 +105,7 @@ def qrnn(
         full=full,
     )
     refuse_idle_options(command, {"data_dir": {"task": ("mnist", "mnist-generate")}}, settings)
-    folder = sweep.default_folder(STUDY) if out is None else out
+    folder = results_folder(STUDY, out, resume)
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Recurrent quantum network: {task}", keys=("task", "length", "network"))

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.cli_options import check_output
+
 qubo = typer.Typer(help="Solve quadratic problems over binary variables or spins.", rich_markup_mode=None)
 _BINS, _BAR = 12, 40
 
@@ -44,6 +46,7 @@ def solve(
     options = _options(option or [])
     reads = 64 if reads is None and sampler == "jax" else reads
     options |= {name: value for name, value in (("num_reads", reads), ("num_sweeps", sweeps)) if value is not None}
+    check_output(out)
     problem = read_problem(file, vartype)
     began = time.perf_counter()
     found = sample(problem, sampler, seed=seed, **options)

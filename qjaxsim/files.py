@@ -1,24 +1,59 @@
 """Result files that are either whole or absent: written beside their place, flushed to disk, then renamed.
 
-A process killed at any moment leaves the old file or the new one, never half of one. Arrays go to `.npy` and `.npz`
-without pickle, everything else to JSON that any program can read (no NaN, no Infinity).
+A process killed at any moment leaves the old file or the new one, never half of one. Links are written through; pipes,
+devices and the like are never replaced. Arrays go to `.npy` and `.npz` without pickle, everything else to JSON that any
+program can read (no NaN, no Infinity).
 """
 
 import dataclasses
 import glob
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import secrets
+import stat
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from qjaxsim import interrupts
+
 TEMPORARY_SUFFIX = ".tmp"
+_PROBE = 4096  # bytes, more than a file system keeps beside the name of a file
+
+
+class NotWrittenError(OSError):
+    """A file that could not be written; an older one is untouched.
+
+    Attributes:
+        path: the file.
+        reason: why.
+    """
+
+    def __init__(self, path: str | Path, reason: str):
+        """An error that names the file and the reason."""
+        super().__init__(f"{path} cannot be written: {reason}")
+        self.path, self.reason = Path(path), reason
+
+
+class DamagedError(ValueError):
+    """A file that does not hold what it was written with.
+
+    Attributes:
+        path: the file, or the folder none of whose files can be read.
+    """
+
+    def __init__(self, path: str | Path, reason: str):
+        """An error that names a file of ours and says how to go on without it."""
+        super().__init__(f"{path} cannot be read ({reason}); delete it to start this part again.")
+        self.path, self.reason = Path(path), reason
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
@@ -29,7 +64,8 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
         content: the bytes.
 
     Raises:
-        OSError: if the folder cannot be written; an older file at `path` is then untouched.
+        NotWrittenError: if the folder cannot be written, or `path` is a folder, pipe or device; an older file at `path`
+            is then untouched.
     """
     return _replace(path, lambda file: file.write(content))
 
@@ -87,6 +123,66 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return _replace(path, lambda file: np.savez(file, **named))
 
 
+def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
+    """Named arrays of a file that `write_npz` wrote.
+
+    Args:
+        path: the file.
+        names: the arrays to read; default all.
+
+    Raises:
+        OSError: if the file cannot be opened or read.
+        DamagedError: if it is cut short, was changed, is of another kind, or lacks one of the names.
+    """
+    try:
+        # Opened here because np.load forgets to close a damaged file that it opened itself.
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            missing = [name for name in names if name not in stored.files]
+            if not missing:
+                return {name: stored[name] for name in names or stored.files}
+    except (EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        # NumPy's own words would advise to load it unsafely.
+        raise DamagedError(path, "its arrays cannot be read") from error
+    raise DamagedError(path, f"it has no {missing[0]!r}")
+
+
+def read_npy(path: str | Path) -> np.ndarray:
+    """The array of a file that `write_npy` wrote. Errors as in `read_npz`."""
+    try:
+        with Path(path).open("rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise DamagedError(path, "its array cannot be read") from error
+    if not isinstance(array, np.ndarray):
+        raise DamagedError(path, "it does not hold one array")
+    return array
+
+
+def check_writable(path: str | Path) -> None:
+    """Nothing, if a file can be written at `path`: the name is free or a regular file's, and its folder takes files.
+
+    Folders that do not exist yet are not created.
+
+    Raises:
+        NotWrittenError: if not, with the reason.
+    """
+    target = _target(Path(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise NotWrittenError(path, "it is write-protected")
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        temporary = _temporary(folder / target.name)
+        with interrupts.cleaned_up(lambda: temporary.unlink(missing_ok=True)):
+            try:
+                temporary.write_bytes(bytes(_PROBE))
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotWrittenError(path, f"folder {folder}: {error.strerror or error}") from error
+
+
 def remove_temporaries(folder: str | Path, name: str | None = None) -> None:
     """Delete what writers killed before their rename left in `folder` (not in folders below it).
 
@@ -97,6 +193,14 @@ def remove_temporaries(folder: str | Path, name: str | None = None) -> None:
     beginning = "" if name is None else f"{glob.escape(name)}."
     for leftover in Path(folder).glob(f".{beginning}*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
+
+
+def put_aside(path: Path) -> Path:
+    """The new name of a damaged file or folder, beside the old one, which is free then."""
+    names = (path.with_name(f"{path.name}.damaged{number}") for number in itertools.count(1))
+    aside = next(name for name in names if not name.exists())
+    os.replace(path, aside)
+    return aside
 
 
 def to_json(value: Any, *, nan_as_null: bool = False, place: str = "value") -> Any:
@@ -159,20 +263,48 @@ def _finite(number: float, nan_as_null: bool, place: str) -> float | None:
 def _replace(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
     """The path, now holding what `write` writes. Errors as in `write_bytes`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(path)
     # Same folder, hence same file system: only then is the rename atomic.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(target)
     try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with interrupts.cleaned_up(lambda: temporary.unlink(missing_ok=True)):
+            try:
+                with interrupts.FILES:
+                    file = temporary.open("xb")
+                with file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with interrupts.FILES:
+                    os.replace(temporary, target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise NotWrittenError(path, error.strerror or str(error)) from error
+    _sync_folder(target.parent)
     return path
+
+
+def _target(path: Path) -> Path:
+    """What a link leads to, if a file can stand there."""
+    target = Path(os.path.realpath(path))
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise NotWrittenError(path, error.strerror or str(error)) from error
+    if stat.S_ISDIR(mode):
+        raise NotWrittenError(path, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise NotWrittenError(path, "it is no regular file but a pipe, a device or the like")
+    return target
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
     assert (out / "cells" / "layered-4-double-gate-by-gate.json").read_text() == before
     capsys.readouterr()
     assert cli.main(command) == 2
-    assert "is not empty; use --resume or another folder" in capsys.readouterr().err
+    assert "already holds results; pass --resume to go on with it or choose another --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
         (["--peers", "qulac"], "Argument `peers` names qulac, but only these exist: gate-by-gate"),
         (["--problems", "vqe"], "Argument `problems` names vqe, but only these exist: hybrid"),
         (["--timeout", "0"], "Argument `timeout` must be a positive number of seconds, but is 0.0"),
-        (["--resume", "--out", "nowhere"], "holds no run to resume; leave --resume out"),
+        (["--resume", "--out", "nowhere"], "nowhere has no settings.json; check --out, or leave --resume out"),
     ],
 )
 def test_bad_input_is_one_line(options, message, capsys, tmp_path, monkeypatch):

@@ -252,7 +252,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, 
     with pytest.raises(ValueError, match="`checkpoint` must hold this run.*another weight or other settings"):
         disentangle(weight + 1, settings, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="`checkpoint` cannot be read.*delete it"):
+    with pytest.raises(ValueError, match="cannot be read.*delete it"):
         disentangle(weight, settings, checkpoint=path)
 
 

@@ -1,8 +1,11 @@
 """Files are whole or absent, JSON is plain, hashes depend on content only."""
 
 import dataclasses
+import errno
+import io
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +120,136 @@ def test_config_hash():
     assert base != files.config_hash({"layers": [2, 1], "rate": 0.1})
     with pytest.raises(ValueError, match=r"config\.rate is nan"):
         files.config_hash({"rate": float("nan")})
+
+
+# --- what stands at the path already -------------------------------------------------------------------------------
+
+
+def test_links_to_files_are_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "note.txt").write_text("old")
+    (tmp_path / "link").symlink_to("real/note.txt")
+    (tmp_path / "dangling").symlink_to("real/new.txt")
+    for name in ("link", "dangling"):
+        files.check_writable(tmp_path / name)
+        files.write_text(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+    assert {path.name: path.read_text() for path in (tmp_path / "real").iterdir()} == {
+        "note.txt": "new",
+        "new.txt": "new",
+    }
+
+
+@pytest.fixture(params=["folder", "pipe", "device", "link to a device", "loop", "below a file", "full"])
+def unwritable(request, tmp_path, monkeypatch):
+    """A path that no file can be written at, and the reason."""
+    path = tmp_path / "out"
+    if request.param == "folder":
+        path.mkdir()
+        return path, "it is a folder"
+    if request.param == "pipe":
+        os.mkfifo(path)
+        return path, "it is no regular file but a pipe"
+    if request.param == "device":
+        return Path("/dev/full"), "it is no regular file but a pipe, a device"
+    if request.param == "link to a device":
+        path.symlink_to("/dev/null")
+        return path, "it is no regular file"
+    if request.param == "loop":
+        path.symlink_to("out")
+        return path, "Too many levels of symbolic links"
+    if request.param == "below a file":
+        path.write_text("a file")
+        return path / "note.txt", "Not a directory"
+
+    class Full(io.FileIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: Full(os.open(self, os.O_CREAT | os.O_WRONLY), "w"))
+    return path, "No space left on device"
+
+
+def test_other_things_are_never_replaced(unwritable):
+    path, reason = unwritable
+    before = path.lstat() if os.path.lexists(path) else None
+    for attempt in (files.check_writable, lambda path: files.write_text(path, "new")):
+        with pytest.raises(files.NotWrittenError, match=rf"^{path} cannot be written: .*{reason}"):
+            attempt(path)
+    assert (path.lstat() if os.path.lexists(path) else None) == before
+    assert not [name for name in os.listdir(path.parent) if name.endswith(".tmp")] if path.parent.is_dir() else True
+
+
+def test_checking_leaves_nothing(tmp_path):
+    files.check_writable(tmp_path / "new" / "folder" / "note.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["qubo", "solve", "absent.coo"], ["crosscheck", "absent.qasm"]])
+def test_commands_refuse_such_files_before_the_work(unwritable, words, capsys):
+    from qjaxsim import cli
+
+    path, reason = unwritable
+    assert cli.main([*words, "--out", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert f"error: Option --out must name a file that can be written, but {path} cannot: " in error and reason in error
+    assert error.count("\n") == 1
+
+
+# --- damaged files -------------------------------------------------------------------------------------------------
+
+
+def _damaged(path, damage):
+    files.write_npz(path, {"a": np.arange(500.0), "b": np.ones(3)})
+    whole = path.read_bytes()
+    if damage == "an object":
+        np.savez(path, a=np.array([{}], dtype=object), b=np.ones(3))
+    elif damage == "other names":
+        files.write_npz(path, {"c": np.ones(3)})
+    elif damage == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.ones(3))
+    else:
+        path.write_bytes({
+            "cut short": whole[: len(whole) // 2],
+            "empty": b"",
+            "garbage": bytes(range(256)) * 8,
+            "pickle": pickle.dumps({"a": 1}),
+            "a bit": whole[:400] + bytes([whole[400] ^ 1]) + whole[401:],
+        }[damage])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut short", "empty", "garbage", "pickle", "a bit", "an object", "other names", "one array"]
+)
+def test_damaged_arrays_are_one_error_of_ours(tmp_path, damage):
+    path = tmp_path / "state.npz"
+    _damaged(path, damage)
+    with pytest.raises(files.DamagedError, match=rf"^{path} cannot be read \(.*\); delete it to start") as caught:
+        files.read_npz(path, "a", "b")
+    assert caught.value.path == path
+    assert "pickle" not in str(caught.value) and "allow" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(3)])
+def test_a_damaged_array(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(files.DamagedError, match="its array cannot be read"):
+        files.read_npy(tmp_path / "a.npy")
+
+
+def test_missing_files_are_not_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        files.read_npz(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        files.read_npy(tmp_path / "none.npy")
+
+
+def test_what_is_put_aside_is_kept(tmp_path):
+    for content in ("first", "second"):
+        (tmp_path / "a").write_text(content)
+        files.put_aside(tmp_path / "a")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.damaged1": "first",
+        "a.damaged2": "second",
+    }

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from qjaxsim import files
 from qjaxsim.studies import sweep
 from qjaxsim.studies.sweep import Cell, CellResult, Progress, run_sweep
 
@@ -336,6 +337,7 @@ def test_progress_is_plain_lines_without_a_terminal(tmp_path):
     progress = quiet()
     sweep_toy(tmp_path / "out", progress=progress)
     lines = messages(progress).splitlines()
+    assert lines.pop(0) == f"results folder: {tmp_path / 'out'}"
     assert [line.split(" done in ")[0] for line in lines] == [f"toy: cell {i}/3 x{i}" for i in (1, 2, 3)]
 
 
@@ -354,3 +356,41 @@ def test_progress_on_a_terminal_has_a_bar_over_cells_and_bars_inside(tmp_path):
     assert seen == [[("toy", i, 3), ("training", 0, 7), ("hessian", 3, 4)] for i in range(3)]
     assert progress.tasks == []
     assert "toy" in messages(progress)
+
+
+def test_a_damaged_file_of_an_earlier_attempt_is_put_aside_and_its_part_begun_anew(tmp_path):
+    out, progress = tmp_path / "out", quiet()
+
+    def going_on(cell, folder):
+        path = folder / "so_far.npz"
+        if path.exists():
+            files.read_npz(path, "x")
+        files.write_npz(path, {"x": np.ones(1)})
+        if len(attempts) == 1:
+            path.write_bytes(b"garbage")
+            attempts.append("killed")
+            raise KeyError("stop")
+        return run_cell(cell, folder)
+
+    attempts = ["first"]
+    with pytest.raises(KeyError, match="stop"):
+        sweep_toy(out, run_cell=going_on)
+    rows = sweep_toy(out, run_cell=going_on, resume=True, progress=progress)
+    assert rows == sweep_toy(tmp_path / "other")
+    kept = out / "cells" / "x1" / "so_far.npz.damaged1"
+    assert kept.read_bytes() == b"garbage"
+    assert messages(progress).splitlines()[1] == (
+        f"warning: {kept.with_name('so_far.npz')} is damaged: its arrays cannot be read; kept as {kept.name}, begun "
+        f"anew"
+    )
+
+
+def test_damaged_files_elsewhere_are_not_touched(tmp_path):
+    (tmp_path / "weights.npz").write_bytes(b"garbage")
+
+    def reading(cell, folder):
+        return CellResult({}, files.read_npz(tmp_path / "weights.npz"))
+
+    with pytest.raises(files.DamagedError, match="weights"):
+        sweep_toy(tmp_path / "out", run_cell=reading)
+    assert (tmp_path / "weights.npz").exists()

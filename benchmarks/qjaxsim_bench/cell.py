@@ -59,6 +59,7 @@ def run(
     """Prepare, compute, compare, time."""
     import numpy as np
 
+    from qjaxsim import files
     from qjaxsim_bench.peers import load
     from qjaxsim_bench.peers.base import OURS
     from qjaxsim_bench.problems import PROBLEMS
@@ -71,7 +72,7 @@ def run(
     first, times = measure(work, seconds)
     array = work.result(first)
     if peer == OURS:
-        np.save(result, array, allow_pickle=False)
+        files.write_npy(result, array)
         error = 0.0
     else:
         error = difference(array, np.load(reference, allow_pickle=False))

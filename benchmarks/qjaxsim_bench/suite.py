@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,12 +13,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from qjaxsim import interrupts
 from qjaxsim.files import write_json
+from qjaxsim.studies.results_folder import entries, unusable
 from qjaxsim.suggestions import did_you_mean
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problems import PROBLEMS, Problem
+
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -97,25 +102,37 @@ def _cells_of_size(problem: Problem, size: str, settings: Settings) -> list[Cell
     return out
 
 
-def claim(folder: Path, settings: Settings, resume: bool) -> Path:
-    """The folder, made ready for a run.
+def begin(folder: Path, settings: Settings, resume: bool) -> None:
+    """Make a claimed folder ready for a run.
 
     Raises:
-        ValueError: if it holds another run, or nothing to go on with.
+        ValueError: if it holds another run, or cannot be written.
     """
-    path = folder / "settings.json"
+    path = folder / SETTINGS
     now = json.loads(json.dumps(asdict(settings)))
+    if not resume and entries(folder):
+        raise ValueError(
+            f"Folder {folder} already holds results; pass --resume to go on with it or choose another --out."
+        )
     if resume:
-        if not path.exists():
-            raise ValueError(f"Argument `out` is {folder}, which holds no run to resume; leave --resume out.")
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before != now:
-            changed = [name for name in now if now[name] != before.get(name)]
+        before = _recorded(path)
+        changed = [name for name in now if now[name] != before.get(name)]
+        if changed:
             raise ValueError(f"Cannot resume {folder}: {', '.join(changed)} differ from its run; use the same options.")
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"Argument `out` is {folder}, which is not empty; use --resume or another folder.")
-    write_json(path, now)
-    return folder
+    try:
+        write_json(path, now)
+    except OSError as error:
+        raise unusable(folder, error) from error
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Folder {path.parent} must hold the {path.name} of a run to be resumed, but it cannot be read; choose "
+            f"another --out."
+        ) from error
 
 
 def run(settings: Settings, folder: Path, report: Callable[[Cell], None]) -> dict[str, Any]:
@@ -136,13 +153,21 @@ def run(settings: Settings, folder: Path, report: Callable[[Cell], None]) -> dic
     for cell in planned:
         path = folder / "cells" / f"{cell.name}.json"
         report(cell)
-        if not path.exists():
-            write_json(path, run_cell(cell, settings, folder))
-        rows.append({**asdict(cell), **json.loads(path.read_text(encoding="utf-8"))})
-    for reference in (folder / "references").glob("*.npy"):
-        reference.unlink()
-    (folder / "references").rmdir()
+        found = _finished(path)
+        if found is None:
+            found = json.loads(json.dumps(run_cell(cell, settings, folder)))
+            write_json(path, found)
+        rows.append({**asdict(cell), **found})
+    shutil.rmtree(folder / "references")
     return {"settings": asdict(settings), "machine": machine(), "peers": _peers(settings), "cells": rows}
+
+
+def _finished(path: Path) -> dict[str, Any] | None:
+    """The result of a cell, None if it has to run: it has not, or its file is damaged."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
 
 
 def run_cell(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any]:
@@ -165,14 +190,25 @@ def _call(cell: Cell, reference: Path, timeout: float, seconds: float) -> dict[s
     command += [str(reference.resolve()), str(reference.resolve()), str(seconds)]
     search = os.pathsep.join(str(path) for path in sys.path if path)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, env={**os.environ, "PYTHONPATH": search}
-        )
+        with (
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env={**os.environ, "PYTHONPATH": search},
+            ) as process,
+            interrupts.cleaned_up(process.kill),
+        ):
+            try:
+                printed, _ = process.communicate(timeout=timeout)
+            finally:
+                process.kill()
     except subprocess.TimeoutExpired:
         return {"status": "timeout", "reason": f"not done within {timeout:g} s"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return {"status": "failed", "reason": f"the process ended with exit code {done.returncode}"}
+    lines = printed.strip().splitlines()
+    if process.returncode or not lines:
+        return {"status": "failed", "reason": f"the process ended with exit code {process.returncode}"}
     return json.loads(lines[-1])
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim import memory
+from qjaxsim import interrupts, memory
 from qjaxsim.observables import PauliSum
 from qjaxsim.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
@@ -139,7 +139,7 @@ def run(
     if dry_run:
         return record
     Path(out).mkdir(parents=True, exist_ok=True)
-    with plain_errors(f"Submitting to {backend.name}"), _target(mode, backend) as target:
+    with plain_errors(f"Submitting to {backend.name}"), _target(mode, backend) as target, _closed(mode, target):
         job = new_primitive(kind, target, **options)[0].run([pub(work, isa, kind)])
         record = _submitted(record, job, out, report)
         return _finished(record, job, out) if wait else record
@@ -213,6 +213,12 @@ def _target(mode: Any, backend: Any) -> AbstractContextManager[Any]:
     if mode == "job":
         return nullcontext(backend)
     return (Session if mode == "session" else Batch)(backend=backend)
+
+
+def _closed(mode: Any, target: Any) -> AbstractContextManager[None]:
+    """A session or batch opened here is closed, also when the process is interrupted: it costs while it is open."""
+    opened = isinstance(mode, str) and mode != "job"
+    return interrupts.cleaned_up(target.close) if opened else nullcontext()
 
 
 def _place(backend: Any, local: bool) -> dict[str, Any]:

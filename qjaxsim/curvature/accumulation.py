@@ -6,8 +6,6 @@ One `.npz` without pickle: leaves of the state, samples done, and what the compu
 import hashlib
 import json
 import time
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +45,8 @@ class Accumulation:
             like: a state of no samples, a pytree of arrays of the right shapes and dtypes.
 
         Raises:
-            ValueError: if the file is damaged or of another computation, naming what differs.
+            qjaxsim.files.DamagedError: if the file is damaged.
+            ValueError: if it is of another computation, naming what differs.
         """
         files.remove_temporaries(self.path.parent, self.path.name)
         if not self.path.exists():
@@ -82,7 +81,7 @@ class Accumulation:
         # Some dtypes of JAX come back from .npz as raw bytes.
         stored = _read(self.path, f"state/{number}").view(like.dtype)
         if stored.shape != like.shape:
-            raise _damaged(self.path, f"an array has shape {stored.shape}, not {like.shape}")
+            raise files.DamagedError(self.path, f"an array has shape {stored.shape}, not {like.shape}")
         return jnp.array(stored)  # a copy, since memory of NumPy cannot be donated
 
     def _require_same(self) -> None:
@@ -110,7 +109,7 @@ def samples_at_once(path: str | Path) -> int | None:
     """Samples in a chunk of the accumulation in a file, None if there is no such file.
 
     Raises:
-        ValueError: if the file is damaged.
+        qjaxsim.files.DamagedError: if the file is damaged.
     """
     found = _identity(Path(path)).get("batch_size") if Path(path).exists() else None
     return None if found is None else int(found)
@@ -131,25 +130,12 @@ def _identity(path: Path) -> Identity:
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise files.DamagedError(path, "it does not say of which computation it is") from error
 
 
 def _read(path: Path, name: str) -> np.ndarray:
     """One array of the file."""
-    try:
-        # Opened here because np.load forgets to close a damaged file that it opened itself.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            array: np.ndarray = stored[name]
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
-    return array
-
-
-def _damaged(path: Path, reason: Any) -> ValueError:
-    return ValueError(
-        f"Argument `checkpoint` must name a whole file or none, but {path} cannot be read ({reason}); "
-        "delete it to start again or use another path."
-    )
+    return files.read_npz(path, name)[name]
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

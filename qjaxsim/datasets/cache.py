@@ -2,8 +2,6 @@
 
 import os
 import sys
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +26,16 @@ def cache_folder() -> Path:
 def read(key: str, n: int, *, name: str, split: str, source: str) -> Dataset | None:
     """The data set stored under `key`, or None if there is none, it cannot be read, or it does not hold n examples."""
     try:
-        # Opened here because np.load forgets to close a damaged file that it opened itself.
-        with _path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            dataset = Dataset(
-                images=stored["images"],
-                labels=stored["labels"],
-                class_names=tuple(str(class_name) for class_name in stored["class_names"]),
-                name=name,
-                split=split,
-                source=source,
-            )
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        stored = files.read_npz(_path(key), "images", "labels", "class_names")
+        dataset = Dataset(
+            images=stored["images"],
+            labels=stored["labels"],
+            class_names=tuple(str(class_name) for class_name in stored["class_names"]),
+            name=name,
+            split=split,
+            source=source,
+        )
+    except (OSError, ValueError):
         return None
     return dataset if len(dataset) == n else None
 

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,18 +207,20 @@ def _save(path: Path, identity: str, run: _Run) -> None:
 
 def _load(path: Path, identity: str, like: _Run) -> _Run:
     """The run on disk; `like` has the forms of its state."""
+    arrays = files.read_npz(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        facts = json.loads(str(arrays["facts"]))
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"Argument `checkpoint` cannot be read: {path}: {error}; delete it to start again.") from error
-    if facts["identity"] != identity:
-        raise ValueError(
-            f"Argument `checkpoint` must hold this run, but {path} was made with another weight or other settings; "
-            f"use them again, or another file."
-        )
+        facts = dict(json.loads(str(arrays["facts"])))
+        if facts["identity"] == identity:
+            return _run_from(arrays, facts, like)
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.DamagedError(path, "entries are missing or of another kind") from error
+    raise ValueError(
+        f"Argument `checkpoint` must hold this run, but {path} was made with another weight or other settings; "
+        f"use them again, or another file."
+    )
 
+
+def _run_from(arrays: dict[str, np.ndarray], facts: dict[str, Any], like: _Run) -> _Run:
     def leaves(kind: str) -> list[jax.Array]:
         names = [name for name in arrays if name.startswith(f"{kind}/")]
         return [jnp.asarray(arrays[f"{kind}/{i}"]) for i in range(len(names))]

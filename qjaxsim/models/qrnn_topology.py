@@ -227,8 +227,7 @@ def load_params(path: str | Path) -> tuple[QrnnTopology, dict[str, jax.Array]]:
     """
     path = Path(path)
     if path.suffix == ".npz":
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = files.read_npz(path)
         sizes = {name: arrays.pop(f"topology/{name}", np.array(None)).item() for name in _FIELDS if arrays}
     elif path.suffix == ".safetensors":
         with _safetensors().safe_open(path, "numpy") as stored:

@@ -105,9 +105,8 @@ def _lines_so_far(path: Path, grid: dict[str, np.ndarray]) -> list[np.ndarray]:
     files.remove_temporaries(path.parent, path.name)
     if not path.exists():
         return []
-    with np.load(path, allow_pickle=False) as kept:
-        same = all(np.array_equal(kept[name], array) for name, array in grid.items())
-        return list(kept["lines"]) if same else []
+    kept = files.read_npz(path, *grid, "lines")
+    return list(kept["lines"]) if all(np.array_equal(kept[name], array) for name, array in grid.items()) else []
 
 
 def _prefixed(name: str, key: str) -> str:

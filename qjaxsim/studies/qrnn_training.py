@@ -23,6 +23,7 @@ OPTIMIZERS = ("sgd", "rmsprop", "adam", "lbfgs")
 CHECKPOINT = "training.npz"
 _SAVE_SECONDS = 20.0
 _HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")
+_PROGRESS = ("reached", "failed", "updates", "spent", "done")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,10 +277,13 @@ def _save(
 
 def _restore(path: Path, state: Any) -> Any:
     """What `_save` wrote; the folder belongs to the cell, whose settings the sweep has compared."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    leaves = [jnp.asarray(arrays[f"state/{i}"]) for i in range(len(jax.tree.leaves(state)))]
+    old, structure = jax.tree.flatten(state)
+    names = [f"state/{i}" for i in range(len(old))]
+    arrays = files.read_npz(path, *names, *(f"history/{name}" for name in _HISTORY), *_PROGRESS)
+    leaves = [jnp.asarray(arrays[name]) for name in names]
+    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in old]:
+        raise files.DamagedError(path, "its arrays have other shapes")
     history = {name: list(arrays[f"history/{name}"]) for name in _HISTORY}
-    restored = jax.tree.unflatten(jax.tree.structure(state), leaves)
+    restored = jax.tree.unflatten(structure, leaves)
     seeds = (arrays["reached"], arrays["failed"], arrays["updates"])
     return restored, history, *seeds, arrays["spent"].tolist(), int(arrays["done"])

@@ -19,7 +19,6 @@ import json
 import platform
 import re
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -30,12 +29,13 @@ import numpy as np
 
 from qjaxsim import files
 from qjaxsim.studies.progress import Progress as Progress
+from qjaxsim.studies.results_folder import CONFIG as CONFIG
+from qjaxsim.studies.results_folder import claimed, open_study
 
-CONFIG, SUMMARY, TABLE, COLUMNS = "config.json", "summary.json", "summary.csv", "columns.json"
+SUMMARY, TABLE, COLUMNS = "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
 _CELLS, _RESULT, _ARRAYS = "cells", "result.json", "arrays.npz"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -96,30 +96,34 @@ def run_sweep(
         them, so a resumed sweep returns, and writes, exactly what an uninterrupted one does.
 
     Raises:
-        ValueError: if `out` cannot be written, holds results and `resume` is false, or holds another sweep; if keys
-            of cells repeat or cannot name a folder; if settings hold NaN. All before any work.
+        ValueError: if `out` cannot be written, is in use by another process, holds results and `resume` is false, or
+            holds another sweep; if keys of cells repeat or cannot name a folder; if settings hold NaN. All before any
+            work.
         TypeError: if settings or a row hold something that JSON cannot.
     """
     out = Path(out)
     _check_keys(cells)
-    _open_folder(out, _configuration(study, config, cells), resume)
+    configuration = _configuration(study, config, cells)
     progress = progress or Progress()
     rows: list[dict[str, Any]] = []
-    with progress, progress.bar(study, len(cells)) as advance:
-        for position, cell in enumerate(cells, start=1):
-            label = f"{study}: cell {position}/{len(cells)} {cell.key}"
-            own = _finished_rows(out, cell, progress) if resume else None
-            ran = own is None
-            if own is None:
-                own = _run(cell, run_cell, cell_folder(out, cell.key), label, progress)
-            else:
-                progress.message(f"{label} already done")
-            rows.extend({CELL_COLUMN: cell.key, **row} for row in own)
-            advance(1)
-            if ran:
-                # Now, not only at the end, so that a long sweep can be looked at.
-                _write_summary(out, rows, columns)
-    _write_summary(out, rows, columns)
+    with claimed(out), progress:
+        open_study(out, configuration, environment(), resume)
+        progress.message(f"results folder: {out}")
+        with progress.bar(study, len(cells)) as advance:
+            for position, cell in enumerate(cells, start=1):
+                label = f"{study}: cell {position}/{len(cells)} {cell.key}"
+                own = _finished_rows(out, cell, progress) if resume else None
+                ran = own is None
+                if own is None:
+                    own = _run(cell, run_cell, out, label, progress)
+                else:
+                    progress.message(f"{label} already done")
+                rows.extend({CELL_COLUMN: cell.key, **row} for row in own)
+                advance(1)
+                if ran:
+                    # Now, not only at the end, so that a long sweep can be looked at.
+                    _write_summary(out, rows, columns)
+        _write_summary(out, rows, columns)
     return rows
 
 
@@ -133,9 +137,7 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: if the cell is not finished.
     """
-    path = cell_folder(out, key) / _ARRAYS
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return files.read_npz(cell_folder(out, key) / _ARRAYS)
 
 
 def read_row(out: str | Path, key: str) -> dict[str, Any]:
@@ -219,89 +221,14 @@ def _configuration(study: str, config: Mapping[str, Any], cells: Sequence[Cell])
     }
 
 
-def _open_folder(out: Path, configuration: dict[str, Any], resume: bool) -> None:
-    """Make sure that this sweep may write here, and record it."""
-    try:
-        entries = [entry for entry in out.iterdir() if not entry.name.endswith(files.TEMPORARY_SUFFIX)]
-    except FileNotFoundError:
-        entries = []
-    except OSError as error:
-        raise _unusable(out, error) from error
-    if entries and not resume:
-        raise ValueError(f"Folder {out} already holds results; pass --resume to go on with it or choose another --out.")
-    environments = [environment()]
-    if entries:
-        earlier = _read_config(out)
-        _compare(earlier, configuration, out)
-        environments = [*earlier["environments"], *(e for e in environments if e not in earlier["environments"])]
-    try:
-        # Also the test that the folder can be written, before hours of work.
-        files.write_json(out / CONFIG, {**configuration, "environments": environments})
-        files.remove_temporaries(out)
-    except OSError as error:
-        raise _unusable(out, error) from error
-
-
-def _unusable(out: Path, error: OSError) -> ValueError:
-    return ValueError(
-        f"Results folder {out} must be a folder that can be written, but: {error.strerror or error}; choose another "
-        f"--out."
-    )
-
-
-def _read_config(out: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-        if {"study", "settings", "cells", "environments"} <= set(config):
-            return dict(config)
-        reason = "it lacks entries"
-    except FileNotFoundError:
-        reason = "there is none"
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error)
-    raise ValueError(
-        f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {reason}; choose another --out."
-    )
-
-
-def _compare(earlier: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    difference = _first_difference({key: earlier[key] for key in now}, now, "")
-    if difference is not None:
-        place, old, new = difference
-        raise ValueError(
-            f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
-            f"with the same settings or choose another --out."
-        )
-
-
-def _first_difference(old: Any, new: Any, place: str) -> tuple[str, Any, Any] | None:
-    """Name and both values of the first setting that differs, depth first."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*new, *(key for key in old if key not in new)]:
-            found = _first_difference(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{place}.{key}" if place else key)
-            if found is not None:
-                return found
-        return None
-    # As text, because 1, 1.0 and true are equal in Python, but not as settings.
-    return None if _shown(old) == _shown(new) else (place, old, new)
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
-
-
-def _shortened(value: Any, limit: int = 80) -> str:
-    text = _shown(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
 # --- cells -------------------------------------------------------------------------------------------------------
 
 
 def _run(
-    cell: Cell, run_cell: Callable[[Cell, Path], CellResult], folder: Path, label: str, progress: Progress
+    cell: Cell, run_cell: Callable[[Cell, Path], CellResult], out: Path, label: str, progress: Progress
 ) -> list[dict[str, Any]]:
     """Run one cell and write its result; the rows as JSON keeps them."""
+    folder = cell_folder(out, cell.key)
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_temporaries(folder)
     # A damaged result must not come back to life if this attempt is killed too.
@@ -309,7 +236,7 @@ def _run(
     start = time.perf_counter()
     try:
         with progress.inner():
-            result = run_cell(cell, folder)
+            result = _without_damaged(lambda: run_cell(cell, folder), out, progress)
     except Exception:
         progress.message(f"{label} failed after {time.perf_counter() - start:.1f} s")
         raise
@@ -323,6 +250,18 @@ def _run(
     return _several(row)
 
 
+def _without_damaged(compute: Callable[[], CellResult], out: Path, progress: Progress) -> CellResult:
+    """The result of `compute`, which begins anew where a file of an earlier attempt turns out to be damaged."""
+    while True:
+        try:
+            return compute()
+        except files.DamagedError as error:
+            if not error.path.is_relative_to(out):
+                raise
+            aside = files.put_aside(error.path)
+            progress.message(f"warning: {error.path} is damaged: {error.reason}; kept as {aside.name}, begun anew")
+
+
 def _several(row: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row] if isinstance(row, dict) else row
 
@@ -332,8 +271,7 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
     folder = cell_folder(out, cell.key)
     try:
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
-        with (folder / _ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            complete = sorted(stored.files) == result["arrays"]
+        complete = sorted(files.read_npz(folder / _ARRAYS)) == result["arrays"]
         rows = _several(result["row"])
         if complete and result["key"] == cell.key and all(isinstance(row, dict) for row in rows):
             return rows
@@ -342,8 +280,10 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
         if error.filename == str(folder / _RESULT):
             return None
         reason = f"{_ARRAYS} is missing"
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"{type(error).__name__}: {error}"
+    except files.DamagedError as error:
+        reason = f"{_ARRAYS}: {error.reason}"
+    except (ValueError, KeyError, TypeError):
+        reason = f"{_RESULT} is damaged"
     progress.message(f"warning: result of cell {cell.key} cannot be used ({reason}); it runs again")
     return None
 

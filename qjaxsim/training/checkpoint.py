@@ -13,8 +13,6 @@ import io
 import json
 import re
 import warnings
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,10 @@ Row = dict[str, Any]
 
 class CheckpointError(RuntimeError):
     """Checkpoints are there, but none can be read or none belongs to this run."""
+
+
+class DamagedCheckpointsError(files.DamagedError, CheckpointError):
+    """Checkpoints are there, but none can be read; `path` is their folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,43 +110,48 @@ def restore(folder: Path, identity: dict[str, Any], like: Snapshot) -> Snapshot 
     problems = []
     for path in paths:
         try:
-            snapshot, stored = _read(path, folder, like)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            problems.append(f"{path.name}: {error}")
+            snapshot, stored = _read(path, folder)
+        except files.DamagedError as error:
+            problems.append(f"{path.name}: {error.reason}")
             continue
         if differences := _differences(stored, json.loads(json.dumps(files.to_json(identity)))):
             raise CheckpointError(
                 f"Argument `folder` must hold this run, but {path} was made with other settings "
                 f"({'; '.join(differences)}); use them again, or another folder."
             )
+        # The identity covers the parameters; the optimiser's state may change its form with another release of optax.
+        if _forms(snapshot.params) != _forms(like.params) or _forms(snapshot.optimizer) != _forms(like.optimizer):
+            problems.append(f"{path.name}: its parameters or the optimiser's state have another form")
+            continue
         for problem in problems:
             warnings.warn(f"Passed over a damaged checkpoint ({problem}); going on from {path.name}.", stacklevel=4)
         _forget_after(folder, snapshot.epoch)
         write_metrics(folder, snapshot.history)
         return snapshot
     if problems:
-        raise CheckpointError(
-            f"No checkpoint in {folder} can be read ({'; '.join(problems)}); delete the folder to start again."
-        )
+        raise DamagedCheckpointsError(paths[0].parent, "; ".join(problems))
     return None
 
 
-def _read(path: Path, folder: Path, like: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
-    # Opened here because np.load forgets to close a damaged file that it opened itself.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+def _read(path: Path, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
+    stored = files.read_npz(path)
+    try:
         history = json.loads(str(stored["history"]))
         identity = json.loads(str(stored["identity"]))
-        n_params = sum(name.startswith("params/") for name in stored.files)
-        n_optimizer = sum(name.startswith("optimizer/") for name in stored.files)
+        n_params = sum(name.startswith("params/") for name in stored)
+        n_optimizer = sum(name.startswith("optimizer/") for name in stored)
         snapshot = Snapshot(
             params=[stored[f"params/{i}"] for i in range(n_params)],
             optimizer=[stored[f"optimizer/{i}"] for i in range(n_optimizer)],
             history=history,
             trajectory=[read_point(folder, epoch) for epoch in range(len(history))],
         )
-    # The identity covers the parameters; the optimiser's state may change its form with another release of optax.
-    if _forms(snapshot.optimizer) != _forms(like.optimizer):
-        raise ValueError("the optimiser's state has another form")
+    except FileNotFoundError as error:
+        raise files.DamagedError(path, f"{Path(error.filename).name} of its trajectory is missing") from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise files.DamagedError(path, "entries are missing or of another kind") from error
+    except files.DamagedError as error:
+        raise files.DamagedError(path, f"{error.path.name} of its trajectory is damaged") from error
     return snapshot, identity
 
 
@@ -153,10 +160,9 @@ def read_point(folder: Path, epoch: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if training in `folder` has not come so far.
+        qjaxsim.files.DamagedError: if the file is damaged.
     """
-    with _point_path(folder, epoch).open("rb") as file:
-        point: np.ndarray = np.load(file, allow_pickle=False)
-    return point
+    return files.read_npy(_point_path(folder, epoch))
 
 
 def _forget_after(folder: Path, epoch: int) -> None:

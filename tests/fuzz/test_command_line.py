@@ -16,7 +16,7 @@ import pytest
 import typer
 from hypothesis import strategies as st
 
-from qjaxsim import cli, datasets
+from qjaxsim import cli, cli_app, datasets
 from qjaxsim.studies import sweep
 
 QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];'
@@ -43,7 +43,7 @@ BASES = {
 
 def commands(group=None, path=()):
     """(path, command) of every command that does something."""
-    group = typer.main.get_command(cli.app) if group is None else group
+    group = typer.main.get_command(cli_app.app) if group is None else group
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
