@@ -34,8 +34,6 @@ _NEEDS: dict[str, Any] = {
     **dict.fromkeys(("key", "index", "orientation"), {"weights": GIVEN}),
     "inputs": {"weights": GIVEN, "dry_run": ABSENT},
     "text": {"weights": ABSENT},
-    "out": {"dry_run": ABSENT},
-    "resume": {"dry_run": ABSENT},
 }
 _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 
@@ -46,8 +44,6 @@ def disentangler(
         Path | None,
         typer.Option(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
             help="One matrix instead of the built-in model: .npy, .npz, .safetensors or .safetensors.index.json.",
         ),
     ] = None,
@@ -70,8 +66,6 @@ def disentangler(
         Path | None,
         typer.Option(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
             help="Text for the built-in model. [default: Python's language reference]",
         ),
     ] = None,
