@@ -51,6 +51,11 @@ def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, caps
         x = jnp.asarray(found.images.x_test, jnp.float32)
         hits = np.asarray(found.model.outputs(found.params, x)).argmax(axis=1) == found.images.y_test
         assert hits.mean() == pytest.approx(row["accuracy_test"], abs=1e-6)
+        # The study's images back to pixels are what a user has.
+        pixels = np.rint(16 * found.images.x_test).astype(np.uint8)
+        assert (found.predict(pixels) == found.images.y_test).mean() == hits.mean()
+        with pytest.raises(ValueError, match="they are scaled already"):
+            found.predict(found.images.x_test)
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(qubits2-layers1-batch16, .*, but is 'nope'"):
         trained_hybrid(finished, "nope")
     with pytest.raises(ValueError, match=r"Argument `seed` must be one of \[5, 6\], but is 7"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from qjaxsim_data import load
 
-from qjaxsim import cli, memory
+from qjaxsim import cli, datasets, memory
 from qjaxsim.models.patches import cross_entropy
 from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.hessian_trained import trained_cell
@@ -111,6 +111,21 @@ def test_trained_models_come_out_of_the_folder(finished):
         x, y = found.examples.x_train, found.examples.y_train
         loss = cross_entropy(found.model.outputs(found.params, x), y).mean()
         assert float(loss) == pytest.approx(row["train_loss"], rel=1e-12)
+        # Images as they come, scaled by the model itself.
+        raw = datasets.load("digits", "test").images
+        hits = found.predict(raw) == datasets.load("digits", "test").labels
+        assert hits.mean() == pytest.approx(row["test_accuracy"], abs=1e-12)
+        np.testing.assert_array_equal(found.predict(raw[..., 0].astype(float)), found.predict(raw))
+        for images, message in (
+            (np.zeros((2, 28, 28)), r"must have shape \(N, 8, 8\)"),
+            (raw[0], r"must have shape \(N, 8, 8\)"),
+            (raw / 16.0, "they are scaled already, and would be once more; multiply them by 16"),
+            (raw * 15.9, "from 0 to 16, but goes from 0 to 254.4"),
+            (-1.0 * raw, "must hold pixels from 0 to 16"),
+            (raw * np.nan, "finite real numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                found.predict(images)
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
         trained_cell(finished, "nope")
 

@@ -106,15 +106,14 @@ def here(tmp_path_factory):
     patch.setattr(datasets, "prepare", stop)
     import qjaxsim_bench.suite
     import qjaxsim_dimod
-    import qjaxsim_qiskit
-    from qjaxsim_qiskit import ibm
+    from qjaxsim_qiskit import crosschecking, ibm, ibm_service
 
     patch.setattr(qjaxsim_bench.suite, "claim", stop)
     patch.setattr(qjaxsim_dimod, "solve", stop)
-    patch.setattr(qjaxsim_qiskit, "crosscheck", stop)
-    patch.setattr(ibm, "run", stop)
+    patch.setattr(crosschecking, "_pair", stop)
     patch.setattr(ibm, "fetch", stop)
-    patch.setattr(ibm, "backends", stop)
+    # After the checks of options, before Qiskit is asked.
+    patch.setattr(ibm_service, "plain_errors", stop)
     double = jax.config.read("jax_enable_x64")
     yield folder
     patch.undo()
