@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import check_output
+from qjaxsim.cli_options import Evolution, Qubits, check_output
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
+    from qjaxsim_qiskit.importing import ImportedCircuit
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
@@ -47,6 +48,8 @@ def crosscheck(
         float | None, typer.Option(help="Largest difference. [default: 1e-10, 2e-5 for float32]")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Our precision, float64 or float32.")] = "float64",
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON.")] = None,
 ) -> None:
     """Compare a circuit's or a trained model's states, expectation values, counts and gradients with Qiskit Aer.
@@ -54,6 +57,8 @@ def crosscheck(
     Prints a table; exit code 1 if anything is outside its tolerance.
     """
     import jax
+
+    from qjaxsim.cli_circuits import read_circuit
 
     if dtype not in ("float64", "float32"):
         raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}.")
@@ -68,7 +73,10 @@ def crosscheck(
         for name, value in (("run", run), ("cell", cell)):
             if value is not None:
                 raise ValueError(f"Option --{name} goes with --model, not with a FILE.")
-        found = _file(file, params, random_params, observables, options)
+        imported = read_circuit(file, evolution=evolution, qubits=qubits)
+        found = _file(imported, file.name, params, random_params, observables, options)
+        for note in imported.notes:
+            print(f"- {note}")
     else:
         own = {"params": params, "random-params": random_params, "observables": observables}
         for name, given in own.items():
@@ -86,17 +94,21 @@ def crosscheck(
 
 
 def _file(
-    file: Path, params: Path | None, random_params: int | None, observables: str | None, options: dict[str, Any]
+    imported: "ImportedCircuit",
+    title: str,
+    params: Path | None,
+    random_params: int | None,
+    observables: str | None,
+    options: dict[str, Any],
 ) -> "CrossCheck":
     from qjaxsim_qiskit import crosscheck
 
-    from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
+    from qjaxsim.cli_circuits import parse_observables, read_params
 
-    imported = read_circuit(file)
     circuit = imported.circuit
     chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
     values = read_params(params, circuit, random_params or 0)
-    return crosscheck(imported.source, values, chosen, title=file.name, **options)
+    return crosscheck(imported.source, values, chosen, title=title, **options)
 
 
 def _model(

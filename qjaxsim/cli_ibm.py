@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qjaxsim.cli_options import check_output
+from qjaxsim.cli_options import Evolution, Qubits, check_output
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
@@ -49,6 +49,8 @@ def run(
     ] = None,
     optimization_level: Annotated[int, typer.Option(help="Of Qiskit's transpiler, 0 to 3.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the transpiler and of the local simulator.")] = 0,
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     exact: Annotated[bool, typer.Option(help="Compute the exact values beside the measured ones.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the result; otherwise fetch it later.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Transpile and check, but submit nothing.")] = False,
@@ -71,7 +73,9 @@ def run(
     if params is not None and random_params is not None:
         raise ValueError("Give either --params or --random-params.")
     check_output(out, "folder")
-    imported = read_circuit(file)
+    imported = read_circuit(file, evolution=evolution, qubits=qubits)
+    for note in imported.notes:
+        print(f"- {note}")
     circuit = imported.circuit
     if circuit.n_parameters and params is None and random_params is None:
         raise ValueError(

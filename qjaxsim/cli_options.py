@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from qjaxsim import interrupts
 
@@ -11,6 +13,14 @@ if TYPE_CHECKING:
     from qjaxsim.report.claims import Verdict
 
 _typed: list[str] = []
+
+
+Evolution = Annotated[
+    str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
+]
+Qubits = Annotated[
+    str, typer.Option(help="Of FILE: all, used (without idle ones), or auto, used for transpiled circuits alone.")
+]
 
 
 def print_verdicts(found: "Sequence[Verdict]") -> None:
