@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.varying import vary_alike
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -100,7 +102,7 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
         raise TypeError(f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is no dictionary.")
     given = dict(params or {})
     _check_names(given, shapes)
-    arrays = {name: _as_real(name, given[name]) for name in shapes}
+    arrays = vary_alike({name: _as_real(name, given[name]) for name in shapes})
     dtype = _common_dtype(arrays.values())
     leading = {name: _batch_shape(name, array.shape, shapes[name]) for name, array in arrays.items()}
     shape = _broadcast(leading)

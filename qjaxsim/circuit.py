@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim.drawing import draw
 from qjaxsim.expressions import Angle, as_expression
 from qjaxsim.gates import GATES, GateSpec
+from qjaxsim.integers import as_integer, positive_integer
 from qjaxsim.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
 
 Qubits = int | Sequence[int]
@@ -40,9 +41,7 @@ class Circuit:
     """
 
     def __init__(self, n_qubits: int):
-        if isinstance(n_qubits, bool) or not isinstance(n_qubits, int | np.integer) or n_qubits < 1:
-            raise ValueError(f"Argument `n_qubits` must be a positive integer, but is {n_qubits!r}.")
-        self.n_qubits = int(n_qubits)
+        self.n_qubits = positive_integer("n_qubits", n_qubits)
         self._operations: list[Operation] = []
         self._parameters: dict[str, tuple[int, ...]] = {}
 
@@ -119,18 +118,18 @@ class Circuit:
             shared: names of the layer's parameters that all repetitions share (data re-uploading); every other
                 parameter gains a leading axis of length `times`.
         """
+        _require_circuit("layer", layer)
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
             )
-        if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 1:
-            raise ValueError(f"Argument `times` must be a positive integer, but is {times!r}.")
+        count = positive_integer("times", times)
         names = frozenset((shared,) if isinstance(shared, str) else shared)
         if unknown := names - layer.parameters.keys():
             raise ValueError(
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
-        return self._add(Repeat(layer.copy(), int(times), names))
+        return self._add(Repeat(layer.copy(), count, names))
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -139,6 +138,7 @@ class Circuit:
             other: a circuit; parameters of the same name and shape become one parameter.
             qubits: where its qubits go; by default 0, 1, 2, ...
         """
+        _require_circuit("other", other)
         chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
@@ -208,21 +208,33 @@ class Circuit:
         return self
 
     def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
-        chosen = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
-        for qubit in chosen:
-            if isinstance(qubit, bool) or not isinstance(qubit, int | np.integer):
-                raise TypeError(f"Qubits of {what!r} must be integers, but got {qubit!r} ({type(qubit).__name__}).")
+        given = _listed(qubits)
+        chosen = tuple(as_integer(qubit) for qubit in given)
+        for qubit, shown in zip(chosen, given, strict=True):
+            if qubit is None:
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown!r} ({type(shown).__name__}).")
             if not 0 <= qubit < self.n_qubits:
                 raise ValueError(
                     f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
                 )
         if len(set(chosen)) != len(chosen):
             raise ValueError(f"Qubits of {what!r} must differ, but are {chosen}.")
-        return tuple(int(qubit) for qubit in chosen)
+        return tuple(qubit for qubit in chosen if qubit is not None)
 
     if TYPE_CHECKING:  # the gate methods are made from the table of gates, below
 
         def __getattr__(self, name: str) -> Callable[..., "Circuit"]: ...
+
+
+def _listed(qubits: Any) -> tuple[Any, ...]:
+    """One qubit or several as a tuple; an array of no axes is one."""
+    single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
+    return (qubits,) if single else tuple(qubits)
+
+
+def _require_circuit(name: str, value: Any) -> None:
+    if not isinstance(value, Circuit):
+        raise TypeError(f"Argument `{name}` must be a Circuit, but is {value!r} ({type(value).__name__}).")
 
 
 def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
@@ -233,7 +245,9 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
                 f"but got {len(args)} arguments."
             )
         angles = args[: spec.n_angles]
-        qubits: list[Any] = [tuple(q) if isinstance(q, Iterable) else q for q in args[spec.n_angles :]]
+        qubits: list[Any] = [
+            q if as_integer(q) is not None or not isinstance(q, Iterable) else _listed(q) for q in args[spec.n_angles :]
+        ]
         lengths = {len(q) for q in qubits if isinstance(q, tuple)}
         if not lengths:
             return self.append(spec.name, qubits, angles)

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import check_output, refuse_idle_options
+from qjaxsim.cli_options import Evolution, Qubits, check_output, refuse_idle_options
 from qjaxsim.studies.setting import GIVEN, Needs, require_at_most
 from qjaxsim.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
+    from qjaxsim_qiskit.importing import ImportedCircuit
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
@@ -25,6 +26,8 @@ _NEEDS: dict[str, Needs] = {
     "params": _OF_FILE,
     "random_params": _OF_FILE,
     "observables": _OF_FILE,
+    "evolution": _OF_FILE,
+    "qubits": _OF_FILE,
     "seed": ({"shots": GIVEN}, {"gradients": GIVEN}),
     "max_rotations": {"gradients": GIVEN},
 }
@@ -71,6 +74,8 @@ def crosscheck(
         float | None, typer.Option(help="Largest difference. [default: 1e-10, 2e-5 for float32]")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Our precision, float64 or float32.")] = "float64",
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON.")] = None,
 ) -> None:
     """Compare a circuit's or a trained model's states, expectation values, counts and gradients with Qiskit Aer.
@@ -78,6 +83,8 @@ def crosscheck(
     Prints a table; exit code 1 if anything is outside its tolerance.
     """
     import jax
+
+    from qjaxsim.cli_circuits import read_circuit
 
     if dtype not in ("float64", "float32"):
         close = did_you_mean(dtype, ("float64", "float32"))
@@ -93,7 +100,10 @@ def crosscheck(
         "shots": shots, "seed": seed, "gradients": gradients, "max_rotations": max_rotations, "tolerance": tolerance
     }  # fmt: skip
     if file is not None:
-        found = _file(file, params, random_params, observables, options)
+        imported = read_circuit(file, evolution=evolution, qubits=qubits)
+        found = _file(imported, file.name, params, random_params, observables, options)
+        for note in imported.notes:
+            print(f"- {note}")
     else:
         found = _model(str(model), run, cell, images, data_dir, qnn, options)
     _print(found)
@@ -107,19 +117,23 @@ def crosscheck(
 
 
 def _file(
-    file: Path, params: Path | None, random_params: int | None, observables: str | None, options: dict[str, Any]
+    imported: "ImportedCircuit",
+    title: str,
+    params: Path | None,
+    random_params: int | None,
+    observables: str | None,
+    options: dict[str, Any],
 ) -> "CrossCheck":
     from qjaxsim_qiskit import crosscheck
 
-    from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
+    from qjaxsim.cli_circuits import parse_observables, read_params
 
-    imported = read_circuit(file)
     circuit = imported.circuit
     if random_params is not None and not circuit.n_parameters:
         raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
     values = read_params(params, circuit, random_params or 0)
-    return crosscheck(imported.source, values, chosen, title=file.name, **options)
+    return crosscheck(imported.source, values, chosen, title=title, **options)
 
 
 def _model(

@@ -176,7 +176,7 @@ def disentangler(
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),
         profile_depths=integers("profile-depths", profile_depths),
         bond_chi=_numbers("bond-chi", bond_chi, "full"),
-        model_chi=integers("model-chi", model_chi) if model_chi else None,
+        model_chi=None if model_chi is None else integers("model-chi", model_chi),
         scopes=names(scopes),
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qjaxsim.cli_options import check_output, refuse_idle_options
+from qjaxsim.cli_options import Evolution, Qubits, check_output, refuse_idle_options
 from qjaxsim.studies.setting import ABSENT, Except, Needs
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def run(
     ] = None,
     optimization_level: Annotated[int, typer.Option(help="Of Qiskit's transpiler, 0 to 3.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the transpiler and of the local simulator.")] = 0,
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     exact: Annotated[bool, typer.Option(help="Compute the exact values beside the measured ones.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the result; otherwise fetch it later.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Transpile and check, but submit nothing.")] = False,
@@ -85,7 +87,9 @@ def run(
         raise ValueError("Give either --params or --random-params.")
     refuse_idle_options(command, _NEEDS)
     check_output(out, "folder")
-    imported = read_circuit(file)
+    imported = read_circuit(file, evolution=evolution, qubits=qubits)
+    for note in imported.notes:
+        print(f"- {note}")
     circuit = imported.circuit
     if random_params is not None and not circuit.n_parameters:
         raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")

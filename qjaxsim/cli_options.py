@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from qjaxsim import interrupts
 from qjaxsim.studies.setting import Except, Needs, refuse_idle_values, settings_and_needs
@@ -37,6 +39,14 @@ def refuse_idle_options(context: "typer.Context", needs: Mapping[str, Needs], se
 def _was_typed(context: "typer.Context", name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+Evolution = Annotated[
+    str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
+]
+Qubits = Annotated[
+    str, typer.Option(help="Of FILE: all, used (without idle ones), or auto, used for transpiled circuits alone.")
+]
 
 
 def print_verdicts(found: "Sequence[Verdict]") -> None:

@@ -144,7 +144,8 @@ def _linear(
         return [back, *(None for _ in args[1:])]
 
     primitive.def_impl(jax.jit(gather, static_argnames=static))
-    primitive.def_abstract_eval(lambda array, *_, **__: jax.core.ShapedArray(array.shape, array.dtype))
+    # The operand's type as it is: it says how an array inside `jax.shard_map` varies over devices too.
+    primitive.def_abstract_eval(lambda array, *_, **__: array)
     ad.primitive_jvps[primitive] = forward
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = partial(_batch, primitive)

@@ -23,6 +23,7 @@ from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.memory import require_memory
+from qjaxsim.varying import vary, vary_alike
 
 
 class HessianSplit(NamedTuple):
@@ -100,6 +101,7 @@ def split_hessian(
     """
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
+    flat, params = vary((flat, params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = samples_at_once(checkpoint)
@@ -261,6 +263,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     """
     flat, unravel = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
+    flat, params = vary((flat, params), shapes.axes)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs
     needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize
     require_memory(needed, f"The Gauss-Newton dual of {side} outputs", "use fewer samples or `split_hessian`")
@@ -319,7 +322,8 @@ def _push_all(
         return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
 
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
+    empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
+    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)
 
 
 def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:

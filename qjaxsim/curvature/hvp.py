@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.memory import require_memory
+from qjaxsim.varying import vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -81,8 +82,8 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         block = jax.vmap(row)(start + jnp.arange(rows))
         return jax.lax.dynamic_update_slice_in_dim(matrix, block, start, axis=0)
 
-    matrix = jax.lax.fori_loop(0, -(-size // rows), fill, jnp.zeros((size, size), flat.dtype))
-    return symmetrised(matrix)
+    empty = vary_alike(jnp.zeros((size, size), flat.dtype), flat)
+    return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
 
 
 def check_real(params: Any, name: str = "params") -> None:

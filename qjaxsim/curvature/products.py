@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from qjaxsim.curvature.hvp import check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
+from qjaxsim.varying import vary
 
 Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
 """Maps inputs, targets, weights of losses, (fixed, params) and their tangent to gradient and image, each like the
@@ -159,6 +160,7 @@ def _sum_products(
     check_real(params)
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
+    params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
     samples = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
     data = jax.tree.map(jnp.asarray, (x, y))

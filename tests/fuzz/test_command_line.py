@@ -17,7 +17,7 @@ import typer
 from hypothesis import strategies as st
 
 from qjaxsim import cli, cli_app, datasets
-from qjaxsim.studies import sweep
+from qjaxsim.studies import results_folder, sweep
 
 QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];'
 INTEGERS = ("-1", "0", "1", "3", "7", "1000", "2147483648", "99999999999999999999", "1.5", "nan", "", "x", "-0", "1e3")
@@ -104,11 +104,10 @@ def here(tmp_path_factory):
     patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
     patch.setattr(sweep, "run_sweep", stop)
     patch.setattr(datasets, "prepare", stop)
-    import qjaxsim_bench.suite
     import qjaxsim_dimod
     from qjaxsim_qiskit import crosschecking, ibm, ibm_service
 
-    patch.setattr(qjaxsim_bench.suite, "claim", stop)
+    patch.setattr(results_folder, "claimed", stop)
     patch.setattr(qjaxsim_dimod, "solve", stop)
     patch.setattr(crosschecking, "_pair", stop)
     patch.setattr(ibm, "fetch", stop)
