@@ -33,11 +33,11 @@ def version_folder(name: str, folder: Path) -> Path | None:
     # A name is one folder, which "..", "a/b" or a thousand letters are not.
     if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
         return None
-    versions = [
-        info.parent
-        for info in (folder / name).glob("*/dataset_info.json")
-        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)
-    ]
+    try:
+        found = list((folder / name).glob("*/dataset_info.json"))
+    except OSError:  # the name of the folder is no path
+        return None
+    versions = [info.parent for info in found if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)]
     return max(versions, key=lambda version: tuple(map(int, version.name.split("."))), default=None)
 
 

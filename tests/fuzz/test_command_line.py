@@ -5,6 +5,7 @@ meets every bad kind of value of its type (all of them in the long profile, a pa
 each other at random.
 """
 
+import functools
 import os
 import re
 import typing
@@ -17,7 +18,7 @@ import typer
 from hypothesis import strategies as st
 
 from qjaxsim import cli, cli_app, datasets
-from qjaxsim.studies import results_folder, sweep
+from qjaxsim.studies import disentangler_model, results_folder, sweep
 
 QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];'
 INTEGERS = ("-1", "0", "1", "3", "7", "1000", "2147483648", "99999999999999999999", "1.5", "nan", "", "x", "-0", "1e3")
@@ -103,6 +104,8 @@ def here(tmp_path_factory):
     patch.chdir(folder)
     patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
     patch.setattr(sweep, "run_sweep", stop)
+    # Reading the built-in text takes most of a command's time here.
+    patch.setattr(disentangler_model, "load_text", functools.lru_cache(disentangler_model.load_text))
     patch.setattr(datasets, "prepare", stop)
     import qjaxsim_dimod
     from qjaxsim_qiskit import crosschecking, ibm, ibm_service
@@ -174,9 +177,8 @@ def test_options_meet_each_other(path, here, capsys):
     @hypothesis.given(st.data())
     def run(data):
         few = data.draw(st.lists(st.sampled_from(params), min_size=2, max_size=5))
-        check(
-            path, [word for param in few for word in words_of(param, data.draw(st.sampled_from(values(param))))], capsys
-        )
+        drawn = [(param, data.draw(st.sampled_from(values(COMMANDS[path], param)))) for param in few]
+        check(path, [word for pair in drawn for word in words_of(*pair)], capsys)
 
     run()
 
