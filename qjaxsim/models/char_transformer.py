@@ -8,6 +8,7 @@ so on; an operator is anything with `apply(x)` that maps (..., in) to (..., out)
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import jax
@@ -62,7 +63,7 @@ class CharTransformer:
         if self.width % self.n_heads:
             raise ValueError(f"Argument `n_heads` must divide `width`, {self.width}, but is {self.n_heads}.")
 
-    @property
+    @cached_property
     def linear_names(self) -> tuple[str, ...]:
         """Names of the linear maps that can be replaced: all but the embedding and the last map to characters."""
         return tuple(f"block{number}.{name}" for number in range(self.n_blocks) for name in LINEAR)
