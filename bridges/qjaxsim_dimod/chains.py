@@ -13,7 +13,7 @@ from qjaxsim import annealing, memory
 from qjaxsim.annealing_batch import anneal_batch, anneal_sparse_reads
 from qjaxsim.annealing_sparse import sparse_problem
 from qjaxsim_dimod.qubo import SPIN, Qubo
-from qjaxsim_dimod.temperatures import typical_change
+from qjaxsim_dimod.temperatures import typical_changes
 
 FORMS = ("auto", "dense", "sparse")
 # Where less of a matrix is couplings, and it has more variables, gathers of neighbours beat matrix products.
@@ -64,7 +64,7 @@ class DenseChains:
         )
         self._sizes, self._reads = [qubo.n for qubo in qubos], reads
         self._dtype = np.float64 if double else np.float32
-        self._scales = np.array([typical_change(qubo) for qubo in qubos])
+        self._scales = np.array([_unit(qubo) for qubo in qubos])
         self._matrices = np.zeros((len(qubos), n, n), self._dtype)
         self._linear = np.zeros((len(qubos), n), self._dtype)
         for i, qubo in enumerate(qubos):
@@ -102,7 +102,7 @@ class SparseChains:
 
     def __init__(self, qubo: Qubo, reads: int, double: bool) -> None:
         self._reads, self._dtype = reads, np.float64 if double else np.float32
-        self._scale = typical_change(qubo)
+        self._scale = _unit(qubo)
         ising = _scaled(qubo, self._scale).to_ising()
         matrix = sparse.csr_array(ising.pairs + ising.pairs.T)
         matrix.data = _clipped(matrix.data)
@@ -118,6 +118,12 @@ class SparseChains:
                     start=None if start is None else start[0],
                 )
             ]  # fmt: skip
+
+
+def _unit(qubo: Qubo) -> float:
+    """What the chain counts energies in: the median of typical changes, which makes its temperatures of order one."""
+    changes = typical_changes(qubo)
+    return float(np.median(changes[changes > 0])) if changes.any() else 1.0
 
 
 def _scaled(qubo: Qubo, scale: float) -> Qubo:

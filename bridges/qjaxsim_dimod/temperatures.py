@@ -9,24 +9,36 @@ from qjaxsim_dimod.qubo import SPIN, Qubo
 
 # Inverse temperatures, hot and cold, in units of 1 / (typical change of the energy).
 HOT, COLD = 3.0, 90.0
+# The quantile of variables that the hot end is for; the cold end is for that from below.
+MUCH = 0.9
 
 
 def default_range(qubo: Qubo) -> tuple[float, float]:
     """The first and last inverse temperature for a problem that is annealed without saying any.
 
+    Hot for variables whose flips change the energy much, cold for those whose flips change it little. Both are
+    quantiles, so that no single variable with a bias of another order has a say in the others' temperatures.
+
     Args:
         qubo: the problem.
     """
-    return HOT / typical_change(qubo), COLD / typical_change(qubo)
+    scales = typical_changes(qubo)
+    scales = scales[scales > 0] if scales.any() else np.ones(1)
+    return HOT / float(np.quantile(scales, MUCH, method="lower")), COLD / float(
+        np.quantile(scales, 1 - MUCH, method="higher")
+    )
 
 
-def typical_change(qubo: Qubo) -> float:
-    """The median over variables of a typical change of the energy by a flip; 1 without any bias.
-
-    A median, so that one variable with a bias of another order has no say in the others' temperatures.
-    """
-    scales = _scales(qubo)
-    return float(np.median(scales[scales > 0])) if scales.any() else 1.0
+def typical_changes(qubo: Qubo) -> np.ndarray:
+    """A typical change of the energy by each variable's flip, (n,); zero for those without any bias."""
+    both = abs(sparse.csr_array(qubo.pairs + qubo.pairs.T))
+    # What a field and couplings count over spins is what they come to over binary variables, signs being random.
+    own, couplings = (2.0, np.sqrt(20.0)) if qubo.vartype == SPIN else (1.0, 1.0)
+    largest = np.maximum(np.abs(qubo.linear), both.max(1).toarray() if both.nnz else 0.0)
+    unit = np.where(largest > 0, largest, 1.0)
+    # Squares in units of a row's largest number neither overflow nor vanish.
+    both.data = (both.data / np.repeat(unit, np.diff(both.indptr))) ** 2
+    return np.asarray(unit * np.sqrt((own * qubo.linear / unit) ** 2 + couplings**2 * both.sum(1)))
 
 
 def schedule(beta_range: Any, beta_schedule: Any, sweeps: int, qubo: Qubo) -> np.ndarray:
@@ -50,16 +62,3 @@ def schedule(beta_range: Any, beta_schedule: Any, sweeps: int, qubo: Qubo) -> np
     if ends.dtype.kind not in "biuf" or ends.shape != (2,) or not (np.isfinite(ends).all() and (ends > 0).all()):
         raise ValueError(f"Option `beta_range` must be two positive numbers, hot and cold, but is {beta_range!r}.")
     return np.geomspace(ends[0], ends[1], sweeps) if sweeps else np.zeros(0)
-
-
-def _scales(qubo: Qubo) -> np.ndarray:
-    """A typical change of the energy by each variable's flip, (n,)."""
-    both = sparse.csr_array(qubo.pairs + qubo.pairs.T)
-    # What a field and couplings count over spins is what they come to over binary variables, signs being random.
-    own, couplings = (2.0, np.sqrt(20.0)) if qubo.vartype == SPIN else (1.0, 1.0)
-    rows = abs(both)
-    largest = np.maximum(np.abs(qubo.linear), rows.max(1).toarray() if rows.nnz else 0.0)
-    unit = np.where(largest > 0, largest, 1.0)
-    # Squares in units of a row's largest number neither overflow nor vanish.
-    rows.data = (rows.data / np.repeat(unit, np.diff(rows.indptr))) ** 2
-    return np.asarray(unit * np.sqrt((own * qubo.linear / unit) ** 2 + couplings**2 * rows.sum(1)))
