@@ -80,7 +80,7 @@ class JaxAnnealer(dimod.Sampler):
             problems: anything that `solve` takes.
             num_reads: chains of each problem; default 16, or as many as there are initial states.
             num_sweeps: passes over all variables, geometric from hot to cold; 0 leaves the final descent.
-            beta_range: first and last inverse temperature; default `qjaxsim_dimod.temperatures.default_range`.
+            beta_range: first and last inverse temperature; default `qjaxsim_dimod.temperatures.default_schedule`.
             beta_schedule: inverse temperatures, one a sweep, instead of the two above.
             seed: 0 .. 2^31 - 1; default random.
             descent: end every chain with flips that lower the energy until there are none, in exact arithmetic.

@@ -9,24 +9,41 @@ from qjaxsim_dimod.qubo import SPIN, Qubo
 
 # Inverse temperatures, hot and cold, in units of 1 / (typical change of the energy).
 HOT, COLD = 3.0, 90.0
-# The quantile of variables that the hot end is for; the cold end is for that from below.
-MUCH = 0.9
+# Sorted, typical changes that are this many times apart belong to variables that do not share temperatures.
+APART = 10.0
+# From this spread of typical changes on, the last tenth of the sweeps goes on to where single biases decide.
+WIDE, TAIL, DECIDED = 30.0, 0.1, 10.0
 
 
-def default_range(qubo: Qubo) -> tuple[float, float]:
-    """The first and last inverse temperature for a problem that is annealed without saying any.
+def default_schedule(qubo: Qubo, sweeps: int) -> np.ndarray:
+    """Inverse temperatures (sweeps,) for a problem that is annealed without saying any, in geometric progression.
 
-    Hot for variables whose flips change the energy much, cold for those whose flips change it little. Both are
-    quantiles, so that no single variable with a bias of another order has a say in the others' temperatures.
+    Hot for the variable whose flips change the energy most, cold for the one whose flips change it least, among those
+    that are not apart from the bulk: one bias of another order has no say in the others' temperatures.
 
     Args:
         qubo: the problem.
+        sweeps: how many.
     """
-    scales = typical_changes(qubo)
-    scales = scales[scales > 0] if scales.any() else np.ones(1)
-    return HOT / float(np.quantile(scales, MUCH, method="lower")), COLD / float(
-        np.quantile(scales, 1 - MUCH, method="higher")
-    )
+    changes = typical_changes(qubo)
+    ordered = np.sort(changes[changes > 0]) if changes.any() else np.ones(1)
+    middle = len(ordered) // 2
+    cuts = np.flatnonzero(ordered[1:] / APART > ordered[:-1]) + 1
+    low = ordered[max(cuts[cuts <= middle], default=0)]
+    high = ordered[min(cuts[cuts > middle], default=len(ordered)) - 1]
+    tail = int(TAIL * sweeps) if high > WIDE * low else 0
+    betas = np.geomspace(HOT / high, COLD / low, sweeps - tail)
+    end = DECIDED / _least_bias(qubo, changes >= low)
+    return np.concatenate([betas, np.geomspace(COLD / low, max(end, COLD / low), tail + 1)[1:]])
+
+
+def _least_bias(qubo: Qubo, members: np.ndarray) -> float:
+    """The smallest bias other than zero of these variables and of their couplings."""
+    pairs = qubo.pairs.tocoo()
+    inside = members[pairs.coords[0]] & members[pairs.coords[1]]
+    sizes = np.abs(np.concatenate([qubo.linear[members], pairs.data[inside]]))
+    # Below this an inverse could overflow.
+    return max(float(sizes[sizes > 0].min(initial=np.inf)), 1e-290)
 
 
 def typical_changes(qubo: Qubo) -> np.ndarray:
@@ -58,7 +75,9 @@ def schedule(beta_range: Any, beta_schedule: Any, sweeps: int, qubo: Qubo) -> np
         if betas.dtype.kind not in "biuf" or betas.ndim != 1 or not (np.isfinite(betas).all() and (betas >= 0).all()):
             raise ValueError("Option `beta_schedule` must be a list of finite numbers, none negative, one a sweep.")
         return betas.astype(float)
-    ends = np.asarray(default_range(qubo) if beta_range is None else beta_range)
+    if beta_range is None:
+        return default_schedule(qubo, sweeps)
+    ends = np.asarray(beta_range)
     if ends.dtype.kind not in "biuf" or ends.shape != (2,) or not (np.isfinite(ends).all() and (ends > 0).all()):
         raise ValueError(f"Option `beta_range` must be two positive numbers, hot and cold, but is {beta_range!r}.")
     return np.geomspace(ends[0], ends[1], sweeps) if sweeps else np.zeros(0)
