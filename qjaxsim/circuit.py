@@ -106,12 +106,14 @@ class Circuit:
             qubits: one qubit or as many as the gate has, most significant first.
             angles: as many as the gate has.
         """
-        spec = GATES.get(name)
+        spec = GATES.get(name) if isinstance(name, str) else None
         if spec is None:
             raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
         chosen = self._check_qubits(qubits, name)
         if len(chosen) != spec.n_qubits:
             raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
+        if not isinstance(angles, Sequence | np.ndarray):
+            raise TypeError(f"Argument `angles` must be a sequence of {spec.n_angles} angles, but is {angles!r}.")
         if len(angles) != spec.n_angles:
             raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
         return self._add(Gate(name, chosen, tuple(as_expression(angle) for angle in angles)))

@@ -49,7 +49,7 @@ class PauliSum:
     @classmethod
     def from_label(cls, label: str, coefficient: complex = 1.0) -> "PauliSum":
         """The product of a label such as "XIZ": first letter on qubit 0 (Qiskit's labels run the other way)."""
-        if not label or set(label) - set("IXYZ"):
+        if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
             raise ValueError(f"Argument `label` must be made of the letters I, X, Y, Z, but is {label!r}.")
         return cls({tuple((q, letter) for q, letter in enumerate(label) if letter != "I"): coefficient})
 
