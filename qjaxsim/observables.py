@@ -1,11 +1,12 @@
 """Pauli sums: products with @, sums with +, scaling with *."""
 
 from collections.abc import Iterable, Mapping
-from numbers import Complex
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from qjaxsim.numbers_given import as_integer, as_number
 
 Term = tuple[tuple[int, str], ...]
 
@@ -14,6 +15,8 @@ _PRODUCT = {
     ("X", "Y"): ("Z", 1j), ("Y", "Z"): ("X", 1j), ("Z", "X"): ("Y", 1j),
     ("Y", "X"): ("Z", -1j), ("Z", "Y"): ("X", -1j), ("X", "Z"): ("Y", -1j),
 }  # fmt: skip
+
+_CONSTANT = ("A coefficient of a Pauli sum", "measure the terms apart with `expectation` and weigh their values")
 
 
 class PauliSum:
@@ -32,6 +35,8 @@ class PauliSum:
     0.5 Z0 Z1 - 1 X0
     """
 
+    __array_ufunc__ = None  # NumPy's numbers and arrays leave arithmetic to this class
+
     def __init__(self, terms: Mapping[Term, complex]):
         total: dict[Term, complex] = {}
         for term, coefficient in terms.items():
@@ -44,7 +49,7 @@ class PauliSum:
     @classmethod
     def from_label(cls, label: str, coefficient: complex = 1.0) -> "PauliSum":
         """The product of a label such as "XIZ": first letter on qubit 0 (Qiskit's labels run the other way)."""
-        if not label or set(label) - set("IXYZ"):
+        if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
             raise ValueError(f"Argument `label` must be made of the letters I, X, Y, Z, but is {label!r}.")
         return cls({tuple((q, letter) for q, letter in enumerate(label) if letter != "I"): coefficient})
 
@@ -64,8 +69,8 @@ class PauliSum:
         return all(value.imag == 0 for value in self._terms.values())
 
     def __add__(self, other: Any) -> "PauliSum":
-        if isinstance(other, Complex):
-            other = I() * other
+        if (number := as_number(other, *_CONSTANT)) is not None:
+            other = I() * number
         if not isinstance(other, PauliSum):
             return NotImplemented
         total = dict(self._terms)
@@ -79,7 +84,7 @@ class PauliSum:
         return self * -1
 
     def __sub__(self, other: Any) -> "PauliSum":
-        return self + (-1 * other)
+        return self + -1 * other if isinstance(other, PauliSum) else -(-self + other)
 
     def __rsub__(self, other: Any) -> "PauliSum":
         return -self + other
@@ -87,14 +92,16 @@ class PauliSum:
     def __mul__(self, factor: Any) -> "PauliSum":
         if isinstance(factor, PauliSum):
             raise TypeError("Two Pauli sums are multiplied with @; * is for scaling by a number.")
-        if not isinstance(factor, Complex):
+        if (number := as_number(factor, *_CONSTANT)) is None:
             return NotImplemented
-        return PauliSum({term: value * complex(factor) for term, value in self._terms.items()})
+        return PauliSum({term: value * number for term, value in self._terms.items()})
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: complex) -> "PauliSum":
-        return self * (1 / divisor)
+    def __truediv__(self, divisor: Any) -> "PauliSum":
+        if (number := as_number(divisor, *_CONSTANT)) is None:
+            return NotImplemented
+        return self * (1 / number)
 
     def __matmul__(self, other: "PauliSum") -> "PauliSum":
         if not isinstance(other, PauliSum):
@@ -124,19 +131,24 @@ class PauliSum:
         return "0" if not text else ("-" + text[3:] if text.startswith(" - ") else text[3:])
 
 
+def _one_letter(letter: str, qubit: Any) -> PauliSum:
+    number = as_integer(qubit)
+    return PauliSum({((qubit if number is None else number, letter),): 1})
+
+
 def X(qubit: int) -> PauliSum:  # noqa: N802
     """Pauli X on one qubit."""
-    return PauliSum({((qubit, "X"),): 1})
+    return _one_letter("X", qubit)
 
 
 def Y(qubit: int) -> PauliSum:  # noqa: N802
     """Pauli Y on one qubit."""
-    return PauliSum({((qubit, "Y"),): 1})
+    return _one_letter("Y", qubit)
 
 
 def Z(qubit: int) -> PauliSum:  # noqa: N802
     """Pauli Z on one qubit."""
-    return PauliSum({((qubit, "Z"),): 1})
+    return _one_letter("Z", qubit)
 
 
 def I() -> PauliSum:  # noqa: N802, E743
@@ -151,6 +163,11 @@ def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tup
         TypeError: for anything but Pauli sums.
         ValueError: for an empty list, a qubit out of range, or a coefficient that is not real.
     """
+    if not isinstance(observables, Iterable | PauliSum):
+        raise TypeError(
+            f"Argument `observables` must be a PauliSum or several, but is {observables!r} "
+            f"({type(observables).__name__})."
+        )
     sums = (observables,) if isinstance(observables, PauliSum) else tuple(observables)
     if not sums:
         raise ValueError("Argument `observables` must hold at least one PauliSum, but is empty.")
@@ -167,12 +184,12 @@ def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tup
 
 
 def _check_term(term: Term) -> Term:
-    qubits = [qubit for qubit, _ in term]
     for qubit, letter in term:
-        if isinstance(qubit, bool) or not isinstance(qubit, int | np.integer) or qubit < 0:
+        if (number := as_integer(qubit)) is None or number < 0:
             raise ValueError(f"Qubits of a Pauli term must be integers from 0 on, but got {qubit!r}.")
         if letter not in ("X", "Y", "Z"):
             raise ValueError(f"Pauli letters are X, Y and Z, but got {letter!r}.")
+    qubits = [as_integer(qubit) for qubit, _ in term]
     if len(set(qubits)) != len(qubits):
         raise ValueError(f"A Pauli term must name each qubit once, but is {term}; use @ for products.")
     return tuple(sorted((int(qubit), letter) for qubit, letter in term))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import as_integer
 from qjaxsim.varying import vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
@@ -36,7 +37,7 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
     Cost: two to four gradients in time, about two in memory. Forward over reverse, Pearlmutter 1994,
     doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
     return jax.jvp(jax.grad(f), (params,), (v,))[1]
@@ -86,6 +87,25 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
 
 
+def as_arrays(params: Any, name: str = "params") -> Any:
+    """The leaves as arrays.
+
+    Raises:
+        TypeError: for a leaf that makes none, such as a function inside a module.
+    """
+
+    def array(leaf: Any) -> jax.Array:
+        try:
+            return jnp.asarray(leaf)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Argument `{name}` must hold real float arrays only, but a leaf is a {type(leaf).__name__}; pass the "
+                "arrays alone and close over the rest (as `equinox.partition` parts a module)."
+            ) from error
+
+    return jax.tree.map(array, params)
+
+
 def check_real(params: Any, name: str = "params") -> None:
     """Raise unless params holds real float arrays only, and at least one number."""
     leaves = jax.tree.leaves(params)
@@ -120,7 +140,7 @@ def check_like(params: Any, v: Any) -> None:
 
 def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """Ravel params after checking that it holds real floats of one dtype."""
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_arrays(params, name)
     check_real(params, name)
     dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
     if len(dtypes) > 1:
@@ -128,9 +148,10 @@ def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable
     return ravel_pytree(params)
 
 
-def check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: Any) -> None:
     """Raise unless value is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = as_integer(value)
+    if number is None or number < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
 
 
@@ -139,7 +160,7 @@ def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
     if asked is None:
         return min(size, default)
     check_positive(name, asked)
-    return min(size, asked)
+    return min(size, int(asked))
 
 
 def require_dense(size: int, copies: int, itemsize: int, what: str) -> None:

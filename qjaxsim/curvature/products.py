@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.curvature.hvp import check_like, check_real, chunk_size
+from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.varying import vary
@@ -156,7 +156,7 @@ def _sum_products(
     With F = before(params) and g the gradient in F, the pull-back g F'(params) depends on the parameters twice: its
     derivative along v is the image in F pulled back plus g F''(params) v.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
