@@ -1,20 +1,24 @@
 """Pauli sums: products with @, sums with +, scaling with *."""
 
+import cmath
+import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from qjaxsim.numbers_given import as_integer, as_number
 
 Term = tuple[tuple[int, str], ...]
+_Parts = tuple[tuple["PauliSum", complex], ...]
 
-# The product of two different Pauli letters: letter and phase.
-_PRODUCT = {
-    ("X", "Y"): ("Z", 1j), ("Y", "Z"): ("X", 1j), ("Z", "X"): ("Y", 1j),
-    ("Y", "X"): ("Z", -1j), ("Z", "Y"): ("X", -1j), ("X", "Z"): ("Y", -1j),
-}  # fmt: skip
+# Terms that `repr` shows; `str` and `print` show all.
+SHOWN = 10
+# Imaginary parts below this fraction of a sum's size are rounding: thousands of terms add up to some 1e-13.
+ROUNDING = 1e-10
+
+# By whether a qubit's X and Z occur in a product.
+_LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
+_POWERS = (1, 1j, -1, -1j)
 
 _CONSTANT = ("A coefficient of a Pauli sum", "measure the terms apart with `expectation` and weigh their values")
 
@@ -22,7 +26,8 @@ _CONSTANT = ("A coefficient of a Pauli sum", "measure the terms apart with `expe
 class PauliSum:
     """A linear combination of products of Pauli operators.
 
-    Made from `X(q)`, `Y(q)`, `Z(q)`, `I()` and arithmetic, or from labels.
+    Made from `X(q)`, `Y(q)`, `Z(q)`, `I()` and arithmetic, or from labels. Sums are collected when their terms are
+    first asked for: building one term by term, with `+=` or `sum`, takes time in proportion to the terms.
 
     Args:
         terms: coefficient by term; a term is a tuple of (qubit, "X" | "Y" | "Z"), each qubit once, () for the identity.
@@ -41,10 +46,32 @@ class PauliSum:
         total: dict[Term, complex] = {}
         for term, coefficient in terms.items():
             key = _check_term(term)
-            if not np.isfinite(coefficient):
-                raise ValueError(f"Coefficients of a Pauli sum must be finite, but {key} has {coefficient!r}.")
             total[key] = total.get(key, 0) + complex(coefficient)
-        self._terms = {term: value for term, value in total.items() if value != 0}
+        self._fill(_nonzero(total))
+
+    def _fill(self, terms: dict[Term, complex] | None, size: float = 0.0, parts: "_Parts" = ()) -> "PauliSum":
+        """Set terms that are known to be right, or, for None, what they will be collected from.
+
+        Args:
+            terms: coefficient by term.
+            size: of the numbers that they were computed from, if larger than theirs: their rounding is measured by it.
+            parts: sums with factors, each of which has no other use before it is collected: so sums make a tree.
+        """
+        self._collected, self._size, self._parts, self._used = terms, size, parts, False
+        return self
+
+    @property
+    def _terms(self) -> dict[Term, complex]:
+        parts = self._parts  # before the question, or another thread might clear them in between
+        if self._collected is None:
+            total, largest = _collect(parts)
+            self._size = max(self._size, largest)
+            self._collected = _nonzero(total)
+            self._parts = ()
+        return self._collected
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (self._terms, self._size)
 
     @classmethod
     def from_label(cls, label: str, coefficient: complex = 1.0) -> "PauliSum":
@@ -65,18 +92,17 @@ class PauliSum:
 
     @property
     def is_hermitian(self) -> bool:
-        """Whether every coefficient is real."""
-        return all(value.imag == 0 for value in self._terms.values())
+        """Whether every coefficient is real, up to rounding.
+
+        Rounding is 1e-10 of the largest number that the sum was computed from: the square of a Hermitian sum is
+        Hermitian, although its imaginary parts cancel to some 1e-16 only.
+        """
+        return _largest_imaginary(self) is None
 
     def __add__(self, other: Any) -> "PauliSum":
         if (number := as_number(other, *_CONSTANT)) is not None:
             other = I() * number
-        if not isinstance(other, PauliSum):
-            return NotImplemented
-        total = dict(self._terms)
-        for term, value in other._terms.items():
-            total[term] = total.get(term, 0) + value
-        return PauliSum(total)
+        return _total((self, 1), (other, 1)) if isinstance(other, PauliSum) else NotImplemented
 
     __radd__ = __add__
 
@@ -84,7 +110,7 @@ class PauliSum:
         return self * -1
 
     def __sub__(self, other: Any) -> "PauliSum":
-        return self + -1 * other if isinstance(other, PauliSum) else -(-self + other)
+        return _total((self, 1), (other, -1)) if isinstance(other, PauliSum) else -(-self + other)
 
     def __rsub__(self, other: Any) -> "PauliSum":
         return -self + other
@@ -94,7 +120,9 @@ class PauliSum:
             raise TypeError("Two Pauli sums are multiplied with @; * is for scaling by a number.")
         if (number := as_number(factor, *_CONSTANT)) is None:
             return NotImplemented
-        return PauliSum({term: value * number for term, value in self._terms.items()})
+        if not cmath.isfinite(number):
+            raise ValueError(f"The factor of a Pauli sum must be finite, but is {factor!r}.")
+        return _total((self, number))
 
     __rmul__ = __mul__
 
@@ -106,12 +134,8 @@ class PauliSum:
     def __matmul__(self, other: "PauliSum") -> "PauliSum":
         if not isinstance(other, PauliSum):
             return NotImplemented
-        total: dict[Term, complex] = {}
-        for a, left in self._terms.items():
-            for b, right in other._terms.items():
-                term, phase = _multiply(a, b)
-                total[term] = total.get(term, 0) + left * right * phase
-        return PauliSum(total)
+        total = _product(self._terms, other._terms)
+        return _made(_nonzero(total), _size_of(self) * _size_of(other))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PauliSum) and self._terms == other._terms
@@ -120,14 +144,17 @@ class PauliSum:
         return hash(frozenset(self._terms.items()))
 
     def __repr__(self) -> str:
-        return f"<PauliSum: {self}>"
+        if len(self._terms) <= SHOWN:
+            return f"<PauliSum: {self}>"
+        first = PauliSum(dict(itertools.islice(self._terms.items(), SHOWN)))
+        return f"<PauliSum: {first} and {len(self._terms) - SHOWN:,} more terms>"
 
     def __str__(self) -> str:
         text = ""
         for term, value in self._terms.items():
             number = f"{value.real:.6g}" if value.imag == 0 else f"({value:.6g})"
             sign = " - " if number.startswith("-") else " + "
-            text += sign + number.lstrip("-") + "".join(f" {letter}{qubit}" for qubit, letter in term)
+            text += sign + number.lstrip("-") + _text(term)
         return "0" if not text else ("-" + text[3:] if text.startswith(" - ") else text[3:])
 
 
@@ -178,9 +205,77 @@ def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tup
             raise ValueError(
                 f"Observable {position} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits."
             )
-        if not observable.is_hermitian:
-            raise ValueError(f"Observable {position} must have real coefficients, but is {observable}.")
-    return sums
+        if (term := _largest_imaginary(observable)) is not None:
+            value, count = observable.terms[term], len(observable.terms)
+            raise ValueError(
+                f"Observable {position} must have real coefficients, but has ({value:.6g}){_text(term)}"
+                f"{f' among its {count:,} terms' if count > 1 else ''}."
+            )
+    return tuple(map(_real, sums))
+
+
+def _made(terms: dict[Term, complex], size: float) -> PauliSum:
+    """A sum of terms that are known to be right."""
+    return object.__new__(PauliSum)._fill(terms, size)
+
+
+def _total(*parts: tuple[PauliSum, complex]) -> PauliSum:
+    """A sum of sums with factors, which is collected later."""
+    for part, _ in parts:
+        if part._used:
+            _ = part._terms
+        part._used = True
+    return object.__new__(PauliSum)._fill(None, max(part._size * abs(factor) for part, factor in parts), parts)
+
+
+def _collect(parts: _Parts) -> tuple[dict[Term, complex], float]:
+    """The terms of a tree of sums, added up in the order in which they were written; the largest number met."""
+    total: dict[Term, complex] = {}
+    largest = 0.0
+    stack = list(reversed(parts))
+    while stack:
+        part, factor = stack.pop()
+        inner = part._parts
+        if part._collected is None:
+            stack.extend((each, factor * its_own) for each, its_own in reversed(inner))
+            continue
+        for term, value in part._collected.items():
+            total[term] = total.get(term, 0) + factor * value
+            largest = max(largest, abs(factor * value))
+    return total, largest
+
+
+def _nonzero(terms: dict[Term, complex]) -> dict[Term, complex]:
+    """The terms that do not vanish.
+
+    Raises:
+        ValueError: if a coefficient is not finite.
+    """
+    for term, value in terms.items():
+        if not cmath.isfinite(value):
+            raise ValueError(
+                f"Coefficients of a Pauli sum must be finite, but {term} has {value if value.imag else value.real!r}."
+            )
+    return {term: value for term, value in terms.items() if value != 0}
+
+
+def _size_of(observable: PauliSum) -> float:
+    return max(observable._size, max(map(abs, observable._terms.values()), default=0.0))
+
+
+def _largest_imaginary(observable: PauliSum) -> Term | None:
+    """The term with the largest imaginary part, if that is more than rounding."""
+    terms = observable._terms
+    term = max(terms, key=lambda term: abs(terms[term].imag), default=None)
+    return None if term is None or abs(terms[term].imag) <= ROUNDING * _size_of(observable) else term
+
+
+def _real(observable: PauliSum) -> PauliSum:
+    """The sum without the rounding in its imaginary parts."""
+    terms = observable._terms
+    if all(value.imag == 0 for value in terms.values()):
+        return observable
+    return _made(_nonzero({term: complex(value.real) for term, value in terms.items()}), observable._size)
 
 
 def _check_term(term: Term) -> Term:
@@ -195,14 +290,34 @@ def _check_term(term: Term) -> Term:
     return tuple(sorted((int(qubit), letter) for qubit, letter in term))
 
 
-def _multiply(left: Term, right: Term) -> tuple[Term, complex]:
-    """The product of two terms: term and phase."""
-    letters, phase = dict(left), 1 + 0j
-    for qubit, letter in right:
-        mine = letters.pop(qubit, None)
-        if mine is None:
-            letters[qubit] = letter
-        elif mine != letter:
-            letters[qubit], factor = _PRODUCT[mine, letter]
-            phase *= factor
-    return tuple(sorted(letters.items())), phase
+def _text(term: Term) -> str:
+    return "".join(f" {letter}{qubit}" for qubit, letter in term)
+
+
+def _product(left: dict[Term, complex], right: dict[Term, complex]) -> dict[Term, complex]:
+    """All products of two terms, added up.
+
+    A term is i**|x & z| X**x Z**z for masks x and z of its qubits, so that a product takes an exclusive or of the masks
+    and a power of i: Z**z X**x = (-1)**|z & x| X**x Z**z.
+    """
+    places = {q: 1 << i for i, q in enumerate(sorted({q for term in (*left, *right) for q, _ in term}))}
+    masked = [(*_masks(term, places), value) for term, value in right.items()]
+    total: dict[tuple[int, int], complex] = {}
+    for term, value in left.items():
+        x, z, n_y = _masks(term, places)
+        for other_x, other_z, other_y, other in masked:
+            key = (x ^ other_x, z ^ other_z)
+            power = n_y + other_y - (key[0] & key[1]).bit_count() + 2 * (z & other_x).bit_count()
+            total[key] = total.get(key, 0) + value * other * _POWERS[power % 4]
+    return {_unmasked(*key, places): value for key, value in total.items()}
+
+
+def _masks(term: Term, places: Mapping[int, int]) -> tuple[int, int, int]:
+    """Masks of the qubits with X or Y and with Z or Y, and the number of those with Y."""
+    x = sum(places[q] for q, letter in term if letter != "Z")
+    z = sum(places[q] for q, letter in term if letter != "X")
+    return x, z, (x & z).bit_count()
+
+
+def _unmasked(x: int, z: int, places: Mapping[int, int]) -> Term:
+    return tuple((q, _LETTERS[bool(x & bit), bool(z & bit)]) for q, bit in places.items() if (x | z) & bit)

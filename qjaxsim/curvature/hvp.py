@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.memory import require_memory
 from qjaxsim.numbers_given import as_integer
 from qjaxsim.varying import vary_alike
@@ -35,12 +36,13 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
         ValueError: if v differs from params in structure or in the shape of a leaf.
 
     Cost: two to four gradients in time, about two in memory. Forward over reverse, Pearlmutter 1994,
-    doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient.
+    doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient. Outside `jax.jit` compiled once, as
+    `hessian`.
     """
     params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
-    return jax.jvp(jax.grad(f), (params,), (v,))[1]
+    return compiled_once(lambda at, along: jax.jvp(jax.grad(f), (at,), (along,))[1], params, v)
 
 
 def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None = None) -> jax.Array:
@@ -65,13 +67,24 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
 
     Cost: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
-    `jax.jit`, which is the way to call it many times: outside, every call traces and compiles anew.
+    `jax.jit`. Outside, f is traced at every call (milliseconds), since what it reads beside params may have changed,
+    and compiled once for all calls of the same operations on the same shapes, as in a loop over training steps or
+    batches, also where f is a lambda made anew. A Python number that f closes over is part of its operations: another
+    value compiles anew. The 32 programs met last are kept, and nothing that f closes over.
+
+    >>> hessian(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0])).tolist()
+    [[6.0, 2.0], [2.0, 0.0]]
     """
     flat, unravel = flatten_real(params)
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
-    gradient = jax.grad(lambda w: f(unravel(w)))
+    return compiled_once(lambda at: _by_rows(lambda w: f(unravel(w)), at, rows), flat)
+
+
+def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:
+    """The Hessian of a function of a flat vector, `rows` rows at once."""
+    size, gradient = flat.size, jax.grad(f)
 
     def row(index: jax.Array) -> jax.Array:
         return jax.jvp(gradient, (flat,), (unit_vector(index, flat),))[1]
