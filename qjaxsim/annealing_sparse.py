@@ -131,10 +131,11 @@ def anneal_sparse(problem: SparseProblem, lanes: jax.Array, start: jax.Array, be
     """
     problem = SparseProblem(*jax.tree.map(jnp.asarray, tuple(problem)))
 
-    def body(k: jax.Array, spins: jax.Array) -> jax.Array:
-        return _sweep(problem, lanes, spins, betas[k], k.astype(jnp.uint32))
+    def body(carry: Any, beta: jax.Array) -> Any:
+        number, spins = carry
+        return (number + jnp.uint32(1), _sweep(problem, lanes, spins, beta, number)), None
 
-    return lax.fori_loop(jnp.int32(0), jnp.int32(len(betas)), body, start)
+    return lax.scan(body, (jnp.uint32(0), start), betas)[0][1]
 
 
 def descend_sparse(problem: SparseProblem, start: jax.Array) -> jax.Array:

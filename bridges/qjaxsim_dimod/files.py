@@ -8,6 +8,7 @@ from typing import Any
 
 import dimod
 import numpy as np
+from dimod.serialization.fileview import read_header
 from scipy import sparse
 from scipy.io import mmread
 
@@ -101,11 +102,34 @@ def _read_bqm(content: bytes, vartype: str | None) -> Qubo:
     if not content.startswith(b"DIMODBQM"):
         raise ValueError("the file does not begin as dimod's binary format does.")
     try:
+        _require_indices(content)
         bqm = dimod.BinaryQuadraticModel.from_file(io.BytesIO(content))
     except Exception as error:
         raise ValueError(f"the file ends early or is damaged ({type(error).__name__}).") from error
     agreed(bqm.vartype.name, vartype)
     return Qubo.from_bqm(bqm)
+
+
+def _require_indices(content: bytes) -> None:
+    """Refuse what dimod's reader would take for addresses: indices beyond the file's variables."""
+    file = io.BytesIO(content)
+    header = read_header(file, b"DIMODBQM").data
+    n, pairs = header["shape"]
+    bias, index, place = (np.dtype(header[name]) for name in ("dtype", "itype", "ntype"))
+    sound = bias.kind == "f" and index.kind == place.kind == "i" and 0 <= n <= len(content) >= pairs >= 0
+    if not sound:
+        raise ValueError("sizes")
+    file.seek(bias.itemsize, io.SEEK_CUR)
+    linear = np.dtype([("start", place), ("bias", bias)])
+    neighbours = np.dtype([("variable", index), ("bias", bias)])
+    starts = np.frombuffer(file.read(n * linear.itemsize), linear)["start"].astype(int)
+    variables = np.frombuffer(file.read(2 * pairs * neighbours.itemsize), neighbours)["variable"].astype(int)
+    edges = np.append(starts, 2 * pairs)
+    if len(starts) != n or len(variables) != 2 * pairs or edges[0] != 0 or (np.diff(edges) < 0).any():
+        raise ValueError("neighbourhoods")
+    rows = np.repeat(np.arange(n), np.diff(edges))
+    if not ((variables >= 0) & (variables < n) & (variables != rows)).all():
+        raise ValueError("indices")
 
 
 def _read_json(content: bytes, vartype: str | None) -> Qubo:
