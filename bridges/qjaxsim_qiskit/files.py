@@ -168,7 +168,7 @@ def _check_qpy(content: bytes) -> None:
     first = 20 if version >= 10 else 19
     starts = struct.unpack_from(f"!{n_circuits}Q", content, first) if version >= 16 else (first,)
     for start in starts:
-        require_bits(*struct.unpack_from("!II", content, start + 7))
+        require_bits(*struct.unpack_from("!II", content, start + 5))
 
 
 def _plain(error: Exception) -> str:

@@ -91,6 +91,8 @@ def _written_out(code: str, failure: str) -> str:
         return programs_unrolled.written_out(code)
     except programs_unrolled.RefusedError as error:
         raise ValueError(f"{failure}{error}") from error
+    except Exception as error:  # of the parser
+        raise ValueError(f"{failure}{_reason(error)}") from error
 
 
 def read_text(path: Path) -> str:

@@ -3,7 +3,9 @@
 Qiskit's reader takes none of constants, subroutines and register indices that a loop counts.
 """
 
+import contextlib
 import dataclasses
+import io
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,17 +47,15 @@ def written_out(code: str) -> str:
 
     Raises:
         RefusedError: for loops that are too long, calls that do not fit, and subroutines that return something.
+        Exception: whatever the parser raises for a program that does not parse.
         ImportError: if the parser is missing.
     """
     try:
         import openqasm3
     except ImportError:
         return code  # the reader says what to install
-    try:
+    with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
         program = openqasm3.parse(code)
-    # Qiskit's reader parses it again, and its error is turned into a sentence there.
-    except Exception:
-        return code
     try:
         writer = _Writer()
         program.statements = list(writer.statements(program.statements, {}))

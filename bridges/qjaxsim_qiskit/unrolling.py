@@ -99,7 +99,7 @@ class _Unroller:
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
             bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
-            self.operation(Item(instruction.operation, own, bits, f"{prefix}{number}"), variables)
+            self.operation(Item(_operation(instruction), own, bits, f"{prefix}{number}"), variables)
 
     def operation(self, item: Item, variables: Mapping[Any, int]) -> None:
         """One operation, kept or written out."""
@@ -152,11 +152,11 @@ class _Unroller:
         found = False
         if (definition := definition_of(operation, where)) is not None:
             found = any(
-                isinstance(inner.operation, ControlFlowOp | Measure)
-                or (inner.is_directive() and not isinstance(inner.operation, Barrier))
-                or _evolves(inner.operation)
-                or self.is_written_out(inner.operation, where)
-                for inner in definition.data
+                isinstance(inner, ControlFlowOp | Measure)
+                or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
+                or _evolves(inner)
+                or self.is_written_out(inner, where)
+                for inner in map(_operation, definition.data)
             )
         self.known[id(operation)] = (operation, found)
         return found
@@ -268,6 +268,18 @@ def _case(operation: Any, value: Any) -> "Iterator[tuple[QuantumCircuit, Mapping
         if any(label is CASE_DEFAULT or int(label) == int(value) for label in labels):
             yield block, {}
             return
+
+
+def _operation(instruction: Any) -> Any:
+    """The instruction's operation, also of a delay that Qiskit has read from a file and cannot make."""
+    from qiskit.circuit import CircuitError, Delay
+
+    try:
+        return instruction.operation
+    except CircuitError:  # its unit is told wrong where the duration is a free parameter
+        if instruction.name != "delay":
+            raise
+        return Delay(*instruction.params)
 
 
 def _evolves(operation: Any) -> bool:
