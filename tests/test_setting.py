@@ -118,6 +118,7 @@ def test_every_setting_is_an_option_that_its_conditions_name(study):
         ("hessian --lambda-images 999999", "--lambda-images must be at most the 1,438 training images"),
         ("hessian --top 3", "--top has an effect only on spectra by lanczos"),
         ("hessian --spectrum dense --top 3", "--top has an effect only with --spectrum auto or lanczos"),
+        ("hessian --spectrum lanczos --top 5", "--top must be at least 10, the number of classes, but is 5"),
         ("hessian --spectrum lanczos --top 100000", "--top must be at most the"),
         ("hessian --landscape none --landscape-points 4", "--landscape-points has an effect only with --landscape"),
         ("hessian --patches 3", "--patches is 3, but 4 x 4 patches fit"),

@@ -142,6 +142,12 @@ def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -
     require_trajectory(config.epochs, model.n_parameters, itemsize)
     if not use_dense(settings, model):
         require_at_most("top", settings.top, model.n_parameters, "parameters of the model")
+        # Of so many leading directions a share of the gradient is taken, and of two a plane.
+        if settings.top < (least := max(2, model.n_classes)):
+            raise ValueError(
+                f"Argument `top` must be at least {least}, the number of classes, but is {settings.top}: what the "
+                f"gradient has in as many leading directions would be of fewer."
+            )
     else:
         require_dense(model.n_parameters, DENSE_COPIES, np.dtype(settings.dtype).itemsize, "The dense Hessian")
 
