@@ -221,7 +221,7 @@ def test_one_embedding_serves_a_batch():
         ("sa", {"seed": 2**31}, "Argument `seed` must be an integer in 0..2147483647, but is 2147483648"),
         ("jax", {"seed": -1}, "Argument `seed` must be an integer in 0..2147483647, but is -1"),
         ("jax", {"seed": 1.5}, "Argument `seed` must be an integer in 0..2147483647, but is 1.5"),
-        ("exact", {"seed": 1}, "Argument `seed` must be None for sampler 'exact'"),
+        ("exact", {"seed": 1}, "Argument `seed` must be left out for sampler 'exact'"),
         ("anneal", {}, "Argument `sampler` must be one of jax, neal, sa, .* but is 'anneal'"),
         ("sa", {"num_reads": 0}, "Option `num_reads` must be an integer of at least 1, but is 0"),
         ("jax", {"num_sweeps": -1}, "Option `num_sweeps` must be an integer of at least 0, but is -1"),

@@ -290,7 +290,9 @@ def test_info_has_temperatures_and_timings_and_a_time_limit_ends():
     assert cut.info["sweeps"] <= 50_000 and lowering_flips(bqm, cut) == 0
     unhurried = solve(bqm, "jax", time_limit=1e3, num_sweeps=40, num_reads=2, seed=1)
     assert unhurried.info["sweeps"] == 40
-    with pytest.raises(ValueError, match="`time_limit` must be None for sampler 'steepest', which cannot end early"):
+    with pytest.raises(
+        ValueError, match="`time_limit` must be left out for sampler 'steepest', which cannot end early"
+    ):
         solve(bqm, "steepest", time_limit=1.0)
     with pytest.raises(ValueError, match="Option `time_limit` must be a positive number of seconds, but is -1"):
         solve(bqm, "jax", time_limit=-1)

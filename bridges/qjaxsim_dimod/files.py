@@ -66,7 +66,7 @@ def read_problem(
     content = path.read_bytes()
     kind = format or _kind(path, content)
     if number is not None and kind != "bqp":
-        raise ValueError(f"Argument `number` must be None for {path}, which is {kind}, not OR-Library's bqp.")
+        raise ValueError(f"Argument `number` must be left out for {path}, which is {kind}, not OR-Library's bqp.")
     if maximise and kind in ("gset", "mc", "bqp"):
         raise ValueError(f"Argument `maximise` must be False for {path}: {kind} is for maximisation, and read as such.")
     try:

@@ -119,7 +119,7 @@ def solve_batch(
     chosen = make_sampler(name, seed) if isinstance(sampler, str) else sampler
     choice = _choice_of(sampler, chosen)
     if seed is not None and not choice.seeded:
-        raise ValueError(f"Argument `seed` must be None for sampler {name!r}, which draws nothing, but is {seed}.")
+        raise ValueError(f"Argument `seed` must be left out for sampler {name!r}, which draws nothing, but is {seed}.")
     check_names(name, options, chosen.parameters)
     for option, least in (("num_reads", 1), ("num_sweeps", 0)):
         if options.get(option) is not None:
@@ -127,7 +127,7 @@ def solve_batch(
     if time_limit is not None:
         check_seconds("time_limit", time_limit)
         if not choice.limited:
-            raise ValueError(f"Argument `time_limit` must be None for sampler {name!r}, which cannot end early.")
+            raise ValueError(f"Argument `time_limit` must be left out for sampler {name!r}, which cannot end early.")
     if isinstance(chosen, JaxAnnealer):
         return chosen.sample_batch(models, seed=seed, time_limit=time_limit, **options)
     found = []
