@@ -159,8 +159,7 @@ class PauliSum:
 
 
 def _one_letter(letter: str, qubit: Any) -> PauliSum:
-    number = as_integer(qubit)
-    return PauliSum({((qubit if number is None else number, letter),): 1})
+    return PauliSum({_check_term(((qubit, letter),)): 1})  # checked first: a key must be hashable
 
 
 def X(qubit: int) -> PauliSum:  # noqa: N802
@@ -287,7 +286,7 @@ def _check_term(term: Term) -> Term:
     qubits = [as_integer(qubit) for qubit, _ in term]
     if len(set(qubits)) != len(qubits):
         raise ValueError(f"A Pauli term must name each qubit once, but is {term}; use @ for products.")
-    return tuple(sorted((int(qubit), letter) for qubit, letter in term))
+    return tuple(sorted((as_integer(qubit) or 0, letter) for qubit, letter in term))
 
 
 def _text(term: Term) -> str:

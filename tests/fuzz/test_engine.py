@@ -67,7 +67,20 @@ ODD = st.one_of(
     st.sampled_from([np.int64(1), np.array([0, 1]), np.array(0.5), 1j, {}, object, qj.Parameter("x"), qj.Z(0)]),
 )
 OURS = (TypeError, ValueError, AttributeError)
-WORDS = ("Argument", "Qubit", "Gate", "Unknown gate", "An angle", "Parameter", "A Circuit", "A Pauli", "Pauli", "Coeff")
+WORDS = (
+    "Argument",
+    "Qubit",
+    "Gate",
+    "Unknown gate",
+    "An angle",
+    "Parameter",
+    "A Circuit",
+    "A Pauli",
+    "Pauli",
+    "Coeff",
+    "Batch axes",
+    "Observable",
+)
 
 
 def refused_or_fine(call):
