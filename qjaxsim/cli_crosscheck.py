@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qjaxsim.cli_options import Evolution, Qubits, check_output, refuse_idle_options
-from qjaxsim.studies.setting import ABSENT, GIVEN, Needs, require_at_most
+from qjaxsim.studies.setting import GIVEN, Needs, require_at_most
 from qjaxsim.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _NEEDS: dict[str, Needs] = {
     **dict.fromkeys(("run", "cell", "images", "data_dir"), _OF_MODEL),
     "qnn": {"model": ("hybrid",)},
     "params": _OF_FILE,
-    "random_params": {**_OF_FILE, "params": ABSENT},
+    "random_params": _OF_FILE,
     "observables": _OF_FILE,
     "evolution": _OF_FILE,
     "qubits": _OF_FILE,
@@ -39,15 +39,13 @@ def crosscheck(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            exists=True,
-            dir_okay=False,
             help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Instead of FILE, a trained model: patches or hybrid.")] = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Results folder that holds the model."),
+        typer.Option(metavar="DIR", help="Results folder that holds the model."),
     ] = None,
     cell: Annotated[str | None, typer.Option(metavar="KEY", help="Its cell. [default: the first finished]")] = None,
     images: Annotated[int, typer.Option(help="Test images that the model is run on.")] = 4,
@@ -59,7 +57,7 @@ def crosscheck(
     ] = None,
     params: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Parameters by name, .npz or .json."),
+        typer.Option(metavar="FILE", help="Parameters by name, .npz or .json."),
     ] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi). [default: seed 0]")
@@ -93,6 +91,8 @@ def crosscheck(
         raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}{close}.")
     if (file is None) == (model is None):
         raise ValueError("Give either FILE or --model, the one to check.")
+    if params is not None and random_params is not None:
+        raise ValueError("Give either --params or --random-params.")
     refuse_idle_options(command, _NEEDS)
     check_output(out)
     jax.config.update("jax_enable_x64", dtype == "float64")

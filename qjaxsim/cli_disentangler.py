@@ -34,8 +34,6 @@ _NEEDS: dict[str, Any] = {
     **dict.fromkeys(("key", "index", "orientation"), {"weights": GIVEN}),
     "inputs": {"weights": GIVEN, "dry_run": ABSENT},
     "text": {"weights": ABSENT},
-    "out": {"dry_run": ABSENT},
-    "resume": {"dry_run": ABSENT},
 }
 _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 
@@ -46,8 +44,6 @@ def disentangler(
         Path | None,
         typer.Option(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
             help="One matrix instead of the built-in model: .npy, .npz, .safetensors or .safetensors.index.json.",
         ),
     ] = None,
@@ -70,8 +66,6 @@ def disentangler(
         Path | None,
         typer.Option(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
             help="Text for the built-in model. [default: Python's language reference]",
         ),
     ] = None,
@@ -182,7 +176,7 @@ def disentangler(
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),
         profile_depths=integers("profile-depths", profile_depths),
         bond_chi=_numbers("bond-chi", bond_chi, "full"),
-        model_chi=integers("model-chi", model_chi) if model_chi else None,
+        model_chi=None if model_chi is None else integers("model-chi", model_chi),
         scopes=names(scopes),
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,

@@ -15,9 +15,7 @@ _FORMATS = {"value": ".4f", "error": ".4f", "exact": ".4f", "deviation": ".1f"}
 _ROWS = 40
 # When options have an effect.
 _NEEDS: dict[str, Needs] = {
-    "observables": {"counts": ABSENT},
     "resilience_level": {"counts": ABSENT},
-    "random_params": {"params": ABSENT},
     "wait": {"dry_run": ABSENT},
     "mode": {"dry_run": ABSENT},
     "instance": {"channel": Except("local")},
@@ -41,9 +39,7 @@ def run(
     command: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", exists=True, dir_okay=False, help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy)."
-        ),
+        typer.Argument(metavar="FILE", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy)."),
     ],
     backend: Annotated[str, typer.Option(metavar="NAME", help="Such as fake_manila or ibm_kingston.")],
     channel: _Channel = None,
@@ -54,7 +50,7 @@ def run(
     counts: Annotated[bool, typer.Option("--counts", help="Counts of all qubits instead of observables.")] = False,
     params: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Parameters by name, .npz or .json."),
+        typer.Option(metavar="FILE", help="Parameters by name, .npz or .json."),
     ] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi), instead of a file.")
@@ -85,6 +81,10 @@ def run(
 
     from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
 
+    if counts and observables is not None:
+        raise ValueError("Give either --counts or --observables.")
+    if params is not None and random_params is not None:
+        raise ValueError("Give either --params or --random-params.")
     refuse_idle_options(command, _NEEDS)
     check_output(out, "folder")
     imported = read_circuit(file, evolution=evolution, qubits=qubits)

@@ -42,7 +42,8 @@ def in_options(command: Any, words: Sequence[str], message: str) -> str:
         return f"{'Option' if shown.get(match[2], '').startswith('-') else 'Argument'}{match[1]} `{match[2]}`"
 
     message = re.sub(r"\bArgument(s?) `(\w+)`", kind, message)
-    return re.sub(r"`(\w+)`", lambda match: shown.get(match[1], match[0]), message)
+    # A name that is offered is not one that was typed.
+    return re.sub(r"(?<!did you mean )`(\w+)`", lambda match: shown.get(match[1], match[0]), message)
 
 
 def _called(command: Any, words: Sequence[str]) -> tuple[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+Check = Callable[..., Any] | None
+
 
 class Compiled:
     """A jitted function, known by the function that builds it and that one's arguments.
@@ -19,7 +21,7 @@ class Compiled:
         check: called with the same arguments as the function when JAX refuses them, to say why in our own words.
     """
 
-    def __init__(self, build: Callable[..., Callable[..., jax.Array]], *arguments: Any, check: Callable[..., Any]):
+    def __init__(self, build: Callable[..., Callable[..., jax.Array]], *arguments: Any, check: Check = None):
         function = build(*arguments)
         self._parts = build, arguments, check
         self._jitted = jax.jit(function)
@@ -30,7 +32,8 @@ class Compiled:
         try:
             out: jax.Array = self._jitted(*args, **kwargs)
         except TypeError:
-            self._parts[2](*args, **kwargs)
+            if self._parts[2] is not None:
+                self._parts[2](*args, **kwargs)
             raise
         return out
 
@@ -43,5 +46,5 @@ class Compiled:
         return _rebuild, self._parts
 
 
-def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Callable[..., Any]) -> Compiled:
+def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check) -> Compiled:
     return Compiled(build, *arguments, check=check)

@@ -19,10 +19,10 @@ import numpy as np
 from qjaxsim import kernels, measurement
 from qjaxsim.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.batching import Batch, parse_params
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuit import Circuit, require_circuit
 from qjaxsim.compiled import Compiled
-from qjaxsim.integers import positive_integer
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import positive_integer
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.plan import make_plan
@@ -66,6 +66,7 @@ def expectation(
     Returns:
         `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
     """
+    require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
     readout = functools.partial(measurement.expectation_values, sums)
     return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
@@ -130,6 +131,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     Returns:
         `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
     """
+    require_circuit("circuit", circuit)
     snapshot = circuit.copy()
     if has_projection(snapshot):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
@@ -182,6 +184,7 @@ def _state_function(
 
     With `single` the one entry of the last axis is given without it.
     """
+    require_circuit("circuit", circuit)
     snapshot = circuit.copy()
     parts = snapshot, options or PlanOptions(), readout, name, single
     return Compiled(_run_and_read, *parts, check=_check_call(snapshot))
@@ -192,8 +195,10 @@ def _check_call(circuit: Circuit) -> Callable[..., Any]:
     return functools.partial(_check_params, circuit.parameters)
 
 
-def _check_params(shapes: dict[str, tuple[int, ...]], params: Params | None = None, *_: Any, **__: Any) -> None:
+def _check_params(shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None) -> None:
     parse_params(params, shapes)
+    if key is not None and not isinstance(key, jax.Array):
+        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
 
 
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
@@ -226,6 +231,7 @@ def _require_state(n_qubits: int, columns: int, dtype: Any) -> None:
 
 
 def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+    require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))
     chosen = circuit._check_qubits(qubits, "measurement")

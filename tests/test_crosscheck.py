@@ -197,7 +197,9 @@ def test_a_hybrid_model_agrees_with_an_estimator_qnn():
 
 def test_qiskit_machine_learning_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(qnn, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"Machine Learning is not installed; .* pip install 'qjaxsim\[bench\]'"):
+    with pytest.raises(
+        ImportError, match=r'EstimatorQNN needs the package qiskit-machine-learning; .*"\.\[bench\]" in a clone'
+    ):
         qnn.estimator_qnn(HybridModel(3, 1))
 
 
@@ -299,15 +301,15 @@ def test_command_line_says_what_differs(program, monkeypatch, capsys):
     [
         ([], "Give either FILE or --model"),
         (["bell.qasm", "--model", "patches"], "Give either FILE or --model"),
-        (["bell.qasm", "--run", "runs"], "Option --run goes with --model"),
-        (["--model", "patches", "--params", "p.npz"], "Option --params goes with a FILE"),
+        (["bell.qasm", "--run", "runs"], "Option --run has an effect only with --model"),
+        (["--model", "patches", "--params", "p.npz"], "Option --params has an effect only with FILE"),
         (["--model", "patches"], "Option --model needs --run"),
         (["--model", "nope", "--run", "runs"], "must be one of patches, hybrid, but is 'nope'"),
         (
             ["--model", "patches", "--run", "runs", "--images", "0"],
             "Option --images must be a positive number, but is 0",
         ),
-        (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn goes with --model hybrid"),
+        (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn has an effect only with --model hybrid"),
         (["bell.qasm", "--dtype", "half"], "Option --dtype must be float64 or float32, but is 'half'"),
     ],
 )

@@ -365,7 +365,9 @@ def test_a_local_job_without_its_result_cannot_be_fetched(theirs, params, tmp_pa
 @pytest.mark.parametrize("package", ["qiskit_ibm_runtime", "qiskit_aer"])
 def test_missing_packages(package, theirs, params, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{package} is missing; pip install 'qjaxsim\[ibm\]'"):
+    with pytest.raises(
+        ImportError, match=rf'{package} is missing; install it with: pip install -e "\.\[ibm\]" in a clone'
+    ):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila")
 
 

@@ -46,8 +46,8 @@ def test_options_reach_the_sampler(problem, capsys):
         (["--option", "num_raeds=2"], "has no option `num_raeds`; did you mean `num_reads`"),
         (["--option", "oops"], "Option --option must be NAME=VALUE, but is 'oops'"),
         (["--vartype", "QUTRIT"], "Option --vartype must be BINARY or SPIN, but is 'QUTRIT'"),
-        (["--sampler", "best"], "Argument `sampler` must be one of jax"),
-        (["--seed", "-3"], "Argument `seed` must be an integer in 0..2147483647, but is -3"),
+        (["--sampler", "best"], "Option --sampler must be one of jax"),
+        (["--seed", "-3"], "Option --seed must be an integer in 0..2147483647, but is -3"),
     ],
 )
 def test_bad_input_is_one_line(problem, words, message, capsys):

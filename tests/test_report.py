@@ -192,6 +192,12 @@ def test_spectra_of_lanczos_and_of_a_zero_matrix():
     rows, arrays = grid((4,), (2,), (0,), dense=False, lambda_min=-0.5)
     assert figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0] < -0.5
     assert "P = 60, density smoothed by Lanczos" in texts(figures.spectra(rows, arrays))
+    # Without the row's least eigenvalue the density tells: here six eigenvalues of 60 are spread over [-1, 0].
+    del rows[0]["lambda_min"]
+    grid_points = np.linspace(-1, 9, 2001)
+    arrays[0] |= {"density_grid": grid_points, "density": np.full(2001, 0.1)}
+    low = figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0]
+    assert low <= -0.9
     zero = {"eigenvalues": np.zeros(5)}
     assert "P = 5" in texts(figures.spectra([{"patches": 1, "layers": 1}], [zero]))
 

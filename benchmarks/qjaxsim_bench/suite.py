@@ -72,8 +72,8 @@ def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple
         raise ValueError(
             f"Argument `{kind}` names {', '.join(map(repr, unknown))}{close}, but only these exist: {', '.join(known)}."
         )
-    if len(set(chosen)) != len(chosen):
-        raise ValueError(f"Argument `{kind}` must name none twice, but is {','.join(chosen)}.")
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise ValueError(f"Argument `{kind}` must name at least one and none twice, but is {','.join(chosen)}.")
     return tuple(chosen)
 
 

@@ -108,8 +108,10 @@ def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observab
 def check_options(shots: int | None, max_rotations: int, tolerance: float | None, seed: int = 0) -> None:
     """Refuse numbers out of range, before any work."""
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
-            raise ValueError(f"Argument `{name}` must be an integer from 1 to {2**31 - 1}, but is {value!r}.")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
+        if value is not None and value >= 2**31:
+            raise ValueError(f"Argument `{name}` must be at most {2**31 - 1}, but is {value}.")
     if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
     if not 0 <= seed < 2**32:

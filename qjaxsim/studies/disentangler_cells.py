@@ -213,6 +213,7 @@ class ModelStudy(Study):
         settings = self.settings
         assert settings.context is not None and settings.profile_layer is not None
         self.model = settings.model(len(self.text.characters))
+        settings.require_model(self.model)
         require_layers(settings, {name: self.model.shape_of(name) for name in settings.layers})
         self.corpus: Corpus = corpus_of(self.text, settings.context, settings.test_windows)
         self.evaluation = cache(self._evaluation)

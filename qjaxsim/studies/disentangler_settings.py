@@ -134,7 +134,6 @@ class DisentanglerStudySettings:
         sizes = _SIZES[self.size]
         filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
         model = filled.model(n_characters)
-        filled._require_model(model)
         if model.width % self.adapter_block:
             raise ValueError(
                 f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
@@ -152,8 +151,8 @@ class DisentanglerStudySettings:
         bonds = self.model_chi or self.chi[1:] or self.chi
         return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
 
-    def _require_model(self, model: CharTransformer) -> None:
-        """Raise MemoryError if training the model does not fit, before its layers are listed."""
+    def require_model(self, model: CharTransformer) -> None:
+        """Raise MemoryError if training the model does not fit."""
         assert self.epochs is not None
         parameters = 12 * model.width**2 * model.n_blocks + model.width * (2 * model.n_characters + model.context)
         require_trajectory(self.epochs, parameters, 4)

@@ -96,12 +96,13 @@ class GradientSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        most = (LARGEST_REGISTER, LARGEST_DEPTH, LARGEST_COUNT)
-        if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1 or any(map(gt, self.centre, most)):
+        if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1:
             raise ValueError(
-                f"Argument `centre` must be qubits (2 or more), layers and batch size, at most {most[0]}, "
-                f"{most[1]:,} and {most[2]:,}, but is {list(self.centre)}."
+                f"Argument `centre` must be qubits (2 or more), layers and batch size, but is {list(self.centre)}."
             )
+        most = (LARGEST_REGISTER, LARGEST_DEPTH, LARGEST_COUNT)
+        if any(map(gt, self.centre, most)):
+            raise ValueError(f"Argument `centre` must be at most {list(most)}, but is {list(self.centre)}.")
 
     def resolved(self) -> "GradientSettings":
         """The same settings with the data set's defaults filled in."""

@@ -24,6 +24,7 @@ from qjaxsim.studies.gradient_plateau import DEPTHS, plateau_cell
 from qjaxsim.studies.gradient_settings import GradientSettings
 from qjaxsim.studies.gradient_tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
 from qjaxsim.studies.gradient_training import EVALUATED_AT_ONCE, Images
+from qjaxsim.studies.preprocessing import Preprocessing
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.setting import refuse_idle, require_at_most
 from qjaxsim.studies.verdicts import verdict_rows
@@ -132,16 +133,18 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
     if settings.test_images is not None:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    return Images(_grey(train), train.labels, _grey(test), test.labels, train.n_classes, train.source)
+    prepare = _preprocessing(train)
+    x_train, x_test = prepare(train.images), prepare(test.images)
+    return Images(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
 
 
-def _grey(data: datasets.Dataset) -> np.ndarray:
+def _preprocessing(data: datasets.Dataset) -> Preprocessing:
     _, height, width, channels = data.images.shape
     if channels != 1 or height != width:
         raise ValueError(
             f"Argument `dataset` must name square grey images, but {data.name} has {height} x {width} x {channels}."
         )
-    return data.images[..., 0] / float(data.pixel_max)
+    return Preprocessing(height, data.pixel_max)
 
 
 _INTRODUCTION = """A hybrid classifier: a classical layer takes an image to one angle a qubit, entangling layers of RX,

@@ -17,13 +17,14 @@ import numpy as np
 from qjaxsim import datasets
 from qjaxsim.curvature.hvp import require_dense
 from qjaxsim.memory import require_states
-from qjaxsim.models.patches import PatchesModel, scaled_images
+from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies import sweep
 from qjaxsim.studies.hessian_cell import Examples, run_cell
 from qjaxsim.studies.hessian_columns import COLUMNS
 from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian_planes import SO_FAR
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
+from qjaxsim.studies.preprocessing import Preprocessing
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
 from qjaxsim.studies.setting import refuse_idle, require_at_most
@@ -166,32 +167,34 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
         require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
 
+    prepare = _preprocessing(settings, train)
+
     @functools.cache
     def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
         if images is None or images >= len(train):
             return angles, train.labels
         part = datasets.subset(train, images, seed=settings.data_seed)
-        return _angles(settings, part), part.labels
+        return prepare(part.images), part.labels
 
-    angles = _angles(settings, train)
+    angles = prepare(train.images)
     return Examples(
         x_train=angles,
         y_train=train.labels,
-        x_test=_angles(settings, test),
+        x_test=prepare(test.images),
         y_test=test.labels,
         n_classes=train.n_classes,
         source=train.source,
         chosen=chosen,
+        prepare=prepare,
     )
 
 
-def _angles(settings: HessianSettings, data: datasets.Dataset) -> np.ndarray:
+def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
     if data.images.shape[-1] != 1:
         raise ValueError(
             f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
         )
-    assert settings.qubits is not None
-    return scaled_images(data.images, data.pixel_max, settings.qubits, settings.pool)
+    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
 
 
 def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:

@@ -17,7 +17,7 @@ import typer
 from hypothesis import strategies as st
 
 from qjaxsim import cli, cli_app, datasets
-from qjaxsim.studies import sweep
+from qjaxsim.studies import results_folder, sweep
 
 QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];'
 INTEGERS = ("-1", "0", "1", "3", "7", "1000", "2147483648", "99999999999999999999", "1.5", "nan", "", "x", "-0", "1e3")
@@ -104,17 +104,15 @@ def here(tmp_path_factory):
     patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
     patch.setattr(sweep, "run_sweep", stop)
     patch.setattr(datasets, "prepare", stop)
-    import qjaxsim_bench.suite
     import qjaxsim_dimod
-    import qjaxsim_qiskit
-    from qjaxsim_qiskit import ibm
+    from qjaxsim_qiskit import crosschecking, ibm, ibm_service
 
-    patch.setattr(qjaxsim_bench.suite, "claim", stop)
+    patch.setattr(results_folder, "claimed", stop)
     patch.setattr(qjaxsim_dimod, "solve", stop)
-    patch.setattr(qjaxsim_qiskit, "crosscheck", stop)
-    patch.setattr(ibm, "run", stop)
+    patch.setattr(crosschecking, "_pair", stop)
     patch.setattr(ibm, "fetch", stop)
-    patch.setattr(ibm, "backends", stop)
+    # After the checks of options, before Qiskit is asked.
+    patch.setattr(ibm_service, "plain_errors", stop)
     double = jax.config.read("jax_enable_x64")
     yield folder
     patch.undo()
