@@ -403,3 +403,13 @@ def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
     work = ibm_work.prepare(circuit, {}, [qj.Z(0)])
     assert work.circuit.count_ops() == {"h": 1, "cx": 1}
     assert Operator(work.circuit) == Operator(circuit)
+
+
+def test_delays_of_a_free_duration_are_refused(tmp_path):
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.3, 0)
+    circuit.delay(Parameter("wait"), 1)
+    with pytest.raises(
+        ValueError, match="durations to be run on a backend, but that of operation 1 is wait; bind it in"
+    ):
+        submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
