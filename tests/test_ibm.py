@@ -403,3 +403,28 @@ def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
     work = ibm_work.prepare(circuit, {}, [qj.Z(0)])
     assert work.circuit.count_ops() == {"h": 1, "cx": 1}
     assert Operator(work.circuit) == Operator(circuit)
+
+
+def test_delays_of_a_free_duration_are_refused(tmp_path):
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.3, 0)
+    circuit.delay(Parameter("wait"), 1)
+    with pytest.raises(
+        ValueError, match="durations to be run on a backend, but that of operation 1 is wait; bind it in"
+    ):
+        submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
+
+
+def test_counts_on_a_simulator_made_from_a_wide_device(tmp_path):
+    from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2
+
+    circuit = QuantumCircuit(2)
+    circuit.x(1)
+    simulator = AerSimulator.from_backend(FakeGuadalupeV2())
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ibm, "_check_local", lambda backend, width, report: asked.append(width))
+        record = submit(circuit, None, None, tmp_path, backend=simulator)
+        submit(circuit, None, [qj.Z(0)], tmp_path, backend=simulator, dry_run=True)
+    assert asked == [2, 16]
+    assert record.counts[0]["01"] > 800

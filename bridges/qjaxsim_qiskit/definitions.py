@@ -26,7 +26,7 @@ def definition_of(operation: Any, where: str) -> "QuantumCircuit | None":
         definition = getattr(operation, "definition", None)
     # A definition is anybody's code.
     except Exception as error:
-        raise ValueError(f"The circuit's {where} cannot be taken apart: {_reason(operation, error)}.") from error
+        raise ValueError(f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}.") from error
     return definition if isinstance(definition, QuantumCircuit) else None
 
 
@@ -59,7 +59,7 @@ def _only_matrix(operation: Any, where: str) -> "np.ndarray | None":
         matrix = np.asarray(operation.to_matrix(), complex)
     except Exception as error:
         raise ValueError(
-            f"The circuit's {where} has a matrix alone, and none now: {_reason(operation, error)}."
+            f"The circuit's {where} has a matrix alone, and none now: {reason_of(operation, error)}."
         ) from error
     size = 2**operation.num_qubits
     if matrix.shape != (size, size) or not is_unitary_matrix(matrix):
@@ -67,7 +67,7 @@ def _only_matrix(operation: Any, where: str) -> "np.ndarray | None":
     return matrix
 
 
-def _reason(operation: Any, error: Exception) -> str:
+def reason_of(operation: Any, error: Exception) -> str:
     """What an operation's own code says; it is about angles without a value where there are any."""
     free = {parameter.name for angle in operation.params for parameter in getattr(angle, "parameters", ())}
     if free:

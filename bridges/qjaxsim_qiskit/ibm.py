@@ -18,7 +18,7 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim import interrupts, memory
 from qjaxsim.suggestions import did_you_mean
-from qjaxsim_qiskit.ibm_parts import used_part, whole
+from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
@@ -121,7 +121,9 @@ def run(
     )
     submission = used_part(isa, backend) if local else whole(isa, backend)
     if local:
-        _check_local(backend, submission.circuit.num_qubits, report)
+        # Aer itself leaves out idle qubits where counts are all that is asked for.
+        measured = kind == COUNTS
+        _check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
     level = (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None
     options: dict[str, Any] = {"shots": shots, "resilience_level": level, "seed": seed, "local": local}
     # Made once before any session is opened and paid for, so that wrong options are found in time.
@@ -204,7 +206,8 @@ def _check_local(backend: Any, width: int, report: Callable[[str], None]) -> Non
     if needed > free:
         raise MemoryError(
             f"Local mode simulates every qubit of a backend that the circuit uses, but {width} of {backend.name} take "
-            f"{needed / memory.GIB:.3g} GiB, of which {free / memory.GIB:.3g} are free; use fewer qubits."
+            f"{needed / memory.GIB:.3g} GiB, of which {free / memory.GIB:.3g} are free; use fewer qubits, or a "
+            "fake device itself in place of a simulator made from it."
         )
     if width > _QUICK_QUBITS:
         report(f"{width} qubits of {backend.name} are simulated, which may take minutes")

@@ -37,6 +37,13 @@ def whole(isa: "QuantumCircuit", backend: Any) -> Submission:
     return Submission(isa, backend, final_places(isa))
 
 
+def n_used(circuit: "QuantumCircuit") -> int:
+    """How many qubits something acts on."""
+    return len(
+        used_qubits((one.operation, [circuit.find_bit(bit).index for bit in one.qubits]) for one in circuit.data)
+    )
+
+
 def used_part(isa: "QuantumCircuit", backend: Any) -> Submission:
     """The circuit on those qubits of a simulated backend that it uses, and a simulator of these with their noise.
 

@@ -67,6 +67,7 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
     else:
         imported = from_qiskit(given, evolution=evolution)
         ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
+        _refuse_free_delays(circuit)
         params = imported.own_params(params)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
@@ -81,6 +82,15 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         if not each.terms:
             raise ValueError(f"Observable {position} must have a term, but is 0.")
     return Work(ours, circuit, params or {}, batch, assignment(circuit, known_by(circuit, rows)), sums, notes)
+
+
+def _refuse_free_delays(circuit: "QuantumCircuit") -> None:
+    for number, instruction in enumerate(circuit.data):
+        if instruction.name == "delay" and instruction.is_parameterized():
+            raise ValueError(
+                f"Delays must have durations to be run on a backend, but that of operation {number} is "
+                f"{instruction.params[0]}; bind it in the circuit."
+            )
 
 
 def exact_values(work: Work, kind: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from qjaxsim.expressions import Expression, Parameter, as_expression
 from qjaxsim.gates import GATES
 from qjaxsim.memory import require_memory
 from qjaxsim_qiskit.angles import angle_of
-from qjaxsim_qiskit.definitions import definition_of, matrix_of
+from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
 from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.layouts import chosen_qubits, has_no_effect, on_qubits, used_qubits
@@ -137,7 +137,7 @@ def from_qiskit(
     found = unrolled(circuit, evolution)
     chosen = chosen_qubits(circuit, found.items, qubits)
     n_used = len(used_qubits((item.operation, item.qubits) for item in found.items))
-    few = f', or qubits="used" for the {n_used} that anything acts on' if n_used < len(chosen) else ""
+    few = f', or qubits="used" for the {n_used} that anything acts on' if 0 < n_used < len(chosen) else ""
     require_width(len(chosen), f"use fewer qubits{few}")
     items, measured = _without_final_measurements(found.items)
     source = on_qubits(circuit, items, chosen)
@@ -335,8 +335,11 @@ def _lowered(operation: Any, where: str) -> "QuantumCircuit":
             lowered = transpile(alone, basis_gates=["u", "p", "rx", "ry", "rz", "cx"], optimization_level=0)
             if all(item.operation.name != operation.name for item in lowered.data):
                 return lowered
-        except QiskitError:
-            pass
+        except QiskitError as error:
+            if hasattr(operation, "modifiers"):  # as a power of a free angle
+                raise ValueError(
+                    f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
+                ) from error
     raise ValueError(
         f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it."
     )

@@ -56,6 +56,9 @@ def used_qubits(operations: Iterable[tuple[Any, Sequence[int]]]) -> set[int]:
 
 def has_no_effect(operation: Any) -> bool:
     """Whether a state passes through unchanged: barriers and delays."""
+    # By name first: a gate of that name may be anything.
+    if operation.name not in ("barrier", "delay"):
+        return False
     from qiskit.circuit import Barrier, Delay
 
     return isinstance(operation, Barrier | Delay)

@@ -99,7 +99,11 @@ class _Unroller:
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
             bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
-            self.operation(Item(_operation(instruction), own, bits, f"{prefix}{number}"), variables)
+            item = Item(_operation(instruction), own, bits, f"{prefix}{number}")
+            if instruction.is_standard_gate():
+                self.out.items.append(item)
+            else:
+                self.operation(item, variables)
 
     def operation(self, item: Item, variables: Mapping[Any, int]) -> None:
         """One operation, kept or written out."""
