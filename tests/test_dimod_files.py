@@ -60,6 +60,8 @@ def test_arrays_of_scipy_and_matrix_market(tmp_path):
         np.testing.assert_allclose(read_problem(tmp_path / "a.npz").energies(x), expected)
     mmwrite(tmp_path / "a.mtx", sparse.coo_array(matrix))
     np.testing.assert_allclose(read_problem(tmp_path / "a.mtx").energies(x), expected)
+    mmwrite(tmp_path / "c.mtx", matrix)
+    np.testing.assert_allclose(read_problem(tmp_path / "c.mtx").energies(x), expected)
     both = matrix + matrix.T
     mmwrite(tmp_path / "b.mtx", sparse.coo_array(both), symmetry="symmetric")
     np.testing.assert_allclose(read_problem(tmp_path / "b.mtx").energies(x), 2 * expected)
@@ -113,6 +115,8 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.coo", "# offset=much\n0 1 1\n", {}, "line 1 must say an offset as a number, but says 'much'"),
         ("a.coo", "0 1 1_0\n", {}, 'line 1 must be "i j bias"'),
         ("a.mtx", "%%MatrixMarket matrix coordinate complex general\n1 1 1\n1 1 1 2\n", {}, "must be real"),
+        ("a.mtx", "%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", {}, r"must be at 1\.\.2"),
+        ("a.mtx", "%%MatrixMarket matrix array real general\n2 2\n1\n", {}, "say 4 entries, but it has 1"),
         ("a.bqm", "DIMODBQM\x02", {}, "the file ends early or is damaged"),
     ],
 )

@@ -10,7 +10,6 @@ import dimod
 import numpy as np
 from dimod.serialization.fileview import read_header
 from scipy import sparse
-from scipy.io import mmread
 
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
@@ -157,11 +156,6 @@ def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
     return Qubo.from_matrix(arrays[names[0]], linear=arrays.get("linear"), offset=offset, vartype=kind)
 
 
-def _read_market(content: bytes, vartype: str | None) -> Qubo:
-    _text(content)
-    return Qubo.from_matrix(mmread(io.BytesIO(content)), vartype=vartype or BINARY)
-
-
 def _read_lp(content: bytes, vartype: str | None) -> Qubo:
     agreed(BINARY, vartype)
     model = dimod.lp.loads(_text(content))
@@ -194,7 +188,7 @@ _READERS: dict[str, Callable[[bytes, str | None], Qubo]] = {
     "mc": _of_text(text_files.max_cut),
     "bqp": _of_text(text_files.or_library),
     "lp": _read_lp,
-    "mtx": _read_market,
+    "mtx": _of_text(text_files.matrix_market),
 }
 _SUFFIXES = {
     ".bqm": "bqm", ".json": "json", ".npz": "npz", ".npy": "npy", ".coo": "coo", ".rud": "gset", ".gset": "gset",

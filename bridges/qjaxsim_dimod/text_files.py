@@ -110,6 +110,44 @@ def or_library(text: str, vartype: str | None, number: int | None = None) -> Qub
     return _problem([(i, j, -q * (1 + (i != j))) for i, j, q in entries], range(1, n + 1), 0.0, kind)
 
 
+def matrix_market(text: str, vartype: str | None) -> Qubo:
+    """A real square matrix of Matrix Market, v^T M v, so that a symmetric one counts every pair twice.
+
+    SciPy's reader ends the process on some damaged files.
+    """
+    header = text.split("\n", 1)[0].lower().split()
+    if len(header) != 5 or header[:2] != ["%%matrixmarket", "matrix"] or header[2] not in ("coordinate", "array"):
+        raise ValueError("it must begin with `%%MatrixMarket matrix coordinate` or `array`, its field and symmetry.")
+    form, field, symmetry = header[2:]
+    if field not in ("real", "integer", "double", "pattern") or symmetry not in ("general", "symmetric"):
+        raise ValueError(f"its matrix must be real, and general or symmetric, but is {field} {symmetry}.")
+    lines = numbered(text, "%")
+    number, sizes = lines[0] if lines else (1, [])
+    if len(sizes) != (3 if form == "coordinate" else 2) or sizes[0] != sizes[1]:
+        raise ValueError(f"line {number} must give the sizes of a square matrix, but is {' '.join(sizes)[:60]!r}.")
+    n, body = _count(number, sizes[0]), lines[1:]
+    if form == "coordinate":
+        expected = _count(number, sizes[2])
+    else:
+        expected = n * (n + 1) // 2 if symmetry == "symmetric" else n * n
+    if len(body) != expected:
+        raise ValueError(f"its sizes say {expected} entries, but it has {len(body)}; is it whole?")
+    if form == "coordinate":
+        entries = [_entry(line, [*words, "1"] if field == "pattern" else words) for line, words in body]
+    else:
+        places = ((i, j) for j in range(1, n + 1) for i in range(j if symmetry == "symmetric" else 1, n + 1))
+        entries = [
+            (i, j, _number(line, words[0], "an entry")) for (i, j), (line, words) in zip(places, body, strict=True)
+        ]
+    if outside := next((entry for entry in entries if not all(1 <= index <= n for index in entry[:2])), None):
+        raise ValueError(f"its entries must be at 1..{n}, but one is at {outside[:2]}.")
+    twice = 2 if symmetry == "symmetric" else 1
+    rows = np.array([i for i, _, _ in entries], int) - 1
+    columns = np.array([j for _, j, _ in entries], int) - 1
+    values = np.array([value * (twice if i != j else 1) for i, j, value in entries], float)
+    return Qubo.from_matrix(sparse.coo_array((values, (rows, columns)), shape=(n, n)), vartype=vartype or BINARY)
+
+
 def agreed(said: str | None, asked: str | None) -> str:
     """The kind of variables by a file and by who reads it.
 
