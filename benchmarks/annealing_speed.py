@@ -111,6 +111,17 @@ def compare(batch: int, repeats: int) -> dict[str, Any]:
     return {"batch": batch, "repeats": repeats, "settings": table, "ratios_at_equal_energy": ratios}
 
 
+def surroundings() -> dict[str, Any]:
+    """What a result depends on beside the program."""
+    return {
+        "versions": {name: metadata.version(name) for name in ("jax", "jaxlib", "dwave-samplers", "dimod", "numpy")},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "load": list(os.getloadavg()),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("result", type=Path)
@@ -118,13 +129,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     found = compare(arguments.batch, arguments.repeats)
-    found |= {
-        "versions": {name: metadata.version(name) for name in ("jax", "jaxlib", "dwave-samplers", "dimod", "numpy")},
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "load": list(os.getloadavg()),
-    }
+    found |= surroundings()
     arguments.result.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, row in found["settings"].items():
         wall, cpu = row["wall_ms_a_problem"], row["cpu_ms_a_problem"]

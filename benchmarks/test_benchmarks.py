@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("pytest_benchmark", reason="needs the extra: pip install 'qjaxsim[bench]'")
+pytest.importorskip("pytest_benchmark", reason='needs the extra: pip install -e ".[bench]" in a clone')
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 

@@ -21,6 +21,7 @@ from qjaxsim.execute import identity, no_qubits, run_steps, undo
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_all, split_loop, with_definitions
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Loop, Plan, PlanOptions, Step, Widen, is_invertible, names_in
+from qjaxsim.varying import vary_alike
 
 # Backpropagation that would keep more than this many bytes of states gives way to the adjoint sweep.
 ADJOINT_FROM_BYTES = 2**27
@@ -119,7 +120,8 @@ def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Envir
         _, ct, d_prepared, d_env = _reverse(steps, final, cotangent, by_id(listed), env, setting)
         return ct, by_step(d_prepared), d_env
 
-    inputs = (state, by_step(prepared), env)
+    # Inside `jax.shard_map` the state varies like the rest, or sums over devices would end up between the steps.
+    inputs = vary_alike((state, by_step(prepared), env))
 
     return with_sweep(forward, pull)(inputs)
 
@@ -219,8 +221,7 @@ def _push(*args: jax.Array, n_residuals: int, push: Callable, transpose: Callabl
 
 
 def _shape(*args: Any, **params: Any) -> Any:
-    out = jax.eval_shape(lambda *a: _push(*a, **params), *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args))
-    return jax.core.ShapedArray(out.shape, out.dtype)
+    return jax.typeof(jax.eval_shape(lambda *a: _push(*a, **params), *args))
 
 
 def _forward_mode(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:

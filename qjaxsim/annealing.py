@@ -266,9 +266,8 @@ def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax
     def body(carry: Any) -> Any:
         number, x, counts, _ = carry
         beta = lax.dynamic_index_in_dim(rows, jnp.minimum(number, jnp.int32(sweeps)), 0, keepdims=True)  # (1, B)
-        # In the descent the random number gives way to 1: only flips that lower the energy are taken.
-        least = (number >= sweeps).astype(x.dtype)
-        after, counts = sweep(x, counts, beta[:, :, None], least, number)
+        # The descent compares the change itself: an exponential rounds small ones away.
+        after, counts = sweep(x, counts, beta[:, :, None], number >= sweeps, number)
         return number + jnp.int32(1), after, counts, (after != x).any()
 
     x = lax.while_loop(unfinished, body, (jnp.int32(0), x, counts, jnp.bool_(True)))[1]
@@ -291,7 +290,7 @@ def _sweep(
     x: jax.Array,
     counts: jax.Array,
     beta: jax.Array,
-    least: jax.Array,
+    descending: jax.Array,
     number: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """One pass: x (H, B, n, R) with rolled positions, counts (n, B, R) of heads that chose a token."""
@@ -318,8 +317,9 @@ def _sweep(
             if between:
                 field = field + penalty * (_slice(near, s, n_heads, 0) - now)
             sign = 1 - 2 * now
-            u = jnp.maximum(_random(lanes, draw).astype(x.dtype), least)
-            flip = jnp.where(u < jnp.exp(-beta * (sign * field)), sign, jnp.zeros_like(sign))
+            change = sign * field
+            hot = _random(lanes, draw).astype(x.dtype) < jnp.exp(-beta * change)
+            flip = jnp.where(jnp.where(descending, change < 0, hot), sign, jnp.zeros_like(sign))
             # Kept in the carry, and read back from there: XLA would compute it again for each use otherwise.
             flips = _update(flips, flip[None], s, 0)
             flip = _slice(flips, s, 1, 0)[0]

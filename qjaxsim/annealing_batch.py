@@ -11,6 +11,7 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing import HeadsProblem
+from qjaxsim.annealing_sparse import SparseProblem, anneal_sparse, descend_sparse, random_spins
 
 
 def anneal_batch(
@@ -51,16 +52,49 @@ def anneal_batch(
         betas = jnp.broadcast_to(betas[:, None] if betas.ndim == 1 else betas, (len(betas), n_batch))
     run = _compiled(reads, sweeps, descent, bits)
 
+    # Which precision JAX allows is a thread's own matter.
+    double = bool(jax.config.read("jax_enable_x64"))
+
     def one(part: slice) -> Any:
-        inner = HeadsProblem(problem.couplings[part], problem.linear[part], problem.penalty)
-        schedule = None if betas is None else betas[:, part]
-        return jax.block_until_ready(run(inner, keys[part], schedule, None if start is None else start[part]))
+        with jax.enable_x64(double):
+            inner = HeadsProblem(problem.couplings[part], problem.linear[part], problem.penalty)
+            schedule = None if betas is None else betas[:, part]
+            return jax.block_until_ready(run(inner, keys[part], schedule, None if start is None else start[part]))
 
     size = n_batch // parts
     pieces = [slice(i, i + size) for i in range(0, n_batch, size)]
     with ThreadPoolExecutor(parts) as pool:
         found = list(pool.map(one, pieces))
     return tuple(np.concatenate([np.asarray(each[k]) for each in found]) for k in (0, 1))  # type: ignore[return-value]
+
+
+def anneal_sparse_reads(
+    problem: SparseProblem, seed: int, *, reads: int, betas: Any, descent: bool = True, start: Any = None
+) -> np.ndarray:
+    """States (R, n) int8, zeros and ones, of a sparse problem after a sweep at each inverse temperature.
+
+    Args:
+        problem: of `qjaxsim.annealing_sparse.sparse_problem`.
+        seed: not negative.
+        reads: chains R; equal seeds give equal states, however many there are of them.
+        betas: (sweeps,).
+        descent: then flip whatever lowers the energy until nothing does.
+        start: first states (R, n), zeros and ones, instead of random ones.
+    """
+    lanes = annealing._lanes(jax.random.key(seed), 1, 1, reads)[0, 0]
+    first = None
+    if start is not None:
+        first = np.ones((len(problem.linear), reads), np.int8)
+        first[problem.positions] = 2 * np.asarray(start, np.int8).T - 1
+    spins = _anneal_sparse(problem, lanes, first, jnp.asarray(betas, problem.linear.dtype), descent)
+    return (np.asarray(spins)[problem.positions].T + 1) // 2
+
+
+@functools.partial(jax.jit, static_argnames="descent")
+def _anneal_sparse(problem: SparseProblem, lanes: jax.Array, start: Any, betas: jax.Array, descent: bool) -> jax.Array:
+    spins = random_spins(lanes, len(problem.linear)) if start is None else start
+    spins = anneal_sparse(problem, lanes, spins, betas)
+    return descend_sparse(problem, spins) if descent else spins
 
 
 @functools.lru_cache(maxsize=32)

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.varying import vary_alike
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -100,7 +102,7 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
         raise TypeError(f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is no dictionary.")
     given = dict(params or {})
     _check_names(given, shapes)
-    arrays = {name: _as_real(name, given[name]) for name in shapes}
+    arrays = vary_alike({name: _as_real(name, given[name]) for name in shapes})
     dtype = _common_dtype(arrays.values())
     leading = {name: _batch_shape(name, array.shape, shapes[name]) for name, array in arrays.items()}
     shape = _broadcast(leading)
@@ -133,7 +135,23 @@ def _as_real(name: str, value: Any) -> jax.Array:
         ) from error
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
+    _check_sizes(name, array)
     return array
+
+
+def _check_sizes(name: str, array: jax.Array) -> None:
+    """Refuse what plans cannot be made from: sizes without a value, and types that say how axes are sharded."""
+    if not all(isinstance(size, int) for size in array.shape):
+        raise ValueError(
+            f"Parameter {name!r} must have a shape known when the function is traced, but has the symbolic shape "
+            f"{array.shape}; export with a fixed batch size."
+        )
+    spec = jax.typeof(array).sharding.spec
+    if any(axis is not None for axis in spec):
+        raise ValueError(
+            f"Parameter {name!r} must not be sharded over mesh axes of type Explicit, but is by {spec}; make the mesh "
+            "with `axis_types=(jax.sharding.AxisType.Auto,)` for each axis, or map over it with `jax.shard_map`."
+        )
 
 
 def _common_dtype(arrays: Iterable[jax.Array]) -> Any:

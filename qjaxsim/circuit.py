@@ -1,20 +1,59 @@
 """Circuits as data: what the user wrote, in order, without any array of amplitudes."""
 
+import difflib
 import hashlib
 import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jax
 import numpy as np
 
 from qjaxsim.drawing import draw
 from qjaxsim.expressions import Angle, as_expression
 from qjaxsim.gates import GATES, GateSpec
+from qjaxsim.numbers_given import as_integer, positive_integer
 from qjaxsim.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
 
 Qubits = int | Sequence[int]
+
+# What users of Qiskit, PennyLane and Cirq type, and what there is.
+_PARTS = "a circuit has unitary gates and `.project` alone"
+_ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
+_STARTS = f"{_PARTS}, and starts in |0...0>; prepare another state with gates, or the first column of a `.unitary`"
+_HINTS = {
+    "cnot": "use `.cx`",
+    "toffoli": "use `.ccx`",
+    "fredkin": "use `.cswap`",
+    "hadamard": "use `.h`",
+    "not_": "use `.x`",
+    "i": "use `.id`",
+    "phase": "use `.p`",
+    "cphase": "use `.cp`",
+    "phaseshift": "use `.p`",
+    "rot": "use `.rz`, `.ry` and `.rz`",
+    "u0": "use `.id`",
+    "si": "use `.sdg`",
+    "mcx": "use `.ccx`, `.c3x` or `.c4x`",
+    "mct": "use `.ccx`, `.c3x` or `.c4x`",
+    "measure": _ENDS,
+    "measure_all": _ENDS,
+    "reset": _ENDS,
+    "initialize": _STARTS,
+    "prepare_state": _STARTS,
+    "barrier": "leave it out: the engine fuses gates without changing the circuit's result",
+    "depth": "use `.count_ops`",
+    "num_qubits": "use `.n_qubits`",
+    "num_parameters": "use `.n_parameters`",
+    "to_gate": "use `.compose` with the circuit itself",
+    "to_instruction": "use `.compose` with the circuit itself",
+    "power": "use `.repeat` or `.compose`",
+    "assign_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
+    "bind_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
+    "draw": "use `print(circuit)`",
+}
 
 
 class Circuit:
@@ -40,9 +79,7 @@ class Circuit:
     """
 
     def __init__(self, n_qubits: int):
-        if isinstance(n_qubits, bool) or not isinstance(n_qubits, int | np.integer) or n_qubits < 1:
-            raise ValueError(f"Argument `n_qubits` must be a positive integer, but is {n_qubits!r}.")
-        self.n_qubits = int(n_qubits)
+        self.n_qubits = positive_integer("n_qubits", n_qubits)
         self._operations: list[Operation] = []
         self._parameters: dict[str, tuple[int, ...]] = {}
 
@@ -69,12 +106,14 @@ class Circuit:
             qubits: one qubit or as many as the gate has, most significant first.
             angles: as many as the gate has.
         """
-        spec = GATES.get(name)
+        spec = GATES.get(name) if isinstance(name, str) else None
         if spec is None:
             raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
         chosen = self._check_qubits(qubits, name)
         if len(chosen) != spec.n_qubits:
             raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
+        if not isinstance(angles, Sequence | np.ndarray):
+            raise TypeError(f"Argument `angles` must be a sequence of {spec.n_angles} angles, but is {angles!r}.")
         if len(angles) != spec.n_angles:
             raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
         return self._add(Gate(name, chosen, tuple(as_expression(angle) for angle in angles)))
@@ -90,7 +129,7 @@ class Circuit:
         chosen = self._check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
-        array = np.array(matrix, dtype=complex)
+        array = _constant_matrix(matrix)
         size = 2 ** len(chosen)
         if array.shape != (size, size):
             raise ValueError(
@@ -106,7 +145,7 @@ class Circuit:
 
         The result is NaN where the outcome has probability zero.
         """
-        if outcome not in (0, 1):
+        if as_integer(outcome) not in (0, 1):
             raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
         return self._add(*(Projection(each, int(outcome)) for each in self._check_qubits(qubit, "project")))
 
@@ -119,18 +158,18 @@ class Circuit:
             shared: names of the layer's parameters that all repetitions share (data re-uploading); every other
                 parameter gains a leading axis of length `times`.
         """
+        require_circuit("layer", layer)
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
             )
-        if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 1:
-            raise ValueError(f"Argument `times` must be a positive integer, but is {times!r}.")
+        count = positive_integer("times", times)
         names = frozenset((shared,) if isinstance(shared, str) else shared)
         if unknown := names - layer.parameters.keys():
             raise ValueError(
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
-        return self._add(Repeat(layer.copy(), int(times), names))
+        return self._add(Repeat(layer.copy(), count, names))
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -139,6 +178,7 @@ class Circuit:
             other: a circuit; parameters of the same name and shape become one parameter.
             qubits: where its qubits go; by default 0, 1, 2, ...
         """
+        require_circuit("other", other)
         chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
@@ -208,21 +248,51 @@ class Circuit:
         return self
 
     def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
-        chosen = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
-        for qubit in chosen:
-            if isinstance(qubit, bool) or not isinstance(qubit, int | np.integer):
-                raise TypeError(f"Qubits of {what!r} must be integers, but got {qubit!r} ({type(qubit).__name__}).")
+        given = _listed(qubits)
+        chosen = tuple(as_integer(qubit) for qubit in given)
+        for qubit, shown in zip(chosen, given, strict=True):
+            if qubit is None:
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown!r} ({type(shown).__name__}).")
             if not 0 <= qubit < self.n_qubits:
                 raise ValueError(
                     f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
                 )
         if len(set(chosen)) != len(chosen):
             raise ValueError(f"Qubits of {what!r} must differ, but are {chosen}.")
-        return tuple(int(qubit) for qubit in chosen)
+        return tuple(qubit for qubit in chosen if qubit is not None)
 
-    if TYPE_CHECKING:  # the gate methods are made from the table of gates, below
+    def __getattr__(self, name: str) -> Callable[..., "Circuit"]:
+        hint = _HINTS.get(name)
+        if hint is None and not name.startswith("_"):
+            near = difflib.get_close_matches(name, [known for known in dir(type(self)) if known[0] != "_"], 1)
+            hint = f"the nearest name is `.{near[0]}`" if near else "`qjaxsim.gates.GATES` lists the gates"
+        raise AttributeError(f"A Circuit has no method `.{name}`" + (f"; {hint}." if hint else "."))
 
-        def __getattr__(self, name: str) -> Callable[..., "Circuit"]: ...
+
+def _listed(qubits: Any) -> tuple[Any, ...]:
+    """One qubit or several as a tuple; an array of no axes is one."""
+    single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
+    return (qubits,) if single else tuple(qubits)
+
+
+def _constant_matrix(matrix: Any) -> np.ndarray:
+    try:
+        return np.array(matrix, dtype=complex)
+    except jax.errors.TracerArrayConversionError:
+        raise TypeError(
+            "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or vmap); "
+            "build the circuit outside, with gates whose angles are parameters for what changes."
+        ) from None
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
+        ) from None
+
+
+def require_circuit(name: str, value: Any) -> None:
+    """Raise a TypeError for anything but a circuit."""
+    if not isinstance(value, Circuit):
+        raise TypeError(f"Argument `{name}` must be a Circuit, but is {value!r} ({type(value).__name__}).")
 
 
 def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
@@ -233,7 +303,9 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
                 f"but got {len(args)} arguments."
             )
         angles = args[: spec.n_angles]
-        qubits: list[Any] = [tuple(q) if isinstance(q, Iterable) else q for q in args[spec.n_angles :]]
+        qubits: list[Any] = [
+            q if as_integer(q) is not None or not isinstance(q, Iterable) else _listed(q) for q in args[spec.n_angles :]
+        ]
         lengths = {len(q) for q in qubits if isinstance(q, tuple)}
         if not lengths:
             return self.append(spec.name, qubits, angles)

@@ -26,13 +26,15 @@ from qjaxsim.cli_disentangler import disentangler
 from qjaxsim.cli_gradients import gradient_variance
 from qjaxsim.cli_hessian import hessian
 from qjaxsim.cli_ibm import ibm
+from qjaxsim.cli_messages import in_options
 from qjaxsim.cli_options import common_first, forget_results, keep, printed_results, remember
 from qjaxsim.cli_qrnn import qrnn
 from qjaxsim.cli_qubo import qubo
+from qjaxsim.extras import MissingExtraError, how_to_install
 from qjaxsim.studies.verbosity import settings as shown
 
 INTERRUPTED = 130
-_BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError)
+_BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError, MissingExtraError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
 _USAGE_ERROR = typer.BadParameter.__mro__[2]
 _REQUIRED = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "matplotlib")
@@ -100,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
-        return _report(error, settings.debug)
+        return _report(_in_words_typed(error, command, words), settings.debug)
     if code == INTERRUPTED:
         _print_error(interrupts.message())
     return code if isinstance(code, int) else 0
@@ -117,6 +119,13 @@ def _call(command: Any, words: list[str], settings: Settings) -> Any:
         # Help has no results.
         print(printed_results() or printed.getvalue().rstrip())
     return code
+
+
+def _in_words_typed(error: Exception, command: Any, words: Sequence[str]) -> Exception:
+    """The error with a message about options where it is about bad input."""
+    if isinstance(error, _BAD_INPUT) and len(error.args) == 1:
+        error.args = (in_options(command, words, str(error)),)
+    return error
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -219,7 +228,7 @@ def _section(title: str, lines: Sequence[tuple[str, str]]) -> None:
 def _versions() -> list[tuple[str, str]]:
     lines = [(package, _installed(package) or "missing; reinstall qjaxsim") for package in _REQUIRED]
     for package, extra in _OPTIONAL.items():
-        lines.append((package, _installed(package) or f"not installed (pip install 'qjaxsim[{extra}]')"))
+        lines.append((package, _installed(package) or f"not installed ({how_to_install(extra)})"))
     return lines
 
 
@@ -270,11 +279,18 @@ def _data_sets() -> list[tuple[str, str]]:
 def prepare(
     name: Annotated[str, typer.Argument(metavar="NAME", help="mnist or fashion_mnist.")],
     from_folder: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Folder of the four original idx .gz files.")
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", exists=True, file_okay=False, help="Folder of the four original idx .gz files."
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where to prepare it; default TFDS_DATA_DIR, else ~/tensorflow_datasets."),
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Where to prepare it; default TFDS_DATA_DIR, else ~/tensorflow_datasets.",
+        ),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the files when --from is not given.")] = False,
 ) -> None:

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, keep, names, print_verdicts, results_folder
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    keep,
+    names,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _TABLE = (
     "attention", "seed", "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
@@ -15,6 +24,7 @@ _TABLE = (
 
 
 def attention(
+    command: typer.Context,
     dataset: Annotated[
         str, typer.Option(help="digits (built in), mnist, fashion_mnist or a prepared CIFAR-10, whole or part.")
     ] = "digits",
@@ -40,7 +50,9 @@ def attention(
     ] = None,
     patch_size: Annotated[int | None, typer.Option(help="[default: 2 for digits, else the published 4]")] = None,
     dim: Annotated[int | None, typer.Option(help="Size of a token. [default: 32 for digits, else 64]")] = None,
-    heads: Annotated[int | None, typer.Option(help="[default: 4 for digits, else the published 8]")] = None,
+    n_heads: Annotated[
+        int | None, typer.Option("--heads", help="[default: 4 for digits, else the published 8]")
+    ] = None,
     reads: Annotated[int, typer.Option(help="Chains a problem.")] = 8,
     sweeps: Annotated[int, typer.Option(help="Annealing sweeps a chain.")] = 20,
     gradient: Annotated[
@@ -53,7 +65,7 @@ def attention(
     energy_images: Annotated[int, typer.Option(help="Test images whose energies are compared.")] = 32,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/attention/TIME]")
@@ -83,21 +95,22 @@ def attention(
         learning_rate=learning_rate,
         patch_size=patch_size,
         dim=dim,
-        n_heads=heads,
+        n_heads=n_heads,
         reads=reads,
         sweeps=sweeps,
         gradient=gradient,
         bits=bits,
         energy_images=energy_images,
         data_seed=data_seed,
-    ).resolved()
+    )
+    refuse_idle_options(command, FROM_DATA_SETS, settings)
     folder = results_folder(STUDY, out, resume)
     rows = run_attention_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     keep(folder=folder, rows=rows)
     shown = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
     print_table(rows, shown, title=f"Attention on {dataset}", keys=("attention", "seed"))
     print_verdicts(attention_verdicts(rows))
-    if published := comparison_rows(settings, rows):
+    if published := comparison_rows(settings.resolved(), rows):
         keep(published=published)
         print_table(published, title=f"Published accuracies ({PAPER}, authors' logs) beside ours", keys=("quantity",))
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

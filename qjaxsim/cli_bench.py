@@ -1,11 +1,12 @@
 """The command `qjaxsim bench`: options to settings. The suite is imported when it runs."""
 
+import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, keep, results_folder
+from qjaxsim.cli_options import command_line, keep, names, results_folder
 
 # Written out, since the suite is slow to import and `--help` names them; a test compares.
 PROBLEMS = (
@@ -45,11 +46,11 @@ def bench(
     from qjaxsim.studies.results_folder import claimed
 
     for name, value in (("seconds", seconds), ("timeout", timeout)):
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < threading.TIMEOUT_MAX:
             raise ValueError(f"Argument `{name}` must be a positive number of seconds, but is {value}.")
     settings = suite.Settings(
-        suite.check_names("problems", problems.split(","), PROBLEMS) if problems else PROBLEMS,
-        suite.check_names("peers", peers.split(","), PEERS) if peers else PEERS,
+        suite.check_names("problems", names(problems), PROBLEMS) if problems is not None else PROBLEMS,
+        suite.check_names("peers", names(peers), PEERS) if peers is not None else PEERS,
         quick,
         seconds or (0.3 if quick else 2.0),
         timeout or (40.0 if quick else 300.0),

@@ -21,8 +21,13 @@ _FACTORS = r"[XYZ]\d+(?:\s*[XYZ]\d+)*|[IXYZ]+"
 _TERM = re.compile(rf"\s*([+-])?\s*(?:({_NUMBER})(?![\d.])\s*\*?)?\s*({_FACTORS})?\s*(?=[+-]|$)")
 
 
-def read_circuit(path: Path) -> "ImportedCircuit":
+def read_circuit(path: Path, *, evolution: str = "synthesis", qubits: str = "auto") -> "ImportedCircuit":
     """The circuit of an OpenQASM 2 or 3 program (.qasm, .qasm3) or of a QPY file (.qpy).
+
+    Args:
+        path: the file.
+        evolution: "synthesis" or "exact", what evolutions are, as for `from_qiskit`.
+        qubits: "auto", "all" or "used", as for `from_qiskit`.
 
     Raises:
         ImportError: if Qiskit is missing, naming the extra.
@@ -35,7 +40,8 @@ def read_circuit(path: Path) -> "ImportedCircuit":
         raise FileNotFoundError(f"Argument FILE must be a file, but {str(path)!r} is none.")
     from qjaxsim_qiskit import from_qasm, from_qpy
 
-    return from_qpy(path) if path.suffix == ".qpy" else from_qasm(path)
+    read = from_qpy if path.suffix == ".qpy" else from_qasm
+    return read(path, evolution=evolution, qubits=qubits)
 
 
 def read_params(path: Path | None, circuit: "Circuit", seed: int) -> dict[str, np.ndarray]:

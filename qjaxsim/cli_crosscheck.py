@@ -5,33 +5,60 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import check_output, keep
+from qjaxsim.cli_options import Evolution, Qubits, check_output, keep, refuse_idle_options
+from qjaxsim.studies.setting import GIVEN, Needs, require_at_most
+from qjaxsim.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.checks import CrossCheck
+    from qjaxsim_qiskit.importing import ImportedCircuit
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
 )  # fmt: skip
 _FORMATS = {"value": ".2e", "bound": ".0e"} | dict.fromkeys(_COLUMNS[5:], ".3g")
 MODELS = ("patches", "hybrid")
+# When options have an effect.
+_OF_FILE, _OF_MODEL = {"file": GIVEN}, {"model": GIVEN}
+_NEEDS: dict[str, Needs] = {
+    **dict.fromkeys(("run", "cell", "images", "data_dir"), _OF_MODEL),
+    "qnn": {"model": ("hybrid",)},
+    "params": _OF_FILE,
+    "random_params": _OF_FILE,
+    "observables": _OF_FILE,
+    "evolution": _OF_FILE,
+    "qubits": _OF_FILE,
+    "seed": ({"shots": GIVEN}, {"gradients": GIVEN}),
+    "max_rotations": {"gradients": GIVEN},
+}
 
 
 def crosscheck(
+    command: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).")
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Instead of FILE, a trained model: patches or hybrid.")] = None,
-    run: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder that holds the model.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Results folder that holds the model."),
+    ] = None,
     cell: Annotated[str | None, typer.Option(metavar="KEY", help="Its cell. [default: the first finished]")] = None,
     images: Annotated[int, typer.Option(help="Test images that the model is run on.")] = 4,
     qnn: Annotated[
         bool, typer.Option("--qnn", help="Of hybrid, compare with Qiskit Machine Learning's EstimatorQNN too.")
     ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
-    params: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Parameters by name, .npz or .json."),
+    ] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi). [default: seed 0]")
     ] = None,
@@ -47,6 +74,8 @@ def crosscheck(
         float | None, typer.Option(help="Largest difference. [default: 1e-10, 2e-5 for float32]")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Our precision, float64 or float32.")] = "float64",
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON.")] = None,
 ) -> None:
     """Compare a circuit's or a trained model's states, expectation values, counts and gradients with Qiskit Aer.
@@ -55,25 +84,27 @@ def crosscheck(
     """
     import jax
 
+    from qjaxsim.cli_circuits import read_circuit
+
     if dtype not in ("float64", "float32"):
-        raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}.")
+        close = did_you_mean(dtype, ("float64", "float32"))
+        raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}{close}.")
     if (file is None) == (model is None):
         raise ValueError("Give either FILE or --model, the one to check.")
+    if params is not None and random_params is not None:
+        raise ValueError("Give either --params or --random-params.")
+    refuse_idle_options(command, _NEEDS)
     check_output(out)
     jax.config.update("jax_enable_x64", dtype == "float64")
     options: dict[str, Any] = {
         "shots": shots, "seed": seed, "gradients": gradients, "max_rotations": max_rotations, "tolerance": tolerance
     }  # fmt: skip
     if file is not None:
-        for name, value in (("run", run), ("cell", cell)):
-            if value is not None:
-                raise ValueError(f"Option --{name} goes with --model, not with a FILE.")
-        found = _file(file, params, random_params, observables, options)
+        imported = read_circuit(file, evolution=evolution, qubits=qubits)
+        found = _file(imported, file.name, params, random_params, observables, options)
+        for note in imported.notes:
+            print(f"- {note}")
     else:
-        own = {"params": params, "random-params": random_params, "observables": observables}
-        for name, given in own.items():
-            if given is not None:
-                raise ValueError(f"Option --{name} goes with a FILE; a model has its own.")
         found = _model(str(model), run, cell, images, data_dir, qnn, options)
     keep(**found.to_json())
     _print(found)
@@ -87,17 +118,23 @@ def crosscheck(
 
 
 def _file(
-    file: Path, params: Path | None, random_params: int | None, observables: str | None, options: dict[str, Any]
+    imported: "ImportedCircuit",
+    title: str,
+    params: Path | None,
+    random_params: int | None,
+    observables: str | None,
+    options: dict[str, Any],
 ) -> "CrossCheck":
     from qjaxsim_qiskit import crosscheck
 
-    from qjaxsim.cli_circuits import parse_observables, read_circuit, read_params
+    from qjaxsim.cli_circuits import parse_observables, read_params
 
-    imported = read_circuit(file)
     circuit = imported.circuit
+    if random_params is not None and not circuit.n_parameters:
+        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
     values = read_params(params, circuit, random_params or 0)
-    return crosscheck(imported.source, values, chosen, title=file.name, **options)
+    return crosscheck(imported.source, values, chosen, title=title, **options)
 
 
 def _model(
@@ -110,11 +147,11 @@ def _model(
     options: dict[str, Any],
 ) -> "CrossCheck":
     if model not in MODELS:
-        raise ValueError(f"Option --model must be one of {', '.join(MODELS)}, but is {model!r}.")
+        raise ValueError(
+            f"Option --model must be one of {', '.join(MODELS)}, but is {model!r}{did_you_mean(model, MODELS)}."
+        )
     if run is None:
         raise ValueError("Option --model needs --run, the results folder of a study that trained it.")
-    if qnn and model != "hybrid":
-        raise ValueError("Option --qnn goes with --model hybrid.")
     if images < 1:
         raise ValueError(f"Option --images must be a positive number, but is {images}.")
     from qjaxsim_qiskit.crosscheck_models import crosscheck_hybrid, crosscheck_patches
@@ -123,11 +160,13 @@ def _model(
         from qjaxsim.studies.hessian_trained import trained_cell
 
         found = trained_cell(run, cell, data_dir=data_dir)
+        require_at_most("images", images, len(found.examples.x_test), "test images")
         x = found.examples.x_test[:images]
         return crosscheck_patches(found.model, found.params, x, title=f"patches, {found.key}", **options)
     from qjaxsim.studies.gradient_trained import trained_hybrid
 
     trained = trained_hybrid(run, cell, data_dir=data_dir)
+    require_at_most("images", images, len(trained.images.x_test), "test images")
     title = f"hybrid, {trained.key}, seed {trained.seed}"
     return crosscheck_hybrid(
         trained.model, trained.params, trained.images.x_test[:images], qnn=qnn, title=title, **options

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import (
+    command_line,
+    integers,
+    keep,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
+from qjaxsim.studies.setting import ABSENT, GIVEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +30,17 @@ _LAYER = (
     "perplexity_change", "accuracy", "cnots", "cnot_depth", "unitary_deviation",
 )  # fmt: skip
 _SHOTS = ("layer", "source", "chi", "gate_qubits", "depth", "shots", "shot_error")
+# When options that are no settings have an effect.
+_NEEDS: dict[str, Any] = {
+    **dict.fromkeys(("key", "index", "orientation"), {"weights": GIVEN}),
+    "inputs": {"weights": GIVEN, "dry_run": ABSENT},
+    "text": {"weights": ABSENT},
+}
 _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 
 
 def disentangler(
+    command: typer.Context,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -38,11 +55,20 @@ def disentangler(
         typer.Option(help="Of the file's matrix: out-in (torch), in-out (Flax), or infer, which says what it found."),
     ] = "infer",
     inputs: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Inputs of that layer (N, in), .npy, for the activation error.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Inputs of that layer (N, in), .npy, for the activation error.",
+        ),
     ] = None,
     text: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Text for the built-in model. [default: Python's language reference]"),
+        typer.Option(
+            metavar="FILE",
+            help="Text for the built-in model. [default: Python's language reference]",
+        ),
     ] = None,
     size: Annotated[
         str, typer.Option(help="Of the built-in model: small (117 thousand numbers) or million.")
@@ -128,8 +154,7 @@ def disentangler(
     from qjaxsim.studies.disentangler_settings import PARTS, DisentanglerStudySettings
     from qjaxsim.weights import load_matrix
 
-    if weights is None and (key is not None or index is not None or inputs is not None or orientation != "infer"):
-        raise ValueError("Options --key, --index, --orientation and --inputs need --weights, the file they are about.")
+    refuse_idle_options(command, _NEEDS)
     loaded = None if weights is None else load_matrix(weights, key=key, index=index, orientation=orientation)
     if loaded is not None:
         print(f"{loaded.name}: {loaded.matrix.shape[0]} x {loaded.matrix.shape[1]} (out x in); the file has "
@@ -152,7 +177,7 @@ def disentangler(
         profile_gate_qubits=_numbers("profile-gate-qubits", profile_gate_qubits, "register"),
         profile_depths=integers("profile-depths", profile_depths),
         bond_chi=_numbers("bond-chi", bond_chi, "full"),
-        model_chi=integers("model-chi", model_chi) if model_chi else None,
+        model_chi=None if model_chi is None else integers("model-chi", model_chi),
         scopes=names(scopes),
         healing=() if healing == "none" else names(healing),
         heal_updates=heal_updates,
@@ -169,6 +194,7 @@ def disentangler(
         learning_rate=learning_rate,
         test_windows=test_windows or None,
     )
+    refuse_idle_options(command, _NEEDS, settings)
     if dry_run:
         _print_plan(settings, loaded, text)
     else:
@@ -219,14 +245,12 @@ def _run(settings: Any, out: Path | None, loaded: Any, inputs: Any, text: Path |
 
 def _numbers(option: str, text: str, word: str) -> tuple[int, ...]:
     """A list such as "2,3,register", the word standing for 0."""
-    parts = ("0" if part == word else part for part in names(text))
-    try:
-        found = tuple(int(part) for part in parts)
-    except ValueError as error:
-        raise ValueError(
-            f"Option --{option} must be integers or {word!r}, separated by commas, but is {text!r}."
-        ) from error
-    return found
+    given = names(text)
+    found = integers(option, ",".join(part for part in given if part != word), f" or {word!r}")
+    if 0 in found:
+        raise ValueError(f"Option --{option} must hold numbers of at least 1 or {word!r}, but holds 0.")
+    numbers = iter(found)
+    return tuple(0 if part == word else next(numbers) for part in given)
 
 
 def _inputs(path: Path | None) -> "np.ndarray | None":
@@ -239,4 +263,7 @@ def _inputs(path: Path | None) -> "np.ndarray | None":
             array: np.ndarray = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"Option --inputs must be a .npy file of numbers, but {path.name} is not: {error}.") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        held = f"{array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
+        raise ValueError(f"Option --inputs must be a .npy file of real numbers, but {path.name} holds {held}.")
     return array

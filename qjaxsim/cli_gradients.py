@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, keep, names, print_verdicts, results_folder
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    keep,
+    names,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _KEYS = ("control", "variant", "qubits", "layers", "batch")
 _TABLE = (
@@ -16,6 +25,7 @@ _CONTROL_TABLE = ("control", "variant", *_TABLE)
 
 
 def gradient_variance(
+    command: typer.Context,
     dataset: Annotated[str, typer.Option(help="digits (built in), mnist or fashion_mnist.")] = "digits",
     qubits: Annotated[str, typer.Option(metavar="LIST", help="Qubits to sweep.")] = "2,4,6,8",
     layers: Annotated[str, typer.Option(metavar="LIST", help="Entangling layers to sweep.")] = "2,3,4,5,6",
@@ -35,9 +45,10 @@ def gradient_variance(
         str, typer.Option(help="CNOT pairs: alternate (by layer), both (in every layer), chain or ring.")
     ] = "alternate",
     dtype: Annotated[str, typer.Option(help="Precision of training, float32 or float64.")] = "float32",
-    control: Annotated[
+    controls: Annotated[
         str | None,
         typer.Option(
+            "--control",
             metavar="LIST",
             help="Controls to run beside the sweep, or all: updates, scale, initialisations, shots, pairing, "
             "pre-layer, learning-rate.",
@@ -53,7 +64,7 @@ def gradient_variance(
     hessian_images: Annotated[int, typer.Option(help="Training images of these.")] = 500,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/gradient-variance/TIME]")
@@ -89,22 +100,23 @@ def gradient_variance(
         pre=pre,
         pairing=pairing,
         dtype=dtype,
-        controls=CONTROLS if control == "all" else names(control or ""),
+        controls=CONTROLS if controls == "all" else names(controls or ""),
         shots=integers("shots", shots),
         draws=draws,
         hessian=hessian,
         hessian_images=hessian_images,
         data_seed=data_seed,
-    ).resolved()
+    )
+    refuse_idle_options(command, FROM_DATA_SETS, settings)
     folder = results_folder(STUDY, out, resume)
     rows = run_gradient_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     keep(folder=folder, rows=rows)
     short = short_rows(rows)
     baseline = [row for row in short if row["control"] == "baseline"]
     print_table(baseline, _TABLE, title=f"Gradient variance on {dataset}, means over seeds", keys=_KEYS)
-    if controls := [row for row in short if row["control"] != "baseline"]:
-        print_table(controls, _CONTROL_TABLE, title="Controls", keys=_KEYS)
-    for table in tables(settings, rows):
+    if others := [row for row in short if row["control"] != "baseline"]:
+        print_table(others, _CONTROL_TABLE, title="Controls", keys=_KEYS)
+    for table in tables(settings.resolved(), rows):
         print_table(table.rows, title=table.title, keys=list(table.rows[0])[:1])
     print_verdicts(verdicts(rows))
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import (
+    FROM_DATA_SETS,
+    command_line,
+    integers,
+    keep,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
@@ -21,6 +31,7 @@ _CONTROL_TABLE = (
 
 
 def hessian(
+    command: typer.Context,
     dataset: Annotated[str, typer.Option(help="digits (built in), mnist or fashion_mnist.")] = "digits",
     patches: Annotated[str, typer.Option(metavar="LIST", help="Patch counts to sweep, square numbers.")] = "1,4,9",
     layers: Annotated[str, typer.Option(metavar="LIST", help="Layers of each trainable block to sweep.")] = "2",
@@ -63,9 +74,10 @@ def hessian(
     landscape_images: Annotated[
         int | None, typer.Option(help="Training images for the landscape. [default: those of the spectrum]")
     ] = None,
-    control: Annotated[
+    controls: Annotated[
         str | None,
         typer.Option(
+            "--control",
             metavar="LIST",
             help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
             "classes, seeds, nulls.",
@@ -73,7 +85,7 @@ def hessian(
     ] = None,
     data_seed: Annotated[int, typer.Option(help="Chooses the images when not all are used.")] = 0,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/hessian/TIME]")
@@ -120,17 +132,18 @@ def hessian(
         landscape=() if landscape == "none" else names(landscape),
         landscape_points=landscape_points,
         landscape_images=landscape_images,
-        controls=CONTROLS if control == "all" else names(control or ""),
+        controls=CONTROLS if controls == "all" else names(controls or ""),
         data_seed=data_seed,
-    ).resolved()
+    )
+    refuse_idle_options(command, FROM_DATA_SETS, settings)
     folder = results_folder(STUDY, out, resume)
     rows = run_hessian_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     keep(folder=folder, rows=rows)
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     print_table(alike, _TABLE, title=f"Hessian spectra on {dataset}")
-    if controls := [row for row in rows if row["control"] != "baseline"]:
-        print_table(controls, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
+    if others := [row for row in rows if row["control"] != "baseline"]:
+        print_table(others, _CONTROL_TABLE, title="Controls", keys=("control", "patches", "layers", "seed"))
     print_verdicts(verdicts(rows))
-    if published := comparison_rows(settings, rows):
+    if published := comparison_rows(settings.resolved(), rows):
         print_comparison(published)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")

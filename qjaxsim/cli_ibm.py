@@ -5,13 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qjaxsim.cli_options import check_output, keep
+from qjaxsim.cli_options import Evolution, Qubits, check_output, keep, refuse_idle_options
+from qjaxsim.studies.setting import ABSENT, Except, Needs
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
 
 _FORMATS = {"value": ".4f", "error": ".4f", "exact": ".4f", "deviation": ".1f"}
 _ROWS = 40
+# When options have an effect.
+_NEEDS: dict[str, Needs] = {
+    "resilience_level": {"counts": ABSENT},
+    "wait": {"dry_run": ABSENT},
+    "mode": {"dry_run": ABSENT},
+    "instance": {"channel": Except("local")},
+}
 
 ibm = typer.Typer(help="Run circuits on IBM's backends, or on fake ones without an account.", rich_markup_mode=None)
 
@@ -28,8 +36,10 @@ _Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of records.")]
 
 @ibm.command()
 def run(
+    command: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy).")
+        Path,
+        typer.Argument(metavar="FILE", help="An OpenQASM 2 or 3 program (.qasm) or a QPY file (.qpy)."),
     ],
     backend: Annotated[str, typer.Option(metavar="NAME", help="Such as fake_manila or ibm_kingston.")],
     channel: _Channel = None,
@@ -38,7 +48,10 @@ def run(
         str | None, typer.Option(metavar="LIST", help='Pauli sums such as "Z0,X0 X1". [default: Z on every qubit]')
     ] = None,
     counts: Annotated[bool, typer.Option("--counts", help="Counts of all qubits instead of observables.")] = False,
-    params: Annotated[Path | None, typer.Option(metavar="FILE", help="Parameters by name, .npz or .json.")] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Parameters by name, .npz or .json."),
+    ] = None,
     random_params: Annotated[
         int | None, typer.Option(metavar="SEED", help="Parameters uniform in [-pi, pi), instead of a file.")
     ] = None,
@@ -49,6 +62,8 @@ def run(
     ] = None,
     optimization_level: Annotated[int, typer.Option(help="Of Qiskit's transpiler, 0 to 3.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the transpiler and of the local simulator.")] = 0,
+    evolution: Evolution = "synthesis",
+    qubits: Qubits = "auto",
     exact: Annotated[bool, typer.Option(help="Compute the exact values beside the measured ones.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the result; otherwise fetch it later.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Transpile and check, but submit nothing.")] = False,
@@ -70,9 +85,14 @@ def run(
         raise ValueError("Give either --counts or --observables.")
     if params is not None and random_params is not None:
         raise ValueError("Give either --params or --random-params.")
+    refuse_idle_options(command, _NEEDS)
     check_output(out, "folder")
-    imported = read_circuit(file)
+    imported = read_circuit(file, evolution=evolution, qubits=qubits)
+    for note in imported.notes:
+        print(f"- {note}")
     circuit = imported.circuit
+    if random_params is not None and not circuit.n_parameters:
+        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     if circuit.n_parameters and params is None and random_params is None:
         raise ValueError(
             f"The circuit has free parameters, {', '.join(circuit.parameters)}: give --params FILE or --random-params "
@@ -115,8 +135,9 @@ def fetch(
 
 
 @ibm.command()
-def backends(channel: _Channel = None, instance: _Instance = None) -> None:
+def backends(command: typer.Context, channel: _Channel = None, instance: _Instance = None) -> None:
     """List the backends of a channel."""
+    refuse_idle_options(command, {"instance": {"channel": Except("local")}})
     from qjaxsim_qiskit import ibm as hardware
 
     from qjaxsim.report.tables import print_table

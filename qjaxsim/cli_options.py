@@ -5,18 +5,28 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from qjaxsim import interrupts
+from qjaxsim.studies.setting import Except, Needs, refuse_idle_values, settings_and_needs
 
 if TYPE_CHECKING:
     from qjaxsim.report.claims import Verdict
 
 # Options of every command, taken anywhere in a command line.
 COMMON = ("--quiet", "--verbose", "--json", "--debug")
-EPILOG = "Every command takes --quiet, --verbose, --json and --debug, which `qjaxsim --help` explains."
+# When options of studies that are no settings have an effect.
+FROM_DATA_SETS: dict[str, Needs] = {"data_dir": {"dataset": Except("digits")}}
+Evolution = Annotated[
+    str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
+]
+Qubits = Annotated[
+    str, typer.Option(help="Of FILE: all, used (without idle ones), or auto, used for transpiled circuits alone.")
+]
 _MARGIN = 100
 _typed: list[str] = []
 _results: dict[str, Any] = {}
@@ -46,6 +56,27 @@ def printed_results() -> str:
     from qjaxsim import files
 
     return json.dumps(files.to_json(_results, nan_as_null=True), indent=2, allow_nan=False)
+
+
+def refuse_idle_options(context: typer.Context, needs: Mapping[str, Needs], settings: Any = None) -> None:
+    """Raise for an option that was typed though it changes nothing with the others as they are.
+
+    Args:
+        context: of the command.
+        needs: when options have an effect; those of settings are known from their fields.
+        settings: that the options became.
+
+    Raises:
+        ValueError: naming the parameter and what it would need.
+    """
+    typed = [name for name in context.params if _was_typed(context, name)]
+    values, known = settings_and_needs(settings) if settings is not None else ({}, {})
+    refuse_idle_values({**context.params, **values}, {**known, **needs}, typed)
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def print_verdicts(found: "Sequence[Verdict]") -> None:
@@ -85,12 +116,19 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def integers(option: str, text: str) -> tuple[int, ...]:
-    """A list such as "1,4,9"."""
+def integers(option: str, text: str, others: str = "") -> tuple[int, ...]:
+    """A list such as "1,4,9"; `others` is what may stand in it too, for the message."""
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        return tuple(_integer(part) for part in text.split(",") if part.strip())
     except ValueError as error:
-        raise ValueError(f"Option --{option} must be integers separated by commas, but is {text!r}.") from error
+        raise ValueError(f"Option --{option} must be integers{others} separated by commas, but is {text!r}.") from error
+
+
+def _integer(text: str) -> int:
+    # Thousands of digits are an error of Python's, in its words.
+    if len(text.strip()) > 30:
+        raise ValueError
+    return int(text)
 
 
 def remember(words: Sequence[str]) -> None:

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from qjaxsim.cli_options import command_line, integers, keep, names, print_comparison, print_verdicts, results_folder
+from qjaxsim.cli_options import (
+    command_line,
+    integers,
+    keep,
+    names,
+    print_comparison,
+    print_verdicts,
+    refuse_idle_options,
+    results_folder,
+)
 
 _TABLE = (
     "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
@@ -20,6 +29,7 @@ _TABLE = (
 
 
 def qrnn(
+    command: typer.Context,
     task: Annotated[str, typer.Option(help="memorise, xor, letters, dna, mnist or mnist-generate.")] = "xor",
     experiments: Annotated[
         str,
@@ -57,7 +67,7 @@ def qrnn(
         bool, typer.Option("--full", help="Published grids of initial (500 cells) and topology (96 cells).")
     ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Prepared data sets. [default: TFDS_DATA_DIR]")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder. [default: runs/qrnn/TIME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study that --out holds.")] = False,
@@ -95,6 +105,7 @@ def qrnn(
         deskew=deskew,
         full=full,
     )
+    refuse_idle_options(command, {"data_dir": {"task": ("mnist", "mnist-generate")}}, settings)
     folder = results_folder(STUDY, out, resume)
     rows = run_qrnn_study(settings, folder, data_dir=data_dir, resume=resume, command=command_line())
     keep(folder=folder, rows=rows)

@@ -15,7 +15,12 @@ _BINS, _BAR = 12, 40
 @qubo.command()
 def solve(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".bqm, .json (dimod), .npz, .npy (arrays), .coo, .txt, .qubo (text).")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".bqm, .json (dimod), .npz, .npy, .mtx (arrays), .coo, .txt (coordinates), .qubo (qbsolv), .lp, "
+            ".gset, .rud, .mc (Max-Cut), .bqp (OR-Library).",
+        ),
     ],
     sampler: Annotated[
         str,
@@ -29,6 +34,20 @@ def solve(
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Another option of the sampler; repeatable.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="bqm, json, npz, npy, mtx, coo, qbsolv, lp, gset, mc or bqp. [default: by ending and content]"
+        ),
+    ] = None,
+    maximise: Annotated[
+        bool,
+        typer.Option("--maximise", "--maximize", help="FILE's objective is to be maximised; energies are minus it."),
+    ] = False,
+    number: Annotated[int | None, typer.Option(help="Which problem of an OR-Library file, from 1.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End the sampler after this time, where it can.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples, dimod's JSON.")] = None,
 ) -> None:
@@ -44,12 +63,22 @@ def solve(
     if vartype not in (None, "BINARY", "SPIN"):
         raise ValueError(f"Option --vartype must be BINARY or SPIN, but is {vartype!r}.")
     options = _options(option or [])
-    reads = 64 if reads is None and sampler == "jax" else reads
-    options |= {name: value for name, value in (("num_reads", reads), ("num_sweeps", sweeps)) if value is not None}
+    for typed, name, value in (
+        ("--reads", "num_reads", reads),
+        ("--sweeps", "num_sweeps", sweeps),
+        ("--seed", "seed", seed),
+        ("--time-limit", "time_limit", time_limit),
+    ):
+        if value is not None and name in options:
+            raise ValueError(f"Options {typed} {value} and --option {name}={options[name]} say the same; give one.")
+        if value is not None:
+            options[name] = value
+    if sampler == "jax" and "initial_states" not in options:
+        options.setdefault("num_reads", 64)
     check_output(out)
-    problem = read_problem(file, vartype)
+    problem = read_problem(file, vartype, format=format, maximise=maximise, number=number)
     began = time.perf_counter()
-    found = sample(problem, sampler, seed=seed, **options)
+    found = sample(problem, sampler, **options)
     seconds = time.perf_counter() - began
     keep(samples=found.to_serializable(), lowest_energy=float(found.first.energy), sampler=sampler, seconds=seconds)
     _print(found, problem, file, sampler, seconds)
@@ -66,6 +95,8 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"Option --option must be NAME=VALUE, but is {pair!r}.")
+        if name in options:
+            raise ValueError(f"Option --option must give each name once, but {name!r} comes twice.")
         try:
             options[name] = json.loads(text)
         except ValueError:
@@ -84,6 +115,8 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
         f"lowest energy  {best.energy:.10g}, found in {int(counts[np.isclose(energies, best.energy)].sum())} of {reads}"
     )
     print(f"state          {_state(best.sample, problem.vartype)}")
+    if betas := found.info.get("beta_range"):
+        print(f"temperatures   inverse, {betas[0]:.4g} to {betas[-1]:.4g}")
     print(f"time           {seconds:.3f} s with {sampler}, compiling and embedding included")
     if "chain_break_fraction" in found.record.dtype.names:
         print(f"broken chains  {100 * float(np.average(found.record.chain_break_fraction, weights=counts)):.2f} %")

@@ -11,6 +11,7 @@ from qjaxsim import kernels
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Project, Step, Transpose, Widen
+from qjaxsim.varying import vary_alike
 
 
 def no_qubits(setting: Setting) -> jax.Array:
@@ -117,6 +118,7 @@ def _run_loop(loop: Loop, state: jax.Array, prepared: Prepared, env: Environment
         matrices, inner = iteration(loop, now, common, setting)
         return run_steps(loop.body.steps, carry, matrices, inner, setting), None
 
+    state = vary_alike(state, each, common)
     out, _ = lax.scan(body, state, each, loop.repeat.times, loop.repeat.reverse, setting.unroll)
     return out
 

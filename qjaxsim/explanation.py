@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from qjaxsim.adjoint import kept_bytes, uses_adjoint
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuit import Circuit, require_circuit
 from qjaxsim.expressions import Expression
 from qjaxsim.memory import GIB
+from qjaxsim.numbers_given import positive_integer
 from qjaxsim.plan import make_plan
 from qjaxsim.steps import (
     Collapsed,
@@ -155,8 +156,8 @@ def explain(
     (1, 'backprop')
     """
     names = (data,) if isinstance(data, str) else tuple(data)
-    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-        raise ValueError(f"Argument `batch` must be a positive integer, but is {batch!r}.")
+    require_circuit("circuit", circuit)
+    batch = positive_integer("batch", batch)
     if unknown := [name for name in names if name not in circuit.parameters]:
         raise ValueError(f"Argument `data` names {unknown}, but the circuit's parameters are {circuit.parameters}.")
     if batch > 1 and not names:

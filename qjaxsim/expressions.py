@@ -10,6 +10,8 @@ from typing import Any, Union
 
 import numpy as np
 
+from qjaxsim.numbers_given import as_integer, as_number
+
 Number = int | float
 Angle = Union[Number, "Expression", "Parameter"]
 Lookup = Callable[[str, int], Any]
@@ -202,8 +204,9 @@ class Parameter(_Arithmetic):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"Argument `name` must be a non-empty string, but is {self.name!r}.")
-        shape = tuple(self.shape) if isinstance(self.shape, Iterable) else (self.shape,)
-        if not all(isinstance(size, int | np.integer) and size > 0 for size in shape):
+        single = not isinstance(self.shape, Iterable) or as_integer(self.shape) is not None
+        shape: tuple[Any, ...] = (self.shape,) if single else tuple(self.shape)
+        if not all((size := as_integer(one)) is not None and size > 0 for one in shape):
             raise ValueError(
                 f"Argument `shape` of parameter {self.name!r} must hold positive integers, but is {shape}."
             )
@@ -222,7 +225,7 @@ class Parameter(_Arithmetic):
         full = self.prefix + (tuple(index) if isinstance(index, tuple) else (index,))
         if len(full) > len(self.shape):
             raise IndexError(f"Parameter {self.name!r} has shape {self.shape}, so index {full} has too many entries.")
-        if not all(isinstance(i, int | np.integer) for i in full):
+        if not all(as_integer(i) is not None for i in full):
             raise TypeError(f"Parameter {self.name!r} takes integer indices, but got {index!r}.")
         if not all(-size <= i < size for i, size in zip(full, self.shape, strict=False)):
             raise IndexError(f"Parameter {self.name!r} has shape {self.shape}, so index {full} is out of range.")
@@ -248,13 +251,14 @@ def as_expression(value: Any) -> Expression | float:
                 "index it down to one entry."
             )
         return Element(name=value.name)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    number = as_number(value, "An angle", "use a `Parameter` and give its value on calling")
+    if number is None or isinstance(value, bool) or np.iscomplexobj(value):
         raise TypeError(
             f"An angle must be a real number or an expression of parameters, but is {value!r} ({type(value).__name__})."
         )
-    if not math.isfinite(value):
+    if not math.isfinite(number.real):
         raise ValueError(f"An angle must be finite, but is {value!r}.")
-    return float(value)
+    return number.real
 
 
 def _combine(op: str, left: Any, right: Any) -> Expression:

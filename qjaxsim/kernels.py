@@ -14,6 +14,9 @@ from jax import lax
 
 from qjaxsim.permutation import of_bits, of_rows, permute
 
+# Index bits that one reduction sums over.
+BITS_AT_ONCE = 10
+
 
 def to_complex(state: jax.Array) -> jax.Array:
     """(2, ...) real as (...) complex."""
@@ -96,11 +99,29 @@ def _segments(chosen: Sequence[Sequence[int]], n_bits: int) -> list[tuple[int, i
     return list(zip(cuts, cuts[1:], strict=False))
 
 
+def sum_over_bits(values: jax.Array, bits: Sequence[int]) -> jax.Array:
+    """Sums of (2**n, columns) over some index bits, (2, ..., 2, columns) with the other bits as axes.
+
+    Not in one go: XLA may add up all numbers one after the other, which in single precision stops growing after 2**24
+    of them. The barrier keeps it from joining the steps.
+    """
+    n_bits = len(values).bit_length() - 1
+    total = values.reshape((2,) * n_bits + values.shape[1:])
+    left = list(bits)
+    while left:
+        left, now = left[:-BITS_AT_ONCE], left[-BITS_AT_ONCE:]
+        total = total.sum(axis=now)
+        total = lax.optimization_barrier(total) if left else total
+    return total
+
+
 def project(position: int, outcome: int, state: jax.Array) -> jax.Array:
     """Keep one outcome of one index bit and normalise every column."""
     split = state.reshape(2, 2**position, 2, -1, state.shape[2])
     kept = split[:, :, outcome]
-    kept = kept / jnp.sqrt(jnp.sum(kept**2, axis=(0, 1, 2), keepdims=True))
+    squares = (kept**2).reshape(-1, state.shape[2])
+    norms = jnp.sqrt(sum_over_bits(squares, range(len(squares).bit_length() - 1)))
+    kept = kept / norms[None, None, None]
     zero = jnp.zeros_like(kept)
     pair = (kept, zero) if outcome == 0 else (zero, kept)
     return jnp.stack(pair, axis=2).reshape(state.shape)

@@ -14,9 +14,11 @@ from jax import lax
 
 from qjaxsim.bases import choose_bases, flip_of
 from qjaxsim.execute import run_steps
+from qjaxsim.kernels import sum_over_bits
 from qjaxsim.observables import PauliSum
 from qjaxsim.permutation import flip_rows
 from qjaxsim.prepare import Setting
+from qjaxsim.varying import vary_alike
 
 # Up to this many groups are written out one by one; more run as a scan.
 WRITTEN_OUT = 16
@@ -138,7 +140,7 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
         per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=exact)
         return total + jnp.matmul(weights, per_term, precision=exact), None
 
-    out, _ = lax.scan(body, total, _stacked(groups, n_qubits, state.dtype))
+    out, _ = lax.scan(body, vary_alike(total, state), _stacked(groups, n_qubits, state.dtype))
     return out
 
 
@@ -210,8 +212,7 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
     """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
     n_qubits = state.shape[1].bit_length() - 1
-    joint = (state[0] ** 2 + state[1] ** 2).reshape((2,) * n_qubits + (state.shape[2],))
-    kept = joint.sum(axis=tuple(q for q in range(n_qubits) if q not in qubits))
+    kept = sum_over_bits(state[0] ** 2 + state[1] ** 2, [q for q in range(n_qubits) if q not in qubits])
     ascending = sorted(qubits)
     axes = [ascending.index(q) for q in qubits]
     return kept.transpose([*axes, len(axes)]).reshape(2 ** len(axes), -1)

@@ -1,6 +1,9 @@
 """Refusing work that cannot fit in memory, before anything is allocated."""
 
+from typing import Any
+
 import jax
+import numpy as np
 import psutil
 
 GIB = 2**30
@@ -33,6 +36,24 @@ def require_memory(needed: int, what: str, way_out: str) -> None:
         raise MemoryError(f"{what} needs {_gib(needed)} GiB, but {_gib(available)} GiB are free; {way_out}.")
 
 
+def require_states(n_qubits: int, number: int, dtype: Any, what: str, way_out: str) -> None:
+    """Raise if so many states, and the intermediate ones of as many, are more than what is free.
+
+    Args:
+        n_qubits: of each.
+        number: that are held at once.
+        dtype: real precision of the computation.
+        what: the work, as for `require_memory`.
+        way_out: what to do instead.
+
+    Raises:
+        MemoryError: naming the GiB needed and the GiB available.
+    """
+    require_memory(2 * number * 2**n_qubits * 2 * np.dtype(dtype).itemsize, what, way_out)
+
+
 def _gib(n_bytes: int) -> str:
-    """GiB as text, with two digits where one decimal would show next to nothing."""
+    """GiB as text, with two digits where one decimal would show next to nothing, or be one of many."""
+    if n_bytes >= 10**6 * GIB:
+        return f"{n_bytes / GIB:.1e}"
     return f"{n_bytes / GIB:.1f}" if n_bytes >= GIB else f"{n_bytes / GIB:.2g}"

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -139,13 +140,21 @@ def _linear(
         tangent = first if type(first) is ad.Zero else primitive.bind(first, *args[1:], **params)
         return primitive.bind(*args, **params), tangent
 
+    def series(primals: Sequence[Any], terms: Sequence[Sequence[Any]], **params: Any) -> tuple[Any, list[Any]]:
+        """Taylor coefficients of the first operand go through one by one."""
+        move = lambda array: primitive.bind(array, *primals[1:], **params)  # noqa: E731
+        return move(primals[0]), [move(term) for term in terms[0]]
+
     def transpose(ct: Any, *args: Any, **params: Any) -> list[Any]:
         back = ct if type(ct) is ad.Zero else primitive.bind(ct, *args[1:], **inverse(params))
         return [back, *(None for _ in args[1:])]
 
     primitive.def_impl(jax.jit(gather, static_argnames=static))
-    primitive.def_abstract_eval(lambda array, *_, **__: jax.core.ShapedArray(array.shape, array.dtype))
+    # The operand's type as it is: it says how an array inside `jax.shard_map` varies over devices too.
+    primitive.def_abstract_eval(lambda array, *_, **__: array)
     ad.primitive_jvps[primitive] = forward
+    rules: dict[Primitive, Callable[..., Any]] = jet.jet_rules
+    rules[primitive] = series
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
     mlir.register_lowering(primitive, mlir.lower_fun(gather, multiple_results=False))

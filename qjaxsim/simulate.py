@@ -8,6 +8,7 @@ Qubit 0 is the most significant bit of every index. Results are complex64 or flo
 (which needs JAX's x64 mode), then complex128 or float64.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,17 @@ import numpy as np
 from qjaxsim import kernels, measurement
 from qjaxsim.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.batching import Batch, parse_params
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuit import Circuit, require_circuit
+from qjaxsim.compiled import Compiled
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import positive_integer
 from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.plan import make_plan
 from qjaxsim.prepare import Setting
+from qjaxsim.sampling import draw_outcomes
 from qjaxsim.steps import PlanOptions
+from qjaxsim.varying import vary_alike
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -45,7 +50,7 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
     """
-    return _state_function(circuit, options, kernels.to_complex)
+    return _state_function(circuit, options, kernels.to_complex, "statevector")
 
 
 def expectation(
@@ -61,11 +66,10 @@ def expectation(
     Returns:
         `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
     """
+    require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
-    values = _state_function(circuit, options, lambda state: measurement.expectation_values(sums, state))
-    if not isinstance(observables, PauliSum):
-        return values
-    return jax.jit(lambda params=None: values(params)[..., 0])
+    readout = functools.partial(measurement.expectation_values, sums)
+    return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
 
 
 def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
@@ -80,7 +84,8 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
         `f(params) -> (..., 2**len(qubits))` real. Raises like `statevector`.
     """
     chosen = _measured(circuit, qubits)
-    return _state_function(circuit, options, lambda state: measurement.marginal_probabilities(state, chosen))
+    readout = functools.partial(measurement.marginal_probabilities, qubits=chosen)
+    return _state_function(circuit, options, readout, "probabilities")
 
 
 def sample(
@@ -95,30 +100,25 @@ def sample(
         options: forced choices of the planner.
 
     Returns:
-        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`. Cost: the probabilities
-        and a binary search for each shot.
+        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
+        differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
     """
-    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
-        raise ValueError(f"Argument `shots` must be a positive integer, but is {shots!r}.")
+    count = positive_integer("shots", shots)
     chosen = _measured(circuit, qubits)
     distribution = probabilities(circuit, chosen, options=options)
 
-    def draw(key: jax.Array, weights: jax.Array) -> jax.Array:
-        cumulative = jnp.cumsum(weights)
-        # Scaling by the last entry makes rounding harmless: the largest number drawn stays below it.
-        numbers = jax.random.uniform(key, (int(shots),), weights.dtype) * cumulative[-1]
-        outcomes = jnp.searchsorted(cumulative, numbers, side="right")
-        shifts = np.arange(len(chosen) - 1, -1, -1)
-        return ((outcomes[:, None] >> shifts[None, :].astype(outcomes.dtype)) & 1).astype(jnp.int32)
+    return Compiled(_draws, distribution, count, check=_check_call(circuit))
 
-    @jax.jit
-    def run(params: Params | None, key: jax.Array) -> jax.Array:
+
+def _draws(distribution: Run, shots: int) -> Run:
+    def sample(params: Params | None, key: jax.Array) -> jax.Array:
         weights = distribution(params)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
-        return jax.vmap(draw)(keys, flat).reshape(*weights.shape[:-1], int(shots), len(chosen))
+        outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
+        return outcomes.reshape(*weights.shape[:-1], *outcomes.shape[1:])
 
-    return run
+    return sample
 
 
 def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -131,13 +131,15 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     Returns:
         `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
     """
+    require_circuit("circuit", circuit)
     snapshot = circuit.copy()
     if has_projection(snapshot):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
-    chosen = options or PlanOptions()
+    return Compiled(_unitary, snapshot, options or PlanOptions(), check=_check_call(snapshot))
 
-    @jax.jit
-    def run(params: Params | None = None) -> jax.Array:
+
+def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
+    def unitary(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
         _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
         plan = make_plan(snapshot, options=chosen, from_zero=False)
@@ -150,7 +152,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
         return batch.map(single)
 
-    return run
+    return unitary
 
 
 def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Array:
@@ -165,18 +167,41 @@ def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Arr
         An array like the state.
     """
     samples = state.shape[2]
+    params, state = vary_alike((dict(params), state))
     data = [name for name, shape in circuit.parameters.items() if params[name].ndim > len(shape)]
     env = {name: value.reshape(samples, -1).T if name in data else value.reshape(-1) for name, value in params.items()}
     plan = make_plan(circuit, data, samples, from_zero=False)
     return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
 
 
-def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Callable[[jax.Array], jax.Array]) -> Run:
-    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns)."""
-    snapshot = circuit.copy()
-    chosen = options or PlanOptions()
+Readout = Callable[[jax.Array], jax.Array]
 
-    @jax.jit
+
+def _state_function(
+    circuit: Circuit, options: PlanOptions | None, readout: Readout, name: str, single: bool = False
+) -> Run:
+    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
+
+    With `single` the one entry of the last axis is given without it.
+    """
+    require_circuit("circuit", circuit)
+    snapshot = circuit.copy()
+    parts = snapshot, options or PlanOptions(), readout, name, single
+    return Compiled(_run_and_read, *parts, check=_check_call(snapshot))
+
+
+def _check_call(circuit: Circuit) -> Callable[..., Any]:
+    """What says in our words why JAX takes no such parameters."""
+    return functools.partial(_check_params, circuit.parameters)
+
+
+def _check_params(shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None) -> None:
+    parse_params(params, shapes)
+    if key is not None and not isinstance(key, jax.Array):
+        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
+
+
+def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
     def run(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters)
         _require_state(snapshot.n_qubits, batch.total, batch.dtype)
@@ -188,8 +213,10 @@ def _state_function(circuit: Circuit, options: PlanOptions | None, readout: Call
             columns = readout(run_from_zero(plan, env, setting))
             return jnp.broadcast_to(columns, (len(columns), batch.size)).T
 
-        return batch.map(single)
+        values = batch.map(single)
+        return values[..., 0] if only else values
 
+    run.__name__ = run.__qualname__ = name
     return run
 
 
@@ -204,6 +231,7 @@ def _require_state(n_qubits: int, columns: int, dtype: Any) -> None:
 
 
 def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+    require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))
     chosen = circuit._check_qubits(qubits, "measurement")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.expressions import Expression
+from qjaxsim.numbers_given import as_integer
 from qjaxsim.operations import Gate, Repeat
 
 
@@ -33,7 +34,7 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer | None):
+            if value is not None and as_integer(value) is None:
                 raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
             if value is not None and value < 1:
                 raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")

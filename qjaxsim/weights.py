@@ -1,7 +1,7 @@
 """One weight matrix from a file: .npy, an array of .npz, a tensor of safetensors (Hugging Face style), without pickle.
 
 Layers are written in two ways: torch's Linear keeps (out, in), Flax's Dense and GPT-2's Conv1D keep (in, out). Which
-one a file has is asked for or inferred from names and shapes, said, and never guessed.
+one a file has is asked for or inferred, said, and never guessed (`qjaxsim.weights_orientation`).
 """
 
 import json
@@ -10,16 +10,19 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-ORIENTATIONS = ("infer", "out-in", "in-out")
+from qjaxsim.extras import require
+from qjaxsim.suggestions import did_you_mean
+from qjaxsim.weights_orientation import ORIENTATIONS, orientation_of
+
 _LISTED = 12
-# Linear maps that GPT-2 and its kin keep as Conv1D, (in, out), under the name "weight".
-_CONV1D = ("c_attn", "c_proj", "c_fc", "q_attn")
+# How safetensors calls the types that NumPy lacks, and ml_dtypes, which comes with JAX, has.
+_FP8 = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,25 +60,27 @@ def load_matrix(
         key: name of the array; may be left out where there is only one of two or three axes.
         index: which layer of a stack (layers, ..., ...); needed for arrays with three axes.
         orientation: "out-in", "in-out", or "infer": from the length of a bias of the same layer if the matrix is not
-            square, else from the name ("kernel" of Flax is (in, out), "weight" of torch (out, in), of GPT-2's Conv1D
-            (in, out)).
+            square, else from a name that stands for one way alone ("kernel" of Flax is (in, out), "weight" of torch
+            (out, in)). GPT-2's names stand for both, and take shapes to decide.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file cannot be read, has no such array, the array is no matrix of finite real floats, or its
             orientation cannot be inferred. Each names the way out.
-        ModuleNotFoundError: for safetensors without the package.
+        qjaxsim.extras.MissingExtraError: for safetensors without the package.
     """
     if orientation not in ORIENTATIONS:
-        raise ValueError(f"Argument `orientation` must be one of {list(ORIENTATIONS)}, but is {orientation!r}.")
+        close = did_you_mean(orientation, ORIENTATIONS)
+        raise ValueError(f"Argument `orientation` must be one of {list(ORIENTATIONS)}, but is {orientation!r}{close}.")
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Argument `path` must be a file of weights, but there is none at {path}.")
+        there = "that is a folder" if path.is_dir() else "there is none"
+        raise FileNotFoundError(f"Argument `path` must be a file of weights, but {there} at {path}.")
     with ExitStack() as opened:
         arrays = _open(path, opened)
         name = _chosen(arrays.shapes, key, path)
         matrix = _floats(_layer(arrays.read(name), index, name), name)
-        found, reason = _orientation(name, arrays.shapes, orientation, path)
+        found, reason = orientation_of(name, arrays.shapes, orientation, path.name)
     shown = name if index is None else f"{name}[{index}]"
     return LoadedMatrix(matrix if found == "out-in" else matrix.T.copy(), shown, found, reason)
 
@@ -136,8 +141,7 @@ def _header_shape(member: Any) -> tuple[int, ...]:
 
 
 def _safetensors(path: Path, opened: ExitStack) -> _Arrays:
-    if find_spec("safetensors") is None:
-        raise ModuleNotFoundError("Reading safetensors needs the package safetensors: pip install 'qjaxsim[weights]'.")
+    require("safetensors", "Reading safetensors needs the package safetensors", "weights")
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -146,7 +150,36 @@ def _safetensors(path: Path, opened: ExitStack) -> _Arrays:
         raise _unreadable(path, error) from error
     names = list(stored.keys())
     shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in names}
-    return _Arrays(shapes, stored.get_tensor)
+
+    def read(name: str) -> np.ndarray:
+        kind = stored.get_slice(name).get_dtype()
+        if kind in _FP8:
+            return _fp8(path, name, shapes, _FP8[kind])
+        try:
+            array: np.ndarray = stored.get_tensor(name)
+        except (AttributeError, TypeError, SafetensorError) as error:
+            raise ValueError(
+                f"Array {name} must hold floats of 8 bits or more, but holds {kind}, which NumPy has not; convert it "
+                f"to float32 first (quantised weights need their scales)."
+            ) from error
+        return array
+
+    return _Arrays(shapes, read)
+
+
+def _fp8(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> np.ndarray:
+    """An array of 8-bit floats from its bytes, unless it is only half of the numbers: their scales are the other."""
+    scales = [other for other in shapes if other.startswith((f"{name}_scale", f"{name.removesuffix('weight')}scale"))]
+    if scales:
+        raise ValueError(
+            f"Array {name} must hold the weights themselves, but holds {dtype.__name__} to be multiplied by "
+            f"{scales[0]}; multiply and save it as float32 first."
+        )
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(length))[name]["data_offsets"]
+        file.seek(8 + length + start)
+        return np.frombuffer(file.read(end - start), dtype).reshape(shapes[name])
 
 
 def _sharded(path: Path, opened: ExitStack) -> _Arrays:
@@ -179,6 +212,11 @@ def _chosen(shapes: Mapping[str, tuple[int, ...]], key: str | None, path: Path) 
         candidates = [name for name, shape in shapes.items() if len(shape) in (2, 3)]
         if len(candidates) == 1:
             return candidates[0]
+        if not candidates:
+            raise ValueError(
+                f"Argument `path` must hold a matrix, or a stack of them, but {path.name} has none "
+                f"({_listed(shapes, shapes)})."
+            )
         raise ValueError(
             f"Argument `key` must name one of the arrays of {path.name} ({_listed(shapes, candidates or shapes)}), but "
             f"is not given."
@@ -187,13 +225,13 @@ def _chosen(shapes: Mapping[str, tuple[int, ...]], key: str | None, path: Path) 
         similar = [name for name in shapes if key in name]
         raise ValueError(
             f"Argument `key` must name one of the arrays of {path.name} ({_listed(shapes, similar or shapes)}), but is "
-            f"{key!r}."
+            f"{key!r}{did_you_mean(key, shapes)}."
         )
     return key
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]], names: Any) -> str:
-    shown = [f"{name} {'x'.join(map(str, shapes[name]))}" for name in list(names)[:_LISTED]]
+    shown = [f"{name} {'x'.join(map(str, shapes[name])) or 'one number'}" for name in list(names)[:_LISTED]]
     more = len(list(names)) - len(shown)
     return (", ".join(shown) or "there are none") + (f" and {more} more" if more else "")
 
@@ -224,7 +262,7 @@ def _floats(matrix: np.ndarray, name: str) -> np.ndarray:
     if matrix.dtype.kind == "V" and matrix.dtype.names is None and not jnp.issubdtype(matrix.dtype, jnp.floating):
         raise ValueError(
             f"Array {name} must hold floats, but holds raw {matrix.dtype.itemsize}-byte records (NumPy's files lose "
-            f"the type of bfloat16); save it as float32 or as safetensors."
+            f"the types of bfloat16 and fp8); save it as float32 or as safetensors."
         )
     if not jnp.issubdtype(matrix.dtype, jnp.floating):
         raise ValueError(
@@ -242,26 +280,3 @@ def _floats(matrix: np.ndarray, name: str) -> np.ndarray:
     if float(np.abs(wide).max()) > float(jnp.finfo(wide.dtype).max) ** 0.5 / math.sqrt(wide.size):
         raise ValueError(f"Array {name} must have a norm whose square {wide.dtype} can hold, but has not; rescale it.")
     return wide
-
-
-def _orientation(name: str, shapes: Mapping[str, tuple[int, ...]], asked: str, path: Path) -> tuple[str, str]:
-    """The orientation and where it is known from."""
-    if asked != "infer":
-        return asked, "as asked for"
-    stem, _, last = name.replace("/", ".").rpartition(".")
-    rows, columns = shapes[name][-2:]
-    bias = shapes.get(f"{name[: len(name) - len(last)]}bias")
-    if rows != columns and bias is not None and bias[-1:] in ((rows,), (columns,)):
-        found = "out-in" if bias[-1] == rows else "in-out"
-        return found, f"its bias has {bias[-1]} numbers"
-    if last == "kernel":
-        return "in-out", "named kernel, as Flax does"
-    if last == "weight":
-        if stem.rpartition(".")[2] in _CONV1D:
-            return "in-out", f"{stem.rpartition('.')[2]} is a Conv1D of GPT-2"
-        return "out-in", "named weight, as torch's Linear does"
-    place = name if name == path.name else f"{name} of {path.name}"
-    raise ValueError(
-        f"Argument `orientation` must say whether {place}, {rows} x {columns}, is (out, in) or (in, "
-        f"out), since its name does not; pass out-in or in-out."
-    )

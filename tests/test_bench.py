@@ -161,9 +161,9 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--peers", "qulac"], "Argument `peers` names qulac, but only these exist: gate-by-gate"),
-        (["--problems", "vqe"], "Argument `problems` names vqe, but only these exist: hybrid"),
-        (["--timeout", "0"], "Argument `timeout` must be a positive number of seconds, but is 0.0"),
+        (["--peers", "qulac"], "Option --peers names 'qulac' (did you mean 'qulacs'?), but only these exist"),
+        (["--problems", "vqe"], "Option --problems names 'vqe', but only these exist: hybrid"),
+        (["--timeout", "0"], "Option --timeout must be a positive number of seconds, but is 0.0"),
         (["--resume", "--out", "nowhere"], "nowhere has no settings.json; check --out, or leave --resume out"),
     ],
 )

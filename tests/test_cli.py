@@ -77,7 +77,7 @@ def test_error_of_the_installed_command():
     done = run("data", "prepare", "nonsense")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: Argument `name` must be one of ['mnist', 'fashion_mnist'], but is 'nonsense'")
+    assert done.stderr.startswith("error: Argument NAME must be one of ['mnist', 'fashion_mnist'], but is 'nonsense'")
     assert done.stderr.count("\n") == 1
 
 
@@ -216,7 +216,7 @@ def test_info_names_the_extra_of_a_missing_package(capsys, monkeypatch):
     monkeypatch.setattr(cli_app.metadata, "version", version)
     assert cli.main(["info"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "qiskit not installed (pip install 'qjaxsim[qiskit]')" in shown
+    assert 'qiskit not installed (pip install -e ".[qiskit]" in a clone of qjaxsim)' in shown
     assert "optax missing; reinstall qjaxsim" in shown
 
 

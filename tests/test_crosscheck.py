@@ -197,7 +197,9 @@ def test_a_hybrid_model_agrees_with_an_estimator_qnn():
 
 def test_qiskit_machine_learning_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(qnn, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"Machine Learning is not installed; .* pip install 'qjaxsim\[bench\]'"):
+    with pytest.raises(
+        ImportError, match=r'EstimatorQNN needs the package qiskit-machine-learning; .*"\.\[bench\]" in a clone'
+    ):
         qnn.estimator_qnn(HybridModel(3, 1))
 
 
@@ -299,15 +301,15 @@ def test_command_line_says_what_differs(program, monkeypatch, capsys):
     [
         ([], "Give either FILE or --model"),
         (["bell.qasm", "--model", "patches"], "Give either FILE or --model"),
-        (["bell.qasm", "--run", "runs"], "Option --run goes with --model"),
-        (["--model", "patches", "--params", "p.npz"], "Option --params goes with a FILE"),
+        (["bell.qasm", "--run", "runs"], "Option --run has an effect only with --model"),
+        (["--model", "patches", "--params", "p.npz"], "Option --params has an effect only with FILE"),
         (["--model", "patches"], "Option --model needs --run"),
         (["--model", "nope", "--run", "runs"], "must be one of patches, hybrid, but is 'nope'"),
         (
             ["--model", "patches", "--run", "runs", "--images", "0"],
             "Option --images must be a positive number, but is 0",
         ),
-        (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn goes with --model hybrid"),
+        (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn has an effect only with --model hybrid"),
         (["bell.qasm", "--dtype", "half"], "Option --dtype must be float64 or float32, but is 'half'"),
     ],
 )
@@ -316,3 +318,53 @@ def test_wrong_command_lines(words, message, capsys, program, monkeypatch):
     assert cli.main(["crosscheck", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+# --- what Qiskit's users have in hand ----------------------------------------------------------------------------
+
+
+def test_values_and_operators_of_qiskit_are_taken(theirs):
+    vector = np.linspace(-1, 1, 5)
+    found = crosscheck(theirs, vector, OPERATORS, gradients=False)
+    assert found.agrees and found.samples == 1 and found.checks[3].detail == "3 observables"
+    named = crosscheck(theirs, {**dict(zip(theirs.parameters, vector, strict=True))}, OPERATORS[1], gradients=False)
+    assert named.agrees and named.checks[3].detail == "1 observables"
+    assert crosscheck(theirs, np.stack([vector, 2 * vector]), [qj.Z(0), OPERATORS[0]], gradients=False).samples == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"params": np.zeros(4)}, ValueError, r"`params` must have 5 numbers in its last axis \(for a, b, v\[0\]"),
+        ({"params": {"nope": 1.0}}, ValueError, "`params` names 'nope', but the circuit has a, b, v"),
+        ({"observables": SparsePauliOp("ZZ")}, ValueError, "Observable 0 must have the circuit's 3 qubits, but has 2"),
+        ({"observables": [qj.Z(0), "ZZZ"]}, TypeError, "Observable 1 must be a PauliSum, but is str"),
+    ],
+)
+def test_wrong_values_and_operators_of_qiskit(theirs, options, error, message):
+    with pytest.raises(error, match=message):
+        crosscheck(theirs, **options)
+
+
+def test_vectors_are_no_params_of_our_circuits(ours):
+    with pytest.raises(
+        TypeError, match=r"`params` must be a dictionary with the keys \['s', 'w', 'x'\], but is ndarray"
+    ):
+        crosscheck(ours, np.zeros(21))
+
+
+def test_angles_without_a_derivative_and_delays(tmp_path, capsys):
+    from qiskit import qpy
+
+    t = Parameter("t")
+    circuit = QuantumCircuit(2)
+    circuit.ry(t.sign() * 0.7, 0)
+    circuit.delay(Parameter("wait"), 1)
+    circuit.cx(0, 1)
+    assert crosscheck(circuit, gradients=False).agrees
+    with (tmp_path / "c.qpy").open("wb") as file:
+        qpy.dump(circuit, file)
+    assert cli.main(["crosscheck", str(tmp_path / "c.qpy")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: The parameter-shift rule needs derivatives") and "--no-gradients" in error
+    assert cli.main(["crosscheck", str(tmp_path / "c.qpy"), "--no-gradients"]) == 0

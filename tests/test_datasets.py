@@ -365,10 +365,10 @@ def test_missing_packages_name_the_extra(tfds_tree, tmp_path, monkeypatch, packa
     monkeypatch.setenv("QJAXSIM_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
-        datasets.DatasetNotFoundError, match=rf"reading it needs {package}.*pip install qjaxsim\[tfds\]"
+        datasets.DatasetNotFoundError, match=rf'reading it needs {package}.*pip install -e "\.\[tfds\]" in a clone'
     ):
         datasets.load("tiny_colours", data_dir=root)
-    with pytest.raises(ImportError, match=rf"Preparing mnist needs {package}.*pip install qjaxsim\[tfds\]"):
+    with pytest.raises(ImportError, match=rf'Preparing mnist needs {package}.*pip install -e "\.\[tfds\]" in a clone'):
         write_idx(tmp_path / "idx")
         datasets.prepare("mnist", idx_dir=tmp_path / "idx", data_dir=tmp_path)
 

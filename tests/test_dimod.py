@@ -221,7 +221,7 @@ def test_one_embedding_serves_a_batch():
         ("sa", {"seed": 2**31}, "Argument `seed` must be an integer in 0..2147483647, but is 2147483648"),
         ("jax", {"seed": -1}, "Argument `seed` must be an integer in 0..2147483647, but is -1"),
         ("jax", {"seed": 1.5}, "Argument `seed` must be an integer in 0..2147483647, but is 1.5"),
-        ("exact", {"seed": 1}, "Argument `seed` must be None for sampler 'exact'"),
+        ("exact", {"seed": 1}, "Argument `seed` must be left out for sampler 'exact'"),
         ("anneal", {}, "Argument `sampler` must be one of jax, neal, sa, .* but is 'anneal'"),
         ("sa", {"num_reads": 0}, "Option `num_reads` must be an integer of at least 1, but is 0"),
         ("jax", {"num_sweeps": -1}, "Option `num_sweeps` must be an integer of at least 0, but is -1"),
@@ -249,9 +249,13 @@ def test_problems_too_large_say_the_limit(monkeypatch):
         JaxAnnealer().sample_batch([])
     with pytest.raises(ValueError, match="goes with a single problem"):
         JaxAnnealer().sample_batch([problem_of(3), problem_of(3)], initial_states=[[0, 0, 0]])
-    monkeypatch.setattr("qjaxsim.memory.available_bytes", lambda: 100)
+    monkeypatch.setattr("qjaxsim.memory.available_bytes", lambda: 50)
     with pytest.raises(MemoryError, match="A dense matrix of 3 variables needs"):
-        Qubo.from_bqm(problem_of(3).to_bqm())
+        _ = Qubo.from_bqm(problem_of(3).to_bqm()).quadratic
+    with pytest.raises(MemoryError, match="Annealing 16 reads and 200 sweeps of 3 variables needs"):
+        solve(problem_of(3), "jax")
+    with pytest.raises(MemoryError, match="Samples of 40 reads of 3 variables needs"):
+        solve(problem_of(3), "sa", num_reads=40)
 
 
 def test_no_token_is_said_without_a_network(monkeypatch, tmp_path):
@@ -269,10 +273,10 @@ def test_missing_packages_name_their_extra(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "dwave.system", None)
             patch.setitem(sys.modules, "dwave.system.testing", None)
-            with pytest.raises(ImportError, match=r"need dwave-system, but .* pip install 'qjaxsim\[dwave\]'"):
+            with pytest.raises(ImportError, match=r'need dwave-system, but .*"\.\[dwave\]" in a clone'):
                 solve(problem_of(3), name)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'qjaxsim\[dimod\]'"):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[dimod\]" in a clone'):
         importlib.reload(sys.modules["qjaxsim_dimod"])
 
 

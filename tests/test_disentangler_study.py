@@ -34,6 +34,10 @@ SMALL = DisentanglerStudySettings(
     width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2, shots=(1_000,),
     healing=("bond",),
 )  # fmt: skip
+# For a matrix of a file, of which there is no model to train or heal.
+OF_FILE = DisentanglerStudySettings(
+    layers=("all",), parts=("layers",), chi=(1, 2), depths=(2,), sweeps=4, balanced_sites=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +332,7 @@ def test_a_matrix_of_a_file(tmp_path):
     rng = np.random.default_rng(8)
     matrix, inputs = rng.normal(size=(6, 10)).astype(np.float32), rng.normal(size=(30, 10))
     loaded = LoadedMatrix(matrix, "h.0/attn.weight", "out-in", "named weight, as torch's Linear does")
-    settings = replace(SMALL, layers=("all",), parts=("layers",), seeds=(1, 2))
+    settings = replace(OF_FILE, seeds=(1, 2))
     rows = run_disentangler_study(settings, tmp_path / "out", loaded=loaded, inputs=inputs)
     assert {row["source"] for row in rows} == {"file", "noise"} and all("perplexity" not in row for row in rows)
     # The matrix itself once, noise with both seeds.
@@ -346,7 +350,7 @@ def test_a_matrix_of_a_file(tmp_path):
         run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
     with pytest.raises(ValueError, match="`inputs` must hold finite numbers that are not all zero"):
         run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.zeros((3, 10)))
-    with pytest.raises(ValueError, match="name layers of the built-in model, but a file is given"):
+    with pytest.raises(ValueError, match="`layers` has an effect only without `weights`, but `weights` is h.0"):
         run_disentangler_study(SMALL, tmp_path / "two", loaded=loaded)
     with pytest.raises(ValueError, match="`parts` must not hold 'model' with a file"):
         run_disentangler_study(replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
@@ -355,7 +359,7 @@ def test_a_matrix_of_a_file(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1)])
 def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
     matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
-    settings = replace(SMALL, layers=("all",), parts=("layers",), chi=(1,), model_chi=None)
+    settings = replace(OF_FILE, chi=(1,))
     rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
     assert one(rows, source="file", method="mpo")["error"] <= 1
     assert (
@@ -369,7 +373,7 @@ def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
 def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
     matrix = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
     settings = replace(
-        SMALL, layers=("all",), parts=("layers",), chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
+        OF_FILE, chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
         gradient_steps=30,
     )  # fmt: skip
     rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))

@@ -91,6 +91,21 @@ def test_structure_against_noise():
     assert judged.structure_is_found(grid(0.45) + grid(0.468, source="noise")).verdict == NOT_SEEN
 
 
+def test_differences_that_are_no_support():
+    # Two cases of .998 against .999: a tenth of a percent, though it is twice noise's.
+    tiny = judged.structure_is_found(grid(0.8982) + grid(0.8991, source="noise"))
+    assert tiny.verdict == NOT_SEEN and "a difference of 0.10 % is none" in tiny.evidence
+    # A mean difference of 5 %, but one case has 15 % and the other lacks 5 %.
+    layers = [*grid(0.60), *({**one, "seed": 2} for one in grid(0.60)), *({**one, "seed": 3} for one in grid(0.60))]
+    noise = [*grid(0.62, source="noise"), *({**one, "seed": 2} for one in grid(0.80, source="noise")),
+             *({**one, "seed": 3} for one in grid(0.61, source="noise"))]  # fmt: skip
+    wide = judged.structure_is_found(layers + noise)
+    assert wide.verdict == NOT_SEEN and "within its spread over the cases" in wide.evidence
+    assert judged.circuits_help(grid(0.8999)).verdict == NOT_SEEN
+    assert judged.overlap_grows_with_depth(curve([0.2, 0.2001, 0.2002])).verdict == NOT_SEEN
+    assert judged.entropy_falls(curve([0.2, 0.3], entropies=[1.0, 0.9999])).verdict == NOT_SEEN
+
+
 def curve(merits, entropies=None, source="trained"):
     entropies = entropies or [1.0 - 0.1 * i for i in range(len(merits))]
     return [
@@ -271,30 +286,36 @@ def test_the_command_prints_tables_and_verdicts(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parts", "layer"], "Argument `parts` must hold some of ['layers', 'depth', 'bond', 'shots', 'model']"),
-        (["--parts", "model"], "Argument `parts` must hold 'layers' with 'model'"),
+        (["--parts", "layer"], "Option --parts must hold names of ['layers', 'depth', 'bond', 'shots', 'model']"),
+        (["--parts", "model"], "Option --parts must hold 'layers' with 'model'"),
         (["--layers", "block7.up"], "Names of linear maps must be among"),
-        (["--layers", "block0.up,block0.up"], "Argument `layers` must name no layer twice"),
-        (["--layers", "block0.up", "--profile-layer", "block0.key"], "Argument `profile_layer` must be among `layers`"),
-        (["--chi", "0"], "Argument `chi` must hold integers of at least 1"),
-        (["--chi", "2,2"], "Argument `chi` must hold integers of at least 1, at least one and none twice"),
+        (["--layers", "block0.up,block0.up"], "Option --layers must name at least one layer and none twice"),
+        (["--layers", "block0.up", "--profile-layer", "block0.key"], "Option --profile-layer must be among --layers"),
+        (["--chi", "0"], "Option --chi must hold numbers of at least 1"),
+        (["--chi", "2,2"], "Option --chi must hold at least one value and none twice"),
         (["--chi", "two"], "Option --chi must be integers separated by commas, but is 'two'"),
         (["--gate-qubits", "wide"], "Option --gate-qubits must be integers or 'register'"),
         (["--bond-chi", "all"], "Option --bond-chi must be integers or 'full'"),
-        (["--model-chi", "3"], "Argument `model_chi` must be among `chi`, [2, 8, 16], but holds 3"),
-        (["--methods", "implicit"], "Argument `methods` must hold some of ['explicit', 'gradient']"),
-        (["--target", "moving"], "Argument `target` must be one of ['adaptive', 'fixed']"),
-        (["--healing", "all"], "Argument `healing` must hold some of ['bond', 'circuits']"),
-        (["--size", "large"], "Argument `size` must be one of ['small', 'million']"),
-        (["--heads", "5"], "Argument `n_heads` must divide `width`, 64, but is 5"),
-        (["--epochs", "0"], "Argument `epochs` must be at least 1, but is 0"),
-        (["--learning-rate", "nan"], "Argument `learning_rate` must be a positive number"),
-        (["--context", "900000"], "Argument `context` must be less than the length"),
-        (["--key", "w"], "Options --key, --index, --orientation and --inputs need --weights"),
-        (["--weights", "missing.npy"], "Argument `path` must be a file of weights"),
+        (["--model-chi", "3"], "Option --model-chi must be among --chi, [2, 8, 16], but holds 3"),
+        (["--methods", "implicit"], "Option --methods must hold names of ['explicit', 'gradient']"),
+        (["--target", "moving"], "Option --target must be one of ['adaptive', 'fixed']"),
+        (["--healing", "all"], "Option --healing must hold names of ['bond', 'circuits']"),
+        (["--size", "large"], "Option --size must be one of ['small', 'million']"),
+        (["--heads", "5"], "Option --heads must divide --width, 64, but is 5"),
+        (["--epochs", "0"], "Option --epochs must be at least 1, but is 0"),
+        (["--learning-rate", "nan"], "Option --learning-rate must be a positive number"),
+        (["--context", "900000"], "Option --context must be less than the length"),
+        (["--key", "w"], "Option --key has an effect only with --weights, but --weights is not given"),
+        (["--weights", "missing.npy"], "Option --weights must be a file of weights, but there is none at missing.npy"),
         (["--text", "missing.txt"], "must be a text, but there is none at missing.txt"),
-        (["--adapter-block", "5"], "Argument `adapter_block` must divide the model's width, 64, but is 5"),
-        (["--shots", "1"], "Argument `shots` must hold integers of at least 2"),
+        (["--adapter-block", "5"], "Option --adapter-block must divide the model's width, 64, but is 5"),
+        (["--shots", "1"], "Option --shots must hold numbers of at least 2"),
+        (["--gate-qubits", "0"], "Option --gate-qubits must hold numbers of at least 1 or 'register', but holds 0"),
+        (["--bond-chi", "0"], "Option --bond-chi must hold numbers of at least 1 or 'full', but holds 0"),
+        (["--parts", "depth", "--chi", "4"], "Option --chi has an effect only with --parts layers, but --parts is"),
+        (["--layers", "block0.qury"], "(did you mean 'block0.query'?)"),
+        (["--test-windows", "99999"], "Option --test-windows must be at most the"),
+        (["--chi", "999999"], "Option --chi must be at most the"),
         (["--resume"], "Option --resume needs --out"),
     ],
 )  # fmt: skip
@@ -314,7 +335,7 @@ def test_files_that_are_no_inputs(tmp_path, capsys):
     assert main([*words, "--inputs", str(tmp_path / "x.npy"), "--out", str(tmp_path / "out")]) == 2
     assert "Option --inputs must be a .npy file of numbers, but x.npy is not" in capsys.readouterr().err
     assert main([*words, "--layers", "block0.up", "--out", str(tmp_path / "out")]) == 2
-    assert "name layers of the built-in model, but a file is given" in capsys.readouterr().err
+    assert "Option --layers has an effect only without --weights, but --weights is given" in capsys.readouterr().err
 
 
 def test_names_of_circuits_and_register():

@@ -51,6 +51,11 @@ def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, caps
         x = jnp.asarray(found.images.x_test, jnp.float32)
         hits = np.asarray(found.model.outputs(found.params, x)).argmax(axis=1) == found.images.y_test
         assert hits.mean() == pytest.approx(row["accuracy_test"], abs=1e-6)
+        # The study's images back to pixels are what a user has.
+        pixels = np.rint(16 * found.images.x_test).astype(np.uint8)
+        assert (found.predict(pixels) == found.images.y_test).mean() == hits.mean()
+        with pytest.raises(ValueError, match="they are scaled already"):
+            found.predict(found.images.x_test)
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(qubits2-layers1-batch16, .*, but is 'nope'"):
         trained_hybrid(finished, "nope")
     with pytest.raises(ValueError, match=r"Argument `seed` must be one of \[5, 6\], but is 7"):
@@ -158,24 +163,24 @@ def test_cells_of_all_controls():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--qubits", "1,2"), "`qubits` must hold numbers of at least 2, but holds 1"),
-        (("--layers", "0"), "`layers` must hold numbers of at least 1, but holds 0"),
-        (("--batches", "4,4"), "`batches` must hold at least one value and none twice"),
+        (("--qubits", "1,2"), "--qubits must hold numbers of at least 2, but holds 1"),
+        (("--layers", "0"), "--layers must hold numbers of at least 1, but holds 0"),
+        (("--batches", "4,4"), "--batches must hold at least one value and none twice"),
         (("--batches", "four"), "--batches must be integers separated by commas, but is 'four'"),
-        (("--batches", "4,2000"), "`batches` must hold at most the number of training images, 1438, but holds 2000"),
-        (("--centre", "4,3"), "`centre` must be qubits (2 or more), layers and batch size, but is [4, 3]"),
-        (("--seeds", "-1"), "`seeds` must hold numbers of at least 0, but holds -1"),
-        (("--images", "5000"), "`n` must lie in 1..1438"),
-        (("--images", "1"), "`images` must be at least 2, but is 1"),
-        (("--epochs", "0"), "`epochs` must be at least 1, but is 0"),
-        (("--learning-rate", "nan"), "`learning_rate` must be a positive number, but is nan"),
-        (("--pre", "relu"), "`pre` must be one of ['linear', 'tanh', 'conv'], but is 'relu'"),
-        (("--pairing", "star"), "`pairing` must be one of ['alternate', 'both', 'chain', 'ring'], but is 'star'"),
-        (("--dtype", "float16"), "`dtype` must be one of ['float32', 'float64'], but is 'float16'"),
-        (("--control", "luck"), "`controls` must hold names of ['updates', "),
-        (("--shots", "0"), "`shots` must hold numbers of at least 1, but holds 0"),
-        (("--draws", "3"), "`draws` must be at least 20, but is 3"),
-        (("--hessian-images", "0"), "`hessian_images` must be at least 1, but is 0"),
+        (("--batches", "4,2000"), "--batches must hold at most the number of training images, 1438, but holds 2000"),
+        (("--centre", "4,3"), "--centre must be qubits (2 or more), layers and batch size, but is [4, 3]"),
+        (("--seeds", "-1"), "--seeds must hold numbers of at least 0, but holds -1"),
+        (("--images", "5000"), "--images must be at most the 1,438"),
+        (("--images", "1"), "--images must be at least 2, but is 1"),
+        (("--epochs", "0"), "--epochs must be at least 1, but is 0"),
+        (("--learning-rate", "nan"), "--learning-rate must be a positive number, but is nan"),
+        (("--pre", "relu"), "--pre must be one of ['linear', 'tanh', 'conv'], but is 'relu'"),
+        (("--pairing", "star"), "--pairing must be one of ['alternate', 'both', 'chain', 'ring'], but is 'star'"),
+        (("--dtype", "float16"), "--dtype must be one of ['float32', 'float64'], but is 'float16'"),
+        (("--control", "luck"), "--control must hold names of ['updates', "),
+        (("--shots", "0"), "--shots must hold numbers of at least 1, but holds 0"),
+        (("--draws", "3"), "--draws must be at least 20, but is 3"),
+        (("--hessian-images", "0"), "--hessian-images must be at least 1, but is 0"),
         (("--dataset", "imagenet"), "imagenet"),
         (("--dataset", "mnist", "--data-dir", "nowhere"), "qjaxsim data prepare mnist"),
         (("--resume",), "--resume needs --out"),

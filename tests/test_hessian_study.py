@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from qjaxsim_data import load
 
-from qjaxsim import cli, memory
+from qjaxsim import cli, datasets, memory
 from qjaxsim.models.patches import cross_entropy
 from qjaxsim.studies.hessian_settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.hessian_trained import trained_cell
@@ -111,6 +111,22 @@ def test_trained_models_come_out_of_the_folder(finished):
         x, y = found.examples.x_train, found.examples.y_train
         loss = cross_entropy(found.model.outputs(found.params, x), y).mean()
         assert float(loss) == pytest.approx(row["train_loss"], rel=1e-12)
+        # Images as they come, scaled by the model itself.
+        test = datasets.load("digits", "test")
+        own = np.isin(test.labels, found.labels)
+        raw, hits = test.images[own], found.predict(test.images[own]) == test.labels[own]
+        assert hits.mean() == pytest.approx(row["test_accuracy"], abs=1e-12)
+        np.testing.assert_array_equal(found.predict(raw[..., 0].astype(float)), found.predict(raw))
+        for images, message in (
+            (np.zeros((2, 28, 28)), r"must have shape \(N, 8, 8\)"),
+            (raw[0], r"must have shape \(N, 8, 8\)"),
+            (raw / 16.0, "they are scaled already, and would be once more; multiply them by 16"),
+            (raw * 15.9, "from 0 to 16, but goes from 0 to 254.4"),
+            (-1.0 * raw, "must hold pixels from 0 to 16"),
+            (raw * np.nan, "finite real numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                found.predict(images)
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
         trained_cell(finished, "nope")
 
@@ -215,29 +231,29 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--patches", "5"), "`patches` is 5, but 4 x 4 patches fit a 8 x 8 image"),
-        (("--patches", "1,1"), "`patches` must hold at least one value and none twice"),
+        (("--patches", "5"), "--patches is 5, but 4 x 4 patches fit a 8 x 8 image"),
+        (("--patches", "1,1"), "--patches must hold at least one value and none twice"),
         (("--patches", "four"), "--patches must be integers separated by commas, but is 'four'"),
-        (("--layers", "-1"), "`n_layers` must be at least 0"),
-        (("--qubits", "3"), "`n_classes` is 10, but 3 qubits"),
-        (("--scale", "nan"), "`scale` must be a positive number, but is nan"),
-        (("--learning-rate", "nan"), "`learning_rate` must be a positive number, but is nan"),
-        (("--weight-decay", "nan"), "`weight_decay` must be finite and not negative, but is nan"),
-        (("--seeds", "-1"), "`seeds` must hold no negative number"),
-        (("--epochs", "-1"), "`epochs` must be an integer of at least 0"),
-        (("--batch-size", "0"), "`batch_size` must be an integer of at least 1"),
-        (("--images", "40"), "`batch_size` must be at most the number of training images, 40, but is 64"),
-        (("--schedule", "steps"), "`schedule` must be one of"),
-        (("--aggregation", "max"), "`aggregation` must be 'mean' or 'sum'"),
-        (("--dtype", "float16"), "`dtype` must be one of"),
-        (("--spectrum", "all"), "`spectrum` must be one of"),
-        (("--landscape", "moon"), "`landscape` must hold names of ['pca', 'eigen', 'random'], but holds 'moon'"),
-        (("--control", "luck"), "`controls` must hold names of ['aggregation', "),
-        (("--training-dtype", "float16"), "`training_dtype` must be one of"),
-        (("--lambda-images", "0"), "`lambda_images` must be at least 1"),
-        (("--landscape-points", "1"), "`landscape_points` must be at least 2"),
-        (("--images", "5000"), "`n` must lie in 1..1438"),
-        (("--classes", "3,12"), "`classes` must name classes of digits that have examples"),
+        (("--layers", "-1"), "--layers must hold numbers of at least 0"),
+        (("--qubits", "3"), "--classes is 10, but 3 qubits"),
+        (("--scale", "nan"), "--scale must be a positive number, but is nan"),
+        (("--learning-rate", "nan"), "--learning-rate must be a positive number, but is nan"),
+        (("--weight-decay", "nan"), "--weight-decay must be finite and not negative, but is nan"),
+        (("--seeds", "-1"), "--seeds must hold numbers of at least 0"),
+        (("--epochs", "-1"), "--epochs must be at least 1"),
+        (("--batch-size", "0"), "--batch-size must be at least 1"),
+        (("--images", "40"), "--batch-size must be at most the number of training images, 40, but is 64"),
+        (("--schedule", "steps"), "--schedule must be one of"),
+        (("--aggregation", "max"), "--aggregation must be one of ['mean', 'sum']"),
+        (("--dtype", "float16"), "--dtype must be one of"),
+        (("--spectrum", "all"), "--spectrum must be one of"),
+        (("--landscape", "moon"), "--landscape must hold names of ['pca', 'eigen', 'random'], but holds 'moon'"),
+        (("--control", "luck"), "--control must hold names of ['aggregation', "),
+        (("--training-dtype", "float16"), "--training-dtype must be one of"),
+        (("--lambda-images", "0"), "--lambda-images must be at least 1"),
+        (("--landscape-points", "1"), "--landscape-points must be at least 2"),
+        (("--images", "5000"), "--images must be at most the 1,438"),
+        (("--classes", "3,12"), "--classes must name classes of digits that have examples"),
         (("--dataset", "imagenet"), "imagenet"),
         (("--dataset", "mnist", "--data-dir", "nowhere"), "qjaxsim data prepare mnist"),
         (("--resume",), "--resume needs --out"),

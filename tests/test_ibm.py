@@ -18,7 +18,7 @@ from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
-from qjaxsim_qiskit import ibm, ibm_primitives, ibm_records, ibm_work  # noqa: E402
+from qjaxsim_qiskit import ibm, ibm_parts, ibm_primitives, ibm_records, ibm_work  # noqa: E402
 
 pytestmark = [
     pytest.mark.usefixtures("quick_compiler"),
@@ -276,18 +276,52 @@ def test_counts_know_no_resilience(theirs, params, tmp_path):
         submit(theirs, params, None, tmp_path, backend="fake_manila", resilience_level=1)
 
 
-def test_wide_fake_backends(theirs, params, tmp_path, monkeypatch):
-    with pytest.raises(MemoryError, match="the 127 of fake_sherbrooke take 2.54e.30 GiB, of which"):
-        submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_sherbrooke")
-    monkeypatch.setattr(memory, "available_bytes", lambda: 2**20 - 1)
+def test_only_the_qubits_in_use_of_a_wide_device_are_simulated(tmp_path, monkeypatch):
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.cx(0, 2)
+    circuit.ry(0.3, 1)
+    asked = []
+    monkeypatch.setattr(ibm, "_check_local", lambda backend, width, report: asked.append(width))
+    counts = submit(circuit, None, None, tmp_path, backend="fake_brisbane")
+    dry = submit(circuit, None, None, tmp_path, backend="fake_brisbane", dry_run=True)
+    values = submit(circuit, None, [qj.Z(0) @ qj.Z(2), qj.X(1)], tmp_path, backend="fake_brisbane", resilience_level=0)
+    # A GHZ state with the noise of a good device.
+    assert counts.total_variation[0] < 0.2 and len(counts.physical_qubits) == 3 and dry.status == "dry run"
+    np.testing.assert_allclose(values.exact, [1, 0], atol=1e-12)
+    assert 0.7 < values.evs[0] < 1 and abs(values.evs[1]) < 5 * values.stds[1]
+    assert asked == [3, 3, 3]
+
+
+def test_a_part_of_a_device_has_its_noise():
+    from qiskit_aer.noise import NoiseModel
+    from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2
+
+    backend = FakeGuadalupeV2()
+    circuit = QuantumCircuit(3)
+    circuit.sx([0, 1, 2])
+    circuit.cx(0, 1)
+    circuit.cx(1, 2)
+    isa = transpile(circuit, backend, initial_layout=[12, 13, 14], optimization_level=0)
+    submission = ibm_parts.used_part(isa, backend)
+    assert submission.circuit.num_qubits == 3 and list(submission.places) == [0, 1, 2]
+    whole, part = NoiseModel.from_backend(backend), submission.backend.options.noise_model
+    for name in ("sx", "cx"):
+        for qubits, error in part._local_quantum_errors[name].items():
+            assert error == whole._local_quantum_errors[name][tuple(12 + qubit for qubit in qubits)]
+    assert len(part._local_quantum_errors["cx"]) == 4 and len(part._local_readout_errors) == 3
+    for (qubit,), error in part._local_readout_errors.items():
+        assert error == whole._local_readout_errors[(12 + qubit,)]
+
+
+def test_too_many_qubits_in_use(monkeypatch):
     lines = []
-    with pytest.raises(MemoryError, match="the 16 of fake_guadalupe take 0.000977 GiB, .* choose a fake backend with"):
-        submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_guadalupe")
-    monkeypatch.undo()
-    monkeypatch.setattr(ibm, "new_primitive", None)  # not to wait for it
-    with pytest.raises(TypeError):
-        submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_guadalupe", report=lines.append)
-    assert lines == ["all 16 qubits of fake_guadalupe are simulated, which may take minutes"]
+    ibm._check_local(FakeManilaV2(), 13, lines.append)
+    assert lines == ["13 qubits of fake_manila are simulated, which may take minutes"]
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**8 - 1)
+    with pytest.raises(MemoryError, match=r"but 4 of fake_manila take 2\.38e-07 GiB, .* use fewer qubits"):
+        ibm._check_local(FakeManilaV2(), 4, lines.append)
 
 
 def test_foreign_instructions_are_refused(theirs):
@@ -331,7 +365,9 @@ def test_a_local_job_without_its_result_cannot_be_fetched(theirs, params, tmp_pa
 @pytest.mark.parametrize("package", ["qiskit_ibm_runtime", "qiskit_aer"])
 def test_missing_packages(package, theirs, params, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"{package} is missing; pip install 'qjaxsim\[ibm\]'"):
+    with pytest.raises(
+        ImportError, match=rf'{package} is missing; install it with: pip install -e "\.\[ibm\]" in a clone'
+    ):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila")
 
 
@@ -346,7 +382,8 @@ def test_older_primitives_need_aer_too(old_runtime, theirs, params, tmp_path, mo
 def test_observables_and_samples_are_crossed(theirs, params):
     """As many of one as of the other would be paired if the observables had no axis of their own."""
     work = ibm_work.prepare(theirs, params, OBSERVABLES)
-    _, operators, values = ibm_work.pub(work, theirs, ibm_primitives.EXPECTATION)
+    submission = ibm_parts.Submission(theirs, None, None)
+    _, operators, values = ibm_work.pub(work, submission, ibm_primitives.EXPECTATION)
     assert np.array(operators, dtype=object).shape[:2] == (3, 1) and values.shape == (3, 12)
 
 
@@ -366,3 +403,28 @@ def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
     work = ibm_work.prepare(circuit, {}, [qj.Z(0)])
     assert work.circuit.count_ops() == {"h": 1, "cx": 1}
     assert Operator(work.circuit) == Operator(circuit)
+
+
+def test_delays_of_a_free_duration_are_refused(tmp_path):
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.3, 0)
+    circuit.delay(Parameter("wait"), 1)
+    with pytest.raises(
+        ValueError, match="durations to be run on a backend, but that of operation 1 is wait; bind it in"
+    ):
+        submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
+
+
+def test_counts_on_a_simulator_made_from_a_wide_device(tmp_path):
+    from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2
+
+    circuit = QuantumCircuit(2)
+    circuit.x(1)
+    simulator = AerSimulator.from_backend(FakeGuadalupeV2())
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ibm, "_check_local", lambda backend, width, report: asked.append(width))
+        record = submit(circuit, None, None, tmp_path, backend=simulator)
+        submit(circuit, None, [qj.Z(0)], tmp_path, backend=simulator, dry_run=True)
+    assert asked == [2, 16]
+    assert record.counts[0]["01"] > 800

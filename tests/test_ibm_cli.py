@@ -153,13 +153,13 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, capsys):
 def test_the_closed_channel_in_the_environment(capsys, monkeypatch):
     monkeypatch.setenv("QISKIT_IBM_CHANNEL", "ibm_quantum")
     code, line = error(capsys, "backends")
-    assert code == 2 and "Argument `channel`, or QISKIT_IBM_CHANNEL, must be one of" in line
+    assert code == 2 and "Option --channel, or QISKIT_IBM_CHANNEL, must be one of" in line
 
 
 def test_a_missing_package_names_the_extra(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "qiskit_ibm_runtime", None)
     code, line = error(capsys, "run", "three.qasm", *QUICK)
-    assert code == 1 and "pip install 'qjaxsim[ibm]'" in line
+    assert code == 2 and 'pip install -e ".[ibm]" in a clone of qjaxsim' in line
 
 
 # --- tokens ------------------------------------------------------------------------------------------------------

@@ -1,9 +1,13 @@
 """The algebra of Pauli sums against dense matrices, their text, and what they refuse."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import qjaxsim as qj
+from qjaxsim import observables
 from qjaxsim.observables import pauli_sums
 from qjaxsim.reference import pauli_sum_matrix
 
@@ -130,9 +134,123 @@ def test_observables_are_checked_against_the_width():
         (lambda: pauli_sums([], 2), ValueError, "at least one PauliSum"),
         (lambda: pauli_sums([qj.X(0), None], 2), TypeError, "Observable 1 must be a PauliSum, but is NoneType"),
         (lambda: pauli_sums([qj.X(2)], 2), ValueError, "Observable 0 acts on qubit 2, but the circuit has 2 qubits"),
-        (lambda: pauli_sums(qj.X(0) @ qj.Z(0), 2), ValueError, "Observable 0 must have real coefficients, but is"),
+        (
+            lambda: pauli_sums(qj.X(0) @ qj.Z(0), 2),
+            ValueError,
+            "Observable 0 must have real coefficients, but has .0-1j. Y0",
+        ),
     ],
 )
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9])
+def test_rounding_in_products_does_not_make_a_sum_complex(scale):
+    """Squares, powers and commutators of Hermitian sums, whose imaginary parts cancel up to rounding only."""
+    rng = np.random.default_rng(7)
+    energy = scale * (0.9 * qj.Z(0) @ qj.Y(1) + 0.7 * qj.Z(0) @ qj.Z(1) @ qj.Y(2) + 0.8 * qj.X(0) @ qj.Z(2))
+    energy += 1.1 * scale * qj.X(0) @ qj.X(1) @ qj.X(2)
+    labels = ["".join(rng.choice(list("IXYZ"), 3)) for _ in range(40)]
+    other = sum(
+        scale * value * qj.PauliSum.from_label(label) for label, value in zip(labels, rng.normal(size=40), strict=True)
+    )
+    shifted, square = other - 0.3 * scale, other @ other
+    results = [
+        energy @ energy,
+        square,
+        shifted @ shifted,
+        square @ square,
+        1j * (energy @ other - other @ energy),
+        square @ other - other @ square,  # nothing but rounding
+    ]
+    for result in results:
+        assert result.is_hermitian
+        (real,) = pauli_sums(result, 3)
+        assert all(value.imag == 0 for value in real.terms.values())
+        matrix = pauli_sum_matrix(result, 3)
+        np.testing.assert_allclose(pauli_sum_matrix(real, 3), matrix, atol=1e-12 * max(np.abs(matrix).max(), scale**3))
+    np.testing.assert_allclose(pauli_sum_matrix(energy @ energy, 3)[0, 0], 3.15 * scale**2)
+    for small in (1e-6, 1e-9):
+        assert not (energy + small * scale * 1j * qj.Z(0)).is_hermitian
+
+
+def test_the_variance_of_a_hamiltonian_is_the_expectation_of_its_square():
+    energy = 0.9 * qj.Z(0) @ qj.Y(1) + 0.7 * qj.Z(0) @ qj.Z(1) @ qj.Y(2) + 0.8 * qj.X(0) @ qj.Z(2)
+    energy += 1.1 * qj.X(0) @ qj.X(1) @ qj.X(2)
+    np.testing.assert_allclose(qj.expectation(qj.Circuit(3), energy @ energy)({}), 3.15, atol=1e-12)
+
+
+WAYS = {
+    "+=": lambda total, term: total + term,
+    "in front": lambda total, term: term + total,
+    "-=": lambda total, term: total - term,
+    "from": lambda total, term: term - total,
+    "negative": lambda total, term: -total + term,
+    "scaled": lambda total, term: 0.5 * (total + term),
+    "divided": lambda total, term: (total + term) / 2,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_sum_built_term_by_term_visits_each_term_once(way, monkeypatch):
+    """And gives what the matrices give; collecting at every step would visit half a million."""
+    visited = 0
+    nonzero = observables._nonzero
+
+    def counted(terms):
+        nonlocal visited
+        visited += len(terms)
+        return nonzero(terms)
+
+    rng = np.random.default_rng(3)
+    labels = ["".join(rng.choice(list("IXYZ"), 7)) for _ in range(1000)]
+    terms = [qj.PauliSum.from_label(label, value) for label, value in zip(labels, rng.normal(size=1000), strict=True)]
+    monkeypatch.setattr(observables, "_nonzero", counted)
+    total, expected = qj.PauliSum({}), {}
+    for term in terms:
+        total = WAYS[way](total, term)
+        sign = {"from": -1, "negative": -1}.get(way, 1)
+        half = 0.5 if way in ("scaled", "divided") else 1
+        expected = {key: value * sign * half for key, value in expected.items()}
+        for key, value in term.terms.items():
+            expected[key] = expected.get(key, 0) + (-value if way == "-=" else half * value)
+    assert visited == 0
+    found = total.terms
+    assert visited <= 1000
+    assert found.keys() == expected.keys()
+    np.testing.assert_allclose([found[key] for key in expected], list(expected.values()), atol=1e-12)
+
+
+def test_sums_of_sums_are_collected_once_however_they_share_their_parts():
+    """Doubling sixty times, the builtin sum, and a part used twice before its terms are asked for."""
+    doubled = qj.Z(0)
+    for _ in range(60):
+        doubled = doubled + doubled
+    assert dict(doubled.terms) == {((0, "Z"),): 2.0**60}
+    part = qj.X(0) + qj.Y(1)
+    assert part + 2 * part - part == 2 * part
+    assert sum([part, part, qj.Z(2)]) == 2 * qj.X(0) + 2 * qj.Y(1) + qj.Z(2)
+    before = qj.X(0) + qj.Z(1)
+    after = before
+    after += qj.Z(1)
+    assert before == qj.X(0) + qj.Z(1) and after == qj.X(0) + 2 * qj.Z(1)
+
+
+def test_a_long_sum_survives_pickling_copying_and_being_dropped():
+    total = sum(qj.Z(q % 40) for q in range(20_000))
+    again, copied = pickle.loads(pickle.dumps(total)), copy.deepcopy(total)
+    assert again == copied == total and total.terms[((0, "Z"),)] == 500
+    assert (again @ again).is_hermitian
+    dropped = sum(qj.Z(q % 40) for q in range(20_000))
+    del dropped
+
+
+def test_messages_about_a_large_sum_are_short():
+    many = sum(1j * qj.Z(q) @ qj.X(q + 1) for q in range(3000))
+    with pytest.raises(ValueError, match=r"but has \(0\+1j\) Z0 X1 among its 3,000 terms\.$") as caught:
+        pauli_sums(many, 3001)
+    assert len(str(caught.value)) < 200
+    assert repr(many).endswith(" and 2,990 more terms>") and len(repr(many)) < 400
+    assert str(many).count("X") == 3000

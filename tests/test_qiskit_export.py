@@ -125,7 +125,8 @@ def test_without_qiskit_the_extra_is_named(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "qiskit", None)
     with pytest.raises(
-        ImportError, match=r"^Qiskit is not installed; install it with: pip install 'qjaxsim\[qiskit\]'$"
+        ImportError,
+        match=r'^Qiskit.s circuits need the package qiskit; install it with: pip install -e "\.\[qiskit\]" in a clone',
     ):
         importlib.import_module("qjaxsim_qiskit")
 

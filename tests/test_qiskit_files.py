@@ -36,6 +36,11 @@ def test_qpy_keeps_everything(tmp_path):
         assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_qpy_files_of_many_qubits(tmp_path):
+    circuit = qj.Circuit(21).h(20).cx(20, 3)
+    assert from_qpy(to_qpy(circuit, tmp_path / "c.qpy")).circuit == circuit
+
+
 def test_qpy_files_that_could_do_harm(tmp_path):
     circuit = QuantumCircuit(3)
     circuit.rx(ParameterVector("v", 3)[1], 0)
@@ -43,7 +48,7 @@ def test_qpy_files_that_could_do_harm(tmp_path):
         qpy.dump([QuantumCircuit(2), circuit], file, version=16)
     content = (tmp_path / "plain.qpy").read_bytes()
     second = struct.unpack_from("!2Q", content, 20)[1]
-    for offset, kind in ((7, "qubits"), (11, "classical bits")):
+    for offset, kind in ((5, "qubits"), (9, "classical bits")):
         wide = bytearray(content)
         struct.pack_into("!I", wide, second + offset, 2**32 - 1)
         (tmp_path / "wide.qpy").write_bytes(wide)
@@ -202,7 +207,8 @@ def test_openqasm_3_with_gates_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("qreg q[2];\nh q[0];", ValueError, "must begin with OPENQASM 2.0; or OPENQASM 3.0;"),
+        ("OPENQASM two;\nqreg q[2];", ValueError, "must begin with OPENQASM 2.0; or OPENQASM 3.0;"),
+        ("no program;\n", ValueError, "cannot be read: line 1: "),
         ("OPENQASM 4.0;\nqubit q;", ValueError, "must begin with OPENQASM"),
         ('OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\nfoo q[0];\n', ValueError, "read: line 4: 'foo' is not"),
         ("OPENQASM 3.0;\nqubit[2] q;\nfoo q[0];\n", ValueError, "cannot be read: line 3: .*foo"),
@@ -213,10 +219,16 @@ def test_openqasm_3_with_gates_of_its_own(tmp_path):
         ("OPENQASM 3.0;\nqubit[0x1312D00] q;\n", MemoryError, "A state of 20000000 qubits"),
         ("OPENQASM 3.0;\nqubit[20_000_000] q;\n", MemoryError, "A state of 20000000 qubits"),
         ("OPENQASM 3.0;\nU(0, 0, 0) $19999999;\n", MemoryError, "A state of 20000000 qubits"),
-        ("OPENQASM 3.0;\nconst uint n = 4;\nqubit[n] q;\n", ValueError, "must be integers, but one is 'n'"),
+        ("OPENQASM 3.0;\nqubit[n] q;\n", ValueError, "must be integers, but one is 'n'"),
         ("OPENQASM 3.0;\nqubit q;\nbit[20000000] c;\n", ValueError, "1000000 classical bits, but this one decl"),
         ("OPENQASM 2.0;\nqreg q[2];\ncreg c[20000000];\n", ValueError, "at most 1000000 classical bits"),
-        ("OPENQASM 3.0;\nqubit[2] q;\nfor int i in [0:1] { U(0, 0, 0) q[i]; }\n", ValueError, "be read: TypeErr"),
+        ("OPENQASM 3.0;\nqubit[2] q;\nfor int i in [0:2] { U(0, 0, 0) q[i]; }\n", ValueError, "beyond its register"),
+        ("OPENQASM 3.0;\nqubit[2] q;\nfor int i in [0:999999] { U(0, 0, 0) q[0]; }\n", ValueError, "line 3: its range"),
+        ("OPENQASM 3.0;\nqubit q;\ndef f(qubit a) { f(a); }\nf(q);\n", ValueError, "line 3: 'f' calls itself too"),
+        ("OPENQASM 3.0;\nqubit q;\ndef f(qubit a) { }\nf(q, q);\n", ValueError, "line 4: 'f' takes 1 arguments"),
+        ("OPENQASM 3.0;\nqubit q;\nf(q);\nfor int i in {0} { }\n", ValueError, "line 3: 'f' is not defined"),
+        ("OPENQASM 3.0;\nqubit q;\ndef f(qubit a) -> int { return 1; }\nf(q);\n", ValueError, "return something"),
+        ("OPENQASM 3.0;\nqubit q;\nbit b;\nb = measure q;\nfor int i in [0:b] { }\n", ValueError, "must be constants"),
         ('OPENQASM 2.0;\n/* two\nlines */ include "no.inc";\nqreg q[2];\n', ValueError, "line 3: unable to find"),
         ("OPENQASM 2.0;\nqreg q[2];\ncreg c[1];\nif (c == 1) U(0,0,0) q[0];\n", ValueError, r"0 \(if_else\) is"),
         ("OPENQASM 2.0;\nopaque magic a,b;\nqreg q[2];\nmagic q[0],q[1];\n", ValueError, "neither a matrix nor a def"),
@@ -265,3 +277,65 @@ def test_missing_files(tmp_path):
     with (tmp_path / "two.qpy").open("wb") as file:
         qpy.dump([QuantumCircuit(1), QuantumCircuit(3)], file)
     assert from_qpy(tmp_path / "two.qpy", 1).circuit.n_qubits == 3
+
+
+GHZ = "qreg q[3];\nh q[0];\ncx q[0],q[1];\ncx q[1],q[2];\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'include "qelib1.inc";\n' + GHZ,
+        '\ufeffOPENQASM 2.0;\ninclude "qelib1.inc";\n' + GHZ,
+        '// by an editor\n/* of\nold */\nOPENQASM 2.0;\ninclude "qelib1.inc";\n' + GHZ,
+        ('OPENQASM 2.0;\ninclude "qelib1.inc";\n' + GHZ).replace("\n", "\r\n"),
+        ('// old\nOPENQASM 2.0;\ninclude "qelib1.inc";\n' + GHZ).replace("\n", "\r"),
+        'OPENQASM 2.0;include "qelib1.inc";;;' + GHZ.replace("\n", " "),
+        'OPENQASM 3;\ninclude "stdgates.inc";\n' + GHZ,
+        'OPENQASM 3.1;\ninclude "stdgates.inc";\nqubit[3] q;\nh q[0];\nctrl @ x q[0], q[1];\ncx q[1], q[2];\n',
+        'include "stdgates.inc";\nqubit[3] q;\nh q[0];\ncx q[0], q[1];\ncx q[1], q[2];\n',
+        'include "stdgates.inc";\nqubit[3] q;\nbox { h q[0]; cx q[0], q[1]; }\ncx q[1], q[2];\n',
+    ],
+)
+def test_dialects_that_qiskits_readers_take(text, tmp_path):
+    wanted = qj.Circuit(3).h(0).cx(0, 1).cx(1, 2)
+    (tmp_path / "c.qasm").write_bytes(text.encode())
+    assert from_qasm(tmp_path / "c.qasm").circuit == wanted
+    assert from_qasm(text).circuit == wanted
+
+
+UNROLLED = """OPENQASM 3.0;
+include "stdgates.inc";
+const uint n = 2 * 3 - 1;
+const float[64] step = pi / 8;
+input float[64] theta;
+qubit[n] q;
+bit[n] c;
+def layer(qubit[2] pair, qubit one, float[64] x) {
+  ry(x / 2) pair[1];
+  cx pair[0], one;
+  for int k in [0:1] { rz(k * step) pair[k]; }
+  h pair;
+}
+def all(qubit[n] qs) { layer(qs[1:2], qs[0], theta); layer(qs[{4, 2}], qs[3], 2 * step); }
+for uint i in [0:n - 2] { cx q[i], q[i + 1]; }
+for int i in [4:-2:0] { if (i == 2) { continue; } rx(i * step) q[i]; }
+for int i in {3, 1} { x q[i]; if (i < 2) { break; } y q[i]; }
+if (n > 4 && !(n == 7)) { s q[0]; } else { t q[0]; }
+all(q);
+gate own(n) a { rx(n) a; }
+own(0.4) q[n - 1];
+c[n - 1] = measure q[0];
+"""
+
+
+def test_constants_loops_and_subroutines_of_openqasm_3():
+    imported = from_qasm(UNROLLED)
+    theta, step = qj.Parameter("theta"), np.pi / 8
+    by_hand = qj.Circuit(5).cx(0, 1).cx(1, 2).cx(2, 3).cx(3, 4).rx(4 * step, 4).x(3).y(3).x(1).s(0)
+    by_hand.ry(theta / 2, 2).cx(1, 0).rz(step, 2).h([1, 2])
+    by_hand.ry(step, 2).cx(4, 3).rz(step, 2).h([4, 2]).rx(0.4, 4)
+    params = {"theta": 0.7}
+    wanted = reference.unitary(by_hand, params)
+    np.testing.assert_allclose(reference.unitary(imported.circuit, params), wanted, atol=1e-12)
+    assert [(m.qubit, m.index) for m in imported.measurements] == [(0, 4)]

@@ -164,9 +164,83 @@ def test_sympy_is_named_where_it_is_missing():
             return "a*a"
 
     element = qj.expressions.as_expression(qj.Parameter("a"))
-    with pytest.raises(ImportError, match=r"angle a\*a of here is not affine .* pip install 'qjaxsim\[qiskit\]'"):
+    with pytest.raises(ImportError, match=r'angle a\*a of here is not affine .*"\.\[qiskit\]" in a clone'):
         importing.angle_of(Angle(), {a: element}, "here")
     affine = QuantumCircuit(3)
     affine.rx(a - a, 0)
     affine.ry(3 * a + 1, 1)
     assert len(from_qiskit(affine).circuit) == 2
+
+
+# --- traced values -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """An energy of Qiskit-ordered vectors, and the parameters."""
+    a, b, v = Parameter("a"), Parameter("b"), ParameterVector("v", 11)
+    circuit = QuantumCircuit(3)
+    for index in (10, 2, 0):
+        circuit.ry(v[index] * b, index % 3)
+        circuit.cx(index % 3, (index + 1) % 3)
+    circuit.rx(a - 0.2, 1)
+    imported = from_qiskit(circuit)
+    energy = qj.expectation(imported.circuit, qj.Z(0) @ qj.X(1) + 0.5 * qj.Y(2))
+    return imported, lambda values: energy(imported.params(values)), (a, b, v)
+
+
+def differences(function, at):
+    at = np.asarray(at, float)
+    steps = 1e-5 * np.eye(at.size)
+    return np.array([(float(function(at + s)) - float(function(at - s))) / 2e-5 for s in steps])
+
+
+def test_gradients_go_through_values_in_qiskits_order(traced):
+    imported, energy, _ = traced
+    at = np.array([0.4, 1.3, -0.8, 0.6, 2.1])
+    assert [p.name for p in imported.order] == ["a", "b", "v[0]", "v[2]", "v[10]"]
+    wanted = differences(energy, at)
+    assert np.abs(wanted).max() > 0.1
+    np.testing.assert_allclose(jax.grad(energy)(at), wanted, atol=1e-8)
+    np.testing.assert_allclose(jax.jit(jax.grad(energy))(at), wanted, atol=1e-8)
+    batch = np.stack([at, at + 0.3])
+    np.testing.assert_allclose(jax.vmap(energy)(batch), [energy(row) for row in batch], atol=1e-12)
+    np.testing.assert_allclose(jax.jit(energy)(batch), energy(batch), atol=1e-12)
+    hessian = jax.hessian(energy)(at)
+    np.testing.assert_allclose(hessian[1], differences(lambda x: jax.grad(energy)(x)[1], at), atol=1e-7)
+
+
+def test_gradients_go_through_mappings_and_sequences(traced):
+    _, energy, (a, b, v) = traced
+    vector = np.linspace(0.1, 1.2, 11)
+
+    def named(x):
+        return energy({"a": x[0], b: x[1], v: vector * x[1]})
+
+    def listed(x):
+        return energy([x[0], 0.3, x[1], 2.0, x[0] * x[1]])
+
+    def single(x):
+        return energy({(a, b): x, v[0]: x[0], "v[2]": 0.4, v[10]: x[1]})
+
+    at = np.array([0.4, 1.3])
+    for function in (named, listed, single):
+        np.testing.assert_allclose(jax.jit(jax.grad(function))(at), differences(function, at), atol=1e-8)
+    leaves = jax.grad(lambda values: energy(values))({"a": 0.4, "b": 1.3, "v": vector})
+    assert np.flatnonzero(leaves["v"]).tolist() == [0, 2, 10]
+
+
+def test_traced_values_keep_their_dtype_and_are_checked(traced):
+    imported, _, _ = traced
+    single = jax.eval_shape(imported.params, jax.ShapeDtypeStruct((2, 5), np.float32))
+    assert {name: (each.shape, each.dtype.name) for name, each in single.items()} == {
+        "a": ((2,), "float32"), "b": ((2,), "float32"), "v": ((2, 11), "float32")
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="must have 5 numbers in its last axis"):
+        jax.eval_shape(imported.params, jax.ShapeDtypeStruct((4,), np.float64))
+    with pytest.raises(TypeError, match="must be real, but is complex"):
+        jax.eval_shape(imported.params, jax.ShapeDtypeStruct((5,), np.complex128))
+    with pytest.raises(TypeError, match="must have Parameters, ParameterVectors or names as keys, but has 3"):
+        imported.params({3: 0.1})
+    with pytest.raises(ValueError, match=r"must give a, b 2 numbers in the last axis, but has shape \(3,\)"):
+        imported.params({("a", "b"): [1, 2, 3]})

@@ -265,11 +265,11 @@ def test_every_experiment_has_cells_with_keys_of_their_own():
     ("change", "message"),
     [
         ({"task": "quotes"}, "`task` must be one of"),
-        ({"experiments": ("train",)}, "`experiments` must hold names of .* but has 'train'"),
+        ({"experiments": ("train",)}, "`experiments` must hold names of .* but holds 'train'"),
         ({"experiments": ()}, "`experiments` must hold at least one value"),
         ({"optimizer": "adagrad"}, "`optimizer` must be one of"),
         ({"seeds": (1, 1)}, "`seeds` must hold at least one value and none twice"),
-        ({"seeds": (-1,)}, "`seeds` must hold no negative number"),
+        ({"seeds": (-1,)}, "`seeds` must hold numbers of at least 0"),
         ({"learning_rate": 0.0}, "`learning_rate` must be a positive number"),
     ],
 )
@@ -448,11 +448,11 @@ def test_figures_of_every_experiment_from_rows_alone(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "quotes"], "Argument `task` must be one of"),
+        (["--task", "quotes"], "Option --task must be one of"),
         (["--resume"], "Option --resume needs --out"),
         (["--seeds", "a"], "Option --seeds must be integers"),
-        (["--updates", "7"], "Argument `updates` must be a multiple of 10"),
-        (["--workspace", "0"], "Argument `workspace` must be an integer from 1 to 30"),
+        (["--updates", "7"], "Option --updates must be a multiple of 10"),
+        (["--workspace", "0"], "Option --workspace must be at least 1"),
     ],
 )
 def test_bad_input_is_one_line(options, message, capsys, tmp_path, monkeypatch):

@@ -40,14 +40,41 @@ def test_options_reach_the_sampler(problem, capsys):
     assert "of 3" in capsys.readouterr().out
 
 
+def test_options_by_name_take_the_place_of_defaults(problem, capsys):
+    words = ["qubo", "solve", str(problem)]
+    assert main([*words, "--option", "num_reads=10", "--option", "seed=4"]) == 0
+    assert "of 10" in capsys.readouterr().out
+    assert main([*words, "--seed", "4", "--time-limit", "60"]) == 0
+    text = capsys.readouterr().out
+    assert "of 64" in text and "temperatures   inverse, " in text
+
+
+def test_formats_and_maximisation(tmp_path, capsys):
+    path = tmp_path / "graph.dat"
+    path.write_text("3 2\n1 2 1\n2 3 2\n")
+    assert main(["qubo", "solve", str(path), "--format", "gset", "--sampler", "exact"]) == 0
+    assert "lowest energy  -3," in capsys.readouterr().out
+    (tmp_path / "a.qubo").write_text("p qubo 0 2 2 1\n0 0 3\n1 1 1\n0 1 -2\n")
+    assert main(["qubo", "solve", str(tmp_path / "a.qubo"), "--maximise", "--sampler", "exact"]) == 0
+    assert "lowest energy  -3," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--option", "num_raeds=2"], "has no option `num_raeds`; did you mean `num_reads`"),
+        (["--reads", "10", "--option", "num_reads=500"], "Options --reads 10 and --option num_reads=500 say the same"),
+        (["--seed", "1", "--option", "seed=4"], "Options --seed 1 and --option seed=4 say the same; give one"),
+        (["--option", "seed=1", "--option", "seed=4"], "must give each name once, but 'seed' comes twice"),
+        (["--reads", "100000000000"], "must be at most 2147483647, but is 100000000000"),
+        (["--vartype", "SPIN"], "the file is over BINARY variables, but --vartype is SPIN"),
+        (["--format", "xml"], "Option --format must be one of bqm"),
+        (["--number", "2"], "Option --number must be None"),
+        (["--sampler", "steepest", "--time-limit", "1"], "Option --time-limit must be None for sampler 'steepest'"),
         (["--option", "oops"], "Option --option must be NAME=VALUE, but is 'oops'"),
         (["--vartype", "QUTRIT"], "Option --vartype must be BINARY or SPIN, but is 'QUTRIT'"),
-        (["--sampler", "best"], "Argument `sampler` must be one of jax"),
-        (["--seed", "-3"], "Argument `seed` must be an integer in 0..2147483647, but is -3"),
+        (["--sampler", "best"], "Option --sampler must be one of jax"),
+        (["--seed", "-3"], "Option --seed must be an integer in 0..2147483647, but is -3"),
     ],
 )
 def test_bad_input_is_one_line(problem, words, message, capsys):

@@ -192,6 +192,12 @@ def test_spectra_of_lanczos_and_of_a_zero_matrix():
     rows, arrays = grid((4,), (2,), (0,), dense=False, lambda_min=-0.5)
     assert figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0] < -0.5
     assert "P = 60, density smoothed by Lanczos" in texts(figures.spectra(rows, arrays))
+    # Without the row's least eigenvalue the density tells: here six eigenvalues of 60 are spread over [-1, 0].
+    del rows[0]["lambda_min"]
+    grid_points = np.linspace(-1, 9, 2001)
+    arrays[0] |= {"density_grid": grid_points, "density": np.full(2001, 0.1)}
+    low = figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0]
+    assert low <= -0.9
     zero = {"eigenvalues": np.zeros(5)}
     assert "P = 5" in texts(figures.spectra([{"patches": 1, "layers": 1}], [zero]))
 
@@ -353,7 +359,8 @@ from qjaxsim.report import figures, page, tables
 assert not any(name.startswith("matplotlib") for name in sys.modules), "matplotlib at import"
 figures.write_figures(json.load(open("rows.json")), [dict(np.load("arrays.npz"))], ".")
 new = {name for name in set(sys.modules) - before if name.startswith("qjaxsim")}
-assert all(name == "qjaxsim.files" or name.startswith("qjaxsim.report") for name in new), new
+light = ("qjaxsim.files", "qjaxsim.interrupts")
+assert all(name in light or name.startswith("qjaxsim.report") for name in new), new
 assert "matplotlib.pyplot" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qjaxsim.curvature import (
+    LinearOperator,
     count_outliers,
     dense_spectrum,
     exact_zeros,
@@ -19,6 +20,7 @@ from qjaxsim.curvature import (
     top_eigenpairs,
     trace_estimate,
 )
+from qjaxsim.curvature.balance import Balanced
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -175,12 +177,12 @@ class TestPowerIteration:
 
     @pytest.mark.parametrize("scale", [1.0, 1e-8])
     def test_stop_rule(self, scale, key):
-        """Step by step in NumPy from the same start: the rule must fire at the same step, its floor included."""
+        """Step by step in NumPy from the same start: the rule must fire at the same step, whatever the scale."""
         matrix = scale * prescribed(SPECTRUM)
         found = power_iteration(matrix_operator(matrix), key=key)
         vector = np.asarray(jax.random.normal(key, (len(SPECTRUM),)))
         vector, quotients = vector / np.linalg.norm(vector), []
-        while len(quotients) < 2 or abs(quotients[-1] - quotients[-2]) / (abs(quotients[-2]) + 1e-6) >= 1e-3:
+        while len(quotients) < 2 or abs(quotients[-1] - quotients[-2]) / abs(quotients[-2]) >= 1e-3:
             image = np.asarray(matrix) @ vector
             quotients.append(vector @ image)
             vector = image / np.linalg.norm(image)
@@ -252,6 +254,85 @@ class TestSpectralDensity:
         for sigma in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match="Argument `sigma` must be positive or None, but it is"):
                 spectral_density(linear_operator(lambda v: v, 5), key=key, sigma=sigma)
+
+    @pytest.mark.parametrize("sigma", [1e-1, 1e-3, 1e-6, 1e-9])
+    def test_a_narrow_sigma_keeps_the_integral(self, sigma, key):
+        """Where a grid over the whole range would miss the peaks, there are points around the nodes alone."""
+        values = np.array([1000.0, *[0.5] * 99])
+        found = spectral_density(linear_operator(lambda v: jnp.asarray(values) * v, 100), key=key, sigma=sigma)
+        np.testing.assert_allclose(np.trapezoid(found.density, found.grid), 1, atol=1e-8)
+        low = found.grid < 500
+        np.testing.assert_allclose(np.trapezoid(found.density[low], found.grid[low]), 0.99, atol=1e-8)
+        assert (np.diff(found.grid) > 0).all() and found.grid.size <= 100_000 and found.sigma == sigma
+
+    @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+    def test_a_spread_that_is_rounding_is_no_range(self, dtype, key):
+        """Three times the identity in a turned basis, whose products round."""
+        matrix = prescribed([3.0] * 50, dtype)
+        found = spectral_density(matrix_operator(matrix), key=key, probes=4)
+        np.testing.assert_allclose(found.sigma, 3 / 200, rtol=1e-4)
+        np.testing.assert_allclose(np.trapezoid(found.density, found.grid), 1, atol=1e-6)
+
+    @pytest.mark.parametrize(("sigma", "steps"), [(1e-6, 60), (1e-14, 5), (1e-300, 5)])
+    def test_a_sigma_that_no_grid_shows_is_refused(self, sigma, steps, key):
+        """Too many nodes to surround each, or a sigma that two neighbouring numbers already exceed."""
+        values = np.linspace(0, 1000, 400)
+        operator = matrix_operator(prescribed(values))  # in whose basis every probe has nodes of its own
+        settings = {"key": key, "sigma": sigma, "steps": steps, "probes": 20}
+        with pytest.raises(ValueError, match=f"wide enough for a grid .*, but is {sigma:.3g}; give a wider one, or"):
+            spectral_density(operator, **settings)
+        found = spectral_density(operator, **settings, grid=[0.0, 500.0])
+        assert found.density.shape == (2,)
+
+
+class TestScale:
+    """Single precision, in whose range squares of the numbers are not, against the same matrix at scale 1."""
+
+    VALUES = np.array([7.0, 5.0, 3.0, -4.0, *np.linspace(0.1, 1, 96)])
+
+    def operator(self, scale):
+        # In two factors, either of which may be tiny or huge: the image itself leaves the range as well.
+        root, turned = jnp.float32(np.sqrt(scale)), prescribed(self.VALUES, jnp.float32)
+        return linear_operator(lambda v: root * jnp.matmul(turned, root * v, precision="highest"), jnp.zeros(100, "f4"))
+
+    @pytest.mark.parametrize("scale", [1e-36, 1e-30, 1e-18, 1e-10, 1e10, 1e18, 1e30, 1e37])
+    def test_every_result_scales(self, scale, key):
+        operator, plain = self.operator(scale), self.operator(1.0)
+        for settings in ({}, {"which": "magnitude", "steps": 40}, {"steps": 200}):
+            found = top_eigenpairs(operator, 3, key=key, **settings)
+            expected = [7, 5, -4] if settings.get("which") else [7, 5, 3]
+            np.testing.assert_allclose(np.asarray(found.values, float) / scale, expected, rtol=2e-5)
+            assert found.values.dtype == jnp.float32
+            errors = np.abs(np.asarray(found.values, float) / scale - expected)
+            residuals = np.asarray(found.residuals, float) / scale
+            assert (residuals < 1e-3).all() and (errors <= residuals + 1e-5).all()
+        power, power_plain = (power_iteration(each, key=key) for each in (operator, plain))
+        assert power.steps == power_plain.steps
+        np.testing.assert_allclose(power.value / scale, power_plain.value, rtol=1e-5)
+        trace, trace_plain = (trace_estimate(each, key=key) for each in (operator, plain))
+        np.testing.assert_allclose(trace.value / scale, trace_plain.value, rtol=1e-4)
+        np.testing.assert_allclose(trace.standard_error / scale, trace_plain.standard_error, rtol=1e-4)
+        density = spectral_density(operator, key=key, steps=20, probes=2)
+        np.testing.assert_allclose(density.nodes.max() / scale, 7, rtol=1e-4)
+        np.testing.assert_allclose(np.trapezoid(density.density, density.grid), 1, atol=1e-8)
+
+    def test_an_eigenvalue_beyond_the_range_is_refused(self, key):
+        """The product of ones with a vector is within the range of single precision, its largest eigenvalue is not."""
+        ones = linear_operator(lambda v: jnp.float32(1e37) * jnp.ones(100, "f4") * v.sum(), jnp.zeros(100, "f4"))
+        with pytest.raises(ValueError, match=r"eigenvalue of 1e\+39, beyond the range of float32; .* double precision"):
+            top_eigenpairs(ones, 1, key=key)
+
+    def test_moderate_images_are_left_alone(self, key):
+        """No product more, and bit for bit the numbers of the operator."""
+        operator, products = matrix_operator(prescribed(SPECTRUM)), []
+        counted = LinearOperator(
+            operator.size, operator.dtype, lambda rows: (products.append(1), operator.rows(rows))[1]
+        )
+        balance = Balanced(counted)
+        vector = jax.random.normal(key, (operator.size,))
+        np.testing.assert_array_equal(balance.operator.matvec(vector), operator.matvec(vector))
+        np.testing.assert_array_equal(balance.operator.matvec(vector), operator.matvec(vector))
+        assert (products, balance.scale, balance.extra) == ([1, 1], 1.0, 0)
 
 
 class TestTrace:

@@ -15,6 +15,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
@@ -604,3 +605,47 @@ def test_bar_is_shown_on_a_terminal_only(monkeypatch, capsys):
 
 def test_history_is_json(uninterrupted):
     assert json.loads(json.dumps(uninterrupted.history, allow_nan=False)) == uninterrupted.history
+
+
+# --- optimisers of optax ---------------------------------------------------------------------------------------------
+
+
+def _line():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    return (lambda p, x, y: jnp.mean((x @ p["w"] - y) ** 2)), {"w": jnp.zeros(3)}, x, x @ np.array([1.0, -2.0, 3.0])
+
+
+def test_an_optimiser_of_optax_is_the_named_one_where_they_are_the_same():
+    loss, params, x, y = _line()
+    named = fit(loss, params, x, y, TrainConfig(epochs=3, batch_size=8, learning_rate=0.05), progress=False)
+    own = fit(loss, params, x, y, TrainConfig(epochs=3, batch_size=8, optimizer=optax.adam(0.05)), progress=False)
+    np.testing.assert_allclose(own.trajectory, named.trajectory, rtol=1e-12)
+    assert own.history[-1]["learning_rate"] is None
+
+
+def test_an_optimiser_of_optax_is_resumed_and_another_refused(tmp_path):
+    loss, params, x, y = _line()
+
+    def run(epochs, optimizer, **place):
+        config = TrainConfig(epochs=epochs, batch_size=8, optimizer=optimizer)
+        return fit(loss, params, x, y, config, progress=False, **place)
+
+    rate = optax.cosine_decay_schedule(0.1, 20)
+    run(2, optax.adamw(rate), folder=tmp_path)
+    whole, resumed = run(4, optax.adamw(rate)), run(4, optax.adamw(rate), folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.trajectory, whole.trajectory)
+    for other in (optax.adamw(optax.cosine_decay_schedule(0.2, 20)), optax.adam(rate), "adam", "sgd"):
+        with pytest.raises(CheckpointError, match="config.optimizer was 'optax, sha256 "):
+            run(6, other, folder=tmp_path, resume=True)
+
+
+def test_what_an_optimiser_of_optax_has_itself_is_refused():
+    for idle in ({"learning_rate": 0.3}, {"schedule": "cosine"}, {"weight_decay": 0.1}, {"eps": 1e-3}):
+        with pytest.raises(ValueError, match=f"`{next(iter(idle))}` must be left out with an optimiser of optax"):
+            TrainConfig(optimizer=optax.sgd(0.1), **idle)
+    loss, params, x, y = _line()
+    with pytest.raises(ValueError, match="updated by gradients, state and parameters alone"):
+        fit(loss, params, x, y, TrainConfig(epochs=1, optimizer=optax.lbfgs()), progress=False)
+    with pytest.raises(MemoryError, match=r"The trajectory of 3 parameters over 10,000,000,000,000 epochs needs"):
+        fit(loss, params, x, y, TrainConfig(epochs=10**13), progress=False)

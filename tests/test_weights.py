@@ -35,7 +35,6 @@ def test_npy_keeps_its_precision_and_turns_in_out(tmp_path, matrix):
         (("a.weight",), None, "out-in", "torch"),
         (("a.kernel",), None, "in-out", "Flax"),
         (("params/Dense_0/kernel",), None, "in-out", "Flax"),
-        (("h.0.mlp.c_fc.weight",), None, "in-out", "Conv1D"),
         # A bias of six is of the output, whatever the name.
         (("a.kernel", "a.bias6"), "a.kernel", "out-in", "its bias has 6 numbers"),
         (("h.c_fc.weight", "h.c_fc.bias6"), "h.c_fc.weight", "out-in", "its bias has 6 numbers"),
@@ -49,6 +48,66 @@ def test_orientation_is_inferred_and_said(tmp_path, matrix, names, key, orientat
     found = load_matrix(tmp_path / "w.safetensors", key=key)
     assert found.orientation == orientation and reason in found.reason
     np.testing.assert_array_equal(found.matrix, matrix if orientation == "out-in" else matrix.T)
+
+
+def saved(path, **shapes):
+    rng = np.random.default_rng(5)
+    arrays = {name.replace("__", "."): rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    safetensors_numpy.save_file(arrays, path)
+    return path
+
+
+def test_names_of_gpt2_decide_nothing_alone(tmp_path):
+    """nanoGPT's Linear and GPT-2's Conv1D have the same names and the other orientation."""
+    torch = saved(tmp_path / "nano.safetensors", h__attn__c_attn__weight=(12, 4), h__attn__c_proj__weight=(4, 4))
+    conv = saved(tmp_path / "gpt2.safetensors", h__attn__c_attn__weight=(4, 12), h__attn__c_proj__weight=(4, 4))
+    for path, orientation in ((torch, "out-in"), (conv, "in-out")):
+        found = load_matrix(path, key="h.attn.c_attn.weight")
+        assert found.matrix.shape == (12, 4) and found.orientation == orientation
+        assert found.reason == "c_attn makes 3 times as many numbers as it is given"
+        square = load_matrix(path, key="h.attn.c_proj.weight")
+        assert square.orientation == orientation and "as h.attn.c_attn.weight beside it" in square.reason
+    alone = saved(tmp_path / "alone.safetensors", h__attn__c_proj__weight=(4, 4))
+    odd = saved(tmp_path / "odd.safetensors", h__mlp__c_fc__weight=(6, 4))
+    both = saved(
+        tmp_path / "both.safetensors", a__c_attn__weight=(12, 4), b__c_attn__weight=(4, 12), b__c_proj__weight=(4, 4)
+    )
+    for path, key in ((alone, None), (odd, None), (both, "b.c_proj.weight")):
+        with pytest.raises(ValueError, match="stands for both, and no shape in the file tells; pass out-in"):
+            load_matrix(path, key=key)
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_fp8_weights_are_read_unless_their_scales_stand_apart(tmp_path, matrix, name):
+    dtype = getattr(ml_dtypes, name)
+    kinds = {"float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}
+    small = matrix.astype(dtype)
+    other = np.arange(3, dtype=np.float32)
+
+    def write(path, **names):
+        header, blob = {}, b""
+        for key, (kind, array) in names.items():
+            raw = array.tobytes()
+            place = [len(blob), len(blob) + len(raw)]
+            header[key.replace("__", ".")] = {"dtype": kind, "shape": list(array.shape), "data_offsets": place}
+            blob += raw
+        head = json.dumps(header).encode()
+        path.write_bytes(len(head).to_bytes(8, "little") + head + blob)
+        return path
+
+    path = write(tmp_path / "a.safetensors", x__bias=("F32", other), x__weight=(kinds[name], small))
+    np.testing.assert_array_equal(load_matrix(path).matrix, small.astype(np.float32))
+    path = write(tmp_path / "b.safetensors", x__weight=(kinds[name], small), x__weight_scale_inv=("F32", other))
+    with pytest.raises(ValueError, match="to be multiplied by x.weight_scale_inv; multiply and save it as float32"):
+        load_matrix(path)
+
+
+def test_a_file_without_a_matrix(tmp_path):
+    np.save(tmp_path / "line.npy", np.ones(5))
+    with pytest.raises(ValueError, match=r"`path` must hold a matrix, or a stack of them, but line.npy has none"):
+        load_matrix(tmp_path / "line.npy")
+    with pytest.raises(ValueError, match=r"is 'a.wieght' \(did you mean 'a.weight'\?\)"):
+        load_matrix(written(tmp_path / "w.npz", **{"a.weight": np.ones((2, 3))}), key="a.wieght")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])

@@ -16,6 +16,7 @@ from typing import Any
 from qjaxsim import interrupts
 from qjaxsim.files import write_json
 from qjaxsim.studies.results_folder import entries, unusable
+from qjaxsim.suggestions import did_you_mean
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS
@@ -67,7 +68,12 @@ def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple
     """The chosen names, or one clear error."""
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise ValueError(f"Argument `{kind}` names {', '.join(unknown)}, but only these exist: {', '.join(known)}.")
+        close = did_you_mean(unknown[0], known)
+        raise ValueError(
+            f"Argument `{kind}` names {', '.join(map(repr, unknown))}{close}, but only these exist: {', '.join(known)}."
+        )
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise ValueError(f"Argument `{kind}` must name at least one and none twice, but is {','.join(chosen)}.")
     return tuple(chosen)
 
 

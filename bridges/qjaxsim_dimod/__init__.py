@@ -5,8 +5,10 @@ dimod and dwave-samplers come with the extra "dimod", D-Wave's machines and thei
 
 from importlib.util import find_spec
 
+from qjaxsim.extras import missing_extra
+
 if find_spec("dimod") is None or find_spec("dwave") is None or find_spec("dwave.samplers") is None:
-    raise ImportError("dimod or dwave-samplers is not installed; install them with: pip install 'qjaxsim[dimod]'")
+    raise missing_extra("Solving quadratic problems needs dimod and dwave-samplers", "dimod")
 
 from qjaxsim_dimod.annealer import JaxAnnealer, sample_heads
 from qjaxsim_dimod.files import read_problem

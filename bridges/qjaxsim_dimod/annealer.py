@@ -1,29 +1,40 @@
 """The JAX annealer as a dimod sampler."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dimod
-import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim import annealing
+from qjaxsim import memory
 from qjaxsim.annealing import HeadsProblem
 from qjaxsim.annealing_batch import anneal_batch
-from qjaxsim_dimod.options import check_count, check_seed
-from qjaxsim_dimod.qubo import BINARY, Qubo, as_qubo
+from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
+from qjaxsim_dimod.descent import ExactDescent
+from qjaxsim_dimod.options import check_count, check_seconds, check_seed
+from qjaxsim_dimod.problems import as_problem, as_qubo
+from qjaxsim_dimod.qubo import BINARY, Qubo
+from qjaxsim_dimod.states import initial_bits
+from qjaxsim_dimod.temperatures import schedule
+
+# A schedule under a time limit runs in so many parts, with a look at the clock after each.
+_PARTS = 20
 
 
 class JaxAnnealer(dimod.Sampler):
-    """Simulated annealing of one dense problem or of many at once.
+    """Simulated annealing of one problem, dense or sparse, or of many dense ones at once.
 
-    Chains are single-flip Metropolis in a fixed order (`qjaxsim.annealing`), in single precision on biases scaled to
-    the largest; energies of the sample set are computed from the exact problem in double.
+    Chains are single-flip Metropolis in a fixed order: `qjaxsim.annealing` where couplings are dense,
+    `qjaxsim.annealing_sparse` where they are few. They run in single precision, or in double where a problem's numbers
+    need it; the final descent is exact, and energies are those of the model itself in double.
     """
 
     def __init__(self) -> None:
-        names = ("num_reads", "num_sweeps", "beta_range", "beta_schedule", "seed", "descent", "bits", "initial_states")
+        names = (
+            "num_reads", "num_sweeps", "beta_range", "beta_schedule", "seed", "descent", "bits", "initial_states",
+            "form", "time_limit",
+        )  # fmt: skip
         self._parameters: dict[str, list[str]] = {name: [] for name in names}
 
     @property
@@ -37,7 +48,7 @@ class JaxAnnealer(dimod.Sampler):
         return {}
 
     def sample(self, bqm: Any, **options: Any) -> Any:
-        """A `dimod.SampleSet` with one row a read.
+        """A `dimod.SampleSet` with one row a read, its columns in the order of the model's variables.
 
         Args:
             bqm: a dimod model or a `Qubo`.
@@ -57,29 +68,43 @@ class JaxAnnealer(dimod.Sampler):
         descent: bool = True,
         bits: int | None = None,
         initial_states: Any = None,
+        form: str = "auto",
+        time_limit: float | None = None,
         **unknown: Any,
     ) -> list[Any]:
-        """A `dimod.SampleSet` for each problem, all annealed in one compiled call.
+        """A `dimod.SampleSet` for each problem, all dense ones annealed in one compiled call.
 
         Smaller problems are padded to the largest with variables that touch nothing.
 
         Args:
-            problems: dimod models, `Qubo`s or square matrices.
+            problems: anything that `solve` takes.
             num_reads: chains of each problem; default 16, or as many as there are initial states.
             num_sweeps: passes over all variables, geometric from hot to cold; 0 leaves the final descent.
-            beta_range: first and last inverse temperature; default from each problem's typical field.
-            beta_schedule: inverse temperatures, one a sweep, instead of the three above.
+            beta_range: first and last inverse temperature; default `qjaxsim_dimod.temperatures.default_schedule`.
+            beta_schedule: inverse temperatures, one a sweep, instead of the two above.
             seed: 0 .. 2^31 - 1; default random.
-            descent: end every chain with flips that lower the energy until there are none.
+            descent: end every chain with flips that lower the energy until there are none, in exact arithmetic.
             bits: anneal the problem rounded to signed integers of so many bits, as coherent Ising machines take it.
-            initial_states: (num_reads, n) in the variables' order and vartype; of a single problem.
+            initial_states: of a single problem; a `dimod.SampleSet` or other samples with labels, matched by them, or
+                an array (num_reads, n) in the order of the model's variables, in its vartype.
+            form: "dense", "sparse", or "auto" by the share of couplings.
+            time_limit: seconds after which annealing ends: what is left of the schedule is thinned to fit. Compilation
+                counts, the final descent comes on top.
             **unknown: named in a warning and left out, as dimod's samplers do.
 
+        Returns:
+            Sample sets whose `info` has seed, beta_range, sweeps, form, seconds, batch, and timing as dwave-samplers
+            have it: preprocessing_ns, sampling_ns, postprocessing_ns of the batch.
+
         Raises:
+            TypeError: for models that are not quadratic over binary variables or spins, naming the conversion.
             ValueError: for an empty problem, NaN, infinite biases, options out of range; naming them.
+            MemoryError: if the reads, or a dense form, do not fit.
         """
         self.remove_unknown_kwargs(**unknown)
-        qubos = [as_qubo(problem) for problem in problems]
+        began = time.perf_counter_ns()
+        models = [as_problem(problem) for problem in problems]
+        qubos = [as_qubo(model) for model in models]
         if not qubos:
             raise ValueError("Argument `problems` must hold at least one problem, but is empty.")
         seed = check_seed(seed)
@@ -91,14 +116,34 @@ class JaxAnnealer(dimod.Sampler):
         check_count("num_reads", num_reads, 1)
         if bits is not None:
             check_count("bits", bits, 2)
-        began = time.perf_counter()
-        problem, scales = _arrays(qubos)
-        betas = _betas(beta_range, beta_schedule, num_sweeps, scales)
-        states, _ = anneal_batch(
-            problem, seed, reads=num_reads, sweeps=num_sweeps, betas=betas, descent=descent, bits=bits, start=start
+        limit = None if time_limit is None else check_seconds("time_limit", time_limit)
+        # States as doubles while fields and energies are summed, and the chain's own.
+        memory.require_memory(
+            24 * num_reads * sum(qubo.n for qubo in qubos) + 16 * num_sweeps * len(qubos),
+            f"Annealing {num_reads} reads and {num_sweeps} sweeps of {sum(qubo.n for qubo in qubos)} variables",
+            "take fewer",
         )
-        info = {"seed": seed, "seconds": time.perf_counter() - began, "batch": len(qubos)}
-        return [_sample_set(qubo, states[i, :, 0, : qubo.n], info) for i, qubo in enumerate(qubos)]
+        solved = [qubo if bits is None else rounded(qubo, bits) for qubo in qubos]
+        betas = [schedule(beta_range, beta_schedule, num_sweeps, qubo) for qubo in solved]
+        found: list[Any] = [None] * len(qubos)
+        for members, chains in _grouped(form, solved, betas, num_reads):
+            ready = time.perf_counter_ns()
+            states, sweeps = _run(chains, [betas[i] for i in members], seed, start, descent, limit)
+            sampled = time.perf_counter_ns()
+            for i, one in zip(members, states, strict=True):
+                ended = ExactDescent(solved[i])(one)[0] if descent else one
+                found[i] = _sample_set(models[i], qubos[i], ended)
+                found[i].info.update(
+                    seed=seed, beta_range=[float(end) for end in betas[i][[0, -1]]] if len(betas[i]) else None,
+                    sweeps=sweeps, form=chains.form, batch=len(members),
+                )  # fmt: skip
+            done = time.perf_counter_ns()
+            spent = {"preprocessing": ready - began, "sampling": sampled - ready, "postprocessing": done - sampled}
+            for i in members:
+                timing = {f"{phase}_ns": value for phase, value in spent.items()}
+                found[i].info.update(timing=timing, seconds=(done - began) / 1e9)
+            began = done
+        return found
 
 
 def sample_heads(
@@ -107,68 +152,86 @@ def sample_heads(
     """A `dimod.SampleSet` for each problem of attention's structured form, variables labelled (head, token).
 
     The same chain as `JaxAnnealer` runs on the dense form, at a fraction of its cost: a flip touches its head alone.
+    Temperatures are those of attention's layers, `qjaxsim.annealing.geometric_betas`.
 
     Args:
         problem: batch in the annealer's raw form, such as `qjaxsim.models.attention.layer_problem` gives.
         num_reads: chains of each problem.
         num_sweeps: passes over all variables.
         seed: 0 .. 2^31 - 1.
-        bits: as in `JaxAnnealer.sample_batch`.
+        bits: as in `JaxAnnealer.sample_batch`; then the final descent is that of the rounded problem.
     """
     check_count("num_reads", num_reads, 1)
     check_count("num_sweeps", num_sweeps, 0)
     began = time.perf_counter()
     states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
+    found = []
+    for i, one in enumerate(states):
+        qubo, ended = Qubo.from_heads(problem, i), one.reshape(num_reads, -1)
+        if bits is None:
+            ended, _ = ExactDescent(qubo)(ended)
+        found.append(_sample_set(qubo, qubo, ended))
     info = {"seed": seed, "seconds": time.perf_counter() - began, "batch": len(states)}
-    return [_sample_set(Qubo.from_heads(problem, i), one.reshape(num_reads, -1), info) for i, one in enumerate(states)]
+    for one in found:
+        one.info.update(info)
+    return found
 
 
-def _arrays(qubos: Sequence[Qubo]) -> tuple[HeadsProblem, np.ndarray]:
-    """The problems over 0 and 1, padded and divided by their largest bias, which comes along."""
-    n = max(qubo.n for qubo in qubos)
-    matrices = np.zeros((len(qubos), n, n), np.float32)
-    linear = np.zeros((len(qubos), n), np.float32)
-    scales = np.ones(len(qubos))
-    for i, qubo in enumerate(one.to_binary() for one in qubos):
-        largest = max(np.abs(qubo.quadratic).max(), np.abs(qubo.linear).max())
-        scales[i] = largest or 1.0
-        matrices[i, : qubo.n, : qubo.n] = qubo.quadratic / scales[i]
-        linear[i, : qubo.n] = qubo.linear / scales[i]
-    return annealing.dense_problem(jnp.asarray(matrices), jnp.asarray(linear)), scales
+def _grouped(
+    form: str, qubos: Sequence[Qubo], betas: Sequence[np.ndarray], reads: int
+) -> Iterator[tuple[list[int], DenseChains | SparseChains]]:
+    """Problems that are annealed together, by number, and their chains."""
+    dense: dict[bool, list[int]] = {}
+    for i, qubo in enumerate(qubos):
+        double = needs_double(qubo, betas[i])
+        if choose_form(form, qubo) == "sparse":
+            yield [i], SparseChains(qubo, reads, double)
+        else:
+            dense.setdefault(double, []).append(i)
+    for double, members in dense.items():
+        yield members, DenseChains([qubos[i] for i in members], reads, double)
 
 
-def _betas(beta_range: Any, beta_schedule: Any, sweeps: int, scales: np.ndarray) -> Any:
-    """Inverse temperatures (sweeps, B) of the scaled problems, None for the default."""
-    if beta_schedule is None and beta_range is None:
-        return None
-    if beta_schedule is None:
-        ends = np.asarray(beta_range, float)
-        if ends.shape != (2,) or not (np.isfinite(ends).all() and (ends > 0).all()):
-            raise ValueError(f"Option `beta_range` must be two positive numbers, hot and cold, but is {beta_range!r}.")
-        beta_schedule = np.geomspace(ends[0], ends[1], sweeps) if sweeps else np.zeros(0)
-    betas = np.asarray(beta_schedule, float)
-    if betas.ndim != 1 or not (np.isfinite(betas).all() and (betas >= 0).all()):
-        raise ValueError("Option `beta_schedule` must be a list of finite numbers, none negative, one a sweep.")
-    return betas[:, None] * scales[None]
+def _run(
+    chains: DenseChains | SparseChains,
+    betas: Sequence[np.ndarray],
+    seed: int,
+    start: Any,
+    descent: bool,
+    limit: float | None,
+) -> tuple[list[np.ndarray], int]:
+    """Final states of each problem and the sweeps that were made; the schedule is thinned where the limit asks it."""
+    sweeps = len(betas[0])
+    if limit is None or not sweeps:
+        return chains.run(betas, seed, start, descent), sweeps
+    began = time.perf_counter()
+    part = -(-sweeps // _PARTS)
+    places, states, done = np.linspace(0.0, 1.0, part * -(-sweeps // part)), start, 0
+    while len(places) and (done == 0 or time.perf_counter() - began < limit):
+        before = time.perf_counter()
+        now = [np.interp(places[:part], np.linspace(0.0, 1.0, sweeps), one) for one in betas]
+        # Each part has random numbers of its own.
+        states = chains.run(now, _mixed(seed, done), states, descent=False)
+        done, places = done + part, places[part:]
+        end = time.perf_counter()
+        # The first part compiles, so that it says nothing of the next ones.
+        fitting = int((began + limit - end) / max(end - before, 1e-9)) if done > part else len(places)
+        if fitting * part < len(places):
+            places = np.linspace(places[0], 1.0, max(fitting, 0) * part)
+    return (chains.run([one[:0] for one in betas], seed, states, True) if descent else states), done
 
 
-def _start(initial_states: Any, qubos: Sequence[Qubo], num_reads: int | None) -> np.ndarray:
+def _mixed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+
+
+def _start(initial_states: Any, qubos: Sequence[Qubo], num_reads: int | None) -> list[np.ndarray]:
     if len(qubos) != 1:
         raise ValueError("Option `initial_states` goes with a single problem, not with a batch.")
-    (qubo,) = qubos
-    states = np.atleast_2d(np.asarray(initial_states))
-    low = 0 if qubo.vartype == BINARY else -1
-    if states.shape[1:] != (qubo.n,) or (num_reads is not None and len(states) != num_reads):
-        raise ValueError(
-            f"Option `initial_states` must have shape ({num_reads or 'reads'}, {qubo.n}), but has shape {states.shape}."
-        )
-    if not np.isin(states, (low, 1)).all():
-        raise ValueError(f"Option `initial_states` must hold {low} and 1 only.")
-    return (states == 1).astype(np.int8)[None, :, None]
+    return [initial_bits(initial_states, qubos[0].labels, qubos[0].vartype, num_reads)]
 
 
-def _sample_set(qubo: Qubo, bits: np.ndarray, info: dict[str, Any]) -> Any:
-    samples = bits if qubo.vartype == BINARY else 2 * bits - 1
-    return dimod.SampleSet.from_samples(
-        (samples.astype(np.int8), list(qubo.labels or ())), qubo.vartype, energy=qubo.energies(samples), info=dict(info)
-    )
+def _sample_set(model: Any, qubo: Qubo, bits: np.ndarray) -> Any:
+    """Samples in the order of the model's variables, with the model's own energies."""
+    samples = (bits if qubo.vartype == BINARY else 2 * bits - 1).astype(np.int8), list(qubo.labels)
+    return dimod.SampleSet.from_samples(samples, qubo.vartype, energy=model.energies(samples), sort_labels=False)

@@ -1,114 +1,198 @@
-"""Problems from files: dimod's own formats, arrays, and coordinate text."""
+"""Problems from files: dimod's own formats, arrays, and text of several kinds."""
 
+import io
 import json
-import re
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dimod
 import numpy as np
+from dimod.serialization.fileview import read_header
+from scipy import sparse
 
+from qjaxsim_dimod import text_files
+from qjaxsim_dimod.numbers import real_number
 from qjaxsim_dimod.qubo import BINARY, Qubo
+from qjaxsim_dimod.text_files import agreed
 
-FORMATS = ".bqm (dimod's binary), .json (dimod's serializable), .npz or .npy (arrays), .coo, .txt or .qubo (text)"
-_HEADER = re.compile(r"#.*?vartype\s*[:=]\s*(\w+)", re.IGNORECASE)
+FORMATS = (
+    ".bqm (dimod's binary), .json (dimod's serializable), .npz or .npy (arrays), .coo, .txt, .qubo (coordinates or "
+    "qbsolv), .rud, .gset, .mc (Max-Cut), .bqp (OR-Library), .lp, .mtx (Matrix Market)"
+)
 
 
-def read_problem(path: str | Path, vartype: str | None = None) -> Qubo:
-    """The problem in a file; its ending tells the format.
+def read_problem(
+    path: str | Path,
+    vartype: str | None = None,
+    *,
+    format: str | None = None,
+    maximise: bool = False,
+    number: int | None = None,
+) -> Qubo:
+    """The problem in a file; its ending tells the format, or its first lines where the ending leaves it open.
 
     - `.bqm`: what `BinaryQuadraticModel.to_file` writes.
     - `.json`: `to_serializable` of a BinaryQuadraticModel.
-    - `.npz`: arrays "matrix" (n, n), or "linear" (n,) and "quadratic" (n, n); "offset" and "vartype" if any. `.npy`:
-      the matrix alone. Read as `Qubo.from_matrix` does.
-    - `.coo`, `.txt`, `.qubo`: lines "i j bias" with i = j for linear terms (dimod's COO, exponents allowed); a line
-      "# vartype=SPIN" says so, other lines starting with # are remarks.
+    - `.npz`: arrays "matrix" (n, n), or "linear" (n,) and "quadratic" (n, n); "offset" and "vartype" if any. Or a
+      sparse matrix of `scipy.sparse.save_npz`. `.npy`: the matrix alone. Read as `Qubo.from_matrix` does.
+    - `.mtx`: a Matrix Market matrix, read likewise: a symmetric one counts every pair twice.
+    - `.coo`, `.txt`, `.qubo`: lines "i j bias" with i = j for linear terms (dimod's COO, exponents allowed); lines
+      "# vartype=SPIN" and "# offset=1.5" say so, other lines starting with # are remarks. Lines for one pair add up.
+    - `.qubo` that begins with "p qubo": D-Wave's qbsolv.
+    - `.rud`, `.gset`, `.mc`, or "n m" as first line: a graph for Max-Cut (Gset, Biq Mac). The energy over spins is
+      minus the weight of the cut.
+    - `.bqp`, or a number alone as first line: OR-Library. The energy is minus its objective, which is maximised.
+    - `.lp`: an objective over binary variables without constraints.
 
     Args:
         path: the file.
         vartype: "BINARY" or "SPIN" for files that do not say; default "BINARY".
+        format: "bqm", "json", "npz", "npy", "coo", "qbsolv", "gset", "mc", "bqp", "lp" or "mtx", whatever the ending.
+        maximise: the file's objective is to be maximised, so that energies are minus it (qbsolv's switch -m).
+        number: which problem of an OR-Library file with several, from 1.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: for an unknown ending, damaged content, or what `Qubo` refuses.
+        ValueError: for an unknown ending, damaged content, a `vartype` that the file contradicts, a switch that does
+            not go with the format, or what `Qubo` refuses.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"File {path} does not exist.")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"File {path} must end in one of {FORMATS}.")
+    if format is not None and format not in _READERS:
+        raise ValueError(f"Argument `format` must be one of {', '.join(_READERS)}, but is {format!r}.")
+    content = path.read_bytes()
+    kind = format or _kind(path, content)
+    if number is not None and kind != "bqp":
+        raise ValueError(f"Argument `number` must be left out for {path}, which is {kind}, not OR-Library's bqp.")
+    if maximise and kind in ("gset", "mc", "bqp"):
+        raise ValueError(f"Argument `maximise` must be False for {path}: {kind} is for maximisation, and read as such.")
     try:
-        return reader(path, vartype)
-    except (OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"File {path} cannot be read as {path.suffix} ({type(error).__name__}: {error}).") from error
-    except ValueError as error:  # of this module, json, NumPy and dimod
-        raise ValueError(f"File {path}: {error}") from error
+        problem = _READERS[kind](content, vartype) if number is None else text_files.or_library(
+            _text(content), vartype, number
+        )  # fmt: skip
+    except MemoryError as error:
+        raise ValueError(f"File {path} is of a size that does not fit in memory, or damaged.") from error
+    except Exception as error:  # of this package, and whatever parsers say of damaged bytes
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"File {path} cannot be read as {kind}: {text}") from error
+    if not maximise:
+        return problem
+    return Qubo(-problem.linear, -problem.pairs, -problem.offset, problem.labels, problem.vartype)
 
 
-def _read_bqm(path: Path, vartype: str | None) -> Qubo:
-    with path.open("rb") as file:
-        return Qubo.from_bqm(dimod.BinaryQuadraticModel.from_file(file))
+def _kind(path: Path, content: bytes) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    guessed = text_files.kind_of(content.decode("utf-8", "replace").removeprefix("\ufeff"))
+    # Gset's and Biq Mac's files have no ending, or what looks like one: "G1", "pm1s_80.0".
+    if suffix in _OPEN or (guessed in ("gset", "bqp", "qbsolv") and (not suffix or suffix[1:].isdigit())):
+        return guessed
+    raise ValueError(f"File {path} must end in one of {FORMATS}; or name its format (`format`).")
 
 
-def _read_json(path: Path, vartype: str | None) -> Qubo:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.get("type") != "BinaryQuadraticModel":
+def _text(content: bytes) -> str:
+    return content.decode("utf-8-sig")
+
+
+def _read_bqm(content: bytes, vartype: str | None) -> Qubo:
+    if not content.startswith(b"DIMODBQM"):
+        raise ValueError("the file does not begin as dimod's binary format does.")
+    try:
+        _require_indices(content)
+        bqm = dimod.BinaryQuadraticModel.from_file(io.BytesIO(content))
+    except Exception as error:
+        raise ValueError(f"the file ends early or is damaged ({type(error).__name__}).") from error
+    agreed(bqm.vartype.name, vartype)
+    return Qubo.from_bqm(bqm)
+
+
+def _require_indices(content: bytes) -> None:
+    """Refuse what dimod's reader would take for addresses: indices beyond the file's variables."""
+    file = io.BytesIO(content)
+    header = read_header(file, b"DIMODBQM").data
+    n, pairs = header["shape"]
+    bias, index, place = (np.dtype(header[name]) for name in ("dtype", "itype", "ntype"))
+    sound = bias.kind == "f" and index.kind == place.kind == "i" and 0 <= n <= len(content) >= pairs >= 0
+    if not sound:
+        raise ValueError("sizes")
+    file.seek(bias.itemsize, io.SEEK_CUR)
+    linear = np.dtype([("start", place), ("bias", bias)])
+    neighbours = np.dtype([("variable", index), ("bias", bias)])
+    starts = np.frombuffer(file.read(n * linear.itemsize), linear)["start"].astype(int)
+    variables = np.frombuffer(file.read(2 * pairs * neighbours.itemsize), neighbours)["variable"].astype(int)
+    edges = np.append(starts, 2 * pairs)
+    if len(starts) != n or len(variables) != 2 * pairs or edges[0] != 0 or (np.diff(edges) < 0).any():
+        raise ValueError("neighbourhoods")
+    rows = np.repeat(np.arange(n), np.diff(edges))
+    if not ((variables >= 0) & (variables < n) & (variables != rows)).all():
+        raise ValueError("indices")
+
+
+def _read_json(content: bytes, vartype: str | None) -> Qubo:
+    stored = json.loads(_text(content))
+    if not isinstance(stored, dict) or stored.get("type") != "BinaryQuadraticModel":
         raise ValueError("the file must hold to_serializable() of a BinaryQuadraticModel.")
-    return Qubo.from_bqm(dimod.BinaryQuadraticModel.from_serializable(content))
+    bqm = dimod.BinaryQuadraticModel.from_serializable(stored)
+    agreed(bqm.vartype.name, vartype)
+    return Qubo.from_bqm(bqm)
 
 
-def _read_arrays(path: Path, vartype: str | None) -> Qubo:
-    with path.open("rb") as file:
-        stored: Any = np.load(file, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return Qubo.from_matrix(stored, vartype=vartype or BINARY)
-        with stored:
-            arrays = {name: stored[name] for name in stored.files}
+def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
+    stored: Any = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        return Qubo.from_matrix(stored, vartype=vartype or BINARY)
+    with stored:
+        if {"format", "shape", "data"} <= set(stored.files):
+            return Qubo.from_matrix(sparse.load_npz(io.BytesIO(content)), vartype=vartype or BINARY)
+        arrays = {name: stored[name] for name in stored.files}
     names = [name for name in ("matrix", "quadratic") if name in arrays]
     if len(names) != 1:
         raise ValueError(f"the file must hold either `matrix` or `quadratic`, but holds {sorted(arrays)}.")
-    kind = str(arrays["vartype"]) if "vartype" in arrays else vartype or BINARY
-    offset = float(arrays.get("offset", 0.0))
+    kind = agreed(str(arrays["vartype"]) if "vartype" in arrays else None, vartype)
+    offset = real_number("offset", arrays.get("offset", 0.0))
     return Qubo.from_matrix(arrays[names[0]], linear=arrays.get("linear"), offset=offset, vartype=kind)
 
 
-def _read_coordinates(path: Path, vartype: str | None) -> Qubo:
-    kind, entries = vartype, []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
-        if found := _HEADER.match(text):
-            kind = found.group(1).upper()
-        if not text or text.startswith("#"):
-            continue
-        parts = text.split()
-        try:
-            i, j, bias = int(parts[0]), int(parts[1]), float(parts[2])
-        except (ValueError, IndexError):
-            i = -1
-        if len(parts) != 3 or i < 0 or j < 0:
-            raise ValueError(f'line {number} must be "i j bias" with whole numbers i and j, but is {text[:60]!r}.')
-        entries.append((i, j, bias))
-    if not entries:
-        raise ValueError("A problem must have at least one variable, but this one is empty.")
-    labels = sorted({index for i, j, _ in entries for index in (i, j)})
-    place = {label: position for position, label in enumerate(labels)}
-    linear, quadratic = np.zeros(len(labels)), np.zeros((len(labels), len(labels)))
-    for i, j, bias in entries:
-        if i == j:
-            linear[place[i]] += bias
-        else:
-            quadratic[place[min(i, j)], place[max(i, j)]] += bias
-    return Qubo(linear, quadratic, 0.0, tuple(labels), kind or BINARY)
+def _read_lp(content: bytes, vartype: str | None) -> Qubo:
+    agreed(BINARY, vartype)
+    model = dimod.lp.loads(_text(content))
+    if model.constraints:
+        raise ValueError(
+            f"it has {len(model.constraints)} constraints; make them penalties with "
+            "dimod.cqm_to_bqm(dimod.lp.load(file)) and give that."
+        )
+    other = [v for v in model.variables if model.vartype(v) is not dimod.BINARY]
+    if other:
+        raise ValueError(f"all variables must be binary, but {other[0]!r} is {model.vartype(other[0]).name}.")
+    objective = model.objective
+    return Qubo.from_bqm(
+        dimod.BinaryQuadraticModel(dict(objective.linear), dict(objective.quadratic), objective.offset, BINARY)
+    )
 
 
-_READERS = {
-    ".bqm": _read_bqm,
-    ".json": _read_json,
-    ".npz": _read_arrays,
-    ".npy": _read_arrays,
-    ".coo": _read_coordinates,
-    ".txt": _read_coordinates,
-    ".qubo": _read_coordinates,
+def _of_text(parse: Callable[[str, str | None], Qubo]) -> Callable[[bytes, str | None], Qubo]:
+    return lambda content, vartype: parse(_text(content), vartype)
+
+
+_READERS: dict[str, Callable[[bytes, str | None], Qubo]] = {
+    "bqm": _read_bqm,
+    "json": _read_json,
+    "npz": _read_arrays,
+    "npy": _read_arrays,
+    "coo": _of_text(text_files.coordinates),
+    "qbsolv": _of_text(text_files.qbsolv),
+    "gset": _of_text(text_files.max_cut),
+    "mc": _of_text(text_files.max_cut),
+    "bqp": _of_text(text_files.or_library),
+    "lp": _read_lp,
+    "mtx": _of_text(text_files.matrix_market),
 }
+_SUFFIXES = {
+    ".bqm": "bqm", ".json": "json", ".npz": "npz", ".npy": "npy", ".coo": "coo", ".rud": "gset", ".gset": "gset",
+    ".mc": "mc", ".bqp": "bqp", ".lp": "lp", ".mtx": "mtx",
+}  # fmt: skip
+# Endings that several formats have.
+_OPEN = (".txt", ".qubo")

@@ -4,6 +4,8 @@ from typing import Any
 
 import dimod
 
+from qjaxsim.extras import missing_extra
+
 _TOKEN = (
     "set DWAVE_API_TOKEN, or run `dwave config create` (or `dwave auth login`) once; --sampler mock needs no account"
 )
@@ -133,6 +135,4 @@ def mock_sampler(seed: int | None = None, **construction: Any) -> FixedEmbedding
 
 
 def _missing(error: ImportError) -> ImportError:
-    return ImportError(
-        f"D-Wave samplers need dwave-system, but {error.name or 'it'} is missing; pip install 'qjaxsim[dwave]'."
-    )
+    return missing_extra(f"D-Wave samplers need dwave-system, but {error.name or 'it'} is missing", "dwave", error.name)

@@ -23,9 +23,18 @@ def check_seed(seed: Any) -> int | None:
 
 
 def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is no integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+    """Refuse what is no integer of at least `least`, or too large for samplers' counters."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise ValueError(f"Option `{name}` must be an integer of at least {least}, but is {value!r}.")
+    if int(value) > LARGEST_SEED:
+        raise ValueError(f"Option `{name}` must be at most {LARGEST_SEED}, but is {value}.")
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """The value as a float; refuse what is no positive finite number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < float("inf"):
+        raise ValueError(f"Option `{name}` must be a positive number of seconds, but is {value!r}.")
+    return float(value)
 
 
 def check_names(sampler: str, options: Iterable[str], known: Iterable[str]) -> None:

@@ -1,75 +1,85 @@
-"""A quadratic problem over binary variables or spins as arrays, to and from dimod."""
+"""A quadratic problem over binary variables or spins, its pairs stored sparsely, to and from dimod."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dimod
 import numpy as np
+from scipy import sparse
 
 from qjaxsim import memory
 from qjaxsim.annealing import HeadsProblem
+from qjaxsim_dimod.numbers import real_array, real_number, require_finite
+from qjaxsim_dimod.states import ordered_states
 
 BINARY, SPIN = "BINARY", "SPIN"
 
 
-@dataclass(frozen=True, eq=False)
 class Qubo:
     """E(v) = offset + sum_i linear_i v_i + sum_{i < j} quadratic_ij v_i v_j.
 
     Attributes:
         linear: (n,) float64.
-        quadratic: (n, n) float64, strictly upper triangular: every pair counts once.
+        pairs: (n, n) SciPy CSR array, float64, strictly upper triangular: every pair counts once, none is zero.
         offset: constant.
         labels: names of the variables, in order; default 0, 1, ...
         vartype: "BINARY" for v in {0, 1}, "SPIN" for v in {-1, 1}.
-
-    Raises:
-        ValueError: for an empty problem, NaN or infinite numbers, shapes or labels that do not fit; naming them.
 
     >>> Qubo.from_matrix([[1.0, 2.0], [2.0, 0.0]]).energies([[0, 0], [1, 1]])
     array([0., 5.])
     """
 
-    linear: np.ndarray
-    quadratic: np.ndarray
-    offset: float = 0.0
-    labels: tuple[Hashable, ...] | None = None
-    vartype: str = BINARY
+    def __init__(
+        self,
+        linear: Any,
+        quadratic: Any,
+        offset: float = 0.0,
+        labels: Sequence[Hashable] | None = None,
+        vartype: str = BINARY,
+    ) -> None:
+        """The problem of these numbers.
 
-    def __post_init__(self) -> None:
-        linear, quadratic = np.asarray(self.linear, float), np.asarray(self.quadratic, float)
-        n = linear.size
-        if linear.ndim != 1 or quadratic.shape != (n, n):
+        Args:
+            linear: (n,).
+            quadratic: (n, n), strictly upper triangular, dense or of `scipy.sparse`.
+            offset: constant.
+            labels: n names, each once.
+            vartype: "BINARY" or "SPIN".
+
+        Raises:
+            ValueError: for an empty problem, complex, NaN or infinite numbers, shapes or labels that do not fit; naming
+                them.
+        """
+        self.linear = real_array("linear", linear)
+        self.pairs = real_array("quadratic", quadratic)
+        n = self.linear.size
+        if self.linear.ndim != 1 or self.pairs.shape != (n, n):
             raise ValueError(
-                f"Arguments `linear` and `quadratic` must have shapes (n,) and (n, n), but have {linear.shape} and "
-                f"{quadratic.shape}."
+                f"Arguments `linear` and `quadratic` must have shapes (n,) and (n, n), but have {self.linear.shape} "
+                f"and {self.pairs.shape}."
             )
         if n == 0:
             raise ValueError("A problem must have at least one variable, but this one is empty.")
-        labels = tuple(range(n)) if self.labels is None else tuple(self.labels)
-        if len(labels) != n or len(set(labels)) != n:
+        self.labels: tuple[Hashable, ...] = tuple(range(n)) if labels is None else tuple(labels)
+        if len(self.labels) != n or len(set(self.labels)) != n:
             raise ValueError(
-                f"Argument `labels` must name the {n} variables, each once, but holds {len(labels)} labels, "
-                f"{len(set(labels))} of them different."
+                f"Argument `labels` must name the {n} variables, each once, but holds {len(self.labels)} labels, "
+                f"{len(set(self.labels))} of them different."
             )
-        vartype = getattr(self.vartype, "name", self.vartype)
-        if vartype not in (BINARY, SPIN):
-            raise ValueError(f"Argument `vartype` must be 'BINARY' or 'SPIN', but is {self.vartype!r}.")
-        _require_finite(linear, quadratic, float(self.offset), labels)
-        if np.tril(quadratic).any():
+        self.vartype: str = getattr(vartype, "name", vartype)
+        if self.vartype not in (BINARY, SPIN):
+            raise ValueError(f"Argument `vartype` must be 'BINARY' or 'SPIN', but is {vartype!r}.")
+        self.pairs = sparse.csr_array(self.pairs)
+        self.pairs.sum_duplicates()
+        self.offset = real_number("offset", offset)
+        require_finite(self.linear, self.pairs.tocoo(), self.offset, self.labels)
+        self.pairs.eliminate_zeros()
+        rows, columns = self.pairs.tocoo().coords
+        if (rows >= columns).any():
             raise ValueError(
                 "Argument `quadratic` must be strictly upper triangular, but has entries on or below the diagonal; "
                 "Qubo.from_matrix takes any square matrix."
             )
-        for name, value in (
-            ("linear", linear),
-            ("quadratic", quadratic),
-            ("offset", float(self.offset)),
-            ("labels", labels),
-            ("vartype", vartype),
-        ):
-            object.__setattr__(self, name, value)
 
     @classmethod
     def from_matrix(
@@ -87,26 +97,25 @@ class Qubo:
         linear for BINARY, and part of the offset for SPIN, where v^2 = 1.
 
         Args:
-            matrix: square.
+            matrix: square, dense or of `scipy.sparse`, which stays sparse.
             linear: (n,), more linear terms.
             offset: constant.
             labels: names of the variables.
             vartype: "BINARY" or "SPIN".
         """
-        matrix = np.asarray(matrix, float)
+        matrix = real_array("matrix", matrix)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"Argument `matrix` must be square, but has shape {matrix.shape}.")
-        diagonal = np.diagonal(matrix)
-        own = np.zeros(len(matrix)) if linear is None else np.array(linear, float)
+        matrix = sparse.csr_array(matrix)
+        diagonal = matrix.diagonal()
+        own = np.zeros(matrix.shape[0]) if linear is None else real_array("linear", linear).copy()
         if own.shape != diagonal.shape:
             raise ValueError(f"Argument `linear` must have shape {diagonal.shape}, but has shape {own.shape}.")
         if getattr(vartype, "name", vartype) == SPIN:
             offset = offset + float(diagonal.sum())
         else:
             own = own + diagonal
-        return cls(
-            own, np.triu(matrix, 1) + np.tril(matrix, -1).T, offset, None if labels is None else tuple(labels), vartype
-        )
+        return cls(own, sparse.triu(matrix, 1) + sparse.tril(matrix, -1).T, offset, labels, vartype)
 
     @classmethod
     def from_bqm(cls, bqm: Any) -> "Qubo":
@@ -114,21 +123,15 @@ class Qubo:
 
         Raises:
             ValueError: if it is empty, or a bias is NaN or infinite.
-            MemoryError: if the dense matrix does not fit in memory.
         """
         labels = tuple(bqm.variables)
         n = len(labels)
-        if 24 * n**2 > memory.available_bytes():
-            raise MemoryError(
-                f"A dense matrix of {n} variables needs {24 * n**2 / memory.GIB:.1f} GiB, but "
-                f"{memory.available_bytes() / memory.GIB:.1f} are free; hand the model to a dimod sampler as it is."
-            )
         if n == 0:
             raise ValueError("A problem must have at least one variable, but this one is empty.")
         linear, (rows, columns, values), offset = bqm.to_numpy_vectors(variable_order=labels)
-        quadratic = np.zeros((n, n))
-        np.add.at(quadratic, (np.minimum(rows, columns), np.maximum(rows, columns)), values)
-        return cls(linear, quadratic, float(offset), labels, bqm.vartype.name)
+        places = np.minimum(rows, columns), np.maximum(rows, columns)
+        quadratic = sparse.coo_array((real_array("quadratic", values), places), shape=(n, n))
+        return cls(linear, quadratic, offset, labels, bqm.vartype.name)
 
     @classmethod
     def from_heads(cls, problem: HeadsProblem, index: int = 0) -> "Qubo":
@@ -146,61 +149,64 @@ class Qubo:
 
     def to_bqm(self) -> Any:
         """A `dimod.BinaryQuadraticModel` with the same variables in the same order, without pairs of zero bias."""
-        rows, columns = np.nonzero(self.quadratic)
-        values = self.quadratic[rows, columns]
+        rows, columns = self.pairs.tocoo().coords
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
-            self.linear, (rows, columns, values), self.offset, self.vartype, variable_order=list(self.labels or ())
+            self.linear, (rows, columns, self.pairs.data), self.offset, self.vartype, variable_order=list(self.labels)
         )
 
     def to_ising(self) -> "Qubo":
         """The same energies over spins s = 2 x - 1."""
         if self.vartype == SPIN:
             return self
-        pairs = self.quadratic / 4
+        pairs = self.pairs / 4
         linear = self.linear / 2 + pairs.sum(0) + pairs.sum(1)
         return Qubo(linear, pairs, self.offset + self.linear.sum() / 2 + pairs.sum(), self.labels, SPIN)
 
     def to_binary(self) -> "Qubo":
-        """The same energies over x = (1 + s) / 2."""
+        """The same energies over x = (1 + s) / 2.
+
+        Raises:
+            ValueError: if its numbers, up to four times as large, overflow.
+        """
         if self.vartype == BINARY:
             return self
-        rows = self.quadratic.sum(0) + self.quadratic.sum(1)
-        offset = self.offset - self.linear.sum() + self.quadratic.sum()
-        return Qubo(2 * self.linear - 2 * rows, 4 * self.quadratic, offset, self.labels, BINARY)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = self.pairs.sum(0) + self.pairs.sum(1)
+            offset = self.offset - self.linear.sum() + self.pairs.sum()
+            linear, pairs = 2 * self.linear - 2 * rows, 4 * self.pairs
+        if not (np.isfinite(linear).all() and np.isfinite(pairs.data).all() and np.isfinite(offset)):
+            raise ValueError(
+                f"The problem overflows as BINARY: with spin biases up to {self.largest_bias:.3g} in size, some over "
+                "binary variables pass 1.8e308; divide it by a constant."
+            )
+        return Qubo(linear, pairs, offset, self.labels, BINARY)
 
     def energies(self, samples: Any) -> np.ndarray:
-        """Energies (R,) of samples (R, n) in the order of `labels`."""
-        v = np.atleast_2d(np.asarray(samples, float))
-        if v.ndim != 2 or v.shape[1] != self.n:
-            raise ValueError(f"Argument `samples` must have shape (R, {self.n}), but has shape {v.shape}.")
-        return np.asarray(self.offset + v @ self.linear + ((v @ self.quadratic) * v).sum(1))
+        """Energies (R,) of samples: an array (R, n) in the order of `labels`, or anything labelled that dimod takes."""
+        v = ordered_states("samples", samples, self.labels).astype(float)
+        return np.asarray(self.offset + v @ self.linear + ((v @ self.pairs) * v).sum(1))
+
+    @property
+    def quadratic(self) -> np.ndarray:
+        """`pairs` as a dense (n, n) array, made anew at every access.
+
+        Raises:
+            MemoryError: if it does not fit in memory.
+        """
+        memory.require_memory(8 * self.n**2, f"A dense matrix of {self.n} variables", "use `pairs`, which are sparse")
+        return np.asarray(self.pairs.toarray())
 
     @property
     def n(self) -> int:
         """Number of variables."""
-        return self.linear.size
+        return int(self.linear.size)
 
     @property
     def n_couplings(self) -> int:
         """Pairs with a bias other than zero."""
-        return int(np.count_nonzero(self.quadratic))
+        return int(self.pairs.nnz)
 
-
-def as_qubo(problem: Any) -> Qubo:
-    """A `Qubo`, from one, from a dimod model, or from a square matrix of binary variables."""
-    if isinstance(problem, Qubo):
-        return problem
-    return Qubo.from_bqm(problem) if hasattr(problem, "to_numpy_vectors") else Qubo.from_matrix(problem)
-
-
-def _require_finite(linear: np.ndarray, quadratic: np.ndarray, offset: float, labels: tuple[Hashable, ...]) -> None:
-    if not np.isfinite(linear).all():
-        i = int(np.flatnonzero(~np.isfinite(linear))[0])
-        raise ValueError(f"Biases must be finite, but the linear one of variable {labels[i]!r} is {linear[i]}.")
-    if not np.isfinite(quadratic).all():
-        i, j = np.argwhere(~np.isfinite(quadratic))[0]
-        raise ValueError(
-            f"Biases must be finite, but that of the pair ({labels[i]!r}, {labels[j]!r}) is {quadratic[i, j]}."
-        )
-    if not np.isfinite(offset):
-        raise ValueError(f"Argument `offset` must be finite, but is {offset}.")
+    @property
+    def largest_bias(self) -> float:
+        """The largest size among linear and quadratic biases."""
+        return max(float(np.abs(self.linear).max()), float(np.abs(self.pairs.data).max(initial=0.0)))

@@ -6,8 +6,10 @@ comes with the extra "qiskit", its runtime for hardware (`qjaxsim_qiskit.ibm`) w
 
 from importlib.util import find_spec
 
+from qjaxsim.extras import missing_extra
+
 if find_spec("qiskit") is None:
-    raise ImportError("Qiskit is not installed; install it with: pip install 'qjaxsim[qiskit]'")
+    raise missing_extra("Qiskit's circuits need the package qiskit", "qiskit")
 
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.crosschecking import crosscheck

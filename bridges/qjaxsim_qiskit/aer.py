@@ -178,5 +178,11 @@ def _bound(angle: "ParameterExpression", values: Values) -> float:
 def _derivative(angle: "ParameterExpression", parameter: "Parameter", values: Values) -> float:
     if parameter not in angle.parameters:
         return 0.0
-    slope = angle.gradient(parameter)
+    try:
+        slope = angle.gradient(parameter)
+    except RuntimeError as error:
+        raise ValueError(
+            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave gradients "
+            "out (argument `gradients`, option --no-gradients)."
+        ) from error
     return _bound(slope, values) if hasattr(slope, "parameters") else float(slope)

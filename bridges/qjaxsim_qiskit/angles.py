@@ -7,6 +7,7 @@ from operator import add, mul
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim.expressions import Expression
+from qjaxsim.extras import missing_extra
 
 if TYPE_CHECKING:
     from qiskit.circuit import ParameterExpression
@@ -76,9 +77,8 @@ def _from_sympy(value: "ParameterExpression", symbols: Mapping[Any, Expression],
     try:
         tree = value.sympify()
     except ImportError as error:
-        raise ImportError(
-            f"The angle {value} of {where} is not affine in its parameters, which needs sympy; "
-            "install it with: pip install 'qjaxsim[qiskit]'"
+        raise missing_extra(
+            f"The angle {value} of {where} is not affine in its parameters, which needs sympy", "qiskit", error.name
         ) from error
     if tree is NotImplemented:  # Qiskit has no sympy form of a number to the power of a parameter
         raise ValueError(

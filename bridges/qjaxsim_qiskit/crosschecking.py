@@ -4,6 +4,7 @@ States are compared with their global phase; expectation values with Aer's Estim
 exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim.extras import require
+from qjaxsim.observables import PauliSum
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
-from qjaxsim_qiskit.exporting import assignment, to_qiskit
-from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
-from qjaxsim_qiskit.observables import to_sparse_pauli_op
+from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
+from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.observables import own_sums, to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
 
 if TYPE_CHECKING:
@@ -38,29 +40,33 @@ Seconds = tuple[float, float | None]
 
 def crosscheck(
     circuit: "qj.Circuit | QuantumCircuit",
-    params: Mapping[str, Any] | None = None,
-    observables: PauliSum | Iterable[PauliSum] | None = None,
+    params: Any = None,
+    observables: Any = None,
     *,
     shots: int | None = None,
     seed: int = 0,
     gradients: bool = True,
     max_rotations: int = 400,
     tolerance: float | None = None,
+    evolution: str = "synthesis",
     title: str = "",
 ) -> CrossCheck:
     """How far this engine and Qiskit Aer are apart on a circuit.
 
     Args:
         circuit: ours, which is exported and run on Aer, or Qiskit's, which is imported and run here; final measurements
-            are left out.
-        params: parameters of our circuit, with batch axes or without; default one set, uniform in [-pi, pi).
-        observables: Pauli sums; default X and Z on every qubit and one string of X, Y, Z on all.
+            are left out, and a transpiled one is brought back to the qubits that it was written for.
+        params: parameters of our circuit, with batch axes or without, or of Qiskit's as Qiskit binds them, as for
+            `ImportedCircuit.params`; default one set, uniform in [-pi, pi).
+        observables: Pauli sums, ours or Qiskit's operators of the circuit's width; default X and Z on every qubit and
+            one string of X, Y, Z on all.
         shots: draws on either side for a test of counts; None for none.
         seed: of parameters, draws and the choice of gradients.
         gradients: whether to compare them.
         max_rotations: shifted rotations at most. Parameters are chosen at random until they take part in so many (one
             at least), which the check's detail says.
         tolerance: largest difference allowed; by default 1e-10 in double precision and 2e-5 in single.
+        evolution: what a PauliEvolutionGate of a Qiskit circuit is on either side, as for `from_qiskit`.
         title: for the table.
 
     Returns:
@@ -72,8 +78,9 @@ def crosscheck(
 
     Cost: besides our own, a state on Aer for each sample, and two for each shifted rotation.
     """
-    check_options(shots, max_rotations, tolerance)
-    pair = _pair(circuit, params, observables, seed)
+    check_options(shots, max_rotations, tolerance, seed)
+    require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
+    pair = _pair(circuit, params, observables, seed, evolution)
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
     checks.append(_expectations(pair, bound))
@@ -94,17 +101,21 @@ def crosscheck(
 
 def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observables: Iterable[PauliSum]) -> np.ndarray:
     """Exact expectation values of our circuit by Aer alone, (samples, observables); arguments as in `crosscheck`."""
-    pair = _pair(circuit, params, observables, 0)
+    pair = _pair(circuit, params, observables, 0, "synthesis")
     return aer.expectations(pair.other, pair.values, pair.operators)
 
 
-def check_options(shots: int | None, max_rotations: int, tolerance: float | None) -> None:
+def check_options(shots: int | None, max_rotations: int, tolerance: float | None, seed: int = 0) -> None:
     """Refuse numbers out of range, before any work."""
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
-    if tolerance is not None and not tolerance > 0:
+        if value is not None and value >= 2**31:
+            raise ValueError(f"Argument `{name}` must be at most {2**31 - 1}, but is {value}.")
+    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"Argument `seed` must be from 0 to {2**32 - 1}, but is {seed}.")
 
 
 def random_params(circuit: qj.Circuit, seed: int) -> dict[str, np.ndarray]:
@@ -128,6 +139,7 @@ class _Pair:
         places: place of each of Qiskit's parameters in our flat parameters, in the order of `circuit.parameters`.
         observables: ours.
         dtype: of our parameters.
+        notes: what was chosen on the way.
     """
 
     circuit: qj.Circuit
@@ -137,6 +149,7 @@ class _Pair:
     places: dict[Any, int]
     observables: tuple[PauliSum, ...]
     dtype: str
+    notes: tuple[str, ...]
 
     @property
     def operators(self) -> list[Any]:
@@ -148,21 +161,24 @@ class _Pair:
         return max(1.0, *(sum(map(abs, observable.terms.values())) for observable in self.observables))
 
 
-def _pair(
-    given: "qj.Circuit | QuantumCircuit",
-    params: Mapping[str, Any] | None,
-    observables: PauliSum | Iterable[PauliSum] | None,
-    seed: int,
-) -> _Pair:
+def _pair(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
+    notes: tuple[str, ...] = ()
     if isinstance(given, qj.Circuit):
         circuit, other = given, to_qiskit(given)
     else:
-        imported: ImportedCircuit = from_qiskit(given)
-        circuit, other = imported.circuit, given.remove_final_measurements(inplace=False)
+        imported = from_qiskit(given, evolution=evolution)
+        circuit, other, notes = imported.circuit, _without_delays(imported.source), imported.notes
+        params = imported.own_params(params)
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(
+            f"Argument `params` must be a dictionary with the keys {sorted(circuit.parameters)}, but is "
+            f"{type(params).__name__}."
+        )
     chosen = default_observables(circuit.n_qubits) if observables is None else observables
     samples = _with_samples(random_params(circuit, seed) if params is None else params, circuit)
     count = len(next(iter(samples.values()))) if samples else 1
-    values = [assignment(other, {name: value[row] for name, value in samples.items()}) for row in range(count)]
+    named = known_by(other, samples)
+    values = [assignment(other, {name: value[row] for name, value in named.items()}) for row in range(count)]
     # The same function tells where each of Qiskit's parameters stands, from parameters that hold their own places.
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in circuit.parameters.values())])
     numbered = {
@@ -175,10 +191,20 @@ def _pair(
         other,
         {name: jax.numpy.asarray(value, dtype) for name, value in samples.items()},
         values,
-        {parameter: int(place) for parameter, place in assignment(other, numbered).items()},
-        pauli_sums(chosen, circuit.n_qubits),
+        {parameter: int(place) for parameter, place in assignment(other, known_by(other, numbered)).items()},
+        own_sums(chosen, circuit.n_qubits),
         dtype.name,
+        notes,
     )
+
+
+def _without_delays(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    """Delays do nothing to a state, and Aer does not take durations that are free parameters."""
+    out = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        if instruction.name != "delay":
+            out.append(instruction)
+    return out
 
 
 def default_observables(n_qubits: int) -> list[PauliSum]:
@@ -221,12 +247,12 @@ def _states(pair: _Pair, tolerance: float) -> tuple[list[Check], tuple[np.ndarra
     ours, times = timed(qj.statevector(pair.circuit), pair.params)
     theirs, aer_times = timed(aer.states, pair.other, pair.values)
     a, b = _rows(ours, pair), reverse_state(theirs, pair.circuit.n_qubits)
-    fidelity = np.abs((a.conj() * b).sum(axis=1)) ** 2
+    distance = float(np.abs(1 - np.abs((a.conj() * b).sum(axis=1)) ** 2).max())
     seconds = paired_seconds(times, aer_times)
     probabilities, times = timed(qj.probabilities(pair.circuit), pair.params)
     exact = _rows(probabilities, pair), np.abs(b) ** 2
     checks = [
-        Check("state", "1 - fidelity", float(np.abs(1 - fidelity).max()), tolerance, **seconds),
+        Check("state", "1 - fidelity", distance, tolerance, **seconds, detail="; ".join(pair.notes)),
         Check("amplitudes, with global phase", "largest difference", _distance(a, b), tolerance),
         Check(
             "probabilities",

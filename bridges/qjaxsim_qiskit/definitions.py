@@ -1,9 +1,90 @@
-"""Gates of a program's own, written out."""
+"""What a gate does: its matrix or its definition, and circuits with all definitions written out.
 
-from typing import TYPE_CHECKING
+Some gates have both and they differ, as evolutions by product formulas and a program's own gates may. The definition
+counts, at every width: it is what simulators and devices run.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from qiskit import QuantumCircuit
+
+# Matrices of wider gates are not asked for, unless they are all there is; their definitions are smaller.
+_MATRIX_QUBITS = 6
+
+
+def definition_of(operation: Any, where: str) -> "QuantumCircuit | None":
+    """The operation's definition; None where it has none.
+
+    Raises:
+        ValueError: if it cannot be made, as for a parameter that must be bound first.
+    """
+    from qiskit import QuantumCircuit
+
+    try:
+        definition = getattr(operation, "definition", None)
+    # A definition is anybody's code.
+    except Exception as error:
+        raise ValueError(f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}.") from error
+    return definition if isinstance(definition, QuantumCircuit) else None
+
+
+def matrix_of(instruction: Any, where: str) -> "np.ndarray | None":
+    """The matrix of an instruction that is taken over as one, in Qiskit's order of bits; None for all others.
+
+    Raises:
+        ValueError: if there is nothing else and it cannot be made, or is not unitary.
+    """
+    from qiskit.circuit.library import UnitaryGate
+
+    operation = instruction.operation
+    if isinstance(operation, UnitaryGate):
+        return instruction.matrix
+    if len(instruction.qubits) <= _MATRIX_QUBITS and _is_exact(operation):
+        return instruction.matrix
+    if getattr(operation, "definition", None) is None and hasattr(operation, "to_matrix"):
+        return _only_matrix(operation, where)
+    return None
+
+
+def _only_matrix(operation: Any, where: str) -> "np.ndarray | None":
+    import numpy as np
+    from qiskit.circuit import Gate
+    from qiskit.quantum_info.operators.predicates import is_unitary_matrix
+
+    if not isinstance(operation, Gate) or not hasattr(operation, "__array__"):
+        return None
+    try:
+        matrix = np.asarray(operation.to_matrix(), complex)
+    except Exception as error:
+        raise ValueError(
+            f"The circuit's {where} has a matrix alone, and none now: {reason_of(operation, error)}."
+        ) from error
+    size = 2**operation.num_qubits
+    if matrix.shape != (size, size) or not is_unitary_matrix(matrix):
+        raise ValueError(f"The circuit's {where} must have a unitary matrix of {size} rows, but has another.")
+    return matrix
+
+
+def reason_of(operation: Any, error: Exception) -> str:
+    """What an operation's own code says; it is about angles without a value where there are any."""
+    free = {parameter.name for angle in operation.params for parameter in getattr(angle, "parameters", ())}
+    if free:
+        return f"bind its parameters first ({', '.join(sorted(free))})"
+    return " ".join(str(getattr(error, "message", error)).split()).rstrip(".") or type(error).__name__
+
+
+def _is_exact(operation: Any) -> bool:
+    """Whether the matrix is the operation for certain: of Qiskit's own gates all but evolutions."""
+    from qiskit.circuit import AnnotatedOperation
+    from qiskit.circuit.library import PauliEvolutionGate
+
+    if isinstance(operation, AnnotatedOperation):
+        return _is_exact(operation.base_op) or getattr(operation.base_op, "definition", None) is not None
+    # Qiskit makes classes without a module for gates without angles.
+    kind = getattr(operation, "base_class", type(operation))
+    return str(kind.__module__).startswith("qiskit.") and not isinstance(operation, PauliEvolutionGate)
 
 
 def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
@@ -17,11 +98,15 @@ def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
     from qiskit.circuit.library import UnitaryGate
 
     out = circuit.copy_empty_like()
-    for instruction in circuit.data:
+    for number, instruction in enumerate(circuit.data):
         operation = instruction.operation
-        definition = getattr(operation, "definition", None)
-        if instruction.is_standard_gate() or isinstance(operation, UnitaryGate) or definition is None:
+        where = f"operation {number} ({operation.name})"
+        if instruction.is_standard_gate() or isinstance(operation, UnitaryGate):
             out.append(instruction)
+        elif (definition := definition_of(operation, where)) is not None:
+            out.compose(inlined(definition), instruction.qubits, instruction.clbits, inplace=True)
+        elif (matrix := matrix_of(instruction, where)) is not None:
+            out.append(UnitaryGate(matrix), instruction.qubits)
         else:
-            out.compose(inlined(definition), instruction.qubits, inplace=True)
+            out.append(instruction)
     return out

@@ -1,7 +1,7 @@
 """Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,12 @@ def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any
     return out
 
 
+def known_by(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of those parameters that a circuit has: of a delay's ours may have more."""
+    names = recorded_shapes(circuit)
+    return {name: value for name, value in params.items() if name in names}
+
+
 def name_and_index(parameter: Any) -> tuple[str, int | None]:
     """Name of the vector and index in it, or the parameter's own name and None."""
     vector = getattr(parameter, "vector", None)
@@ -95,17 +101,17 @@ def recorded_shapes(circuit: "QuantumCircuit") -> dict[str, tuple[int, ...]]:
     """Shape of every array parameter: as `to_qiskit` recorded it where that still fits, else that of the vector."""
     recorded = _recorded(circuit)
     shapes = {}
-    for name, length in vector_lengths(circuit).items():
+    for name, length in vector_lengths(circuit.parameters).items():
         plain = () if length is None else (length,)
         shape = recorded.get(name, plain)
         shapes[name] = shape if math.prod(shape) == math.prod(plain) else plain
     return shapes
 
 
-def vector_lengths(circuit: "QuantumCircuit") -> dict[str, int | None]:
+def vector_lengths(parameters: Iterable[Any]) -> dict[str, int | None]:
     """Length of every vector by name, None for single parameters."""
     out: dict[str, int | None] = {}
-    for parameter in circuit.parameters:
+    for parameter in parameters:
         name, index = name_and_index(parameter)
         # A vector may have been cut short after its elements were used.
         out[name] = None if index is None else max(len(parameter.vector), index + 1, out.get(name) or 0)

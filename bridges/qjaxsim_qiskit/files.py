@@ -28,7 +28,7 @@ _ARITHMETIC = ("element", "add", "sub", "mul", "div", "neg")
 _NAME = re.compile(r"[a-zA-Z_\u0370-\u03ff][\w\u0370-\u03ff]*", re.ASCII)
 
 
-def from_qasm(source: str | Path) -> ImportedCircuit:
+def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str = "auto") -> ImportedCircuit:
     """The circuit of an OpenQASM 2 or 3 program.
 
     OpenQASM 2 programs may use all gates of Qiskit's standard table, whether `qelib1.inc` has them or not; a gate that
@@ -36,7 +36,10 @@ def from_qasm(source: str | Path) -> ImportedCircuit:
     parameter. Included files are looked for beside the program's file, then in the working directory.
 
     Args:
-        source: the program, or the path of a file in UTF-8: a `Path`, or a string without line break and semicolon.
+        source: the program, or the path of a file in UTF-8: a `Path`, or a string without line break and semicolon. A
+            program without a header is read as the version whose words it uses.
+        evolution: as for `from_qiskit`.
+        qubits: as for `from_qiskit`.
 
     Raises:
         ValueError: for a program that cannot be read, naming the line, or whose header names no known version; for more
@@ -44,19 +47,26 @@ def from_qasm(source: str | Path) -> ImportedCircuit:
         OSError: if there is no such file.
         MemoryError: if no state of its width fits, before any qubit is made.
     """
-    if not isinstance(source, Path) and re.search(r"[\n;]", source):
-        return from_qiskit(parse(source, "the OpenQASM program", Path()))
-    path = Path(source)
-    return from_qiskit(parse(read_text(path), f"OpenQASM file {str(path)!r}", path.parent))
+    if not isinstance(source, Path) and re.search(r"[\n\r;]", source):
+        text, what, folder = source, "the OpenQASM program", Path()
+    else:
+        path = Path(source)
+        text, what, folder = read_text(path), f"OpenQASM file {str(path)!r}", path.parent
+    circuit = parse(text, what, folder, every_qubit=qubits != "used")
+    return from_qiskit(circuit, evolution=evolution, qubits=qubits)
 
 
-def from_qpy(path: str | Path, index: int = 0) -> ImportedCircuit:
+def from_qpy(
+    path: str | Path, index: int = 0, *, evolution: str = "synthesis", qubits: str = "auto"
+) -> ImportedCircuit:
     """One circuit of a QPY file, the only format that keeps everything.
 
     Args:
         path: the file. Files whose expressions are in symengine's form, as Qiskit 0.45 to 1.2 could write them, are
             refused: symengine unpickles what it reads, which may run code. Qiskit's own reader does not.
         index: which of its circuits.
+        evolution: as for `from_qiskit`.
+        qubits: as for `from_qiskit`.
 
     Raises:
         ValueError: for a file that is not QPY or has fewer circuits; else as `from_qiskit`.
@@ -75,7 +85,7 @@ def from_qpy(path: str | Path, index: int = 0) -> ImportedCircuit:
         ) from error
     if not 0 <= index < len(circuits):
         raise ValueError(f"Argument `index` must be below the file's {len(circuits)} circuits, but is {index}.")
-    return from_qiskit(circuits[index])
+    return from_qiskit(circuits[index], evolution=evolution, qubits=qubits)
 
 
 def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | None = None) -> str:
@@ -158,7 +168,7 @@ def _check_qpy(content: bytes) -> None:
     first = 20 if version >= 10 else 19
     starts = struct.unpack_from(f"!{n_circuits}Q", content, first) if version >= 16 else (first,)
     for start in starts:
-        require_bits(*struct.unpack_from("!II", content, start + 7))
+        require_bits(*struct.unpack_from("!II", content, start + 5))
 
 
 def _plain(error: Exception) -> str:

@@ -6,7 +6,7 @@ fetch(job_id)                                                 a result that was 
 """
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import metadata
@@ -17,7 +17,8 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim import interrupts, memory
-from qjaxsim.observables import PauliSum
+from qjaxsim.suggestions import did_you_mean
+from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
@@ -32,14 +33,14 @@ MODES = ("job", "session", "batch")
 _PACKAGES = ("qjaxsim", "qiskit", "qiskit-ibm-runtime", "qiskit-aer")
 # States of a job on IBM's side that do not change any more.
 _FINAL = ("DONE", "ERROR", "CANCELLED")
-# Fake devices wider than this take minutes: all their qubits are simulated, with noise.
+# More qubits than this, simulated with noise, take minutes.
 _QUICK_QUBITS = 12
 
 
 def run(
     circuit: "qj.Circuit | QuantumCircuit",
-    params: Mapping[str, Any] | None = None,
-    observables: PauliSum | Iterable[PauliSum] | None = None,
+    params: Any = None,
+    observables: Any = None,
     *,
     backend: Any,
     channel: str | None = None,
@@ -50,6 +51,7 @@ def run(
     resilience_level: int | None = None,
     optimization_level: int = 1,
     seed: int = 0,
+    evolution: str = "synthesis",
     exact: bool = True,
     wait: bool = True,
     dry_run: bool = False,
@@ -63,9 +65,12 @@ def run(
     soon as the job has an id, the id is reported and the record is in `out`, for `fetch` from any process.
 
     Args:
-        circuit: ours, or Qiskit's, of which final measurements are left out.
-        params: its parameters by name, as for `qjaxsim.expectation`, with batch axes or without.
-        observables: Pauli sums, whose expectation values are estimated; None for counts of all qubits.
+        circuit: ours, or Qiskit's, of which final measurements are left out; a transpiled one is brought back to the
+            qubits that it was written for, and transpiled anew.
+        params: its parameters by name, as for `qjaxsim.expectation`, with batch axes or without; of Qiskit's circuits
+            also as Qiskit binds them, as for `ImportedCircuit.params`.
+        observables: Pauli sums, ours or Qiskit's operators of the circuit's width, whose expectation values are
+            estimated; None for counts of all qubits.
         backend: a name, or a Qiskit `BackendV2`. One that is not IBM's own is simulated in this process.
         channel: for a backend by name: "local" (fake backends), "ibm_quantum_platform" or "ibm_cloud"; default local
             for names of fake backends, otherwise as for `connect`.
@@ -76,6 +81,7 @@ def run(
         resilience_level: mitigation by the runtime's Estimator, 0 (none) to 2; default 1, of readout errors.
         optimization_level: of Qiskit's transpiler, 0 to 3.
         seed: of the transpiler and of the local simulator.
+        evolution: what a PauliEvolutionGate of a Qiskit circuit is, as for `from_qiskit`; it is run and computed alike.
         exact: also compute the exact values. Without, Qiskit's circuits are still imported, and refused where their
             state would not fit in memory.
         wait: wait for the result. Local jobs end with this process, so they must be waited for.
@@ -97,7 +103,9 @@ def run(
     """
     kind = COUNTS if observables is None else EXPECTATION
     _check_options(kind, shots, mode, resilience_level, optimization_level, seed)
-    work = prepare(circuit, params, observables)
+    work = prepare(circuit, params, observables, evolution)
+    for note in work.notes:
+        report(note)
     if isinstance(backend, str):
         service = connect(channel_of(backend, channel), instance) if service is None else service
         backend = find_backend(backend, service)
@@ -111,12 +119,15 @@ def run(
         seed=seed,
         local=local,
     )
+    submission = used_part(isa, backend) if local else whole(isa, backend)
     if local:
-        _check_local(backend, isa.num_qubits, report)
+        # Aer itself leaves out idle qubits where counts are all that is asked for.
+        measured = kind == COUNTS
+        _check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
     level = (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None
     options: dict[str, Any] = {"shots": shots, "resilience_level": level, "seed": seed, "local": local}
     # Made once before any session is opened and paid for, so that wrong options are found in time.
-    _, described = new_primitive(kind, backend if isinstance(mode, str) else mode, **options)
+    _, described = new_primitive(kind, submission.backend if local or isinstance(mode, str) else mode, **options)
     record = JobRecord(
         job_id="",
         status=DRY_RUN,
@@ -138,8 +149,9 @@ def run(
     if dry_run:
         return record
     Path(out).mkdir(parents=True, exist_ok=True)
-    with plain_errors(f"Submitting to {backend.name}"), _target(mode, backend) as target, _closed(mode, target):
-        job = new_primitive(kind, target, **options)[0].run([pub(work, isa, kind)])
+    submitting = plain_errors(f"Submitting to {backend.name}")
+    with submitting, _target(mode, backend, submission.backend) as target, _closed(mode, target):
+        job = new_primitive(kind, target, **options)[0].run([pub(work, submission, kind)])
         record = _submitted(record, job, out, report)
         return _finished(record, job, out) if wait else record
 
@@ -193,25 +205,31 @@ def _check_local(backend: Any, width: int, report: Callable[[str], None]) -> Non
     needed, free = 2.0 ** (width + 4), memory.available_bytes()
     if needed > free:
         raise MemoryError(
-            f"Local mode simulates every qubit of a backend, but the {width} of {backend.name} take "
-            f"{needed / memory.GIB:.3g} GiB, of which {free / memory.GIB:.3g} are free; choose a fake backend with "
-            "fewer qubits, such as fake_manila."
+            f"Local mode simulates every qubit of a backend that the circuit uses, but {width} of {backend.name} take "
+            f"{needed / memory.GIB:.3g} GiB, of which {free / memory.GIB:.3g} are free; use fewer qubits, or a "
+            "fake device itself in place of a simulator made from it."
         )
     if width > _QUICK_QUBITS:
-        report(f"all {width} qubits of {backend.name} are simulated, which may take minutes")
+        report(f"{width} qubits of {backend.name} are simulated, which may take minutes")
 
 
-def _target(mode: Any, backend: Any) -> AbstractContextManager[Any]:
-    """What the primitive runs in; a session or batch opened here accepts no more jobs afterwards."""
+def _target(mode: Any, backend: Any, simulator: Any) -> AbstractContextManager[Any]:
+    """What the primitive runs in; a session or batch opened here accepts no more jobs afterwards.
+
+    Args:
+        mode: as of `run`.
+        backend: as of `run`.
+        simulator: of the qubits in use in local mode, where sessions hold nothing; else the backend.
+    """
     from qiskit_ibm_runtime import Batch, Session
 
     if not isinstance(mode, str):
         if mode.backend() != backend.name:
             raise ValueError(f"Argument `mode` must be open on backend {backend.name}, but is on {mode.backend()}.")
-        return nullcontext(mode)
+        return nullcontext(mode) if simulator is backend else type(mode)(backend=simulator)
     if mode == "job":
-        return nullcontext(backend)
-    return (Session if mode == "session" else Batch)(backend=backend)
+        return nullcontext(simulator)
+    return (Session if mode == "session" else Batch)(backend=simulator)
 
 
 def _closed(mode: Any, target: Any) -> AbstractContextManager[None]:
@@ -303,7 +321,9 @@ def _check_options(
     _check_integer("optimization_level", optimization_level, 0, 3)
     _check_integer("seed", seed, 0, 2**31 - 1)
     if isinstance(mode, str) and mode not in MODES:
-        raise ValueError(f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}.")
+        raise ValueError(
+            f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}{did_you_mean(mode, MODES)}."
+        )
     if kind == COUNTS and resilience_level is not None:
         raise ValueError(
             f"Argument `resilience_level` is for expectation values, but is {resilience_level} and there are no "

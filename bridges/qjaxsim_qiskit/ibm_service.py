@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from qjaxsim.extras import missing_extra
+
 LOCAL = "local"
 CHANNELS = (LOCAL, "ibm_quantum_platform", "ibm_cloud")
 SIMULATOR = "aer_simulator"
@@ -138,9 +140,10 @@ def plain_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImportError(
-            f"{doing} needs qiskit-ibm-runtime and qiskit-aer, but {error.name or 'a part of them'} is missing; "
-            "pip install 'qjaxsim[ibm]'."
+        raise missing_extra(
+            f"{doing} needs qiskit-ibm-runtime and qiskit-aer, but {error.name or 'a part of them'} is missing",
+            "ibm",
+            error.name,
         ) from error
     except Exception as error:
         if (plain := _plain(doing, error)) is None:

@@ -1,6 +1,6 @@
 """A circuit, its parameters and observables on both sides, as a primitive takes them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +8,13 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.batching import parse_params
-from qjaxsim.observables import PauliSum, pauli_sums
+from qjaxsim.observables import PauliSum
 from qjaxsim_qiskit.definitions import inlined
-from qjaxsim_qiskit.exporting import assignment, to_qiskit
+from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
+from qjaxsim_qiskit.ibm_parts import Submission
 from qjaxsim_qiskit.ibm_primitives import COUNTS
 from qjaxsim_qiskit.importing import from_qiskit
-from qjaxsim_qiskit.observables import to_sparse_pauli_op
+from qjaxsim_qiskit.observables import own_sums, to_sparse_pauli_op
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -33,6 +34,7 @@ class Work:
         batch: shape of their batch axes.
         values: of each of Qiskit's parameters, (samples,): batch axes joined in C order.
         observables: for expectation values.
+        notes: what was chosen on the way.
     """
 
     ours: qj.Circuit
@@ -41,6 +43,7 @@ class Work:
     batch: tuple[int, ...]
     values: Mapping[Any, np.ndarray]
     observables: tuple[PauliSum, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def measured(self) -> "QuantumCircuit":
@@ -56,17 +59,16 @@ class Work:
         return made
 
 
-def prepare(
-    given: "qj.Circuit | QuantumCircuit",
-    params: Mapping[str, Any] | None,
-    observables: PauliSum | Iterable[PauliSum] | None,
-) -> Work:
+def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, evolution: str = "synthesis") -> Work:
     """The work, checked; arguments and errors as of `ibm.run`."""
+    notes: tuple[str, ...] = ()
     if isinstance(given, qj.Circuit):
         ours, circuit = given, to_qiskit(given)
     else:
-        imported = from_qiskit(given)
-        ours, circuit = imported.circuit, inlined(imported.source)
+        imported = from_qiskit(given, evolution=evolution)
+        ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
+        _refuse_free_delays(circuit)
+        params = imported.own_params(params)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
     rows = {
@@ -75,11 +77,20 @@ def prepare(
     }
     if wrong := [name for name, array in rows.items() if not np.isfinite(array).all()]:
         raise ValueError(f"Argument `params` must hold finite numbers, but {', '.join(wrong)} does not.")
-    sums = () if observables is None else pauli_sums(observables, ours.n_qubits)
+    sums = () if observables is None else own_sums(observables, ours.n_qubits)
     for position, each in enumerate(sums):
         if not each.terms:
             raise ValueError(f"Observable {position} must have a term, but is 0.")
-    return Work(ours, circuit, params or {}, batch, assignment(circuit, rows), sums)
+    return Work(ours, circuit, params or {}, batch, assignment(circuit, known_by(circuit, rows)), sums, notes)
+
+
+def _refuse_free_delays(circuit: "QuantumCircuit") -> None:
+    for number, instruction in enumerate(circuit.data):
+        if instruction.name == "delay" and instruction.is_parameterized():
+            raise ValueError(
+                f"Delays must have durations to be run on a backend, but that of operation {number} is "
+                f"{instruction.params[0]}; bind it in the circuit."
+            )
 
 
 def exact_values(work: Work, kind: str) -> np.ndarray:
@@ -88,15 +99,16 @@ def exact_values(work: Work, kind: str) -> np.ndarray:
     return np.asarray(function(work.params), float)
 
 
-def pub(work: Work, isa: "QuantumCircuit", kind: str) -> tuple[Any, ...]:
+def pub(work: Work, submission: Submission, kind: str) -> tuple[Any, ...]:
     """Circuit, observables and parameters, so that every observable meets every set of parameters."""
+    isa = submission.circuit
     # Positional values go by the circuit's own order.
     columns = [work.values[parameter] for parameter in isa.parameters]
     parameters = (np.stack(columns, axis=1),) if columns else ()
     if kind == COUNTS:
         return (isa, *parameters)
     operators = [to_sparse_pauli_op(each, work.circuit.num_qubits) for each in work.observables]
-    if isa.layout is not None:
-        operators = [each.apply_layout(isa.layout) for each in operators]
+    if submission.places is not None:
+        operators = [each.apply_layout(list(submission.places), isa.num_qubits) for each in operators]
     # An axis of their own: as many observables as sets of parameters would be paired, not crossed, without a word.
     return (isa, [[each] for each in operators], *parameters)

@@ -5,7 +5,7 @@ Operations are told by their class, never by their name: a gate called "x" may d
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,17 @@ from qjaxsim.expressions import Expression, Parameter, as_expression
 from qjaxsim.gates import GATES
 from qjaxsim.memory import require_memory
 from qjaxsim_qiskit.angles import angle_of
-from qjaxsim_qiskit.exporting import name_and_index, real_array, recorded_shapes, vector_lengths
+from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
+from qjaxsim_qiskit.evolution import check_evolution
+from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
+from qjaxsim_qiskit.layouts import chosen_qubits, has_no_effect, on_qubits, used_qubits
 from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.unrolling import Item, Unrolled, unrolled
+from qjaxsim_qiskit.values import Binding
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-# Matrices of wider gates are not asked for, unless they are all there is; their definitions are smaller.
-_MATRIX_QUBITS = 6
 # No state of so many qubits fits anywhere, and its size is no number to print.
 _WIDEST = 200
 
@@ -50,21 +53,29 @@ class ImportedCircuit:
     """A Qiskit circuit in our form.
 
     Attributes:
-        circuit: ours; qubit q is qubit q.
+        circuit: ours; qubit q is qubit q, but for a transpiled circuit, see `qubits`.
         measurements: final measurements, which the circuit itself leaves out.
-        source: Qiskit's circuit without these.
+        source: Qiskit's circuit on our qubits, without these, and with loops, boxes and evolutions written out.
+        order: the parameters of the circuit that was given, in Qiskit's order.
+        qubits: which qubit of the circuit that was given each of ours is.
+        notes: what was chosen on the way, for whoever shows results: evolutions, layout.
     """
 
     circuit: Circuit
     measurements: tuple[Measurement, ...]
     source: "QuantumCircuit"
+    order: tuple[Any, ...]
+    qubits: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
-    def params(self, values: Any) -> dict[str, np.ndarray]:
+    def params(self, values: Any) -> dict[str, Any]:
         """Values as Qiskit binds them in the form that our functions take, float64.
 
+        Traced values are taken as they are, so that `jax.grad`, `jit` and `vmap` go through.
+
         Args:
-            values: a sequence in the order of `source.parameters`, the last axis of an array with batch axes; or a
-                mapping of Parameters, ParameterVectors or names to numbers or arrays, batch axes in front.
+            values: a sequence in the order of `order`, the last axis of an array with batch axes; or a mapping of
+                Parameters, ParameterVectors or names, or tuples of them, to numbers or arrays, batch axes in front.
 
         Returns:
             An array for each parameter of our circuit. Elements that no gate uses are 0.
@@ -73,36 +84,44 @@ class ImportedCircuit:
             TypeError: for complex values.
             ValueError: for values too many or too few or not finite, unknown or missing parameters, or wrong shapes.
         """
-        order = list(self.source.parameters)
-        lengths = vector_lengths(self.source)
-        given = _by_parameter(values, order, lengths) if isinstance(values, Mapping) else _by_position(values, order)
-        batch = _common_batch(given)
-        shapes = self.circuit.parameters
-        out = {name: np.zeros((*batch, math.prod(shape))) for name, shape in shapes.items()}
-        for parameter, value in given.items():
-            name, index = name_and_index(parameter)
-            if name in out:  # a gate may ignore its parameter
-                out[name][..., index or 0] = value
-        return {name: flat.reshape((*batch, *shapes[name])) for name, flat in out.items()}
+        return Binding(self.order, self.circuit.parameters, "values")(values)
+
+    def own_params(self, params: Any) -> Any:
+        """Argument `params` of our functions: such as it is, and values as Qiskit binds them in that form."""
+        if params is None or (isinstance(params, Mapping) and params.keys() <= self.circuit.parameters.keys()):
+            return params
+        return Binding(self.order, self.circuit.parameters, "params")(params)
 
 
-def from_qiskit(circuit: "QuantumCircuit", *, shapes: Mapping[str, Sequence[int]] | None = None) -> ImportedCircuit:
+def from_qiskit(
+    circuit: "QuantumCircuit",
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    evolution: str = "synthesis",
+    qubits: str = "auto",
+) -> ImportedCircuit:
     """A Qiskit circuit in our form, ready for states, gradients and Hessians.
 
-    Gates are taken over by class, open controls included, gates with a matrix by matrix, all others through their
-    definitions with their global phases. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
-    Barriers, delays and resets of untouched qubits are skipped, final measurements are left out and reported. Only a
-    delay of a free parameter's length becomes our gate of that name, which does nothing, so that no parameter is lost.
+    Gates are taken over by class, open controls included, Qiskit's own gates with an exact matrix by matrix, all others
+    through their definitions with their global phases, which is what simulators and devices run; a matrix of their own
+    counts where there is no definition. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
+    Barriers, delays, instructions to save something and resets of untouched qubits are skipped, final measurements are
+    left out and reported. Boxes, loops over fixed values and branches on constants are written out. Only a delay of a
+    free parameter's length becomes our gate of that name, which does nothing, so that no parameter is lost.
 
     Args:
-        circuit: Qiskit's.
+        circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by
+            its layout; the qubits that its routing left idle are dropped.
         shapes: shapes for ParameterVectors by name; default as `to_qiskit` recorded them, else (length,).
+        evolution: what a PauliEvolutionGate is: "synthesis", the product formula of the gate's own `synthesis` (with a
+            Trotter error, as on simulators and devices), or "exact", the exponential (as in `Operator`).
+        qubits: "all"; "used", without those that nothing acts on; or "auto", "used" for transpiled circuits only.
 
     Raises:
         TypeError: for anything but a QuantumCircuit.
         ValueError: for what is no unitary circuit with real angles, naming the operation and its place: measurements in
-            the middle, resets, control flow, classical variables, opaque gates, complex or infinite angles; for two
-            parameters of one name; for shapes that do not fit.
+            the middle, resets, control flow on classical bits, classical variables, instructions that set a state,
+            opaque gates, complex or infinite angles; for two parameters of one name; for shapes that do not fit.
         MemoryError: if no state of that width fits, naming the GiB.
         ImportError: for an angle that is not affine in its parameters where sympy is missing.
 
@@ -112,19 +131,42 @@ def from_qiskit(circuit: "QuantumCircuit", *, shapes: Mapping[str, Sequence[int]
 
     if not isinstance(circuit, QuantumCircuit):
         raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}.")
-    require_width(circuit.num_qubits)
+    check_evolution(evolution)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")
-    source, measurements, places = _without_final_measurements(circuit)
-    parameters = _parameters(source, shapes or {})
-    symbols = {parameter: _element(parameter, parameters) for parameter in source.parameters}
+    found = unrolled(circuit, evolution)
+    chosen = chosen_qubits(circuit, found.items, qubits)
+    n_used = len(used_qubits((item.operation, item.qubits) for item in found.items))
+    few = f', or qubits="used" for the {n_used} that anything acts on' if 0 < n_used < len(chosen) else ""
+    require_width(len(chosen), f"use fewer qubits{few}")
+    items, measured = _without_final_measurements(found.items)
+    source = on_qubits(circuit, items, chosen)
+    source.global_phase = found.phase
+    parameters = _parameters(circuit, shapes or {})
+    symbols = {parameter: _element(parameter, parameters) for parameter in circuit.parameters}
     reader = _Reader(Circuit(source.num_qubits), symbols)
-    reader.circuit(source, range(source.num_qubits), "", places)
-    return ImportedCircuit(reader.out, measurements, source)
+    reader.circuit(source, range(source.num_qubits), (item.place for item in items))
+    measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
+    notes = _notes(circuit, found, evolution, chosen)
+    return ImportedCircuit(reader.out, measurements, source, tuple(circuit.parameters), tuple(chosen), notes)
 
 
-def require_width(n_qubits: int) -> None:
+def _notes(circuit: "QuantumCircuit", found: Unrolled, evolution: str, chosen: Sequence[int]) -> tuple[str, ...]:
+    notes = []
+    if found.evolutions:
+        what = "by the gates' own synthesis" if evolution == "synthesis" else "exact"
+        notes.append(f"{found.evolutions} evolution{'s' * (found.evolutions > 1)}: {what}")
+    if list(chosen) != list(range(circuit.num_qubits)):
+        notes.append(f"of {circuit.num_qubits} qubits taken, in this order: {', '.join(map(str, chosen))}")
+    return tuple(notes)
+
+
+def require_width(n_qubits: int, way_out: str = "use fewer qubits") -> None:
     """Refuse a register whose state cannot be held, before anything is made of it.
+
+    Args:
+        n_qubits: its width.
+        way_out: what to do instead, as an imperative.
 
     Raises:
         ValueError: for no qubit at all.
@@ -133,8 +175,8 @@ def require_width(n_qubits: int) -> None:
     if n_qubits < 1:
         raise ValueError("A circuit must have at least one qubit, but this one has none.")
     if n_qubits > _WIDEST:
-        raise MemoryError(f"A state of {n_qubits} qubits has 2**{n_qubits} amplitudes; use fewer qubits.")
-    require_memory(8 * 2**n_qubits, f"A state of {n_qubits} qubits in single precision", "use fewer qubits")
+        raise MemoryError(f"A state of {n_qubits} qubits has 2**{n_qubits} amplitudes; {way_out}.")
+    require_memory(8 * 2**n_qubits, f"A state of {n_qubits} qubits in single precision", way_out)
 
 
 # --- parameters --------------------------------------------------------------------------------------------------
@@ -174,89 +216,30 @@ def _element(parameter: Any, parameters: Mapping[str, Parameter]) -> Expression:
     return element
 
 
-def _listed(order: Sequence[Any]) -> str:
-    return ", ".join(parameter.name for parameter in order)
-
-
-def _by_position(values: Any, order: Sequence[Any]) -> dict[Any, np.ndarray]:
-    array = real_array(values, "Argument `values`")
-    if array.ndim == 0 or array.shape[-1] != len(order):
-        raise ValueError(
-            f"Argument `values` must have {len(order)} numbers in its last axis (for {_listed(order)}), "
-            f"but has shape {array.shape}."
-        )
-    return dict(zip(order, np.moveaxis(array, -1, 0), strict=True))
-
-
-def _by_parameter(
-    values: Mapping[Any, Any], order: Sequence[Any], lengths: Mapping[str, int | None]
-) -> dict[Any, np.ndarray]:
-    out: dict[Any, np.ndarray] = {}
-    for key, value in values.items():
-        name = key if isinstance(key, str) else key.name
-        array = real_array(value, f"Argument `values` of {name!r}")
-        members = [p for p in order if p.name == name]
-        if not members:
-            members = [p for p in order if name_and_index(p)[0] == name]
-            if not members:
-                raise ValueError(f"Argument `values` names {name!r}, but the circuit has {_listed(order)}.")
-            if array.ndim == 0 or array.shape[-1] != lengths[name]:
-                raise ValueError(
-                    f"Argument `values` must give {name!r} {lengths[name]} numbers in the last axis, but has shape "
-                    f"{array.shape}."
-                )
-            out |= {p: array[..., p.index] for p in members}
-        else:
-            out[members[0]] = array
-    if missing := [p for p in order if p not in out]:
-        raise ValueError(f"Argument `values` lacks {_listed(missing)}.")
-    return out
-
-
-def _common_batch(values: Mapping[Any, np.ndarray]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*(value.shape for value in values.values()))
-    except ValueError as error:
-        shapes = {parameter.name: value.shape for parameter, value in values.items()}
-        raise ValueError(f"Argument `values` must have batch axes that go together, but has {shapes}.") from error
-
-
 # --- measurements ------------------------------------------------------------------------------------------------
 
 
-def _without_final_measurements(
-    circuit: "QuantumCircuit",
-) -> tuple["QuantumCircuit", tuple[Measurement, ...], list[int]]:
-    """The circuit without measurements that nothing follows on their qubit, these, and where its rest stood."""
+def _without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list[tuple[int, int]]]:
+    """The operations without measurements that nothing follows on their qubit, and qubit and bit of these."""
     from qiskit.circuit import Measure
 
     later: set[int] = set()
-    kept = []
-    found: dict[int, Measurement] = {}
-    for place, instruction in reversed(list(enumerate(circuit.data))):
-        qubits = [circuit.find_bit(bit).index for bit in instruction.qubits]
-        if isinstance(instruction.operation, Measure) and not later & set(qubits):
-            (bit,) = instruction.clbits
-            where = circuit.find_bit(bit)
-            register, index = where.registers[0] if where.registers else (None, None)
+    kept: list[Item] = []
+    found: dict[int, int] = {}
+    for item in reversed(items):
+        if isinstance(item.operation, Measure) and not later & set(item.qubits):
             # Of two measurements into one bit the last one is what the bit holds.
-            name = None if register is None else register.name
-            found.setdefault(where.index, Measurement(qubits[0], where.index, name, index))
+            found.setdefault(item.clbits[0], item.qubits[0])
             continue
-        if not _has_no_effect(instruction.operation):
-            later |= set(qubits)
-        kept.append((place, instruction))
-    source = circuit.copy_empty_like()
-    for _, instruction in reversed(kept):
-        source.append(instruction)
-    return source, tuple(found[bit] for bit in sorted(found)), [place for place, _ in reversed(kept)]
+        later |= used_qubits([(item.operation, item.qubits)])
+        kept.append(item)
+    return kept[::-1], [(found[bit], bit) for bit in sorted(found)]
 
 
-def _has_no_effect(operation: Any) -> bool:
-    """Whether a state passes through unchanged: barriers and the like, delays."""
-    from qiskit.circuit import Delay
-
-    return bool(getattr(operation, "_directive", False)) or isinstance(operation, Delay)
+def _measurement(circuit: "QuantumCircuit", qubit: int, clbit: int) -> Measurement:
+    where = circuit.find_bit(circuit.clbits[clbit])
+    register, index = where.registers[0] if where.registers else (None, None)
+    return Measurement(qubit, clbit, None if register is None else register.name, index)
 
 
 # --- operations --------------------------------------------------------------------------------------------------
@@ -273,41 +256,40 @@ class _Reader:
         mapping = get_standard_gate_name_mapping()
         self.names = {gate.base_class: name for name, gate in mapping.items() if name in GATES}
 
-    def circuit(
-        self, circuit: "QuantumCircuit", qubits: Sequence[int], place: str, places: Sequence[int] | None = None
-    ) -> None:
+    def circuit(self, circuit: "QuantumCircuit", qubits: Sequence[int], places: Iterable[str]) -> None:
         """All operations of a circuit or definition whose qubit i is our `qubits[i]`, and its global phase."""
-        for number, instruction in zip(places or itertools.count(), circuit.data, strict=False):
-            where = f"operation {place}{number} ({instruction.operation.name})"
+        for place, instruction in zip(places, circuit.data, strict=False):
             own = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-            self.operation(instruction, own, where, f"{place}{number}.")
+            self.operation(instruction, own, place)
         phase = angle_of(circuit.global_phase, self.symbols, f"the global phase of circuit {circuit.name!r}")
         if isinstance(phase, Expression) or phase:
             self.out.global_phase(phase)
 
-    def operation(self, instruction: Any, qubits: list[int], where: str, inner: str) -> None:
+    def operation(self, instruction: Any, qubits: list[int], place: str) -> None:
         """One operation: refused, skipped, taken over, or taken apart."""
         from qiskit.circuit import Delay
-        from qiskit.circuit.library import UnitaryGate
 
         operation = instruction.operation
-        if _has_no_effect(operation) or self._is_first_reset(operation, qubits):
+        where = f"operation {place} ({operation.name})"
+        if has_no_effect(operation) or self._is_first_reset(operation, qubits):
             if isinstance(operation, Delay) and operation.is_parameterized():
                 self.out.delay(angle_of(operation.params[0], self.symbols, where), qubits)
             return
         _refuse(operation, where)
-        if getattr(operation, "base_class", None) in self.names:
+        name = self.names.get(getattr(operation, "base_class", None))
+        # Subclasses of standard gates are these to Qiskit, whatever they define.
+        if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):
             self.touched |= set(qubits)
-            self._standard(operation, qubits, where)
+            self._standard(name or instruction.name, operation, qubits, where)
             return
-        given = isinstance(operation, UnitaryGate)
-        matrix = instruction.matrix if given or len(qubits) <= _MATRIX_QUBITS else None
+        matrix = matrix_of(instruction, where)
         if matrix is not None:
             self.touched |= set(qubits)
             label = operation.label or operation.name
             self.out.unitary(matrix, matrix_qubits(qubits), label)
             return
-        definition = getattr(operation, "definition", None)
+        definition = definition_of(operation, where)
+        inner = (f"{place}.{number}" for number in itertools.count())
         self.circuit(_lowered(operation, where) if definition is None else definition, qubits, inner)
 
     def _is_first_reset(self, operation: Any, qubits: Sequence[int]) -> bool:
@@ -315,9 +297,8 @@ class _Reader:
 
         return isinstance(operation, Reset) and not self.touched & set(qubits)
 
-    def _standard(self, operation: Any, qubits: list[int], where: str) -> None:
+    def _standard(self, name: str, operation: Any, qubits: list[int], where: str) -> None:
         """Take over a gate of the standard table, its open controls between X gates."""
-        name = self.names[operation.base_class]
         angles = [angle_of(angle, self.symbols, where) for angle in operation.params]
         controls = qubits[: getattr(operation, "num_ctrl_qubits", 0)]
         # Bit i of the pattern belongs to control i.
@@ -331,13 +312,11 @@ class _Reader:
 
 def _refuse(operation: Any, where: str) -> None:
     """Raise for what is not unitary."""
-    from qiskit.circuit import ControlFlowOp, Measure, Reset, Store
+    from qiskit.circuit import Measure, Reset
 
     reasons = {
         Measure: "measures a qubit that is used afterwards; only final measurements can be imported",
         Reset: "resets a qubit that is in use, which no unitary circuit does; use a fresh qubit",
-        ControlFlowOp: "is control flow, which a unitary circuit does not have; write out the branch that is taken",
-        Store: "stores a classical value, which a unitary circuit does not have",
     }
     for kind, reason in reasons.items():
         if isinstance(operation, kind):
@@ -356,8 +335,11 @@ def _lowered(operation: Any, where: str) -> "QuantumCircuit":
             lowered = transpile(alone, basis_gates=["u", "p", "rx", "ry", "rz", "cx"], optimization_level=0)
             if all(item.operation.name != operation.name for item in lowered.data):
                 return lowered
-        except QiskitError:
-            pass
+        except QiskitError as error:
+            if hasattr(operation, "modifiers"):  # as a power of a free angle
+                raise ValueError(
+                    f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
+                ) from error
     raise ValueError(
         f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it."
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.observables import PauliSum, Term
+from qjaxsim.observables import PauliSum, Term, pauli_sums
 
 if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
@@ -63,3 +63,29 @@ def from_sparse_pauli_op(operator: Any) -> PauliSum:
         term = tuple(sorted((int(q), letter) for letter, q in zip(letters, qubits, strict=True) if letter != "I"))
         total[term] = total.get(term, 0) + value
     return PauliSum(total)
+
+
+def own_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
+    """Argument `observables` as our Pauli sums.
+
+    Args:
+        observables: Pauli sums or Qiskit's operators, one or several.
+        n_qubits: width of the circuit, and of the operators.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for operators of another width, else as `from_sparse_pauli_op` and our functions of observables.
+    """
+    from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
+
+    theirs = (Pauli, SparseObservable, SparsePauliOp)
+    if isinstance(observables, PauliSum | SparsePauliOp | Pauli | SparseObservable):
+        observables = [observables]
+    given = list(observables)
+    for position, each in enumerate(given):
+        if isinstance(each, theirs) and each.num_qubits != n_qubits:
+            raise ValueError(
+                f"Observable {position} must have the circuit's {n_qubits} qubits, but has {each.num_qubits}; give it "
+                "on the qubits that the circuit was written for, before any layout."
+            )
+    return pauli_sums([from_sparse_pauli_op(each) if isinstance(each, theirs) else each for each in given], n_qubits)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim.extras import missing_extra
 from qjaxsim_qiskit.importing import require_width
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ WORDS = frozenset((*GATES[3], *_LANGUAGE.split()))
 _MOST_BITS = 1_000_000
 _COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _HEADER = re.compile(r"\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;")
+_ONLY_IN_3 = re.compile(r"\b(?:qubit|bit|input|output|const|ctrl|negctrl|inv|pow|gphase|for|def)\b|stdgates\.inc|\$\d")
+# What is decided before the run, and Qiskit's reader of OpenQASM 3 does not write out.
+_DECIDED = re.compile(r"\b(?:for|const|def|if)\b")
 _INCLUDE = re.compile(r'\binclude\s*"([^"]*)"\s*;')
 # These are the readers' own, whatever files there are of that name.
 _STANDARD = ("qelib1.inc", "stdgates.inc")
@@ -42,28 +46,53 @@ _BITS = re.compile(r"\bcreg\s+\w+\s*\[([^\]]*)\]|\bbit\s*\[([^\]]*)\]|\b(?:bit|c
 _PHYSICAL = re.compile(r"\$(\d+)\b")
 
 
-def parse(text: str, what: str, folder: Path) -> "QuantumCircuit":
+def parse(text: str, what: str, folder: Path, *, every_qubit: bool = True) -> "QuantumCircuit":
     """The program as Qiskit's circuit.
 
     Args:
         text: OpenQASM 2 or 3.
         what: the program's name in messages.
         folder: where included files are looked for first.
+        every_qubit: whether a state of all qubits that are declared must fit in memory.
 
     Raises:
         ValueError: if it cannot be read.
         MemoryError: if no state of its width fits.
         ImportError: if the reader of OpenQASM 3 is missing.
     """
-    code = _uncommented(text)
+    # Mark and line ends as some editors write them.
+    code = _uncommented(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
+    code = _with_includes(code, (folder, Path()), ())
+    version = _version(code, what)
+    failure = f"{what[0].upper()}{what[1:]} cannot be read: "
+    if version == "3" and _DECIDED.search(code):
+        code = _written_out(code, failure)
+    n_qubits = _declared(_QUBITS, code) + max((int(number) + 1 for number in _PHYSICAL.findall(code)), default=0)
+    if every_qubit and n_qubits:
+        require_width(n_qubits)
+    require_bits(n_qubits, _declared(_BITS, code))
+    return _read(code, version, failure)
+
+
+def _version(code: str, what: str) -> str:
+    """The language's version; programs without a header are taken by the words that they use."""
     header = _HEADER.match(code)
+    if header is None and not re.search(r"\bOPENQASM\b", code):
+        return "3" if _ONLY_IN_3.search(code) else "2"
     if header is None or header[1] not in ("2", "3"):
         raise ValueError(f"Argument `source` must begin with OPENQASM 2.0; or OPENQASM 3.0;, but {what} does not.")
-    code = _with_includes(code, (folder, Path()), ())
-    n_qubits = _declared(_QUBITS, code) + max((int(number) + 1 for number in _PHYSICAL.findall(code)), default=0)
-    require_width(n_qubits)
-    require_bits(n_qubits, _declared(_BITS, code))
-    return _read(code, header[1], f"{what[0].upper()}{what[1:]} cannot be read: ")
+    return header[1]
+
+
+def _written_out(code: str, failure: str) -> str:
+    from qjaxsim_qiskit import programs_unrolled
+
+    try:
+        return programs_unrolled.written_out(code)
+    except programs_unrolled.RefusedError as error:
+        raise ValueError(f"{failure}{error}") from error
+    except Exception as error:  # of the parser
+        raise ValueError(f"{failure}{_reason(error)}") from error
 
 
 def read_text(path: Path) -> str:
@@ -133,9 +162,7 @@ def _read(code: str, version: str, failure: str) -> "QuantumCircuit":
         with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
             return qasm3.loads(code)
     except ImportError as error:
-        raise ImportError(
-            "OpenQASM 3 needs qiskit-qasm3-import; install it with: pip install 'qjaxsim[qiskit]'"
-        ) from error
+        raise missing_extra("OpenQASM 3 needs the package qiskit-qasm3-import", "qiskit", error.name) from error
     # Programs are strangers' and there are three parsers, which on some raise whatever they stumble over.
     except Exception as error:
         raise ValueError(f"{failure}{_reason(error)}") from error
@@ -147,6 +174,8 @@ def _reason(error: Exception) -> str:
         cause = error.__cause__.args if error.__cause__ else ()
         token = getattr(next(iter(cause), None), "offendingToken", None)
         return "it does not parse." if token is None else f"line {token.line}: it does not parse at {token.text!r}."
+    if isinstance(error, IndexError):
+        return "it numbers a qubit or bit beyond its register."
     message = " ".join(str(getattr(error, "message", error)).split())
     message = re.sub(r"^(?:<input>:)?(\d+),\d+: ", r"line \1: ", message)
     return message if hasattr(error, "message") else f"{type(error).__name__}: {message}"

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
+from qjaxsim.extras import missing_extra
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim_qiskit.checks import Check
 from qjaxsim_qiskit.crosschecking import TOLERANCES, paired_seconds, timed
@@ -26,7 +27,7 @@ def estimator_qnn(model: HybridModel) -> Any:
         ImportError: if qiskit-machine-learning is missing, naming the extra.
     """
     if find_spec("qiskit_machine_learning") is None:
-        raise ImportError("Qiskit Machine Learning is not installed; install it with: pip install 'qjaxsim[bench]'")
+        raise missing_extra("EstimatorQNN needs the package qiskit-machine-learning", "bench")
     from qiskit.primitives import StatevectorEstimator
     from qiskit_machine_learning.neural_networks import EstimatorQNN
 

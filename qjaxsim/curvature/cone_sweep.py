@@ -19,6 +19,7 @@ from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.light_cones import Tables
 from qjaxsim.curvature.objective import Loss, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.stacked import HIGHEST
+from qjaxsim.varying import vary_alike
 
 _sum = functools.partial(jnp.einsum, precision=HIGHEST)
 
@@ -77,7 +78,7 @@ def _generators(tables: Tables, theta: jax.Array) -> tuple[jax.Array, jax.Array,
 
     start = jnp.broadcast_to(jnp.eye(size, size // 2, dtype=dtype), (cones, size, size // 2))
     in_time = (tables.before, tables.source, sign, jnp.cos(angles / 2), jnp.sin(angles / 2))
-    last, (u, turned) = jax.lax.scan(step, start, in_time)
+    last, (u, turned) = jax.lax.scan(step, vary_alike(start, in_time), in_time)
     generators = _sum("gcri,gcrj->cgij", u, jnp.concatenate([turned, _over_i(turned)], axis=3) / -2)
     seen = jnp.matmul(observables, last[:, None], precision=HIGHEST)
     sums = Sums(jnp.zeros((cones, members, size // 2, size // 2), dtype), jnp.zeros((theta.size, theta.size), dtype))

@@ -20,9 +20,11 @@ from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.memory import require_memory
+from qjaxsim.varying import vary, vary_alike
 
 
 class HessianSplit(NamedTuple):
@@ -100,6 +102,7 @@ def split_hessian(
     """
     flat, _ = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
+    flat, params = vary((flat, params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = samples_at_once(checkpoint)
@@ -257,25 +260,30 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         ValueError: if x and y differ in their number of samples, or outputs or loss return another shape.
         MemoryError: if S and S S^T do not fit in free main memory.
 
-    Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers.
+    Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers. Outside `jax.jit` compiled once,
+    as `hessian`.
     """
     flat, unravel = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
+    flat, params = vary((flat, params), shapes.axes)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs
     needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize
     require_memory(needed, f"The Gauss-Newton dual of {side} outputs", "use fewer samples or `split_hessian`")
 
-    def factor(sample: tuple[Any, Any]) -> jax.Array:  # (K, P)
+    def factor(flat: jax.Array, sample: tuple[Any, Any]) -> jax.Array:  # (K, P)
         xs, ys = jax.tree.map(lambda leaf: leaf[None], sample)
         jacobian = jax.jacrev(lambda w: outputs(unravel(w), xs)[0])(flat)
-        curvature = jax.hessian(lambda z: loss(z[None], ys)[0])(outputs(params, xs)[0])
+        curvature = jax.hessian(lambda z: loss(z[None], ys)[0])(outputs(unravel(flat), xs)[0])
         values, vectors = jnp.linalg.eigh(curvature)
         root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]) @ vectors.T
         return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
 
-    samples = jax.tree.map(jnp.asarray, (x, y))
-    stacked = jax.lax.map(factor, samples, batch_size=min(count, at_once().samples)).reshape(side, flat.size)
-    return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
+    def dual(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:
+        each = jax.lax.map(functools.partial(factor, flat), samples, batch_size=min(count, at_once().samples))
+        stacked = each.reshape(side, flat.size)
+        return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
+
+    return compiled_once(dual, flat, jax.tree.map(jnp.asarray, (x, y)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -319,7 +327,8 @@ def _push_all(
         return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
 
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, (residual, jacobian, jnp.zeros_like(flat)))
+    empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
+    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)
 
 
 def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:

@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import as_integer
+from qjaxsim.varying import vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -33,12 +36,13 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
         ValueError: if v differs from params in structure or in the shape of a leaf.
 
     Cost: two to four gradients in time, about two in memory. Forward over reverse, Pearlmutter 1994,
-    doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient.
+    doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient. Outside `jax.jit` compiled once, as
+    `hessian`.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
-    return jax.jvp(jax.grad(f), (params,), (v,))[1]
+    return compiled_once(lambda at, along: jax.jvp(jax.grad(f), (at,), (along,))[1], params, v)
 
 
 def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None = None) -> jax.Array:
@@ -63,13 +67,24 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
 
     Cost: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
-    `jax.jit`, which is the way to call it many times: outside, every call traces and compiles anew.
+    `jax.jit`. Outside, f is traced at every call (milliseconds), since what it reads beside params may have changed,
+    and compiled once for all calls of the same operations on the same shapes, as in a loop over training steps or
+    batches, also where f is a lambda made anew. A Python number that f closes over is part of its operations: another
+    value compiles anew. The 32 programs met last are kept, and nothing that f closes over.
+
+    >>> hessian(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0])).tolist()
+    [[6.0, 2.0], [2.0, 0.0]]
     """
     flat, unravel = flatten_real(params)
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
-    gradient = jax.grad(lambda w: f(unravel(w)))
+    return compiled_once(lambda at: _by_rows(lambda w: f(unravel(w)), at, rows), flat)
+
+
+def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:
+    """The Hessian of a function of a flat vector, `rows` rows at once."""
+    size, gradient = flat.size, jax.grad(f)
 
     def row(index: jax.Array) -> jax.Array:
         return jax.jvp(gradient, (flat,), (unit_vector(index, flat),))[1]
@@ -81,8 +96,27 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         block = jax.vmap(row)(start + jnp.arange(rows))
         return jax.lax.dynamic_update_slice_in_dim(matrix, block, start, axis=0)
 
-    matrix = jax.lax.fori_loop(0, -(-size // rows), fill, jnp.zeros((size, size), flat.dtype))
-    return symmetrised(matrix)
+    empty = vary_alike(jnp.zeros((size, size), flat.dtype), flat)
+    return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
+
+
+def as_arrays(params: Any, name: str = "params") -> Any:
+    """The leaves as arrays.
+
+    Raises:
+        TypeError: for a leaf that makes none, such as a function inside a module.
+    """
+
+    def array(leaf: Any) -> jax.Array:
+        try:
+            return jnp.asarray(leaf)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"Argument `{name}` must hold real float arrays only, but a leaf is a {type(leaf).__name__}; pass the "
+                "arrays alone and close over the rest (as `equinox.partition` parts a module)."
+            ) from error
+
+    return jax.tree.map(array, params)
 
 
 def check_real(params: Any, name: str = "params") -> None:
@@ -119,7 +153,7 @@ def check_like(params: Any, v: Any) -> None:
 
 def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """Ravel params after checking that it holds real floats of one dtype."""
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_arrays(params, name)
     check_real(params, name)
     dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
     if len(dtypes) > 1:
@@ -127,9 +161,10 @@ def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable
     return ravel_pytree(params)
 
 
-def check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: Any) -> None:
     """Raise unless value is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = as_integer(value)
+    if number is None or number < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
 
 
@@ -138,7 +173,7 @@ def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
     if asked is None:
         return min(size, default)
     check_positive(name, asked)
-    return min(size, asked)
+    return min(size, int(asked))
 
 
 def require_dense(size: int, copies: int, itemsize: int, what: str) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.memory import require_memory
 
@@ -120,20 +121,21 @@ def exhausted_at(diagonal: np.ndarray, off_diagonal: np.ndarray) -> int:
 
 
 def leading_pairs(
-    operator: LinearOperator, k: int, key: jax.Array, steps: int | None, which: str, copies: bool
+    balance: Balanced, k: int, key: jax.Array, steps: int | None, which: str, copies: bool
 ) -> tuple[np.ndarray, jax.Array, int]:
-    """Values, vectors and products spent of the run that `top_eigenpairs` describes."""
+    """Values, vectors and products spent of the run that `top_eigenpairs` describes, for the balanced operator."""
     run_key, copies_key = jax.random.split(key)
+    operator = balance.operator
     first = max(2 * k + 20, 2 * STEPS_AT_ONCE) if steps is None else steps
     if first >= operator.size:
-        return *_dense_pairs(operator, k, which), operator.size
+        return *_dense_pairs(balance, k, which), operator.size
     space = KrylovSpace(operator, normal(run_key, operator))
     space.grow(first)
     if steps is not None:
         values, vectors, _ = space.pairs(k, which)
         return values, vectors, space.steps
     if not _converge(space, k, k, which):
-        return *_dense_pairs(operator, k, which), space.steps + operator.size
+        return *_dense_pairs(balance, k, which), space.steps + operator.size
     values, vectors, _ = space.pairs(k, which)
     spent = space.steps
     if copies or len(values) < k:
@@ -187,18 +189,18 @@ def _add_copies(
     return values, vectors, spent
 
 
-def _dense_pairs(operator: LinearOperator, k: int, which: str) -> tuple[np.ndarray, jax.Array]:
+def _dense_pairs(balance: Balanced, k: int, which: str) -> tuple[np.ndarray, jax.Array]:
     """The k leading pairs of the matrix itself."""
     import scipy.linalg
 
-    size = operator.size
+    size, dtype = balance.operator.size, balance.operator.dtype
     require_memory(4 * 8 * size**2, f"All eigenpairs of a matrix of dimension {size}", "ask for fewer steps")
-    matrix = np.asarray(operator.dense(), np.float64)
+    matrix = balance.matrix()
     if not np.isfinite(matrix).all():
         raise ValueError("Argument `matvec` must give finite numbers, but it gave NaN or infinity.")
     values, vectors = scipy.linalg.eigh(matrix)
     leading = order(values, which)[:k]
-    return values[leading], jnp.asarray(vectors[:, leading].T, operator.dtype)
+    return values[leading], jnp.asarray(vectors[:, leading].T, dtype)
 
 
 def _tolerance(operator: LinearOperator, values: np.ndarray) -> float:

@@ -231,9 +231,11 @@ def _gates(operations: Sequence[Operation], places: Mapping[str, np.ndarray]) ->
 
 
 def _rotations(gate: Gate, places: Mapping[str, np.ndarray]) -> list[Rotation] | None:
-    """A gate of one angle as Pauli rotations."""
+    """A gate of one angle as Pauli rotations, None if it is not made of any or its angle is not affine."""
+    if gate.name not in _ROTATIONS:
+        return None
     affine = gate.angles[0].affine()
-    if affine is None or gate.name not in _ROTATIONS:
+    if affine is None:
         return None
     out = []
     for label, factor in _ROTATIONS[gate.name]:

@@ -11,17 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.curvature.stacked import HIGHEST
+from qjaxsim.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
 Loss = Callable[[jax.Array, Any], jax.Array]
 
 
 class ModelShapes(NamedTuple):
-    """Sizes and dtype of an objective, known without evaluating it."""
+    """Sizes and dtype of an objective, known without evaluating it.
+
+    Attributes:
+        n_samples: N.
+        n_outputs: K.
+        loss_dtype: dtype of the losses.
+        axes: inside `jax.shard_map`, the mesh axes that samples are spread over. The parameters have to be made to
+            vary over them, for JAX would add up derivatives over devices where this device's own are meant.
+    """
 
     n_samples: int
     n_outputs: int
     loss_dtype: Any
+    axes: frozenset[Any] = frozenset()
 
 
 def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> ModelShapes:
@@ -45,7 +55,7 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
             f"Argument `loss` must return one number a sample, shape ({count},), "
             f"but it returned shape {values.shape}; leave the mean to this function."
         )
-    return ModelShapes(count, z.shape[1], values.dtype)
+    return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
 
 
 def loss_derivatives(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:

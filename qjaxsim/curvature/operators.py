@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.compiled import Compiled
 from qjaxsim.curvature.hvp import check_positive, flatten_real, require_dense, symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
@@ -61,7 +62,10 @@ class LinearOperator:
         return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
 
     def __neg__(self) -> "LinearOperator":
-        return LinearOperator(self.size, self.dtype, lambda rows: -self.rows(rows))
+        return LinearOperator(self.size, self.dtype, functools.partial(_negated, self.rows))
+
+    def __repr__(self) -> str:
+        return f"<LinearOperator: {self.size} x {self.size}, {np.dtype(self.dtype)}>"
 
     def _images(self, rows: jax.Array) -> jax.Array:
         """Images of any number of rows, a fixed number at once so that one program serves."""
@@ -124,10 +128,19 @@ def curvature_operators(
     data = jax.tree.map(jnp.asarray, (x, y))
 
     def operator(kind: str) -> LinearOperator:
-        rows = functools.partial(_curvature_rows, kind, outputs, loss, batch_size, unravel(flat), data)
+        rows = functools.partial(_images_of_rows, kind, outputs, loss, batch_size, unravel(flat), data)
         return LinearOperator(flat.size, flat.dtype, rows)
 
     return CurvatureOperators(*(operator(kind) for kind in CurvatureOperators._fields))
+
+
+def _negated(images: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
+    return -images(rows)
+
+
+def _images_of_rows(*arguments: Any) -> jax.Array:
+    """What is jitted, by a name that it can be pickled by."""
+    return _curvature_rows(*arguments)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -159,23 +172,38 @@ def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperato
         TypeError: if `example` holds anything but real floats of one dtype.
         ValueError: if `matvec` returns another number of numbers or another dtype.
     """
-    if isinstance(example, int):
+    if isinstance(example, int | np.integer):
         check_positive("example", example)
-        example = jnp.zeros(example)
-    flat, unravel = flatten_real(example, "example")
+        example = jnp.zeros(int(example))
+    flat, _ = flatten_real(example, "example")
+    image = jax.eval_shape(_flat_product(matvec, example), flat)
+    if image.shape != flat.shape or image.dtype != flat.dtype:
+        raise ValueError(
+            f"Argument `matvec` must map {flat.size} numbers of dtype {flat.dtype} to as many, "
+            f"but it returned {image.size} of dtype {image.dtype}."
+        )
+    return LinearOperator(flat.size, flat.dtype, Compiled(_mapped_rows, matvec, example))
+
+
+def _flat_product(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.Array], jax.Array]:
+    _, unravel = flatten_real(example, "example")
 
     def product(vector: jax.Array) -> jax.Array:
         # TF32 on recent GPUs would cost the digits that orthogonality and small eigenvalues live on.
         with jax.default_matmul_precision("highest"):
             return ravel_pytree(matvec(unravel(vector)))[0]
 
-    image = jax.eval_shape(product, flat)
-    if image.shape != flat.shape or image.dtype != flat.dtype:
-        raise ValueError(
-            f"Argument `matvec` must map {flat.size} numbers of dtype {flat.dtype} to as many, "
-            f"but it returned {image.size} of dtype {image.dtype}."
-        )
-    return LinearOperator(flat.size, flat.dtype, jax.jit(functools.partial(jax.lax.map, product)))
+    return product
+
+
+def _mapped_rows(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.Array], jax.Array]:
+    product = _flat_product(matvec, example)
+
+    def rows(vectors: jax.Array) -> jax.Array:
+        images: jax.Array = jax.lax.map(product, vectors)
+        return images
+
+    return rows
 
 
 def matrix_operator(matrix: Any) -> LinearOperator:
@@ -190,6 +218,10 @@ def matrix_operator(matrix: Any) -> LinearOperator:
     return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held))
 
 
-@jax.jit
 def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
+    return _times_rows(matrix, rows)
+
+
+@jax.jit
+def _times_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
     return jnp.matmul(rows, matrix, precision=jax.lax.Precision.HIGHEST)

@@ -10,9 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.curvature.hvp import check_like, check_real, chunk_size
+from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
+from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.varying import vary
 
 Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
 """Maps inputs, targets, weights of losses, (fixed, params) and their tangent to gradient and image, each like the
@@ -44,8 +46,8 @@ def gauss_newton_product(
         ValueError: if v differs from params, x and y differ in their number of samples, outputs or loss
             return another shape, or batch_size is not a positive integer.
 
-    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Usable in `jax.jit`; for many products
-    see `curvature_operators`.
+    Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Outside `jax.jit` compiled once, as
+    `hessian`; for many products see `curvature_operators`.
     """
     _, after = two_phases(outputs)
 
@@ -81,7 +83,8 @@ def residual_product(
         TypeError: as `gauss_newton_product`.
         ValueError: as `gauss_newton_product`.
 
-    Cost: one Hessian-vector product. Usable in `jax.jit`; for many products see `curvature_operators`.
+    Cost: one Hessian-vector product. Outside `jax.jit` compiled once, as `hessian`; for many products see
+    `curvature_operators`.
     """
     _, after = two_phases(outputs)
 
@@ -115,7 +118,8 @@ def hessian_product(
         TypeError: as `gauss_newton_product`.
         ValueError: as `gauss_newton_product`.
 
-    Cost: about two gradients. Usable in `jax.jit`; for many products see `curvature_operators`.
+    Cost: about two gradients. Outside `jax.jit` compiled once, as `hessian`; for many products see
+    `curvature_operators`.
     """
     _, after = two_phases(outputs)
 
@@ -155,25 +159,30 @@ def _sum_products(
     With F = before(params) and g the gradient in F, the pull-back g F'(params) depends on the parameters twice: its
     derivative along v is the image in F pulled back plus g F''(params) v.
     """
-    params, v = jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, v)
+    params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
+    params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
     samples = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
     data = jax.tree.map(jnp.asarray, (x, y))
     before, _ = two_phases(outputs)
-    fixed, moved = jax.jvp(before, (params,), (v,))
-    at, tangent = (fixed, params), (moved, v)
 
-    def add(chunk: jax.Array, total: Any) -> Any:
-        start = jnp.minimum(chunk * samples, count - samples)
-        xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
-        fresh = (start + jnp.arange(samples)) >= chunk * samples
-        weights = fresh.astype(shapes.loss_dtype) / count
-        return jax.tree.map(jnp.add, total, chunk_product(xs, ys, weights, at, tangent))
+    def product(params: Any, v: Any, data: Any) -> Any:
+        fixed, moved = jax.jvp(before, (params,), (v,))
+        at, tangent = (fixed, params), (moved, v)
 
-    zeros = jax.tree.map(jnp.zeros_like, at)
-    (gradient, _), (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, (zeros, zeros))
-    pulled = jax.jvp(lambda p, g: jax.vjp(before, p)[1](g)[0], (params, gradient), (v, image))[1]
-    return jax.tree.map(jnp.add, direct, pulled)
+        def add(chunk: jax.Array, total: Any) -> Any:
+            start = jnp.minimum(chunk * samples, count - samples)
+            xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
+            fresh = (start + jnp.arange(samples)) >= chunk * samples
+            weights = fresh.astype(shapes.loss_dtype) / count
+            return jax.tree.map(jnp.add, total, chunk_product(xs, ys, weights, at, tangent))
+
+        zeros = jax.tree.map(jnp.zeros_like, at)
+        (gradient, _), (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, (zeros, zeros))
+        pulled = jax.jvp(lambda p, g: jax.vjp(before, p)[1](g)[0], (params, gradient), (v, image))[1]
+        return jax.tree.map(jnp.add, direct, pulled)
+
+    return compiled_once(product, params, v, data)

@@ -10,11 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.hvp import check_positive
 from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
 from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.memory import require_memory
+
+# Points of a default grid.
+MOST_POINTS = 100_000
 
 
 class EigenPairs(NamedTuple):
@@ -168,11 +172,12 @@ def top_eigenpairs(
     if which not in ("largest", "magnitude"):
         raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
 
-    found, vectors, spent = leading_pairs(operator, k, key, steps, which, copies)
-    values = jnp.asarray(found, operator.dtype)
+    balance = Balanced(operator)
+    found, vectors, spent = leading_pairs(balance, k, key, steps, which, copies)
     # By products of their own: no estimate.
-    rest = operator.matmat(vectors.T) - vectors.T * values[None, :]
-    return EigenPairs(values, vectors, jnp.linalg.norm(rest, axis=0), spent + len(vectors))
+    rest = balance.operator.matmat(vectors.T) - vectors.T * jnp.asarray(found, operator.dtype)[None, :]
+    residuals = balance.unbalanced(jnp.linalg.norm(rest, axis=0))
+    return EigenPairs(balance.unbalanced(found), vectors, residuals, spent + len(vectors) + balance.extra)
 
 
 def power_iteration(
@@ -184,10 +189,11 @@ def power_iteration(
 ) -> PowerIteration:
     """The eigenvalue largest in magnitude, by the method behind most published figures.
 
-    The stop rule is PyHessian's: |new - old| / (|old| + 1e-6) < tol between two Rayleigh quotients, at most
-    max_steps products, from a random normal vector. It bounds the last step, not the error: with a small gap
-    to the next eigenvalue the result can be off by far more than tol. `top_eigenpairs` gives a residual.
-    (PyHessian returns the old quotient when it stops, this function the new one.)
+    The stop rule is PyHessian's, |new - old| < tol |old| between two Rayleigh quotients, at most max_steps products,
+    from a random normal vector. It bounds the last step, not the error: with a small gap to the next eigenvalue the
+    result can be off by far more than tol. `top_eigenpairs` gives a residual. (PyHessian adds 1e-6 to |old|, so that
+    every matrix far below that is done after two products; and it returns the old quotient when it stops, this function
+    the new one.)
 
     Args:
         operator: symmetric, of dimension P.
@@ -204,17 +210,19 @@ def power_iteration(
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
     """
     check_positive("max_steps", max_steps)
+    balance = Balanced(operator)
     vector = normal(key, operator)
     vector = vector / jnp.linalg.norm(vector)
     old, converged = 0.0, False
     for count in range(1, max_steps + 1):
-        image = operator.matvec(vector)
+        image = balance.operator.matvec(vector)
         new, length = float(jnp.vdot(vector, image)), float(jnp.linalg.norm(image))
-        converged = count > 1 and abs(new - old) < tol * (abs(old) + 1e-6)
+        # Equal quotients have converged, those of a matrix of zeros too.
+        converged = count > 1 and (abs(new - old) < tol * abs(old) or new == old)
         if converged or count == max_steps:
             break
         vector, old = image / length if length > 0 else vector, new
-    return PowerIteration(new, vector, count, converged)
+    return PowerIteration(new * balance.scale, vector, count, converged)
 
 
 def spectral_density(
@@ -237,17 +245,18 @@ def spectral_density(
         key: random key of the probes.
         steps: Lanczos steps a probe; more than P mean P.
         probes: number of random vectors.
-        grid: points at which to evaluate. Default: from 6 sigma below the nodes to 6 above, spacing sigma/4
-            (at most 100,000 points), on which the trapezoid rule gives the integral 1.
-        sigma: Gaussian width. Default: 1/200 of the nodes' range (1/200 of |node| where there is one node,
+        grid: points at which to evaluate, spaced as you like: values there are right whatever lies between. Default:
+            from 6 sigma below the nodes to 6 above, spacing sigma/4, or where those were more than 100,000 points so
+            close around the nodes alone: on both the trapezoid rule gives the integral 1.
+        sigma: Gaussian width. Default: 1/200 of the nodes' range (1/200 of |node| where all are one up to rounding,
             1/200 where that is zero): it scales with the matrix, unlike PyHessian's sqrt(1e-5 max(1, range)).
 
     Returns:
         SpectralDensity in float64.
 
     Raises:
-        ValueError: if steps or probes is not a positive integer, sigma is not positive, or the matvec gives
-            something not finite.
+        ValueError: if steps or probes is not a positive integer, sigma is not positive and finite, or so narrow that
+            the default grid has too many points, or the matvec gives something not finite.
         MemoryError: if the Krylov basis of one probe does not fit in free main memory.
 
     Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
@@ -255,24 +264,21 @@ def spectral_density(
     """
     check_positive("steps", steps)
     check_positive("probes", probes)
-    if sigma is not None and not sigma > 0:
+    if sigma is not None and not 0 < sigma < np.inf:
         raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
     steps = min(steps, operator.size)
     require_basis(operator, steps)
-    rules = []
+    balance, rules = Balanced(operator), []
     for probe_key in jax.random.split(key, probes):
-        space = KrylovSpace(operator, jax.random.rademacher(probe_key, (operator.size,), operator.dtype))
+        space = KrylovSpace(balance.operator, jax.random.rademacher(probe_key, (operator.size,), operator.dtype))
         space.grow(steps)
         values, coefficients, _ = solve_tridiagonal(*space.tridiagonal())
         rules.append((values, coefficients[0] ** 2 / probes))
     nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
-    low, high = nodes.min(), nodes.max()
+    nodes = nodes * balance.scale
     if sigma is None:
-        sigma = float((high - low) or abs(high) or 1.0) / 200
-    if grid is None:
-        points = min(100_000, int(np.ceil(4 * (high - low + 12 * sigma) / sigma)) + 1)
-        grid = np.linspace(low - 6 * sigma, high + 6 * sigma, points)
-    grid = np.asarray(grid, np.float64)
+        sigma = _width(nodes, float(np.finfo(operator.dtype).eps)) / 200
+    grid = np.asarray(_grid(nodes, sigma) if grid is None else grid, np.float64)
     return SpectralDensity(grid, _smoothed(grid, nodes, weights, sigma), nodes, weights, sigma)
 
 
@@ -302,13 +308,46 @@ def trace_estimate(
     if probes < 2:
         raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {probes}.")
     signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
-    values = np.asarray((signs * operator.matmat(signs)).sum(axis=0), np.float64)
+    balance = Balanced(operator)
+    values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
     return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
+
+
+def _width(nodes: np.ndarray, eps: float) -> float:
+    """The range of the nodes, or where that is rounding their size, or where that is zero 1."""
+    spread, size = float(nodes.max() - nodes.min()), float(np.abs(nodes).max())
+    return spread if spread > 100 * eps * size else size or 1.0
+
+
+def _grid(nodes: np.ndarray, sigma: float) -> np.ndarray:
+    """Points that show Gaussians at the nodes, a quarter of their width apart.
+
+    Raises:
+        ValueError: if these are too many, or too close for double precision.
+    """
+    low, high = nodes.min() - 6 * sigma, nodes.max() + 6 * sigma
+    points = np.ceil(4 * (high - low) / sigma) + 1
+    if points <= MOST_POINTS:
+        return np.linspace(low, high, int(points))
+    # Stretches that reach 12 sigma from their nodes, where a Gaussian is nothing even over a gap of 1e20 sigma.
+    ordered = np.sort(nodes)
+    cuts = np.flatnonzero(np.diff(ordered) > 24 * sigma)
+    starts, stops = ordered[[0, *(cuts + 1)]] - 12 * sigma, ordered[[*cuts, -1]] + 12 * sigma
+    counts = np.ceil(4 * (stops - starts) / sigma) + 1
+    if counts.sum() > MOST_POINTS or sigma < 100 * np.spacing(np.abs(nodes).max()):
+        raise ValueError(
+            f"Argument `sigma` must be wide enough for a grid of {MOST_POINTS:,} points that shows Gaussians at "
+            f"{nodes.size:,} nodes between {nodes.min():.3g} and {nodes.max():.3g}, but is {sigma:.3g}; give a wider "
+            "one, or a `grid`."
+        )
+    stretches = zip(starts, stops, counts.astype(int), strict=True)
+    return np.concatenate([np.linspace(start, stop, count) for start, stop, count in stretches])
 
 
 def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
     """Sum of Gaussians at the nodes; node by node, so that no (G, M) matrix is held."""
     density = np.zeros_like(grid)
-    for node, weight in zip(nodes, weights, strict=True):
-        density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
+    with np.errstate(over="ignore"):  # far from a narrow Gaussian
+        for node, weight in zip(nodes, weights, strict=True):
+            density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
     return density / (sigma * np.sqrt(2 * np.pi))

@@ -8,6 +8,7 @@ import numpy as np
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
 from qjaxsim.datasets.sampling import stratified_choice
+from qjaxsim.suggestions import did_you_mean
 
 DIGITS_SEED = 0
 DIGITS_TEST_FRACTION = 0.2
@@ -57,7 +58,7 @@ def load(name: str, split: str = "train", *, source: str = "auto", data_dir: str
     if name != "digits" and name not in idx.CLASS_NAMES and prepared.version_folder(name, folder) is None:
         raise ValueError(
             f"Argument `name` must be one of {list(names(folder))} or a set that TFDS has prepared in {folder}, "
-            f"but is {name!r}."
+            f"but is {name!r}{did_you_mean(name, names(folder))}."
         )
     routes = _routes(name)
     if source != "auto":

@@ -12,10 +12,11 @@ import numpy as np
 
 from qjaxsim.datasets import cache
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
+from qjaxsim.extras import how_to_install
 
 _BLOCK = 1000  # records per read: item by item costs several times more
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-INSTALL = "`pip install qjaxsim[tfds]`"
+INSTALL = how_to_install("tfds")
 
 
 def data_folder(data_dir: str | Path | None) -> Path:
@@ -29,11 +30,14 @@ def version_folder(name: str, folder: Path) -> Path | None:
     TFDS itself answers a missing data set with minutes of network retries or a misleading error; a folder counts as
     prepared once it holds dataset_info.json, which TFDS writes last.
     """
-    versions = [
-        info.parent
-        for info in (folder / name).glob("*/dataset_info.json")
-        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)
-    ]
+    # A name is one folder, which "..", "a/b" or a thousand letters are not.
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        return None
+    try:
+        found = list((folder / name).glob("*/dataset_info.json"))
+    except OSError:  # the name of the folder is no path
+        return None
+    versions = [info.parent for info in found if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name)]
     return max(versions, key=lambda version: tuple(map(int, version.name.split("."))), default=None)
 
 

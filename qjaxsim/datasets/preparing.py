@@ -15,6 +15,8 @@ import numpy as np
 
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
+from qjaxsim.extras import MissingExtraError, missing_extra
+from qjaxsim.suggestions import did_you_mean
 
 _CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -47,7 +49,9 @@ def prepare(
         hint = (
             "it is always there" if name == "digits" else "let TFDS prepare other sets, with file_format array_record"
         )
-        raise ValueError(f"Argument `name` must be one of {list(_BUILDERS)}, but is {name!r}; {hint}.")
+        raise ValueError(
+            f"Argument `name` must be one of {list(_BUILDERS)}, but is {name!r}{did_you_mean(name, _BUILDERS)}; {hint}."
+        )
     folder = prepared.data_folder(data_dir)
     if (done := prepared.version_folder(name, folder)) is not None:
         return done
@@ -101,13 +105,11 @@ def _upstream(name: str) -> tuple[Any, Any]:
         from tensorflow_datasets.core import registered
         from tensorflow_datasets.image_classification import mnist
     except ImportError as error:
-        raise ImportError(
-            f"Preparing {name} needs {error.name or error}: {prepared.INSTALL}.", name=error.name
-        ) from error
+        raise missing_extra(f"Preparing {name} needs {error.name or error}", "tfds", error.name) from error
     base = getattr(mnist, _BUILDERS[name], None)
     # Two names used here are not public, so another release line may have moved them.
     if not tfds.__version__.startswith("4.9.") or base is None or not hasattr(registered, "skip_registration"):
-        raise ImportError(
+        raise MissingExtraError(
             f"Preparing {name} needs tensorflow-datasets 4.9, but {tfds.__version__} is installed: {prepared.INSTALL}, "
             f"or load the idx files directly with source='idx'."
         )

@@ -18,6 +18,7 @@ from qjaxsim import annealing
 from qjaxsim.annealing import HeadsProblem
 from qjaxsim.models import attention_problem as problems
 from qjaxsim.models.attention_problem import HIGHEST, Terms
+from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
 
@@ -77,7 +78,10 @@ class AttentionSettings:
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("gradient", GRADIENTS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}.")
+                close = did_you_mean(getattr(self, name), known)
+                raise ValueError(
+                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
+                )
         for name, least in (("n_heads", 1), ("reads", 1), ("sweeps", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")

@@ -8,11 +8,14 @@ so on; an operator is anything with `apply(x)` that maps (..., in) to (..., out)
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
 LINEAR = ("query", "key", "value", "output", "up", "down")
@@ -60,7 +63,7 @@ class CharTransformer:
         if self.width % self.n_heads:
             raise ValueError(f"Argument `n_heads` must divide `width`, {self.width}, but is {self.n_heads}.")
 
-    @property
+    @cached_property
     def linear_names(self) -> tuple[str, ...]:
         """Names of the linear maps that can be replaced: all but the embedding and the last map to characters."""
         return tuple(f"block{number}.{name}" for number in range(self.n_blocks) for name in LINEAR)
@@ -166,7 +169,10 @@ class CharTransformer:
 
     def _place(self, name: str) -> tuple[str, str]:
         if name not in self.linear_names:
-            raise ValueError(f"Names of linear maps must be among {list(self.linear_names)}, but one is {name!r}.")
+            close = did_you_mean(name, self.linear_names)
+            raise ValueError(
+                f"Names of linear maps must be among {list(self.linear_names)}, but one is {name!r}{close}."
+            )
         block, _, linear = name.partition(".")
         return block, linear
 

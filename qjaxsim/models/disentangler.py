@@ -5,7 +5,6 @@ Aizpurua, Jahromi, Singh, Orus: arXiv:2410.17397 (the layer), arXiv:2509.06653 (
 and columns added. Real weights take orthogonal gates.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from qjaxsim.models.disentangler_config import DisentanglerConfig, DisentanglerP
 from qjaxsim.models.disentangler_search import Best, search
 from qjaxsim.models.disentangler_sweep import distance, operand, truncated
 from qjaxsim.models.mpo import Geometry, Mpo, bond_entropies, check_matrix, pad, tt_svd
+from qjaxsim.pytrees import pytree_dataclass
 
 __all__ = [
     "DisentangleResult",
@@ -32,11 +32,7 @@ __all__ = [
 ]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=("u", "mpo", "v"),
-    meta_fields=("d_out", "d_in", "wall_u", "wall_v", "real"),
-)
+@pytree_dataclass(data=("u", "mpo", "v"), meta=("d_out", "d_in", "wall_u", "wall_v", "real"))
 @dataclass(frozen=True)
 class DisentangledLayer:
     """U M V^+ as an operator; a pytree whose leaves are gates and cores.

@@ -5,7 +5,6 @@ original's. Any adapter trained on data may do that, hence the control: a unit t
 in the same blocks, neither orthogonal nor unitary. Both start as the identity.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 
 from qjaxsim.models.disentangler_gradient import cayley
 from qjaxsim.models.mpo import PRECISION
+from qjaxsim.pytrees import pytree_dataclass
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _BlockAdapter:
         return empty.at[:, rows, columns].set(self.lower)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("lower",), meta_fields=("block",))
+@pytree_dataclass(data=("lower",), meta=("block",))
 @dataclass(frozen=True)
 class CayleyAdapter(_BlockAdapter):
     """Rotations (I - A)(I + A)^-1 with A = L - L^T; attributes as `lower`, `block` of every block adapter."""
@@ -61,7 +61,7 @@ class CayleyAdapter(_BlockAdapter):
         return cayley(triangles - triangles.swapaxes(-1, -2))
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("lower",), meta_fields=("block",))
+@pytree_dataclass(data=("lower",), meta=("block",))
 @dataclass(frozen=True)
 class TriangularAdapter(_BlockAdapter):
     """The classical control: I + L, with as many numbers in the same blocks."""

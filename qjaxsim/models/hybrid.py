@@ -17,8 +17,10 @@ import numpy as np
 from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.expressions import Parameter
+from qjaxsim.models.patches import flat_images
 from qjaxsim.observables import PauliSum, Z
 from qjaxsim.simulate import PlanOptions, expectation
+from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
 PRE_LAYERS = ("linear", "tanh", "conv")
@@ -67,7 +69,10 @@ class HybridModel:
                 raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
         for name, known in (("pre", PRE_LAYERS), ("pairing", PAIRINGS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}.")
+                close = did_you_mean(getattr(self, name), known)
+                raise ValueError(
+                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
+                )
         if self.pre == "conv" and self.image_size < 4:
             raise ValueError(
                 f"Argument `image_size` must be at least 4 for the pre-layer 'conv', which halves images twice, "
@@ -114,7 +119,8 @@ class HybridModel:
 
     def encode(self, params: Params, x: Any) -> jax.Array:
         """Angles of the encoding (batch, n_qubits), radians, from images (batch, size, size) in [0, 1]."""
-        return _PRE[self.pre](params["pre"], jnp.asarray(x))
+        images = flat_images(x, self.image_size).reshape(len(x), self.image_size, self.image_size)
+        return _PRE[self.pre](params["pre"], images)
 
     def circuit_params(self, params: Params, x: Any) -> dict[str, jax.Array]:
         """What the circuit takes for some images: {"inputs": (batch, n_qubits), "weights": (R, n_qubits, 3)}."""

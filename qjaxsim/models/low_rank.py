@@ -1,6 +1,5 @@
 """The baseline of every compression: a matrix of low rank by SVD."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.models.mpo import PRECISION, check_matrix
+from qjaxsim.pytrees import pytree_dataclass
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("left", "right"), meta_fields=())
+@pytree_dataclass(data=("left", "right"))
 @dataclass(frozen=True)
 class LowRankLayer:
     """A product of two thin matrices; a pytree.

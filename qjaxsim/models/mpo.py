@@ -5,7 +5,6 @@ written as a product of cores (left bond, output leg, input leg, right bond), th
 columns fill matrices smaller than their geometry. TT-SVD: Oseledets 2011, doi:10.1137/090752286, algorithm 1.
 """
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from qjaxsim.pytrees import pytree_dataclass
 
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -118,7 +119,7 @@ def n_qubits_of(size: int) -> int:
     return (size - 1).bit_length()
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("cores",), meta_fields=("geometry",))
+@pytree_dataclass(data=("cores",), meta=("geometry",))
 @dataclass(frozen=True)
 class Mpo:
     """A matrix product operator; a pytree whose leaves are its cores.

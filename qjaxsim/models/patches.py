@@ -8,7 +8,7 @@ constant scale, are the logits of a softmax cross-entropy.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -135,7 +135,22 @@ class PatchesModel:
 
     def patches(self, x: Any) -> jax.Array:
         """Cut (batch, size, size) images into (batch, n_patches, n_features)."""
-        return jnp.asarray(x).reshape(len(x), -1)[:, self.patch_pixels]
+        return flat_images(x, self.image_size)[:, self.patch_pixels]
+
+
+def flat_images(x: Any, image_size: int) -> jax.Array:
+    """Images (batch, size, size) as (batch, size**2).
+
+    Raises:
+        ValueError: for images of another number of pixels.
+    """
+    images = jnp.asarray(x)
+    if images.ndim < 2 or math.prod(images.shape[1:]) != image_size**2:
+        raise ValueError(
+            f"Argument `x` must have shape (batch, {image_size}, {image_size}) for this model's images, but has shape "
+            f"{images.shape}; scale or pool the images to {image_size} x {image_size} first."
+        )
+    return images.reshape(len(images), -1)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -216,12 +231,15 @@ def _patch_function(
     index = {**bias, **circuit_params(places[n_features:], n_qubits, n_layers, n_features)}
     index = {name: own for name, own in index.items() if name in circuit.parameters}
 
-    def inputs(patch: jax.Array) -> dict[str, jax.Array]:
-        given = {"first": patch[:, :split], "second": patch[:, split:]}
-        return {name: values for name, values in given.items() if name in circuit.parameters}
-
+    data = frozenset(bias) & circuit.parameters.keys()
     observables = tuple(readout(n_classes, n_qubits))
-    return StagedCircuit(circuit, observables, index, inputs, frozenset(bias) & circuit.parameters.keys(), options)
+    return StagedCircuit(circuit, observables, index, partial(_patch_inputs, split, data), data, options)
+
+
+def _patch_inputs(split: int, names: frozenset[str], patch: jax.Array) -> dict[str, jax.Array]:
+    """The features that the two encodings of a circuit take, of those that it has."""
+    given = {"first": patch[:, :split], "second": patch[:, split:]}
+    return {name: values for name, values in given.items() if name in names}
 
 
 def _split(n_features: int, n_qubits: int) -> int:

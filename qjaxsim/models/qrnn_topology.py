@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import files
+from qjaxsim.extras import missing_extra
 from qjaxsim.memory import require_memory
 
 Params = Mapping[str, jax.Array]
@@ -110,12 +111,16 @@ class QrnnTopology:
         Raises:
             MemoryError: if it does not fit.
         """
+        self.require_table()
+        return _monomials(self.n_sources, self.degree)
+
+    def require_table(self) -> None:
+        """Raise MemoryError if `monomials` does not fit."""
         require_memory(
             8 * 2**self.n_sources * self.n_numbers,
             f"The table of a neuron with {self.n_sources} sources and {self.n_numbers} numbers",
             "use fewer lanes or a lower degree",
         )
-        return _monomials(self.n_sources, self.degree)
 
     def init(
         self,
@@ -245,8 +250,7 @@ def _safetensors() -> Any:
     try:
         package, arrays = (importlib.import_module(name) for name in ("safetensors", "safetensors.numpy"))
     except ImportError as error:
-        raise ImportError(
-            "Files ending in .safetensors need the package safetensors: pip install safetensors, or use .npz.",
-            name="safetensors",
+        raise missing_extra(
+            "Files ending in .safetensors, unlike .npz, need the package safetensors", "weights", "safetensors"
         ) from error
     return SimpleNamespace(save=arrays.save, safe_open=package.safe_open)

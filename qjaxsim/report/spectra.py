@@ -67,8 +67,8 @@ def _histograms(
     panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row], arrays: Sequence[Arrays]
 ) -> None:
     drawn = [arrays[group.rows[0]] for group in groups]
-    # Lanczos values may be the leading ones only; the row knows how far the spectrum reaches below zero.
-    lowest = [rows[group.rows[0]].get("lambda_min") or 0.0 for group in groups]
+    # Lanczos values may be the leading ones only; the row or the density knows how far the spectrum reaches below zero.
+    lowest = [_lowest(rows[group.rows[0]], cell) for group, cell in zip(groups, drawn, strict=True)]
     values = np.concatenate([*(_support(cell) for cell in drawn), lowest])
     # A spectrum of zeros gets an axis too.
     linear = 10.0 ** np.floor(np.log10(NEAR_ZERO * (np.abs(values).max() or 1.0)))
@@ -98,6 +98,20 @@ def _histograms(
         if position + per_row >= len(groups):
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("eigenvalue of the loss Hessian", fontsize=style.SMALL + 1)
+
+
+def _lowest(row: Row, cell: Arrays) -> float:
+    """The least eigenvalue as the row has it, else where the density has come to half an eigenvalue from below."""
+    if (known := row.get("lambda_min")) is not None:
+        return float(known)
+    if "density" not in cell:
+        return 0.0
+    grid, density = cell["density_grid"], cell["density"]
+    below = np.concatenate([[0.0], np.cumsum(np.diff(grid) * (density[1:] + density[:-1]) / 2)])
+    if below[-1] <= 0:
+        return 0.0
+    place = int(np.searchsorted(row["parameters"] * below / below[-1], 0.5))
+    return min(0.0, float(grid[min(place, len(grid) - 1)]))
 
 
 def _support(cell: Arrays) -> np.ndarray:

@@ -4,21 +4,25 @@ A sweep over kinds of attention and seeds in one small vision transformer: same 
 kind. Each cell trains, then compares energies with other solvers, counts what is selected and splits the time.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qjaxsim import datasets
+from qjaxsim.memory import require_memory
 from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.studies import sweep
 from qjaxsim.studies.attention_cell import Examples, model_of, run_cell
 from qjaxsim.studies.attention_columns import COLUMNS
+from qjaxsim.studies.attention_measures import ANNEALED
 from qjaxsim.studies.attention_published import comparison_rows
 from qjaxsim.studies.attention_settings import AttentionStudySettings
 from qjaxsim.studies.attention_verdicts import attention_verdicts
 from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.setting import refuse_idle, require_at_most
+from qjaxsim.training.loop import require_trajectory
 
 STUDY = "attention"
 _TEST_SHARE = 0.2
@@ -50,8 +54,13 @@ def run_attention_study(
         ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    settings = settings.resolved()
-    examples = load_examples(settings, data_dir)
+    refuse_idle(settings)
+    given, settings = settings, settings.resolved()
+    examples = load_examples(settings, data_dir, given)
+    # A default larger than the data set means all of it, which is what the record should say.
+    settings = replace(
+        settings, **{name: min(value, n) for name, n in _sizes(examples).items() if (value := getattr(settings, name))}
+    )
     models: dict[str, VisionTransformer] = {kind: model_of(settings, examples, kind) for kind in settings.attention}
     assert settings.batch_size is not None
     if settings.batch_size > len(examples.x_train):
@@ -59,6 +68,8 @@ def run_attention_study(
             f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
             f"{settings.batch_size}; choose a smaller one."
         )
+    for model in models.values():
+        _check(settings, model)
     cells = {f"{kind}-s{seed}": (kind, seed) for seed in settings.seeds for kind in settings.attention}
     progress = progress or Progress()
 
@@ -80,17 +91,47 @@ def run_attention_study(
     return rows
 
 
-def load_examples(settings: AttentionStudySettings, data_dir: Path | None) -> Examples:
-    """Images in [0, 1] with labels. A set without a test split gives a fifth of its images, chosen by `data_seed`."""
+def _check(settings: AttentionStudySettings, model: VisionTransformer) -> None:
+    """Refuse what cannot fit, before any work."""
+    assert settings.batch_size is not None and settings.epochs is not None
+    batch, tokens = settings.batch_size, model.n_tokens
+    each = model.attention.n_heads * tokens * (tokens + (settings.reads if model.attention.kind in ANNEALED else 0))
+    layers = 3 * model.dim * (model.dim + model.hidden)
+    require_memory(
+        4 * (batch * each + 4 * layers), f"A minibatch of {batch:,} images", "choose smaller sizes or `reads`"
+    )
+    require_trajectory(settings.epochs, layers, 4)
+
+
+def _sizes(examples: Examples) -> dict[str, int]:
+    """Setting -> images that there are of it."""
+    return {"images": len(examples.x_train), "test_images": len(examples.x_test), "energy_images": len(examples.x_test)}
+
+
+def load_examples(
+    settings: AttentionStudySettings, data_dir: Path | None, given: AttentionStudySettings | None = None
+) -> Examples:
+    """Images in [0, 1] with labels. A set without a test split gives a fifth of its images, chosen by `data_seed`.
+
+    Args:
+        settings: resolved.
+        data_dir: where prepared data sets are.
+        given: the same before defaults were filled in; it must not ask for more than there are.
+    """
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     try:
         test = datasets.load(settings.dataset, "test", data_dir=data_dir)
     except ValueError:
         train, test = _split(train, settings.data_seed)
+    asked = given or settings
+    require_at_most("images", asked.images, len(train), f"training images of {settings.dataset}")
+    require_at_most("test_images", asked.test_images, len(test), f"test images of {settings.dataset}")
     if settings.images is not None and settings.images < len(train):
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
     if settings.test_images is not None and settings.test_images < len(test):
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
+    if asked.energy_images != AttentionStudySettings.energy_images:
+        require_at_most("energy_images", asked.energy_images, len(test), "test images")
     x_train, x_test = ((one.images / one.pixel_max).astype(np.float32) for one in (train, test))
     return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source)
 

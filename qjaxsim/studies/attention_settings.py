@@ -1,10 +1,11 @@
 """Settings of the study `attention`, with the defaults that go with a data set."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 from qjaxsim.models.attention import GRADIENTS, KINDS, AttentionSettings
+from qjaxsim.studies.attention_measures import ANNEALED, COMPARED
+from qjaxsim.studies.setting import LARGEST_SEED, check_settings, choice, integer, number, other
 from qjaxsim.training import TrainConfig
 
 # What a data set brings where a setting is left open; others than digits have the published model, on fewer images.
@@ -16,7 +17,6 @@ _DIGITS = {
 _PUBLISHED = {
     "patch_size": 4, "dim": 64, "n_heads": 8, "epochs": 5, "batch_size": 128, "learning_rate": 1e-3, "images": 4096
 }  # fmt: skip
-_EVALUATED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -46,46 +46,27 @@ class AttentionStudySettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    dataset: str = "digits"
-    attention: tuple[str, ...] = KINDS
-    seeds: tuple[int, ...] = (1,)
-    images: int | None = None
-    test_images: int | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    patch_size: int | None = None
-    dim: int | None = None
-    n_heads: int | None = None
-    reads: int = 8
-    sweeps: int = 20
-    gradient: str = "frozen"
-    bits: int | None = None
-    energy_images: int = 32
-    data_seed: int = 0
+    dataset: str = other("digits")
+    attention: tuple[str, ...] = choice(KINDS, KINDS)
+    seeds: tuple[int, ...] = integer((1,), 0, LARGEST_SEED)
+    images: int | None = integer(None, 2)
+    test_images: int | None = integer(None, 2)
+    epochs: int | None = integer(None, 1)
+    batch_size: int | None = integer(None, 1)
+    learning_rate: float | None = number(None, above=0)
+    patch_size: int | None = integer(None, 1)
+    dim: int | None = integer(None, 4)
+    n_heads: int | None = integer(None, 1)
+    reads: int = integer(8, 1, needs={"attention": ANNEALED})
+    # The energies of "qama-v2" and "greedy" are compared with annealing, which has sweeps.
+    sweeps: int = integer(20, 1, needs={"attention": ANNEALED})
+    gradient: str = choice("frozen", GRADIENTS, needs={"attention": COMPARED})
+    bits: int | None = integer(None, 2, 32, needs={"attention": ANNEALED})
+    energy_images: int = integer(32, 1)
+    data_seed: int = integer(0, 0, LARGEST_SEED)
 
     def __post_init__(self) -> None:
-        for name in ("attention", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(
-                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
-                )
-        unknown = [kind for kind in self.attention if kind not in KINDS]
-        if unknown:
-            raise ValueError(f"Argument `attention` must hold names of {list(KINDS)}, but holds {unknown[0]!r}.")
-        if self.gradient not in GRADIENTS:
-            raise ValueError(f"Argument `gradient` must be one of {list(GRADIENTS)}, but is {self.gradient!r}.")
-        if min(self.seeds) < 0:
-            raise ValueError(f"Argument `seeds` must hold no negative number, but is {list(self.seeds)}.")
-        least = {"images": 2, "test_images": 2, "epochs": 1, "batch_size": 1, "patch_size": 1, "dim": 4, "n_heads": 1,
-                 "reads": 1, "sweeps": 1, "bits": 2, "energy_images": 1, "data_seed": 0}  # fmt: skip
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise ValueError(f"Argument `{name}` must be at least {smallest}, but is {value}.")
-        if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+        check_settings(self)
 
     def resolved(self) -> "AttentionStudySettings":
         """The same settings with the data set's defaults filled in."""

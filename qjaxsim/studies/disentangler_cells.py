@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qjaxsim.datasets.text import load_text
+from qjaxsim.datasets.text import windows
 from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.studies import sweep
 from qjaxsim.studies.disentangler_circuits import exported, shot_rows
@@ -26,13 +27,16 @@ from qjaxsim.studies.disentangler_model import (
     Corpus,
     Evaluation,
     corpus_of,
+    model_text,
     params_as_arrays,
     params_from_arrays,
     train_model,
 )
+from qjaxsim.studies.disentangler_plan import require_layers
 from qjaxsim.studies.disentangler_rebuild import all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings, circuit_name
 from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.setting import require_at_most
 from qjaxsim.weights import LoadedMatrix
 
 
@@ -157,6 +161,7 @@ class FileStudy(Study):
         super().__init__(settings.of_file(loaded.name), out, progress)
         if not loaded.matrix.any():
             raise ValueError(f"Argument `loaded` must not be a zero matrix, but {loaded.name} is; choose another.")
+        require_layers(self.settings, {loaded.name: (loaded.matrix.shape[0], loaded.matrix.shape[1])})
         self.loaded = loaded
         self.matrix = loaded.matrix.astype(np.float32)  # what is optimised
         self.inputs = inputs
@@ -195,11 +200,21 @@ class ModelStudy(Study):
     """The built-in model, trained here."""
 
     def __init__(self, settings: DisentanglerStudySettings, out: Path, progress: Progress, text: Path | None) -> None:
-        self.text = load_text(text)
-        super().__init__(settings.resolved(len(self.text.characters)), out, progress)
+        self.text = model_text(text)
+        resolved = settings.resolved(len(self.text.characters))
+        assert resolved.context is not None
+        tests = len(windows(self.text.test, resolved.context)[0])
+        if settings.test_windows != DisentanglerStudySettings.test_windows:
+            require_at_most("test_windows", settings.test_windows, tests, "windows of the text's test part")
+        # What is recorded is what is used, also where a short text has fewer than the default.
+        if resolved.test_windows is not None:
+            resolved = replace(resolved, test_windows=min(tests, resolved.test_windows))
+        super().__init__(resolved, out, progress)
         settings = self.settings
         assert settings.context is not None and settings.profile_layer is not None
         self.model = settings.model(len(self.text.characters))
+        settings.require_model(self.model)
+        require_layers(settings, {name: self.model.shape_of(name) for name in settings.layers})
         self.corpus: Corpus = corpus_of(self.text, settings.context, settings.test_windows)
         self.evaluation = cache(self._evaluation)
         for seed in settings.seeds:

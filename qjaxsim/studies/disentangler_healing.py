@@ -1,6 +1,5 @@
 """The built-in model with layers replaced and then trained in their places ("healing"), beside controls."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,13 +14,14 @@ from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.models.disentangler_circuit import Gates, apply_circuit
 from qjaxsim.models.disentangler_gradient import cayley
 from qjaxsim.models.disentangler_sweep import matmul
+from qjaxsim.pytrees import pytree_dataclass
 from qjaxsim.studies.disentangler_model import Corpus, Evaluation
 from qjaxsim.studies.disentangler_settings import DisentanglerStudySettings
 from qjaxsim.studies.progress import Progress
 from qjaxsim.training import TrainConfig, fit
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("weight",), meta_fields=())
+@pytree_dataclass(data=("weight",))
 @dataclass(frozen=True)
 class DenseLayer:
     """The layer itself as an operator: the control of healing, since training goes on for the others, too.
@@ -41,7 +41,7 @@ class DenseLayer:
         return self.weight
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("weight", "adapter"), meta_fields=())
+@pytree_dataclass(data=("weight", "adapter"))
 @dataclass(frozen=True)
 class AdaptedLayer:
     """The layer as it is, and behind it an adapter, which alone is trained.

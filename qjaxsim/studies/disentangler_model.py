@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.datasets.text import Text, windows
+from qjaxsim.datasets.text import Text, load_text, windows
 from qjaxsim.models.char_transformer import CharTransformer, Params, next_character_metrics
 from qjaxsim.studies.progress import Progress
 from qjaxsim.training import TrainConfig, TrainResult, fit
@@ -35,6 +35,16 @@ class Corpus:
     validation: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     text: Text
+
+
+def model_text(path: Path | None) -> Text:
+    """What the model learns, by default the text that ships with Python; messages call the file `text`."""
+    try:
+        return load_text(path)
+    except (OSError, ValueError) as error:
+        if "`path`" not in str(error):
+            raise
+        raise type(error)(str(error).replace("`path`", "`text`")) from error
 
 
 def corpus_of(text: Text, context: int, test_windows: int | None) -> Corpus:

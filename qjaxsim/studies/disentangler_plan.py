@@ -1,15 +1,18 @@
 """What the study `disentangler` will take and whether it can pay, before anything is computed."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from qjaxsim.datasets.text import load_text
-from qjaxsim.models.disentangler_config import plan_disentangler
+from qjaxsim.models.disentangler_config import lay_out, plan_disentangler
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import qubit_geometry
-from qjaxsim.studies.disentangler_layer import Subject, bond_at, config_of, plain_operator
-from qjaxsim.studies.disentangler_settings import REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.disentangler_layer import Subject, bond_at, bond_of, config_of, plain_operator
+from qjaxsim.studies.disentangler_model import model_text
+from qjaxsim.studies.disentangler_settings import FULL, REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.setting import require_at_most
 from qjaxsim.weights import LoadedMatrix
 
 PLAN_COLUMNS = {
@@ -44,7 +47,7 @@ def plan_rows(
     if loaded is not None:
         settings, shapes = settings.of_file(loaded.name), {loaded.matrix.shape: loaded.name}
     else:
-        n_characters = len(load_text(text).characters)
+        n_characters = len(model_text(text).characters)
         settings = settings.resolved(n_characters)
         model, shapes = settings.model(n_characters), {}
         for layer in settings.layers:
@@ -57,6 +60,36 @@ def plan_rows(
         shape = model.shape_of(settings.profile_layer) if loaded is None else loaded.matrix.shape
         cells += [(settings.profile_layer, shape, chi, (REGISTER, 1)) for chi in settings.bond_chi]
     return [_row(settings, *cell, subject) for cell in cells]
+
+
+def require_layers(settings: DisentanglerStudySettings, layers: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse what a cell of any part could not do, or would do otherwise than asked, before any work.
+
+    Args:
+        settings: resolved.
+        layers: shape of every layer that is compressed.
+
+    Raises:
+        ValueError: for bonds above the largest useful one of every layer.
+        MemoryError: if an optimisation does not fit.
+    """
+    assert settings.profile_layer is not None
+    profile = {layers[settings.profile_layer]}
+    parts = (
+        ("layers", "chi", set(layers.values()), settings.circuits()),
+        ("depth", "", profile, settings.profile_circuits()),
+        ("bond", "bond_chi", profile, [(REGISTER, 1)]),
+    )
+    for part, bonds, shapes, circuits in parts:
+        if part not in settings.parts:
+            continue
+        # A default above the largest bond of a small layer stands for that bond; who types one should know.
+        if bonds and getattr(settings, bonds) != getattr(DisentanglerStudySettings, bonds):
+            full = max(bond_of(qubit_geometry(*shape), FULL) for shape in shapes)
+            require_at_most(bonds, max(getattr(settings, bonds)), full, f"of a full bond ({part})")
+        for shape, circuit, method in itertools.product(shapes, circuits, settings.methods):
+            config = config_of(settings, shape, method, 1, circuit, 0)
+            lay_out(*shape, config).require_memory(config)
 
 
 def _row(
@@ -97,11 +130,20 @@ def can_it_pay(dense: int, classical: int, circuit: int, rank: int, bond: int) -
     if classical + circuit >= dense:
         return f"not with angles counted: larger than the layer unless an angle costs less than {price:.2g} numbers"
     rivals = [f"SVD of rank {rank}"] * (rank > 0) + [f"a plain MPO of bond {bond}"] * (bond > 0)
-    saved = 100 * (1 - (classical + circuit) / dense)
-    smaller = f"smaller than the layer by {saved:.0f} %"
+    smaller = f"smaller than the layer by {_percent(1 - (classical + circuit) / dense)}"
     if not rivals:
         return f"{smaller}; nothing else of as few numbers is left"
     return f"{smaller}; pays if its error is below that of {' and of '.join(rivals)}"
+
+
+def _percent(share: float) -> str:
+    """A share between 0 and 1 with as many digits as keep it from both.
+
+    >>> _percent(0.01), _percent(0.99994), _percent(1e-5)
+    ('1 %', '99.99 %', '0.001 %')
+    """
+    digits = next((n for n in range(12) if 0 < round(100 * share, n) < 100), 12)
+    return f"{100 * share:.{digits}f} %"
 
 
 def _marks(subject: Subject, rank: int, bond: int) -> dict[str, float]:

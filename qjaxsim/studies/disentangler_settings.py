@@ -1,11 +1,26 @@
 """Settings of the study `disentangler`, with the two sizes of its built-in model."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qjaxsim.memory import require_memory
 from qjaxsim.models.char_transformer import CharTransformer
+from qjaxsim.studies.setting import (
+    ABSENT,
+    GIVEN,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
+    LARGEST_SEED,
+    Except,
+    check_settings,
+    choice,
+    integer,
+    number,
+    other,
+    refuse_idle,
+)
 from qjaxsim.training import TrainConfig
+from qjaxsim.training.loop import require_trajectory
 
 PARTS = ("layers", "depth", "bond", "shots", "model")
 HEALINGS = ("bond", "circuits")
@@ -18,10 +33,10 @@ _SIZES: dict[str, dict[str, Any]] = {
     "small": {"width": 64, "n_blocks": 2, "context": 64, "epochs": 8, "learning_rate": 3e-3},
     "million": {"width": 128, "n_blocks": 5, "context": 128, "epochs": 12, "learning_rate": 2e-3},
 }
-_COUNTS = {
-    "width": 1, "n_blocks": 1, "n_heads": 1, "context": 2, "epochs": 1, "batch_size": 1, "test_windows": 1, "sweeps": 1,
-    "gradient_steps": 1, "restarts": 1, "heal_updates": 1, "balanced_sites": 2, "adapter_block": 1,
-}  # fmt: skip
+# When settings have an effect. `weights` stands for the matrix of a file, which comes without a model.
+_BUILT_IN = {"weights": ABSENT}
+_GRID, _MODEL = {"parts": ("layers",)}, {"parts": ("model",)}
+_HEALED = {**_MODEL, "healing": GIVEN}
 
 
 @dataclass(frozen=True)
@@ -63,61 +78,45 @@ class DisentanglerStudySettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    parts: tuple[str, ...] = PARTS
-    layers: tuple[str, ...] = ("all",)
-    profile_layer: str | None = None
-    seeds: tuple[int, ...] = (1,)
-    chi: tuple[int, ...] = (2, 8, 16)
-    gate_qubits: tuple[int, ...] = (2,)
-    depths: tuple[int, ...] = (8,)
-    methods: tuple[str, ...] = ("explicit",)
-    target: str = "adaptive"
-    sweeps: int = 40
-    gradient_steps: int = 400
-    restarts: int = 1
-    balanced_sites: int = 3
-    profile_gate_qubits: tuple[int, ...] = (2, 3, REGISTER)
-    profile_depths: tuple[int, ...] = (1, 2, 4, 8, 16)
-    bond_chi: tuple[int, ...] = (1, 2, 5, 10, 50, FULL)
-    model_chi: tuple[int, ...] | None = None
-    scopes: tuple[str, ...] = ("all",)
-    healing: tuple[str, ...] = HEALINGS
-    heal_updates: int = 100
-    heal_learning_rate: float = 1e-3
-    adapter_block: int = 4
-    shots: tuple[int, ...] = (1_000, 100_000, 10_000_000)
-    size: str = "small"
-    width: int | None = None
-    n_blocks: int | None = None
-    n_heads: int = 4
-    context: int | None = None
-    epochs: int | None = None
-    batch_size: int = 32
-    learning_rate: float | None = None
-    test_windows: int | None = 256
+    parts: tuple[str, ...] = choice(PARTS, PARTS)
+    layers: tuple[str, ...] = other(("all",), needs=_BUILT_IN)
+    profile_layer: str | None = other(None, needs=_BUILT_IN)
+    seeds: tuple[int, ...] = integer((1,), 0, LARGEST_SEED)
+    chi: tuple[int, ...] = integer((2, 8, 16), 1, needs=_GRID)
+    gate_qubits: tuple[int, ...] = integer((2,), REGISTER, LARGEST_REGISTER, needs=_GRID)
+    depths: tuple[int, ...] = integer((8,), 1, LARGEST_DEPTH, needs={**_GRID, "gate_qubits": Except(REGISTER)})
+    methods: tuple[str, ...] = choice(("explicit",), METHODS, needs=_GRID)
+    target: str = choice("adaptive", ("adaptive", "fixed"), needs={"parts": ("layers", "bond")})
+    sweeps: int = integer(40, 1, needs=({"methods": ("explicit",)}, {"parts": ("depth", "bond")}))
+    gradient_steps: int = integer(400, 1, needs={**_GRID, "methods": ("gradient",)})
+    restarts: int = integer(1, 1)
+    balanced_sites: int = integer(3, 2, needs={"parts": ("layers", "bond")})
+    profile_gate_qubits: tuple[int, ...] = integer(
+        (2, 3, REGISTER), REGISTER, LARGEST_REGISTER, needs={"parts": ("depth",)}
+    )
+    profile_depths: tuple[int, ...] = integer(
+        (1, 2, 4, 8, 16), 1, LARGEST_DEPTH, needs={"parts": ("depth",), "profile_gate_qubits": Except(REGISTER)}
+    )
+    bond_chi: tuple[int, ...] = integer((1, 2, 5, 10, 50, FULL), FULL, needs={"parts": ("bond",)})
+    model_chi: tuple[int, ...] | None = integer(None, 1, needs=_MODEL)
+    scopes: tuple[str, ...] = choice(("all",), SCOPES, needs=_MODEL)
+    healing: tuple[str, ...] = choice(HEALINGS, HEALINGS, empty=True, needs=_MODEL)
+    heal_updates: int = integer(100, 1, needs=_HEALED)
+    heal_learning_rate: float = number(1e-3, above=0, needs=_HEALED)
+    adapter_block: int = integer(4, 1, needs=_HEALED)
+    shots: tuple[int, ...] = integer((1_000, 100_000, 10_000_000), 2, needs={"parts": ("shots",)})
+    size: str = choice("small", _SIZES, needs=_BUILT_IN)
+    width: int | None = integer(None, 1, needs=_BUILT_IN)
+    n_blocks: int | None = integer(None, 1, LARGEST_DEPTH, needs=_BUILT_IN)
+    n_heads: int = integer(4, 1, needs=_BUILT_IN)
+    context: int | None = integer(None, 2, needs=_BUILT_IN)
+    epochs: int | None = integer(None, 1, needs=_BUILT_IN)
+    batch_size: int = integer(32, 1, needs=_BUILT_IN)
+    learning_rate: float | None = number(None, above=0, needs=_BUILT_IN)
+    test_windows: int | None = integer(256, 1, optional=True, needs=_BUILT_IN)
 
     def __post_init__(self) -> None:
-        self._check_names("parts", PARTS)
-        self._check_names("methods", METHODS)
-        self._check_names("scopes", SCOPES)
-        if self.healing:
-            self._check_names("healing", HEALINGS)
-        for name, least in (("seeds", 0), ("chi", 1), ("gate_qubits", 0), ("depths", 1), ("profile_gate_qubits", 0),
-                            ("profile_depths", 1), ("bond_chi", 0), ("shots", 2)):  # fmt: skip
-            self._check_integers(name, least)
-        if self.model_chi is not None:
-            self._check_integers("model_chi", 1)
-        for name, choices in (("size", tuple(_SIZES)), ("target", ("adaptive", "fixed"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
-        for name, least in _COUNTS.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
-        for name in ("learning_rate", "heal_learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"Argument `{name}` must be a positive number, but is {value}.")
+        check_settings(self)
         for part in ("model", "shots"):
             if part in self.parts and "layers" not in self.parts:
                 raise ValueError(f"Argument `parts` must hold 'layers' with {part!r}, which takes those layers up.")
@@ -128,8 +127,10 @@ class DisentanglerStudySettings:
         """The same settings with the model's sizes filled in and all names of layers written out.
 
         Raises:
-            ValueError: for a name that is no linear map of the model, or sizes that do not fit.
+            ValueError: for a name that is no linear map of the model, sizes that do not fit, or settings without
+                effect.
         """
+        refuse_idle(self, weights=None)
         sizes = _SIZES[self.size]
         filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
         model = filled.model(n_characters)
@@ -138,11 +139,11 @@ class DisentanglerStudySettings:
                 f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
             )
         layers = model.linear_names if self.layers == ("all",) else self.layers
+        if not layers or len(set(layers)) != len(layers):
+            raise ValueError(f"Argument `layers` must name at least one layer and none twice, but is {list(layers)}.")
         profile = self.profile_layer or f"block{model.n_blocks - 1}.value"
         if profile not in layers and self.profile_layer is None:
             profile = layers[0]
-        if len(set(layers)) != len(layers):
-            raise ValueError(f"Argument `layers` must name no layer twice, but is {list(layers)}.")
         for name in (*layers, profile):
             model.shape_of(name)
         if profile not in layers:
@@ -150,17 +151,21 @@ class DisentanglerStudySettings:
         bonds = self.model_chi or self.chi[1:] or self.chi
         return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
 
+    def require_model(self, model: CharTransformer) -> None:
+        """Raise MemoryError if training the model does not fit."""
+        assert self.epochs is not None
+        parameters = 12 * model.width**2 * model.n_blocks + model.width * (2 * model.n_characters + model.context)
+        require_trajectory(self.epochs, parameters, 4)
+        attention = 4 * self.batch_size * model.n_heads * model.context**2
+        require_memory(16 * parameters + attention, "Training the built-in model", "choose smaller sizes")
+
     def of_file(self, name: str) -> "DisentanglerStudySettings":
         """The same settings for one matrix of a file: it is the only layer, and there is no model to rebuild.
 
         Raises:
-            ValueError: if layers of the model, or its part, are asked for.
+            ValueError: if settings of the built-in model, or its part, are given.
         """
-        if self.layers != ("all",) or self.profile_layer is not None:
-            raise ValueError(
-                "Arguments `layers` and `profile_layer` name layers of the built-in model, but a file is given; leave "
-                "them out."
-            )
+        refuse_idle(self, weights=name)
         if "model" in self.parts:
             raise ValueError("Argument `parts` must not hold 'model' with a file, which brings no model; leave it out.")
         return replace(self, layers=(name,), profile_layer=name)
@@ -190,20 +195,6 @@ class DisentanglerStudySettings:
     def profile_circuits(self) -> list[tuple[int, int]]:
         """The same of part "depth"."""
         return _circuits(self.profile_gate_qubits, self.profile_depths)
-
-    def _check_names(self, name: str, choices: tuple[str, ...]) -> None:
-        values = getattr(self, name)
-        unknown = [value for value in values if value not in choices]
-        if unknown or not values or len(set(values)) != len(values):
-            raise ValueError(f"Argument `{name}` must hold some of {list(choices)}, none twice, but is {list(values)}.")
-
-    def _check_integers(self, name: str, least: int) -> None:
-        values = getattr(self, name)
-        if not values or len(set(values)) != len(values) or min(values) < least:
-            raise ValueError(
-                f"Argument `{name}` must hold integers of at least {least}, at least one and none twice, but is "
-                f"{list(values)}."
-            )
 
 
 def _circuits(gate_qubits: tuple[int, ...], depths: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -17,6 +17,10 @@ _KEY = ("seed", "layer", "source", "chi", "gate_qubits", "depth")
 _KEPT, _POINTS = 0.3, 0.03
 # How much larger a fall of the error must be to count as larger.
 _CLEARLY = 1.1
+# Share of an error, an overlap or an entropy below which a change is no support for a claim.
+_SEEN = 0.01
+# Standard errors that a mean difference must exceed.
+_SURE = 2.0
 # Errors up to this are rounding: nothing is left to lower.
 _EXACT = 1e-5
 # Least coefficient of determination of a straight line in the logarithm of the depth.
@@ -89,14 +93,14 @@ def few_numbers(rows: Sequence[Row]) -> Verdict:
 def circuits_help(rows: Sequence[Row]) -> Verdict:
     """Circuits lower the error of a cut at the same bond.
 
-    Holds if every optimised layer of part "layers" is closer to the weight than the plain MPO of its bond; with a
-    reservation if most are.
+    Holds if every optimised layer of part "layers" is closer to the weight than the plain MPO of its bond, by 1 % of
+    the error or more; with a reservation if most are.
     """
     claim, source = "Circuits lower the error of an MPO of the same bond.", f"{PAPER}, Fig. 3"
     pairs = _beside_plain(rows)
     if not pairs:
         return _untested(claim, source, "--parts layers and bonds that cut")
-    wins = sum(ours["error"] < plain["error"] for ours, plain in pairs)
+    wins = sum(_lower(ours["error"], plain["error"]) for ours, plain in pairs)
     ratio = float(np.mean([ours["error"] / plain["error"] for ours, plain in pairs]))
     evidence = f"lower in {wins} of {len(pairs)} layers and bonds, {ratio:.3f} times the error in the mean"
     if 2 * wins <= len(pairs):
@@ -136,7 +140,8 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
     """What circuits gain is structure of trained layers.
 
     Holds if the error falls by a larger share than for Gaussian noise of the same shape and norm with the same bond and
-    circuits in every case; with a reservation if in most and by a tenth more in the mean.
+    circuits in every case; with a reservation if in most and by a tenth more in the mean. Not seen if the mean
+    difference is below 1 % of the error, or within twice its standard error over the cases.
     """
     claim, source = "Circuits disentangle what training has put into a layer.", f"{PAPER}, implied"
     gains: dict[tuple[Any, ...], dict[str, list[float]]] = {}
@@ -153,16 +158,19 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
         f"error with circuits over error without: {layer:.3f} for layers, {noise:.3f} for noise; lower in {wins} of "
         f"{len(both)} cases"
     )
+    differences = [float(np.mean(one["noise"]) - np.mean(one["layer"])) for one in both]
     if 2 * wins <= len(both) or 1 - layer < _CLEARLY * (1 - noise):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
+    if (within := _within(differences)) is not None:
+        return Verdict(claim, source, NOT_SEEN, f"{evidence}; {within}", "noise")
     return _judged(claim, source, evidence, ["not everywhere"] if wins < len(both) else [], "noise")
 
 
 def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
     """The overlap of two-qubit gates grows like the logarithm of the depth.
 
-    Holds if it rises with every depth and a straight line in its logarithm explains 90 % of the variance, from three
-    depths on; with a reservation if it rises only, or if noise does the same.
+    Holds if it rises with every depth, by 1 % or more in all, and a straight line in its logarithm explains 90 % of the
+    variance, from three depths on; with a reservation if it rises only, or if noise does the same.
     """
     claim, source = "With two-qubit gates the overlap grows about like the logarithm of the depth.", f"{PAPER}, Fig. 3"
     curves = {kind: _curve(rows, kind, "merit") for kind in ("layer", "noise")}
@@ -170,7 +178,7 @@ def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
     if len(depths) < 3:
         return _untested(claim, source, "--parts depth with three depths")
     evidence = "overlap " + ", ".join(f"{m:.3f} at {d}" for d, m in zip(depths, merits, strict=True))
-    if np.any(np.diff(merits) <= 0):
+    if np.any(np.diff(merits) <= 0) or not _lower(merits[0], merits[-1]):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     straight = float(np.corrcoef(np.log(depths), merits)[0, 1] ** 2)
     evidence += f"; a line in the logarithm explains {100 * straight:.0f} %"
@@ -185,7 +193,7 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     """Deeper circuits leave less entropy.
 
     Holds if the mean entropy of the bonds at the largest depth of two-qubit gates is lower than at the smallest and
-    than without circuits; with a reservation if that of noise is, too.
+    than without circuits, by 1 % or more; with a reservation if that of noise is, too.
     """
     claim, source = "Bond entropy falls with the depth of the circuits.", f"{PAPER}, Fig. 3"
     before, after = _curve(rows, "layer", "entropy_before")[1], _curve(rows, "layer", "entropy")[1]
@@ -194,7 +202,7 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     evidence = (
         f"{before[0]:.3f} nats without circuits, {after[0]:.3f} at the smallest depth, {after[-1]:.3f} at the largest"
     )
-    if after[-1] >= min(before[0], after[0]):
+    if not _lower(after[-1], min(before[0], after[0])):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     noise, start = _curve(rows, "noise", "entropy")[1], _curve(rows, "noise", "entropy_before")[1]
     doubts = []
@@ -256,7 +264,8 @@ def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
     """Layers of later blocks compress better.
 
     Holds if over bonds and circuits the mean change of perplexity of the last block's layers, one replaced at a time,
-    is below that of the first block's; with a reservation for fewer than four blocks.
+    is below that of the first block's; with a reservation for fewer than four blocks. Not seen if the difference is
+    within twice its standard error over layers, bonds and circuits.
     """
     claim, source = "Deeper layers compress better.", "arXiv:2401.14109"
     changes: dict[int, list[float]] = {}
@@ -270,6 +279,10 @@ def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
     evidence = "mean change " + ", ".join(f"{_percent(value)} in block {number}" for number, value in means.items())
     if means[max(means)] >= means[min(means)]:
         return Verdict(claim, source, NOT_SEEN, evidence, "none")
+    first, last = changes[min(means)], changes[max(means)]
+    if means[min(means)] - means[max(means)] <= _SURE * _error_of_difference(first, last):
+        evidence += "; within the spread over layers, bonds and circuits"
+        return Verdict(claim, source, NOT_SEEN, evidence, "none")
     return _judged(claim, source, evidence, [f"{len(means)} blocks"] if len(means) < 4 else [], "none")
 
 
@@ -278,7 +291,7 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
 
     Holds if the mean perplexity with rotations is below the original's; with a reservation if the triangular control
     with as many numbers, trained alike, is at most as high, if further training of the layers themselves is, or with a
-    single seed.
+    single seed. Not seen if the change is within twice its standard error over seeds.
     """
     gain = load("tensor_network_disentanglers")["adapters"]["largest_perplexity_gain"]
     claim = f"Unitary adapters trained on top lower perplexity (by up to {100 * gain:.1f} %)."
@@ -295,7 +308,9 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
     words = {"adapter-triangular": "the classical control", "dense": "training the layers themselves as long"}
     evidence = f"rotations {_percent(ours)}" + "".join(f", {words[n]} {_percent(v)}" for n, v in changes.items())
     tested = "triangular, dense"
-    if ours >= 0:
+    error = _error_of_difference(original, found["adapter-cayley"]) / before
+    if ours >= 0 or -ours <= _SURE * error:
+        evidence += "; within the spread over seeds" if ours < 0 else ""
         return Verdict(claim, source, NOT_SEEN, evidence, tested)
     doubts = [f"{words[name]} does as well" for name, change in changes.items() if change <= ours]
     doubts += ["a single seed"] if len(original) < 2 else []
@@ -334,7 +349,7 @@ def _against(rows: Sequence[Row], claim: str, methods: Sequence[str], counted: s
     if not pairs:
         return _untested(claim, source, "--parts layers")
     small = [(ours, others) for ours, others in pairs if ours[counted] < ours["dense"]]
-    wins = [ours for ours, others in small if ours["error"] < min(row["error"] for row in others)]
+    wins = [ours for ours, others in small if _lower(ours["error"], min(row["error"] for row in others))]
     evidence = (
         f"{len(small)} of {len(pairs)} layers and bonds have fewer numbers ({counted}) than the layer; {len(wins)} of "
         f"those are closer to it than {', '.join(methods)}"
@@ -355,6 +370,26 @@ def _curve(rows: Sequence[Row], kind: str, column: str) -> tuple[np.ndarray, np.
     ]  # fmt: skip
     depths = sorted({row["depth"] for row in own})
     return np.array(depths), np.array([_mean([row for row in own if row["depth"] == d], column) for d in depths])
+
+
+def _lower(one: float, other: float) -> bool:
+    """Whether a value is lower than another by a share that counts."""
+    return bool(one < (1 - _SEEN) * other)
+
+
+def _within(differences: Sequence[float]) -> str | None:
+    """Why a mean difference is no support, as a clause; None if it is."""
+    mean = float(np.mean(differences))
+    if mean < _SEEN:
+        return f"a difference of {100 * mean:.2f} % is none"
+    if len(differences) > 1 and mean <= _SURE * float(np.std(differences, ddof=1)) / len(differences) ** 0.5:
+        return "the difference is within its spread over the cases"
+    return None
+
+
+def _error_of_difference(one: Sequence[float], other: Sequence[float]) -> float:
+    """Standard error of the difference of two means; 0 where a single value has no spread."""
+    return float(sum(np.var(values, ddof=1) / len(values) for values in (one, other) if len(values) > 1) ** 0.5)
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

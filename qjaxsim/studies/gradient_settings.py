@@ -1,10 +1,23 @@
 """Settings of the study `gradient-variance`: the published centre and sweeps, and what the text leaves open."""
 
-import math
 from dataclasses import dataclass, replace
+from operator import gt
 from typing import NamedTuple
 
 from qjaxsim.models.hybrid import PAIRINGS, PRE_LAYERS, HybridModel
+from qjaxsim.studies.setting import (
+    GIVEN,
+    LARGEST_COUNT,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
+    LARGEST_SEED,
+    Except,
+    check_settings,
+    choice,
+    integer,
+    number,
+    other,
+)
 
 CONTROLS = ("updates", "scale", "initialisations", "shots", "pairing", "pre-layer", "learning-rate")
 
@@ -51,57 +64,45 @@ class GradientSettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    dataset: str = "digits"
-    qubits: tuple[int, ...] = (2, 4, 6, 8)
-    layers: tuple[int, ...] = (2, 3, 4, 5, 6)
-    batches: tuple[int, ...] = (4, 8, 16, 32, 64)
-    centre: tuple[int, ...] = (4, 3, 16)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    images: int | None = None
-    test_images: int | None = None
-    epochs: int = 5
-    learning_rate: float = 1e-3
-    pre: str = "linear"
-    pairing: str = "alternate"
-    dtype: str = "float32"
-    controls: tuple[str, ...] = ()
-    shots: tuple[int, ...] = (128, 1024)
-    draws: int = 200
-    hessian: bool = False
-    hessian_images: int = 500
-    data_seed: int = 0
+    dataset: str = other("digits")
+    qubits: tuple[int, ...] = integer((2, 4, 6, 8), 2, LARGEST_REGISTER)
+    layers: tuple[int, ...] = integer((2, 3, 4, 5, 6), 1, LARGEST_DEPTH)
+    batches: tuple[int, ...] = integer((4, 8, 16, 32, 64), 1)
+    centre: tuple[int, ...] = other((4, 3, 16))
+    seeds: tuple[int, ...] = integer((0, 1, 2, 3, 4), 0, LARGEST_SEED)
+    images: int | None = integer(None, 2)
+    test_images: int | None = integer(None, 1)
+    epochs: int = integer(5, 1)
+    learning_rate: float = number(1e-3, above=0)
+    pre: str = choice("linear", PRE_LAYERS)
+    pairing: str = choice("alternate", PAIRINGS)
+    dtype: str = choice("float32", ("float32", "float64"))
+    controls: tuple[str, ...] = choice((), CONTROLS, empty=True)
+    shots: tuple[int, ...] = integer((128, 1024), 1, needs={"controls": ("shots",)})
+    draws: int = integer(200, 20, needs={"controls": ("initialisations",)})
+    hessian: bool = other(False)
+    hessian_images: int = integer(500, 1, needs={"hessian": (True,)})
+    data_seed: int = integer(
+        0,
+        0,
+        LARGEST_SEED,
+        needs=(
+            {"images": GIVEN},
+            {"test_images": GIVEN},
+            {"hessian": (True,)},
+            {"dataset": Except("digits")},
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name, least in (("qubits", 2), ("layers", 1), ("batches", 1), ("seeds", 0), ("shots", 1)):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(
-                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
-                )
-            if min(values) < least:
-                raise ValueError(f"Argument `{name}` must hold numbers of at least {least}, but holds {min(values)}.")
+        check_settings(self)
         if len(self.centre) != 3 or self.centre[0] < 2 or min(self.centre) < 1:
             raise ValueError(
                 f"Argument `centre` must be qubits (2 or more), layers and batch size, but is {list(self.centre)}."
             )
-        for name, choices in (("pre", PRE_LAYERS), ("pairing", PAIRINGS), ("dtype", ("float32", "float64"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
-        if unknown := [name for name in self.controls if name not in CONTROLS]:
-            raise ValueError(f"Argument `controls` must hold names of {list(CONTROLS)}, but holds {unknown[0]!r}.")
-        for name, least in (
-            ("images", 2),
-            ("test_images", 1),
-            ("epochs", 1),
-            ("draws", 20),
-            ("hessian_images", 1),
-            ("data_seed", 0),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+        most = (LARGEST_REGISTER, LARGEST_DEPTH, LARGEST_COUNT)
+        if any(map(gt, self.centre, most)):
+            raise ValueError(f"Argument `centre` must be at most {list(most)}, but is {list(self.centre)}.")
 
     def resolved(self) -> "GradientSettings":
         """The same settings with the data set's defaults filled in."""

@@ -1,7 +1,10 @@
 """Trained models out of a results folder of the study `gradient-variance`."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
 
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.studies import sweep
@@ -29,6 +32,20 @@ class TrainedHybrid(NamedTuple):
     model: HybridModel
     params: Params
     images: Images
+
+    def predict(self, images: Any) -> np.ndarray:
+        """The label of each image, (N,) int32.
+
+        Args:
+            images: as the data set has them, (N, side, side) with pixels up to its largest; they are scaled here as
+                for training.
+
+        Raises:
+            ValueError: for images of other sizes, or pixels out of range.
+        """
+        assert self.images.prepare is not None
+        x = jnp.asarray(self.images.prepare(images), self.params["weights"].dtype)
+        return np.asarray(self.model.outputs(self.params, x)).argmax(axis=1).astype(np.int32)
 
 
 def trained_hybrid(

@@ -17,6 +17,7 @@ import optax
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.patches import cross_entropy
 from qjaxsim.studies.gradient_settings import Run
+from qjaxsim.studies.preprocessing import Preprocessing
 
 # Images at once when losses and accuracies are evaluated; memory only.
 EVALUATED_AT_ONCE = 1000
@@ -33,6 +34,8 @@ class Images:
     y_test: np.ndarray
     n_classes: int
     source: str
+    prepare: Preprocessing | None = None
+    """From images as the data set has them to grey values."""
 
     @property
     def side(self) -> int:

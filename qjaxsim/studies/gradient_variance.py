@@ -5,7 +5,7 @@ controls (`gradient_controls.py`). Each cell trains all seeds in one compiled pr
 gives a row for every seed and epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ import jax
 import numpy as np
 
 from qjaxsim import datasets
+from qjaxsim.memory import require_memory, require_states
 from qjaxsim.studies import sweep
 from qjaxsim.studies.gradient_cell import train_cell
 from qjaxsim.studies.gradient_columns import COLUMNS
 from qjaxsim.studies.gradient_controls import HESSIAN, INITIALISATIONS, Arm, arms, centre, place
 from qjaxsim.studies.gradient_hessian import hessian_cell
-from qjaxsim.studies.gradient_plateau import plateau_cell
+from qjaxsim.studies.gradient_plateau import DEPTHS, plateau_cell
 from qjaxsim.studies.gradient_settings import GradientSettings
 from qjaxsim.studies.gradient_tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
-from qjaxsim.studies.gradient_training import Images
+from qjaxsim.studies.gradient_training import EVALUATED_AT_ONCE, Images
+from qjaxsim.studies.preprocessing import Preprocessing
 from qjaxsim.studies.progress import Progress
+from qjaxsim.studies.setting import refuse_idle, require_at_most
 from qjaxsim.studies.verdicts import verdict_rows
 from qjaxsim.studies.verdicts_gradient import verdicts
 
@@ -59,12 +62,15 @@ def run_gradient_study(
         ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     if (settings.hessian or settings.dtype == "float64") and not _double():
         raise ValueError("Spectra, and `dtype` 'float64', need JAX's x64 mode; set JAX_ENABLE_X64=1 or leave them out.")
     data = load_images(settings, data_dir)
+    if settings.hessian:
+        require_at_most("hessian_images", settings.hessian_images, len(data.x_train), "training images")
     runs = {arm.cell.key: arm for arm in arms(settings, len(data.x_train))}
-    _check(runs.values(), data)
+    _check(settings, runs.values(), data)
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
         arm = runs[cell.key]
@@ -83,8 +89,23 @@ def _double() -> bool:
     return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
 
 
-def _check(all_arms: Any, data: Images) -> None:
+def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Images) -> None:
+    """Refuse what one of the cells could not do, before any work."""
+    seeds, size, itemsize = len(settings.seeds), len(data.x_train), np.dtype(settings.dtype).itemsize
+    shuffles = 4 * seeds * settings.epochs * size
+    require_memory(shuffles, f"The order of images in {settings.epochs:,} epochs", "choose fewer `epochs`")
     for arm in all_arms:
+        if arm.control == INITIALISATIONS:
+            numbers = 2 * settings.draws * (arm.run.qubits + 1) * 3 * arm.run.qubits * max(DEPTHS)
+            require_memory(numbers * itemsize, f"The gradients of {settings.draws:,} draws", "choose fewer `draws`")
+        else:
+            require_states(
+                arm.run.qubits,
+                seeds * min(EVALUATED_AT_ONCE, size),
+                settings.dtype,
+                f"Training {arm.run.qubits} qubits with {seeds} seeds side by side",
+                "choose fewer `qubits` or `seeds`",
+            )
         arm.run.model(data.side, data.n_classes)
         if arm.run.batch > len(data.x_train):
             raise ValueError(
@@ -106,20 +127,24 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
     """Training and test images in [0, 1] with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    for name, split in (("images", train), ("test_images", test)):
+        require_at_most(name, getattr(settings, name), len(split), f"{split.split} images of {settings.dataset}")
     if settings.images is not None:
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
     if settings.test_images is not None:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    return Images(_grey(train), train.labels, _grey(test), test.labels, train.n_classes, train.source)
+    prepare = _preprocessing(train)
+    x_train, x_test = prepare(train.images), prepare(test.images)
+    return Images(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
 
 
-def _grey(data: datasets.Dataset) -> np.ndarray:
+def _preprocessing(data: datasets.Dataset) -> Preprocessing:
     _, height, width, channels = data.images.shape
     if channels != 1 or height != width:
         raise ValueError(
             f"Argument `dataset` must name square grey images, but {data.name} has {height} x {width} x {channels}."
         )
-    return data.images[..., 0] / float(data.pixel_max)
+    return Preprocessing(height, data.pixel_max)
 
 
 _INTRODUCTION = """A hybrid classifier: a classical layer takes an image to one angle a qubit, entangling layers of RX,

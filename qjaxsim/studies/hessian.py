@@ -16,16 +16,20 @@ import numpy as np
 
 from qjaxsim import datasets
 from qjaxsim.curvature.hvp import require_dense
-from qjaxsim.models.patches import PatchesModel, scaled_images
+from qjaxsim.memory import require_states
+from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies import sweep
 from qjaxsim.studies.hessian_cell import Examples, run_cell
 from qjaxsim.studies.hessian_columns import COLUMNS
 from qjaxsim.studies.hessian_controls import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian_planes import SO_FAR
 from qjaxsim.studies.hessian_settings import HessianSettings, use_dense
+from qjaxsim.studies.preprocessing import Preprocessing
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.published import comparison_rows, published_lambda_max
+from qjaxsim.studies.setting import refuse_idle, require_at_most
 from qjaxsim.studies.verdicts import verdict_rows, verdicts
+from qjaxsim.training.loop import require_trajectory
 
 STUDY = "hessian"
 # Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
@@ -63,16 +67,18 @@ def run_hessian_study(
     Cost: a cell's dense Hessian goes through each patch's circuit stage by stage (`curvature/hessian.md`) and holds
     what `qjaxsim.curvature.plan_split` says, 5 P^2 numbers and more.
     """
-    settings = settings.resolved()
+    refuse_idle(settings)
+    given, settings = settings, settings.resolved()
     if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise ValueError(
             "Argument `dtype` is 'float64', which needs JAX's x64 mode; set JAX_ENABLE_X64=1 or use float32."
         )
     progress = progress or Progress()
+    whole = load_examples(settings, settings.classes, data_dir)
+    settings = settings.fitted(len(whole.x_train), given)
     runs = {arm.cell.key: arm for arm in arms(settings)}
-    data = {
-        classes: load_examples(settings, classes, data_dir) for classes in {a.settings.classes for a in runs.values()}
-    }
+    others = {arm.settings.classes for arm in runs.values()} - {settings.classes}
+    data = {classes: load_examples(settings, classes, data_dir) for classes in others} | {settings.classes: whole}
     models: dict[PatchesModel, PatchesModel] = {}
     by_key: dict[str, PatchesModel] = {}
     for key, arm in runs.items():
@@ -80,6 +86,11 @@ def run_hessian_study(
         # One object for equal models, so that one compiled program serves them.
         by_key[key] = models.setdefault(model, model)
         _check(arm.settings, model, data[arm.settings.classes])
+    if given.top != HessianSettings.top and all(use_dense(arm.settings, by_key[key]) for key, arm in runs.items()):
+        raise ValueError(
+            f"Argument `top` has an effect only on spectra by lanczos, but all here are dense (`spectrum` is "
+            f"{settings.spectrum}); leave it out."
+        )
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
         _forget_unfinished(out, runs, cell.key)
@@ -120,7 +131,24 @@ def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -
             f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
             f"{config.batch_size}; choose a smaller one."
         )
-    if use_dense(settings, model):
+    itemsize = np.dtype(settings.training_dtype).itemsize
+    require_states(
+        model.n_qubits,
+        model.n_patches * min(1000, len(examples.x_train)),
+        settings.training_dtype,
+        f"{model.n_patches} circuits of {model.n_qubits} qubits on a thousand images",
+        "choose smaller `qubits`",
+    )
+    require_trajectory(config.epochs, model.n_parameters, itemsize)
+    if not use_dense(settings, model):
+        require_at_most("top", settings.top, model.n_parameters, "parameters of the model")
+        # Of so many leading directions a share of the gradient is taken, and of two a plane.
+        if settings.top < (least := max(2, model.n_classes)):
+            raise ValueError(
+                f"Argument `top` must be at least {least}, the number of classes, but is {settings.top}: what the "
+                f"gradient has in as many leading directions would be of fewer."
+            )
+    else:
         require_dense(model.n_parameters, DENSE_COPIES, np.dtype(settings.dtype).itemsize, "The dense Hessian")
 
 
@@ -142,34 +170,37 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
     if classes is not None:
         train, test = (datasets.select_classes(split, classes) for split in (train, test))
     if settings.images is not None:
+        require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
+
+    prepare = _preprocessing(settings, train)
 
     @functools.cache
     def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
         if images is None or images >= len(train):
             return angles, train.labels
         part = datasets.subset(train, images, seed=settings.data_seed)
-        return _angles(settings, part), part.labels
+        return prepare(part.images), part.labels
 
-    angles = _angles(settings, train)
+    angles = prepare(train.images)
     return Examples(
         x_train=angles,
         y_train=train.labels,
-        x_test=_angles(settings, test),
+        x_test=prepare(test.images),
         y_test=test.labels,
         n_classes=train.n_classes,
         source=train.source,
         chosen=chosen,
+        prepare=prepare,
     )
 
 
-def _angles(settings: HessianSettings, data: datasets.Dataset) -> np.ndarray:
+def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
     if data.images.shape[-1] != 1:
         raise ValueError(
             f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
         )
-    assert settings.qubits is not None
-    return scaled_images(data.images, data.pixel_max, settings.qubits, settings.pool)
+    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
 
 
 def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:

@@ -17,6 +17,7 @@ from qjaxsim.studies.hessian_columns import COLUMNS
 from qjaxsim.studies.hessian_planes import planes
 from qjaxsim.studies.hessian_settings import HessianSettings
 from qjaxsim.studies.hessian_spectrum import measure
+from qjaxsim.studies.preprocessing import Preprocessing
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
@@ -37,6 +38,8 @@ class Examples:
     source: str
     chosen: Callable[[int | None], tuple[np.ndarray, np.ndarray]]
     """Maps a number of training images, None for all, to a stratified choice of so many."""
+    prepare: Preprocessing | None = None
+    """From images as the data set has them to angles."""
 
 
 class Point(NamedTuple):

@@ -1,15 +1,29 @@
 """Settings of the study `hessian`, with the defaults that go with a data set."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from qjaxsim.models.patches import PatchesModel
+from qjaxsim.studies.setting import (
+    GIVEN,
+    LARGEST_DEPTH,
+    LARGEST_REGISTER,
+    LARGEST_SEED,
+    Except,
+    check_settings,
+    choice,
+    integer,
+    number,
+    other,
+    require_at_most,
+)
 from qjaxsim.training import TrainConfig
+from qjaxsim.training.config import SCHEDULES
 
 # Up to this many parameters "auto" means the dense spectrum: at 9,924 it takes a quarter of the time of the 400
 # products that a matrix-free one needs.
 DENSE_UP_TO = 12_000
+DTYPES = ("float64", "float32")
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "eigen", "random")
 CONTROLS = ("aggregation", "scale", "parameters", "learning-rate", "loss", "classes", "seeds", "nulls")
@@ -69,64 +83,47 @@ class HessianSettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    dataset: str = "digits"
-    patches: tuple[int, ...] = (1, 4, 9)
-    layers: tuple[int, ...] = (2,)
-    seeds: tuple[int, ...] = (1001,)
-    qubits: int | None = None
-    patch_size: int | None = None
-    classes: tuple[int, ...] | None = None
-    images: int | None = None
-    curvature_images: int | None = None
-    lambda_images: int | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    schedule: str = "cosine_cycle"
-    weight_decay: float = 5e-5
-    aggregation: str = "mean"
-    scale: float = 100.0
-    dtype: str = "float64"
-    training_dtype: str | None = None
-    spectrum: str = "auto"
-    top: int = 20
-    landscape: tuple[str, ...] = ("pca", "eigen")
-    landscape_points: int = 20
-    landscape_images: int | None = None
-    controls: tuple[str, ...] = ()
-    data_seed: int = 0
+    dataset: str = other("digits")
+    patches: tuple[int, ...] = integer((1, 4, 9), 1)
+    layers: tuple[int, ...] = integer((2,), 0, LARGEST_DEPTH)
+    seeds: tuple[int, ...] = integer((1001,), 0, LARGEST_SEED)
+    qubits: int | None = integer(None, 2, LARGEST_REGISTER)
+    patch_size: int | None = integer(None, 1)
+    classes: tuple[int, ...] | None = integer(None, 0)
+    images: int | None = integer(None, 2)
+    curvature_images: int | None = integer(None, 1)
+    lambda_images: int | None = integer(None, 1)
+    epochs: int | None = integer(None, 1)
+    batch_size: int | None = integer(None, 1)
+    learning_rate: float | None = number(None, above=0)
+    schedule: str = choice("cosine_cycle", SCHEDULES)
+    weight_decay: float = number(5e-5, least=0)
+    aggregation: str = choice("mean", ("mean", "sum"))
+    scale: float = number(100.0, above=0)
+    dtype: str = choice("float64", DTYPES)
+    training_dtype: str | None = choice(None, DTYPES)
+    spectrum: str = choice("auto", SPECTRA)
+    top: int = integer(20, 1, needs={"spectrum": ("auto", "lanczos")})
+    landscape: tuple[str, ...] = choice(("pca", "eigen"), LANDSCAPES, empty=True)
+    landscape_points: int = integer(20, 2, needs={"landscape": GIVEN})
+    landscape_images: int | None = integer(None, 1, needs={"landscape": GIVEN})
+    controls: tuple[str, ...] = choice((), CONTROLS, empty=True)
+    data_seed: int = integer(
+        0,
+        0,
+        LARGEST_SEED,
+        needs=(
+            {"images": GIVEN},
+            {"curvature_images": GIVEN},
+            {"lambda_images": GIVEN},
+            {"landscape_images": GIVEN},
+            {"landscape": ("random",)},
+            {"dataset": Except("digits")},
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("patches", "layers", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(
-                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
-                )
-        dtypes: tuple[str | None, ...] = ("float64", "float32")
-        for name, choices in (("dtype", dtypes), ("training_dtype", (*dtypes, None)), ("spectrum", SPECTRA)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
-        for name, known in (("landscape", LANDSCAPES), ("controls", CONTROLS)):
-            unknown = [value for value in getattr(self, name) if value not in known]
-            if unknown:
-                raise ValueError(f"Argument `{name}` must hold names of {list(known)}, but holds {unknown[0]!r}.")
-        for name, least in (
-            ("top", 1),
-            ("landscape_points", 2),
-            ("images", 2),
-            ("curvature_images", 1),
-            ("lambda_images", 1),
-            ("landscape_images", 1),
-            ("data_seed", 0),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
-        if min(self.seeds) < 0:
-            raise ValueError(f"Argument `seeds` must hold no negative number, but is {list(self.seeds)}.")
-        if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+        check_settings(self)
 
     def resolved(self) -> "HessianSettings":
         """The same settings with the data set's defaults filled in."""
@@ -145,6 +142,17 @@ class HessianSettings:
             curvature_images=chosen("curvature_images"),
             training_dtype=self.training_dtype or self.dtype,
         )
+
+    def fitted(self, n_images: int, given: "HessianSettings") -> "HessianSettings":
+        """The resolved settings for so many training images, of which a default of `given` is at most all.
+
+        Raises:
+            ValueError: if `given` asks for more than there are.
+        """
+        for name in ("curvature_images", "lambda_images", "landscape_images"):
+            require_at_most(name, getattr(given, name), n_images, "training images")
+        default = self.curvature_images
+        return self if default is None or default <= n_images else replace(self, curvature_images=n_images)
 
     def train_config(self) -> TrainConfig:
         """Settings of the training of one cell; `self` must be resolved, with one depth and one seed."""

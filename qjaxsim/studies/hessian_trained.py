@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.patches import Params, PatchesModel
@@ -26,6 +27,7 @@ class TrainedCell(NamedTuple):
         params: at the checkpoint of lowest training loss, in the precision of training.
         examples: its images as angles, with labels.
         row: the cell's line of the summary.
+        labels: of the model's outputs, in their order.
     """
 
     key: str
@@ -33,6 +35,22 @@ class TrainedCell(NamedTuple):
     params: Params
     examples: Examples
     row: dict[str, Any]
+    labels: tuple[int, ...]
+
+    def predict(self, images: Any) -> np.ndarray:
+        """The label of each image, (N,) int32.
+
+        Args:
+            images: as the data set has them, (N, side, side) with pixels up to its largest; they are scaled here as
+                for training.
+
+        Raises:
+            ValueError: for images of other sizes, or pixels out of range.
+        """
+        prepare = self.examples.prepare
+        assert prepare is not None
+        logits = self.model.outputs(self.params, jnp.asarray(prepare(images), self.params["weights"].dtype))
+        return np.asarray(self.labels, np.int32)[np.asarray(logits).argmax(axis=1)]
 
 
 def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | None = None) -> TrainedCell:
@@ -56,4 +74,5 @@ def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | No
     model, row = model_of(changed, examples), sweep.read_row(out, chosen)
     flat = read_point(sweep.cell_folder(out, chosen) / "training", int(row["best_epoch"]))
     _, unravel = ravel_pytree(model.init(jax.random.key(0), flat.dtype))
-    return TrainedCell(chosen, model, unravel(jnp.asarray(flat)), examples, row)
+    labels = changed.classes or tuple(range(examples.n_classes))
+    return TrainedCell(chosen, model, unravel(jnp.asarray(flat)), examples, row, labels)

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.memory import require_memory
 from qjaxsim.studies import qrnn_scores, sweep
 from qjaxsim.studies.progress import Progress
 from qjaxsim.studies.qrnn_columns import COLUMNS
 from qjaxsim.studies.qrnn_mnist import DigitWords, generation_task, load_digit_words, mnist_task
+from qjaxsim.studies.qrnn_networks import QuantumNetwork
 from qjaxsim.studies.qrnn_published import claims, comparison_rows
 from qjaxsim.studies.qrnn_settings import QrnnSettings, Run, runs
 from qjaxsim.studies.qrnn_tasks import SequenceTask, make_task
+from qjaxsim.studies.setting import refuse_idle
 
 STUDY = "qrnn"
 
@@ -45,11 +48,14 @@ def run_qrnn_study(
         qjaxsim.datasets.DatasetNotFoundError: if the images are not at hand.
         FloatingPointError: if a training diverges or projects on an outcome of probability 0.
     """
+    refuse_idle(settings)
     settings = settings.resolved()
     progress = progress or Progress()
     encoding = settings.encoding
     digits = None if encoding is None else load_digit_words(encoding, data_dir)
     by_key = {run.key: run for run in runs(settings)}
+    for run in by_key.values():
+        _check(settings, run)
     tasks: dict[tuple[str, int], SequenceTask] = {}
     for run in by_key.values():
         # One object for equal tasks, so that what is compiled for it is shared.
@@ -65,6 +71,34 @@ def run_qrnn_study(
     rows = sweep.run_sweep(STUDY, recorded, cells, run_cell, out, columns=COLUMNS, resume=resume, progress=progress)
     _write_report(settings, rows, out, command)
     return rows
+
+
+def _check(settings: QrnnSettings, run: Run) -> None:
+    """Refuse what a cell could not do, or would not do as asked, before any work."""
+    if run.experiment == "neuron":
+        return
+    sequences = len(run.seeds) * run.schedule.batch_size
+    require_memory(
+        8 * sequences * run.length, f"{sequences:,} sequences of {run.length:,} words", "choose fewer or shorter ones"
+    )
+    if settings.encoding is not None:
+        least = len(settings.encoding.digits)
+        if run.schedule.batch_size < least:
+            raise ValueError(
+                f"Argument `batch_size` must be at least the number of `digits`, {least}, of which an update has as "
+                f"many each, but is {run.schedule.batch_size}."
+            )
+    if isinstance(run.network, QuantumNetwork):
+        topology = run.network.topology
+        if run.experiment != "topology" and topology.degree > topology.n_sources:
+            raise ValueError(
+                f"Argument `degree` must be at most the {topology.n_sources} sources of a neuron with `workspace` "
+                f"{topology.workspace}, but is {topology.degree}."
+            )
+        topology.require_table()
+        lanes = topology.width + topology.workspace
+        what = f"{sequences:,} states of {lanes} lanes"
+        require_memory(2 * sequences * 2**lanes * 4, what, "choose a smaller `workspace` or `batch_size`")
 
 
 def _task(run: Run, digits: DigitWords | None) -> SequenceTask:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.extras import MissingExtraError
+
 FEATURES = ("pixels", "pca", "tsne", "umap")
 # t-SNE has no map for new images; it is fitted to so many, and the others go where their neighbours are.
 _TSNE_IMAGES, _NEIGHBOURS = 6000, 10
@@ -62,7 +64,7 @@ def _umap(count: int, train: np.ndarray, test: np.ndarray, labels: np.ndarray) -
     try:
         umap = importlib.import_module("umap")
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtraError(
             "Features by UMAP need the package umap-learn: pip install umap-learn, or use --features pca or tsne.",
             name="umap",
         ) from error

@@ -11,6 +11,7 @@ from qjaxsim.studies.qrnn_features import FEATURES
 from qjaxsim.studies.qrnn_mnist import Encoding
 from qjaxsim.studies.qrnn_networks import ClassicalNetwork, Network, QuantumNetwork, equal_size
 from qjaxsim.studies.qrnn_training import OPTIMIZERS, Schedule
+from qjaxsim.studies.setting import ABSENT, LARGEST_SEED, check_settings, choice, integer, number, other
 
 TASKS = ("memorise", "xor", "letters", "dna", "mnist", "mnist-generate")
 EXPERIMENTS = ("training", "optimizers", "initial", "topology", "baselines", "gradients", "hessian", "neuron")
@@ -55,6 +56,17 @@ DEFAULTS = {
     "mnist umap": _Defaults(4, 5, 2, 2, (4,), 0.003, 640, 1000, 0.0, (0.1, 0.0, 0.01), 4, 3),
 }
 
+# When settings have an effect: "neuron" is about a fixed network, "optimizers" goes through optimisers and rates and
+# makes all updates, "gradients" trains nothing.
+_LENGTHS = ("training", "baselines", "gradients")
+_CHOSEN = {"experiments": ("training", "initial", "topology", "baselines", "hessian")}
+_NETWORK = {"experiments": (*_CHOSEN["experiments"], "optimizers", "gradients")}
+_SIZED = (
+    {"experiments": tuple(name for name in _NETWORK["experiments"] if name != "topology")},
+    {"experiments": ("topology",), "full": ABSENT},
+)
+_IMAGES, _REDUCED = {"task": ("mnist", "mnist-generate")}, {"features": FEATURES[1:]}
+
 
 @dataclass(frozen=True)
 class QrnnSettings:
@@ -90,50 +102,40 @@ class QrnnSettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    task: str = "xor"
-    experiments: tuple[str, ...] = ("training",)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    lengths: tuple[int, ...] | None = None
-    workspace: int | None = None
-    stages: int | None = None
-    degree: int | None = None
-    order: int = 2
-    optimizer: str = "adam"
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    updates: int | None = None
-    threshold: float | None = None
-    digits: tuple[int, ...] = (0, 1)
-    dataset: str = "mnist"
-    features: str = "pixels"
-    coordinates: int | None = None
-    bits: int | None = None
-    deskew: bool = False
-    full: bool = False
+    task: str = choice("xor", TASKS, needs=_NETWORK)
+    experiments: tuple[str, ...] = choice(("training",), EXPERIMENTS)
+    seeds: tuple[int, ...] = integer((0, 1, 2, 3, 4), 0, LARGEST_SEED, needs=_NETWORK)
+    lengths: tuple[int, ...] | None = integer(None, 1, needs=_NETWORK)
+    workspace: int | None = integer(None, 1, 30, needs=_SIZED)
+    stages: int | None = integer(None, 0, 1000, needs=_SIZED)
+    degree: int | None = integer(None, 1, 30, needs=_SIZED)
+    order: int = integer(2, 1, 5, needs=_NETWORK)
+    optimizer: str = choice("adam", OPTIMIZERS, needs=_CHOSEN)
+    learning_rate: float | None = number(None, above=0, needs=_CHOSEN)
+    batch_size: int | None = integer(None, 1, needs=_NETWORK)
+    updates: int | None = integer(None, 1, needs={"experiments": (*_CHOSEN["experiments"], "optimizers")})
+    threshold: float | None = number(None, least=0, needs=_CHOSEN)
+    digits: tuple[int, ...] = integer((0, 1), 0, 9, needs=_IMAGES)
+    dataset: str = other("mnist", needs=_IMAGES)
+    features: str = choice("pixels", FEATURES, needs={"task": ("mnist",)})
+    coordinates: int | None = integer(None, 1, needs=_REDUCED)
+    bits: int | None = integer(None, 1, needs=_REDUCED)
+    deskew: bool = other(False, needs=_IMAGES)
+    full: bool = other(False, needs={"experiments": ("initial", "topology")})
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"Argument `task` must be one of {list(TASKS)}, but is {self.task!r}.")
-        if unknown := [name for name in self.experiments if name not in EXPERIMENTS]:
-            raise ValueError(f"Argument `experiments` must hold names of {list(EXPERIMENTS)}, but has {unknown[0]!r}.")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"Argument `optimizer` must be one of {list(OPTIMIZERS)}, but is {self.optimizer!r}.")
-        for name in ("experiments", "seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(
-                    f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}."
-                )
-        if min(self.seeds) < 0:
-            raise ValueError(f"Argument `seeds` must hold no negative number, but is {list(self.seeds)}.")
-        if self.learning_rate is not None and not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"Argument `learning_rate` must be a positive number, but is {self.learning_rate}.")
+        check_settings(self)
         if not self.task.startswith("mnist") and (self.features != "pixels" or self.deskew):
             raise ValueError(f"Arguments `features` and `deskew` are for tasks on images, but `task` is {self.task!r}.")
         if self.task == "mnist-generate" and self.features != "pixels":
             raise ValueError(f"Argument `features` must be 'pixels' for mnist-generate, but is {self.features!r}.")
         if self.encoding is not None and self.lengths not in (None, self._all_lengths()):
             raise ValueError(f"Argument `lengths` must be left out for {self.task}, but is {list(self.lengths or ())}.")
+        if self.lengths is not None and len(self.lengths) > 1 and not set(self.experiments) & set(_LENGTHS):
+            raise ValueError(
+                f"Argument `lengths` must be one length for {', '.join(self.experiments)}, but is "
+                f"{list(self.lengths)}; only {', '.join(_LENGTHS)} go through several."
+            )
         refused = {"mnist": ("gradients", "hessian"), "mnist-generate": ("baselines", "gradients", "hessian")}
         if bad := [name for name in self.experiments if name in refused.get(self.task, ())]:
             raise ValueError(f"Argument `experiments` must not hold {bad[0]!r} for the task {self.task!r}.")
@@ -239,7 +241,7 @@ def runs(settings: QrnnSettings) -> list[Run]:
 def _base(settings: QrnnSettings, experiment: str) -> Run:
     """The task's own network and schedule."""
     assert settings.lengths and settings.workspace is not None and settings.stages is not None
-    assert settings.degree is not None and settings.batch_size and settings.updates
+    assert settings.degree is not None and settings.batch_size is not None and settings.updates is not None
     assert settings.threshold is not None
     topology = QrnnTopology(settings.width, settings.workspace, settings.stages, settings.degree, settings.order)
     schedule = Schedule(

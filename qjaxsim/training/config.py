@@ -1,13 +1,21 @@
 """Settings of a training run, the learning rates they mean and the optimiser they name."""
 
 import dataclasses
+import hashlib
 import math
+import re
+from typing import Any
 
+import jax
 import numpy as np
 import optax
 
-_SCHEDULES = ("constant", "cosine", "cosine_cycle")
+from qjaxsim.suggestions import did_you_mean
+
+SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
+# Settings that optimisers of optax have themselves.
+_OF_NAMED = ("learning_rate", "schedule", "cycle_epochs", "eps", "weight_decay")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +31,8 @@ class TrainConfig:
             which falls to zero in epoch `cycle_epochs`, rises again and so on (what torch's CosineAnnealingLR does past
             its T_max; arXiv:2504.19239 has T_max 5 and 50 epochs).
         cycle_epochs: half period of "cosine_cycle".
-        optimizer: "adam" (beta 0.9 and 0.999) or "sgd".
+        optimizer: "adam" (beta 0.9 and 0.999), "sgd", or an optax GradientTransformation whose update takes gradients,
+            state and parameters. The latter brings rate, schedule and decay itself, so those here must be left out.
         eps: Adam's denominator offset.
         weight_decay: added as weight_decay * params to the gradient before the optimiser sees it, as torch's Adam does
             (coupled L2; AdamW differs). Never part of a reported loss.
@@ -40,7 +49,7 @@ class TrainConfig:
     learning_rate: float = 1e-2
     schedule: str = "constant"
     cycle_epochs: int = 5
-    optimizer: str = "adam"
+    optimizer: str | optax.GradientTransformation = "adam"
     eps: float = 1e-8
     weight_decay: float = 0.0
     seed: int = 0
@@ -48,9 +57,13 @@ class TrainConfig:
     best: str = "train_loss"
 
     def __post_init__(self) -> None:
-        for name, choices in (("schedule", _SCHEDULES), ("optimizer", _OPTIMIZERS)):
+        named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
+        for name, choices in (("schedule", SCHEDULES), *named):
             if getattr(self, name) not in choices:
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}.")
+                close = did_you_mean(getattr(self, name), choices)
+                raise ValueError(
+                    f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}{close}."
+                )
         for name, least in (("epochs", 0), ("batch_size", 1), ("cycle_epochs", 1), ("seed", 0), ("eval_batch_size", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -59,6 +72,18 @@ class TrainConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value!r}.")
+        if self.brings_its_rate:
+            idle = [name for name in _OF_NAMED if getattr(self, name) != getattr(TrainConfig, name)]
+            if idle:
+                raise ValueError(
+                    f"Argument `{idle[0]}` must be left out with an optimiser of optax, which brings its own, but is "
+                    f"{getattr(self, idle[0])!r}."
+                )
+
+    @property
+    def brings_its_rate(self) -> bool:
+        """Whether the optimiser is one of optax, whose updates are added as they are."""
+        return isinstance(self.optimizer, optax.GradientTransformation)
 
 
 def learning_rates(config: TrainConfig) -> np.ndarray:
@@ -77,6 +102,33 @@ def learning_rates(config: TrainConfig) -> np.ndarray:
 
 
 def gradient_transformation(config: TrainConfig) -> optax.GradientTransformation:
-    """The optimiser up to the factor of minus the learning rate, which changes from epoch to epoch."""
+    """The optimiser: of optax as it is, else up to the factor of minus the rate, which changes between epochs."""
+    if not isinstance(config.optimizer, str):
+        return config.optimizer
     scale = optax.scale_by_adam(eps=config.eps) if config.optimizer == "adam" else optax.identity()
     return optax.chain(optax.add_decayed_weights(config.weight_decay), scale)
+
+
+def optimizer_identity(config: TrainConfig, params: Any) -> str:
+    """The optimiser's name, or for one of optax a digest of what it does: its first state and its update as a program.
+
+    Two transformations are functions that cannot be compared; their programs on the same parameters can. A schedule or
+    a rate that differs shows, as does another version of optax or JAX that writes the program otherwise.
+
+    Raises:
+        ValueError: if the update takes more than gradients, state and parameters.
+    """
+    if isinstance(config.optimizer, str):
+        return config.optimizer
+    state = config.optimizer.init(params)
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            program = jax.make_jaxpr(config.optimizer.update)(params, state, params)
+    except TypeError as error:
+        raise ValueError(
+            f"Argument `optimizer` must be updated by gradients, state and parameters alone, but is not: {error}"
+        ) from error
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program)).encode())
+    for leaf in (*program.consts, *jax.tree.leaves(state)):
+        digest.update(np.asarray(leaf).tobytes())
+    return f"optax, sha256 {digest.hexdigest()[:16]}"

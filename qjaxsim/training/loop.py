@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.datasets.sampling import stratified_batches
+from qjaxsim.memory import require_memory
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
-from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates
+from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def fit(
     Raises:
         ValueError: if shapes do not fit, `metrics` does not return scalars or lacks `config.best`, or `resume` has no
             folder.
+        MemoryError: if the trajectory does not fit in memory.
         TypeError: if a leaf of params is neither float32 nor float64.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
@@ -102,11 +104,14 @@ def fit(
     if test is not None:
         data["test"] = _examples(*test, "test[0]", "test[1]")
     _check_arguments(params, folder, resume, checkpoint_every)
+    leaves = jax.tree.leaves(params)
+    require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
     columns = _metric_columns(metrics, params, data, config.best)
     place = None if folder is None else Path(folder)
     identity = {} if place is None else _identity(config, params, data, columns)
 
+    optimizer_identity(config, params)
     optimizer = gradient_transformation(config)
     evaluate = _evaluator(metrics, data, config)
     run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
@@ -127,13 +132,14 @@ def fit(
             history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
             rate = float(rates[epoch - 1])
-            where = f"in epoch {epoch} at learning rate {rate:g}"
+            where = f"in epoch {epoch}" + ("" if config.brings_its_rate else f" at learning rate {rate:g}")
             batches = stratified_batches(classes, config.batch_size, rng=np.random.default_rng((config.seed, epoch)))
             began = time.perf_counter()
             params, opt_state, losses = run_epoch(params, opt_state, *data["train"], _stacks(batches), rate)
             batch_loss = _mean_loss(losses, batches, where)
             seconds = time.perf_counter() - began
-            history.append(_row(epoch, rate, batch_loss, evaluate(params, where), seconds))
+            shown = None if config.brings_its_rate else rate
+            history.append(_row(epoch, shown, batch_loss, evaluate(params, where), seconds))
             trajectory.append(_flat(params))
             if place is not None and (epoch % checkpoint_every == 0 or epoch == config.epochs):
                 checkpoint.save(place, _snapshot(params, opt_state, history, trajectory), identity)
@@ -147,6 +153,16 @@ def fit(
         history=history,
         trajectory=np.stack(trajectory),
     )
+
+
+def require_trajectory(epochs: int, n_parameters: int, itemsize: int) -> None:
+    """Raise if the parameters after every epoch, which `fit` returns, are more than what is free.
+
+    Raises:
+        MemoryError: naming the GiB needed and the GiB available.
+    """
+    what = f"The trajectory of {n_parameters:,} parameters over {epochs:,} epochs"
+    require_memory((epochs + 1) * n_parameters * itemsize, what, "choose fewer `epochs`")
 
 
 # --- one epoch ---------------------------------------------------------------------------------------------------
@@ -163,7 +179,10 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
         # optax mixes integer counters with floats; the caller's loss keeps the caller's own rule of promotion.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradient, state, params)
-        params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
+        if config.brings_its_rate:
+            params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+        else:
+            params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
         return (params, state), value
 
     @jax.jit
@@ -297,7 +316,7 @@ def _identity(
     config: TrainConfig, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], columns: list[str]
 ) -> dict[str, Any]:
     """What two runs must share for one to go on from the other's checkpoint."""
-    settings = dataclasses.asdict(config)
+    settings = dataclasses.asdict(config) | {"optimizer": optimizer_identity(config, params)}
     if config.schedule != "cosine":  # elsewhere the first epochs do not depend on how many follow
         del settings["epochs"]
     leaves = jax.tree_util.tree_leaves_with_path(params)

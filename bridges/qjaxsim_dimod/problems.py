@@ -1,0 +1,120 @@
+"""What `solve` takes as a problem: models, dicts, pairs (h, J), matrices; and what it refuses, with the way out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dimod
+import numpy as np
+from scipy import sparse
+
+from qjaxsim_dimod.numbers import real_array, require_finite, require_range
+from qjaxsim_dimod.qubo import SPIN, Qubo
+
+_WAYS_OUT = (
+    (dimod.ConstrainedQuadraticModel, "dimod.cqm_to_bqm(model) makes constraints penalties, and gives a way back"),
+    (
+        dimod.DiscreteQuadraticModel,
+        "dimod.cqm_to_bqm(dimod.ConstrainedQuadraticModel.from_discrete_quadratic_model(model)) converts it",
+    ),
+    (
+        dimod.BinaryPolynomial,
+        "dimod.make_quadratic(polynomial, strength, vartype) brings terms of three and more variables down to pairs",
+    ),
+    (
+        dimod.QuadraticModel,
+        "dimod.cqm_to_bqm(dimod.ConstrainedQuadraticModel.from_quadratic_model(model)) converts it",
+    ),
+)
+
+
+def as_problem(problem: Any) -> Any:
+    """A `Qubo` or a `dimod.BinaryQuadraticModel`, checked; a model passes untouched, however large.
+
+    Args:
+        problem: one of these, or a dict {(i, j): bias} over binary variables as dimod's `from_qubo`, a pair (h, J) over
+            spins as its `from_ising`, or a square matrix of binary variables, dense or of `scipy.sparse`.
+
+    Raises:
+        TypeError: for other models of dimod, naming its conversion.
+        ValueError: for an empty problem, and for biases that are complex, NaN, infinite, or overflow in sums.
+    """
+    for kind, way_out in _WAYS_OUT:
+        if isinstance(problem, kind):
+            raise TypeError(
+                f"Argument `problem` must be quadratic over binary variables or spins, but is a "
+                f"{type(problem).__name__}; {way_out}."
+            )
+    if isinstance(problem, dimod.BinaryQuadraticModel):
+        return _checked(problem)
+    if not isinstance(problem, Qubo):
+        problem = _from_plain(problem)
+    require_range(problem.linear, problem.pairs.data, problem.offset)
+    return problem
+
+
+def as_qubo(problem: Any) -> Qubo:
+    """The problem as a `Qubo`; arguments and errors of `as_problem`."""
+    found = as_problem(problem)
+    return found if isinstance(found, Qubo) else Qubo.from_bqm(found)
+
+
+def as_bqm(problem: Any) -> Any:
+    """The problem as a `dimod.BinaryQuadraticModel`; arguments and errors of `as_problem`."""
+    found = as_problem(problem)
+    return found.to_bqm() if isinstance(found, Qubo) else found
+
+
+def _checked(bqm: Any) -> Any:
+    if bqm.num_variables == 0:
+        raise ValueError("A problem must have at least one variable, but this one is empty.")
+    labels = tuple(bqm.variables)
+    linear, (rows, columns, values), offset = bqm.to_numpy_vectors(variable_order=labels)
+    linear, values = real_array("linear", linear), real_array("quadratic", values)
+    pairs = sparse.coo_array((values, (rows, columns)), shape=(len(labels), len(labels)))
+    require_finite(linear, pairs, float(offset), labels)
+    require_range(linear, values, float(offset))
+    # Numbers as Python objects are for exact sums; samplers work in double precision.
+    return bqm if bqm.dtype != object else dimod.BinaryQuadraticModel(bqm, dtype=float)
+
+
+def _from_plain(problem: Any) -> Qubo:
+    if isinstance(problem, Mapping):
+        _require_pairs("problem", problem)
+        return Qubo.from_bqm(_built("problem", dimod.BinaryQuadraticModel.from_qubo, problem))
+    if isinstance(problem, tuple) and len(problem) == 2 and _is_ising(*problem):
+        return _from_ising(*problem)
+    return Qubo.from_matrix(problem)
+
+
+def _is_ising(linear: Any, quadratic: Any) -> bool:
+    """Whether a pair is (h, J), not two rows of a matrix."""
+    if isinstance(linear, Mapping) or isinstance(quadratic, Mapping) or sparse.issparse(quadratic):
+        return True
+    return np.ndim(linear) == 1 and np.ndim(quadratic) == 2
+
+
+def _from_ising(linear: Any, quadratic: Any) -> Qubo:
+    if not isinstance(quadratic, Mapping):
+        return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
+    _require_pairs("J", quadratic)
+    linear = linear if isinstance(linear, Mapping) else dict(enumerate(real_array("h", linear).tolist()))
+    return Qubo.from_bqm(_built("(h, J)", dimod.BinaryQuadraticModel.from_ising, linear, quadratic))
+
+
+def _require_pairs(name: str, biases: Mapping[Any, Any]) -> None:
+    for key in biases:
+        if isinstance(key, tuple) and len(key) == 2:
+            continue
+        if isinstance(key, tuple) and len(key) > 2:
+            raise TypeError(
+                f"Argument `{name}` must have pairs (i, j) as keys, but has {key!r}; dimod.make_quadratic(polynomial, "
+                "strength, vartype) brings terms of three and more variables down to pairs."
+            )
+        raise TypeError(f"Argument `{name}` must have pairs (i, j) as keys, (i, i) for linear biases, but has {key!r}.")
+
+
+def _built(name: str, make: Any, *parts: Mapping[Any, Any]) -> Any:
+    try:
+        return make(*parts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Argument `{name}` must hold labels and real biases ({error}).") from error

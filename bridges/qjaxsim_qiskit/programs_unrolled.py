@@ -1,0 +1,345 @@
+"""OpenQASM 3 programs with constants put in, and fixed loops, branches on constants and subroutines written out.
+
+Qiskit's reader takes none of constants, subroutines and register indices that a loop counts.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+_MOST_STATEMENTS = 200_000
+_DEEPEST_CALL = 50
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "**": operator.pow, "%": operator.mod,
+    "/": lambda a, b: a // b if isinstance(a, int) and isinstance(b, int) else a / b,
+    "<<": operator.lshift, ">>": operator.rshift, "&": operator.and_, "|": operator.or_, "^": operator.xor,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "&&": lambda a, b: bool(a) and bool(b), "||": lambda a, b: bool(a) or bool(b),
+}  # fmt: skip
+_NUMBERS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e, "ℇ": math.e}
+
+
+class RefusedError(Exception):
+    """Why a program cannot be written out, with its line."""
+
+
+class _NotConstant(Exception):
+    """An expression depends on the running program."""
+
+
+class _BreakLoop(Exception):
+    pass
+
+
+class _NextTurn(Exception):
+    pass
+
+
+def written_out(code: str) -> str:
+    """The program in what Qiskit's reader takes, as far as it is decided before the run.
+
+    Args:
+        code: an OpenQASM 3 program.
+
+    Raises:
+        RefusedError: for loops that are too long, calls that do not fit, and subroutines that return something.
+        Exception: whatever the parser raises for a program that does not parse.
+        ImportError: if the parser is missing.
+    """
+    try:
+        import openqasm3
+    except ImportError:
+        return code  # the reader says what to install
+    with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
+        program = openqasm3.parse(code)
+    try:
+        writer = _Writer()
+        program.statements = list(writer.statements(program.statements, {}))
+        return str(openqasm3.dumps(program))
+    except (_BreakLoop, _NextTurn) as error:
+        raise RefusedError("`break` and `continue` stand in loops alone.") from error
+    except RecursionError as error:
+        raise RefusedError("it is nested too deeply.") from error
+
+
+class _Writer:
+    """Statements with values in place of names."""
+
+    def __init__(self) -> None:
+        self.subroutines: dict[str, Any] = {}
+        self.count = self.calls = 0
+
+    def statements(self, given: Sequence[Any], names: dict[str, Any]) -> Iterator[Any]:
+        """The statements of a block; its constants are added to `names`."""
+        for statement in given:
+            self.count += 1
+            if self.count > _MOST_STATEMENTS:
+                raise RefusedError(f"{_line(statement)}its loops write out more than {_MOST_STATEMENTS} statements.")
+            yield from self.statement(statement, names)
+
+    def statement(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        """What one statement becomes."""
+        kind = type(node).__name__
+        if kind == "ConstantDeclaration":
+            names[node.identifier.name] = _constant(node, names)
+        elif kind == "SubroutineDefinition":
+            self.subroutines[node.name.name] = node
+        elif kind == "ForInLoop":
+            yield from self.loop(node, names)
+        elif kind == "BranchingStatement":
+            yield from self.branch(node, names)
+        elif kind == "CompoundStatement":
+            yield from self.statements(node.statements, dict(names))
+        elif kind == "BreakStatement":
+            raise _BreakLoop
+        elif kind == "ContinueStatement":
+            raise _NextTurn
+        elif kind == "ReturnStatement":
+            raise RefusedError(f"{_line(node)}subroutines that return something are not read; write out what it does.")
+        elif kind == "ExpressionStatement" and type(node.expression).__name__ == "FunctionCall":
+            yield from self.call(node.expression, names)
+        elif kind == "Box":
+            yield dataclasses.replace(node, body=list(self.statements(node.body, dict(names))))
+        elif kind == "QuantumGateDefinition":
+            hidden = {each.name for each in (*node.arguments, *node.qubits)}
+            yield _put_in(node, {name: value for name, value in names.items() if name not in hidden})
+        else:
+            yield _put_in(node, names)
+
+    def loop(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        try:
+            values = list(_values(_put_in(node.set_declaration, names), node))
+        except _NotConstant as error:
+            raise RefusedError(f"{_line(node)}the values of a loop must be constants; write it out.") from error
+        for value in values:
+            made: list[Any] = []
+            self.count += 1
+            try:
+                for one in self.statements(node.block, {**names, node.identifier.name: _literal(value)}):
+                    made.append(one)
+            except _BreakLoop:
+                yield from made
+                return
+            except _NextTurn:
+                pass
+            yield from made
+
+    def branch(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        try:
+            chosen = node.if_block if _number(_put_in(node.condition, names)) else node.else_block
+        except _NotConstant:
+            yield dataclasses.replace(
+                node,
+                condition=_put_in(node.condition, names),
+                if_block=list(self.statements(node.if_block, dict(names))),
+                else_block=list(self.statements(node.else_block, dict(names))),
+            )
+            return
+        yield from self.statements(chosen, dict(names))
+
+    def call(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        subroutine = self.subroutines.get(node.name.name)
+        if subroutine is None:
+            raise RefusedError(f"{_line(node)}{node.name.name!r} is not defined.")
+        if subroutine.return_type is not None:
+            raise RefusedError(f"{_line(node)}subroutines that return something are not read; write out what it does.")
+        if len(node.arguments) != len(subroutine.arguments):
+            raise RefusedError(
+                f"{_line(node)}{node.name.name!r} takes {len(subroutine.arguments)} arguments, but is given "
+                f"{len(node.arguments)}."
+            )
+        if self.calls >= _DEEPEST_CALL:
+            raise RefusedError(f"{_line(node)}{node.name.name!r} calls itself too often.")
+        given = [_put_in(argument, names) for argument in node.arguments]
+        # What stands outside and is constant is seen inside, if no argument hides it.
+        own = {name: value for name, value in names.items() if type(value).__name__ != "_Qubits"}
+        for argument, value in zip(subroutine.arguments, given, strict=True):
+            quantum = type(argument).__name__ == "QuantumArgument"
+            own[argument.name.name] = _qubits(value, names) if quantum else value
+        self.calls += 1
+        yield from self.statements(subroutine.body, own)
+        self.calls -= 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Qubits:
+    """What a name of qubits in a subroutine stands for: a register, or some places of it; one place is one qubit."""
+
+    register: Any
+    places: tuple[int, ...] | int | None
+
+    def node(self, picked: "tuple[int, ...] | int | None" = None) -> Any:
+        """The qubits, or those of these numbers, as the program names them."""
+        from openqasm3 import ast
+
+        places = self.places
+        if picked is not None:
+            if isinstance(places, int):
+                raise RefusedError("a single qubit has no numbers.")
+            try:
+                places = _picked(places, picked)
+            except IndexError as error:
+                raise RefusedError(f"number {picked} is beyond the qubits that a subroutine was given.") from error
+        if places is None:
+            return self.register
+        index: Any = [_literal(places)] if isinstance(places, int) else ast.DiscreteSet([_literal(p) for p in places])
+        return ast.IndexedIdentifier(self.register, [index])
+
+
+def _picked(places: tuple[int, ...] | None, picked: tuple[int, ...] | int) -> tuple[int, ...] | int:
+    if places is None:
+        return picked
+    return places[picked] if isinstance(picked, int) else tuple(places[number] for number in picked)
+
+
+def _qubits(value: Any, names: Mapping[str, Any]) -> _Qubits:
+    """The qubits that an argument of a call names."""
+    kind = type(value).__name__
+    if isinstance(value, _Qubits):
+        return value
+    if kind == "Identifier":
+        return _Qubits(value, None)
+    if kind == "IndexedIdentifier" and len(value.indices) == 1:
+        return _Qubits(value.name, _numbers(value.indices[0], value))
+    if kind == "IndexExpression" and type(value.collection).__name__ == "Identifier":
+        return _Qubits(value.collection, _numbers(value.index, value))
+    raise RefusedError(f"{_line(value)}qubits of a call must be a register or places of one.")
+
+
+def _numbers(index: Any, node: Any) -> tuple[int, ...] | int:
+    try:
+        if isinstance(index, list) and len(index) == 1:
+            if type(index[0]).__name__ != "RangeDefinition":
+                return int(_number(index[0]))
+            return tuple(_values(index[0], node))
+        return tuple(_values(index, node))
+    except _NotConstant as error:
+        raise RefusedError(f"{_line(node)}places of qubits must be constants.") from error
+
+
+def _constant(node: Any, names: Mapping[str, Any]) -> Any:
+    value = _put_in(node.init_expression, names)
+    if type(node.type).__name__ not in ("IntType", "UintType", "BoolType"):
+        return value
+    try:
+        number = _number(value)
+    except _NotConstant as error:
+        raise RefusedError(f"{_line(node)}constant {node.identifier.name!r} has no constant value.") from error
+    return _literal(bool(number) if type(node.type).__name__ == "BoolType" else int(number))
+
+
+def _put_in(node: Any, names: Mapping[str, Any]) -> Any:
+    """A node with values in place of names; numbers of qubits and sizes of registers are worked out."""
+    from openqasm3 import ast
+
+    if isinstance(node, list):
+        return [_put_in(each, names) for each in node]
+    if isinstance(node, ast.Identifier):
+        value = names.get(node.name, node)
+        return value.node() if isinstance(value, _Qubits) else value
+    if isinstance(node, ast.IndexedIdentifier | ast.IndexExpression):
+        name = node.name if isinstance(node, ast.IndexedIdentifier) else node.collection
+        own = names.get(name.name) if isinstance(name, ast.Identifier) else None
+        if isinstance(own, _Qubits):
+            indices = node.indices if isinstance(node, ast.IndexedIdentifier) else [node.index]
+            if len(indices) != 1:
+                raise RefusedError(f"{_line(node)}qubits of a subroutine must have one index.")
+            return own.node(_numbers(_put_in(indices[0], names), node))
+    if not isinstance(node, ast.QASMNode):
+        return node
+    changed = {}
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if not field.init or field.name == "span" or isinstance(value, str | ast.Span):
+            continue
+        # The names that a declaration makes stay.
+        if field.name in ("identifier", "qubit") and isinstance(node, ast.Statement) and "Declaration" in _kind(node):
+            continue
+        if field.name == "name" and isinstance(value, ast.Identifier):
+            continue
+        changed[field.name] = _put_in(value, names)
+        if field.name in ("indices", "index", "size", "start", "end", "step"):
+            changed[field.name] = _worked_out(changed[field.name])
+    made = dataclasses.replace(node, **changed)
+    made.span = node.span
+    return made
+
+
+def _worked_out(node: Any) -> Any:
+    """Constant expressions as numbers."""
+    from openqasm3 import ast
+
+    if isinstance(node, list):
+        return [_worked_out(each) for each in node]
+    if isinstance(node, ast.BinaryExpression | ast.UnaryExpression):
+        try:
+            return _literal(_number(node))
+        except _NotConstant:
+            return node
+    return node
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__
+
+
+def _number(node: Any) -> Any:
+    """The value of a constant expression."""
+    kind = _kind(node)
+    if kind in ("IntegerLiteral", "FloatLiteral", "BooleanLiteral"):
+        return node.value
+    if kind == "Identifier" and node.name in _NUMBERS:
+        return _NUMBERS[node.name]
+    if kind == "Cast":
+        value = _number(node.argument)
+        casts: dict[str, Callable[[Any], Any]] = {"IntType": int, "UintType": int, "FloatType": float, "BoolType": bool}
+        if (cast := casts.get(_kind(node.type))) is not None:
+            return cast(value)
+    if kind == "UnaryExpression":
+        value = _number(node.expression)
+        if node.op.name in ("-", "!"):
+            return -value if node.op.name == "-" else not value
+    if kind == "BinaryExpression" and node.op.name in _OPERATIONS:
+        left, right = _number(node.lhs), _number(node.rhs)
+        if node.op.name in ("**", "<<") and (abs(right) > 512 or abs(left) > 2**64):
+            raise _NotConstant
+        try:
+            return _OPERATIONS[node.op.name](left, right)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise _NotConstant from error
+    raise _NotConstant
+
+
+def _values(node: Any, where: Any) -> Iterator[int]:
+    """The integers of a range, both ends included, or of a set."""
+    kind = _kind(node)
+    if kind == "DiscreteSet":
+        yield from (int(_number(each)) for each in node.values)
+        return
+    if kind != "RangeDefinition" or node.start is None or node.end is None:
+        raise _NotConstant
+    start, end = int(_number(node.start)), int(_number(node.end))
+    step = 1 if node.step is None else int(_number(node.step))
+    if step == 0 or abs(end - start) // abs(step) > _MOST_STATEMENTS:
+        raise RefusedError(f"{_line(where)}its range must have from 0 to {_MOST_STATEMENTS} steps.")
+    yield from range(start, end + (1 if step > 0 else -1), step)
+
+
+def _literal(value: Any) -> Any:
+    from openqasm3 import ast
+
+    if isinstance(value, bool):
+        return ast.BooleanLiteral(value)
+    if isinstance(value, int):
+        size = ast.IntegerLiteral(abs(value))
+        return size if value >= 0 else ast.UnaryExpression(ast.UnaryOperator["-"], size)
+    return ast.FloatLiteral(value)
+
+
+def _line(node: Any) -> str:
+    span = getattr(node, "span", None)
+    return "" if span is None else f"line {span.start_line}: "

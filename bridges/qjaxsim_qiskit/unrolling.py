@@ -1,0 +1,316 @@
+"""Qiskit circuits with all that is decided before the run written out.
+
+Boxes, loops over fixed values and branches on constants become what they do; evolutions become their product formulas,
+or exact; sub-circuits with measurements show them; instructions that only tell a simulator what to save go.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qjaxsim_qiskit.constants import NotConstantError, constant
+from qjaxsim_qiskit.definitions import definition_of, matrix_of
+from qjaxsim_qiskit.evolution import exact_evolution
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+# Loops that write out more than this would take minutes and fill the memory.
+_MOST_OPERATIONS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Item:
+    """An operation of the circuit.
+
+    Attributes:
+        operation: Qiskit's, or an instruction that holds it.
+        qubits: it acts on, by number.
+        clbits: it acts on, by number.
+        place: in the circuit that was given, as "3" or "3.0" for the first operation of the fourth.
+    """
+
+    operation: Any
+    qubits: tuple[int, ...]
+    clbits: tuple[int, ...]
+    place: str
+
+    @property
+    def where(self) -> str:
+        """The operation's place and name, for messages."""
+        return f"operation {self.place} ({self.operation.name})"
+
+
+@dataclass
+class Unrolled:
+    """All operations of a circuit in order, its global phase, and how many evolutions were written out."""
+
+    items: list[Item] = field(default_factory=list)
+    phase: Any = 0.0
+    evolutions: int = 0
+
+
+def unrolled(circuit: "QuantumCircuit", evolution: str) -> Unrolled:
+    """The circuit's operations, written out as far as nothing depends on a measurement.
+
+    Args:
+        circuit: Qiskit's.
+        evolution: "synthesis" or "exact", what evolutions become.
+
+    Raises:
+        ValueError: for control flow that depends on classical bits, instructions that set a state, stored values,
+            gates that cannot be taken apart, and loops that are too long, naming the operation and its place.
+    """
+    writer = _Unroller(evolution)
+    writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
+    return writer.out
+
+
+class _BreakLoop(Exception):
+    """A loop that is being written out ends."""
+
+
+class _NextTurn(Exception):
+    """The turn of a loop that is being written out ends."""
+
+
+class _Unroller:
+    def __init__(self, evolution: str):
+        from qiskit.circuit.library import get_standard_gate_name_mapping
+
+        self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
+        self.evolution = evolution
+        self.out = Unrolled()
+        self.turns = 0
+        # By identity, with the object itself: identities of objects that are gone come back.
+        self.known: dict[int, tuple[Any, bool]] = {}
+
+    def circuit(
+        self,
+        circuit: "QuantumCircuit",
+        qubits: Sequence[int],
+        clbits: Sequence[int],
+        prefix: str,
+        variables: Mapping[Any, int],
+    ) -> None:
+        """All operations of a circuit whose qubit i is `qubits[i]`."""
+        self.out.phase = self.out.phase + circuit.global_phase
+        for number, instruction in enumerate(circuit.data):
+            own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
+            bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
+            item = Item(_operation(instruction), own, bits, f"{prefix}{number}")
+            if instruction.is_standard_gate():
+                self.out.items.append(item)
+            else:
+                self.operation(item, variables)
+
+    def operation(self, item: Item, variables: Mapping[Any, int]) -> None:
+        """One operation, kept or written out."""
+        from qiskit.circuit import AnnotatedOperation, BreakLoopOp, ContinueLoopOp, ControlFlowOp
+
+        operation = item.operation
+        if isinstance(operation, ControlFlowOp):
+            self.control_flow(item, variables)
+        elif isinstance(operation, BreakLoopOp):
+            raise _BreakLoop
+        elif isinstance(operation, ContinueLoopOp):
+            raise _NextTurn
+        elif (evolved := self.evolved(operation, item.where)) is not None:
+            self.circuit(evolved, item.qubits, item.clbits, f"{item.place}.", variables)
+        elif _is_skipped(operation, item.where):
+            return
+        elif isinstance(operation, AnnotatedOperation):
+            self.out.items.append(Item(self.annotated(operation, item.where), item.qubits, item.clbits, item.place))
+        elif self.is_written_out(operation, item.where):
+            definition = definition_of(operation, item.where)
+            assert definition is not None
+            self.circuit(definition, item.qubits, item.clbits, f"{item.place}.", variables)
+        else:
+            self.out.items.append(item)
+
+    def evolved(self, operation: Any, where: str) -> "QuantumCircuit | None":
+        """The circuit of an evolution that is not simply a matrix."""
+        from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate
+
+        if isinstance(operation, PauliEvolutionGate):
+            self.out.evolutions += 1
+            if self.evolution == "exact":
+                return exact_evolution(operation, where)
+            return definition_of(operation, where)
+        if isinstance(operation, HamiltonianGate) and operation.is_parameterized():
+            return exact_evolution(operation, where)
+        return None
+
+    # --- definitions ---------------------------------------------------------------------------------------------
+
+    def is_written_out(self, operation: Any, where: str) -> bool:
+        """Whether the definition holds anything, at any depth, that must be seen here."""
+        from qiskit.circuit import Barrier, ControlFlowOp, Measure
+        from qiskit.circuit.library import UnitaryGate
+
+        if isinstance(operation, UnitaryGate) or getattr(operation, "base_class", None) in self.standard:
+            return False
+        if (known := self.known.get(id(operation))) is not None and known[0] is operation:
+            return known[1]
+        found = False
+        if (definition := definition_of(operation, where)) is not None:
+            found = any(
+                isinstance(inner, ControlFlowOp | Measure)
+                or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
+                or _evolves(inner)
+                or self.is_written_out(inner, where)
+                for inner in map(_operation, definition.data)
+            )
+        self.known[id(operation)] = (operation, found)
+        return found
+
+    def annotated(self, operation: Any, where: str) -> Any:
+        """The operation with a base that means the same to everybody: a standard gate, a matrix, or its definition."""
+        from qiskit import QuantumCircuit
+        from qiskit.circuit import AnnotatedOperation
+        from qiskit.circuit.library import UnitaryGate
+
+        base = operation.base_op
+        alone = QuantumCircuit(base.num_qubits)
+        alone.append(base, range(base.num_qubits))
+        (instruction,) = alone.data
+        if instruction.is_standard_gate() or isinstance(base, UnitaryGate):
+            return operation
+        if isinstance(base, AnnotatedOperation):
+            return AnnotatedOperation(self.annotated(base, where), operation.modifiers)
+        plain = QuantumCircuit(base.num_qubits, name=f"{base.name} as defined")
+        if (definition := self.evolved(base, where)) is None:
+            definition = definition_of(base, where)
+        if definition is not None:
+            inner = unrolled(definition, self.evolution)
+            self.out.evolutions += inner.evolutions
+            plain.global_phase = inner.phase
+            for item in inner.items:
+                plain.append(item.operation, item.qubits)
+        elif (matrix := matrix_of(instruction, where)) is not None:
+            plain.append(UnitaryGate(matrix), range(base.num_qubits))
+        else:
+            return operation
+        return AnnotatedOperation(plain.to_gate(), operation.modifiers)
+
+    # --- control flow --------------------------------------------------------------------------------------------
+
+    def control_flow(self, item: Item, variables: Mapping[Any, int]) -> None:
+        """What a box, a loop over fixed values or a branch on constants does.
+
+        Raises:
+            ValueError: if it depends on classical bits.
+        """
+        try:
+            blocks = _blocks(item.operation, variables)
+        except NotConstantError as error:
+            raise ValueError(
+                f"The circuit's {item.where} is control flow that depends on classical bits, which a unitary circuit "
+                "does not have; write out the branch that is taken."
+            ) from error
+        loops = item.operation.name in ("for_loop", "while_loop")
+        for block, own in blocks:
+            if loops:
+                self.count_turn(item.where)
+            try:
+                self.circuit(block, item.qubits, item.clbits, f"{item.place}.", {**variables, **own})
+            except _BreakLoop:
+                if not loops:
+                    raise
+                break
+            except _NextTurn:
+                if not loops:
+                    raise
+
+    def count_turn(self, where: str) -> None:
+        self.turns += 1
+        if max(self.turns, len(self.out.items)) > _MOST_OPERATIONS:
+            raise ValueError(
+                f"The circuit's {where} is a loop that writes out more than {_MOST_OPERATIONS} operations."
+            )
+
+
+def _blocks(operation: Any, variables: Mapping[Any, int]) -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
+    """The circuits that control flow runs in turn, with the variables of the loop.
+
+    Raises:
+        NotConstantError: if that depends on classical bits.
+    """
+    from qiskit.circuit import BoxOp, ForLoopOp, IfElseOp, SwitchCaseOp, WhileLoopOp
+
+    if isinstance(operation, BoxOp):
+        return iter([(operation.body, {})])
+    if isinstance(operation, ForLoopOp):
+        return _turns(*operation.params)
+    if isinstance(operation, IfElseOp):
+        chosen = operation.blocks[0 if constant(operation.condition, variables) else 1 :][:1]
+        return iter([(block, {}) for block in chosen])
+    if isinstance(operation, SwitchCaseOp):
+        return _case(operation, constant(operation.target, variables))
+    if isinstance(operation, WhileLoopOp):
+        # Variables do not change in a loop that can be written out, so that it ends by a break alone.
+        return itertools.repeat((operation.blocks[0], {})) if constant(operation.condition, variables) else iter(())
+    raise NotConstantError
+
+
+def _turns(values: Any, variable: Any, body: "QuantumCircuit") -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
+    from qiskit.circuit import Parameter
+
+    for value in values:
+        if isinstance(variable, Parameter):
+            # The body may not use it.
+            yield (body.assign_parameters({variable: value}) if variable in body.parameters else body), {}
+        else:
+            yield body, {} if variable is None else {variable: value}
+
+
+def _case(operation: Any, value: Any) -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
+    from qiskit.circuit import CASE_DEFAULT
+
+    for labels, block in operation.cases_specifier():
+        if any(label is CASE_DEFAULT or int(label) == int(value) for label in labels):
+            yield block, {}
+            return
+
+
+def _operation(instruction: Any) -> Any:
+    """The instruction's operation, also of a delay that Qiskit has read from a file and cannot make."""
+    from qiskit.circuit import CircuitError, Delay
+
+    try:
+        return instruction.operation
+    except CircuitError:  # its unit is told wrong where the duration is a free parameter
+        if instruction.name != "delay":
+            raise
+        return Delay(*instruction.params)
+
+
+def _evolves(operation: Any) -> bool:
+    """Whether it is an evolution, or may be one under modifiers."""
+    from qiskit.circuit import AnnotatedOperation
+    from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate
+
+    return isinstance(operation, PauliEvolutionGate | HamiltonianGate | AnnotatedOperation)
+
+
+def _is_skipped(operation: Any, where: str) -> bool:
+    """Whether a state passes through and nothing is left to tell: Aer's instructions to save something.
+
+    Raises:
+        ValueError: for other instructions to a simulator, which may change the state, and for stored values.
+    """
+    from qiskit.circuit import Barrier, Store
+
+    if isinstance(operation, Store):
+        raise ValueError(f"The circuit's {where} stores a classical value, which a unitary circuit does not have.")
+    if not getattr(operation, "_directive", False) or isinstance(operation, Barrier):
+        return False
+    if any(kind.__module__ == "qiskit_aer.library.save_instructions.save_data" for kind in type(operation).__mro__):
+        return True
+    if definition_of(operation, where) is not None:
+        return False
+    raise ValueError(
+        f"The circuit's {where} is an instruction to a simulator that may set or change the state, which a unitary "
+        "circuit does not do; prepare states by gates, as `initialize` and `prepare_state` do at the start."
+    )

@@ -1,0 +1,65 @@
+"""Messages of the library in the words of the command line: a function's argument is the option that was typed.
+
+A parameter of a command is called as the setting or argument it is passed on as, so that typer's own table of options
+is the translation. What a command's functions call otherwise stands in `_INNER`.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# Command -> what functions inside it call a thing -> the parameter of the command that it is from.
+_INNER: dict[str, dict[str, str]] = {
+    "study hessian": {
+        "name": "dataset", "n_patches": "patches", "n_layers": "layers", "n_qubits": "qubits", "n_classes": "classes",
+        "run": "out",
+    },
+    "study gradient-variance": {"name": "dataset", "n_layers": "layers", "n_qubits": "qubits"},
+    "study attention": {"name": "dataset"},
+    "study qrnn": {"name": "dataset", "length": "lengths"},
+    "study disentangler": {"path": "weights", "loaded": "weights"},
+    "crosscheck": {"name": "run"},
+    "data prepare": {"idx_dir": "from_folder"},
+    "qubo solve": {"num_reads": "reads", "num_sweeps": "sweeps", "path": "file", "problem": "file"},
+    "ibm run": {"path": "file"},
+    "ibm fetch": {"job_id": "job"},
+}  # fmt: skip
+
+
+def in_options(command: Any, words: Sequence[str], message: str) -> str:
+    """The message with arguments called as the options, and arguments, of the command that was typed.
+
+    Args:
+        command: the whole command line's, of click.
+        words: what was typed after its name.
+        message: of an error; "Argument `name` must ..." where it is about an argument.
+    """
+    path, command = _called(command, words)
+    shown = {param.name: _typed_as(param) for param in command.params}
+    shown |= {inner: shown[name] for inner, name in _INNER.get(path, {}).items() if inner not in shown}
+
+    def kind(match: "re.Match[str]") -> str:
+        return f"{'Option' if shown.get(match[2], '').startswith('-') else 'Argument'}{match[1]} `{match[2]}`"
+
+    message = re.sub(r"\bArgument(s?) `(\w+)`", kind, message)
+    # A name that is offered is not one that was typed.
+    return re.sub(r"(?<!did you mean )`(\w+)`", lambda match: shown.get(match[1], match[0]), message)
+
+
+def _called(command: Any, words: Sequence[str]) -> tuple[str, Any]:
+    """Path and object of the command that words lead to."""
+    path: list[str] = []
+    for word in words:
+        below = getattr(command, "commands", {})
+        if word in below:
+            command = below[word]
+            path.append(word)
+        elif not below or not word.startswith("-"):
+            break
+    return " ".join(path), command
+
+
+def _typed_as(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return str(param.metavar or param.name.upper()).strip("[]")
+    return str(max(param.opts, key=len))

@@ -1,0 +1,43 @@
+"""Numbers that users give: Python's, NumPy's and arrays of one number."""
+
+import operator
+from numbers import Complex
+from typing import Any
+
+import jax
+
+
+def as_integer(value: Any) -> int | None:
+    """The integer that a value stands for; None for anything else, booleans among it."""
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, jax.errors.JAXTypeError):
+        return None
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """The integer that an argument stands for.
+
+    Raises:
+        ValueError: for anything but an integer from 1 on.
+    """
+    found = as_integer(value)
+    if found is None or found < 1:
+        raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
+    return found
+
+
+def as_number(value: Any, what: str, way_out: str) -> complex | None:
+    """The number that a value stands for, an array of no axes among them; None for anything else.
+
+    Raises:
+        TypeError: for a number that JAX traces; `what` begins the sentence and `way_out` ends it.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(
+            f"{what} must be a number known when it is written, but is traced by JAX (in jit, grad or vmap); {way_out}."
+        )
+    numeric = getattr(getattr(value, "dtype", None), "kind", "") in "iufcV" and getattr(value, "ndim", None) == 0
+    return complex(value) if isinstance(value, Complex) or numeric else None

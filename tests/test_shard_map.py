@@ -1,0 +1,131 @@
+"""Derivatives inside and around `jax.shard_map` on four devices: equal to those of one device."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json
+import jax, jax.numpy as jnp, numpy as np, qjaxsim as qj
+from jax.sharding import Mesh, PartitionSpec as P
+from qjaxsim.curvature import (CircuitOutputs, curvature_operators, gauss_newton_product, hessian_product,
+    residual_product, split_hessian)
+
+jax.config.update("jax_disable_most_optimizations", True)
+mesh = Mesh(np.array(jax.devices()), ("d",))
+found = {}
+
+def note(name, got, want):
+    errors = jax.tree.map(lambda a, b: float(abs(a - b).max()), got, want)
+    found[name] = max(jax.tree.leaves(errors))
+
+def mapped(f, specs, check=True):
+    return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=check))
+
+def mean(tree):
+    return jax.lax.pmean(tree, "d")
+
+def chain(n, repeats):
+    x, w = qj.Parameter("x"), qj.Parameter("w", (3,))
+    layer = qj.Circuit(n)
+    for q in range(n):
+        layer.ry(x, q).rx(w[q % 3], q)
+    for q in range(n - 1):
+        layer.cx(q, q + 1)
+    return layer if repeats == 1 else qj.Circuit(n).repeat(layer.rzz(w[0], 0, n - 1), repeats, shared=["x"])
+
+def gradients(n, repeats, observables, **options):
+    circuit = chain(n, repeats)
+    f = qj.expectation(circuit, observables, options=qj.PlanOptions(**options))
+    loss = lambda w, x: (f({"x": x, "w": w}) ** 2).mean()
+    w = jnp.asarray(np.random.default_rng(0).normal(size=circuit.parameters["w"]))
+    v, x = jnp.cos(w), jnp.linspace(0, 1, 8)
+    slope = lambda w: jax.grad(loss)(w, x)
+    want = slope(w), jax.jvp(slope, (w,), (v,))[1]
+    name = f"{n} qubits, {repeats} layers, {len(observables)} observables, {options}"
+    for check in (True, False):
+        outside = jax.grad(mapped(lambda w, x: mean(loss(w, x)), (P(), P("d")), check))
+        got = jax.jit(lambda w: (outside(w, x), jax.jvp(lambda w: outside(w, x), (w,), (v,))[1]))(w)
+        note(f"{name}, outside, {check}", got, want)
+    inside = jax.grad(lambda w, x: mean(loss(w, x)))
+    both = lambda w, x, v: (inside(w, x), jax.jvp(lambda w: inside(w, x), (w,), (v,))[1])
+    note(f"{name}, inside", mapped(both, (P(), P("d"), P()))(w, x, v), want)
+    own = lambda w, x: mean(jax.grad(loss)(jax.lax.pcast(w, "d", to="varying"), x))
+    note(f"{name}, own share", mapped(own, (P(), P("d")))(w, x), want[0])
+    one = lambda w, x: mean(jax.vmap(loss, (None, 0))(w, x).mean())
+    note(f"{name}, vmap", jax.jit(jax.grad(mapped(one, (P(), P("d")))))(w, x), want[0])
+    ensemble = jnp.stack([w, -w, v, 2 * w])
+    each = jax.jit(jax.grad(mapped(lambda w, x: mean(loss(w[0], x)), (P("d"), P()))))(ensemble, x)
+    note(f"{name}, ensemble", each, jax.vmap(lambda w: slope(w) / 4)(ensemble))
+
+few = [qj.Z(1), qj.X(0) @ qj.Y(2)]
+gradients(6, 1, few)
+gradients(4, 3, few, gradient="adjoint", collapse=True)
+gradients(4, 3, few, gradient="backprop")
+labels = [a + b + c for a in "XYZ" for b in "XYZ" for c in "XYI"]
+gradients(3, 1, [sum(qj.PauliSum.from_label(label, 0.1) for label in labels), qj.Z(0)], gradient="adjoint")
+
+def reported():
+    x, w = qj.Parameter("x"), qj.Parameter("w", (3,))
+    f = qj.expectation(chain(6, 1), qj.Z(1))
+    loss = lambda w, x: (f({"x": x, "w": w}) ** 2).mean()
+    w, x = jnp.array([0.3, 0.7, 0.2]), jnp.linspace(0, 1, 8)
+    note("reported", jax.grad(mapped(lambda w, x: mean(loss(w, x)), (P(), P("d"))))(w, x),
+        jnp.array([-0.18939, -0.515689, 0.0]))
+
+reported()
+
+def second_order(name, outputs, params, x, y):
+    loss = lambda z, y: jnp.log1p(jnp.exp(z)).sum(1) - z[:, 0] * y
+    v = jax.tree.map(jnp.cos, params)
+    def every(params, x, y, v):
+        arguments = outputs, loss, params, x, y
+        products = [product(*arguments, v) for product in (hessian_product, gauss_newton_product, residual_product)]
+        return split_hessian(*arguments), products, curvature_operators(*arguments).hessian.dense()
+    for check in (True, False):
+        got = mapped(lambda *a: mean(every(*a)), (P(), P("d"), P("d"), P()), check)(params, x, y, v)
+        note(f"{name}, {check}", got, every(params, x, y, v))
+
+made = qj.Circuit(3)
+for q in range(3):
+    made.ry(qj.Parameter("x"), q).rx(qj.Parameter("w", (3,))[q], q)
+model = CircuitOutputs(made.cx(0, 1).cx(1, 2).rx(qj.Parameter("w", (3,))[0], 2), few, ("x",))
+first = CircuitOutputs(qj.Circuit(2).ry(qj.Parameter("x"), 0).h(1).cx(0, 1).rx(qj.Parameter("w", (3,))[2], 1)
+    .ry(qj.Parameter("w", (3,))[1], 0).cz(0, 1).rx(qj.Parameter("w", (3,))[0], 1), [qj.Z(1), qj.X(0)], ("x",))
+problem = {"w": jnp.array([0.3, 0.7, 0.2])}, {"x": jnp.linspace(0, 1, 8)}, jnp.arange(8.0) % 2
+second_order("pushed", model, *problem)
+second_order("first", first, *problem)
+type(first).sees_little = lambda self, n: False
+type(first).collapses = lambda self, n, p: True
+second_order("collapsed", CircuitOutputs(first.circuit, first.observables, ("x",)), *problem)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def errors():
+    """Largest differences by case, all from one process with four devices."""
+    flags = "--xla_force_host_platform_device_count=4 --xla_cpu_use_fusion_emitters=false"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "1"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_gradients_and_products_under_shard_map_are_those_of_one_device(errors):
+    first_order = {name: error for name, error in errors.items() if "qubits" in name}
+    assert len(first_order) == 24
+    assert {name: error for name, error in first_order.items() if not error < 1e-12} == {}
+
+
+def test_the_split_of_every_structure_under_shard_map_is_that_of_one_device(errors):
+    split = {name: error for name, error in errors.items() if name.split(",")[0] in ("pushed", "first", "collapsed")}
+    assert len(split) == 6
+    assert {name: error for name, error in split.items() if not error < 1e-12} == {}
+
+
+def test_a_gradient_outside_shard_map_has_the_value_that_other_simulators_give(errors):
+    assert errors["reported"] < 1e-6
