@@ -46,13 +46,16 @@ def gradients(n, repeats, observables, **options):
     slope = lambda w: jax.grad(loss)(w, x)
     want = slope(w), jax.jvp(slope, (w,), (v,))[1]
     name = f"{n} qubits, {repeats} layers, {len(observables)} observables, {options}"
-    for check in (True, False):
+    whole = repeats == 1 and n == 6  # compiling takes the time: all ways of one circuit, two of each other plan
+    for check in (True, False) if whole else (True,):
         outside = jax.grad(mapped(lambda w, x: mean(loss(w, x)), (P(), P("d")), check))
         got = jax.jit(lambda w: (outside(w, x), jax.jvp(lambda w: outside(w, x), (w,), (v,))[1]))(w)
         note(f"{name}, outside, {check}", got, want)
     inside = jax.grad(lambda w, x: mean(loss(w, x)))
     both = lambda w, x, v: (inside(w, x), jax.jvp(lambda w: inside(w, x), (w,), (v,))[1])
     note(f"{name}, inside", mapped(both, (P(), P("d"), P()))(w, x, v), want)
+    if not whole:
+        return
     own = lambda w, x: mean(jax.grad(loss)(jax.lax.pcast(w, "d", to="varying"), x))
     note(f"{name}, own share", mapped(own, (P(), P("d")))(w, x), want[0])
     one = lambda w, x: mean(jax.vmap(loss, (None, 0))(w, x).mean())
@@ -85,7 +88,7 @@ def second_order(name, outputs, params, x, y):
         arguments = outputs, loss, params, x, y
         products = [product(*arguments, v) for product in (hessian_product, gauss_newton_product, residual_product)]
         return split_hessian(*arguments), products, curvature_operators(*arguments).hessian.dense()
-    for check in (True, False):
+    for check in (True, False) if name == "pushed" else (True,):
         got = mapped(lambda *a: mean(every(*a)), (P(), P("d"), P("d"), P()), check)(params, x, y, v)
         note(f"{name}, {check}", got, every(params, x, y, v))
 
@@ -108,7 +111,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def errors():
     """Largest differences by case, all from one process with four devices."""
-    flags = "--xla_force_host_platform_device_count=4 --xla_cpu_use_fusion_emitters=false"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "1"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -117,13 +120,13 @@ def errors():
 
 def test_gradients_and_products_under_shard_map_are_those_of_one_device(errors):
     first_order = {name: error for name, error in errors.items() if "qubits" in name}
-    assert len(first_order) == 24
+    assert len(first_order) == 6 + 3 * 2
     assert {name: error for name, error in first_order.items() if not error < 1e-12} == {}
 
 
 def test_the_split_of_every_structure_under_shard_map_is_that_of_one_device(errors):
     split = {name: error for name, error in errors.items() if name.split(",")[0] in ("pushed", "first", "collapsed")}
-    assert len(split) == 6
+    assert len(split) == 4
     assert {name: error for name, error in split.items() if not error < 1e-12} == {}
 
 
