@@ -12,9 +12,9 @@ T = TypeVar("T")
 def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
     """A decorator that registers a dataclass as a pytree with a structure of its own.
 
-    `jax.tree_util.register_dataclass` (JAX 0.10 to 0.12) compares structures by the names and values of their fields alone:
-    two classes with the same fields have equal structures, and a jitted function to which both are passed may run the
-    program of the other one. Here the class is part of the structure.
+    `jax.tree_util.register_dataclass` (JAX 0.10 to 0.12) compares structures by the names and values of their fields
+    alone: two classes with the same fields have equal structures, and a jitted function to which both are passed may
+    run the program of the other one. Here the class is part of the structure.
 
     Args:
         data: fields whose values are leaves or pytrees.
