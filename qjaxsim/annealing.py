@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.numbers_given import integer_from, positive_integer
+
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
 HOT, COLD = 3.0, 90.0
 MAX_DESCENT = 200
@@ -95,8 +97,7 @@ def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
         problem: the problems.
         bits: at least 2; 8 keeps -127..127.
     """
-    if bits < 2:
-        raise ValueError(f"Argument `bits` must be at least 2, but is {bits}.")
+    bits = integer_from(2, "bits", bits)
     c, h, p = (jnp.asarray(part) for part in problem)
     p = p.astype(c.dtype)
     n_heads = c.shape[1]
@@ -168,8 +169,7 @@ def anneal(
     problem = HeadsProblem(*(lax.stop_gradient(jnp.asarray(part)) for part in problem))
     couplings = problem.couplings
     n_batch, n_heads, n, _ = couplings.shape
-    if reads < 1:
-        raise ValueError(f"Argument `reads` must be at least 1, but is {reads}.")
+    reads = positive_integer("reads", reads)
     solved = problem if bits is None else rounded(problem, bits)
     betas = geometric_betas(solved, sweeps) if betas is None else jnp.asarray(betas, couplings.dtype)
     if betas.ndim == 1:

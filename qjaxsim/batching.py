@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.array_types import require_known_shape, require_unsharded
 from qjaxsim.varying import vary_alike
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -135,23 +136,9 @@ def _as_real(name: str, value: Any) -> jax.Array:
         ) from error
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
-    _check_sizes(name, array)
+    require_known_shape(f"Parameter {name!r}", array)
+    require_unsharded(f"Parameter {name!r}", array)
     return array
-
-
-def _check_sizes(name: str, array: jax.Array) -> None:
-    """Refuse what plans cannot be made from: sizes without a value, and types that say how axes are sharded."""
-    if not all(isinstance(size, int) for size in array.shape):
-        raise ValueError(
-            f"Parameter {name!r} must have a shape known when the function is traced, but has the symbolic shape "
-            f"{array.shape}; export with a fixed batch size."
-        )
-    spec = jax.typeof(array).sharding.spec
-    if any(axis is not None for axis in spec):
-        raise ValueError(
-            f"Parameter {name!r} must not be sharded over mesh axes of type Explicit, but is by {spec}; make the mesh "
-            "with `axis_types=(jax.sharding.AxisType.Auto,)` for each axis, or map over it with `jax.shard_map`."
-        )
 
 
 def _common_dtype(arrays: Iterable[jax.Array]) -> Any:

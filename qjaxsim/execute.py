@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from qjaxsim import kernels
+from qjaxsim import kernels, taylor  # noqa: F401  (taylor: Taylor series through the loops here)
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Project, Step, Transpose, Widen

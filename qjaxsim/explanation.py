@@ -26,6 +26,7 @@ from qjaxsim.steps import (
     Transpose,
     Widen,
     is_invertible,
+    plan_options,
 )
 
 
@@ -164,7 +165,7 @@ def explain(
         raise ValueError(f"Argument `data` must name the parameters that carry the batch of {batch}, but is empty.")
     if dtype not in ("complex64", "complex128"):
         raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
-    options = options or PlanOptions()
+    options = plan_options(options)
     plan = make_plan(circuit, names, int(batch), options)
     itemsize = 4 if dtype == "complex64" else 8
     lines = tuple(_Reader(plan.n_qubits, int(batch), itemsize).read(plan.steps))

@@ -261,7 +261,9 @@ def as_expression(value: Any) -> Expression | float:
     return number.real
 
 
-def _combine(op: str, left: Any, right: Any) -> Expression:
+def _combine(op: str, left: Any, right: Any) -> Any:
+    if getattr(right, "__array_ufunc__", right) is None:
+        return NotImplemented  # arithmetic is its own: a Pauli sum says that it takes numbers only
     left, right = as_expression(left), as_expression(right)
     if op == "add" and isinstance(left, Expression) and left.op == "add":
         return Expression(op, (*left.args, right))  # a long sum stays flat, or recursion would fail on it

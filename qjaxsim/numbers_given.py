@@ -1,6 +1,7 @@
 """Numbers that users give: Python's, NumPy's and arrays of one number."""
 
 import operator
+from collections.abc import Mapping
 from numbers import Complex
 from typing import Any
 
@@ -17,16 +18,39 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
-def positive_integer(name: str, value: Any) -> int:
+def integer_from(least: int, name: str, value: Any, most: int | None = None) -> int:
     """The integer that an argument stands for.
 
     Raises:
-        ValueError: for anything but an integer from 1 on.
+        ValueError: for anything but an integer from `least` to `most`, or from `least` on.
+    """
+    found = as_integer(value)
+    if found is None or found < least or (most is not None and found > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"Argument `{name}` must be an integer {bounds}, but is {value!r}.")
+    return found
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """The integer from 1 on that an argument stands for.
+
+    Raises:
+        ValueError: for anything else.
     """
     found = as_integer(value)
     if found is None or found < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
     return found
+
+
+def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
+    """Replace fields of a frozen dataclass by the integers from `least` on that they stand for.
+
+    Raises:
+        ValueError: naming the field, for anything else.
+    """
+    for name, smallest in least.items():
+        object.__setattr__(instance, name, integer_from(smallest, name, getattr(instance, name)))
 
 
 def as_number(value: Any, what: str, way_out: str) -> complex | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from qjaxsim.expressions import Expression, Parameter
 from qjaxsim.numbers_given import as_integer, as_number
 
 Term = tuple[tuple[int, str], ...]
@@ -46,7 +47,7 @@ class PauliSum:
         total: dict[Term, complex] = {}
         for term, coefficient in terms.items():
             key = _check_term(term)
-            total[key] = total.get(key, 0) + complex(coefficient)
+            total[key] = total.get(key, 0) + _coefficient(coefficient)
         self._fill(_nonzero(total))
 
     def _fill(self, terms: dict[Term, complex] | None, size: float = 0.0, parts: "_Parts" = ()) -> "PauliSum":
@@ -100,7 +101,7 @@ class PauliSum:
         return _largest_imaginary(self) is None
 
     def __add__(self, other: Any) -> "PauliSum":
-        if (number := as_number(other, *_CONSTANT)) is not None:
+        if (number := _number(other)) is not None:
             other = I() * number
         return _total((self, 1), (other, 1)) if isinstance(other, PauliSum) else NotImplemented
 
@@ -118,7 +119,7 @@ class PauliSum:
     def __mul__(self, factor: Any) -> "PauliSum":
         if isinstance(factor, PauliSum):
             raise TypeError("Two Pauli sums are multiplied with @; * is for scaling by a number.")
-        if (number := as_number(factor, *_CONSTANT)) is None:
+        if (number := _number(factor)) is None:
             return NotImplemented
         if not cmath.isfinite(number):
             raise ValueError(f"The factor of a Pauli sum must be finite, but is {factor!r}.")
@@ -127,8 +128,10 @@ class PauliSum:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> "PauliSum":
-        if (number := as_number(divisor, *_CONSTANT)) is None:
+        if (number := _number(divisor)) is None:
             return NotImplemented
+        if number == 0:
+            raise ZeroDivisionError("The divisor of a Pauli sum must not be zero, but is.")
         return self * (1 / number)
 
     def __matmul__(self, other: "PauliSum") -> "PauliSum":
@@ -156,6 +159,25 @@ class PauliSum:
             sign = " - " if number.startswith("-") else " + "
             text += sign + number.lstrip("-") + _text(term)
         return "0" if not text else ("-" + text[3:] if text.startswith(" - ") else text[3:])
+
+
+def _number(value: Any) -> complex | None:
+    """A number that scales a sum or is added to it; None for what is none. Arrays and parameters are refused."""
+    if isinstance(value, Parameter | Expression):
+        raise TypeError(f"{_CONSTANT[0]} must be a number known when it is written, but is {value}; {_CONSTANT[1]}.")
+    found = as_number(value, *_CONSTANT)
+    if found is None and (shape := getattr(value, "shape", ())):
+        raise TypeError(
+            f"A coefficient of a Pauli sum must be one number, but is an array of shape {shape}; make a sum for "
+            "each number, and pass the list of them to `expectation`."
+        )
+    return found
+
+
+def _coefficient(value: Any) -> complex:
+    if (number := _number(value)) is None:
+        raise TypeError(f"Coefficients of a Pauli sum must be numbers, but got {value!r}.")
+    return number
 
 
 def _one_letter(letter: str, qubit: Any) -> PauliSum:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -110,7 +111,8 @@ def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
 def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
     lead, size, columns = array.shape
     # Unsigned places: none is checked for being negative.
-    first = np.arange(lead, dtype=np.uint32)[:, None] * np.uint32(size) + np.array(permutation.high, np.uint32)
+    leads = np.arange(lead, dtype=np.uint32) if isinstance(lead, int) else lax.iota(jnp.uint32, lead)
+    first = leads[:, None] * np.uint32(size) + np.array(permutation.high, np.uint32)[None]
     places = jnp.asarray(first.reshape(-1, 1)) ^ jnp.asarray(np.array(permutation.low, np.uint32)[None])
     rows = array.reshape(lead * size, columns)
     return rows.at[places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)

@@ -20,7 +20,19 @@ from qjaxsim.normal_form import Item, Relabel, normal_form
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.recognise import with_loops
 from qjaxsim.schedule import Group, Limits, schedule
-from qjaxsim.steps import Dense, Diagonal, Leaf, Loop, Plan, PlanOptions, Step, Transpose, Widen, is_linear
+from qjaxsim.steps import (
+    Dense,
+    Diagonal,
+    Leaf,
+    Loop,
+    Plan,
+    PlanOptions,
+    Step,
+    Transpose,
+    Widen,
+    is_linear,
+    plan_options,
+)
 
 # Widths of dense blocks that are tried.
 BLOCKS = (3, 4, 5, 6, 7)
@@ -51,7 +63,7 @@ def make_plan(
 
     Cost: linear in the number of operations, below a second for 10,000 gates; no table larger than 2**12 entries.
     """
-    options = options or PlanOptions()
+    options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options)
     items = planner.group(found.circuit, frozenset())

@@ -5,6 +5,8 @@ with, never meet some outcomes at all. Here every bit has a number of its own an
 that were added pair by pair, so that each conditional probability holds to the last bits of the precision.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -36,6 +38,13 @@ def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int) -> jax.Array:
     numbers = jax.random.uniform(key, (bits, shots), weights.dtype)
     root = vary_alike(jnp.ones(shots, jnp.uint32), tree, numbers)
     return lax.scan(step, root, numbers)[1].T.astype(jnp.int32)
+
+
+def require_key(key: Any) -> None:
+    """Raise a TypeError for anything but a random key, new or of the old kind."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
 
 
 def _tree(weights: jax.Array) -> jax.Array:

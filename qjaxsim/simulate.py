@@ -27,8 +27,8 @@ from qjaxsim.observables import PauliSum, pauli_sums
 from qjaxsim.operations import Projection, Repeat
 from qjaxsim.plan import make_plan
 from qjaxsim.prepare import Setting
-from qjaxsim.sampling import draw_outcomes
-from qjaxsim.steps import PlanOptions
+from qjaxsim.sampling import draw_outcomes, require_key
+from qjaxsim.steps import PlanOptions, plan_options
 from qjaxsim.varying import vary_alike
 
 Params = Mapping[str, Any]
@@ -135,7 +135,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     snapshot = circuit.copy()
     if has_projection(snapshot):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
-    return Compiled(_unitary, snapshot, options or PlanOptions(), check=_check_call(snapshot))
+    return Compiled(_unitary, snapshot, plan_options(options), check=_check_call(snapshot))
 
 
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
@@ -186,7 +186,7 @@ def _state_function(
     """
     require_circuit("circuit", circuit)
     snapshot = circuit.copy()
-    parts = snapshot, options or PlanOptions(), readout, name, single
+    parts = snapshot, plan_options(options), readout, name, single
     return Compiled(_run_and_read, *parts, check=_check_call(snapshot))
 
 
@@ -195,10 +195,14 @@ def _check_call(circuit: Circuit) -> Callable[..., Any]:
     return functools.partial(_check_params, circuit.parameters)
 
 
-def _check_params(shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None) -> None:
+def _check_params(
+    shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None, **others: Any
+) -> None:
+    if others:
+        raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
     parse_params(params, shapes)
-    if key is not None and not isinstance(key, jax.Array):
-        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
+    if key is not None:
+        require_key(key)
 
 
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:

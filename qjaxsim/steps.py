@@ -34,15 +34,28 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
-            if value is not None and as_integer(value) is None:
+            number = as_integer(value)
+            if value is not None and number is None:
                 raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
-            if value is not None and value < 1:
+            if number is not None and number < 1:
                 raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
+            object.__setattr__(self, name, number)  # options are keys of what is compiled
         for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
             if choice not in (None, True, False):
                 raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
         if self.gradient not in (None, "adjoint", "backprop"):
             raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
+
+
+def plan_options(given: Any) -> PlanOptions:
+    """Options as given, or the defaults for None.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if given is not None and not isinstance(given, PlanOptions):
+        raise TypeError(f"Argument `options` must be a `qjaxsim.PlanOptions`, but is {given!r}.")
+    return given or PlanOptions()
 
 
 @dataclass(frozen=True, eq=False)

@@ -178,13 +178,13 @@ def test_single_precision_and_refusals(key):
     problem = heads_problem(rng, 1, 2, 5, 0.6)
     single = HeadsProblem(*(jnp.asarray(part, jnp.float32) for part in problem))
     assert annealing.anneal(single, key, reads=2, sweeps=2).energies.dtype == jnp.float32
-    with pytest.raises(ValueError, match="Argument `reads` must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="Argument `reads` must be a positive integer, but is 0"):
         annealing.anneal(problem, key, reads=0)
     with pytest.raises(ValueError, match=r"Argument `betas` must have shape \(sweeps,\) or \(sweeps, 1\)"):
         annealing.anneal(problem, key, betas=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"Argument `start` must have shape \(1, 16, 2, 5\)"):
         annealing.anneal(problem, key, start=np.zeros((1, 1, 2, 5)))
-    with pytest.raises(ValueError, match="Argument `bits` must be at least 2, but is 1"):
+    with pytest.raises(ValueError, match="Argument `bits` must be an integer of at least 2, but is 1"):
         annealing.rounded(problem, 1)
 
 

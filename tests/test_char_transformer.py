@@ -140,7 +140,7 @@ def test_generation_takes_the_likeliest_and_slides_its_window(params, key):
 def test_refusals(params, tokens, key):
     with pytest.raises(ValueError, match="`n_heads` must divide `width`, 8, but is 3"):
         CharTransformer(5, width=8, n_heads=3)
-    with pytest.raises(ValueError, match="`n_blocks` must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="`n_blocks` must be an integer of at least 1, but is 0"):
         CharTransformer(5, n_blocks=0)
     with pytest.raises(ValueError, match="must be among .*'block0.query'.*, but one is 'block2.query'"):
         MODEL.outputs(params, tokens, {"block2.query": Dense(np.eye(8))})

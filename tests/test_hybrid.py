@@ -223,10 +223,10 @@ def test_many_shots_approach_the_exact_gradient_of_the_loss():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_qubits": 1}, "`n_qubits` must be at least 2, but is 1"),
-        ({"n_layers": 0}, "`n_layers` must be at least 1, but is 0"),
-        ({"n_classes": 1}, "`n_classes` must be at least 2, but is 1"),
-        ({"image_size": 0}, "`image_size` must be at least 1, but is 0"),
+        ({"n_qubits": 1}, "`n_qubits` must be an integer of at least 2, but is 1"),
+        ({"n_layers": 0}, "`n_layers` must be an integer of at least 1, but is 0"),
+        ({"n_classes": 1}, "`n_classes` must be an integer of at least 2, but is 1"),
+        ({"image_size": 0}, "`image_size` must be an integer of at least 1, but is 0"),
         ({"pre": "relu"}, r"`pre` must be one of \['linear', 'tanh', 'conv'\], but is 'relu'"),
         ({"pairing": "star"}, r"`pairing` must be one of \['alternate', 'both', 'chain', 'ring'\], but is 'star'"),
         ({"pre": "conv", "image_size": 3}, "`image_size` must be at least 4 for the pre-layer 'conv'"),
@@ -239,5 +239,5 @@ def test_bad_arguments(changes, message):
 
 def test_bad_shots(key):
     params, x, _ = setting(MEASURED)
-    with pytest.raises(ValueError, match="`shots` must be at least 1, but is 0"):
+    with pytest.raises(ValueError, match="`shots` must be a positive integer, but is 0"):
         MEASURED.sampled_outputs(params, x, 0, key)

@@ -164,7 +164,7 @@ def test_low_rank_baseline():
         (lambda: Geometry((), ()), "at least one"),
         (lambda: Geometry((2, 0), (2, 2)), "positive leg sizes"),
         (lambda: qubit_geometry(0, 4), "must be positive"),
-        (lambda: qubit_geometry(4, 4).bonds(0), "`chi` must be at least 1, but is 0"),
+        (lambda: qubit_geometry(4, 4).bonds(0), "`chi` must be a positive integer, but is 0"),
         (lambda: balanced_geometry(6, 6, 0), "`n_sites` must be positive"),
         (lambda: balanced_geometry(8, 7, 2), "`d_in` must have at least 2 prime factors.*7 has 1"),
         (lambda: tt_svd(np.ones(4), qubit_geometry(2, 2), 1), r"must be a matrix.*\(4,\)"),

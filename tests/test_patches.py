@@ -271,9 +271,9 @@ def _zeros(model: PatchesModel) -> dict[str, jax.Array]:
         ({"n_patches": 5}, r"`patches` is 5, but 3 x 3 patches fit a 5 x 5 image in .* grids of: 1, 4, 9"),
         ({"n_patches": 16}, r"`patches` is 16"),
         ({"n_patches": 1, "patch_size": 6}, r"6 x 6 patches fit a 5 x 5 image in .*: none"),
-        ({"n_patches": 0}, r"`n_patches` must be at least 1, but is 0"),
-        ({"n_layers": -1}, r"`n_layers` must be at least 0, but is -1"),
-        ({"n_qubits": 1}, r"`n_qubits` must be at least 2"),
+        ({"n_patches": 0}, r"`n_patches` must be an integer of at least 1, but is 0"),
+        ({"n_layers": -1}, r"`n_layers` must be an integer of at least 0, but is -1"),
+        ({"n_qubits": 1}, r"`n_qubits` must be an integer of at least 2"),
         (
             {"n_classes": 10},
             r"`n_classes` is 10, but 3 qubits have .* 2 to 9 classes; choose fewer classes or more qubits",

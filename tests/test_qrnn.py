@@ -430,7 +430,7 @@ def test_generation_keeps_the_words_given(key):
     first = np.array([[0, 1, 1], [1, 0, 0]])
     drawn = np.asarray(generate(SMALL, large_params(SMALL, key), first, 6, key))
     assert (drawn[:, :3] == first).all() and drawn.max() < SMALL.n_words
-    with pytest.raises(ValueError, match="`length` must be more than the 3 words given, but is 3"):
+    with pytest.raises(ValueError, match="`length` must be an integer of at least 4, but is 3"):
         generate(SMALL, large_params(SMALL, key), first, 3, key)
     with pytest.raises(ValueError, match="`first` must hold words from 0 to"):
         generate(SMALL, large_params(SMALL, key), [[99]], 3, key)

@@ -10,9 +10,11 @@ import pytest
 PROGRAM = """
 import json
 import jax, jax.numpy as jnp, numpy as np, qjaxsim as qj
-from jax.sharding import Mesh, PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from qjaxsim.curvature import (CircuitOutputs, curvature_operators, gauss_newton_product, hessian_product,
-    residual_product, split_hessian)
+    residual_product, plan_split, split_hessian)
+from qjaxsim.models.hybrid import HybridModel
+from qjaxsim.models.patches import PatchesModel
 
 jax.config.update("jax_disable_most_optimizations", True)
 mesh = Mesh(np.array(jax.devices()), ("d",))
@@ -104,8 +106,45 @@ second_order("first", first, *problem)
 type(first).sees_little = lambda self, n: False
 type(first).collapses = lambda self, n, p: True
 second_order("collapsed", CircuitOutputs(first.circuit, first.observables, ("x",)), *problem)
+
+patches = PatchesModel(4, 1, 2, 2, 1, 2, 10.0, "mean")
+images = jnp.linspace(0, 1, 32).reshape(8, 2, 2)
+staged = patches.outputs, patches.init(jax.random.key(0)), images, jnp.arange(8.0) % 2
+assert plan_split(staged[0], lambda z, y: z[:, 0], *staged[1:]).structure == "stages"
+second_order("staged", *staged)
+
+def drawn():
+    model, key = HybridModel(2, 1, image_size=2, n_classes=2), jax.random.key(1)
+    params = model.init(jax.random.key(0))
+    loss = lambda p, x: (model.sampled_outputs(p, x, 50, key) ** 2).mean()
+    shares = [jax.grad(loss)(params, images[2 * i : 2 * i + 2]) for i in range(4)]
+    want = jax.tree.map(lambda *each: sum(each) / 4, *shares)
+    spread = lambda check: jax.grad(mapped(lambda p, x: mean(loss(p, x)), (P(), P("d")), check))(params, images)
+    note("drawn", spread(False), want)
+    try:
+        spread(True)
+    except ValueError as error:
+        assert "map with `check_vma=False`" in str(error), error
+        found["drawn, checked"] = 0.0
+    draw = lambda x: qj.sample(qj.Circuit(2).ry(qj.Parameter("x"), 0).h(1), 20)({"x": x}, key)
+    got = jax.shard_map(draw, mesh=mesh, in_specs=P("d"), out_specs=P("d"))(jnp.linspace(0, 3, 8))
+    note("outcomes", got, jnp.concatenate([draw(x) for x in jnp.linspace(0, 3, 8).reshape(4, 2)]))
+
+drawn()
+
+def spread(f, w, x):
+    want = jax.grad(lambda w: (f({"x": x, "w": w}) ** 2).mean())(w)
+    device = lambda w, x: (f({"x": x, "w": w}) ** 2).mean()
+    by_device = jax.pmap(lambda w, x: mean(device(w, x)), "d", in_axes=(None, 0), out_axes=None)
+    note("pmap", jax.grad(lambda w: by_device(w, x.reshape(4, 2)))(w), want)
+    placed = jax.device_put(x, NamedSharding(mesh, P("d")))
+    note("placed", jax.jit(jax.grad(device))(w, placed), want)
+
+spread(qj.expectation(chain(3, 1), few), jnp.array([0.3, 0.7, 0.2]), jnp.linspace(0, 1, 8))
 print(json.dumps(found))
 """
+
+STRUCTURES = ("pushed", "first", "collapsed", "staged")
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +164,14 @@ def test_gradients_and_products_under_shard_map_are_those_of_one_device(errors):
 
 
 def test_the_split_of_every_structure_under_shard_map_is_that_of_one_device(errors):
-    split = {name: error for name, error in errors.items() if name.split(",")[0] in ("pushed", "first", "collapsed")}
-    assert len(split) == 4
+    split = {name: error for name, error in errors.items() if name.split(",")[0] in STRUCTURES}
+    assert len(split) == 5
     assert {name: error for name, error in split.items() if not error < 1e-12} == {}
+
+
+@pytest.mark.parametrize("name", ["drawn", "drawn, checked", "outcomes", "pmap", "placed"])
+def test_measurements_and_other_ways_to_spread_a_batch_give_what_one_device_gives(errors, name):
+    assert errors[name] < 1e-12
 
 
 def test_a_gradient_outside_shard_map_has_the_value_that_other_simulators_give(errors):

@@ -144,9 +144,9 @@ class TestTopEigenpairs:
 
     def test_errors(self, key, monkeypatch):
         for k in (0, 6):
-            with pytest.raises(ValueError, match=f"Argument `k` must be between 1 and 5, the dimension, but it is {k}"):
+            with pytest.raises(ValueError, match=f"Argument `k` must be an integer from 1 to 5, but is {k}"):
                 top_eigenpairs(linear_operator(lambda v: v, 5), k, key=key)
-        with pytest.raises(ValueError, match="Argument `steps` must be at least k = 3, but it is 2"):
+        with pytest.raises(ValueError, match="Argument `steps` must be an integer of at least 3, but is 2"):
             top_eigenpairs(linear_operator(lambda v: v, 5), 3, key=key, steps=2)
         with pytest.raises(ValueError, match="`which` must be 'largest' or 'magnitude', but it is 'smallest'"):
             top_eigenpairs(linear_operator(lambda v: v, 5), 1, key=key, which="smallest")
@@ -158,7 +158,7 @@ class TestTopEigenpairs:
             top_eigenpairs(linear_operator(lambda v: v[1:], 5), 1, key=key)
         with pytest.raises(TypeError, match="`example` must hold real float arrays only, but a leaf has dtype int"):
             top_eigenpairs(linear_operator(lambda v: v, jnp.arange(5)), 1, key=key)
-        with pytest.raises(ValueError, match="Argument `example` must be a positive integer, but it is 0"):
+        with pytest.raises(ValueError, match="Argument `example` must be a positive integer, but is 0"):
             top_eigenpairs(linear_operator(lambda v: v, 0), 1, key=key)
         monkeypatch.setattr("qjaxsim.memory.available_bytes", lambda: 1000)
         with pytest.raises(MemoryError, match="Krylov basis of 64 vectors of 1000 numbers needs .* fewer steps"):
@@ -200,7 +200,7 @@ class TestPowerIteration:
         assert (found.value, found.steps, found.converged) == (0.0, 2, True)
 
     def test_errors(self, key):
-        with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but it is 0"):
+        with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but is 0"):
             power_iteration(linear_operator(lambda v: v, 4), key=key, max_steps=0)
 
 
@@ -249,7 +249,7 @@ class TestSpectralDensity:
 
     def test_errors(self, key):
         for name in ("steps", "probes"):
-            with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer, but it is 0"):
+            with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer, but is 0"):
                 spectral_density(linear_operator(lambda v: v, 5), key=key, **{name: 0})
         for sigma in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match="Argument `sigma` must be positive or None, but it is"):
@@ -350,7 +350,7 @@ class TestTrace:
         assert (found.value, found.standard_error) == (36.0, 0.0)
 
     def test_errors(self, key):
-        with pytest.raises(ValueError, match="`probes` must be at least 2 for a standard error, but it is 1"):
+        with pytest.raises(ValueError, match="`probes` must be an integer of at least 2, but is 1"):
             trace_estimate(linear_operator(lambda v: v, 5), key=key, probes=1)
 
 
@@ -416,7 +416,7 @@ class TestOutliers:
     def test_errors(self):
         with pytest.raises(ValueError, match="`rule` must be one of gap, k-1, k, k2, edge, but it is 'knee'"):
             count_outliers(self.bulk, 3, "knee")
-        with pytest.raises(ValueError, match="`n_classes` must be at least 2, but it is 1"):
+        with pytest.raises(ValueError, match="`n_classes` must be an integer of at least 2, but is 1"):
             count_outliers(self.bulk, 1)
         with pytest.raises(ValueError, match="`noise` must be between 0 and 1, but it is 0"):
             count_outliers(self.bulk, 3, noise=0)

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.extras import require
+from qjaxsim.numbers_given import integer_from, positive_integer
 from qjaxsim.observables import PauliSum
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
@@ -78,7 +79,7 @@ def crosscheck(
 
     Cost: besides our own, a state on Aer for each sample, and two for each shifted rotation.
     """
-    check_options(shots, max_rotations, tolerance, seed)
+    shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
     pair = _pair(circuit, params, observables, seed, evolution)
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
@@ -105,17 +106,23 @@ def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observab
     return aer.expectations(pair.other, pair.values, pair.operators)
 
 
-def check_options(shots: int | None, max_rotations: int, tolerance: float | None, seed: int = 0) -> None:
-    """Refuse numbers out of range, before any work."""
+class _Integers(NamedTuple):
+    """Options that are integers, as such."""
+
+    shots: int | None
+    max_rotations: int
+    seed: int
+
+
+def check_options(shots: int | None, max_rotations: int, tolerance: float | None, seed: int = 0) -> _Integers:
+    """Refuse numbers out of range, before any work; those that are integers come back as such."""
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
-        if value is not None and value >= 2**31:
+        if value is not None and positive_integer(name, value) >= 2**31:
             raise ValueError(f"Argument `{name}` must be at most {2**31 - 1}, but is {value}.")
     if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"Argument `seed` must be from 0 to {2**32 - 1}, but is {seed}.")
+    drawn = None if shots is None else int(shots)
+    return _Integers(drawn, int(max_rotations), integer_from(0, "seed", seed, 2**32 - 1))
 
 
 def random_params(circuit: qj.Circuit, seed: int) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim import interrupts, memory
+from qjaxsim.numbers_given import integer_from
 from qjaxsim.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
@@ -102,7 +103,9 @@ def run(
         RuntimeError: if the job or IBM's service fails.
     """
     kind = COUNTS if observables is None else EXPECTATION
-    _check_options(kind, shots, mode, resilience_level, optimization_level, seed)
+    shots, seed = integer_from(1, "shots", shots), integer_from(0, "seed", seed, 2**31 - 1)
+    optimization_level = integer_from(0, "optimization_level", optimization_level, 3)
+    _check_options(kind, mode, resilience_level)
     work = prepare(circuit, params, observables, evolution)
     for note in work.notes:
         report(note)
@@ -313,13 +316,8 @@ def _counts(record: JobRecord, data: Any) -> dict[str, Any]:
 # --- small things ------------------------------------------------------------------------------------------------
 
 
-def _check_options(
-    kind: str, shots: int, mode: Any, resilience_level: int | None, optimization_level: int, seed: int
-) -> None:
+def _check_options(kind: str, mode: Any, resilience_level: int | None) -> None:
     """Refuse what Qiskit would notice late, or not at all; the resilience level is left to the runtime."""
-    _check_integer("shots", shots, 1, None)
-    _check_integer("optimization_level", optimization_level, 0, 3)
-    _check_integer("seed", seed, 0, 2**31 - 1)
     if isinstance(mode, str) and mode not in MODES:
         raise ValueError(
             f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}{did_you_mean(mode, MODES)}."
@@ -329,13 +327,6 @@ def _check_options(
             f"Argument `resilience_level` is for expectation values, but is {resilience_level} and there are no "
             "observables; leave it out for counts."
         )
-
-
-def _check_integer(name: str, value: Any, least: int, most: int | None) -> None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
-    if not fits:
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"Argument `{name}` must be an integer {bounds}, but is {value!r}.")
 
 
 def _versions() -> dict[str, str]:

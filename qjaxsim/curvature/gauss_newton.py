@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.array_types import require_unsharded
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.chunks import at_once
@@ -100,7 +101,7 @@ def split_hessian(
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop). Runs a Python
     loop over chunks. A checkpoint costs a digest of params, x and y, the outputs of one chunk, and a tenth of the time.
     """
-    flat, _ = flatten_real(params)
+    flat, _ = _flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat, params), shapes.axes)
     if batch_size is None and checkpoint is not None:
@@ -132,6 +133,13 @@ def split_hessian(
             jax.block_until_ready(carried)
             progress(done, count)
     return way.finish(carried)
+
+
+def _flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """As `flatten_real`, after a look at what JAX could not map over."""
+    for name, tree in (("params", params), ("x", x), ("y", y)):
+        require_unsharded(f"Argument `{name}`", tree)
+    return flatten_real(params)
 
 
 class _Way(NamedTuple):
@@ -263,7 +271,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers. Outside `jax.jit` compiled once,
     as `hessian`.
     """
-    flat, unravel = flatten_real(params)
+    flat, unravel = _flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat, params), shapes.axes)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.array_types import require_known_shape, require_unsharded
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import as_integer
-from qjaxsim.varying import vary_alike
+from qjaxsim.numbers_given import positive_integer
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -75,7 +75,9 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     >>> hessian(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0])).tolist()
     [[6.0, 2.0], [2.0, 0.0]]
     """
+    require_unsharded("Argument `params`", params)
     flat, unravel = flatten_real(params)
+    require_known_shape("Argument `params`", flat)
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
@@ -96,7 +98,7 @@ def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) ->
         block = jax.vmap(row)(start + jnp.arange(rows))
         return jax.lax.dynamic_update_slice_in_dim(matrix, block, start, axis=0)
 
-    empty = vary_alike(jnp.zeros((size, size), flat.dtype), flat)
+    empty = jnp.broadcast_to(jnp.zeros_like(flat), (size, size))  # of the type of the parameters, on their mesh too
     return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
 
 
@@ -161,19 +163,9 @@ def flatten_real(params: Any, name: str = "params") -> tuple[jax.Array, Callable
     return ravel_pytree(params)
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Raise unless value is a positive integer."""
-    number = as_integer(value)
-    if number is None or number < 1:
-        raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
-
-
 def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
     """How many of `size` things to do at once: what was asked, or the default, never more than there are."""
-    if asked is None:
-        return min(size, default)
-    check_positive(name, asked)
-    return min(size, int(asked))
+    return min(size, default if asked is None else positive_integer(name, asked))
 
 
 def require_dense(size: int, copies: int, itemsize: int, what: str) -> None:

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.curvature.hvp import check_positive, flatten_real
+from qjaxsim.curvature.hvp import flatten_real
+from qjaxsim.numbers_given import integer_from, positive_integer
+from qjaxsim.sampling import require_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,7 @@ def random_plane(params: Any, key: jax.Array) -> Plane:
 
     Li et al. 2018, arXiv:1712.09913, section 4.
     """
+    require_key(key)
     origin, unravel = flatten_real(params)
     leaves, structure = jax.tree.flatten(unravel(origin))
 
@@ -185,7 +188,7 @@ def evaluate_plane(
     equal shapes with the same `loss` object: a long grid can be evaluated with one b at a time, and each line kept.
     """
     if batch_size is not None:
-        check_positive("batch_size", batch_size)
+        batch_size = positive_integer("batch_size", batch_size)
     along = [jnp.asarray(axis, plane.origin.dtype) for axis in (a, b)]
     for name, axis in zip("ab", along, strict=True):
         if axis.ndim != 1 or axis.size == 0:
@@ -229,8 +232,7 @@ def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple
     coordinates = np.asarray(projection)
     if coordinates.ndim != 2 or coordinates.shape[1] != 2 or len(coordinates) == 0:
         raise ValueError(f"Argument `projection` must have shape (T, 2), but it has {coordinates.shape}.")
-    if points < 2:
-        raise ValueError(f"Argument `points` must be at least 2, but it is {points}.")
+    points = integer_from(2, "points", points)
     low, high = coordinates.min(axis=0) - margin, coordinates.max(axis=0) + margin
     return np.linspace(low[0], high[0], points), np.linspace(low[1], high[1], points)
 

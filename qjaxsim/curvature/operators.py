@@ -14,10 +14,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.compiled import Compiled
-from qjaxsim.curvature.hvp import check_positive, flatten_real, require_dense, symmetrised
+from qjaxsim.curvature.hvp import flatten_real, require_dense, symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
+from qjaxsim.numbers_given import as_integer, positive_integer
 
 # Vectors multiplied at once by `matmat`: they share the model's own states, and hold one tangent of each.
 COLUMNS_AT_ONCE = 8
@@ -124,7 +125,7 @@ def curvature_operators(
     flat, unravel = flatten_real(params)
     check_model(outputs, loss, params, x, y)
     if batch_size is not None:
-        check_positive("batch_size", batch_size)
+        batch_size = positive_integer("batch_size", batch_size)
     data = jax.tree.map(jnp.asarray, (x, y))
 
     def operator(kind: str) -> LinearOperator:
@@ -172,9 +173,8 @@ def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperato
         TypeError: if `example` holds anything but real floats of one dtype.
         ValueError: if `matvec` returns another number of numbers or another dtype.
     """
-    if isinstance(example, int | np.integer):
-        check_positive("example", example)
-        example = jnp.zeros(int(example))
+    if isinstance(example, int) or as_integer(example) is not None:
+        example = jnp.zeros(positive_integer("example", example))
     flat, _ = flatten_real(example, "example")
     image = jax.eval_shape(_flat_product(matvec, example), flat)
     if image.shape != flat.shape or image.dtype != flat.dtype:
@@ -204,6 +204,15 @@ def _mapped_rows(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.Ar
         return images
 
     return rows
+
+
+def require_operator(value: Any) -> None:
+    """Raise a TypeError for anything but a `LinearOperator`."""
+    if not isinstance(value, LinearOperator):
+        raise TypeError(
+            f"Argument `operator` must be a LinearOperator, but is a {type(value).__name__}; make one with "
+            "`linear_operator` from a function, `matrix_operator` from a matrix or `curvature_operators` from a model."
+        )
 
 
 def matrix_operator(matrix: Any) -> LinearOperator:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qjaxsim.numbers_given import integer_from
+
 
 class Outliers(NamedTuple):
     """Outliers counted under one rule.
@@ -186,8 +188,7 @@ def _descending(eigenvalues: Any) -> np.ndarray:
 
 def _ratios(descending: np.ndarray, n_classes: int, noise: float) -> np.ndarray:
     """r_1 ... r_M of `count_outliers`."""
-    if n_classes < 2:
-        raise ValueError(f"Argument `n_classes` must be at least 2, but it is {n_classes}.")
+    n_classes = integer_from(2, "n_classes", n_classes)
     if not 0 < noise < 1:
         raise ValueError(f"Argument `noise` must be between 0 and 1, but it is {noise}.")
     floor = noise * max(float(descending[0]), 0.0)

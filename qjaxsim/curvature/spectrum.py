@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.curvature.balance import Balanced
-from qjaxsim.curvature.hvp import check_positive
 from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
-from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import integer_from, positive_integer
+from qjaxsim.sampling import require_key
 
 # Points of a default grid.
 MOST_POINTS = 100_000
@@ -164,11 +165,10 @@ def top_eigenpairs(
     Cost: steps products and 4 steps^2 P multiply-adds; memory 2 steps P numbers; for each round of copies as much
     again. Lanczos 1950; Golub and Van Loan, Matrix Computations, sections 10.1 to 10.3.
     """
-    size = operator.size
-    if not 1 <= k <= size:
-        raise ValueError(f"Argument `k` must be between 1 and {size}, the dimension, but it is {k}.")
-    if steps is not None and steps < k:
-        raise ValueError(f"Argument `steps` must be at least k = {k}, but it is {steps}.")
+    require_operator(operator)
+    require_key(key)
+    k = integer_from(1, "k", k, operator.size)
+    steps = None if steps is None else integer_from(k, "steps", steps)
     if which not in ("largest", "magnitude"):
         raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
 
@@ -209,7 +209,9 @@ def power_iteration(
 
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
     """
-    check_positive("max_steps", max_steps)
+    require_operator(operator)
+    require_key(key)
+    max_steps = positive_integer("max_steps", max_steps)
     balance = Balanced(operator)
     vector = normal(key, operator)
     vector = vector / jnp.linalg.norm(vector)
@@ -262,8 +264,9 @@ def spectral_density(
     Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
     arXiv:1901.10159.
     """
-    check_positive("steps", steps)
-    check_positive("probes", probes)
+    require_operator(operator)
+    require_key(key)
+    steps, probes = positive_integer("steps", steps), positive_integer("probes", probes)
     if sigma is not None and not 0 < sigma < np.inf:
         raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
     steps = min(steps, operator.size)
@@ -305,8 +308,9 @@ def trace_estimate(
     Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
     doi:10.1080/03610919008812866.
     """
-    if probes < 2:
-        raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {probes}.")
+    require_operator(operator)
+    require_key(key)
+    probes = integer_from(2, "probes", probes)  # of one there is no standard error
     signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
     balance = Balanced(operator)
     values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale

@@ -18,6 +18,7 @@ from qjaxsim import annealing
 from qjaxsim.annealing import HeadsProblem
 from qjaxsim.models import attention_problem as problems
 from qjaxsim.models.attention_problem import HIGHEST, Terms
+from qjaxsim.numbers_given import hold_integers
 from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
@@ -82,11 +83,9 @@ class AttentionSettings:
                 raise ValueError(
                     f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
                 )
-        for name, least in (("n_heads", 1), ("reads", 1), ("sweeps", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
-        if self.bits is not None and self.bits < 2:
-            raise ValueError(f"Argument `bits` must be at least 2, but is {self.bits}.")
+        hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0, "seed": 0})
+        if self.bits is not None:
+            hold_integers(self, {"bits": 2})
         for name in ("beta", "strength"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"Argument `{name}` must be a positive number, but is {getattr(self, name)}.")

@@ -14,6 +14,7 @@ import numpy as np
 
 from qjaxsim.annealing import HeadsProblem
 from qjaxsim.models.attention import Attended, AttentionSettings, Params, attend, init_attention, layer_problem
+from qjaxsim.numbers_given import hold_integers
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ class VisionTransformer:
     attention: AttentionSettings = field(default_factory=AttentionSettings)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "channels", "patch_size", "dim", "hidden", "n_classes", "n_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+        sizes = ("image_size", "channels", "patch_size", "dim", "hidden", "n_classes", "n_blocks")
+        hold_integers(self, dict.fromkeys(sizes, 1))
         if self.image_size % self.patch_size:
             raise ValueError(
                 f"Argument `patch_size` must divide the image's side {self.image_size}, but is {self.patch_size}."

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.numbers_given import hold_integers
 from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
@@ -57,9 +58,7 @@ class CharTransformer:
     n_heads: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("n_characters", "context", "width", "n_blocks", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+        hold_integers(self, dict.fromkeys(("n_characters", "context", "width", "n_blocks", "n_heads"), 1))
         if self.width % self.n_heads:
             raise ValueError(f"Argument `n_heads` must divide `width`, {self.width}, but is {self.n_heads}.")
 

@@ -11,6 +11,7 @@ from qjaxsim.memory import require_memory
 from qjaxsim.models.disentangler_circuit import Brickwall
 from qjaxsim.models.low_rank import svd_rank_at
 from qjaxsim.models.mpo import Geometry, qubit_geometry
+from qjaxsim.numbers_given import hold_integers
 
 # Arrays of the padded weight's size, and of the larger side squared, that are held at once. Sweeps need fewer (weight,
 # target and operand, beside them 4 of temporaries on square weights); most are needed by the final TT-SVD in double.
@@ -109,9 +110,7 @@ class DisentanglerConfig:
         return np.result_type(np.dtype(self.dtype), np.complex64) if self.complex_gates else np.dtype(self.dtype)
 
     def _at_least(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"Argument `{name}` must be an integer of at least {least}, but is {value!r}.")
+        hold_integers(self, {name: least})
 
     def _one_of(self, name: str, *choices: str) -> None:
         value = getattr(self, name)

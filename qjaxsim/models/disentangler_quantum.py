@@ -10,6 +10,7 @@ import numpy as np
 from qjaxsim.circuit import Circuit
 from qjaxsim.models.disentangler import DisentangledLayer
 from qjaxsim.models.disentangler_circuit import Brickwall, Gates, apply_circuit
+from qjaxsim.numbers_given import integer_from
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -149,9 +150,8 @@ def shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.Ar
     """
     if jnp.iscomplexobj(layer.u[0]) or not layer.real:
         raise ValueError("Argument `layer` must have real gates for readout with signs, but they are complex.")
-    if shots < 2:
-        raise ValueError(f"Argument `shots` must be at least 2 (magnitudes and signs), but is {shots}.")
-    return _shot_forward(layer, x, jnp.asarray(shots, jnp.int32), key)
+    count = integer_from(2, "shots", shots)  # magnitudes and signs
+    return _shot_forward(layer, x, jnp.asarray(count, jnp.int32), key)
 
 
 @jax.jit

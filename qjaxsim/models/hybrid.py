@@ -18,9 +18,11 @@ from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.expressions import Parameter
 from qjaxsim.models.patches import flat_images
+from qjaxsim.numbers_given import hold_integers, positive_integer
 from qjaxsim.observables import PauliSum, Z
 from qjaxsim.simulate import PlanOptions, expectation
 from qjaxsim.suggestions import did_you_mean
+from qjaxsim.varying import varying_axes
 
 Params = dict[str, Any]
 PRE_LAYERS = ("linear", "tanh", "conv")
@@ -64,9 +66,7 @@ class HybridModel:
     options: PlanOptions | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("n_qubits", 2), ("n_layers", 1), ("image_size", 1), ("n_classes", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
+        hold_integers(self, {"n_qubits": 2, "n_layers": 1, "image_size": 1, "n_classes": 2})
         for name, known in (("pre", PRE_LAYERS), ("pairing", PAIRINGS)):
             if getattr(self, name) not in known:
                 close = did_you_mean(getattr(self, name), known)
@@ -162,12 +162,19 @@ class HybridModel:
             shots: measurements, at least 1.
             key: random key; equal keys give equal measurements.
 
+        Raises:
+            ValueError: if shots is not a positive integer, or under `jax.shard_map` with `check_vma`.
+
         Cost: 2 (3 R n + n) circuits a sample for a gradient. Forward mode is not supported.
         """
-        if shots < 1:
-            raise ValueError(f"Argument `shots` must be at least 1, but is {shots}.")
-        sampled = _sampled(self.n_qubits, self.n_layers, self.pairing, shots, self.options)
+        count = positive_integer("shots", shots)
+        sampled = _sampled(self.n_qubits, self.n_layers, self.pairing, count, self.options)
         given = self.circuit_params(params, x)
+        if varying_axes(given, key):
+            raise ValueError(
+                "Measurements cannot be drawn under `jax.shard_map` with its check of varying axes, which "
+                "`jax.random.binomial` does not pass; map with `check_vma=False`."
+            )
         return sampled(given["inputs"], given["weights"], key)
 
     def sampled_outputs(self, params: Params, x: Any, shots: int, key: jax.Array) -> jax.Array:

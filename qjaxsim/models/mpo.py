@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.numbers_given import positive_integer
 from qjaxsim.pytrees import pytree_dataclass
 
 PRECISION = jax.lax.Precision.HIGHEST
@@ -61,9 +62,8 @@ class Geometry:
 
     def bonds(self, chi: int) -> tuple[int, ...]:
         """Inner bonds, n_sites - 1 of them: min(chi, product of the legs left of it, product right of it)."""
-        _check_chi(chi)
-        legs = self.legs
-        return tuple(min(chi, math.prod(legs[:k]), math.prod(legs[k:])) for k in range(1, len(legs)))
+        bond, legs = positive_integer("chi", chi), self.legs
+        return tuple(min(bond, math.prod(legs[:k]), math.prod(legs[k:])) for k in range(1, len(legs)))
 
     def n_params(self, chi: int) -> int:
         """Numbers stored by the cores at bonds `bonds(chi)`.
@@ -315,8 +315,3 @@ def _prime_factors(size: int) -> list[int]:
             size //= divisor
         divisor += 1
     return primes + [size] * (size > 1)
-
-
-def _check_chi(chi: int) -> None:
-    if chi < 1:
-        raise ValueError(f"Argument `chi` must be at least 1, but is {chi}.")

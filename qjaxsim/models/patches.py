@@ -19,6 +19,7 @@ from qjaxsim.circuit import Circuit
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.expressions import Parameter
+from qjaxsim.numbers_given import hold_integers
 from qjaxsim.observables import PauliSum, X, Y, Z
 from qjaxsim.simulate import PlanOptions
 
@@ -56,12 +57,8 @@ class PatchesModel:
     options: PlanOptions | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_patches", "n_layers", "n_qubits", "image_size", "patch_size"):
-            least = 0 if name == "n_layers" else 1
-            if getattr(self, name) < least:
-                raise ValueError(f"Argument `{name}` must be at least {least}, but is {getattr(self, name)}.")
-        if self.n_qubits < 2:
-            raise ValueError(f"Argument `n_qubits` must be at least 2 for a ring of CZ gates, but is {self.n_qubits}.")
+        hold_integers(self, {"n_patches": 1, "n_layers": 0, "image_size": 1, "patch_size": 1, "n_classes": 2})
+        hold_integers(self, {"n_qubits": 2})  # a ring of CZ gates
         if self.aggregation not in ("mean", "sum"):
             raise ValueError(f"Argument `aggregation` must be 'mean' or 'sum', but is {self.aggregation!r}.")
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -143,8 +140,14 @@ def flat_images(x: Any, image_size: int) -> jax.Array:
 
     Raises:
         ValueError: for images of another number of pixels.
+        TypeError: for integers, as images have before they are scaled.
     """
     images = jnp.asarray(x)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"Argument `x` must hold scaled images, real float numbers, but has dtype {images.dtype}; scale them as "
+            "for training, or give them to `predict` of the trained model, which does it."
+        )
     if images.ndim < 2 or math.prod(images.shape[1:]) != image_size**2:
         raise ValueError(
             f"Argument `x` must have shape (batch, {image_size}, {image_size}) for this model's images, but has shape "

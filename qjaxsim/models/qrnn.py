@@ -25,6 +25,7 @@ from qjaxsim.models.qrnn_cell import (
     word_probabilities,
 )
 from qjaxsim.models.qrnn_topology import Params, QrnnTopology
+from qjaxsim.numbers_given import integer_from
 
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")
@@ -253,8 +254,7 @@ def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: 
     """
     named, first = topology.named(params), _words("first", first, topology.n_words)
     given = first.shape[1]
-    if length <= given:
-        raise ValueError(f"Argument `length` must be more than the {given} words given, but is {length}.")
+    length = integer_from(given + 1, "length", length)
     require_fit(topology, len(first), length, named["input"].dtype)
     words = np.pad(first, ((0, 0), (0, length - given)))
     place = np.arange(length - 1)

@@ -17,6 +17,7 @@ import numpy as np
 from qjaxsim import files
 from qjaxsim.extras import missing_extra
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import integer_from
 
 Params = Mapping[str, jax.Array]
 
@@ -58,9 +59,7 @@ class QrnnTopology:
             ("degree", 1, 30),
             ("order", 1, 5),
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ValueError(f"Argument `{name}` must be an integer from {least} to {most}, but is {value!r}.")
+            object.__setattr__(self, name, integer_from(least, name, getattr(self, name), most))
         if not math.isfinite(self.bias):
             raise ValueError(f"Argument `bias` must be a finite angle in radians, but is {self.bias!r}.")
 

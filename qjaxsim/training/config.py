@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from qjaxsim.numbers_given import hold_integers
 from qjaxsim.suggestions import did_you_mean
 
 SCHEDULES = ("constant", "cosine", "cosine_cycle")
@@ -64,10 +65,7 @@ class TrainConfig:
                 raise ValueError(
                     f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}{close}."
                 )
-        for name, least in (("epochs", 0), ("batch_size", 1), ("cycle_epochs", 1), ("seed", 0), ("eval_batch_size", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"Argument `{name}` must be an integer of at least {least}, but is {value!r}.")
+        hold_integers(self, {"epochs": 0, "batch_size": 1, "cycle_epochs": 1, "seed": 0, "eval_batch_size": 1})
         for name in ("learning_rate", "eps", "weight_decay"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

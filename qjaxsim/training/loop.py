@@ -15,6 +15,7 @@ import numpy as np
 
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import positive_integer
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
@@ -308,8 +309,7 @@ def _check_arguments(params: Params, folder: str | Path | None, resume: bool, ch
             )
     if resume and folder is None:
         raise ValueError("Argument `folder` must be given when resume=True, but is None.")
-    if checkpoint_every < 1:
-        raise ValueError(f"Argument `checkpoint_every` must be at least 1, but is {checkpoint_every}.")
+    positive_integer("checkpoint_every", checkpoint_every)
 
 
 def _identity(
