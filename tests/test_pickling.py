@@ -1,6 +1,7 @@
 """Functions and models are pickled and copied, before a call and after one."""
 
 import copy
+import multiprocessing
 import pickle
 
 import cloudpickle
@@ -11,8 +12,18 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.curvature import CircuitOutputs, curvature_operators, linear_operator, matrix_operator, split_hessian
+from qjaxsim.datasets import Dataset
+from qjaxsim.models.attention import AttentionSettings
+from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.models.char_transformer import CharTransformer
+from qjaxsim.models.disentangler import disentangle
+from qjaxsim.models.disentangler_adapter import identity_adapter
+from qjaxsim.models.disentangler_config import DisentanglerConfig
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel, cross_entropy
+from qjaxsim.models.qrnn import simulate
+from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.training import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -56,6 +67,8 @@ def test_circuits_and_observables_equal_their_copies(way):
     assert COPIES[way](qj.Z(0) @ qj.Y(1)) == qj.Z(0) @ qj.Y(1)
 
 
+SMALL = AttentionSettings(n_heads=2, reads=2, sweeps=2)
+VISION = VisionTransformer(image_size=4, patch_size=2, dim=8, hidden=8, n_classes=2, attention=SMALL)
 MODELS = {
     "circuit outputs": (CircuitOutputs(CIRCUIT, [qj.Z(0), qj.X(1)], ("x",)), {"w": VALUES["w"]}, {"x": VALUES["x"]}),
     "patches": (PatchesModel(4, 1, 2, 2, 1, 2, 10.0, "mean"), None, jnp.ones((3, 2, 2)) / 2),
@@ -93,3 +106,42 @@ def test_operators_give_the_same_after_a_copy(way):
     for operator in (*operators, matrix_operator(jnp.eye(2)), linear_operator(double, 2), -matrix_operator(jnp.eye(2))):
         want = operator @ jnp.array([1.0, 2.0])
         equal(COPIES[way](operator) @ jnp.array([1.0, 2.0]), want)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_recurrent_networks_give_the_same_after_a_copy(way):
+    topology = QrnnTopology(1, 1, 1, 1)
+    params, words = topology.init(KEY), np.array([[0, 1, 0]])
+    want = simulate(topology, params, words, words)
+    equal(simulate(COPIES[way](topology), params, words, words).probabilities, want.probabilities)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_disentangled_layers_give_the_same_after_a_copy(way):
+    found = disentangle(np.random.default_rng(0).normal(size=(4, 4)), DisentanglerConfig(chi=1, layers=1, sweeps=2))
+    rows = jnp.arange(8.0, dtype=jnp.float32).reshape(2, 4)
+    equal(COPIES[way](found).layer.apply(rows), found.layer.apply(rows))
+    adapter = identity_adapter("cayley", 4, 2)
+    equal(COPIES[way](adapter), adapter)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_settings_and_data_equal_their_copies(way):
+    settings = TrainConfig(epochs=2), qj.PlanOptions(max_block=2), DisentanglerConfig(chi=2)
+    for value in (*settings, SMALL, VISION, CharTransformer(5, 4, 4, 1, 1), QrnnTopology(1, 1, 1, 1)):
+        assert COPIES[way](value) == value
+    images = Dataset(np.ones((2, 2, 2, 1), np.uint8), np.array([0, 1], np.int32), ("a", "b"), "made", "train", "here")
+    equal(vars(COPIES[way](images)), vars(images))
+
+
+def test_functions_and_models_go_to_a_new_process():
+    """As `multiprocessing` starts one where threads are about: nothing but the pickle goes with it."""
+    function, (values,) = FUNCTIONS["expectation"]
+    model, _, images = MODELS["hybrid"]
+    single = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)  # noqa: E731
+    values, params, images = single(values), single(model.init(KEY)), single(images)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_allclose(pool.apply(function, (values,)), function(values), atol=1e-6)
+        np.testing.assert_allclose(
+            pool.apply(model.outputs, (params, images)), model.outputs(params, images), atol=1e-6
+        )
