@@ -5,6 +5,7 @@ from numbers import Complex
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def as_integer(value: Any) -> int | None:
@@ -17,6 +18,12 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def positive_integer(name: str, value: Any) -> int:
     """The integer that an argument stands for.
 
@@ -25,7 +32,7 @@ def positive_integer(name: str, value: Any) -> int:
     """
     found = as_integer(value)
     if found is None or found < 1:
-        raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
+        raise ValueError(f"Argument `{name}` must be a positive integer, but is {shown(value)}.")
     return found
 
 
@@ -39,5 +46,7 @@ def as_number(value: Any, what: str, way_out: str) -> complex | None:
         raise TypeError(
             f"{what} must be a number known when it is written, but is traced by JAX (in jit, grad or vmap); {way_out}."
         )
-    numeric = getattr(getattr(value, "dtype", None), "kind", "") in "iufcV" and getattr(value, "ndim", None) == 0
+    dtype = getattr(value, "dtype", None)
+    key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended)
+    numeric = getattr(dtype, "kind", "") in "iufcV" and getattr(value, "ndim", None) == 0 and not key
     return complex(value) if isinstance(value, Complex) or numeric else None

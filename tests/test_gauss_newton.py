@@ -230,9 +230,9 @@ class TestBadArguments:
 
 def test_bad_settings():
     params, x, y = problem()
-    with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but it is 0"):
+    with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but is 0"):
         split_hessian(network, cross_entropy, params, x, y, batch_size=0)
-    with pytest.raises(ValueError, match="Argument `rows` must be a positive integer, but it is 0"):
+    with pytest.raises(ValueError, match="Argument `rows` must be a positive integer, but is 0"):
         split_hessian(network, cross_entropy, params, x, y, rows=0)
     with pytest.raises(ValueError, match="Argument `v` must have the structure of `params`"):
         residual_product(network, cross_entropy, params, x, y, jnp.ones(3))

@@ -150,5 +150,5 @@ def test_bad_settings():
     with pytest.raises(TypeError, match=r"`params` must have one dtype, but it has float32, float64"):
         hessian(smooth, {"a": jnp.ones(2), "b": jnp.ones(3, jnp.float32)})
     for bad in (0, -1, 2.5, True):
-        with pytest.raises(ValueError, match=r"Argument `batch_size` must be a positive integer, but it is"):
+        with pytest.raises(ValueError, match=r"Argument `batch_size` must be a positive integer, but is"):
             hessian(smooth, jnp.ones(3), bad)

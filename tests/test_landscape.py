@@ -135,7 +135,7 @@ class TestEvaluate:
             evaluate_plane(jnp.sum, plane, [1.0], [])
         with pytest.raises(ValueError, match=r"Argument `a` must be a vector of at least one number.*\(\)"):
             evaluate_plane(jnp.sum, plane, 1.0, [1.0])
-        with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but it is 0"):
+        with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but is 0"):
             evaluate_plane(jnp.sum, plane, [1.0], [1.0], batch_size=0)
         with pytest.raises(
             ValueError, match=r"must have shapes \(P,\) and \(2, P\), but they have \(2,\) and \(3, 2\)"

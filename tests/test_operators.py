@@ -166,7 +166,7 @@ def test_errors():
         operator @ jnp.ones((21, 0))
     with pytest.raises(TypeError, match="`v` must have dtype float64, but it has float32"):
         operator @ jnp.ones(21, jnp.float32)
-    with pytest.raises(ValueError, match="`batch_size` must be a positive integer, but it is 0"):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer, but is 0"):
         curvature_operators(outputs, cross_entropy, params, x, y, batch_size=0)
     with pytest.raises(ValueError, match="`x` and `y` must have one and the same number of samples"):
         curvature_operators(outputs, cross_entropy, params, x, y[:-1])

@@ -158,7 +158,7 @@ class TestTopEigenpairs:
             top_eigenpairs(linear_operator(lambda v: v[1:], 5), 1, key=key)
         with pytest.raises(TypeError, match="`example` must hold real float arrays only, but a leaf has dtype int"):
             top_eigenpairs(linear_operator(lambda v: v, jnp.arange(5)), 1, key=key)
-        with pytest.raises(ValueError, match="Argument `example` must be a positive integer, but it is 0"):
+        with pytest.raises(ValueError, match="Argument `example` must be a positive integer, but is 0"):
             top_eigenpairs(linear_operator(lambda v: v, 0), 1, key=key)
         monkeypatch.setattr("qjaxsim.memory.available_bytes", lambda: 1000)
         with pytest.raises(MemoryError, match="Krylov basis of 64 vectors of 1000 numbers needs .* fewer steps"):
@@ -200,7 +200,7 @@ class TestPowerIteration:
         assert (found.value, found.steps, found.converged) == (0.0, 2, True)
 
     def test_errors(self, key):
-        with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but it is 0"):
+        with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but is 0"):
             power_iteration(linear_operator(lambda v: v, 4), key=key, max_steps=0)
 
 
@@ -249,7 +249,7 @@ class TestSpectralDensity:
 
     def test_errors(self, key):
         for name in ("steps", "probes"):
-            with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer, but it is 0"):
+            with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer, but is 0"):
                 spectral_density(linear_operator(lambda v: v, 5), key=key, **{name: 0})
         for sigma in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match="Argument `sigma` must be positive or None, but it is"):

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.curvature.hvp import check_positive, flatten_real
+from qjaxsim.curvature.hvp import flatten_real
+from qjaxsim.numbers_given import positive_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ def evaluate_plane(
     equal shapes with the same `loss` object: a long grid can be evaluated with one b at a time, and each line kept.
     """
     if batch_size is not None:
-        check_positive("batch_size", batch_size)
+        batch_size = positive_integer("batch_size", batch_size)
     along = [jnp.asarray(axis, plane.origin.dtype) for axis in (a, b)]
     for name, axis in zip("ab", along, strict=True):
         if axis.ndim != 1 or axis.size == 0:

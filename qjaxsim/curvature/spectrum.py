@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.curvature.balance import Balanced
-from qjaxsim.curvature.hvp import check_positive
 from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
 from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.memory import require_memory
+from qjaxsim.numbers_given import as_integer, as_number, positive_integer, shown
 
 # Points of a default grid.
 MOST_POINTS = 100_000
@@ -165,15 +165,16 @@ def top_eigenpairs(
     again. Lanczos 1950; Golub and Van Loan, Matrix Computations, sections 10.1 to 10.3.
     """
     size = operator.size
-    if not 1 <= k <= size:
-        raise ValueError(f"Argument `k` must be between 1 and {size}, the dimension, but it is {k}.")
-    if steps is not None and steps < k:
-        raise ValueError(f"Argument `steps` must be at least k = {k}, but it is {steps}.")
-    if which not in ("largest", "magnitude"):
-        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
+    wanted, length = as_integer(k), as_integer(steps)
+    if wanted is None or not 1 <= wanted <= size:
+        raise ValueError(f"Argument `k` must be between 1 and {size}, the dimension, but it is {shown(k)}.")
+    if steps is not None and (length is None or length < wanted):
+        raise ValueError(f"Argument `steps` must be at least k = {wanted}, but it is {shown(steps)}.")
+    if not isinstance(which, str) or which not in ("largest", "magnitude"):
+        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {shown(which)}.")
 
     balance = Balanced(operator)
-    found, vectors, spent = leading_pairs(balance, k, key, steps, which, copies)
+    found, vectors, spent = leading_pairs(balance, wanted, key, length, which, copies)
     # By products of their own: no estimate.
     rest = balance.operator.matmat(vectors.T) - vectors.T * jnp.asarray(found, operator.dtype)[None, :]
     residuals = balance.unbalanced(jnp.linalg.norm(rest, axis=0))
@@ -209,7 +210,7 @@ def power_iteration(
 
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
     """
-    check_positive("max_steps", max_steps)
+    max_steps = positive_integer("max_steps", max_steps)
     balance = Balanced(operator)
     vector = normal(key, operator)
     vector = vector / jnp.linalg.norm(vector)
@@ -262,11 +263,9 @@ def spectral_density(
     Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
     arXiv:1901.10159.
     """
-    check_positive("steps", steps)
-    check_positive("probes", probes)
-    if sigma is not None and not 0 < sigma < np.inf:
-        raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
-    steps = min(steps, operator.size)
+    steps, probes = min(positive_integer("steps", steps), operator.size), positive_integer("probes", probes)
+    if sigma is not None:
+        sigma = _positive("sigma", sigma)
     require_basis(operator, steps)
     balance, rules = Balanced(operator), []
     for probe_key in jax.random.split(key, probes):
@@ -305,12 +304,23 @@ def trace_estimate(
     Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
     doi:10.1080/03610919008812866.
     """
-    if probes < 2:
-        raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {probes}.")
-    signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
+    count = as_integer(probes)
+    if count is None or count < 2:
+        raise ValueError(
+            f"Argument `probes` must be an integer of at least 2 for a standard error, but it is {shown(probes)}."
+        )
+    signs = jax.random.rademacher(key, (operator.size, count), operator.dtype)
     balance = Balanced(operator)
     values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
-    return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
+    return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(count)), count)
+
+
+def _positive(name: str, value: Any) -> float:
+    """The positive, finite number that an argument stands for."""
+    number = as_number(value, f"Argument `{name}`", "call this function outside")
+    if number is None or number.imag or not 0 < number.real < np.inf:
+        raise ValueError(f"Argument `{name}` must be positive or None, but it is {shown(value)}.")
+    return number.real
 
 
 def _width(nodes: np.ndarray, eps: float) -> float:
