@@ -47,13 +47,13 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
             f"but their leaves begin with {sorted(counts)}."
         )
     ((count,),) = counts
-    z = jax.eval_shape(_one_array(outputs, "outputs", f"real numbers of shape ({count}, K)"), params, x)
+    z = _shape_of(outputs, (params, x), "outputs", f"real numbers of shape ({count}, K)")
     if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
         raise ValueError(
             f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
             f"but it returned {z.dtype}{list(z.shape)}."
         )
-    values = jax.eval_shape(_one_array(loss, "loss", f"one number a sample, shape ({count},)"), z, y)
+    values = _shape_of(loss, (z, y), "loss", f"one number a sample, shape ({count},)")
     if values.shape != (count,):
         raise ValueError(
             f"Argument `loss` must return one number a sample, shape ({count},), "
@@ -72,8 +72,8 @@ def _check_data(tree: Any, name: str) -> None:
             raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")
 
 
-def _one_array(function: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
-    """The function, checked when it is traced to return an array."""
+def _shape_of(function: Callable[..., Any], args: tuple[Any, ...], name: str, what: str) -> Any:
+    """Shape and dtype of the array that a function returns."""
 
     def checked(*args: Any) -> Any:
         value = function(*args)
@@ -81,7 +81,13 @@ def _one_array(function: Callable[..., Any], name: str, what: str) -> Callable[.
             raise ValueError(f"Argument `{name}` must return {what}, but it returned {shown(value)}.")
         return value
 
-    return checked
+    try:
+        # Of the function itself, since JAX keeps its trace.
+        found = jax.eval_shape(function, *args)
+    except (TypeError, ValueError):
+        jax.eval_shape(checked, *args)
+        raise
+    return found if isinstance(found, jax.ShapeDtypeStruct) else jax.eval_shape(checked, *args)
 
 
 def loss_derivatives(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -306,9 +306,7 @@ def trace_estimate(
     """
     count = as_integer(probes)
     if count is None or count < 2:
-        raise ValueError(
-            f"Argument `probes` must be an integer of at least 2 for a standard error, but it is {shown(probes)}."
-        )
+        raise ValueError(f"Argument `probes` must be at least 2 for a standard error, but it is {shown(probes)}.")
     signs = jax.random.rademacher(key, (operator.size, count), operator.dtype)
     balance = Balanced(operator)
     values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
