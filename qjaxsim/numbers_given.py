@@ -6,6 +6,7 @@ from numbers import Complex
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def as_integer(value: Any) -> int | None:
@@ -18,6 +19,12 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def integer_from(least: int, name: str, value: Any, most: int | None = None) -> int:
     """The integer that an argument stands for.
 
@@ -27,7 +34,7 @@ def integer_from(least: int, name: str, value: Any, most: int | None = None) -> 
     found = as_integer(value)
     if found is None or found < least or (most is not None and found > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"Argument `{name}` must be an integer {bounds}, but is {value!r}.")
+        raise ValueError(f"Argument `{name}` must be an integer {bounds}, but is {shown(value)}.")
     return found
 
 
@@ -39,7 +46,7 @@ def positive_integer(name: str, value: Any) -> int:
     """
     found = as_integer(value)
     if found is None or found < 1:
-        raise ValueError(f"Argument `{name}` must be a positive integer, but is {value!r}.")
+        raise ValueError(f"Argument `{name}` must be a positive integer, but is {shown(value)}.")
     return found
 
 
@@ -63,5 +70,7 @@ def as_number(value: Any, what: str, way_out: str) -> complex | None:
         raise TypeError(
             f"{what} must be a number known when it is written, but is traced by JAX (in jit, grad or vmap); {way_out}."
         )
-    numeric = getattr(getattr(value, "dtype", None), "kind", "") in "iufcV" and getattr(value, "ndim", None) == 0
+    dtype = getattr(value, "dtype", None)
+    key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.extended)
+    numeric = getattr(dtype, "kind", "") in "iufcV" and getattr(value, "ndim", None) == 0 and not key
     return complex(value) if isinstance(value, Complex) or numeric else None

@@ -5,12 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.array_types import require_known_shape, require_unsharded
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import positive_integer
+from qjaxsim.numbers_given import positive_integer, shown
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -42,7 +43,8 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
     params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
-    return compiled_once(lambda at, along: jax.jvp(jax.grad(f), (at,), (along,))[1], params, v)
+    slope = jax.grad(_real_scalar(f))
+    return compiled_once(lambda at, along: jax.jvp(slope, (at,), (along,))[1], params, v)
 
 
 def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None = None) -> jax.Array:
@@ -61,7 +63,8 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         Array of shape (P, P), the dtype of params.
 
     Raises:
-        TypeError: if a leaf of params is not a real float array, or the leaves differ in dtype.
+        TypeError: if a leaf of params is not a real float array, the leaves differ in dtype, or f does not return a
+            real scalar.
         ValueError: if params is empty or batch_size is not a positive integer.
         MemoryError: if the matrix and its work copies exceed the free main memory. Checked before anything
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
@@ -81,7 +84,7 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
-    return compiled_once(lambda at: _by_rows(lambda w: f(unravel(w)), at, rows), flat)
+    return compiled_once(lambda at: _by_rows(lambda w: _real_scalar(f)(unravel(w)), at, rows), flat)
 
 
 def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:
@@ -102,12 +105,50 @@ def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) ->
     return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
 
 
+def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:
+    """The function, checked when it is traced: JAX's own words would be about `grad`."""
+
+    def checked(params: Any) -> jax.Array:
+        value = f(params)
+        found = type_of(value)
+        if found is None or found.shape != () or not jnp.issubdtype(found.dtype, jnp.floating):
+            what = shown(value) if found is None else f"{found.dtype}{list(found.shape)}"
+            raise TypeError(f"Argument `f` must return a real scalar, but it returned {what}.")
+        return value
+
+    return checked
+
+
+def type_of(value: Any) -> Any:
+    """Shape and dtype of an array or number; None for anything else."""
+    try:
+        return jax.typeof(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def as_array(value: Any, name: str) -> jax.Array:
+    """An argument that is one array.
+
+    Raises:
+        TypeError: for anything that makes none.
+    """
+    try:
+        found = jnp.asarray(value)
+        np.dtype(found.dtype)  # random keys have none
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"Argument `{name}` must be an array of real floats, but is {shown(value)}.") from error
+    return found
+
+
 def as_arrays(params: Any, name: str = "params") -> Any:
     """The leaves as arrays.
 
     Raises:
         TypeError: for a leaf that makes none, such as a function inside a module.
+        ValueError: for a dictionary whose keys cannot be sorted.
     """
+    check_tree(params, name)
 
     def array(leaf: Any) -> jax.Array:
         try:
@@ -119,6 +160,16 @@ def as_arrays(params: Any, name: str = "params") -> Any:
             ) from error
 
     return jax.tree.map(array, params)
+
+
+def check_tree(tree: Any, name: str) -> None:
+    """Raise unless JAX can take the tree apart."""
+    try:
+        jax.tree.structure(tree)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Argument `{name}` must have dictionaries whose keys can be sorted, but is {shown(tree)}."
+        ) from error
 
 
 def check_real(params: Any, name: str = "params") -> None:

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.curvature.hvp import check_tree, type_of
 from qjaxsim.curvature.stacked import HIGHEST
+from qjaxsim.numbers_given import shown
 from qjaxsim.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
@@ -36,6 +38,8 @@ class ModelShapes(NamedTuple):
 
 def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> ModelShapes:
     """Number of samples N, of outputs K and the loss's dtype, checked on shapes alone."""
+    _check_data(x, "x")
+    _check_data(y, "y")
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
     if len(counts) != 1 or counts <= {(), (0,)}:
         raise ValueError(
@@ -43,19 +47,47 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
             f"but their leaves begin with {sorted(counts)}."
         )
     ((count,),) = counts
-    z = jax.eval_shape(outputs, params, x)
+    z = _shape_of(outputs, (params, x), "outputs", f"real numbers of shape ({count}, K)")
     if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
         raise ValueError(
             f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
             f"but it returned {z.dtype}{list(z.shape)}."
         )
-    values = jax.eval_shape(loss, z, y)
+    values = _shape_of(loss, (z, y), "loss", f"one number a sample, shape ({count},)")
     if values.shape != (count,):
         raise ValueError(
             f"Argument `loss` must return one number a sample, shape ({count},), "
             f"but it returned shape {values.shape}; leave the mean to this function."
         )
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"Argument `loss` must return real floats, but it returned {values.dtype}.")
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
+
+
+def _check_data(tree: Any, name: str) -> None:
+    """Raise unless the leaves are arrays that JAX takes."""
+    check_tree(tree, name)
+    for leaf in jax.tree.leaves(tree):
+        if type_of(leaf) is None:
+            raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")
+
+
+def _shape_of(function: Callable[..., Any], args: tuple[Any, ...], name: str, what: str) -> Any:
+    """Shape and dtype of the array that a function returns."""
+
+    def checked(*args: Any) -> Any:
+        value = function(*args)
+        if type_of(value) is None:
+            raise ValueError(f"Argument `{name}` must return {what}, but it returned {shown(value)}.")
+        return value
+
+    try:
+        # Of the function itself, since JAX keeps its trace.
+        found = jax.eval_shape(function, *args)
+    except (TypeError, ValueError):
+        jax.eval_shape(checked, *args)
+        raise
+    return found if isinstance(found, jax.ShapeDtypeStruct) else jax.eval_shape(checked, *args)
 
 
 def loss_derivatives(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:

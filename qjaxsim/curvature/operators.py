@@ -14,11 +14,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.compiled import Compiled
-from qjaxsim.curvature.hvp import flatten_real, require_dense, symmetrised
+from qjaxsim.curvature.hvp import as_array, check_tree, flatten_real, require_dense, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
-from qjaxsim.numbers_given import as_integer, positive_integer
+from qjaxsim.numbers_given import as_integer, positive_integer, shown
 
 # Vectors multiplied at once by `matmat`: they share the model's own states, and hold one tangent of each.
 COLUMNS_AT_ONCE = 8
@@ -47,7 +47,8 @@ class LinearOperator:
 
     def matmat(self, vectors: Any) -> jax.Array:
         """The images of m vectors, (P, m) to (P, m), as in SciPy; eight at once, the last ones filled up with zeros."""
-        columns = self._checked(vectors, (self.size, np.shape(vectors)[-1] if np.ndim(vectors) else 0))
+        given = as_array(vectors, "v")
+        columns = self._checked(given, (self.size, given.shape[-1] if given.ndim else 0))
         return self._images(columns.T).T
 
     def dense(self) -> jax.Array:
@@ -60,7 +61,8 @@ class LinearOperator:
         return symmetrised(self._images(jnp.eye(self.size, dtype=self.dtype)))
 
     def __matmul__(self, other: Any) -> jax.Array:
-        return self.matvec(other) if np.ndim(other) == 1 else self.matmat(other)
+        given = as_array(other, "v")
+        return self.matvec(given) if given.ndim == 1 else self.matmat(given)
 
     def __neg__(self) -> "LinearOperator":
         return LinearOperator(self.size, self.dtype, functools.partial(_negated, self.rows))
@@ -76,7 +78,7 @@ class LinearOperator:
         return jnp.concatenate([self.rows(block) for block in blocks])[:count]
 
     def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
-        given = jnp.asarray(v)
+        given = as_array(v, "v")
         if given.shape != shape or 0 in shape:
             raise ValueError(
                 f"Argument `v` must have shape ({self.size},) or ({self.size}, m), but it has {given.shape}."
@@ -173,7 +175,7 @@ def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperato
         TypeError: if `example` holds anything but real floats of one dtype.
         ValueError: if `matvec` returns another number of numbers or another dtype.
     """
-    if isinstance(example, int) or as_integer(example) is not None:
+    if as_integer(example) is not None:
         example = jnp.zeros(positive_integer("example", example))
     flat, _ = flatten_real(example, "example")
     image = jax.eval_shape(_flat_product(matvec, example), flat)
@@ -191,7 +193,12 @@ def _flat_product(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.A
     def product(vector: jax.Array) -> jax.Array:
         # TF32 on recent GPUs would cost the digits that orthogonality and small eigenvalues live on.
         with jax.default_matmul_precision("highest"):
-            return ravel_pytree(matvec(unravel(vector)))[0]
+            image = matvec(unravel(vector))
+        check_tree(image, "matvec")
+        types = [type_of(leaf) for leaf in jax.tree.leaves(image)]
+        if not all(found is not None and jnp.issubdtype(found.dtype, jnp.number) for found in types):
+            raise TypeError(f"Argument `matvec` must return arrays of real floats, but it returned {shown(image)}.")
+        return ravel_pytree(image)[0]
 
     return product
 
@@ -222,7 +229,7 @@ def matrix_operator(matrix: Any) -> LinearOperator:
         TypeError: if it is not of a real float dtype.
         ValueError: if it is not square.
     """
-    held = jnp.asarray(matrix)
+    held = as_array(matrix, "matrix")
     check_square(held)
     return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held))
 

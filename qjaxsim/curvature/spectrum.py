@@ -15,7 +15,7 @@ from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, requir
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import integer_from, positive_integer
+from qjaxsim.numbers_given import as_number, integer_from, positive_integer, shown
 from qjaxsim.sampling import require_key
 
 # Points of a default grid.
@@ -169,8 +169,8 @@ def top_eigenpairs(
     require_key(key)
     k = integer_from(1, "k", k, operator.size)
     steps = None if steps is None else integer_from(k, "steps", steps)
-    if which not in ("largest", "magnitude"):
-        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {which!r}.")
+    if not isinstance(which, str) or which not in ("largest", "magnitude"):
+        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {shown(which)}.")
 
     balance = Balanced(operator)
     found, vectors, spent = leading_pairs(balance, k, key, steps, which, copies)
@@ -266,10 +266,9 @@ def spectral_density(
     """
     require_operator(operator)
     require_key(key)
-    steps, probes = positive_integer("steps", steps), positive_integer("probes", probes)
-    if sigma is not None and not 0 < sigma < np.inf:
-        raise ValueError(f"Argument `sigma` must be positive or None, but it is {sigma}.")
-    steps = min(steps, operator.size)
+    steps, probes = min(positive_integer("steps", steps), operator.size), positive_integer("probes", probes)
+    if sigma is not None:
+        sigma = _positive("sigma", sigma)
     require_basis(operator, steps)
     balance, rules = Balanced(operator), []
     for probe_key in jax.random.split(key, probes):
@@ -315,6 +314,14 @@ def trace_estimate(
     balance = Balanced(operator)
     values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
     return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
+
+
+def _positive(name: str, value: Any) -> float:
+    """The positive, finite number that an argument stands for."""
+    number = as_number(value, f"Argument `{name}`", "call this function outside")
+    if number is None or number.imag or not 0 < number.real < np.inf:
+        raise ValueError(f"Argument `{name}` must be positive or None, but it is {shown(value)}.")
+    return number.real
 
 
 def _width(nodes: np.ndarray, eps: float) -> float:
