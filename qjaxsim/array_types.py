@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 
+from qjaxsim.numbers_given import shown
+
 
 def require_known_shape(what: str, array: jax.Array) -> None:
     """Refuse arrays whose sizes are symbols; `what` begins the sentence."""
@@ -14,8 +16,17 @@ def require_known_shape(what: str, array: jax.Array) -> None:
         )
 
 
+def check_tree(what: str, tree: Any) -> None:
+    """Refuse what JAX cannot take apart; `what` begins the sentence."""
+    try:
+        jax.tree.structure(tree)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must have dictionaries whose keys can be sorted, but is {shown(tree)}.") from error
+
+
 def require_unsharded(what: str, tree: Any) -> None:
     """Refuse arrays that are sharded over mesh axes of type Explicit; `what` begins the sentence."""
+    check_tree(what, tree)
     for leaf in jax.tree.leaves(tree):
         spec = jax.typeof(leaf).sharding.spec if isinstance(leaf, jax.Array) else ()
         if any(axis is not None for axis in spec):

@@ -18,7 +18,7 @@ from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.curvature.hvp import check_tree, flatten_real, symmetrised, unit_vector
+from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
@@ -99,7 +99,8 @@ def split_hessian(
     Cost without structure: N P forward-over-reverse passes of one sample and N K P^2 multiply-adds; memory
     5 P^2 numbers plus 3 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop, and change nothing
-    that they read beside their arguments). Runs a Python loop over chunks. A checkpoint costs a digest of params, x and y, the outputs of one chunk, and a tenth of the time.
+    that they read beside their arguments). Runs a Python loop over chunks. A checkpoint costs a digest of params, x and
+    y, the outputs of one chunk, and a tenth of the time.
     """
     flat, _ = _flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
@@ -138,7 +139,6 @@ def split_hessian(
 def _flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """As `flatten_real`, after a look at what JAX could not map over."""
     for name, tree in (("params", params), ("x", x), ("y", y)):
-        check_tree(tree, name)
         require_unsharded(f"Argument `{name}`", tree)
     return flatten_real(params)
 

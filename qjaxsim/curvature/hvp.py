@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.array_types import require_known_shape, require_unsharded
+from qjaxsim.array_types import check_tree, require_known_shape, require_unsharded
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.memory import require_memory
 from qjaxsim.numbers_given import positive_integer, shown
@@ -148,7 +148,7 @@ def as_arrays(params: Any, name: str = "params") -> Any:
         TypeError: for a leaf that makes none, such as a function inside a module.
         ValueError: for a dictionary whose keys cannot be sorted.
     """
-    check_tree(params, name)
+    check_tree(f"Argument `{name}`", params)
 
     def array(leaf: Any) -> jax.Array:
         try:
@@ -160,16 +160,6 @@ def as_arrays(params: Any, name: str = "params") -> Any:
             ) from error
 
     return jax.tree.map(array, params)
-
-
-def check_tree(tree: Any, name: str) -> None:
-    """Raise unless JAX can take the tree apart."""
-    try:
-        jax.tree.structure(tree)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Argument `{name}` must have dictionaries whose keys can be sorted, but is {shown(tree)}."
-        ) from error
 
 
 def check_real(params: Any, name: str = "params") -> None:

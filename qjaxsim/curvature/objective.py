@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.curvature.hvp import check_tree, type_of
+from qjaxsim.array_types import check_tree
+from qjaxsim.curvature.hvp import type_of
 from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.numbers_given import shown
 from qjaxsim.varying import varying_axes
@@ -66,7 +67,7 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
 
 def _check_data(tree: Any, name: str) -> None:
     """Raise unless the leaves are arrays that JAX takes."""
-    check_tree(tree, name)
+    check_tree(f"Argument `{name}`", tree)
     for leaf in jax.tree.leaves(tree):
         if type_of(leaf) is None:
             raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")

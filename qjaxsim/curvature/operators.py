@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.array_types import check_tree
 from qjaxsim.compiled import Compiled
-from qjaxsim.curvature.hvp import as_array, check_tree, flatten_real, require_dense, symmetrised, type_of
+from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
@@ -194,7 +195,7 @@ def _flat_product(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.A
         # TF32 on recent GPUs would cost the digits that orthogonality and small eigenvalues live on.
         with jax.default_matmul_precision("highest"):
             image = matvec(unravel(vector))
-        check_tree(image, "matvec")
+        check_tree("Argument `matvec`", image)
         types = [type_of(leaf) for leaf in jax.tree.leaves(image)]
         if not all(found is not None and jnp.issubdtype(found.dtype, jnp.number) for found in types):
             raise TypeError(f"Argument `matvec` must return arrays of real floats, but it returned {shown(image)}.")
