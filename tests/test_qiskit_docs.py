@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from qiskit.quantum_info import Pauli, Statevector
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "qiskit.md").read_text(encoding="utf-8")
 
@@ -12,11 +13,16 @@ GUIDE = (Path(__file__).parents[1] / "docs" / "qiskit.md").read_text(encoding="u
 def test_from_an_ansatz_to_its_spectrum_and_a_cross_check(capsys):
     first, _, _ = GUIDE.partition("## From a trained model to a job on hardware")
     blocks = re.findall(r"```python\n(.*?)```", first, flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     names: dict = {}
     for block in blocks:
         exec(block, names)
     printed = capsys.readouterr().out
     assert printed.startswith("(12, 12) [")
     assert printed.count("agrees") == 7 and "DIFFERS" not in printed
+    assert "\n(12,)\n" in printed and "\n20 3\n" in printed
+    chain = names["chain"]
+    for meaning, circuit in (("synthesis", chain.decompose()), ("exact", chain)):
+        wanted = Statevector(circuit).expectation_value(Pauli("Z"), [0]).real
+        assert f"{meaning}: {wanted:.5f}" in printed
     assert len(blocks[0].split("import from_qiskit")[1].strip().split("\n")) <= 15
