@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import qjaxsim_qiskit.crosschecking as module
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import XXPlusYYGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
@@ -150,6 +150,30 @@ def test_a_circuit_without_parameters_has_no_gradients():
     assert found.agrees and len(found.checks) == 6 and found.n_parameters == 0
 
 
+@pytest.mark.parametrize("names", [["meas"], ["all", "all_"], ["c0", "qjaxsim"]])
+def test_counts_are_those_of_all_qubits_whatever_a_circuit_measures_into(names):
+    """Bits of measurements that were left out are still there: they hold nothing of the draws."""
+    circuit = QuantumCircuit(QuantumRegister(2), *(ClassicalRegister(2, name) for name in names))
+    circuit.h(0)
+    circuit.rx(0.7, 1)
+    circuit.measure([1, 0], [0, 1])
+    found = crosscheck(circuit, shots=2000)
+    assert found.agrees and len(found.checks) == 6, found.rows()
+    chances = np.array([np.cos(0.35) ** 2, np.cos(0.35) ** 2, np.sin(0.35) ** 2, np.sin(0.35) ** 2]) / 2
+    bare = circuit.copy_empty_like()
+    bare.h(0)
+    bare.rx(0.7, 1)
+    counts = aer.counts(bare, [{}], 4000, 1)[0]
+    assert counts.sum() == 4000 and (abs(counts - 4000 * chances) < 5 * np.sqrt(4000 * chances)).all()
+
+
+def test_integers_of_numpy_and_operators_of_qiskit_are_taken():
+    circuit = QuantumCircuit(1)
+    circuit.ry(Parameter("a"), 0)
+    found = crosscheck(circuit, [0.3], SparsePauliOp("X"), shots=np.int64(200), seed=np.int64(3), gradients=False)
+    assert found.agrees and found.seed == 3 and type(found.seed) is int
+
+
 def test_gradients_are_limited_to_some_rotations(ours):
     params = batch_of(ours, 1)
     detail = crosscheck(ours, params, max_rotations=5, seed=2).checks[-1].detail
@@ -259,6 +283,8 @@ def test_p_value_is_pearsons_and_knows_the_impossible():
     ("options", "message"),
     [
         ({"shots": 0}, "Argument `shots` must be a positive integer, but is 0"),
+        ({"shots": 2.0}, r"Argument `shots` must be a positive integer, but is 2\.0"),
+        ({"seed": "a"}, "Argument `seed` must be an integer from 0 to 4294967295, but is 'a'"),
         ({"max_rotations": -1}, "Argument `max_rotations` must be a positive integer, but is -1"),
         ({"tolerance": 0.0}, "Argument `tolerance` must be a positive number, but is 0.0"),
         ({"params": {"y": 1.0}}, r"Argument `params` must have the keys \['s', 'w', 'x'\], but has \['y'\]"),

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 if "CI" not in os.environ:
@@ -10,7 +11,9 @@ from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import AnnotatedOperation, Gate, Instruction, Parameter, ParameterVector, PowerModifier  # noqa: E402
 from qiskit.circuit.classical import types  # noqa: E402
 from qiskit.circuit.library import RXGate  # noqa: E402
-from qjaxsim_qiskit import from_qiskit  # noqa: E402
+from qiskit.quantum_info import Operator  # noqa: E402
+from qjaxsim_qiskit import from_qasm, from_qiskit, unrolling  # noqa: E402
+from qjaxsim_qiskit.observables import own_sums  # noqa: E402
 
 
 def _middle(circuit):
@@ -98,7 +101,27 @@ def test_refusals_name_operation_and_place(build, message):
         from_qiskit(circuit)
 
 
+def test_a_loop_of_too_many_turns_is_refused_before_its_first(monkeypatch):
+    circuit = QuantumCircuit(1)
+    with circuit.for_loop(range(10**12)):
+        circuit.h(0)
+    monkeypatch.setattr(unrolling, "_turns", lambda *_: (pytest.fail("a turn was written out") for _ in range(1)))
+    with pytest.raises(ValueError, match=r"operation 0 \(for_loop\) is a loop that writes out more than 1000000"):
+        from_qiskit(circuit)
+
+
 def test_other_refusals():
+    for blank in ("", "  "):
+        with pytest.raises(ValueError, match="Argument `source` must be a program or the path of a file, but is empty"):
+            from_qasm(blank)
+    turned = QuantumCircuit(1)
+    turned.rx(Parameter("a"), 0)
+    with pytest.raises(TypeError, match="must be real numbers, but is a str that makes none"):
+        from_qiskit(turned).params("abc")
+    with pytest.raises(TypeError, match="Argument `observables` must be a PauliSum or several, but is 3"):
+        own_sums(3, 1)
+    with pytest.raises(TypeError, match="Argument `observables` must be a PauliSum or several, but is Operator"):
+        own_sums(Operator(np.eye(2)), 1)
     with pytest.raises(TypeError, match="must be a qiskit.QuantumCircuit, but is str"):
         from_qiskit("h q[0];")
     with pytest.raises(ValueError, match="at least one qubit"):

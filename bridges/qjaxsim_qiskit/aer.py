@@ -65,13 +65,22 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
         shots: draws for each row.
         seed: of Aer's random numbers.
     """
+    from qiskit.circuit import ClassicalRegister
     from qiskit_aer.primitives import SamplerV2
 
-    measured = [each.measure_all(inplace=False) for each in _bound_circuits(circuit, values)]
+    # A register of its own: the circuit may have bits left from measurements, also in one called "meas".
+    name = "all"
+    while any(register.name == name for register in circuit.cregs):
+        name += "_"
+    everything = ClassicalRegister(circuit.num_qubits, name)
+    measured = list(_bound_circuits(circuit, values))
+    for each in measured:
+        each.add_register(everything)
+        each.measure(each.qubits, everything)
     run = SamplerV2(seed=seed).run([(each,) for each in measured], shots=shots)
     out = np.zeros((len(values), 2**circuit.num_qubits), np.int64)
     for row, one in zip(out, run.result(), strict=True):
-        for outcome, count in one.data.meas.get_int_counts().items():
+        for outcome, count in one.data[name].get_int_counts().items():
             row[outcome] = count
     return out
 

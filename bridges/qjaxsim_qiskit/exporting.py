@@ -122,12 +122,15 @@ def real_array(value: Any, what: str) -> np.ndarray:
     """Values as float64.
 
     Raises:
-        TypeError: for complex ones.
+        TypeError: for complex ones, and for what is no array of numbers.
         ValueError: for NaN and infinity.
     """
     if np.iscomplexobj(value):
         raise TypeError(f"{what} must be real, but is complex.")
-    array = np.asarray(value, float)
+    try:
+        array = np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} must be real numbers, but is a {type(value).__name__} that makes none.") from error
     if not np.isfinite(array).all():
         raise ValueError(f"{what} must be finite, but holds NaN or infinity.")
     return array

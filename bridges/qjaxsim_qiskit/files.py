@@ -47,6 +47,8 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
         OSError: if there is no such file.
         MemoryError: if no state of its width fits, before any qubit is made.
     """
+    if not isinstance(source, Path) and not source.strip():
+        raise ValueError("Argument `source` must be a program or the path of a file, but is empty.")
     if not isinstance(source, Path) and re.search(r"[\n\r;]", source):
         text, what, folder = source, "the OpenQASM program", Path()
     else:

@@ -1,5 +1,6 @@
 """Pauli sums to and from Qiskit's operators."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim.observables import PauliSum, Term, pauli_sums
@@ -81,7 +82,7 @@ def own_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
     theirs = (Pauli, SparseObservable, SparsePauliOp)
     if isinstance(observables, PauliSum | SparsePauliOp | Pauli | SparseObservable):
         observables = [observables]
-    given = list(observables)
+    given = list(observables) if isinstance(observables, Iterable) else pauli_sums(observables, n_qubits)
     for position, each in enumerate(given):
         if isinstance(each, theirs) and each.num_qubits != n_qubits:
             raise ValueError(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Loops that write out more than this would take minutes and fill the memory.
 _MOST_OPERATIONS = 1_000_000
+# Operations of a loop's body that may hold its end.
+_MAY_END = ("break_loop", "if_else", "switch_case", "box")
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ class _Unroller:
                 "does not have; write out the branch that is taken."
             ) from error
         loops = item.operation.name in ("for_loop", "while_loop")
+        if item.operation.name == "for_loop":
+            self.require_few(item)
         for block, own in blocks:
             if loops:
                 self.count_turn(item.where)
@@ -223,9 +227,18 @@ class _Unroller:
                 if not loops:
                     raise
 
+    def require_few(self, item: Item) -> None:
+        """Refuse a long loop at once, where nothing can end it before its last turn."""
+        values, _, body = item.operation.params
+        if not any(each.name in _MAY_END for each in body.data):
+            self.require_room(len(values), item.where)
+
     def count_turn(self, where: str) -> None:
         self.turns += 1
-        if max(self.turns, len(self.out.items)) > _MOST_OPERATIONS:
+        self.require_room(max(self.turns, len(self.out.items)), where)
+
+    def require_room(self, operations: int, where: str) -> None:
+        if operations > _MOST_OPERATIONS:
             raise ValueError(
                 f"The circuit's {where} is a loop that writes out more than {_MOST_OPERATIONS} operations."
             )
