@@ -78,12 +78,17 @@ class Batch:
         """Outer axes that the parameter has, then its elements flat, then for data the native axes as one."""
         rank = len(self.shape)
         kept = tuple(value.shape[axis] for axis in outer if value.shape[axis] > 1)
-        flat = value.reshape(*value.shape[:rank], self.core[name])
-        moved = flat.transpose([*outer, rank, *self.native])
+        flat = _reshaped(value, (*value.shape[:rank], self.core[name]))
+        moved = flat.transpose([*outer, rank, *self.native]) if rank else flat
         if name not in self.data:
-            return moved.reshape(*kept, self.core[name])
+            return _reshaped(moved, (*kept, self.core[name]))
         full = tuple(self.shape[axis] for axis in self.native)
         return jnp.broadcast_to(moved, moved.shape[: len(outer) + 1] + full).reshape(*kept, self.core[name], self.size)
+
+
+def _reshaped(value: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The array in a shape, without an operation where it has it: circuits may have thousands of parameters."""
+    return value if value.shape == shape else value.reshape(shape)
 
 
 def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool = True) -> Batch:
@@ -108,7 +113,7 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
     leading = {name: _batch_shape(name, array.shape, shapes[name]) for name, array in arrays.items()}
     shape = _broadcast(leading)
     padded = {name: (1,) * (len(shape) - len(axes)) + axes for name, axes in leading.items()}
-    values = {name: a.astype(dtype).reshape(padded[name] + shapes[name]) for name, a in arrays.items()}
+    values = {name: _reshaped(a.astype(dtype), padded[name] + shapes[name]) for name, a in arrays.items()}
     chosen, data = _native_axes(shape, padded) if native else ((), frozenset[str]())
     core = {name: int(np.prod(shapes[name], dtype=int)) for name in shapes}
     return Batch(dtype, shape, chosen, data, values, core, native)

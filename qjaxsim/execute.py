@@ -10,7 +10,7 @@ from jax import lax
 from qjaxsim import kernels, taylor  # noqa: F401  (taylor: Taylor series through the loops here)
 from qjaxsim.matrices import Environment
 from qjaxsim.prepare import Prepared, Setting, prepare_iteration, split_loop
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Project, Step, Transpose, Widen
+from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Project, Start, Step, Transpose, Widen
 from qjaxsim.varying import vary_alike
 
 
@@ -39,6 +39,9 @@ def apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, se
             return kernels.apply_phases(_tables(step, prepared), state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
+        case Start():
+            constant = np.stack([step.state.real, step.state.imag])[..., None]
+            return vary_alike(jnp.asarray(constant, setting.dtype), state)
         case Enter():
             return kernels.enter(len(step.qubits), state)
         case Widen():
@@ -69,6 +72,8 @@ def undo(step: Step, state: jax.Array, prepared: Prepared, setting: Setting) -> 
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
             return kernels.apply_monomial(np.argsort(step.source), phase, state)
+        case Start():
+            return state[:, :1]  # nothing before it depends on anything
         case Enter():
             return state[:, : state.shape[1] >> len(step.qubits)]
         case Widen():

@@ -22,6 +22,7 @@ from qjaxsim.steps import (
     Plan,
     PlanOptions,
     Project,
+    Start,
     Step,
     Transpose,
     Widen,
@@ -183,6 +184,8 @@ class _Reader:
         width, columns = 0, 1
         for step in steps:
             columns = self.batch if isinstance(step, Widen) else columns
+            if isinstance(step, Start):
+                width = self.n_qubits
             if isinstance(step, Enter):
                 width += len(step.qubits)
             if isinstance(step, Dense):
@@ -218,6 +221,8 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "monomial", "", "a permutation" + (" with phases" if step.phase is not None else ""), 0.0
         case Transpose():
             return "transpose", "", "", 0.0
+        case Start():
+            return "start", "all", f"the state of {step.gates} constant gates", 0.0
         case Enter():
             return "enter", ",".join(map(str, step.qubits)), "qubits in |0>", 0.0
         case Widen():
@@ -247,6 +252,8 @@ def _gates(step: Dense) -> str:
 def _role(step: Step) -> str:
     if step.data:
         return "data"
+    if isinstance(step, Start):
+        return "constant"
     if isinstance(step, Dense):
         return "constant" if step.constant is not None else "weights"
     if isinstance(step, Diagonal):

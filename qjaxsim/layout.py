@@ -15,7 +15,20 @@ from qjaxsim.gates import GATES, monomial
 from qjaxsim.normal_form import Relabel, kind
 from qjaxsim.operations import Gate, Projection
 from qjaxsim.schedule import FULL_REGISTER, Group
-from qjaxsim.steps import Collapsed, Dense, Diagonal, Enter, Leaf, Loop, Monomial, Project, Step, Table, Transpose
+from qjaxsim.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Enter,
+    Leaf,
+    Loop,
+    Monomial,
+    Project,
+    Start,
+    Step,
+    Table,
+    Transpose,
+)
 
 Order = tuple[int, ...]
 
@@ -30,7 +43,7 @@ class Stretch:
     items: tuple["Planned", ...]
 
 
-Planned = Group | Loop | Projection | Relabel | Stretch
+Planned = Group | Loop | Projection | Relabel | Start | Stretch
 
 
 def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
@@ -58,6 +71,10 @@ def _lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[lis
     steps: list[Step] = []
     waiting: list[Group] = []
     for i, item in enumerate(items):
+        if isinstance(item, Start):
+            steps.append(item)
+            order = tuple(range(n_qubits))
+            continue
         dense = isinstance(item, Group) and item.kind == "dense"
         needed = item.qubits if isinstance(item, Group) else range(n_qubits)
         missing = tuple(q for q in needed if q not in order)

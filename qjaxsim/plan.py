@@ -5,15 +5,17 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 
 1. `recognise`: layers that repeat in a long flat circuit become a loop;
 2. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
-3. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials and diagonals by cost;
-4. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
-5. `layout`: the order of the index bits is chosen and every step written for it.
+3. `beginning`: a long beginning without angles is run here and now, its state is the first step;
+4. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials and diagonals by cost;
+5. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
+6. `layout`: the order of the index bits is chosen and every step written for it.
 """
 
 import itertools
 from collections.abc import Collection, Sequence
 
 from qjaxsim import cost
+from qjaxsim.beginning import constant_beginning
 from qjaxsim.circuit import Circuit
 from qjaxsim.layout import Planned, Stretch, lay_out
 from qjaxsim.normal_form import Item, Relabel, normal_form
@@ -66,7 +68,7 @@ def make_plan(
     options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options)
-    items = planner.group(found.circuit, frozenset())
+    items = planner.group(found.circuit, frozenset(), from_zero)
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
@@ -84,14 +86,18 @@ class _Planner:
     def __init__(self, data: frozenset[str], batch: int, options: PlanOptions):
         self.data, self.batch, self.options = data, batch, options
 
-    def group(self, circuit: Circuit, outer: frozenset[str]) -> list[Planned]:
+    def group(self, circuit: Circuit, outer: frozenset[str], from_zero: bool = False) -> list[Planned]:
         """The circuit's leaves grouped, its repeats planned; barriers (repeats, projections) keep their places."""
         items: list[Planned] = []
         # In weights before the data, and in circuits without any, there is one column.
         columns = self.batch if self.data & (circuit.parameters.keys() | outer) else 1
         for is_leaf, members in itertools.groupby(normal_form(circuit, self.data), lambda item: isinstance(item, Leaf)):
             if is_leaf:
-                items.extend(self._best_groups(list(members), circuit.n_qubits, columns))  # type: ignore[arg-type]
+                leaves: list[Leaf] = list(members)  # type: ignore[arg-type]
+                if from_zero and not items:
+                    start, leaves = constant_beginning(leaves, circuit.n_qubits)
+                    items += [] if start is None else [start]
+                items.extend(self._best_groups(leaves, circuit.n_qubits, columns))
             else:
                 items.extend(self._barrier(item, outer) for item in members)
         return items

@@ -162,6 +162,20 @@ class Transpose:
 
 
 @dataclass(frozen=True, eq=False)
+class Start:
+    """The state begins as a constant one, all qubits in ascending order.
+
+    Attributes:
+        state: (2**n,) complex128.
+        gates: how many gates gave it.
+    """
+
+    state: np.ndarray
+    gates: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Enter:
     """Qubits in |0> become part of the state, as its first index bits."""
 
@@ -203,7 +217,7 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Transpose | Enter | Widen | Project | Loop | Collapsed
+Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float
     """
     if not getattr(value, "parameters", ()):
         return _number(value, where)
-    if unknown := sorted(parameter.name for parameter in value.parameters - symbols.keys()):
+    if unknown := sorted(parameter.name for parameter in value.parameters if parameter not in symbols):
         raise ValueError(f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too.")
     affine = _affine(value, symbols, where)
     return _from_sympy(value, symbols, where) if affine is None else affine
