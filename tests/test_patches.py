@@ -278,7 +278,7 @@ def _zeros(model: PatchesModel) -> dict[str, jax.Array]:
             {"n_classes": 10},
             r"`n_classes` is 10, but 3 qubits have .* 2 to 9 classes; choose fewer classes or more qubits",
         ),
-        ({"n_classes": 1}, r"`n_classes` is 1"),
+        ({"n_classes": 1}, r"`n_classes` must be an integer of at least 2, but is 1"),
         ({"aggregation": "max"}, r"`aggregation` must be 'mean' or 'sum', but is 'max'"),
         ({"scale": math.nan}, r"`scale` must be a positive number, but is nan"),
         ({"scale": -1.0}, r"`scale` must be a positive number, but is -1"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import json
+import json, sys
 import jax, jax.numpy as jnp, numpy as np, qjaxsim as qj
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from qjaxsim.curvature import (CircuitOutputs, curvature_operators, gauss_newton_product, hessian_product,
@@ -19,6 +19,7 @@ from qjaxsim.models.patches import PatchesModel
 jax.config.update("jax_disable_most_optimizations", True)
 mesh = Mesh(np.array(jax.devices()), ("d",))
 found = {}
+ALL = sys.argv[1] == "all"
 
 def note(name, got, want):
     errors = jax.tree.map(lambda a, b: float(abs(a - b).max()), got, want)
@@ -69,9 +70,10 @@ def gradients(n, repeats, observables, **options):
 few = [qj.Z(1), qj.X(0) @ qj.Y(2)]
 gradients(6, 1, few)
 gradients(4, 3, few, gradient="adjoint", collapse=True)
-gradients(4, 3, few, gradient="backprop")
-labels = [a + b + c for a in "XYZ" for b in "XYZ" for c in "XYI"]
-gradients(3, 1, [sum(qj.PauliSum.from_label(label, 0.1) for label in labels), qj.Z(0)], gradient="adjoint")
+if ALL:
+    gradients(4, 3, few, gradient="backprop")
+    labels = [a + b + c for a in "XYZ" for b in "XYZ" for c in "XYI"]
+    gradients(3, 1, [sum(qj.PauliSum.from_label(label, 0.1) for label in labels), qj.Z(0)], gradient="adjoint")
 
 def reported():
     x, w = qj.Parameter("x"), qj.Parameter("w", (3,))
@@ -92,7 +94,7 @@ def second_order(name, outputs, params, x, y, products=True):
             return split_hessian(*arguments)
         images = [product(*arguments, v) for product in (hessian_product, gauss_newton_product, residual_product)]
         return split_hessian(*arguments), images, curvature_operators(*arguments).hessian.dense()
-    for check in (True, False) if name == "pushed" else (True,):
+    for check in (True, False) if ALL and name == "pushed" else (True,):
         got = mapped(lambda *a: mean(every(*a)), (P(), P("d"), P("d"), P()), check)(params, x, y, v)
         note(f"{name}, {check}", got, every(params, x, y, v))
 
@@ -104,10 +106,11 @@ first = CircuitOutputs(qj.Circuit(2).ry(qj.Parameter("x"), 0).h(1).cx(0, 1).rx(q
     .ry(qj.Parameter("w", (3,))[1], 0).cz(0, 1).rx(qj.Parameter("w", (3,))[0], 1), [qj.Z(1), qj.X(0)], ("x",))
 problem = {"w": jnp.array([0.3, 0.7, 0.2])}, {"x": jnp.linspace(0, 1, 8)}, jnp.arange(8.0) % 2
 second_order("pushed", model, *problem)
-second_order("first", first, *problem)
-type(first).sees_little = lambda self, n: False
-type(first).collapses = lambda self, n, p: True
-second_order("collapsed", CircuitOutputs(first.circuit, first.observables, ("x",)), *problem)
+if ALL:
+    second_order("first", first, *problem)
+    type(first).sees_little = lambda self, n: False
+    type(first).collapses = lambda self, n, p: True
+    second_order("collapsed", CircuitOutputs(first.circuit, first.observables, ("x",)), *problem)
 
 patches = PatchesModel(4, 1, 2, 2, 1, 2, 10.0, "mean")
 images = jnp.linspace(0, 1, 32).reshape(8, 2, 2)
@@ -149,25 +152,31 @@ print(json.dumps(found))
 STRUCTURES = ("pushed", "first", "collapsed", "staged")
 
 
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.slow)])
+def cases(request):
+    """A few cases, or every plan and structure: compiling them for four devices takes the time."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def errors():
+def errors(cases):
     """Largest differences by case, all from one process with four devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_ENABLE_X64": "1"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, cases], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
-def test_gradients_and_products_under_shard_map_are_those_of_one_device(errors):
+def test_gradients_and_products_under_shard_map_are_those_of_one_device(errors, cases):
     first_order = {name: error for name, error in errors.items() if "qubits" in name}
-    assert len(first_order) == 6 + 3 * 2
+    assert len(first_order) == 6 + {"few": 1, "all": 3}[cases] * 2
     assert {name: error for name, error in first_order.items() if not error < 1e-12} == {}
 
 
-def test_the_split_of_every_structure_under_shard_map_is_that_of_one_device(errors):
+def test_the_split_of_every_structure_under_shard_map_is_that_of_one_device(errors, cases):
     split = {name: error for name, error in errors.items() if name.split(",")[0] in STRUCTURES}
-    assert len(split) == 5
+    assert len(split) == {"few": 2, "all": 5}[cases]
     assert {name: error for name, error in split.items() if not error < 1e-12} == {}
 
 

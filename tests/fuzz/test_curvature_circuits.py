@@ -23,7 +23,7 @@ from qjaxsim.curvature import (
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 # Every example is a circuit that is compiled several times.
-SOME = settings(max_examples=max(3, settings.default.max_examples // 6))
+SOME = settings(max_examples=max(2, settings.default.max_examples // 10))
 ROTATIONS = ("rx", "ry", "rz", "p")
 PAIRS = ("rxx", "rzz", "rzx", "crx", "crz", "cp")
 
