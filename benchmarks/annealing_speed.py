@@ -22,8 +22,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjaxsim.annealing import HeadsProblem
-from qjaxsim.annealing_batch import anneal_batch
+from qjaxsim.annealing.batch import anneal_batch
+from qjaxsim.annealing.chains import HeadsProblem
 
 HEADS, TOKENS, DIM = 8, 49, 8
 OURS = ((16, 40), (32, 20), (32, 30), (32, 40), (32, 60), (32, 100))

@@ -29,8 +29,10 @@ import numpy as np  # noqa: E402
 import scipy.linalg  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
-from qjaxsim import curvature, datasets, reference  # noqa: E402
-from qjaxsim.models.patches import PatchesModel, cross_entropy, scaled_images  # noqa: E402
+from qjaxsim import curvature, datasets  # noqa: E402
+from qjaxsim.circuits import reference  # noqa: E402
+from qjaxsim.models.losses import cross_entropy  # noqa: E402
+from qjaxsim.models.patches import PatchesModel, scaled_images  # noqa: E402
 from qjaxsim.training import TrainConfig, fit  # noqa: E402
 
 

@@ -18,7 +18,7 @@ from qjaxsim_bench.peers.ours import prepare
 from qjaxsim_bench.suite import machine
 from qjaxsim_bench.tasks import qrnn
 
-from qjaxsim import files
+from qjaxsim.common import files
 from qjaxsim.report.tables import print_table
 
 # Estimated from the author's 3.5 s at length 20, which grow with the length.

@@ -8,13 +8,13 @@ from importlib import import_module, util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qjaxsim.circuit import Circuit
+    from qjaxsim.circuits.circuit import Circuit
+    from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
     from qjaxsim.curvature.hvp import hessian, hvp
-    from qjaxsim.explanation import explain
-    from qjaxsim.expressions import Expression, Parameter
-    from qjaxsim.observables import I, PauliSum, X, Y, Z
-    from qjaxsim.simulate import expectation, probabilities, sample, statevector, unitary
-    from qjaxsim.steps import PlanOptions
+    from qjaxsim.planning.steps import PlanOptions
+    from qjaxsim.running.explanation import explain
+    from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
 
     __version__: str
 
@@ -41,13 +41,13 @@ __all__ = [
 
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
 _PLACES = {
-    "circuit": ("Circuit",),
+    "circuits.circuit": ("Circuit",),
     "curvature.hvp": ("hessian", "hvp"),
-    "explanation": ("explain",),
-    "expressions": ("Expression", "Parameter"),
-    "observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
-    "steps": ("PlanOptions",),
+    "running.explanation": ("explain",),
+    "circuits.expressions": ("Expression", "Parameter"),
+    "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
+    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "planning.steps": ("PlanOptions",),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
 

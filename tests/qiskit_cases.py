@@ -7,7 +7,7 @@ from qjaxsim_qiskit import from_qiskit
 from qjaxsim_qiskit.ordering import reverse_state
 
 import qjaxsim as qj
-from qjaxsim import reference
+from qjaxsim.circuits import reference
 
 
 def reversed_matrix(dense: np.ndarray) -> np.ndarray:

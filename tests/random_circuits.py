@@ -3,7 +3,7 @@
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.gates import GATES
+from qjaxsim.circuits.gates import GATES
 
 CHOICES = [
     {},

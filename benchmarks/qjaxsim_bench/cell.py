@@ -59,7 +59,7 @@ def run(
     """Prepare, compute, compare, time."""
     import numpy as np
 
-    from qjaxsim import files
+    from qjaxsim.common import files
     from qjaxsim_bench.peers import load
     from qjaxsim_bench.peers.base import OURS
     from qjaxsim_bench.problems import PROBLEMS

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.files import write_json, write_text
+from qjaxsim.common.files import write_json, write_text
 from qjaxsim.report import style
-from qjaxsim.report.configurations import Row
-from qjaxsim.report.figures import ReportFigure
+from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.page import write_report
+from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qjaxsim import interrupts
-from qjaxsim.files import write_json
-from qjaxsim.studies.results_folder import entries, unusable
-from qjaxsim.suggestions import did_you_mean
+from qjaxsim.common import interrupts
+from qjaxsim.common.files import write_json
+from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.studies.shared.results_folder import entries, unusable
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS

@@ -5,7 +5,7 @@ dimod and dwave-samplers come with the extra "dimod", D-Wave's machines and thei
 
 from importlib.util import find_spec
 
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 
 if find_spec("dimod") is None or find_spec("dwave") is None or find_spec("dwave.samplers") is None:
     raise missing_extra("Solving quadratic problems needs dimod and dwave-samplers", "dimod")

@@ -7,9 +7,9 @@ from typing import Any
 import dimod
 import numpy as np
 
-from qjaxsim import memory
-from qjaxsim.annealing import HeadsProblem
-from qjaxsim.annealing_batch import anneal_batch
+from qjaxsim.annealing.batch import anneal_batch
+from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
 from qjaxsim_dimod.options import check_count, check_seconds, check_seed
@@ -25,8 +25,8 @@ _PARTS = 20
 class JaxAnnealer(dimod.Sampler):
     """Simulated annealing of one problem, dense or sparse, or of many dense ones at once.
 
-    Chains are single-flip Metropolis in a fixed order: `qjaxsim.annealing` where couplings are dense,
-    `qjaxsim.annealing_sparse` where they are few. They run in single precision, or in double where a problem's numbers
+    Chains are single-flip Metropolis in a fixed order: `qjaxsim.annealing.chains` where couplings are dense,
+    `qjaxsim.annealing.sparse` where they are few. They run in single precision, or in double where a problem's numbers
     need it; the final descent is exact, and energies are those of the model itself in double.
     """
 
@@ -152,7 +152,7 @@ def sample_heads(
     """A `dimod.SampleSet` for each problem of attention's structured form, variables labelled (head, token).
 
     The same chain as `JaxAnnealer` runs on the dense form, at a fraction of its cost: a flip touches its head alone.
-    Temperatures are those of attention's layers, `qjaxsim.annealing.geometric_betas`.
+    Temperatures are those of attention's layers, `qjaxsim.annealing.chains.geometric_betas`.
 
     Args:
         problem: batch in the annealer's raw form, such as `qjaxsim.models.attention.layer_problem` gives.

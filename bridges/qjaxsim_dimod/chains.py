@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from qjaxsim import annealing, memory
-from qjaxsim.annealing_batch import anneal_batch, anneal_sparse_reads
-from qjaxsim.annealing_sparse import sparse_problem
+from qjaxsim import annealing
+from qjaxsim.annealing.batch import anneal_batch, anneal_sparse_reads
+from qjaxsim.annealing.sparse import sparse_problem
+from qjaxsim.common import memory
 from qjaxsim_dimod.qubo import SPIN, Qubo
 from qjaxsim_dimod.temperatures import typical_changes
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import dimod
 
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 
 _TOKEN = (
     "set DWAVE_API_TOKEN, or run `dwave config create` (or `dwave auth login`) once; --sampler mock needs no account"

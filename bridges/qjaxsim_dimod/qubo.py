@@ -7,8 +7,8 @@ import dimod
 import numpy as np
 from scipy import sparse
 
-from qjaxsim import memory
-from qjaxsim.annealing import HeadsProblem
+from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.common import memory
 from qjaxsim_dimod.numbers import real_array, real_number, require_finite
 from qjaxsim_dimod.states import ordered_states
 

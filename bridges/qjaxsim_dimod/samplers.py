@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import dimod
 from dwave import samplers as classical
 
-from qjaxsim import memory
-from qjaxsim.suggestions import did_you_mean
+from qjaxsim.common import memory
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_dimod.annealer import JaxAnnealer
 from qjaxsim_dimod.hardware import dwave_sampler, mock_sampler
 from qjaxsim_dimod.options import check_count, check_names, check_seconds, check_seed

@@ -6,7 +6,7 @@ comes with the extra "qiskit", its runtime for hardware (`qjaxsim_qiskit.ibm`) w
 
 from importlib.util import find_spec
 
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 
 if find_spec("qiskit") is None:
     raise missing_extra("Qiskit's circuits need the package qiskit", "qiskit")

@@ -6,8 +6,8 @@ from functools import reduce
 from operator import add, mul
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.expressions import Expression
-from qjaxsim.extras import missing_extra
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.common.extras import missing_extra
 
 if TYPE_CHECKING:
     from qiskit.circuit import ParameterExpression

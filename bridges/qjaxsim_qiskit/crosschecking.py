@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.extras import require
-from qjaxsim.numbers_given import integer_from, positive_integer
-from qjaxsim.observables import PauliSum
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Expression
-from qjaxsim.operations import Gate, Operation, Repeat, Unitary
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:

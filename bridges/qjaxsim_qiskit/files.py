@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim import files
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Element, Expression
-from qjaxsim.operations import Gate, Repeat
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Element, Expression
+from qjaxsim.circuits.operations import Gate, Repeat
+from qjaxsim.common import files
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
 from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
 from qjaxsim_qiskit.programs import GATES, WORDS, parse, read_text, require_bits

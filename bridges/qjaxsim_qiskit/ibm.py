@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim import interrupts, memory
-from qjaxsim.numbers_given import integer_from
-from qjaxsim.suggestions import did_you_mean
+from qjaxsim.common import interrupts, memory
+from qjaxsim.common.checks import integer_from
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load

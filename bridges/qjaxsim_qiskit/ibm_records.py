@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim import files
+from qjaxsim.common import files
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION
 
 FOLDER = Path("runs") / "ibm"

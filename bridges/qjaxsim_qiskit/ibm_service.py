@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 
 LOCAL = "local"
 CHANNELS = (LOCAL, "ibm_quantum_platform", "ibm_cloud")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.batching import parse_params
-from qjaxsim.observables import PauliSum
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.running.batching import parse_params
 from qjaxsim_qiskit.definitions import inlined
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.ibm_parts import Submission

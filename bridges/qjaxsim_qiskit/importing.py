@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Expression, Parameter, as_expression
-from qjaxsim.gates import GATES
-from qjaxsim.memory import require_memory
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression, Parameter, as_expression
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.common.memory import require_memory
 from qjaxsim_qiskit.angles import angle_of
 from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
 from qjaxsim_qiskit.evolution import check_evolution

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.observables import PauliSum, Term, pauli_sums
+from qjaxsim.circuits.observables import PauliSum, Term, pauli_sums
 
 if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp

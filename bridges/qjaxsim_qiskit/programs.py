@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 from qjaxsim_qiskit.importing import require_width
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.extras import missing_extra
+from qjaxsim.common.extras import missing_extra
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim_qiskit.checks import Check
 from qjaxsim_qiskit.crosschecking import TOLERANCES, paired_seconds, timed

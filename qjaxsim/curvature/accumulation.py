@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim import files
+from qjaxsim.common import files
 
 State = TypeVar("State")
 Identity = dict[str, int | str]
@@ -45,7 +45,7 @@ class Accumulation:
             like: a state of no samples, a pytree of arrays of the right shapes and dtypes.
 
         Raises:
-            qjaxsim.files.DamagedError: if the file is damaged.
+            qjaxsim.common.files.DamagedError: if the file is damaged.
             ValueError: if it is of another computation, naming what differs.
         """
         files.remove_temporaries(self.path.parent, self.path.name)
@@ -109,7 +109,7 @@ def samples_at_once(path: str | Path) -> int | None:
     """Samples in a chunk of the accumulation in a file, None if there is no such file.
 
     Raises:
-        qjaxsim.files.DamagedError: if the file is damaged.
+        qjaxsim.common.files.DamagedError: if the file is damaged.
     """
     found = _identity(Path(path)).get("batch_size") if Path(path).exists() else None
     return None if found is None else int(found)

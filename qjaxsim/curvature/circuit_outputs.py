@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim.circuits.operations import used_parameters
 from qjaxsim.curvature.light_cones import Cones, Tables, find_cones
-from qjaxsim.observables import PauliSum, pauli_sums
-from qjaxsim.operations import used_parameters
-from qjaxsim.simulate import expectation, has_projection, statevector
+from qjaxsim.running.simulate import expectation, has_projection, statevector
 
 # With fewer samples pushes are quicker than the whole unitary: most of their time is then that of starting programs.
 LEAST_SAMPLES = 1024

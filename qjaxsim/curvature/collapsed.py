@@ -19,8 +19,8 @@ from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import hessian, unit_vector
 from qjaxsim.curvature.stacked import HIGHEST, by_rows, inner, outer, pushed, times
-from qjaxsim.measurement import apply_observables, expectation_values
-from qjaxsim.simulate import unitary
+from qjaxsim.running.measurement import apply_observables, expectation_values
+from qjaxsim.running.simulate import unitary
 
 
 def weight_unitary(model: CircuitOutputs, params: Any) -> jax.Array:

@@ -19,7 +19,7 @@ from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.light_cones import Tables
 from qjaxsim.curvature.objective import Loss, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.stacked import HIGHEST
-from qjaxsim.varying import vary_alike
+from qjaxsim.running.varying import vary_alike
 
 _sum = functools.partial(jnp.einsum, precision=HIGHEST)
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.array_types import require_unsharded
+from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.chunks import at_once
@@ -24,8 +24,8 @@ from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
 from qjaxsim.curvature.stacked import HIGHEST
-from qjaxsim.memory import require_memory
-from qjaxsim.varying import vary, vary_alike
+from qjaxsim.running.array_types import require_unsharded
+from qjaxsim.running.varying import vary, vary_alike
 
 
 class HessianSplit(NamedTuple):

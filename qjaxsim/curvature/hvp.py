@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.array_types import check_tree, require_known_shape, require_unsharded
+from qjaxsim.common.checks import positive_integer, shown
+from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.programs import compiled_once
-from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import positive_integer, shown
+from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.

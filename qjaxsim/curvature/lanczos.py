@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.operators import LinearOperator
-from qjaxsim.memory import require_memory
 
 MAX_STEPS = 1280  # steps after which an adaptive run stops and lets its residuals speak
 # Steps between two looks at the convergence of a growing space.

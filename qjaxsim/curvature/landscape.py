@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import integer_from, positive_integer
 from qjaxsim.curvature.hvp import flatten_real
-from qjaxsim.numbers_given import integer_from, positive_integer
-from qjaxsim.sampling import require_key
+from qjaxsim.running.sampling import require_key
 
 
 @dataclass(frozen=True, eq=False)

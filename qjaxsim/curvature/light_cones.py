@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Expression
-from qjaxsim.gates import GATES, PAULI
-from qjaxsim.observables import PauliSum
-from qjaxsim.operations import Gate, Operation, Repeat, Unitary
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES, PAULI
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 
 # Gates of one angle as commuting Pauli rotations exp(-i factor angle P / 2), up to a global phase.
 _ROTATIONS: dict[str, tuple[tuple[str, float], ...]] = {

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.array_types import check_tree
+from qjaxsim.common.checks import shown
 from qjaxsim.curvature.hvp import type_of
 from qjaxsim.curvature.stacked import HIGHEST
-from qjaxsim.numbers_given import shown
-from qjaxsim.varying import varying_axes
+from qjaxsim.running.array_types import check_tree
+from qjaxsim.running.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
 Loss = Callable[[jax.Array, Any], jax.Array]

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.array_types import check_tree
-from qjaxsim.compiled import Compiled
+from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
-from qjaxsim.numbers_given import as_integer, positive_integer, shown
+from qjaxsim.running.array_types import check_tree
+from qjaxsim.running.compiled import Compiled
 
 # Vectors multiplied at once by `matmat`: they share the model's own states, and hold one tangent of each.
 COLUMNS_AT_ONCE = 8

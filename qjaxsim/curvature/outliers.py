@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjaxsim.numbers_given import integer_from
+from qjaxsim.common.checks import integer_from
 
 
 class Outliers(NamedTuple):

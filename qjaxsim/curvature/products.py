@@ -14,7 +14,7 @@ from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.programs import compiled_once
-from qjaxsim.varying import vary
+from qjaxsim.running.varying import vary
 
 Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
 """Maps inputs, targets, weights of losses, (fixed, params) and their tangent to gradient and image, each like the

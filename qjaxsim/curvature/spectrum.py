@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import as_number, integer_from, positive_integer, shown
+from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
-from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import as_number, integer_from, positive_integer, shown
-from qjaxsim.sampling import require_key
+from qjaxsim.running.sampling import require_key
 
 # Points of a default grid.
 MOST_POINTS = 100_000

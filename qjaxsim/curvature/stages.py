@@ -13,12 +13,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Expression
-from qjaxsim.gates import GATES
-from qjaxsim.observables import PauliSum
-from qjaxsim.operations import Gate, Operation, Repeat, used_parameters
-from qjaxsim.simulate import PlanOptions, expectation, has_projection
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import Gate, Operation, Repeat, used_parameters
+from qjaxsim.running.simulate import PlanOptions, expectation, has_projection
 
 Entry = tuple[int, int, float]
 """Number of a gate on its qubit, place of a parameter in its angle, the angle's derivative in it."""

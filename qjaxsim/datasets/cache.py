@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qjaxsim import files
+from qjaxsim.common import files
 from qjaxsim.datasets.dataset import Dataset
 
 

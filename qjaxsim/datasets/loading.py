@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
 from qjaxsim.datasets.sampling import stratified_choice
-from qjaxsim.suggestions import did_you_mean
 
 DIGITS_SEED = 0
 DIGITS_TEST_FRACTION = 0.2

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.extras import how_to_install
 from qjaxsim.datasets import cache
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
-from qjaxsim.extras import how_to_install
 
 _BLOCK = 1000  # records per read: item by item costs several times more
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}

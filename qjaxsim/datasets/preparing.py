@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.extras import MissingExtraError, missing_extra
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
-from qjaxsim.extras import MissingExtraError, missing_extra
-from qjaxsim.suggestions import did_you_mean
 
 _CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import annealing
-from qjaxsim.annealing import HeadsProblem
+from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.models import attention_problem as problems
 from qjaxsim.models.attention_problem import HIGHEST, Terms
-from qjaxsim.numbers_given import hold_integers
-from qjaxsim.suggestions import did_you_mean
 
 Params = dict[str, Any]
 
@@ -313,9 +313,9 @@ def _values(settings: AttentionSettings, params: Params, tokens: jax.Array) -> j
 
 @lru_cache(maxsize=1)
 def _circuit() -> Any:
+    from qjaxsim.circuits.observables import Z
     from qjaxsim.models.hybrid import hybrid_circuit
-    from qjaxsim.observables import Z
-    from qjaxsim.simulate import expectation
+    from qjaxsim.running.simulate import expectation
 
     return expectation(hybrid_circuit(CIRCUIT_QUBITS, CIRCUIT_LAYERS, "ring"), [Z(i) for i in range(CIRCUIT_QUBITS)])
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.annealing import HeadsProblem
+from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.common.checks import hold_integers
 from qjaxsim.models.attention import Attended, AttentionSettings, Params, attend, init_attention, layer_problem
-from qjaxsim.numbers_given import hold_integers
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Parameter
+from qjaxsim.circuits.observables import PauliSum, Z
+from qjaxsim.common.checks import hold_integers, positive_integer
+from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.expressions import Parameter
 from qjaxsim.models.patches import flat_images
-from qjaxsim.numbers_given import hold_integers, positive_integer
-from qjaxsim.observables import PauliSum, Z
-from qjaxsim.simulate import PlanOptions, expectation
-from qjaxsim.suggestions import did_you_mean
-from qjaxsim.varying import varying_axes
+from qjaxsim.running.simulate import PlanOptions, expectation
+from qjaxsim.running.varying import varying_axes
 
 Params = dict[str, Any]
 PRE_LAYERS = ("linear", "tanh", "conv")

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuit import Circuit
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Parameter
+from qjaxsim.circuits.observables import PauliSum, X, Y, Z
+from qjaxsim.common.checks import hold_integers
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
-from qjaxsim.expressions import Parameter
-from qjaxsim.numbers_given import hold_integers
-from qjaxsim.observables import PauliSum, X, Y, Z
-from qjaxsim.simulate import PlanOptions
+from qjaxsim.running.simulate import PlanOptions
 
 Params = dict[str, jax.Array]
 
@@ -154,12 +154,6 @@ def flat_images(x: Any, image_size: int) -> jax.Array:
             f"{images.shape}; scale or pool the images to {image_size} x {image_size} first."
         )
     return images.reshape(len(images), -1)
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats."""
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return jax.scipy.special.logsumexp(logits, axis=1) - picked
 
 
 def scaled_images(images: np.ndarray, pixel_max: float, n_qubits: int, pool: int = 1) -> np.ndarray:

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Expression
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.models.patches import PatchesModel, circuit_params, readout, trainable_layer
-from qjaxsim.observables import PauliSum
-from qjaxsim.operations import Gate, Repeat
-from qjaxsim.simulate import statevector
+from qjaxsim.running.simulate import statevector
 
 
 def null_parameters(model: PatchesModel) -> int:

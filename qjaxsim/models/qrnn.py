@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.memory import require_memory
+from qjaxsim.common.checks import integer_from
+from qjaxsim.common.memory import require_memory
 from qjaxsim.models.qrnn_cell import (
     Tables,
     cell_tables,
@@ -25,7 +26,6 @@ from qjaxsim.models.qrnn_cell import (
     word_probabilities,
 )
 from qjaxsim.models.qrnn_topology import Params, QrnnTopology
-from qjaxsim.numbers_given import integer_from
 
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.circuit import Circuit
-from qjaxsim.expressions import Parameter
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.models.qrnn_topology import subsets
 
 

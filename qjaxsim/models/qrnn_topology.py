@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim import files
-from qjaxsim.extras import missing_extra
-from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import integer_from
+from qjaxsim.common import files
+from qjaxsim.common.checks import integer_from
+from qjaxsim.common.extras import missing_extra
+from qjaxsim.common.memory import require_memory
 
 Params = Mapping[str, jax.Array]
 

@@ -8,11 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from qjaxsim import files
-from qjaxsim.report.claims import CLASSES, Verdict, check_verdicts
-from qjaxsim.report.configurations import Row
-from qjaxsim.report.figures import ReportFigure
+from qjaxsim.common import files
+from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.row import Row
 from qjaxsim.report.tables import KEYS, all_columns, format_value, split_columns
+from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
@@ -61,7 +61,7 @@ def write_report(
         columns: column -> meaning and unit, listed below the tables for those that occur in any.
         command: command line that makes the same results again.
         versions: name -> version or device.
-        verdicts: rows with the fields of `qjaxsim.report.claims.Verdict`, a section right after the results.
+        verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the results.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
         tables: more tables, a section each before the figures.

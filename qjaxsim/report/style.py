@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim import files
+from qjaxsim.common import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.report.configurations import Row
+from qjaxsim.report.row import Row
 
 if TYPE_CHECKING:
     from rich.console import Console

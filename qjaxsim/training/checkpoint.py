@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim import files
+from qjaxsim.common import files
 
 _KEPT = 2
 Row = dict[str, Any]
@@ -160,7 +160,7 @@ def read_point(folder: Path, epoch: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if training in `folder` has not come so far.
-        qjaxsim.files.DamagedError: if the file is damaged.
+        qjaxsim.common.files.DamagedError: if the file is damaged.
     """
     return files.read_npy(_point_path(folder, epoch))
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import optax
 
-from qjaxsim.numbers_given import hold_integers
-from qjaxsim.suggestions import did_you_mean
+from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.suggestions import did_you_mean
 
 SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")

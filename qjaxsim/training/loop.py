@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
-from qjaxsim.memory import require_memory
-from qjaxsim.numbers_given import positive_integer
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity

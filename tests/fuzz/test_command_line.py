@@ -17,8 +17,11 @@ import pytest
 import typer
 from hypothesis import strategies as st
 
-from qjaxsim import cli, cli_app, datasets
-from qjaxsim.studies import disentangler_model, results_folder, sweep
+from qjaxsim import datasets
+from qjaxsim.command import app as cli_app
+from qjaxsim.command import main as cli
+from qjaxsim.studies.disentangler import model as disentangler_model
+from qjaxsim.studies.shared import results_folder, sweep
 
 QASM = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];'
 INTEGERS = ("-1", "0", "1", "3", "7", "1000", "2147483648", "99999999999999999999", "1.5", "nan", "", "x", "-0", "1e3")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 import qjaxsim as qj
-from qjaxsim import reference
-from qjaxsim.gates import GATES, pauli_matrix
+from qjaxsim.circuits import reference
+from qjaxsim.circuits.gates import GATES, pauli_matrix
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")

@@ -38,7 +38,8 @@ from qjaxsim_qiskit import (  # noqa: E402
 )
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
-from qjaxsim import cli, reference  # noqa: E402
+from qjaxsim.circuits import reference  # noqa: E402
+from qjaxsim.command import main as cli
 
 seeds = st.integers(0, 2**32 - 1)
 X, S = ParameterVector("x", 11), Parameter("s")

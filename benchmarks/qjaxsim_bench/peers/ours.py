@@ -78,7 +78,7 @@ def _split_hessian(circuit: Any, task: Task, theta: Any, inputs: Any, labels: An
     import jax
 
     from qjaxsim.curvature import CircuitOutputs, split_hessian
-    from qjaxsim.models.patches import cross_entropy
+    from qjaxsim.models.losses import cross_entropy
 
     model = CircuitOutputs(circuit, observables(task), ("inputs",))
     params, x = {"weights": theta}, {"inputs": inputs}
@@ -93,7 +93,7 @@ def _training(task: Task, real: Any) -> Work:
     from jax.flatten_util import ravel_pytree
 
     from qjaxsim.models.hybrid import HybridModel
-    from qjaxsim.models.patches import cross_entropy
+    from qjaxsim.models.losses import cross_entropy
 
     model = HybridModel(task.n_qubits, task.extra["layers"])
     assert task.inputs is not None
@@ -135,7 +135,7 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
     import jax.numpy as jnp
     from jax.flatten_util import ravel_pytree
 
-    from qjaxsim.models.patches import cross_entropy
+    from qjaxsim.models.losses import cross_entropy
 
     flat, unravel = ravel_pytree(model.init(key, real))
     x, y = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)

@@ -1,0 +1,26 @@
+# One command for each habit; `make check` is what the checks of every commit are.
+PYTHON ?= .venv/bin/python
+
+.PHONY: setup check test slow docs bench
+
+setup:  ## an environment with everything that the others need
+	python3 -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt -e ".[dev,bench]"
+
+check:  ## lint, format, types, and who imports whom
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -c "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+
+test:  ## the suite
+	$(PYTHON) -m pytest -q
+
+slow:  ## long reproductions
+	$(PYTHON) -m pytest -q -m slow
+
+docs:  ## runs what README, guides and docstrings show
+	$(PYTHON) -m pytest -q tests/test_readme.py tests/bridges/test_qiskit_docs.py tests/bridges/test_dimod_docs.py tests/bridges/test_ibm_docs.py qjaxsim bridges
+
+bench:  ## small sizes of the benchmark
+	$(PYTHON) -m qjaxsim.command.main bench --quick

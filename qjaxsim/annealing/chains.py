@@ -1,0 +1,380 @@
+"""Simulated annealing of many quadratic binary problems at once, in JAX; the form used inside training.
+
+A problem has H heads of n variables x_ai in {0, 1}, dense within a head; heads meet at equal i only:
+
+    E(x) = sum_a (x_a^T C_a x_a / 2 + h_a . x_a) + p sum_i sum_{a < b} x_ai x_bi
+
+H = 1 is any dense problem; quantum-annealing attention has H > 1 (`qjaxsim.models.attention_problem`).
+
+The chain is single-flip Metropolis in a fixed order. Head a's variable (i + a) mod n comes i-th, so the H variables of
+step i have different tokens, do not interact, and flip at once without changing the law of the chain. Local fields of
+a block of steps come from one matrix product, and each step then corrects only the rest of its block: a flip touches
+its block and H counters, not n H fields.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from qjaxsim.common.checks import integer_from, positive_integer
+
+# Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
+HOT, COLD = 3.0, 90.0
+MAX_DESCENT = 200
+# Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
+_BLOCKS = (8, 7, 6, 5)
+# Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
+_CPU_LANES = 2048
+_HIGHEST = lax.Precision.HIGHEST
+_GOLDEN = np.uint32(0x9E3779B9)
+
+
+class HeadsProblem(NamedTuple):
+    """A batch of problems, as in the module's formula.
+
+    Attributes:
+        couplings: C, (B, H, n, n), symmetric with zero diagonal.
+        linear: h, (B, H, n).
+        penalty: p, scalar.
+    """
+
+    couplings: Any
+    linear: Any
+    penalty: Any = 0.0
+
+
+class Annealed(NamedTuple):
+    """Samples of a batch.
+
+    Attributes:
+        states: (B, R, H, n) int8, zeros and ones.
+        energies: (B, R), without any offset.
+    """
+
+    states: jax.Array
+    energies: jax.Array
+
+
+def dense_problem(matrix: Any, linear: Any = None) -> HeadsProblem:
+    """The problem of one head whose energy is x^T M x + linear . x.
+
+    Args:
+        matrix: (B, N, N) or (N, N), symmetric or not; its diagonal counts as linear.
+        linear: (B, N) or (N,), more linear terms.
+    """
+    matrix = jnp.asarray(matrix)
+    matrix = matrix if matrix.ndim == 3 else matrix[None]
+    diagonal = jnp.diagonal(matrix, axis1=1, axis2=2)
+    both = matrix + matrix.swapaxes(1, 2)
+    couplings = jnp.where(jnp.eye(matrix.shape[1], dtype=bool)[None], jnp.zeros_like(both), both)
+    if linear is not None:
+        diagonal = diagonal + jnp.asarray(linear, matrix.dtype).reshape(diagonal.shape)
+    return HeadsProblem(couplings[:, None], diagonal[:, None], jnp.zeros((), matrix.dtype))
+
+
+def energies(problem: HeadsProblem, states: Any) -> jax.Array:
+    """E(x), (B, R), of states (B, R, H, n)."""
+    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
+    x = jnp.asarray(states).astype(couplings.dtype)
+    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=_HIGHEST)
+    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=_HIGHEST)
+    own = own + jnp.einsum("brai,bai->br", x, linear, precision=_HIGHEST)
+    count = x.sum(2)  # (B, R, n)
+    return own + jnp.asarray(problem.penalty, x.dtype) * (count * (count - 1)).sum(2) / 2
+
+
+def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
+    """The problem as a machine with signed integers of so many bits sees it, in the problem's own units.
+
+    Such machines (coherent Ising machines among them) take an Ising matrix, with linear terms as couplings to one more
+    spin, scaled to the largest entry; so the rounding is that of the Ising form.
+
+    Args:
+        problem: the problems.
+        bits: at least 2; 8 keeps -127..127.
+    """
+    bits = integer_from(2, "bits", bits)
+    c, h, p = (jnp.asarray(part) for part in problem)
+    p = p.astype(c.dtype)
+    n_heads = c.shape[1]
+    # x = (1 + s) / 2: a pair bias of C gives C / 4 to the spins' coupling and to both spins' fields.
+    spin_fields = h / 2 + c.sum(3) / 4 + p * (n_heads - 1) / 4
+    couplings, between = c / 4, p / 4
+    largest = jnp.maximum(jnp.abs(couplings).max((1, 2, 3)), jnp.abs(spin_fields).max((1, 2)))
+    if n_heads > 1:
+        largest = jnp.maximum(largest, jnp.abs(between))
+    step = (jnp.where(largest > 0, largest, jnp.ones_like(largest)) / (2 ** (bits - 1) - 1))[:, None, None]
+    couplings = jnp.round(couplings / step[..., None]) * step[..., None]
+    # One penalty for the batch: rounded on the coarsest grid among its problems.
+    coarsest = step.max()
+    between = jnp.round(between / coarsest) * coarsest
+    fields = jnp.round(spin_fields / step) * step
+    linear = 2 * fields - 2 * couplings.sum(3) - 2 * between * (n_heads - 1)
+    return HeadsProblem(4 * couplings, linear, 4 * between)
+
+
+def geometric_betas(problem: HeadsProblem, sweeps: int, hot: float = HOT, cold: float = COLD) -> jax.Array:
+    """Inverse temperatures (sweeps, B) in geometric progression, in units of each problem's typical local field.
+
+    The unit is the root of the mean over variables of the squared couplings and linear term of one variable.
+
+    Args:
+        problem: the problems.
+        sweeps: how many, 0 or more.
+        hot: first one times the typical field.
+        cold: last one times the typical field.
+    """
+    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
+    between = jnp.asarray(problem.penalty, couplings.dtype) ** 2 * (couplings.shape[1] - 1)
+    field = jnp.sqrt(((couplings**2).sum(3) + linear**2).mean((1, 2)) + between)
+    field = jnp.where(field > 0, field, jnp.ones_like(field))
+    steps = np.geomspace(hot, cold, sweeps) if sweeps else np.zeros(0)
+    return jnp.asarray(steps, couplings.dtype)[:, None] / field[None]
+
+
+def anneal(
+    problem: HeadsProblem,
+    key: jax.Array,
+    *,
+    reads: int = 16,
+    sweeps: int = 100,
+    betas: Any = None,
+    descent: bool = True,
+    bits: int | None = None,
+    start: Any = None,
+) -> Annealed:
+    """Final states of independent chains of every problem, and their energies.
+
+    Traceable: use it inside `jax.jit`. Nothing is differentiated through it.
+
+    Args:
+        problem: B problems.
+        key: random key, or one for each problem; equal keys give equal states on one machine.
+        reads: chains R of each problem.
+        sweeps: passes over all variables, with `geometric_betas`; 0 leaves the descent from random states.
+        betas: inverse temperatures instead, one a sweep: (sweeps,) or (sweeps, B).
+        descent: then flip whatever lowers the energy until nothing does (at most `MAX_DESCENT` sweeps).
+        bits: anneal the problem `rounded` to so many bits; energies are still those of the exact one.
+        start: first states (B, R, H, n) instead of random ones.
+
+    Cost: a sweep takes B R H n (n + H) additions, most of them in matrix products, and B R H n random numbers.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    problem = HeadsProblem(*(lax.stop_gradient(jnp.asarray(part)) for part in problem))
+    couplings = problem.couplings
+    n_batch, n_heads, n, _ = couplings.shape
+    reads = positive_integer("reads", reads)
+    solved = problem if bits is None else rounded(problem, bits)
+    betas = geometric_betas(solved, sweeps) if betas is None else jnp.asarray(betas, couplings.dtype)
+    if betas.ndim == 1:
+        betas = jnp.broadcast_to(betas[:, None], (len(betas), n_batch))
+    if betas.ndim != 2 or betas.shape[1] != n_batch:
+        raise ValueError(
+            f"Argument `betas` must have shape (sweeps,) or (sweeps, {n_batch}), but has shape {betas.shape}."
+        )
+    lanes = _lanes(key, n_batch, n_heads, reads)
+    if start is None:
+        # A number that no sweep of a run uses.
+        start = _random(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5
+        start = start.transpose(0, 2, 1, 3)
+    start = jnp.asarray(start)
+    if start.shape != (n_batch, reads, n_heads, n):
+        raise ValueError(
+            f"Argument `start` must have shape {(n_batch, reads, n_heads, n)}, but has shape {start.shape}."
+        )
+    states = _in_chunks(solved, lanes, start.astype(couplings.dtype), betas, MAX_DESCENT if descent else 0)
+    return Annealed(states.astype(jnp.int8), energies(problem, states))
+
+
+def best(found: Annealed) -> tuple[jax.Array, jax.Array]:
+    """The state of lowest energy of every problem, (B, H, n) int8, and its energy (B,)."""
+    index = found.energies.argmin(1)
+    states = jnp.take_along_axis(found.states, index[:, None, None, None], 1)[:, 0]
+    return states, found.energies.min(1)
+
+
+# --- the chain -------------------------------------------------------------------------------------------------------
+
+
+def _in_chunks(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax.Array, descent: int) -> jax.Array:
+    """Final states (B, R, H, n); on a CPU some problems after the others."""
+    n_batch, n_heads, reads = lanes.shape
+    most = n_batch
+    if jax.default_backend() == "cpu":
+        most = max(1, _CPU_LANES // (n_heads * reads))
+    chunk = max(size for size in range(1, min(most, n_batch) + 1) if n_batch % size == 0)
+    if chunk == n_batch:
+        return _chain(problem, lanes, start, betas, descent)
+
+    def split(array: jax.Array) -> jax.Array:
+        return array.reshape(n_batch // chunk, chunk, *array.shape[1:])
+
+    def one(part: tuple[jax.Array, ...]) -> jax.Array:
+        couplings, linear, lane, first, schedule = part
+        inner = HeadsProblem(couplings, linear, problem.penalty)
+        return _chain(inner, lane, first, schedule.T, descent)
+
+    parts = tuple(map(split, (problem.couplings, problem.linear, lanes, start, betas.T)))
+    return lax.map(one, parts).reshape(start.shape)
+
+
+def _block_size(n: int, n_heads: int) -> tuple[int, int]:
+    """Steps of a block, and the number of positions after padding."""
+
+    def padded(block: int) -> int:
+        # Tokens of a block's steps must differ: `block` steps of `n_heads` heads.
+        return -(-max(n, n_heads + block - 1) // block) * block
+
+    block = min(_BLOCKS, key=lambda size: (padded(size), -size))
+    return block, padded(block)
+
+
+def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax.Array, descent: int) -> jax.Array:
+    """Sweeps at the given temperatures, then descending ones until nothing changes."""
+    n = start.shape[3]
+    block, n_padded = _block_size(n, start.shape[2])
+    extra = n_padded - n
+    # Padding variables have no couplings to others: what they do changes nothing.
+    couplings = _rolled(jnp.pad(problem.couplings, ((0, 0), (0, 0), (0, extra), (0, extra))), (2, 3))
+    linear = _rolled(jnp.pad(problem.linear, ((0, 0), (0, 0), (0, extra))), (2,))
+    states = jnp.pad(start.transpose(0, 2, 3, 1), ((0, 0), (0, 0), (0, extra), (0, 0)))  # (B, H, n, R)
+    counts = states.sum(1).transpose(1, 0, 2)  # (n, B, R)
+    # Heads first: then the counters of a step's H tokens are one slice.
+    x = _rolled(states, (2,)).swapaxes(0, 1)
+    sweep = functools.partial(
+        _sweep,
+        couplings.swapaxes(0, 1),
+        linear.swapaxes(0, 1),
+        problem.penalty.astype(x.dtype),
+        lanes.swapaxes(0, 1),
+        block,
+    )
+    sweeps = len(betas)
+    # One row more, so that there is one to look up without sweeps; the descent's steps do not depend on it.
+    rows = jnp.concatenate([betas, jnp.full((1, betas.shape[1]), 1.0, betas.dtype)])
+
+    def unfinished(carry: Any) -> jax.Array:
+        number, _, _, changed = carry
+        return (number < sweeps) | (changed & (number < sweeps + descent))
+
+    def body(carry: Any) -> Any:
+        number, x, counts, _ = carry
+        beta = lax.dynamic_index_in_dim(rows, jnp.minimum(number, jnp.int32(sweeps)), 0, keepdims=True)  # (1, B)
+        # The descent compares the change itself: an exponential rounds small ones away.
+        after, counts = sweep(x, counts, beta[:, :, None], number >= sweeps, number)
+        return number + jnp.int32(1), after, counts, (after != x).any()
+
+    x = lax.while_loop(unfinished, body, (jnp.int32(0), x, counts, jnp.bool_(True)))[1]
+    return _rolled(x.swapaxes(0, 1), (2,), back=True)[:, :, :n].transpose(0, 3, 1, 2)
+
+
+def _rolled(array: jax.Array, axes: tuple[int, ...], back: bool = False) -> jax.Array:
+    """Head a's token (i + a) mod n at position i; heads are axis 1."""
+    sign = -1 if not back else 1
+    heads = [jnp.roll(array[:, a], sign * a, axis=tuple(axis - 1 for axis in axes)) for a in range(array.shape[1])]
+    return jnp.stack(heads, 1)
+
+
+def _sweep(
+    couplings: jax.Array,
+    linear: jax.Array,
+    penalty: jax.Array,
+    lanes: jax.Array,
+    block: int,
+    x: jax.Array,
+    counts: jax.Array,
+    beta: jax.Array,
+    descending: jax.Array,
+    number: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """One pass: x (H, B, n, R) with rolled positions, counts (n, B, R) of heads that chose a token."""
+    n_heads, _, n, _ = x.shape
+    between = n_heads > 1
+    window = block + n_heads - 1
+
+    def one_block(index: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, counts = carry
+        first = index * jnp.int32(block)
+        rows = _slice(couplings, first, block, 2)
+        inside = _slice(rows, first, block, 3).transpose(3, 0, 1, 2)  # (step, H, B, block)
+        old = _slice(x, first, block, 2)
+        product = lax.dot_general(rows, x, (((3,), (2,)), ((0, 1), (0, 1))), precision=_HIGHEST)
+        fields = product + _slice(linear, first, block, 2)[..., None]  # (H, B, block, R)
+        near = counts[:window]
+        flips = jnp.zeros((block, *lanes.shape), x.dtype)
+        draw = (number * jnp.int32(n) + first).astype(jnp.uint32)
+
+        def step(s: jax.Array, inner: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            fields, flips, near, draw = inner
+            now = _slice(old, s, 1, 2)[:, :, 0]  # (H, B, R)
+            field = _slice(fields, s, 1, 2)[:, :, 0]
+            if between:
+                field = field + penalty * (_slice(near, s, n_heads, 0) - now)
+            sign = 1 - 2 * now
+            change = sign * field
+            hot = _random(lanes, draw).astype(x.dtype) < jnp.exp(-beta * change)
+            flip = jnp.where(jnp.where(descending, change < 0, hot), sign, jnp.zeros_like(sign))
+            # Kept in the carry, and read back from there: XLA would compute it again for each use otherwise.
+            flips = _update(flips, flip[None], s, 0)
+            flip = _slice(flips, s, 1, 0)[0]
+            fields = fields + _slice(inside, s, 1, 0)[0][..., None] * flip[:, :, None]
+            if between:
+                near = _update(near, _slice(near, s, n_heads, 0) + flip, s, 0)
+            return fields, flips, near, draw + jnp.uint32(1)
+
+        _, flips, near, _ = lax.fori_loop(jnp.int32(0), jnp.int32(block), step, (fields, flips, near, draw))
+        x = _update(x, old + jnp.moveaxis(flips, 0, 2), first, 2)
+        if between:
+            # The next block's window is always at the front.
+            counts = jnp.concatenate([near[block:], counts[window:], near[:block]])
+        return x, counts
+
+    return lax.fori_loop(jnp.int32(0), jnp.int32(n // block), one_block, (x, counts))
+
+
+def _random(lanes: jax.Array, draw: Any) -> jax.Array:
+    """Numbers in [0, 1), float32: a mixed counter (the finaliser of MurmurHash3), one stream a lane.
+
+    Five times cheaper here than JAX's generator, to run and to compile; a chain needs no more.
+    """
+    draw = jnp.asarray(draw, jnp.uint32) * _GOLDEN
+    draw = draw.reshape((1,) * (lanes.ndim - draw.ndim) + draw.shape)
+    return (_mixed(lanes + draw) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+
+
+def _mixed(z: jax.Array) -> jax.Array:
+    z = (z ^ (z >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
+    z = (z ^ (z >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
+    return z ^ (z >> jnp.uint32(16))
+
+
+def _lanes(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Array:
+    """A word for each chain and head, (B, H, R), from one key or from a key for each problem."""
+    words = jax.random.key_data(key).astype(jnp.uint32)
+    per_problem = n_heads * reads
+    if key.ndim:
+        numbers = jnp.broadcast_to(jnp.arange(per_problem, dtype=jnp.uint32)[None], (n_batch, per_problem))
+        first, last = words[:, :1], words[:, -1:]
+    else:
+        numbers = jnp.arange(n_batch * per_problem, dtype=jnp.uint32).reshape(n_batch, per_problem)
+        first, last = words[0].reshape(1, 1), words[-1].reshape(1, 1)
+    return _mixed(_mixed(numbers * _GOLDEN + first) ^ last).reshape(n_batch, n_heads, reads)
+
+
+def _slice(array: jax.Array, start: jax.Array, size: int, axis: int) -> jax.Array:
+    starts, sizes = [jnp.int32(0)] * array.ndim, list(array.shape)
+    starts[axis], sizes[axis] = start, size
+    # Without a test for negative starts, which would be a kernel of its own in every step.
+    return lax.dynamic_slice(array, starts, sizes, allow_negative_indices=False)
+
+
+def _update(array: jax.Array, part: jax.Array, start: jax.Array, axis: int) -> jax.Array:
+    starts = [jnp.int32(0)] * array.ndim
+    starts[axis] = start
+    return lax.dynamic_update_slice(array, part, starts, allow_negative_indices=False)

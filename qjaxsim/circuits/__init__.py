@@ -1,0 +1,1 @@
+"""Circuits as data: gates, angles, operations and observables, and a slow simulator as their reference. NumPy only."""

@@ -1,0 +1,327 @@
+"""Circuits as data: what the user wrote, in order, without any array of amplitudes."""
+
+import difflib
+import hashlib
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from qjaxsim.circuits.drawing import draw
+from qjaxsim.circuits.expressions import Angle, as_expression
+from qjaxsim.circuits.gates import GATES, GateSpec
+from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
+from qjaxsim.common.checks import as_integer, positive_integer
+
+Qubits = int | Sequence[int]
+
+# What users of Qiskit, PennyLane and Cirq type, and what there is.
+_PARTS = "a circuit has unitary gates and `.project` alone"
+_ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
+_STARTS = f"{_PARTS}, and starts in |0...0>; prepare another state with gates, or the first column of a `.unitary`"
+_HINTS = {
+    "cnot": "use `.cx`",
+    "toffoli": "use `.ccx`",
+    "fredkin": "use `.cswap`",
+    "hadamard": "use `.h`",
+    "not_": "use `.x`",
+    "i": "use `.id`",
+    "phase": "use `.p`",
+    "cphase": "use `.cp`",
+    "phaseshift": "use `.p`",
+    "rot": "use `.rz`, `.ry` and `.rz`",
+    "u0": "use `.id`",
+    "si": "use `.sdg`",
+    "mcx": "use `.ccx`, `.c3x` or `.c4x`",
+    "mct": "use `.ccx`, `.c3x` or `.c4x`",
+    "measure": _ENDS,
+    "measure_all": _ENDS,
+    "reset": _ENDS,
+    "initialize": _STARTS,
+    "prepare_state": _STARTS,
+    "barrier": "leave it out: the engine fuses gates without changing the circuit's result",
+    "depth": "use `.count_ops`",
+    "num_qubits": "use `.n_qubits`",
+    "num_parameters": "use `.n_parameters`",
+    "to_gate": "use `.compose` with the circuit itself",
+    "to_instruction": "use `.compose` with the circuit itself",
+    "power": "use `.repeat` or `.compose`",
+    "assign_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
+    "bind_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
+    "draw": "use `print(circuit)`",
+}
+
+
+class Circuit:
+    """A quantum circuit on `n_qubits` qubits that start in |0...0>.
+
+    Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
+    circuit, so that calls chain. Where a qubit is expected, a sequence of qubits applies the gate to each. Qubit 0 is
+    the most significant bit of a state index. Angles are radians: numbers or expressions of `Parameter` elements.
+
+    Args:
+        n_qubits: number of qubits, at least 1.
+
+    Raises:
+        ValueError: for a wrong width, qubits out of range or repeated, or a parameter used with two shapes.
+        TypeError: for qubits or angles of a wrong type.
+
+    >>> from qjaxsim import Parameter
+    >>> theta = Parameter("theta", (2,))
+    >>> print(Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
+    q0: ─H─RX(theta[0])─●─────────────────
+                        │
+    q1: ────────────────X─RZ(2*theta[1])──
+    """
+
+    def __init__(self, n_qubits: int):
+        self.n_qubits = positive_integer("n_qubits", n_qubits)
+        self._operations: list[Operation] = []
+        self._parameters: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations in time order."""
+        return tuple(self._operations)
+
+    @property
+    def parameters(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape (without batch axes) of every parameter, in order of first use."""
+        return dict(self._parameters)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the parameters hold in all."""
+        return sum(math.prod(shape) for shape in self._parameters.values())
+
+    def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = ()) -> "Circuit":
+        """Add a standard gate by name.
+
+        Args:
+            name: a key of `qjaxsim.circuits.gates.GATES`, such as "rx" or "ccx".
+            qubits: one qubit or as many as the gate has, most significant first.
+            angles: as many as the gate has.
+        """
+        spec = GATES.get(name) if isinstance(name, str) else None
+        if spec is None:
+            raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
+        chosen = self._check_qubits(qubits, name)
+        if len(chosen) != spec.n_qubits:
+            raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
+        if not isinstance(angles, Sequence | np.ndarray):
+            raise TypeError(f"Argument `angles` must be a sequence of {spec.n_angles} angles, but is {angles!r}.")
+        if len(angles) != spec.n_angles:
+            raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
+        return self._add(Gate(name, chosen, tuple(as_expression(angle) for angle in angles)))
+
+    def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
+        """Add a constant unitary matrix.
+
+        Args:
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            qubits: the k qubits.
+            label: name in drawings.
+        """
+        chosen = self._check_qubits(qubits, label)
+        if not chosen:
+            raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
+        array = _constant_matrix(matrix)
+        size = 2 ** len(chosen)
+        if array.shape != (size, size):
+            raise ValueError(
+                f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."
+            )
+        error = np.abs(array @ array.conj().T - np.eye(size)).max()
+        if not error < 1e-6:
+            raise ValueError(f"Argument `matrix` must be unitary, but differs from it by {error:.2g}.")
+        return self._add(Unitary(array, chosen, label))
+
+    def project(self, qubit: Qubits, outcome: int) -> "Circuit":
+        """Project one qubit, or each of several, on an outcome, 0 or 1, and normalise the state.
+
+        The result is NaN where the outcome has probability zero.
+        """
+        if as_integer(outcome) not in (0, 1):
+            raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
+        return self._add(*(Projection(each, int(outcome)) for each in self._check_qubits(qubit, "project")))
+
+    def repeat(self, layer: "Circuit", times: int, *, shared: Iterable[str] = ()) -> "Circuit":
+        """Add a layer several times, each with its own parameters; it runs as one `lax.scan`.
+
+        Args:
+            layer: a circuit of the same width.
+            times: number of repetitions, at least 1.
+            shared: names of the layer's parameters that all repetitions share (data re-uploading); every other
+                parameter gains a leading axis of length `times`.
+        """
+        require_circuit("layer", layer)
+        if layer.n_qubits != self.n_qubits:
+            raise ValueError(
+                f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
+            )
+        count = positive_integer("times", times)
+        names = frozenset((shared,) if isinstance(shared, str) else shared)
+        if unknown := names - layer.parameters.keys():
+            raise ValueError(
+                f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
+            )
+        return self._add(Repeat(layer.copy(), count, names))
+
+    def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
+        """Add all operations of another circuit.
+
+        Args:
+            other: a circuit; parameters of the same name and shape become one parameter.
+            qubits: where its qubits go; by default 0, 1, 2, ...
+        """
+        require_circuit("other", other)
+        chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
+        if len(chosen) != other.n_qubits:
+            raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
+        return self._add(*other._moved(chosen, self.n_qubits).operations)
+
+    def inverse(self) -> "Circuit":
+        """The inverse circuit, with the same parameters."""
+        out = Circuit(self.n_qubits)
+        for operation in reversed(self._operations):
+            out._add(operation.inverse())
+        return out
+
+    def copy(self) -> "Circuit":
+        """An independent circuit with the same operations."""
+        return self._moved(range(self.n_qubits), self.n_qubits)
+
+    def count_ops(self) -> dict[str, int]:
+        """How often each gate is run, repetitions counted; most frequent first."""
+        counts: Counter[str] = Counter()
+        for operation in self._operations:
+            if isinstance(operation, Repeat):
+                counts.update({k: operation.times * v for k, v in operation.circuit.count_ops().items()})
+            else:
+                counts[operation.key[1 if isinstance(operation, Gate) else 0]] += 1
+        return dict(counts.most_common())
+
+    def structure_hash(self) -> str:
+        """A hexadecimal digest of the structure: equal for equal circuits, in any process."""
+        return hashlib.sha256(repr(self._key()).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Circuit) and self._key() == other._key()
+
+    __hash__ = None  # type: ignore[assignment]  # a circuit can grow; use structure_hash()
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __str__(self) -> str:
+        return draw(self.operations, self.n_qubits)
+
+    def __repr__(self) -> str:
+        return f"<Circuit: {self.n_qubits} qubits, {len(self)} operations, {self.n_parameters} parameters>"
+
+    def _key(self) -> tuple:
+        shapes = tuple(sorted(self._parameters.items()))
+        return (self.n_qubits, shapes, tuple(operation.key for operation in self._operations))
+
+    def _moved(self, qubits: Sequence[int], n_qubits: int) -> "Circuit":
+        """A copy on `n_qubits` with qubit q at `qubits[q]`."""
+        out = Circuit(n_qubits)
+        for operation in self._operations:
+            out._add(operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits))
+        return out
+
+    def _add(self, *operations: Operation) -> "Circuit":
+        """Add all of the operations, or none of them if a parameter's shape conflicts."""
+        parameters = dict(self._parameters)
+        for name, shape in itertools.chain.from_iterable(map(used_parameters, operations)):
+            if parameters.setdefault(name, shape) != shape:
+                raise ValueError(
+                    f"Parameter {name!r} is used with shape {shape}, but the circuit already has it with "
+                    f"shape {parameters[name]}; give one of them another name."
+                )
+        self._parameters = parameters
+        self._operations.extend(operations)
+        return self
+
+    def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
+        given = _listed(qubits)
+        chosen = tuple(as_integer(qubit) for qubit in given)
+        for qubit, shown in zip(chosen, given, strict=True):
+            if qubit is None:
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown!r} ({type(shown).__name__}).")
+            if not 0 <= qubit < self.n_qubits:
+                raise ValueError(
+                    f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
+                )
+        if len(set(chosen)) != len(chosen):
+            raise ValueError(f"Qubits of {what!r} must differ, but are {chosen}.")
+        return tuple(qubit for qubit in chosen if qubit is not None)
+
+    def __getattr__(self, name: str) -> Callable[..., "Circuit"]:
+        hint = _HINTS.get(name)
+        if hint is None and not name.startswith("_"):
+            near = difflib.get_close_matches(name, [known for known in dir(type(self)) if known[0] != "_"], 1)
+            hint = f"the nearest name is `.{near[0]}`" if near else "`qjaxsim.circuits.gates.GATES` lists the gates"
+        raise AttributeError(f"A Circuit has no method `.{name}`" + (f"; {hint}." if hint else "."))
+
+
+def _listed(qubits: Any) -> tuple[Any, ...]:
+    """One qubit or several as a tuple; an array of no axes is one."""
+    single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
+    return (qubits,) if single else tuple(qubits)
+
+
+def _constant_matrix(matrix: Any) -> np.ndarray:
+    try:
+        return np.array(matrix, dtype=complex)
+    except (TypeError, ValueError) as error:
+        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
+            raise TypeError(
+                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
+                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
+            ) from None
+        raise TypeError(
+            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
+        ) from None
+
+
+def require_circuit(name: str, value: Any) -> None:
+    """Raise a TypeError for anything but a circuit."""
+    if not isinstance(value, Circuit):
+        raise TypeError(f"Argument `{name}` must be a Circuit, but is {value!r} ({type(value).__name__}).")
+
+
+def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
+    def method(self: Circuit, *args: Any) -> Circuit:
+        if len(args) != spec.n_angles + spec.n_qubits:
+            raise TypeError(
+                f"Gate {spec.name!r} takes {spec.n_angles} angles and then {spec.n_qubits} qubits, "
+                f"but got {len(args)} arguments."
+            )
+        angles = args[: spec.n_angles]
+        qubits: list[Any] = [
+            q if as_integer(q) is not None or not isinstance(q, Iterable) else _listed(q) for q in args[spec.n_angles :]
+        ]
+        lengths = {len(q) for q in qubits if isinstance(q, tuple)}
+        if not lengths:
+            return self.append(spec.name, qubits, angles)
+        if len(lengths) > 1:
+            raise ValueError(
+                f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}."
+            )
+        (length,) = lengths
+        for each in zip(*(q if isinstance(q, tuple) else (q,) * length for q in qubits), strict=True):
+            self.append(spec.name, each, angles)
+        return self
+
+    method.__name__ = spec.name
+    method.__qualname__ = f"Circuit.{spec.name}"
+    method.__doc__ = f"Add the gate {spec.name!r}: {spec.n_angles} angles, then {spec.n_qubits} qubits."
+    return method
+
+
+for _name, _spec in GATES.items():
+    setattr(Circuit, _name, _gate_method(_spec))

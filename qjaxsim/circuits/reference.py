@@ -1,0 +1,84 @@
+"""The oracle: every gate as a dense Kronecker product, in NumPy, one at a time. Slow, obvious, no JAX.
+
+Independent of the plan and of the array kernels; it shares only the table of gates with the engine. For tests and for
+users who want to see what a circuit means. Cost: O(gates * 8**n) time and O(4**n) memory; made for n <= 8.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES, PAULI, kron
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import Gate, Projection, Repeat, Unitary
+
+Params = Mapping[str, np.ndarray]
+
+
+def embed(matrix: np.ndarray, qubits: tuple[int, ...], n_qubits: int) -> np.ndarray:
+    """The (2**n, 2**n) matrix that acts as `matrix` on `qubits` (first most significant) and as identity elsewhere."""
+    rest = [q for q in range(n_qubits) if q not in qubits]
+    full = np.kron(matrix, np.eye(2 ** len(rest)))
+    # The axes of `full` stand for qubits + rest; put them in the order 0, 1, 2, ...
+    order = np.argsort([*qubits, *rest])
+    axes = [*order, *(n_qubits + order)]
+    return full.reshape((2,) * (2 * n_qubits)).transpose(axes).reshape(2**n_qubits, 2**n_qubits)
+
+
+def statevector(circuit: Circuit, params: Params | None = None) -> np.ndarray:
+    """The final state, shape (2**n,) complex128, for one set of parameters without batch axes."""
+    state = np.zeros(2**circuit.n_qubits, dtype=complex)
+    state[0] = 1
+    return _run(circuit, {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}, state)
+
+
+def unitary(circuit: Circuit, params: Params | None = None) -> np.ndarray:
+    """The circuit's matrix, shape (2**n, 2**n) complex128."""
+    values = {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}
+    return np.stack([_run(circuit, values, column) for column in np.eye(2**circuit.n_qubits, dtype=complex)], axis=1)
+
+
+def pauli_sum_matrix(observable: PauliSum, n_qubits: int) -> np.ndarray:
+    """The dense (2**n, 2**n) matrix of a Pauli sum."""
+    total = np.zeros((2**n_qubits, 2**n_qubits), dtype=complex)
+    for term, coefficient in observable.terms.items():
+        letters = dict(term)
+        total += coefficient * kron(*(PAULI[letters.get(q, "I")] for q in range(n_qubits)))
+    return total
+
+
+def expectation(circuit: Circuit, observable: PauliSum, params: Params | None = None) -> float:
+    """<psi| observable |psi> of the final state."""
+    psi = statevector(circuit, params)
+    return float((psi.conj() @ pauli_sum_matrix(observable, circuit.n_qubits) @ psi).real)
+
+
+def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
+    for operation in circuit.operations:
+        if isinstance(operation, Repeat):
+            order = range(operation.times)
+            for i in reversed(order) if operation.reverse else order:
+                own = {k: params[k] if k in operation.shared else params[k][i] for k in operation.circuit.parameters}
+                state = _run(operation.circuit, own, state)
+        else:
+            matrix = _matrix(operation, params)
+            state = embed(matrix, operation.qubits, circuit.n_qubits) @ state
+            if isinstance(operation, Projection):
+                state = state / np.linalg.norm(state)
+    return state
+
+
+def _matrix(operation: Gate | Unitary | Projection, params: Params) -> np.ndarray:
+    if isinstance(operation, Unitary):
+        return operation.matrix
+    if isinstance(operation, Projection):
+        return np.diag([1.0 - operation.outcome, operation.outcome])
+    angles = [
+        np.float64(
+            angle.evaluate(lambda name, i: params[name].reshape(-1)[i], np) if isinstance(angle, Expression) else angle
+        )
+        for angle in operation.angles
+    ]
+    return GATES[operation.name].matrix(np, *angles)

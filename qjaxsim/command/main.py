@@ -1,0 +1,28 @@
+"""The `qjaxsim` command: signals are taken care of first, then the rest is imported."""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the command line, after running it.
+
+    Args:
+        arguments: words after `qjaxsim`; default those of this process, which is then the command's own and ends with
+            exit code 130 at SIGINT, 143 at SIGTERM.
+    """
+    from qjaxsim.common import interrupts
+
+    if arguments is None:
+        interrupts.install()
+    from qjaxsim.command.app import run
+
+    code = run(arguments)
+    if arguments is None:
+        sys.stdout.flush()
+        interrupts.ignore()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""The commands below `qjaxsim qubo`: quadratic binary problems from files."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qjaxsim.studies.shared.options import check_output, keep
+
+qubo = typer.Typer(help="Solve quadratic problems over binary variables or spins.", rich_markup_mode=None)
+_BINS, _BAR = 12, 40
+
+
+@qubo.command()
+def solve(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".bqm, .json (dimod), .npz, .npy, .mtx (arrays), .coo, .txt (coordinates), .qubo (qbsolv), .lp, "
+            ".gset, .rud, .mc (Max-Cut), .bqp (OR-Library).",
+        ),
+    ],
+    sampler: Annotated[
+        str,
+        typer.Option(help="jax, neal or sa, tabu, steepest, path-integral, exact, random, dwave, mock."),
+    ] = "jax",
+    reads: Annotated[int | None, typer.Option(help="Samples to draw. [default: the sampler's; 64 for jax]")] = None,
+    sweeps: Annotated[int | None, typer.Option(help="Sweeps of annealing samplers. [default: the sampler's]")] = None,
+    seed: Annotated[int | None, typer.Option(help="0 to 2^31 - 1. [default: random]")] = None,
+    vartype: Annotated[
+        str | None, typer.Option(help="BINARY or SPIN, for files that do not say. [default: BINARY]")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Another option of the sampler; repeatable.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="bqm, json, npz, npy, mtx, coo, qbsolv, lp, gset, mc or bqp. [default: by ending and content]"
+        ),
+    ] = None,
+    maximise: Annotated[
+        bool,
+        typer.Option("--maximise", "--maximize", help="FILE's objective is to be maximised; energies are minus it."),
+    ] = False,
+    number: Annotated[int | None, typer.Option(help="Which problem of an OR-Library file, from 1.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End the sampler after this time, where it can.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples, dimod's JSON.")] = None,
+) -> None:
+    """Sample FILE's problem: lowest energy, its state, a histogram of energies, the time.
+
+    D-Wave machines take their token from DWAVE_API_TOKEN or D-Wave's own configuration file.
+    """
+    import time
+
+    from qjaxsim_dimod import read_problem
+    from qjaxsim_dimod import solve as sample
+
+    if vartype not in (None, "BINARY", "SPIN"):
+        raise ValueError(f"Option --vartype must be BINARY or SPIN, but is {vartype!r}.")
+    options = _options(option or [])
+    for typed, name, value in (
+        ("--reads", "num_reads", reads),
+        ("--sweeps", "num_sweeps", sweeps),
+        ("--seed", "seed", seed),
+        ("--time-limit", "time_limit", time_limit),
+    ):
+        if value is not None and name in options:
+            raise ValueError(f"Options {typed} {value} and --option {name}={options[name]} say the same; give one.")
+        if value is not None:
+            options[name] = value
+    if sampler == "jax" and "initial_states" not in options:
+        options.setdefault("num_reads", 64)
+    check_output(out)
+    problem = read_problem(file, vartype, format=format, maximise=maximise, number=number)
+    began = time.perf_counter()
+    found = sample(problem, sampler, **options)
+    seconds = time.perf_counter() - began
+    keep(samples=found.to_serializable(), lowest_energy=float(found.first.energy), sampler=sampler, seconds=seconds)
+    _print(found, problem, file, sampler, seconds)
+    if out is not None:
+        from qjaxsim.common import files
+
+        files.write_text(out, json.dumps(found.to_serializable()))
+        print(f"samples in {out}")
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    options = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"Option --option must be NAME=VALUE, but is {pair!r}.")
+        if name in options:
+            raise ValueError(f"Option --option must give each name once, but {name!r} comes twice.")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options
+
+
+def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -> None:
+    import numpy as np
+
+    energies, counts = found.record.energy, found.record.num_occurrences
+    best = found.first
+    print(f"{file.name}: {problem.n} variables ({problem.vartype}), {problem.n_couplings} couplings")
+    reads = int(counts.sum())
+    print(
+        f"lowest energy  {best.energy:.10g}, found in {int(counts[np.isclose(energies, best.energy)].sum())} of {reads}"
+    )
+    print(f"state          {_state(best.sample, problem.vartype)}")
+    if betas := found.info.get("beta_range"):
+        print(f"temperatures   inverse, {betas[0]:.4g} to {betas[-1]:.4g}")
+    print(f"time           {seconds:.3f} s with {sampler}, compiling and embedding included")
+    if "chain_break_fraction" in found.record.dtype.names:
+        print(f"broken chains  {100 * float(np.average(found.record.chain_break_fraction, weights=counts)):.2f} %")
+    print("energies")
+    for label, height in _histogram(energies, counts):
+        print(f"  {label:<28} {height:>6}  {'#' * int(np.ceil(_BAR * height / counts.sum()))}".rstrip())
+
+
+def _histogram(energies: Any, counts: Any) -> list[tuple[str, int]]:
+    """Lines of a histogram: one an energy while they are few, else ranges of equal width."""
+    import numpy as np
+
+    # Sums in another order differ in their last digits.
+    distinct, place = np.unique(np.round(energies, 9), return_inverse=True)
+    if len(distinct) <= _BINS:
+        heights = np.bincount(place, weights=counts)
+        return [(f"{energy:.6g}", int(height)) for energy, height in zip(distinct, heights, strict=True)]
+    heights, edges = np.histogram(energies, bins=_BINS, weights=counts)
+    ends = zip(edges[:-1], edges[1:], strict=True)
+    return [(f"{low:.6g} .. {high:.6g}", int(height)) for (low, high), height in zip(ends, heights, strict=True)]
+
+
+def _state(sample: Any, vartype: str) -> str:
+    """Variables that are one, or up; with their number."""
+    chosen = [str(label) for label, value in sample.items() if value == 1]
+    shown = ", ".join(chosen[:20]) + (", ..." if len(chosen) > 20 else "")
+    return f"{len(chosen)} of {len(sample)} {'at 1' if vartype == 'BINARY' else 'up'}: {shown or 'none'}"

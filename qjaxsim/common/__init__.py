@@ -1,0 +1,1 @@
+"""What every room may use: files, memory, progress bars, checks of arguments, interrupts."""

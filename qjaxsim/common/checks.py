@@ -1,0 +1,82 @@
+"""Numbers that users give: Python's, NumPy's, JAX's and arrays of one number. JAX is not imported for that."""
+
+import operator
+import sys
+from collections.abc import Mapping
+from numbers import Complex
+from typing import Any
+
+import numpy as np
+
+
+def as_integer(value: Any) -> int | None:
+    """The integer that a value stands for; None for anything else, booleans among it."""
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:  # JAX's own, for what it traces, among them
+        return None
+
+
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def integer_from(least: int, name: str, value: Any, most: int | None = None) -> int:
+    """The integer that an argument stands for.
+
+    Raises:
+        ValueError: for anything but an integer from `least` to `most`, or from `least` on.
+    """
+    found = as_integer(value)
+    if found is None or found < least or (most is not None and found > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"Argument `{name}` must be an integer {bounds}, but is {shown(value)}.")
+    return found
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """The integer from 1 on that an argument stands for.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = as_integer(value)
+    if found is None or found < 1:
+        raise ValueError(f"Argument `{name}` must be a positive integer, but is {shown(value)}.")
+    return found
+
+
+def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
+    """Replace fields of a frozen dataclass by the integers from `least` on that they stand for.
+
+    Raises:
+        ValueError: naming the field, for anything else.
+    """
+    for name, smallest in least.items():
+        object.__setattr__(instance, name, integer_from(smallest, name, getattr(instance, name)))
+
+
+def is_traced(value: Any) -> bool:
+    """Whether JAX traces a value; nothing is where nobody has imported JAX."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def as_number(value: Any, what: str, way_out: str) -> complex | None:
+    """The number that a value stands for, an array of no axes among them; None for anything else.
+
+    Raises:
+        TypeError: for a number that JAX traces; `what` begins the sentence and `way_out` ends it.
+    """
+    if is_traced(value):
+        raise TypeError(
+            f"{what} must be a number known when it is written, but is traced by JAX (in jit, grad or vmap); {way_out}."
+        )
+    dtype = getattr(value, "dtype", None)
+    # "V" are JAX's narrow floats; the types of its random keys are no types of NumPy.
+    numeric = isinstance(dtype, np.dtype) and dtype.kind in "iufcV" and getattr(value, "ndim", None) == 0
+    return complex(value) if isinstance(value, Complex) or numeric else None

@@ -1,0 +1,1 @@
+"""From a circuit to the steps that simulate it, at compile time. NumPy only, no JAX."""

@@ -1,0 +1,264 @@
+"""From groups to steps: the order of the index bits, and each step's matrices and tables written for that order.
+
+A dense block wants its qubits in front. The order is followed rather than restored: a transpose is paid only where a
+block needs one, and it puts the qubits that are wanted next right behind. NumPy only, no JAX.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from qjaxsim.circuits.gates import GATES, monomial
+from qjaxsim.circuits.operations import Gate, Projection
+from qjaxsim.planning.normal_form import Relabel, kind
+from qjaxsim.planning.schedule import FULL_REGISTER, Group
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Enter,
+    Leaf,
+    Loop,
+    Monomial,
+    Project,
+    Start,
+    Step,
+    Table,
+    Transpose,
+)
+
+Order = tuple[int, ...]
+
+# Tables of phases have at most 2**TABLE_QUBITS entries, unless one gate needs more.
+TABLE_QUBITS = 12
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Items that are collapsed into one matrix."""
+
+    items: tuple["Planned", ...]
+
+
+Planned = Group | Loop | Projection | Relabel | Start | Stretch
+
+
+def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
+    """Turn what is planned into steps that end in ascending order, all qubits in.
+
+    Args:
+        items: in time order.
+        order: the qubits that the index bits stand for at first; those that it lacks are in |0> and enter when needed,
+            so that a state from |0...0> grows from nothing.
+        n_qubits: width of the register.
+    """
+    steps, order, diagonals = _lay_out(items, order, n_qubits)
+    missing = tuple(q for q in range(n_qubits) if q not in order)
+    if missing:
+        steps.append(Enter(missing))
+    return steps + _moved((*missing, *order), tuple(range(n_qubits)), diagonals)
+
+
+def _lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[list[Step], Order, list[Group]]:
+    """Steps, the order after them, and the diagonal groups left to be applied.
+
+    Diagonals fit any order: they wait for the next transpose, because compilers are tempted to merge a pass over the
+    state with a permutation that follows it, and then compute phases at scattered places.
+    """
+    steps: list[Step] = []
+    waiting: list[Group] = []
+    for i, item in enumerate(items):
+        if isinstance(item, Start):
+            steps.append(item)
+            order = tuple(range(n_qubits))
+            continue
+        dense = isinstance(item, Group) and item.kind == "dense"
+        needed = item.qubits if isinstance(item, Group) else range(n_qubits)
+        missing = tuple(q for q in needed if q not in order)
+        if isinstance(item, Relabel):
+            steps += _moved(order, order, waiting)
+            waiting = []
+            names = {wire: q for q, wire in enumerate(item.wires)}
+            order = tuple(names[wire] for wire in order)
+            continue
+        if missing and not dense:
+            steps.append(Enter(missing))
+            order, missing = (*missing, *order), ()
+        if isinstance(item, Group) and item.kind == "diagonal":
+            waiting.append(item)
+            continue
+        wanted = _wanted(item, order, items[i + 1 :])
+        steps += _moved(order, wanted, waiting)
+        waiting = []
+        order = (*missing, *wanted)
+        if isinstance(item, Stretch):
+            inner, after, late = _lay_out(item.items, order, n_qubits)
+            steps.append(Collapsed((*inner, *_moved(after, after, late)), len(order)))
+            order = after
+        else:
+            steps.append(_step(item, order, len(missing)))
+    return steps, order, waiting
+
+
+def _moved(order: Order, new: Order, diagonals: Sequence[Group]) -> list[Step]:
+    """A new order, if it is one, and the diagonals that waited for it."""
+    steps: list[Step] = [] if order == new else [Transpose(order, new)]
+    return steps + [Diagonal(_tables(group.leaves, new), group.data) for group in diagonals]
+
+
+def _step(item: Planned, order: Order, entering: int) -> Step:
+    """One item as a step, for index bits that already stand as it wants them."""
+    if isinstance(item, Projection):
+        return Project(order.index(item.qubit), item.outcome)
+    if isinstance(item, Loop):
+        return item
+    assert isinstance(item, Group)
+    qubits = order if item.kind == "monomial" else order[: len(item.qubits)]
+    return _dense(item, qubits, entering) if item.kind == "dense" else _monomial(item, qubits)
+
+
+def _wanted(item: Planned, order: Order, later: Sequence[Planned]) -> Order:
+    """The order that an item needs: loops an ascending one, blocks their qubits in front, others any."""
+    if isinstance(item, Loop):
+        return tuple(sorted(order))
+    if not isinstance(item, Group) or item.kind != "dense":
+        return order
+    wanted = set(item.qubits) & set(order)
+    if set(order[: len(wanted)]) == wanted:
+        return order
+    front = [q for q in order if q in wanted]
+    return (*front, *_rest([q for q in order if q not in wanted], later))
+
+
+def _rest(rest: list[int], later: Sequence[Planned]) -> list[int]:
+    """The other qubits: those of the next block first, everything else as it stood."""
+    for item in later:
+        if not isinstance(item, Group):
+            break
+        if item.kind == "dense":
+            soon = [q for q in rest if q in item.qubits]
+            return soon + [q for q in rest if q not in item.qubits]
+    return rest
+
+
+def _local(leaves: Sequence[Leaf], qubits: Order) -> list[Leaf]:
+    """Leaves with their qubits counted by place."""
+    place = {qubit: i for i, qubit in enumerate(qubits)}
+    return [replace(leaf, qubits=tuple(place[q] for q in leaf.qubits)) for leaf in leaves]
+
+
+def _dense(group: Group, qubits: Order, entering: int) -> Dense:
+    layers = _layers(_local(group.leaves, qubits), len(qubits))
+    fixed = all(isinstance(f, np.ndarray) for leaf in group.leaves for f in leaf.factors)
+    return Dense(qubits, layers, group.data, _constant(layers, len(qubits)) if fixed else None, entering)
+
+
+def _monomial(group: Group, qubits: Order) -> Monomial:
+    return replace(_fold(_local(group.leaves, qubits), len(qubits)), qubits=qubits)
+
+
+def _layers(items: list[Leaf], k: int) -> tuple[tuple[Leaf, ...] | Monomial, ...]:
+    """The leaves of a block as alternating Kronecker products and monomials."""
+    layers: list[tuple[str, list[Leaf]]] = []
+    last = [-1] * k
+    for leaf in items:
+        name = "monomial" if _is_constant_monomial(leaf) and len(leaf.qubits) > 1 else "kron"
+        start = max(last[q] for q in leaf.qubits) + (name == "kron")
+        index = next((i for i in range(max(start, 0), len(layers)) if layers[i][0] == name), len(layers))
+        if index == len(layers):
+            layers.append((name, []))
+        layers[index][1].append(leaf)
+        for qubit in leaf.qubits:
+            last[qubit] = index
+    return tuple(tuple(members) if name == "kron" else _fold(members, k) for name, members in layers)
+
+
+def _is_constant_monomial(leaf: Leaf) -> bool:
+    constant = len(leaf.factors) == 1 and isinstance(leaf.factors[0], np.ndarray)
+    return constant and kind(leaf) in ("monomial", "diagonal")
+
+
+def _constant(layers: Sequence[tuple[Leaf, ...] | Monomial], k: int) -> np.ndarray:
+    """The matrix of a block without angles."""
+    total = np.eye(2**k, dtype=complex)
+    for layer in layers:
+        if isinstance(layer, Monomial):
+            total = total[layer.source] if layer.phase is None else layer.phase[:, None] * total[layer.source]
+            continue
+        for leaf in layer:
+            total = _apply_small(leaf.factors[0], leaf.qubits, total, k)  # type: ignore[arg-type]
+    return total
+
+
+def _apply_small(matrix: np.ndarray, qubits: Sequence[int], total: np.ndarray, k: int) -> np.ndarray:
+    """A matrix on some of k qubits times a (2**k, columns) array."""
+    m = len(qubits)
+    tensor = np.tensordot(matrix.reshape((2,) * (2 * m)), total.reshape((2,) * k + (-1,)), (range(m, 2 * m), qubits))
+    return np.moveaxis(tensor, range(m), qubits).reshape(total.shape)
+
+
+def _bits(places: Sequence[int], k: int) -> np.ndarray:
+    """For every index of k bits, the index that its bits at `places` spell (first most significant)."""
+    index = np.arange(2**k)
+    out = np.zeros_like(index)
+    for place in places:
+        out = 2 * out + (index >> (k - 1 - place) & 1)
+    return out
+
+
+def _fold(leaves: list[Leaf], k: int) -> Monomial:
+    """The product of constant monomials on k qubits."""
+    source, phase = np.arange(2**k), np.ones(2**k, dtype=complex)
+    for leaf in leaves:
+        split = monomial(leaf.factors[0])  # type: ignore[arg-type]  # by construction a constant matrix
+        assert split is not None
+        small_source, small_phase = split
+        inside = _bits(leaf.qubits, k)
+        # Replace the bits on the leaf's qubits by those of their source.
+        moved = np.arange(2**k)
+        for position, qubit in enumerate(reversed(leaf.qubits)):
+            shift = k - 1 - qubit
+            moved = moved & ~(1 << shift) | ((small_source[inside] >> position & 1) << shift)
+        source, phase = source[moved], small_phase[inside] * phase[moved]
+    return Monomial(tuple(range(k)), source, None if (phase == 1).all() else phase)
+
+
+# --- phases ----------------------------------------------------------------------------------------------------------
+
+
+def _tables(leaves: Sequence[Leaf], order: Order) -> tuple[Table, ...]:
+    """Diagonal leaves gathered in few small tables.
+
+    The places are cut into chunks of neighbours; leaves that touch the same two chunks share a table. On registers up
+    to TABLE_QUBITS there is one table in all.
+    """
+    n_chunks = 1 if len(order) <= FULL_REGISTER else -(-2 * len(order) // TABLE_QUBITS)
+    width = -(-len(order) // n_chunks)
+    by_chunks: dict[tuple[int, ...], list[Leaf]] = {}
+    for leaf in _local(leaves, order):
+        chunks = tuple(sorted({place // width for place in leaf.qubits}))
+        by_chunks.setdefault(chunks, []).append(leaf)
+    for chunks in [c for c in by_chunks if len(c) == 1]:
+        wider = next((other for other in by_chunks if len(other) == 2 and chunks[0] in other), None)
+        if wider is not None:
+            by_chunks[wider].extend(by_chunks.pop(chunks))
+    return tuple(_table(members) for members in by_chunks.values())
+
+
+def _table(leaves: Sequence[Leaf]) -> Table:
+    places = tuple(sorted({place for leaf in leaves for place in leaf.qubits}))
+    offset = np.zeros(2 ** len(places))
+    columns: list[np.ndarray] = [np.zeros((2 ** len(places), 0))]
+    angles: list[Any] = []
+    for leaf in _local(leaves, places):
+        rows = _bits(leaf.qubits, len(places))
+        for factor in leaf.factors:
+            if isinstance(factor, Gate):
+                columns.append(GATES[factor.name].phases[rows])  # type: ignore[index]
+                angles.extend(factor.angles)
+            else:
+                offset += np.angle(factor.diagonal())[rows]
+    return Table(places, np.concatenate(columns, axis=1), tuple(itertools.chain(angles)), offset)

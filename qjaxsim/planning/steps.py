@@ -1,0 +1,287 @@
+"""The steps that plans are made of. Data only: no JAX, no fusing, no arithmetic."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.operations import Gate, Repeat
+from qjaxsim.common.checks import as_integer
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Choices that a user may force.
+
+    Attributes:
+        max_block: most qubits in one dense block; None lets the planner choose.
+        collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
+        scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
+            long circuits. What `Circuit.repeat` added is a loop in any case.
+        unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
+        gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
+            running the circuit backwards, in constant memory; None chooses by the memory needed.
+    """
+
+    max_block: int | None = None
+    collapse: bool | None = None
+    scan: bool | None = None
+    unroll: int = 1
+    gradient: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
+            number = as_integer(value)
+            if value is not None and number is None:
+                raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
+            if number is not None and number < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
+            object.__setattr__(self, name, number)  # options are keys of what is compiled
+        for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
+            if choice not in (None, True, False):
+                raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
+        if self.gradient not in (None, "adjoint", "backprop"):
+            raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
+
+
+def plan_options(given: Any) -> PlanOptions:
+    """Options as given, or the defaults for None.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if given is not None and not isinstance(given, PlanOptions):
+        raise TypeError(f"Argument `options` must be a `qjaxsim.PlanOptions`, but is {given!r}.")
+    return given or PlanOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """Gates in a row on the same qubits, to be multiplied into one small matrix.
+
+    Attributes:
+        qubits: where it acts.
+        factors: in time order, gates with angles or constant matrices.
+        data: whether it depends on data.
+        axes: by qubit the Pauli letter that it commutes with there, or None.
+    """
+
+    qubits: tuple[int, ...]
+    factors: tuple[Gate | np.ndarray, ...]
+    data: bool
+    axes: tuple[str | None, ...] = ()
+
+    @property
+    def signature(self) -> tuple:
+        """Leaves with equal signatures are computed as one stack."""
+        names = tuple("" if isinstance(f, np.ndarray) else f.name for f in self.factors)
+        return (len(self.qubits), names, self.data)
+
+
+@dataclass(frozen=True, eq=False)
+class Monomial:
+    """A permutation with phases of the leading index bits: out[i] = phase[i] * state[source[i]].
+
+    Attributes:
+        qubits: those that the leading index bits stand for, in their order.
+        source: (2**k,) int.
+        phase: (2**k,) complex; None: all one.
+    """
+
+    qubits: tuple[int, ...]
+    source: np.ndarray
+    phase: np.ndarray | None
+    data: bool = False
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether nothing moves."""
+        return bool((self.source == np.arange(len(self.source))).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A dense matrix on the leading index bits, the product of its layers.
+
+    Attributes:
+        qubits: those that the k leading index bits stand for, in their order.
+        layers: in time order, either leaves on different qubits (their Kronecker product) or a `Monomial`; qubits in
+            them count from 0 to k - 1.
+        data: whether it depends on data.
+        constant: the (2**k, 2**k) complex128 matrix if nothing in it has angles, else None.
+        entering: how many of its first qubits were in |0> and not part of the state until now.
+    """
+
+    qubits: tuple[int, ...]
+    layers: tuple[tuple[Leaf, ...] | Monomial, ...]
+    data: bool
+    constant: np.ndarray | None = None
+    entering: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Phases exp(i (offset + table @ angles)) over the index bits of some qubits.
+
+    Attributes:
+        positions: ascending places of those qubits among the index bits.
+        table: (2**m, number of angles) real.
+        angles: the angles' expressions.
+        offset: (2**m,) real.
+    """
+
+    positions: tuple[int, ...]
+    table: np.ndarray
+    angles: tuple[Any, ...]
+    offset: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """Diagonal gates: the product of the phases of a few tables, applied in one pass.
+
+    Attributes:
+        tables: their tables.
+        data: whether any depends on data.
+    """
+
+    tables: tuple[Table, ...]
+    data: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose:
+    """A new order of the index bits: from standing for the qubits in `before` to those in `after`."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The state begins as a constant one, all qubits in ascending order.
+
+    Attributes:
+        state: (2**n,) complex128.
+        gates: how many gates gave it.
+    """
+
+    state: np.ndarray
+    gates: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Enter:
+    """Qubits in |0> become part of the state, as its first index bits."""
+
+    qubits: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Widen:
+    """One column becomes as many as the batch has, before the first step that depends on data."""
+
+    data: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """One index bit is projected on an outcome and every column normalised."""
+
+    position: int
+    outcome: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A repeated layer: its plan and how often, with which parameters shared. Begins and ends in ascending order."""
+
+    body: "Plan"
+    repeat: Repeat
+    data: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Collapsed:
+    """A weights-only stretch that is run once on the identity and applied to the batch as one matrix."""
+
+    steps: tuple["Step", ...]
+    n_qubits: int
+    data: bool = False
+
+
+Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Steps in time order.
+
+    Attributes:
+        n_qubits: width of the register.
+        steps: in time order. Index bits are in ascending order of the qubits after the last step, and before the first
+            unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
+        definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
+        data: names of the parameters, own and made, that carry the batch.
+    """
+
+    n_qubits: int
+    steps: tuple[Step, ...]
+    definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    data: frozenset[str] = frozenset()
+
+    @cached_property
+    def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:
+        """All leaves at this level (not inside loops) by signature, those of constant blocks left out."""
+        leaves: dict[tuple, list[Leaf]] = {}
+        for step in flat_steps(self.steps):
+            for layer in step.layers if isinstance(step, Dense) and step.constant is None else ():
+                for leaf in layer if isinstance(layer, tuple) else ():
+                    leaves.setdefault(leaf.signature, []).append(leaf)
+        return {signature: tuple(members) for signature, members in leaves.items()}
+
+
+def flat_steps(steps: Iterable[Step]) -> Iterable[Step]:
+    """The steps with collapsed stretches opened, loops left closed."""
+    for step in steps:
+        if isinstance(step, Collapsed):
+            yield from flat_steps(step.steps)
+        else:
+            yield step
+
+
+def is_linear(step: "Step") -> bool:
+    """Whether a step is a matrix common to all samples, so that it may be run on the identity."""
+    if isinstance(step, Loop) and not all(is_linear(inner) for inner in step.body.steps):
+        return False
+    return not isinstance(step, Project) and not step.data
+
+
+def is_invertible(step: "Step") -> bool:
+    """Whether the step before can be found from the state after it."""
+    if isinstance(step, Loop):
+        return all(is_invertible(inner) for inner in step.body.steps)
+    return not isinstance(step, Project)
+
+
+def names_in(step: "Step") -> set[str]:
+    """The names of the parameters in a step's angles."""
+    if isinstance(step, Loop):
+        return set(step.repeat.circuit.parameters)
+    if isinstance(step, Collapsed):
+        return set().union(*(names_in(inner) for inner in step.steps))
+    angles: list[Any] = []
+    if isinstance(step, Diagonal):
+        angles = [angle for table in step.tables for angle in table.angles]
+    if isinstance(step, Dense):
+        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
+        gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
+        angles = [angle for gate in gates for angle in gate.angles]
+    return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -1,0 +1,278 @@
+"""Derivatives of a run in constant memory; `adjoint.md` derives them.
+
+Reverse mode needs the state before every step. Steps are unitary, so those states can be found again by running the
+circuit backwards from the final one, instead of being kept. The derivative is a JAX primitive of its own, `sweep`: a
+linear map of tangents, given by one function that pushes tangents forwards and one that pulls cotangents back. Both are
+made of ordinary operations, so derivatives of any order and mode, `vmap` and `jit` go through it exactly. (A
+`jax.custom_vjp` would forbid forward mode; `jax.custom_derivatives.linear_call` drops derivatives of its residuals.)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Loop,
+    Plan,
+    PlanOptions,
+    Step,
+    Widen,
+    is_invertible,
+    names_in,
+)
+from qjaxsim.running import execute
+from qjaxsim.running.execute import identity, no_qubits, run_steps, undo
+from qjaxsim.running.matrices import Environment
+from qjaxsim.running.prepare import Prepared, Setting, prepare_all, split_loop, with_definitions
+from qjaxsim.running.varying import vary_alike
+
+# Backpropagation that would keep more than this many bytes of states gives way to the adjoint sweep.
+ADJOINT_FROM_BYTES = 2**27
+
+Tree = Any
+
+
+def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
+    """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
+    env = with_definitions(plan, env, setting)
+    prepared = _prepare(plan, env, setting)
+    return _run(plan.steps, no_qubits(setting), prepared, env, setting)
+
+
+def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
+    """The plan's unitary, (2, 2**n, 2**n) real, for a plan without data."""
+    env = with_definitions(plan, env, setting)
+    return _run(plan.steps, identity(plan.n_qubits, setting), _prepare(plan, env, setting), env, setting)
+
+
+def run_on_states(plan: Plan, env: Environment, setting: Setting, state: jax.Array) -> jax.Array:
+    """The plan run on (2, 2**n, columns) states."""
+    env = with_definitions(plan, env, setting)
+    return _run(plan.steps, state, _prepare(plan, env, setting), env, setting)
+
+
+def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions) -> bool:
+    """Whether reverse mode runs the circuit backwards.
+
+    Args:
+        plan: the plan.
+        columns: states that are run together.
+        itemsize: bytes of a real number.
+        options: `gradient` forces the choice.
+
+    Raises:
+        ValueError: if the adjoint sweep is asked for and the circuit has projections.
+    """
+    possible = all(is_invertible(step) for step in plan.steps)
+    if options.gradient == "adjoint" and not possible:
+        raise ValueError(
+            "Option `gradient` must not be 'adjoint' for a circuit with projections, which cannot be run backwards; "
+            "use 'backprop' or None."
+        )
+    if options.gradient is not None or not possible:
+        return options.gradient == "adjoint"
+    return kept_bytes(plan.steps, plan.n_qubits, columns, itemsize) > ADJOINT_FROM_BYTES
+
+
+def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int) -> int:
+    """Bytes of the states that backpropagation keeps: one for every matrix or table of phases with angles."""
+    state = 2 * itemsize * 2**n_qubits * columns
+    total = 0
+    for step in steps:
+        if isinstance(step, Loop):
+            total += step.repeat.times * kept_bytes(step.body.steps, n_qubits, columns, itemsize)
+        elif isinstance(step, Collapsed):
+            total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
+        elif isinstance(step, Diagonal) or (isinstance(step, Dense) and step.constant is None):
+            total += state
+    return total
+
+
+def _prepare(plan: Plan, env: Environment, setting: Setting) -> Prepared:
+    """All that the steps need, with the matrices of collapsed stretches."""
+    prepared = prepare_all(plan, env, setting)
+    return prepared | {
+        id(step): _run(step.steps, identity(plan.n_qubits, setting), prepared, env, setting)
+        for step in plan.steps
+        if isinstance(step, Collapsed)
+    }
+
+
+def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
+    """Apply steps, with the derivative that the setting asks for."""
+    if not setting.adjoint:
+        return run_steps(steps, state, prepared, env, setting)
+
+    # Only what these steps use: batch axes of other parameters must not spread to the derivative.
+    loops = [step for step in steps if isinstance(step, Loop)]
+    used = set().union(*(names_in(loop) for loop in loops))
+    env = {name: value for name, value in env.items() if name in used}
+
+    def by_step(prepared: Prepared) -> list[Any]:
+        return [prepared.get(id(step)) for step in steps]
+
+    def by_id(listed: list[Any]) -> Prepared:
+        return {id(step): own for step, own in zip(steps, listed, strict=True) if own is not None or step in loops}
+
+    def forward(inputs: Tree) -> jax.Array:
+        state, listed, env = inputs
+        return run_steps(steps, state, by_id(listed), env, setting)
+
+    def pull(final: jax.Array, inputs: Tree, cotangent: jax.Array) -> Tree:
+        _, listed, env = inputs
+        _, ct, d_prepared, d_env = _reverse(steps, final, cotangent, by_id(listed), env, setting)
+        return ct, by_step(d_prepared), d_env
+
+    # Inside `jax.shard_map` the state varies like the rest, or sums over devices would end up between the steps.
+    inputs = vary_alike((state, by_step(prepared), env))
+
+    return with_sweep(forward, pull)(inputs)
+
+
+# --- backwards through steps -----------------------------------------------------------------------------------------
+
+
+def _reverse(
+    steps: Sequence[Step], state: jax.Array, ct: jax.Array, prepared: Prepared, env: Environment, setting: Setting
+) -> tuple[jax.Array, jax.Array, Prepared, Environment]:
+    """From the state after some steps and its cotangent to those before, with the cotangents of all that they use."""
+    d_prepared = jax.tree.map(jnp.zeros_like, prepared)
+    d_env = jax.tree.map(jnp.zeros_like, env)
+    for step in reversed(steps):
+        key = id(step)
+        if isinstance(step, Loop):
+            state, ct, d_prepared[key], d_loop = _reverse_loop(step, state, ct, prepared[key], env, setting)
+            d_env = jax.tree.map(jnp.add, d_env, d_loop)
+            continue
+        before = undo(step, state, prepared, setting)
+        if key in prepared:
+            d_prepared[key] = _pull_own(step, before, prepared[key], ct, setting)
+        ct = ct.sum(axis=2, keepdims=True) if isinstance(step, Widen) else undo(step, ct, prepared, setting)
+        state = before
+    return state, ct, d_prepared, d_env
+
+
+def _pull_own(step: Step, before: jax.Array, own: Tree, ct: jax.Array, setting: Setting) -> Tree:
+    """The cotangent of a step's matrix or phases, from the state before it and the cotangent after it."""
+    _, pull = jax.vjp(lambda own: execute.apply(step, before, {id(step): own}, {}, setting), own)
+    return pull(ct)[0]
+
+
+def _reverse_loop(
+    loop: Loop, state: jax.Array, ct: jax.Array, weights: Tree, env: Environment, setting: Setting
+) -> tuple[jax.Array, jax.Array, Tree, Environment]:
+    """The same for all iterations of a loop, the last one first."""
+    (each, common), pull_split = jax.vjp(lambda w, e: split_loop(loop, w, e, setting), weights, env)
+
+    def body(carry: tuple, now: Tree) -> tuple[tuple, Tree]:
+        state, ct, d_common = carry
+        (prepared, inner), pull = jax.vjp(lambda n, c: execute.iteration(loop, n, c, setting), now, common)
+        state, ct, d_prepared, d_inner = _reverse(loop.body.steps, state, ct, prepared, inner, setting)
+        d_now, more = pull((d_prepared, d_inner))
+        return (state, ct, jax.tree.map(jnp.add, d_common, more)), d_now
+
+    start = (state, ct, jax.tree.map(jnp.zeros_like, common))
+    backwards = not loop.repeat.reverse
+    (state, ct, d_common), d_each = lax.scan(body, start, each, loop.repeat.times, backwards, setting.unroll)
+    return state, ct, *pull_split((d_each, d_common))
+
+
+# --- the primitive ---------------------------------------------------------------------------------------------------
+
+sweep_p = Primitive("sweep")
+
+
+def with_sweep(forward: Callable[[Tree], jax.Array], pull: Callable[[jax.Array, Tree, jax.Array], Tree]) -> Callable:
+    """A function with a derivative of its own in reverse mode.
+
+    Args:
+        forward: from a pytree of real arrays to an array, made of differentiable operations.
+        pull: from the result, the inputs and a cotangent of the result to cotangents of the inputs.
+
+    Returns:
+        `forward` with the same derivatives; only where reverse mode would keep intermediate values, it calls `pull`.
+    """
+
+    @jax.custom_jvp
+    def run(inputs: Tree) -> jax.Array:
+        return forward(inputs)
+
+    @run.defjvp
+    def rule(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+        # Not `run` again: derivatives of this result are those of `forward`, so that second order in forward mode
+        # carries one tangent through the circuit and no more.
+        out = forward(*primals)
+        residuals, tree = jax.tree.flatten((out, primals[0]))
+        flat = jax.tree.leaves(tangents[0])
+
+        def push(residuals: Sequence[jax.Array], tangents: Sequence[jax.Array]) -> jax.Array:
+            _, inputs = jax.tree.unflatten(tree, residuals)
+            return jax.jvp(forward, (inputs,), (jax.tree.unflatten(jax.tree.structure(inputs), tangents),))[1]
+
+        def transpose(residuals: Sequence[jax.Array], ct: jax.Array) -> list[jax.Array]:
+            final, inputs = jax.tree.unflatten(tree, residuals)
+            return jax.tree.leaves(pull(final, inputs, ct))
+
+        tangent = sweep_p.bind(*residuals, *flat, n_residuals=len(residuals), push=push, transpose=transpose)
+        return out, tangent
+
+    return run
+
+
+def _push(*args: jax.Array, n_residuals: int, push: Callable, transpose: Callable) -> jax.Array:
+    return push(args[:n_residuals], args[n_residuals:])
+
+
+def _shape(*args: Any, **params: Any) -> Any:
+    return jax.typeof(jax.eval_shape(lambda *a: _push(*a, **params), *args))
+
+
+def _forward_mode(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+    """Second derivatives in forward mode are those of the function that pushes tangents."""
+    full = [jnp.zeros_like(p) if type(t) is ad.Zero else t for p, t in zip(primals, tangents, strict=True)]
+    return jax.jvp(lambda *a: _push(*a, **params), tuple(primals), tuple(full))
+
+
+def _transpose(ct: Any, *args: Any, n_residuals: int, push: Callable, transpose: Callable) -> list[Any]:
+    nothing = [None] * n_residuals
+    if type(ct) is ad.Zero:
+        return nothing + [None] * (len(args) - n_residuals)
+    pulled = transpose(args[:n_residuals], ct)
+    linear = [ad.is_undefined_primal(arg) for arg in args[n_residuals:]]
+    return nothing + [p if wanted else None for p, wanted in zip(pulled, linear, strict=True)]
+
+
+def _batch(args: Sequence[Any], dims: Sequence[Any], *, n_residuals: int, push: Callable, transpose: Callable) -> Any:
+    """A mapped sweep is the sweep of the mapped functions; tangents that lack the axis are repeated along it."""
+    (size,) = {arg.shape[dim] for arg, dim in zip(args, dims, strict=True) if dim is not None}
+    axes = list(dims)
+    tangents = [
+        jnp.broadcast_to(arg, (size, *arg.shape)) if axis is None else jnp.moveaxis(arg, axis, 0)
+        for arg, axis in zip(args[n_residuals:], axes[n_residuals:], strict=True)
+    ]
+    inner = (tuple(axes[:n_residuals]), 0)
+
+    def push_all(residuals: Sequence[jax.Array], tangents: Sequence[jax.Array]) -> jax.Array:
+        return jax.vmap(push, in_axes=inner)(tuple(residuals), list(tangents))
+
+    def transpose_all(residuals: Sequence[jax.Array], ct: jax.Array) -> list[jax.Array]:
+        return jax.vmap(transpose, in_axes=inner)(tuple(residuals), ct)
+
+    out = sweep_p.bind(*args[:n_residuals], *tangents, n_residuals=n_residuals, push=push_all, transpose=transpose_all)
+    return out, 0
+
+
+sweep_p.def_impl(jax.jit(_push, static_argnames=("n_residuals", "push", "transpose")))
+sweep_p.def_abstract_eval(_shape)
+ad.primitive_jvps[sweep_p] = _forward_mode
+ad.primitive_transposes[sweep_p] = _transpose
+batching.primitive_batchers[sweep_p] = _batch
+mlir.register_lowering(sweep_p, mlir.lower_fun(_push, multiple_results=False))

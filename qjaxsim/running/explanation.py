@@ -1,0 +1,266 @@
+"""A plan in words: steps, what they hold, and what they are estimated to cost."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qjaxsim.circuits.circuit import Circuit, require_circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import GIB
+from qjaxsim.planning.plan import make_plan
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Enter,
+    Loop,
+    Monomial,
+    Plan,
+    PlanOptions,
+    Project,
+    Start,
+    Step,
+    Transpose,
+    Widen,
+    is_invertible,
+    plan_options,
+)
+from qjaxsim.running.adjoint import kept_bytes, uses_adjoint
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One step of an explanation.
+
+    Attributes:
+        depth: how many loops or collapsed stretches it stands in.
+        kind: what it is.
+        qubits: where it acts.
+        holds: what it is made of.
+        role: "data" if it differs from sample to sample, else "weights" or "constant".
+        flops: floating-point operations of one forward run, all iterations of the loops around it included.
+        bytes: bytes read and written by it, likewise.
+    """
+
+    depth: int
+    kind: str
+    qubits: str
+    holds: str
+    role: str
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What `explain` returns; `str()` prints it.
+
+    Attributes:
+        plan: the plan itself.
+        lines: its steps.
+        columns: states that are run together.
+        itemsize: bytes of a real number.
+        options: the choices it was made with.
+    """
+
+    plan: Plan
+    lines: tuple[Line, ...]
+    columns: int
+    itemsize: int
+    options: PlanOptions
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all states together."""
+        return 2 * self.itemsize * self.columns * 2**self.plan.n_qubits
+
+    @property
+    def flops(self) -> float:
+        """Operations of one forward run."""
+        return sum(line.flops for line in self.lines)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes moved by one forward run."""
+        return sum(line.bytes for line in self.lines)
+
+    @property
+    def products(self) -> int:
+        """Steps that are products with a dense matrix, those in loops counted once."""
+        return sum(line.kind in ("dense", "collapsed") for line in self.lines)
+
+    @cached_property
+    def memory(self) -> dict[str, int]:
+        """Bytes held by a forward run, by a gradient that keeps states and by one that runs the circuit backwards."""
+        kept = kept_bytes(self.plan.steps, self.plan.n_qubits, self.columns, self.itemsize)
+        out = {"forward": 2 * self.state_bytes, "backprop": 3 * self.state_bytes + kept}
+        if all(is_invertible(step) for step in self.plan.steps):
+            out["adjoint"] = 5 * self.state_bytes
+        return out
+
+    @property
+    def gradient(self) -> str:
+        """The way of reverse-mode derivatives: "adjoint" or "backprop"."""
+        chosen = uses_adjoint(self.plan, self.columns, self.itemsize, self.options)
+        return "adjoint" if chosen else "backprop"
+
+    def __str__(self) -> str:
+        head = f"{'step':>4}  {'kind':<18} {'qubits':<24} {'holds':<36} {'role':<8} {'FLOPs':>8} {'bytes':>8}"
+        rows = [
+            f"{i:>4}  {'  ' * line.depth + line.kind:<18} {_cut(line.qubits, 24):<24} {_cut(line.holds, 36):<36} "
+            f"{line.role:<8} {line.flops:>8.2g} {line.bytes:>8.2g}"
+            for i, line in enumerate(self.lines)
+        ]
+        held = ", ".join(f"{name} {size / GIB:.3g} GiB" for name, size in self.memory.items())
+        reason = "" if "adjoint" in self.memory else " (the circuit has projections, which cannot be run backwards)"
+        return "\n".join(
+            [
+                f"{self.plan.n_qubits} qubits, {self.columns} column{'s' * (self.columns > 1)}, "
+                f"{2 * self.itemsize} bytes an amplitude, {self.products} matrix products",
+                head,
+                *rows,
+                f"in all {self.flops:.3g} FLOPs, {self.bytes:.3g} bytes; memory: {held}; "
+                f"gradient by {self.gradient}{reason}",
+            ]
+        )
+
+
+def explain(
+    circuit: Circuit,
+    batch: int = 1,
+    data: Collection[str] = (),
+    *,
+    options: PlanOptions | None = None,
+    dtype: str = "complex64",
+) -> Explanation:
+    """How a circuit would be run.
+
+    Args:
+        circuit: any circuit.
+        batch: size of the batch that the parameters in `data` carry.
+        data: names of the parameters that carry it.
+        options: forced choices of the planner.
+        dtype: "complex64" or "complex128".
+
+    Returns:
+        Steps with estimated operations, bytes and memory; print it.
+
+    Raises:
+        ValueError: for a batch without data, unknown names, or another dtype.
+
+    >>> from qjaxsim import Circuit, Parameter
+    >>> w = Parameter("w", (2,))
+    >>> plan = explain(Circuit(2).rx(w[0], 0).ry(w[1], 1).cx(0, 1))
+    >>> plan.products, plan.gradient
+    (1, 'backprop')
+    """
+    names = (data,) if isinstance(data, str) else tuple(data)
+    require_circuit("circuit", circuit)
+    batch = positive_integer("batch", batch)
+    if unknown := [name for name in names if name not in circuit.parameters]:
+        raise ValueError(f"Argument `data` names {unknown}, but the circuit's parameters are {circuit.parameters}.")
+    if batch > 1 and not names:
+        raise ValueError(f"Argument `data` must name the parameters that carry the batch of {batch}, but is empty.")
+    if dtype not in ("complex64", "complex128"):
+        raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
+    options = plan_options(options)
+    plan = make_plan(circuit, names, int(batch), options)
+    itemsize = 4 if dtype == "complex64" else 8
+    lines = tuple(_Reader(plan.n_qubits, int(batch), itemsize).read(plan.steps))
+    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options)
+
+
+class _Reader:
+    """Walks through steps, following how many qubits and columns the state has."""
+
+    def __init__(self, n_qubits: int, batch: int, itemsize: int):
+        self.n_qubits, self.batch, self.itemsize = n_qubits, batch, itemsize
+
+    def read(self, steps: Sequence[Step]) -> Iterable[Line]:
+        """Lines of a plan from |0...0>."""
+        width, columns = 0, 1
+        for step in steps:
+            columns = self.batch if isinstance(step, Widen) else columns
+            if isinstance(step, Start):
+                width = self.n_qubits
+            if isinstance(step, Enter):
+                width += len(step.qubits)
+            if isinstance(step, Dense):
+                width += step.entering
+            yield from self._lines(step, width, columns, 0, 1)
+
+    def _lines(self, step: Step, width: int, columns: int, depth: int, times: int) -> Iterable[Line]:
+        amplitudes = float(columns * 2**width)
+        moved = times * 2 * 2 * self.itemsize * amplitudes
+        kind, qubits, holds, flops = _describe(step, amplitudes)
+        if isinstance(step, Loop):
+            yield Line(depth, kind, qubits, holds, _role(step), 0.0, 0.0)
+            for inner in step.body.steps:
+                yield from self._lines(inner, width, columns, depth + 1, times * step.repeat.times)
+            return
+        yield Line(depth, kind, qubits, holds, _role(step), times * flops, moved)
+        if isinstance(step, Collapsed):
+            for inner in step.steps:
+                yield from self._lines(inner, width, 2**width, depth + 1, times)
+
+
+def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
+    """Kind, qubits, contents and operations of one step on so many amplitudes."""
+    match step:
+        case Dense():
+            where = ",".join(map(str, step.qubits))
+            into = 2 ** (len(step.qubits) - step.entering)
+            return "dense", where, _gates(step), 8 * into * amplitudes
+        case Diagonal():
+            angles = sum(len(table.angles) for table in step.tables)
+            return "diagonal", "", f"{len(step.tables)} tables, {angles} angles", 6 * len(step.tables) * amplitudes
+        case Monomial():
+            return "monomial", "", "a permutation" + (" with phases" if step.phase is not None else ""), 0.0
+        case Transpose():
+            return "transpose", "", "", 0.0
+        case Start():
+            return "start", "all", f"the state of {step.gates} constant gates", 0.0
+        case Enter():
+            return "enter", ",".join(map(str, step.qubits)), "qubits in |0>", 0.0
+        case Widen():
+            return "widen", "", "one column for each sample", 0.0
+        case Project():
+            return "project", "", f"outcome {step.outcome}", 4 * amplitudes
+        case Loop():
+            return f"loop x {step.repeat.times}", "", f"{len(step.body.steps)} steps", 0.0
+        case Collapsed():
+            size = 2**step.n_qubits
+            return "collapsed", "all", f"{len(step.steps)} steps as one matrix", 8 * size * amplitudes
+
+
+def _gates(step: Dense) -> str:
+    """What a dense block is made of."""
+    names: dict[str, int] = {}
+    for layer in step.layers:
+        if isinstance(layer, Monomial):
+            names["permutation"] = names.get("permutation", 0) + 1
+            continue
+        for factor in (factor for leaf in layer for factor in leaf.factors):
+            name = "constant" if isinstance(factor, np.ndarray) else factor.name
+            names[name] = names.get(name, 0) + 1
+    return ", ".join(f"{count} {name}" for name, count in names.items())
+
+
+def _role(step: Step) -> str:
+    if step.data:
+        return "data"
+    if isinstance(step, Start):
+        return "constant"
+    if isinstance(step, Dense):
+        return "constant" if step.constant is not None else "weights"
+    if isinstance(step, Diagonal):
+        free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)
+        return "weights" if free else "constant"
+    return "weights" if isinstance(step, Loop | Collapsed) else ""
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."

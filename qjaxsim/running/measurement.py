@@ -1,0 +1,218 @@
+"""From a state to numbers: expectation values of Pauli sums, probabilities.
+
+States have shape (2, 2**n, columns), real and imaginary part, index bits in the order of the qubits; results have the
+columns last.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.planning.bases import choose_bases, flip_of
+from qjaxsim.running.execute import run_steps
+from qjaxsim.running.kernels import sum_over_bits
+from qjaxsim.running.permutation import flip_rows
+from qjaxsim.running.prepare import Setting
+from qjaxsim.running.varying import vary_alike
+
+# Up to this many groups are written out one by one; more run as a scan.
+WRITTEN_OUT = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _FlipGroup:
+    """All terms that flip the same qubits, so that one overlap of the state with its flipped self serves them.
+
+    For a term with letters P, <P> = sum_i phase_i Re or Im (conj(psi_i) psi_(i xor flip)), where the phase is a sign
+    given by the Z and Y letters and Y contributes factors of i: with an even number of Y the real part counts, with
+    an odd number the imaginary part.
+    """
+
+    flip: tuple[int, ...]  # qubits with X or Y
+    odd: bool  # whether the terms have an odd number of Y
+    signs: tuple[frozenset[int], ...]  # by term: qubits with Z or Y
+    weights: np.ndarray  # (observables, terms): coefficient times the sign of the factors of i
+
+
+def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:
+    """<psi|O|psi> of several Hermitian Pauli sums.
+
+    Args:
+        observables: Pauli sums with real coefficients.
+        state: (2, 2**n, columns) real.
+
+    Returns:
+        (observables, columns) real. All diagonal terms come from one pass over the probabilities, and every other set
+        of flipped qubits takes one pass more; many sets run as a scan, whose program does not grow with their number.
+        Terms with many sets in one common basis are rotated into it where that is cheaper.
+    """
+    n_qubits = state.shape[1].bit_length() - 1
+    bases, rest = choose_bases(observables, n_qubits, state.shape[2])
+    total = _flipped_sums(rest, state, n_qubits)
+    setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
+    for basis in bases:
+        rotated = run_steps(basis.rotation.steps, state, {}, {}, setting)
+        total = total + _flipped_sums(basis.observables, rotated, n_qubits)
+    return total
+
+
+def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: int) -> jax.Array:
+    """The same with one pass for each set of flipped qubits."""
+    total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
+    groups = _flip_groups(observables)
+    written, scanned = (groups, []) if len(groups) <= WRITTEN_OUT else ([], groups)
+    for group in written:
+        overlap = _overlap(state, group, n_qubits)
+        total = total + _signed_sums(overlap, group, n_qubits)
+    return _scanned_sums(state, scanned, total, n_qubits) if scanned else total
+
+
+def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
+    found: dict[tuple[tuple[int, ...], bool], list[tuple[int, frozenset[int], float]]] = {}
+    for position, observable in enumerate(observables):
+        for term, coefficient in observable.terms.items():
+            signs = frozenset(q for q, letter in term if letter in "YZ")
+            n_y = sum(letter == "Y" for _, letter in term)
+            # Y = i X Z; so <P> = i**n_y sum_i sign_i conj(psi_(i xor flip)) psi_i, of which the real part is taken.
+            factor = (1.0, -1.0, -1.0, 1.0)[n_y % 4]
+            found.setdefault(flip_of(term), []).append((position, signs, coefficient.real * factor))
+    groups = []
+    for (flip, odd), members in found.items():
+        distinct = list(dict.fromkeys(signs for _, signs, _ in members))
+        weights = np.zeros((len(observables), len(distinct)))
+        for position, signs, weight in members:
+            weights[position, distinct.index(signs)] += weight
+        groups.append(_FlipGroup(flip, odd, tuple(distinct), weights))
+    return groups
+
+
+def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
+    """Real or imaginary part of conj(psi_(i xor flip)) psi_i, shape (2**n, columns)."""
+    re, im = state
+    if not group.flip:
+        return re * re + im * im
+    flipped = flip_rows(state, jnp.uint32(_mask(group.flip, n_qubits)))
+    if group.odd:
+        return flipped[0] * im - flipped[1] * re
+    return flipped[0] * re + flipped[1] * im
+
+
+def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
+    """Sums over the basis with each term's signs, combined into observables: (observables, columns).
+
+    The sign of a term is a product over qubits, so tables of half the register are enough: one product with the signs
+    of the low qubits, one with those of the high ones.
+    """
+    half = 0 if n_qubits <= 10 else n_qubits // 2
+    high = _sign_table([{q for q in signs if q < half} for signs in group.signs], 0, half, overlap.dtype)
+    low = _sign_table([{q for q in signs if q >= half} for signs in group.signs], half, n_qubits, overlap.dtype)
+    blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
+    distinct_low, which = np.unique(low, axis=0, return_inverse=True)
+    exact = lax.Precision.HIGHEST
+    partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=exact)[:, which.reshape(-1)]
+    per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=exact)
+    return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=exact)
+
+
+def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
+    """The same for many groups as a scan, so that the program does not grow with their number.
+
+    What a group needs is given by bit masks: which bits flip and which bits give each of its terms its signs.
+    """
+    half = n_qubits // 2
+    high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
+    exact = lax.Precision.HIGHEST
+
+    # Without keeping a state for each group in reverse mode: overlaps are cheap to find again.
+    @jax.checkpoint
+    def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        flip, odd, signs, weights = group
+        re, im = state
+        flipped_re, flipped_im = flip_rows(state, flip)
+        overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
+        blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
+        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=exact)
+        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=exact)
+        return total + jnp.matmul(weights, per_term, precision=exact), None
+
+    out, _ = lax.scan(body, vary_alike(total, state), _stacked(groups, n_qubits, state.dtype))
+    return out
+
+
+def _stacked(groups: Sequence[_FlipGroup], n_qubits: int, dtype: np.dtype) -> tuple[jax.Array, ...]:
+    """Flip masks, parities, sign masks and weights of all groups, filled up to the same number of terms."""
+    most = max(len(group.signs) for group in groups)
+    flips = [_mask(group.flip, n_qubits) for group in groups]
+    signs = [[_mask(qubits, n_qubits) for qubits in group.signs] + [0] * (most - len(group.signs)) for group in groups]
+    weights = np.stack([np.pad(group.weights, ((0, 0), (0, most - len(group.signs)))) for group in groups])
+    odd = np.array([group.odd for group in groups])
+    return (
+        jnp.asarray(np.array(flips, np.uint32)),
+        jnp.asarray(odd),
+        jnp.asarray(np.array(signs)),
+        jnp.asarray(weights, dtype),
+    )
+
+
+def _mask(qubits: Iterable[int], n_qubits: int) -> int:
+    return sum(1 << (n_qubits - 1 - q) for q in qubits)
+
+
+def _parity_signs(index: np.ndarray, masks: jax.Array, dtype: np.dtype) -> jax.Array:
+    """(-1)**(number of common bits) of every mask with every index, (masks, indices)."""
+    common = lax.population_count(masks[:, None] & jnp.asarray(index, masks.dtype)[None])
+    return (1 - 2 * (common & 1)).astype(dtype)
+
+
+def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+    """Product of (-1)**bit over a term's qubits, for every index of qubits start..stop-1: (terms, 2**width)."""
+    width = stop - start
+    index = np.arange(2**width)
+    bits = [(index >> (width - 1 - position)) & 1 for position in range(width)]
+    parity = [sum((bits[q - start] for q in term), np.zeros_like(index)) for term in terms]
+    return (1 - 2 * (np.array(parity) % 2)).astype(dtype)
+
+
+def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state: jax.Array) -> jax.Array:
+    """A weighted sum of Pauli sums with real coefficients applied to states, with weights of its own for each column.
+
+    Args:
+        observables: K Pauli sums.
+        weights: (K, columns), or (K, 1) for the same in all columns.
+        state: (2, 2**n, columns).
+
+    Returns:
+        An array like the state. Cost: one pass for each set of flipped qubits.
+    """
+    n_qubits = state.shape[1].bit_length() - 1
+    groups: dict[tuple[tuple[int, ...], bool], list[tuple[int, set[int], float]]] = {}
+    for position, observable in enumerate(observables):
+        for term, coefficient in observable.terms.items():
+            # P psi = (-i)**n_y sign psi(i xor flip), with a sign for every Y and Z that is 1 in i.
+            n_y = sum(letter == "Y" for _, letter in term)
+            value = coefficient.real * (1.0, 1.0, -1.0, -1.0)[n_y % 4]
+            member = (position, {q for q, letter in term if letter in "YZ"}, value)
+            groups.setdefault(flip_of(term), []).append(member)
+    total = jnp.zeros_like(state)
+    for (flip, odd), members in groups.items():
+        signs = _sign_table([own for _, own, _ in members], 0, n_qubits, state.dtype)
+        values = jnp.asarray([[value] for _, _, value in members], state.dtype)
+        rows = weights[np.array([position for position, _, _ in members])] * values
+        table = jnp.matmul(jnp.asarray(signs.T), rows, precision=lax.Precision.HIGHEST)
+        re, im = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
+        total = total + table[None] * jnp.stack((im, -re) if odd else (re, im))
+    return total
+
+
+def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
+    """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
+    n_qubits = state.shape[1].bit_length() - 1
+    kept = sum_over_bits(state[0] ** 2 + state[1] ** 2, [q for q in range(n_qubits) if q not in qubits])
+    ascending = sorted(qubits)
+    axes = [ascending.index(q) for q in qubits]
+    return kept.transpose([*axes, len(axes)]).reshape(2 ** len(axes), -1)

@@ -1,0 +1,255 @@
+"""The engine's functions: build one from a circuit, call it with parameters.
+
+Each function built here is pure and jitted, takes `params` (a dictionary by parameter name) and can be used inside
+`jax.jit`, `grad`, `vmap` and `hessian`. Leading axes of any parameter are batch axes and broadcast like NumPy's. The
+engine sees from the shapes which parameters carry a batch and does the others' share of the work once.
+
+Qubit 0 is the most significant bit of every index. Results are complex64 or float32 unless a parameter is float64
+(which needs JAX's x64 mode), then complex128 or float64.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.circuits.circuit import Circuit, require_circuit
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import require_memory
+from qjaxsim.planning.plan import make_plan
+from qjaxsim.planning.steps import PlanOptions, plan_options
+from qjaxsim.running import kernels, measurement
+from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
+from qjaxsim.running.batching import Batch, parse_params
+from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.prepare import Setting
+from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.varying import vary_alike
+
+Params = Mapping[str, Any]
+Run = Callable[..., jax.Array]
+
+
+def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the final state.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**n)` complex, `...` being the broadcast batch axes.
+
+    Raises:
+        ValueError: on calling, for missing, unknown or wrongly shaped parameters.
+        TypeError: on calling, for complex or non-numeric parameters.
+        MemoryError: on calling, if the state does not fit, naming the GiB.
+    """
+    return _state_function(circuit, options, kernels.to_complex, "statevector")
+
+
+def expectation(
+    circuit: Circuit, observables: PauliSum | Iterable[PauliSum], *, options: PlanOptions | None = None
+) -> Run:
+    """A function giving exact expectation values, all in one run.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        observables: one Pauli sum or several, with real coefficients.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+    """
+    require_circuit("circuit", circuit)
+    sums = pauli_sums(observables, circuit.n_qubits)
+    readout = functools.partial(measurement.expectation_values, sums)
+    return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
+
+
+def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the probabilities of measurement outcomes.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        qubits: those measured, the first the most significant bit of an outcome; None for all in order.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**len(qubits))` real. Raises like `statevector`.
+    """
+    chosen = _measured(circuit, qubits)
+    readout = functools.partial(measurement.marginal_probabilities, qubits=chosen)
+    return _state_function(circuit, options, readout, "probabilities")
+
+
+def sample(
+    circuit: Circuit, shots: int, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None
+) -> Run:
+    """A function drawing measurement outcomes.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        shots: draws for each element of the batch.
+        qubits: those measured; None for all in order.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
+        differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
+    """
+    count = positive_integer("shots", shots)
+    chosen = _measured(circuit, qubits)
+    distribution = probabilities(circuit, chosen, options=options)
+
+    return Compiled(_draws, distribution, count, check=_check_call(circuit))
+
+
+def _draws(distribution: Run, shots: int) -> Run:
+    def sample(params: Params | None, key: jax.Array) -> jax.Array:
+        weights = distribution(params)
+        flat = weights.reshape(-1, weights.shape[-1])
+        keys = jax.random.split(key, len(flat))
+        outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
+        return outcomes.reshape(*weights.shape[:-1], *outcomes.shape[1:])
+
+    return sample
+
+
+def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the circuit's matrix.
+
+    Args:
+        circuit: what to run, without projections; a snapshot is taken.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
+    """
+    require_circuit("circuit", circuit)
+    snapshot = circuit.copy()
+    if has_projection(snapshot):
+        raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
+    return Compiled(_unitary, snapshot, plan_options(options), check=_check_call(snapshot))
+
+
+def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
+    def unitary(params: Params | None = None) -> jax.Array:
+        batch = parse_params(params, snapshot.parameters, native=False)
+        _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
+        plan = make_plan(snapshot, options=chosen, from_zero=False)
+        size = 2**snapshot.n_qubits
+        adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
+        setting = Setting(batch.dtype, frozenset(), size, chosen.unroll, adjoint)
+
+        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+            return kernels.to_complex(run_on_identity(plan, env, setting))
+
+        return batch.map(single)
+
+    return unitary
+
+
+def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Array:
+    """Run a circuit on given states, inside a function of one's own: nothing is jitted or checked here.
+
+    Args:
+        circuit: what to run.
+        params: by name, weights in the parameter's shape, data with an axis of samples in front.
+        state: (2, 2**n, samples) real and imaginary part.
+
+    Returns:
+        An array like the state.
+    """
+    samples = state.shape[2]
+    params, state = vary_alike((dict(params), state))
+    data = [name for name, shape in circuit.parameters.items() if params[name].ndim > len(shape)]
+    env = {name: value.reshape(samples, -1).T if name in data else value.reshape(-1) for name, value in params.items()}
+    plan = make_plan(circuit, data, samples, from_zero=False)
+    return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
+
+
+Readout = Callable[[jax.Array], jax.Array]
+
+
+def _state_function(
+    circuit: Circuit, options: PlanOptions | None, readout: Readout, name: str, single: bool = False
+) -> Run:
+    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
+
+    With `single` the one entry of the last axis is given without it.
+    """
+    require_circuit("circuit", circuit)
+    snapshot = circuit.copy()
+    parts = snapshot, plan_options(options), readout, name, single
+    return Compiled(_run_and_read, *parts, check=_check_call(snapshot))
+
+
+def _check_call(circuit: Circuit) -> Callable[..., Any]:
+    """What says in our words why JAX takes no such parameters."""
+    return functools.partial(_check_params, circuit.parameters)
+
+
+def _check_params(
+    shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None, **others: Any
+) -> None:
+    if others:
+        raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
+    parse_params(params, shapes)
+    if key is not None:
+        require_key(key)
+
+
+def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
+    def run(params: Params | None = None) -> jax.Array:
+        batch = parse_params(params, snapshot.parameters)
+        _require_state(snapshot.n_qubits, batch.total, batch.dtype)
+        plan = make_plan(snapshot, batch.data, batch.size, chosen)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen)
+        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
+
+        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+            columns = readout(run_from_zero(plan, env, setting))
+            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
+
+        values = batch.map(single)
+        return values[..., 0] if only else values
+
+    run.__name__ = run.__qualname__ = name
+    return run
+
+
+def _require_state(n_qubits: int, columns: int, dtype: Any) -> None:
+    """Refuse states that do not fit; a run holds about two copies."""
+    itemsize = 2 * np.dtype(dtype).itemsize
+    require_memory(
+        2 * itemsize * columns * 2**n_qubits,
+        f"Running {columns} state{'s' * (columns > 1)} of {n_qubits} qubits",
+        "use fewer qubits, a smaller batch or single precision",
+    )
+
+
+def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+    require_circuit("circuit", circuit)
+    if qubits is None:
+        return tuple(range(circuit.n_qubits))
+    chosen = circuit._check_qubits(qubits, "measurement")
+    if not chosen:
+        raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
+    return chosen
+
+
+def has_projection(circuit: Circuit) -> bool:
+    """Whether a circuit, or a layer that it repeats, projects a qubit."""
+    return any(
+        isinstance(op, Projection) or (isinstance(op, Repeat) and has_projection(op.circuit))
+        for op in circuit.operations
+    )
+
+
+__all__ = ["Batch", "Params", "PlanOptions", "expectation", "probabilities", "sample", "statevector", "unitary"]

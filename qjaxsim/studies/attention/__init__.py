@@ -1,0 +1,1 @@
+"""The study `attention`: annealed selection against softmax attention and controls (arXiv:2504.11083)."""

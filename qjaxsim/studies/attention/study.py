@@ -1,0 +1,177 @@
+"""The study `attention`: annealed selection against softmax attention and trivial controls (arXiv:2504.11083).
+
+A sweep over kinds of attention and seeds in one small vision transformer: same seeds, minibatches and budget for every
+kind. Each cell trains, then compares energies with other solvers, counts what is selected and splits the time.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qjaxsim import datasets
+from qjaxsim.common.memory import require_memory
+from qjaxsim.common.progress import Progress
+from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.studies.attention.cell import Examples, model_of, run_cell
+from qjaxsim.studies.attention.claims import attention_verdicts
+from qjaxsim.studies.attention.columns import COLUMNS
+from qjaxsim.studies.attention.measures import ANNEALED
+from qjaxsim.studies.attention.published import comparison_rows
+from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.training.loop import require_trajectory
+
+STUDY = "attention"
+_TEST_SHARE = 0.2
+
+
+def run_attention_study(
+    settings: AttentionStudySettings,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    command: str = "",
+) -> list[dict[str, Any]]:
+    """Run the sweep, write its results folder, figures and report.
+
+    Args:
+        settings: what to run.
+        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it.
+        data_dir: where prepared data sets are; None for TFDS's place.
+        resume: go on with the study that `out` holds.
+        progress: bars; None makes them on standard error.
+        command: the command line, for the report.
+
+    Returns:
+        One row a cell, columns as in `COLUMNS`.
+
+    Raises:
+        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
+        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
+    """
+    refuse_idle(settings)
+    given, settings = settings, settings.resolved()
+    examples = load_examples(settings, data_dir, given)
+    # A default larger than the data set means all of it, which is what the record should say.
+    settings = replace(
+        settings, **{name: min(value, n) for name, n in _sizes(examples).items() if (value := getattr(settings, name))}
+    )
+    models: dict[str, VisionTransformer] = {kind: model_of(settings, examples, kind) for kind in settings.attention}
+    assert settings.batch_size is not None
+    if settings.batch_size > len(examples.x_train):
+        raise ValueError(
+            f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
+            f"{settings.batch_size}; choose a smaller one."
+        )
+    for model in models.values():
+        _check(settings, model)
+    cells = {f"{kind}-s{seed}": (kind, seed) for seed in settings.seeds for kind in settings.attention}
+    progress = progress or Progress()
+
+    def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        kind, seed = cells[cell.key]
+        return run_cell(settings, models[kind], seed, examples, folder, progress)
+
+    rows = sweep.run_sweep(
+        STUDY,
+        {**asdict(settings), "images_source": examples.source},
+        [sweep.Cell(key, {"attention": kind, "seed": seed}) for key, (kind, seed) in cells.items()],
+        run,
+        out,
+        columns=COLUMNS,
+        resume=resume,
+        progress=progress,
+    )
+    _write_report(settings, rows, out, command)
+    return rows
+
+
+def _check(settings: AttentionStudySettings, model: VisionTransformer) -> None:
+    """Refuse what cannot fit, before any work."""
+    assert settings.batch_size is not None and settings.epochs is not None
+    batch, tokens = settings.batch_size, model.n_tokens
+    each = model.attention.n_heads * tokens * (tokens + (settings.reads if model.attention.kind in ANNEALED else 0))
+    layers = 3 * model.dim * (model.dim + model.hidden)
+    require_memory(
+        4 * (batch * each + 4 * layers), f"A minibatch of {batch:,} images", "choose smaller sizes or `reads`"
+    )
+    require_trajectory(settings.epochs, layers, 4)
+
+
+def _sizes(examples: Examples) -> dict[str, int]:
+    """Setting -> images that there are of it."""
+    return {"images": len(examples.x_train), "test_images": len(examples.x_test), "energy_images": len(examples.x_test)}
+
+
+def load_examples(
+    settings: AttentionStudySettings, data_dir: Path | None, given: AttentionStudySettings | None = None
+) -> Examples:
+    """Images in [0, 1] with labels. A set without a test split gives a fifth of its images, chosen by `data_seed`.
+
+    Args:
+        settings: resolved.
+        data_dir: where prepared data sets are.
+        given: the same before defaults were filled in; it must not ask for more than there are.
+    """
+    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
+    try:
+        test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    except ValueError:
+        train, test = _split(train, settings.data_seed)
+    asked = given or settings
+    require_at_most("images", asked.images, len(train), f"training images of {settings.dataset}")
+    require_at_most("test_images", asked.test_images, len(test), f"test images of {settings.dataset}")
+    if settings.images is not None and settings.images < len(train):
+        train = datasets.subset(train, settings.images, seed=settings.data_seed)
+    if settings.test_images is not None and settings.test_images < len(test):
+        test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
+    if asked.energy_images != AttentionStudySettings.energy_images:
+        require_at_most("energy_images", asked.energy_images, len(test), "test images")
+    x_train, x_test = ((one.images / one.pixel_max).astype(np.float32) for one in (train, test))
+    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source)
+
+
+def _split(data: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
+    from qjaxsim.datasets.sampling import stratified_choice
+
+    n_test = round(_TEST_SHARE * len(data))
+    chosen = stratified_choice(data.labels, n_test, np.random.default_rng(seed))
+    kept = np.setdiff1d(np.arange(len(data)), chosen)
+    note = f"a fifth held out for testing, seed {seed}"
+    return data.take(kept, note), data.take(chosen, note)
+
+
+_INTRODUCTION = """A small vision transformer is trained with one kind of attention after the other: the same images,
+seeds, minibatches and number of updates. Annealed attention of the second published version selects tokens by
+minimising a quadratic binary problem built from queries, keys and values, and emits one number a token and head times a
+learned vector. Its controls keep everything but the selection.
+
+Read the annealed rows beside the controls: where a model without attention, or one that selects everything or at
+random, comes as close to softmax, closeness says nothing about the selection. Energies show whether annealing finds
+lower states than greedy descent. Times are of a classical simulation; the time of a hardware anneal would leave out
+building and loading the problem."""
+
+
+def _write_report(settings: AttentionStudySettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
+    from qjaxsim.report.page import write_report
+    from qjaxsim.studies.attention.figures import write_attention_figures
+
+    arrays = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
+    write_report(
+        out / "report.html",
+        title=f"Attention by annealing on {settings.dataset}",
+        introduction=_INTRODUCTION,
+        settings=asdict(settings),
+        rows=rows,
+        columns=COLUMNS,
+        command=command or "qjaxsim study attention",
+        versions=sweep.environment(),
+        verdicts=[verdict._asdict() for verdict in attention_verdicts(rows)],
+        comparison=comparison_rows(settings, rows),
+        figures=write_attention_figures(rows, arrays, out / "figures"),
+    )

@@ -1,0 +1,174 @@
+"""One cell of the study `hessian`: train, take curvature at a point of the path, look at planes through it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.common.progress import Progress
+from qjaxsim.models.patches import Params, PatchesModel
+from qjaxsim.studies.hessian.columns import COLUMNS
+from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.planes import planes
+from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.hessian.spectrum import measure
+from qjaxsim.studies.shared.classification import mean_loss, metrics
+from qjaxsim.studies.shared.sweep import CellResult
+from qjaxsim.training import TrainResult, fit
+
+# Halvings of the way between two checkpoints to the point of a given loss.
+_HALVINGS = 30
+
+
+class Point(NamedTuple):
+    """Where curvature is taken: parameters, epochs done, and the history's columns there."""
+
+    params: Params
+    epoch: float
+    metrics: dict[str, float]
+
+
+def run_cell(
+    settings: HessianSettings,
+    model: PatchesModel,
+    examples: Examples,
+    folder: Path,
+    progress: Progress,
+    *,
+    training: Path | None = None,
+    loss: float | None = None,
+) -> CellResult:
+    """Train, or take up the training that `folder` holds, then compute spectrum and landscapes.
+
+    Args:
+        settings: resolved, with one value each of patches, layers and seeds.
+        model: the model.
+        examples: its data.
+        folder: the cell's.
+        progress: bars.
+        training: folder of the training; default the cell's own.
+        loss: training loss to look for on the path; default its minimum.
+    """
+    result = train(settings, model, examples, folder / "training" if training is None else training, progress)
+    point = _minimum(result) if loss is None else at_loss(model, examples, result, loss)
+    params = jax.tree.map(lambda leaf: leaf.astype(settings.dtype), point.params)
+    began = time.perf_counter()
+    measured, arrays = measure(settings, model, examples, params, progress, folder)
+    seconds_hessian = time.perf_counter() - began
+    row = {
+        "patches": model.n_patches,
+        "layers": model.n_layers,
+        "qubits": model.n_qubits,
+        "n_classes": model.n_classes,
+        "parameters": model.n_parameters,
+        "aggregation": model.aggregation,
+        "scale": model.scale,
+        "learning_rate": settings.train_config().learning_rate,
+        "seed": settings.seeds[0],
+        "images": len(examples.x_train),
+        "epochs": settings.epochs,
+        "best_epoch": point.epoch,
+        **point.metrics,
+        "final_test_accuracy": result.history[-1]["test_accuracy"],
+        **measured,
+        "seconds_train": sum(float(entry["seconds"] or 0.0) for entry in result.history),
+        "seconds_hessian": seconds_hessian,
+    }
+    arrays |= {
+        "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
+        "history_test_loss": np.array([entry["test_loss"] for entry in result.history]),
+        "minimum": np.array(result.best_epoch),
+    }
+    vectors = arrays.pop("top_vectors")
+    if loss is None:
+        arrays |= planes(settings, model, examples, result, (arrays["top_values"], vectors), progress, folder)
+    return CellResult({name: row[name] for name in COLUMNS if name in row}, arrays)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def train(
+    settings: HessianSettings, model: PatchesModel, examples: Examples, folder: Path, progress: Progress
+) -> TrainResult:
+    """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
+    dtype = np.dtype(settings.training_dtype)
+    return fit(
+        mean_loss(model),
+        model.init(jax.random.key(settings.seeds[0]), dtype),
+        examples.x_train.astype(dtype),
+        examples.y_train,
+        settings.train_config(),
+        metrics=metrics(model),
+        test=(examples.x_test.astype(dtype), examples.y_test),
+        folder=folder,
+        resume=True,  # a folder with checkpoints is always an earlier attempt at this very cell
+        progress=progress,
+    )
+
+
+# --- where to look ---------------------------------------------------------------------------------------------------
+
+
+def _minimum(result: TrainResult) -> Point:
+    """The checkpoint of lowest training loss, the paper's choice."""
+    row = result.history[result.best_epoch]
+    names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    return Point(result.params_best, result.best_epoch, {name: float(row[name] or 0.0) for name in names})
+
+
+def at_loss(model: PatchesModel, examples: Examples, result: TrainResult, loss: float) -> Point:
+    """The first point of given training loss on the path, which is straight between checkpoints.
+
+    Raises:
+        ValueError: if the path does not come down to it.
+    """
+    losses = np.array([row["train_loss"] for row in result.history], float)
+    reached = np.flatnonzero(losses <= loss)
+    if not reached.size:
+        raise ValueError(f"Argument `loss` must be at least the path's lowest, {losses.min():.6g}, but is {loss:.6g}.")
+    after = int(reached[0])
+    if after == 0:
+        return _evaluated(model, examples, result, 0.0)
+    metric = jax.jit(metrics(model))
+    low, high = float(after - 1), float(after)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        x, y = examples.x_train, examples.y_train
+        above = _mean_over(metric, _on_path(result, middle), x, y)["loss"] > loss
+        low, high = (middle, high) if above else (low, middle)
+        if (high - low) * abs(losses[after] - losses[after - 1]) < 1e-6 * loss:
+            break
+    return _evaluated(model, examples, result, high)
+
+
+def _evaluated(model: PatchesModel, examples: Examples, result: TrainResult, epoch: float) -> Point:
+    params, metric = _on_path(result, epoch), jax.jit(metrics(model))
+    found: dict[str, float] = {}
+    for part, x, y in (("train", examples.x_train, examples.y_train), ("test", examples.x_test, examples.y_test)):
+        found |= {f"{part}_{name}": value for name, value in _mean_over(metric, params, x, y).items()}
+    return Point(params, epoch, found)
+
+
+def _on_path(result: TrainResult, epoch: float) -> Params:
+    _, unravel = ravel_pytree(result.params_best)
+    before = min(int(epoch), len(result.trajectory) - 2)
+    share = epoch - before
+    ends = result.trajectory[before : before + 2]
+    return unravel(jnp.asarray(((1 - share) * ends[0] + share * ends[1]).astype(ends.dtype)))
+
+
+def _mean_over(metric: Callable[..., Any], params: Params, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Means over all examples, a thousand at once."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    total: dict[str, float] = {}
+    for start in range(0, len(x), 1000):
+        part = slice(start, start + 1000)
+        for name, value in metric(params, jnp.asarray(x[part], dtype), jnp.asarray(y[part])).items():
+            total[name] = total.get(name, 0.0) + float(value) * len(y[part]) / len(y)
+    return total

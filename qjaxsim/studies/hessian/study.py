@@ -1,0 +1,251 @@
+"""The study `hessian`: exact Hessian spectra of distributed patch circuits trained on images (arXiv:2504.19239).
+
+A sweep over patches x layers x seeds, and over the cells of controls (`hessian_controls.py`). Each cell trains the
+patches model, takes the checkpoint of lowest training loss (the paper's choice of the minimum) and computes there the
+Hessian of the training loss with its Gauss-Newton and residual parts, their spectra, and the loss on planes.
+"""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from qjaxsim import datasets
+from qjaxsim.common.memory import require_states
+from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.hvp import require_dense
+from qjaxsim.models.patches import PatchesModel
+from qjaxsim.report.verdict import verdict_rows
+from qjaxsim.studies.hessian.cell import run_cell
+from qjaxsim.studies.hessian.cells import BASELINE, MATCHED, START, Arm, arms
+from qjaxsim.studies.hessian.claims import verdicts
+from qjaxsim.studies.hessian.columns import COLUMNS
+from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.planes import SO_FAR
+from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
+from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
+from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.training.loop import require_trajectory
+
+STUDY = "hessian"
+# Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
+DENSE_COPIES = 5
+
+
+def run_hessian_study(
+    settings: HessianSettings,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    command: str = "",
+) -> list[dict[str, Any]]:
+    """Run the sweep, write its results folder, figures and report.
+
+    Args:
+        settings: what to run.
+        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it. Figures go to `figures`, the page to
+            `report.html`.
+        data_dir: where prepared data sets are; None for TFDS's place.
+        resume: go on with the study that `out` holds.
+        progress: bars; None makes them on standard error.
+        command: the command line, for the report.
+
+    Returns:
+        One row a cell, columns as in `COLUMNS`.
+
+    Raises:
+        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
+        MemoryError: if a dense Hessian does not fit in memory; before any work.
+        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
+
+    Cost: a cell's dense Hessian goes through each patch's circuit stage by stage (`curvature/hessian.md`) and holds
+    what `qjaxsim.curvature.plan_split` says, 5 P^2 numbers and more.
+    """
+    refuse_idle(settings)
+    given, settings = settings, settings.resolved()
+    if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+        raise ValueError(
+            "Argument `dtype` is 'float64', which needs JAX's x64 mode; set JAX_ENABLE_X64=1 or use float32."
+        )
+    progress = progress or Progress()
+    whole = load_examples(settings, settings.classes, data_dir)
+    settings = settings.fitted(len(whole.x_train), given)
+    runs = {arm.cell.key: arm for arm in arms(settings)}
+    others = {arm.settings.classes for arm in runs.values()} - {settings.classes}
+    data = {classes: load_examples(settings, classes, data_dir) for classes in others} | {settings.classes: whole}
+    models: dict[PatchesModel, PatchesModel] = {}
+    by_key: dict[str, PatchesModel] = {}
+    for key, arm in runs.items():
+        model = model_of(arm.settings, data[arm.settings.classes])
+        # One object for equal models, so that one compiled program serves them.
+        by_key[key] = models.setdefault(model, model)
+        _check(arm.settings, model, data[arm.settings.classes])
+    if given.top != HessianSettings.top and all(use_dense(arm.settings, by_key[key]) for key, arm in runs.items()):
+        raise ValueError(
+            f"Argument `top` has an effect only on spectra by lanczos, but all here are dense (`spectrum` is "
+            f"{settings.spectrum}); leave it out."
+        )
+
+    def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        _forget_unfinished(out, runs, cell.key)
+        arm = runs[cell.key]
+        more: dict[str, Any] = {}
+        if arm.point == MATCHED:
+            more = {
+                "training": sweep.cell_folder(out, arm.baseline_key) / "training",
+                "loss": _highest_minimum(out, arm, runs.values()),
+            }
+        result = run_cell(arm.settings, by_key[cell.key], data[arm.settings.classes], folder, progress, **more)
+        assert isinstance(result.row, dict)
+        # A path that begins below the loss in question never comes down to it.
+        point = START if more and result.row["best_epoch"] == 0 else arm.point
+        return result._replace(row={"control": arm.control, "point": point, **result.row})
+
+    recorded = {**asdict(settings), "images_source": data[settings.classes].source}
+    cells = [arm.cell for arm in runs.values()]
+    rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
+    _forget_unfinished(out, runs)
+    _write_report(settings, rows, out, command)
+    return rows
+
+
+def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
+    """Remove what unfinished Hessians and planes of other cells left: the cells are done, the files may be large."""
+    for key in keys:
+        if key != kept:
+            for leftover in sweep.cell_folder(out, key).glob(f"*{SO_FAR}"):
+                leftover.unlink()
+
+
+def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -> None:
+    """Refuse what training or spectrum of one cell cannot do, before any work."""
+    config = settings.train_config()
+    if config.batch_size > len(examples.x_train):
+        raise ValueError(
+            f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
+            f"{config.batch_size}; choose a smaller one."
+        )
+    itemsize = np.dtype(settings.training_dtype).itemsize
+    require_states(
+        model.n_qubits,
+        model.n_patches * min(1000, len(examples.x_train)),
+        settings.training_dtype,
+        f"{model.n_patches} circuits of {model.n_qubits} qubits on a thousand images",
+        "choose smaller `qubits`",
+    )
+    require_trajectory(config.epochs, model.n_parameters, itemsize)
+    if not use_dense(settings, model):
+        require_at_most("top", settings.top, model.n_parameters, "parameters of the model")
+        # Of so many leading directions a share of the gradient is taken, and of two a plane.
+        if settings.top < (least := max(2, model.n_classes)):
+            raise ValueError(
+                f"Argument `top` must be at least {least}, the number of classes, but is {settings.top}: what the "
+                f"gradient has in as many leading directions would be of fewer."
+            )
+    else:
+        require_dense(model.n_parameters, DENSE_COPIES, np.dtype(settings.dtype).itemsize, "The dense Hessian")
+
+
+def _highest_minimum(out: Path, arm: Arm, all_arms: Iterable[Arm]) -> float:
+    """The highest of the baseline's minimal training losses at the arm's depth and seed."""
+    alike = [
+        other.cell.key
+        for other in all_arms
+        if other.control == BASELINE and other.settings.layers == arm.settings.layers
+        and other.settings.seeds == arm.settings.seeds
+    ]  # fmt: skip
+    return max(float(sweep.read_row(out, key)["train_loss"]) for key in alike)
+
+
+def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> Examples:
+    """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
+    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
+    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    if classes is not None:
+        train, test = (datasets.select_classes(split, classes) for split in (train, test))
+    if settings.images is not None:
+        require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
+        train = datasets.subset(train, settings.images, seed=settings.data_seed)
+
+    prepare = _preprocessing(settings, train)
+
+    @functools.cache
+    def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
+        if images is None or images >= len(train):
+            return angles, train.labels
+        part = datasets.subset(train, images, seed=settings.data_seed)
+        return prepare(part.images), part.labels
+
+    angles = prepare(train.images)
+    return Examples(
+        x_train=angles,
+        y_train=train.labels,
+        x_test=prepare(test.images),
+        y_test=test.labels,
+        n_classes=train.n_classes,
+        source=train.source,
+        chosen=chosen,
+        prepare=prepare,
+    )
+
+
+def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
+    if data.images.shape[-1] != 1:
+        raise ValueError(
+            f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
+        )
+    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
+
+
+def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:
+    """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
+    assert settings.qubits is not None and settings.patch_size is not None
+    return PatchesModel(
+        n_patches=settings.patches[0],
+        n_layers=settings.layers[0],
+        n_qubits=settings.qubits,
+        image_size=examples.x_train.shape[1],
+        patch_size=settings.patch_size,
+        n_classes=examples.n_classes,
+        scale=settings.scale,
+        aggregation=settings.aggregation,
+    )
+
+
+_INTRODUCTION = """Each image is cut into patches, and each patch drives a circuit with weights of its own; the
+circuits' expectation values are averaged into logits. The table gives, at the checkpoint of lowest training loss, the
+Hessian of the training loss in all trainable numbers: its largest and smallest eigenvalues, its trace, and its split
+into a Gauss-Newton part and a residual part.
+
+Read the largest eigenvalue beside the training loss: the curvature of a cross-entropy falls as the fit saturates, so
+part of any fall with the number of patches is the better fit."""
+
+
+def _write_report(settings: HessianSettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
+    from qjaxsim.report.page import write_report
+    from qjaxsim.studies.hessian.figures import write_figures
+
+    arrays = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
+    published = published_lambda_max() if settings.dataset == "mnist" else []
+    figures = write_figures(rows, arrays, out / "figures", published=published)
+    write_report(
+        out / "report.html",
+        title=f"Hessian spectra of patch circuits on {settings.dataset}",
+        introduction=_INTRODUCTION,
+        settings=asdict(settings),
+        rows=rows,
+        columns=COLUMNS,
+        command=command or "qjaxsim study hessian",
+        versions=sweep.environment(),
+        verdicts=verdict_rows(verdicts(rows)),
+        comparison=comparison_rows(settings, rows),
+        figures=figures,
+    )

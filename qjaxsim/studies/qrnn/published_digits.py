@@ -1,0 +1,124 @@
+"""Published numbers on handwritten digits beside ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
+from qjaxsim.studies.qrnn.digits import Encoding
+
+Row = Mapping[str, Any]
+WITHIN = 0.01
+
+
+def pair(quantity: str, ours: float, published: float, reason: str) -> dict[str, Any]:
+    """A row of the comparison; `reason` says why the two cannot be compared, and is empty where they can."""
+    return {
+        "quantity": quantity,
+        "ours": ours,
+        "published": published,
+        "difference": None if reason else ours - published,
+        "comparable": reason or True,
+    }
+
+
+def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[dict[str, Any]]:
+    """What is published on these digits and features: accuracies, and images that training and test share."""
+    if encoding.dataset != "mnist":
+        return []
+    if row["network"] != "qrnn":
+        return [
+            pair(f"test accuracy, {row['network']}, {row['parameters']} parameters", row["test_accuracy_argmax"],
+                 point["accuracy"], "published for another size, on 784 pixels")
+            for point in _same(paper["mnist_classical"], encoding) if point["network"] == row["network"]
+        ]  # fmt: skip
+    found = _networks(row, _same(paper["mnist"], encoding), encoding)
+    found += _released(row, _same(paper["mnist_reevaluated"], encoding), encoding)
+    if encoding.features == "pixels" and not encoding.deskew:
+        for point in (p for p in paper["mnist_duplicates"] if p["digit"] in encoding.digits):
+            share = row["duplicates_in_train"][encoding.digits.index(point["digit"])]
+            reason = "author's resampling and split"
+            found.append(pair(f"share of test digit {point['digit']} in training", share, point["share"], reason))
+    return found
+
+
+def digit_claims(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[Verdict]:
+    """Whether single networks come within a point of the published accuracy on these digits and features.
+
+    Holds if the median over seeds does, sampled or arg-max, since which is published is not said; with a reservation if
+    only the best seed does.
+    """
+    if encoding.dataset != "mnist" or row["network"] != "qrnn":
+        return []
+    found = []
+    for point in _same(paper["mnist"], encoding):
+        if point["model"] != "one network, Adam":
+            continue
+        least = point["accuracy"] - WITHIN
+        median = max(row["test_accuracy_sampled"], row["test_accuracy_argmax"])
+        best = row["test_accuracy_argmax_best"] >= least
+        verdict = HOLDS if median >= least else RESERVATION if best else NOT_SEEN
+        share = max(row["duplicates_in_train"])
+        evidence = (
+            f"{row['seeds']} networks of {row['parameters']} parameters, {row['updates']:.0f} updates: "
+            f"{row['test_accuracy_sampled']:.1%} sampled and {row['test_accuracy_argmax']:.1%} arg-max (medians), best "
+            f"{row['test_accuracy_argmax_best']:.1%}, ensemble {row['test_accuracy_ensemble']:.1%}; holds within a "
+            f"point of the published value; up to {share:.0%} of a digit's test sequences occur in training"
+        )
+        claim = f"One network tells digits {', '.join(map(str, encoding.digits))} ({encoding.features}) apart with "
+        found.append(Verdict(f"{claim}{point['accuracy']:.1%}", "arXiv:2006.14619, table 1", verdict, evidence, "none"))
+    return found
+
+
+def drawn_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[dict[str, Any]]:
+    """The published losses of networks that draw these digits."""
+    if encoding.dataset != "mnist":
+        return []
+    reason = "" if encoding.deskew else "published on deskewed images"
+    return [
+        pair(f"best validation loss, drawing {encoding.digits}, against the released models' {kind}",
+             row["validation_loss_best"], point[f"validation_loss_{kind}"], reason)
+        for point in paper["mnist_generation"] if tuple(point["digits"]) == encoding.digits
+        for kind in ("least", "most")
+    ]  # fmt: skip
+
+
+def _same(points: list[dict[str, Any]], encoding: Encoding) -> list[dict[str, Any]]:
+    return [p for p in points if tuple(p["digits"]) == encoding.digits and p["features"] == encoding.features]
+
+
+def _networks(row: Row, points: list[dict[str, Any]], encoding: Encoding) -> list[dict[str, Any]]:
+    found = []
+    for point in points:
+        ensemble = point["model"].startswith("ensemble")
+        if "L-BFGS" in point["model"] and row["optimizer"] != "lbfgs":
+            continue
+        reasons = [] if ensemble else ["sampled or arg-max is not said"]
+        if ensemble:
+            reasons.append("how networks vote is not said")
+            if f"of {row['seeds']}" not in point["model"]:
+                reasons.append(f"{row['seeds']} networks here")
+        if encoding.digits == (3, 6) and "Adam" in point["model"] and not encoding.deskew:
+            reasons.append("published on deskewed images")
+        if encoding.features == "umap" and row["parameters"] != 3134:
+            reasons.append("published with 3134 parameters")
+        if encoding.features == "tsne":
+            reasons.append("author's t-SNE is another program's, with a map for new images")
+        for kind in ("ensemble", "vote") if ensemble else ("sampled", "argmax"):
+            name = f"test accuracy, {kind}, against {point['model']}"
+            found.append(pair(name, row[f"test_accuracy_{kind}"], point["accuracy"], "; ".join(reasons)))
+    return found
+
+
+def _released(row: Row, points: list[dict[str, Any]], encoding: Encoding) -> list[dict[str, Any]]:
+    """Released models that were evaluated again, of the same coordinates; per word where a label has two."""
+    found = []
+    for point in points:
+        if point["coordinates"] != encoding.coordinates or point["bits"] not in (None, encoding.bits):
+            continue
+        reason = f"{point['images']} test images published"
+        for published, ours in (("sampled", "test_accuracy_sampled"), ("argmax", "test_accuracy_argmax"),
+                                ("word_sampled", "test_word_accuracy_sampled")):  # fmt: skip
+            if point[published] is not None and row.get(ours) is not None:
+                name = f"{ours.replace('_', ' ')}, against the released model"
+                found.append(pair(name, row[ours], point[published], reason))
+    return found

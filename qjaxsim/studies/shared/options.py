@@ -1,0 +1,221 @@
+"""What the commands of studies share: lists as options, the command line as typed, verdicts as lines."""
+
+import json
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qjaxsim.common import interrupts
+from qjaxsim.studies.shared.setting import Except, Needs, refuse_idle_values, settings_and_needs
+
+if TYPE_CHECKING:
+    from qjaxsim.report.verdict import Verdict
+
+# Options of every command, taken anywhere in a command line.
+COMMON = ("--quiet", "--verbose", "--json", "--debug")
+# When options of studies that are no settings have an effect.
+FROM_DATA_SETS: dict[str, Needs] = {"data_dir": {"dataset": Except("digits")}}
+Evolution = Annotated[
+    str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
+]
+Qubits = Annotated[
+    str, typer.Option(help="Of FILE: all, used (without idle ones), or auto, used for transpiled circuits alone.")
+]
+_MARGIN = 100
+_typed: list[str] = []
+_results: dict[str, Any] = {}
+
+
+def common_first(words: Sequence[str]) -> list[str]:
+    """The words, with the options of every command in front, where the parser expects them."""
+    end = words.index("--") if "--" in words else len(words)
+    common = [word for word in words[:end] if word in COMMON]
+    return [*common, *(word for word in words[:end] if word not in COMMON), *words[end:]]
+
+
+def keep(**values: Any) -> None:
+    """Results of a command, by name, for --json."""
+    _results.update(values)
+
+
+def forget_results() -> None:
+    """Begin anew with what `keep` keeps."""
+    _results.clear()
+
+
+def printed_results() -> str:
+    """What was kept, as JSON; empty if nothing was."""
+    if not _results:
+        return ""
+    from qjaxsim.common import files
+
+    return json.dumps(files.to_json(_results, nan_as_null=True), indent=2, allow_nan=False)
+
+
+def refuse_idle_options(context: typer.Context, needs: Mapping[str, Needs], settings: Any = None) -> None:
+    """Raise for an option that was typed though it changes nothing with the others as they are.
+
+    Args:
+        context: of the command.
+        needs: when options have an effect; those of settings are known from their fields.
+        settings: that the options became.
+
+    Raises:
+        ValueError: naming the parameter and what it would need.
+    """
+    typed = [name for name in context.params if _was_typed(context, name)]
+    values, known = settings_and_needs(settings) if settings is not None else ({}, {})
+    refuse_idle_values({**context.params, **values}, {**known, **needs}, typed)
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def print_verdicts(found: "Sequence[Verdict]") -> None:
+    """A line a claim with its evidence, what was not tested here last."""
+    from qjaxsim.report.verdict import NOT_TESTED
+
+    keep(verdicts=[one._asdict() for one in found])
+    print("Published claims")
+    for one in found:
+        if one.verdict != NOT_TESTED:
+            print_wrapped(f"- {one.verdict}: {one.claim}")
+            print_wrapped(f"  {one.evidence}")
+    for one in found:
+        if one.verdict == NOT_TESTED:
+            print_wrapped(f"- {one.verdict}: {one.claim} ({one.evidence})")
+    print()
+
+
+def print_wrapped(line: str) -> None:
+    """Print a line, on a terminal broken between words and indented by two from the second part on."""
+    if sys.stdout.isatty():
+        width = min(_MARGIN, shutil.get_terminal_size().columns)
+        indent = " " * (2 if line.startswith("  ") else 0)
+        line = textwrap.fill(
+            line.strip(),
+            width,
+            initial_indent=indent,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    print(line)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A list such as "pca,eigen"."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def integers(option: str, text: str, others: str = "") -> tuple[int, ...]:
+    """A list such as "1,4,9"; `others` is what may stand in it too, for the message."""
+    try:
+        return tuple(_integer(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"Option --{option} must be integers{others} separated by commas, but is {text!r}.") from error
+
+
+def _integer(text: str) -> int:
+    # Thousands of digits are an error of Python's, in its words.
+    if len(text.strip()) > 30:
+        raise ValueError
+    return int(text)
+
+
+def remember(words: Sequence[str]) -> None:
+    """Keep what was typed after `qjaxsim`, for `command_line`."""
+    _typed[:] = words
+
+
+def command_line() -> str:
+    """A command that does the same again, in a results folder of its own."""
+    return shlex.join(["qjaxsim", *_without_folder(_typed)])
+
+
+def results_folder(study: str, out: Path | None, resume: bool, marker: str = "config.json") -> Path:
+    """The results folder of a command; an interrupt from here on says how to go on with it.
+
+    Args:
+        study: name of the default folder above the time.
+        out: option --out.
+        resume: option --resume.
+        marker: the file that tells a results folder.
+
+    Raises:
+        ValueError: if there is nothing to resume.
+    """
+    from qjaxsim.studies.shared.sweep import default_folder
+
+    if resume and out is None:
+        raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
+    folder = default_folder(study) if out is None else out
+    if resume and not (folder / marker).is_file():
+        raise ValueError(
+            f"Option --resume needs a folder that holds a study, but {folder} has no {marker}; check --out, or leave "
+            f"--resume out to begin there."
+        )
+
+    def way_on() -> str:
+        more = ["--resume"] if (folder / marker).is_file() else []
+        return shlex.join(["qjaxsim", *_without_folder(_typed), "--out", str(folder), *more])
+
+    interrupts.go_on_with(way_on)
+    return folder
+
+
+def check_output(out: Path | None, kind: str = "file") -> None:
+    """Refuse a file or folder of option --out that cannot be written, before the work.
+
+    Args:
+        out: option --out, None to write nothing.
+        kind: "file", or "folder" that files go into.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    from qjaxsim.common import files
+
+    if out is None:
+        return
+    try:
+        files.check_writable(out if kind == "file" else out / "file")
+    except files.NotWrittenError as error:
+        raise ValueError(
+            f"Option --out must name a {kind} that can be written, but {out} cannot: {error.reason}."
+        ) from error
+
+
+def _without_folder(words: Sequence[str]) -> list[str]:
+    """The words without --out and --resume."""
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--out":
+            next(rest, None)
+        elif word != "--resume" and not word.startswith("--out="):
+            kept.append(word)
+    return kept
+
+
+def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2504.19239") -> None:
+    """Print published numbers beside ours, with the reasons against comparing as numbered notes below the table."""
+    from qjaxsim.report.tables import print_table
+
+    keep(published=list(published))
+    reasons = list(dict.fromkeys(row["comparable"] for row in published if row["comparable"] is not True))
+    shown = [
+        {**row, "comparable": True if row["comparable"] is True else f"no ({reasons.index(row['comparable']) + 1})"}
+        for row in published
+    ]
+    print_table(shown, title=f"Published numbers ({source}) beside ours")
+    for number, reason in enumerate(reasons, start=1):
+        print_wrapped(f"({number}) not comparable: {reason}")

@@ -1,0 +1,187 @@
+"""A results folder: claimed by one process at a time, recognised by its configuration, taken up again only by it."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from qjaxsim.common import files, interrupts
+
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None  # type: ignore[assignment]
+
+CONFIG = "config.json"
+_LOCK = ".lock"
+_ABSENT = object()
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """The folder for this process alone, created when missing. The lock ends with the process, however that ends.
+
+    Args:
+        out: the folder.
+
+    Raises:
+        ValueError: if it cannot be written, or another process has claimed it.
+    """
+    try:
+        new = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        lock = _lock(out)
+    except FileExistsError as error:
+        raise unusable(out, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error
+    except OSError as error:
+        raise unusable(out, error) from error
+    try:
+        with interrupts.cleaned_up((out / _LOCK).unlink):
+            yield
+    finally:
+        # Its name goes before the lock does, so that nobody can lock a file that is about to lose its name.
+        with suppress(OSError):
+            (out / _LOCK).unlink()
+        os.close(lock)
+        if new:
+            with suppress(OSError):
+                out.rmdir()  # empty, when the study was refused before it wrote anything
+
+
+def entries(out: Path) -> list[str]:
+    """Names in the folder, without locks and what killed writers left; none if there is no folder.
+
+    Raises:
+        ValueError: if it is no folder, or cannot be read.
+    """
+    try:
+        names = [path.name for path in out.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unusable(out, error) from error
+    return [name for name in names if name != _LOCK and not name.endswith(files.TEMPORARY_SUFFIX)]
+
+
+def open_study(out: Path, configuration: Mapping[str, Any], environment: Mapping[str, Any], resume: bool) -> None:
+    """Make sure that a study may write into a claimed folder, and record it there.
+
+    Args:
+        out: the folder.
+        configuration: what two runs must share to be one study.
+        environment: versions and device, recorded beside those of earlier runs.
+        resume: whether to go on with what the folder holds.
+
+    Raises:
+        ValueError: if the folder holds results and `resume` is false, or holds another study, or cannot be written.
+    """
+    there = entries(out)
+    if there and not resume:
+        raise holds_results(out)
+    environments = [dict(environment)]
+    if there:
+        earlier = _read_config(out)
+        _compare(earlier, configuration, out)
+        environments = [*earlier["environments"], *(e for e in environments if e not in earlier["environments"])]
+    try:
+        # Also the test that the folder can be written, before hours of work.
+        files.write_json(out / CONFIG, {**configuration, "environments": environments})
+        files.remove_temporaries(out)
+    except OSError as error:
+        raise unusable(out, error) from error
+
+
+def holds_results(out: Path) -> ValueError:
+    """The error of a new run into a folder that is in use."""
+    return ValueError(f"Folder {out} already holds results; pass --resume to go on with it or choose another --out.")
+
+
+def unusable(out: Path, error: OSError) -> ValueError:
+    """The error of a folder that cannot be read or written."""
+    reason = error.reason if isinstance(error, files.NotWrittenError) else error.strerror or str(error)
+    return ValueError(
+        f"Results folder {out} must be a folder that can be written, but: {reason}; choose another --out."
+    )
+
+
+def _lock(out: Path) -> int:
+    """A locked file in the folder, as descriptor."""
+    path = out / _LOCK
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(lock, path):
+                os.ftruncate(lock, 0)
+                os.write(lock, str(os.getpid()).encode())
+                return lock
+        except BlockingIOError as error:
+            holder = os.pread(lock, 20, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise ValueError(
+                f"Folder {out} is in use by another process{f' ({holder})' * bool(holder)}; wait until that ends or "
+                f"choose another --out."
+            ) from error
+        except OSError:
+            # A file system without locks, as some shared ones are: as it would be without this function.
+            return lock
+        # The process that had the lock has just deleted it.
+        os.close(lock)
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _read_config(out: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+        if {"study", "settings", "cells", "environments"} <= set(config):
+            return dict(config)
+        reason = "it lacks entries"
+    except FileNotFoundError:
+        reason = "there is none"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {reason}; choose another --out."
+    )
+
+
+def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None:
+    difference = _first_difference({key: earlier[key] for key in now}, dict(now), "")
+    if difference is not None:
+        place, old, new = difference
+        raise ValueError(
+            f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
+            f"with the same settings or choose another --out."
+        )
+
+
+def _first_difference(old: Any, new: Any, place: str) -> tuple[str, Any, Any] | None:
+    """Name and both values of the first setting that differs, depth first."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            found = _first_difference(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{place}.{key}" if place else key)
+            if found is not None:
+                return found
+        return None
+    # As text, because 1, 1.0 and true are equal in Python, but not as settings.
+    return None if _shown(old) == _shown(new) else (place, old, new)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def _shortened(value: Any, limit: int = 80) -> str:
+    text = _shown(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

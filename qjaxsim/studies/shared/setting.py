@@ -1,0 +1,227 @@
+"""Fields of a study's settings: which values they take, and with which other settings they have an effect.
+
+Settings are frozen dataclasses whose fields are made by `choice`, `integer`, `number` and `other`. `check_settings`
+goes through the values, `refuse_idle` through what would be ignored, so that neither is written out study by study.
+
+`needs` of a field says when it has an effect: a condition, or a tuple of which one must hold. A condition maps names of
+other settings to what they must be: a tuple of values of which one must be there, `GIVEN`, `ABSENT`, or `Except`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qjaxsim.common.suggestions import did_you_mean
+
+# What JAX's 32-bit integers hold, and the seeds that it tells apart: of larger ones it drops the upper bits.
+LARGEST_COUNT, LARGEST_SEED = 2**31 - 1, 2**32 - 1
+# Qubits beyond which a number of bytes is not worth counting, and layers of circuits that are written out gate by gate.
+LARGEST_REGISTER, LARGEST_DEPTH = 60, 100_000
+GIVEN, ABSENT = object(), object()
+Condition = Mapping[str, Any]
+Needs = Condition | tuple[Condition, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Except:
+    """Any value but one."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """What values of a field must be."""
+
+    choices: tuple[Any, ...] | None = None
+    integer: bool = False
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    empty: bool = False
+    optional: bool = False
+
+
+def choice(default: Any, choices: Iterable[Any], *, empty: bool = False, needs: Needs = ()) -> Any:
+    """A field that is one of some values, or a tuple of them; `empty` allows a tuple of none."""
+    return _field(default, _Rule(choices=tuple(choices), empty=empty), needs)
+
+
+def integer(default: Any, least: int, most: int = LARGEST_COUNT, *, optional: bool = False, needs: Needs = ()) -> Any:
+    """A field that is an integer of a range, or a tuple of such, none twice; `optional` allows None."""
+    return _field(default, _Rule(integer=True, least=least, most=most, optional=optional), needs)
+
+
+def number(default: Any, *, above: float | None = None, least: float | None = None, needs: Needs = ()) -> Any:
+    """A field that is a finite number, above one or at least one."""
+    return _field(default, _Rule(above=above, least=least), needs)
+
+
+def other(default: Any, *, needs: Needs = ()) -> Any:
+    """A field of which only `needs` is checked here."""
+    return _field(default, None, needs)
+
+
+def _field(default: Any, rule: _Rule | None, needs: Needs) -> Any:
+    return dataclasses.field(default=default, metadata={"rule": rule, "needs": needs})
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def check_settings(settings: Any) -> None:
+    """Raise for the first field whose value is not what its field says; None where that is the default passes.
+
+    Raises:
+        ValueError: naming the field, its value and what it must be.
+    """
+    for field in dataclasses.fields(settings):
+        rule, value = field.metadata.get("rule"), getattr(settings, field.name)
+        if rule is None or (value is None and (rule.optional or field.default is None)):
+            continue
+        if isinstance(value, tuple):
+            _check_list(field.name, value, rule)
+        else:
+            _check_one(field.name, value, rule, "be")
+
+
+def _check_list(name: str, values: tuple[Any, ...], rule: _Rule) -> None:
+    if (not values and not rule.empty) or len(set(values)) != len(values):
+        raise ValueError(f"Argument `{name}` must hold at least one value and none twice, but is {list(values)}.")
+    for value in values:
+        _check_one(name, value, rule, "hold")
+
+
+def _check_one(name: str, value: Any, rule: _Rule, verb: str) -> None:
+    """One value; `verb` is "be", or "hold" for one of several."""
+    now = "is" if verb == "be" else "holds"
+    if rule.choices is not None:
+        if value not in rule.choices:
+            these = f"be one of {list(rule.choices)}" if verb == "be" else f"hold names of {list(rule.choices)}"
+            close = did_you_mean(value, rule.choices)
+            raise ValueError(f"Argument `{name}` must {these}, but {now} {value!r}{close}.")
+        return
+    if isinstance(value, bool) or not isinstance(value, int if rule.integer else int | float):
+        raise ValueError(f"Argument `{name}` must {verb} {_what(rule, verb)}, but {now} {value!r}.")
+    inside = (
+        (rule.integer or math.isfinite(value))
+        and (rule.least is None or value >= rule.least)
+        and (rule.most is None or value <= rule.most)
+        and (rule.above is None or value > rule.above)
+    )
+    if not inside:
+        raise ValueError(f"Argument `{name}` must {verb} {_range(rule, value, verb)}, but {now} {value}.")
+
+
+def _what(rule: _Rule, verb: str) -> str:
+    kind = "integer" if rule.integer else "number"
+    return f"{kind}s" if verb == "hold" else f"an {kind}" if rule.integer else f"a {kind}"
+
+
+def _range(rule: _Rule, value: Any, verb: str) -> str:
+    """The side of the range that a value misses."""
+    numbers = "numbers of " if verb == "hold" else ""
+    if rule.above is not None:
+        return "a positive number" if rule.above == 0 else f"a finite number above {rule.above:g}"
+    if not rule.integer and rule.least is not None:
+        return "finite and not negative" if rule.least == 0 else f"a finite number of at least {rule.least:g}"
+    if rule.least is not None and value < rule.least:
+        return f"{numbers}at least {rule.least}"
+    return f"{numbers}at most {rule.most}"
+
+
+def require_at_most(name: str, value: int | None, most: int, of: str) -> None:
+    """Raise if a setting asks for more than there is; None asks for nothing.
+
+    Raises:
+        ValueError: naming the setting, its value and what there is, the plural noun `of`.
+    """
+    if value is not None and value > most:
+        raise ValueError(f"Argument `{name}` must be at most the {most:,} {of}, but is {value}.")
+
+
+# --- settings without effect -----------------------------------------------------------------------------------------
+
+
+def refuse_idle(settings: Any, **more: Any) -> None:
+    """Raise for a field that is not its default though that changes nothing with the others as they are.
+
+    Args:
+        settings: a settings object.
+        more: values beside the settings that conditions name.
+
+    Raises:
+        ValueError: naming the field and what it would need.
+    """
+    values, needs = settings_and_needs(settings)
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    refuse_idle_values({**values, **more}, needs, [name for name in values if values[name] != defaults[name]])
+
+
+def settings_and_needs(settings: Any) -> tuple[dict[str, Any], dict[str, Needs]]:
+    """Values of settings by name, and when each has an effect."""
+    fields = dataclasses.fields(settings)
+    values = {field.name: getattr(settings, field.name) for field in fields}
+    return values, {field.name: field.metadata.get("needs", ()) for field in fields}
+
+
+def refuse_idle_values(values: Mapping[str, Any], needs: Mapping[str, Needs], given: Iterable[str]) -> None:
+    """The same for values by name, of which some were given.
+
+    >>> refuse_idle_values({"task": "xor"}, {"digits": {"task": ("mnist", "draw")}}, ["digits"])
+    Traceback (most recent call last):
+        ...
+    ValueError: Argument `digits` has an effect only with `task` mnist or draw, but `task` is xor; leave it out.
+    """
+    for name in given:
+        conditions = _conditions(needs.get(name, ()))
+        if conditions and not any(all(_holds(values[key], want) for key, want in one.items()) for one in conditions):
+            text = ", or ".join(" and ".join(_shown(key, want) for key, want in one.items()) for one in conditions)
+            now = " and ".join(_now(key, values[key]) for key in dict.fromkeys(k for one in conditions for k in one))
+            raise ValueError(f"Argument `{name}` has an effect only {_with(text)}, but {now}; leave it out.")
+
+
+def _conditions(needs: Needs) -> tuple[Condition, ...]:
+    return needs if isinstance(needs, tuple) else (needs,)
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    held = value if isinstance(value, tuple) else (value,)
+    if wanted is GIVEN or wanted is ABSENT:
+        return _is_given(value) == (wanted is GIVEN)
+    if isinstance(wanted, Except):
+        return any(one != wanted.value for one in held)
+    return any(one in wanted for one in held)
+
+
+def _is_given(value: Any) -> bool:
+    # By kind, since 0 is given and arrays have no truth.
+    return not (value is None or value is False or (isinstance(value, tuple) and not value))
+
+
+def _shown(name: str, wanted: Any) -> str:
+    if wanted is GIVEN or wanted is ABSENT:
+        return f"`{name}`" if wanted is GIVEN else f"no `{name}`"
+    if isinstance(wanted, Except):
+        return f"`{name}` other than {wanted.value}"
+    values = [one for one in wanted if one is not True]
+    return f"`{name}`" if not values else f"`{name}` {_either(values)}"
+
+
+def _either(values: list[Any]) -> str:
+    """Values as text: a, b or c."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _with(text: str) -> str:
+    return f"without {text.removeprefix('no ')}" if text.startswith("no ") else f"with {text}"
+
+
+def _now(name: str, value: Any) -> str:
+    if not _is_given(value):
+        return f"`{name}` is not given"
+    if value is True or not isinstance(value, str | int | float | tuple):
+        return f"`{name}` is given"
+    return f"`{name}` is {', '.join(map(str, value)) if isinstance(value, tuple) else value}"

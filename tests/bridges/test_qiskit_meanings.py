@@ -1,0 +1,412 @@
+"""What Qiskit leaves open: evolutions, gates with two meanings, instructions of simulators, static control flow."""
+
+import os
+
+import numpy as np
+import pytest
+
+if "CI" not in os.environ:
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    pytest.importorskip("qiskit_aer", reason="needs the qiskit extra")
+    pytest.importorskip("qiskit_ibm_runtime", reason="needs the ibm extra")
+import qiskit_aer  # noqa: E402, F401 (adds instructions to circuits)
+from qiskit import QuantumCircuit, qpy  # noqa: E402
+from qiskit.circuit import (  # noqa: E402
+    AnnotatedOperation,
+    ControlModifier,
+    Gate,
+    Instruction,
+    InverseModifier,
+    Parameter,
+    PowerModifier,
+)
+from qiskit.circuit.classical import expr, types  # noqa: E402
+from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate  # noqa: E402
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_unitary  # noqa: E402
+from qiskit.synthesis import LieTrotter, MatrixExponential, QDrift, SuzukiTrotter  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit, ibm_work, unrolling  # noqa: E402
+from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
+from scipy.linalg import expm  # noqa: E402
+
+import qjaxsim as qj  # noqa: E402
+from qjaxsim.circuits import reference  # noqa: E402
+from qjaxsim.command import main as cli
+from tests.qiskit_cases import matrix  # noqa: E402
+
+pytestmark = [
+    pytest.mark.usefixtures("quick_compiler"),
+    pytest.mark.filterwarnings("ignore:.*CSC"),  # Qiskit's own matrix exponential
+]
+
+
+def chain(n: int) -> SparsePauliOp:
+    """XX on neighbours and Z on all: terms that do not commute."""
+    terms = [("XX", [q, q + 1], 0.7) for q in range(n - 1)] + [("Z", [q], 0.4 + 0.1 * q) for q in range(n)]
+    return SparsePauliOp.from_sparse_list(terms, n)
+
+
+def evolution(n: int, time, synthesis=None) -> QuantumCircuit:
+    out = QuantumCircuit(n)
+    out.ry(0.3, 0)
+    out.append(PauliEvolutionGate(chain(n), time, synthesis=synthesis), range(n))
+    return out
+
+
+def state(imported, values=()) -> np.ndarray:
+    """Ours in Qiskit's order."""
+    found = reference.statevector(imported.circuit, imported.params(list(values)))
+    return reverse_state(found, imported.circuit.n_qubits)
+
+
+def exact_state(n: int, time: float) -> np.ndarray:
+    first = QuantumCircuit(n)
+    first.ry(0.3, 0)
+    return expm(-1j * time * chain(n).to_matrix()) @ Statevector(first).data
+
+
+# --- evolutions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "synthesis"),
+    [(2, None), (6, None), (7, None), (3, LieTrotter(2)), (7, SuzukiTrotter(2, 3)), (3, MatrixExponential())],
+)
+def test_evolutions_mean_their_synthesis_or_the_exponential_at_every_width(n, synthesis):
+    t = Parameter("t")
+    bound, free = evolution(n, 1.5, synthesis), evolution(n, t, synthesis)
+    # Taken apart by Qiskit: what simulators and devices run.
+    wanted = Statevector(bound.decompose(reps=4)).data
+    for circuit, values in ((bound, ()), (free, (1.5,))):
+        np.testing.assert_allclose(state(from_qiskit(circuit), values), wanted, atol=1e-10)
+        imported = from_qiskit(circuit, evolution="exact")
+        np.testing.assert_allclose(state(imported, values), exact_state(n, 1.5), atol=1e-10)
+        assert imported.notes == ("1 evolution: exact",)
+    if not isinstance(synthesis, MatrixExponential):
+        assert np.abs(wanted - exact_state(n, 1.5)).max() > 1e-4  # the two differ
+
+
+@pytest.mark.parametrize("meaning", ["synthesis", "exact"])
+@pytest.mark.parametrize("time", [1.5, Parameter("t")])
+def test_both_sides_of_a_crosscheck_and_of_a_run_have_the_same_evolution(meaning, time, tmp_path, capsys):
+    circuit = evolution(3, time)
+    found = crosscheck(circuit, [1.5] if isinstance(time, Parameter) else None, evolution=meaning)
+    assert found.agrees, found.rows()
+    assert found.checks[0].detail.startswith("1 evolution: ")
+    work = ibm_work.prepare(circuit, [1.5] if isinstance(time, Parameter) else None, chain(3), meaning)
+    there = Statevector(work.circuit.assign_parameters({p: float(v[0]) for p, v in work.values.items()}))
+    exact = exact_state(3, 1.5) if meaning == "exact" else Statevector(evolution(3, 1.5).decompose(reps=4)).data
+    np.testing.assert_allclose(there.data, exact, atol=1e-10)
+    np.testing.assert_allclose(
+        ibm_work.exact_values(work, "expectation")[0], np.vdot(exact, chain(3).to_matrix() @ exact).real, atol=1e-10
+    )
+    with (tmp_path / "c.qpy").open("wb") as file:
+        qpy.dump(circuit, file)
+    assert cli.main(["crosscheck", str(tmp_path / "c.qpy"), "--evolution", meaning, "--no-gradients"]) == 0
+    assert "- 1 evolution: " in capsys.readouterr().out
+
+
+def test_exact_evolutions_of_commuting_terms_have_any_width():
+    n, t = 12, Parameter("t")
+    operator = SparsePauliOp.from_sparse_list([("ZZ", [q, q + 1], 0.3 + q) for q in range(n - 1)], n)
+    circuit = QuantumCircuit(n)
+    circuit.h(range(n))
+    circuit.append(PauliEvolutionGate(operator, t), range(n))
+    wanted = np.exp(-0.7j * operator.to_matrix(sparse=True).diagonal()) / 2 ** (n / 2)
+    imported = from_qiskit(circuit, evolution="exact")
+    found = qj.statevector(imported.circuit)(imported.params([0.7]))
+    np.testing.assert_allclose(reverse_state(found, n), wanted, atol=1e-10)
+
+
+def test_evolutions_inside_gates_under_modifiers_and_with_projectors():
+    t = Parameter("t")
+    inner = QuantumCircuit(2, global_phase=0.2)
+    inner.append(PauliEvolutionGate(chain(2), t), [1, 0])
+    base = PauliEvolutionGate(chain(2), 0.8)
+    annotated = AnnotatedOperation(base, [ControlModifier(1, 0), PowerModifier(2), InverseModifier()])
+    circuit = QuantumCircuit(4)
+    circuit.h(range(4))
+    circuit.append(inner.to_gate(), [3, 1])
+    circuit.append(annotated, [2, 0, 3])
+    circuit.append(base.control(1, ctrl_state=0), [1, 3, 0])
+    formula = Operator(QuantumCircuit(2).compose(base.definition)).data
+    power = np.linalg.inv(formula @ formula)
+    by_hand = QuantumCircuit(4)
+    by_hand.h(range(4))
+    by_hand.compose(inner.assign_parameters([0.8]).decompose(reps=3), [3, 1], inplace=True)
+    controlled = np.kron(power, np.diag([1, 0])) + np.kron(np.eye(4), np.diag([0, 1]))
+    by_hand.unitary(controlled, [2, 0, 3])
+    by_hand.compose(base.control(1, ctrl_state=0).definition, [1, 3, 0], inplace=True)
+    np.testing.assert_allclose(state(from_qiskit(circuit), [0.8]), Statevector(by_hand).data, atol=1e-10)
+    assert crosscheck(circuit, [0.8], gradients=False).agrees
+    exact = from_qiskit(circuit, evolution="exact")
+    np.testing.assert_allclose(state(exact, [0.8]), Statevector(circuit.assign_parameters([0.8])).data, atol=1e-10)
+
+
+def test_hamiltonian_gates_with_a_free_time():
+    t = Parameter("t")
+    circuit = QuantumCircuit(3)
+    circuit.h(1)
+    circuit.append(HamiltonianGate(chain(3).to_matrix(), 2 * t + 0.1), [2, 0, 1])
+    bound = QuantumCircuit(3)
+    bound.h(1)
+    bound.append(HamiltonianGate(chain(3).to_matrix(), 0.9), [2, 0, 1])
+    for meaning in ("synthesis", "exact"):
+        imported = from_qiskit(circuit, evolution=meaning)
+        np.testing.assert_allclose(state(imported, [0.4]), Statevector(bound).data, atol=1e-10)
+    assert crosscheck(circuit).agrees
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (lambda: evolution(2, 1.0), {"evolution": "Trotter"}, "must be one of 'synthesis', 'exact', but is 'Tr"),
+        (lambda: evolution(11, 1.0), {"evolution": "exact"}, r"1 \(PauliEvolution\) evolves 11 qubits by terms"),
+        (lambda: evolution(2, Parameter("t"), QDrift()), {}, r"cannot be taken apart: bind its parameters first \(t\)"),
+    ],
+)  # fmt: skip
+def test_evolutions_that_are_refused(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        from_qiskit(build(), **options)
+
+
+def test_a_random_synthesis_is_drawn_once_for_both_sides():
+    circuit = evolution(3, 0.7, QDrift(reps=2))
+    assert crosscheck(circuit, gradients=False).agrees
+
+
+# --- matrix and definition ---------------------------------------------------------------------------------------
+
+
+class Lying(Gate):
+    """Of which the matrix is one thing and the definition another."""
+
+    def __init__(self, n: int):
+        super().__init__("lying", n, [])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.eye(2**self.num_qubits, dtype=dtype)
+
+    def _define(self):
+        self.definition = QuantumCircuit(self.num_qubits)
+        self.definition.ry(0.7, self.num_qubits - 1)
+
+
+class MatrixAlone(Gate):
+    """Without a definition."""
+
+    def __init__(self, dense):
+        super().__init__("dense", len(dense).bit_length() - 1, [])
+        self.dense = dense
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.dense, dtype)
+
+
+@pytest.mark.parametrize("n", [2, 6, 7])
+def test_the_definition_counts_at_every_width(n):
+    circuit = QuantumCircuit(n)
+    circuit.append(Lying(n), range(n))
+    assert from_qiskit(circuit).circuit == qj.Circuit(n).ry(0.7, n - 1)
+    if n == 2:
+        assert crosscheck(circuit).agrees
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_gates_with_a_matrix_alone(n):
+    circuit = QuantumCircuit(n + 1)
+    circuit.h(range(n + 1))
+    circuit.append(MatrixAlone(random_unitary(2**n, seed=n).data), [n, *range(1, n)])
+    np.testing.assert_allclose(state(from_qiskit(circuit)), Statevector(circuit).data, atol=1e-10)
+    if n == 2:
+        assert crosscheck(circuit).agrees
+    wrong = QuantumCircuit(n)
+    wrong.append(MatrixAlone(np.ones((2**n, 2**n))), range(n))
+    with pytest.raises(ValueError, match=r"operation 0 \(dense\) must have a unitary matrix of"):
+        from_qiskit(wrong)
+
+
+# --- instructions of simulators ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["set_statevector", "set_unitary", "set_density_matrix", "set_stabilizer"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_instructions_that_set_a_state_are_refused(kind, inside):
+    start = QuantumCircuit(2)
+    start.h(0)
+    value = {"set_statevector": Statevector(start), "set_unitary": Operator(start)}.get(kind)
+    if kind == "set_density_matrix":
+        from qiskit.quantum_info import DensityMatrix
+
+        value = DensityMatrix(start)
+    elif kind == "set_stabilizer":
+        from qiskit.quantum_info import StabilizerState
+
+        value = StabilizerState(start)
+    circuit = QuantumCircuit(2)
+    getattr(circuit, kind)(value)
+    if inside:
+        outer = QuantumCircuit(2)
+        outer.append(circuit.to_instruction(), [0, 1])
+        circuit = outer
+    circuit.cx(0, 1)
+    place = "0.0" if inside else "0"
+    for work in (from_qiskit, crosscheck):
+        with pytest.raises(
+            ValueError, match=rf"operation {place} \({kind}\) is an instruction to a simulator that may"
+        ):
+            work(circuit)
+
+
+def test_unknown_directives_are_not_skipped():
+    class Odd(Instruction):
+        _directive = True
+
+        def __init__(self):
+            super().__init__("odd", 1, 0, [])
+
+    circuit = QuantumCircuit(2)
+    circuit.append(Odd(), [1])
+    with pytest.raises(ValueError, match=r"operation 0 \(odd\) is an instruction to a simulator"):
+        from_qiskit(circuit)
+    with circuit.box():
+        circuit.add_var("flag", True)
+    del circuit.data[0]
+    with pytest.raises(ValueError, match=r"operation 0\.0 \(store\) stores a classical value"):
+        from_qiskit(circuit)
+
+
+def test_instructions_that_save_something_are_left_out():
+    circuit = QuantumCircuit(3, 1)
+    circuit.h(0)
+    circuit.save_statevector()
+    circuit.cx(0, 2)
+    circuit.save_expectation_value(SparsePauliOp("ZZ"), [0, 1], "value")
+    circuit.measure(0, 0)
+    circuit.save_probabilities()
+    imported = from_qiskit(circuit)
+    assert imported.circuit == qj.Circuit(3).h(0).cx(0, 2)
+    assert imported.source.count_ops() == {"h": 1, "cx": 1} and len(imported.measurements) == 1
+    assert crosscheck(circuit).agrees
+
+
+# --- final measurements ------------------------------------------------------------------------------------------
+
+
+def test_measurements_are_final_across_barriers_delays_and_saving():
+    circuit = QuantumCircuit(3, 3)
+    circuit.h(0)
+    circuit.measure(0, 2)
+    circuit.barrier()
+    circuit.delay(100, 0)
+    circuit.ry(0.3, 1)
+    circuit.save_statevector()
+    circuit.measure(1, 0)
+    circuit.barrier(0, 1)
+    circuit.measure(2, 1)
+    found = [(m.qubit, m.register, m.index) for m in from_qiskit(circuit).measurements]
+    assert found == [(1, "c", 0), (2, "c", 1), (0, "c", 2)]
+    assert crosscheck(circuit).agrees
+
+
+def test_sub_circuits_may_end_in_measurements():
+    inner = QuantumCircuit(2, 2, name="pair", global_phase=0.3)
+    inner.h(0)
+    inner.cx(0, 1)
+    inner.measure([0, 1], [1, 0])
+    circuit = QuantumCircuit(3, 3)
+    circuit.append(inner.to_instruction(), [2, 0], [0, 2])
+    circuit.ry(0.2, 1)
+    imported = from_qiskit(circuit)
+    assert [(m.qubit, m.clbit) for m in imported.measurements] == [(0, 0), (2, 2)]
+    assert imported.circuit == qj.Circuit(3).h(2).cx(2, 0).ry(0.2, 1).global_phase(0.3)
+    assert crosscheck(circuit).agrees
+
+
+# --- static control flow -----------------------------------------------------------------------------------------
+
+
+def test_boxes_loops_and_branches_on_constants_are_written_out():
+    a = Parameter("a")
+    circuit = QuantumCircuit(3, global_phase=0.1)
+    with circuit.box():
+        circuit.h(0)
+        with circuit.for_loop(range(1, 6, 2)) as i:
+            circuit.rx(i * a, 1)
+            with circuit.if_test(expr.lift(False)):
+                circuit.continue_loop()
+            circuit.cx(1, 2)
+    body = QuantumCircuit(1)
+    step = body.add_input("step", types.Uint(4))
+    with body.if_test(expr.greater_equal(expr.bit_and(step, 6), 4)):
+        body.ry(0.2, 0)
+    body.z(0)
+    circuit.for_loop(range(2, 5), step, body, [2], [])
+    with circuit.for_loop(range(9)):
+        circuit.y(0)
+        with circuit.if_test(expr.lift(True)):
+            circuit.break_loop()
+        circuit.x(0)
+    with circuit.if_test(expr.less(expr.lift(3, types.Uint(8)), 5)) as otherwise:
+        circuit.s(0)
+    with otherwise:
+        circuit.x(0)
+    with circuit.switch(expr.lift(6)) as case:
+        with case(1, 2):
+            circuit.x(2)
+        with case(case.DEFAULT):
+            circuit.t(2)
+    with circuit.while_loop(expr.lift(False)):
+        circuit.x(1)
+    by_hand = QuantumCircuit(3, global_phase=0.1)
+    by_hand.h(0)
+    for i in (1, 3, 5):
+        by_hand.rx(0.4 * i, 1)
+        by_hand.cx(1, 2)
+    by_hand.z(2)
+    by_hand.z(2)
+    by_hand.ry(0.2, 2)
+    by_hand.z(2)
+    by_hand.y(0)
+    by_hand.s(0)
+    by_hand.t(2)
+    imported = from_qiskit(circuit)
+    np.testing.assert_allclose(matrix(imported.circuit, imported.params([0.4])), Operator(by_hand).data, atol=1e-12)
+    assert crosscheck(circuit).agrees
+
+
+def test_global_phases_of_loops_count_every_turn():
+    circuit = QuantumCircuit(2)
+    body = QuantumCircuit(1, global_phase=0.25)
+    body.h(0)
+    circuit.for_loop([0, 1, 2], None, body, [1], [])
+    assert from_qiskit(circuit).circuit == qj.Circuit(2).h(1).h(1).h(1).global_phase(0.75)
+
+
+@pytest.mark.parametrize(
+    ("left", "operation", "right", "wanted"),
+    [
+        (5, expr.add, 12, 1), (5, expr.sub, 6, 15), (7, expr.mul, 3, 5), (14, expr.div, 4, 3), (6, expr.bit_xor, 3, 5),
+        (6, expr.bit_or, 1, 7), (5, expr.shift_left, 2, 4), (12, expr.shift_right, 2, 3),
+    ],
+)  # fmt: skip
+def test_constants_wrap_as_their_types_do(left, operation, right, wanted):
+    uint = types.Uint(4)
+    circuit = QuantumCircuit(1)
+    value = operation(expr.lift(left, uint), expr.lift(right, uint))
+    with circuit.if_test(expr.equal(value, expr.lift(wanted, uint))):
+        circuit.h(0)
+    with circuit.if_test(expr.equal(expr.bit_not(value), expr.lift(15 - wanted, uint))):
+        circuit.x(0)
+    with circuit.if_test(expr.logic_not(expr.index(value, 0))):
+        circuit.y(0)
+    expected = qj.Circuit(1).h(0).x(0)
+    assert from_qiskit(circuit).circuit == (expected if wanted % 2 else expected.y(0))
+
+
+def test_loops_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr(unrolling, "_MOST_OPERATIONS", 100)
+    circuit = QuantumCircuit(1)
+    with circuit.while_loop(expr.lift(True)):
+        circuit.x(0)
+    with pytest.raises(ValueError, match=r"0 \(while_loop\) is a loop that writes out more than 100 operations"):
+        from_qiskit(circuit)

@@ -1,0 +1,39 @@
+"""Observables as Qiskit's operators and back."""
+
+import os
+
+import numpy as np
+import pytest
+
+if "CI" not in os.environ:
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+from qiskit.circuit import Parameter  # noqa: E402
+from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp  # noqa: E402
+from qjaxsim_qiskit import from_sparse_pauli_op, to_sparse_pauli_op  # noqa: E402
+from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
+
+import qjaxsim as qj  # noqa: E402
+from qjaxsim.circuits import reference  # noqa: E402
+
+
+def test_observables_there_and_back():
+    ours = 0.5 * qj.X(0) @ qj.Y(2) - 2 * qj.Z(3) + 1j * qj.Y(1) + 0.25 * qj.I()
+    theirs = to_sparse_pauli_op(ours, 4)
+    dense = reference.pauli_sum_matrix(ours, 4)
+    np.testing.assert_allclose(theirs.to_matrix(), reverse_state(reverse_state(dense, 4).T, 4).T, atol=1e-14)
+    assert from_sparse_pauli_op(theirs) == ours
+    assert from_sparse_pauli_op(Pauli("-XYZ")) == -1 * qj.Z(0) @ qj.Y(1) @ qj.X(2)
+    assert from_sparse_pauli_op(SparsePauliOp(["XI", "XI", "II"], [1, 2, 3])) == 3 * qj.X(1) + 3 * qj.I()
+    assert from_sparse_pauli_op(SparseObservable("XIY")) == qj.Y(0) @ qj.X(2)
+    np.testing.assert_array_equal(to_sparse_pauli_op(qj.Z(0) - qj.Z(0), 2).to_matrix(), np.zeros((4, 4)))
+
+
+def test_wrong_observables():
+    with pytest.raises(ValueError, match="acts on qubit 3, but argument `n_qubits` is 3"):
+        to_sparse_pauli_op(qj.Z(3), 3)
+    with pytest.raises(TypeError, match="must be a SparsePauliOp, Pauli or SparseObservable, but is str"):
+        from_sparse_pauli_op("XYZ")
+    with pytest.raises(ValueError, match=r"has the projectors \['0'\]"):
+        from_sparse_pauli_op(SparseObservable("X0Y"))
+    with pytest.raises(ValueError, match="must have numbers as coefficients, but one is a; bind its parameters"):
+        from_sparse_pauli_op(SparsePauliOp(["XYZ"], np.array([Parameter("a")], dtype=object)))

@@ -1,0 +1,572 @@
+"""Figures, tables and the page: they show what is in the data, for one cell and for many, and load nothing."""
+
+import base64
+import html.parser
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.image import imread
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from rich.console import Console
+
+from qjaxsim.report import page, style, tables
+from qjaxsim.report.verdict import CLASSES
+from qjaxsim.studies.hessian import figures
+from qjaxsim.studies.hessian.configurations import configurations
+from qjaxsim.studies.hessian.figures_spectra import _edges
+
+PUBLISHED = [{"patches": p, "layers": n, "lambda_max": 60.0 / p + n / 50} for p in (4, 9, 16) for n in (50, 100)]
+ALL_FIGURES = ["spectra", "lambda_max", "landscape", "training"]
+
+
+def cell(patches=4, layers=2, seed=0, n_classes=4, size=60, dense=True, **columns):
+    """A row and arrays with n_classes - 1 outliers, a bulk, some negative values and exact zeros."""
+    rng = np.random.default_rng([patches, layers, seed])
+    outliers = np.geomspace(40, 6, n_classes - 1) / patches
+    bulk = np.exp(rng.uniform(-12, -2, size - n_classes - 9))
+    eigenvalues = np.sort(np.concatenate([outliers, bulk, -np.exp(rng.uniform(-12, -5, 5)), np.zeros(5)]))
+    axis = np.linspace(-3, 3, 7)
+    losses = 3 * np.exp(-np.arange(9) / 4)
+    arrays = {
+        "landscape_a": axis,
+        "landscape_b": axis[1:],
+        "landscape": 0.1 + axis[1:, None] ** 2 + axis**2,
+        "trajectory": np.column_stack([np.linspace(-2.5, 0, 9), np.linspace(1, 0, 9) ** 2]),
+        "explained_variance": np.array([0.875, 0.085]),
+        "minimum": np.array(7),
+        "history_train_loss": losses,
+        "history_test_loss": losses + 0.1,
+    }
+    if dense:
+        arrays |= {"eigenvalues": eigenvalues, "gn_eigenvalues": np.sort(np.abs(eigenvalues))}
+    else:
+        grid = np.linspace(-1, 12, 400)
+        arrays |= {"lanczos_values": outliers[::-1], "density_grid": grid, "density": np.exp(-(grid**2))}
+    row = {
+        "cell": f"p{patches}-l{layers}-s{seed}",
+        "patches": patches,
+        "layers": layers,
+        "seed": seed,
+        "parameters": size,
+        "train_loss": float(losses[7]),
+        "lambda_max": float(eigenvalues[-1]),
+        "outliers_gap": n_classes - 1,
+        "n_classes": n_classes,
+    }
+    return row | columns, arrays
+
+
+def grid(patches, layers, seeds, **options):
+    """Rows and arrays of all combinations."""
+    cells = [cell(p, n, s, **options) for p in patches for n in layers for s in seeds]
+    return [row for row, _ in cells], [arrays for _, arrays in cells]
+
+
+def texts(figure):
+    """Every text that the figure shows."""
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("patches", "layers", "seeds"),
+    [((4,), (2,), (0,)), ((1, 4), (2,), (0, 1)), pytest.param((1, 4, 9, 16), (1, 2, 4), (0,), marks=pytest.mark.slow)],
+    ids=["one cell", "two configurations, two seeds", "twelve configurations"],
+)
+def test_all_figures_are_written(tmp_path, patches, layers, seeds):
+    rows, arrays = grid(patches, layers, seeds)
+    made = figures.write_figures(rows, arrays, tmp_path, published=PUBLISHED)
+    assert [figure.path.name for figure in made] == [f"{name}.png" for name in ALL_FIGURES]
+    assert "Lanczos" not in made[0].caption
+    for figure in made:
+        picture = imread(figure.path)[..., :3]
+        assert picture.shape[0] > 300
+        assert picture.shape[1] > 600
+        assert 0.02 < np.mean(np.any(picture < 0.99, axis=-1)) < 0.9, "nearly blank, or no white left"
+        assert len(figure.caption) > 80
+
+
+def test_figures_without_data_are_left_out(tmp_path):
+    rows, arrays = grid((1, 4), (2,), (0,))
+    bare = [{"history_train_loss": a["history_train_loss"]} for a in arrays]
+    made = figures.write_figures([row | {"lambda_max": None} for row in rows], bare, tmp_path)
+    assert [figure.path.name for figure in made] == ["training.png"]
+    assert figures.write_figures([], [], tmp_path / "empty") == []
+
+
+def test_rows_without_their_arrays_do_not_hide_others():
+    rows, arrays = grid((1, 4), (2,), (0,))
+    arrays[0] = {}
+    for draw in (figures.spectra, figures.landscape, figures.training):
+        shown = " ".join(texts(draw(rows, arrays)))
+        assert "4 patches, 2 layers" in shown
+        assert "1 patch, 2 layers" not in shown
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (figures.spectra, "`eigenvalues` or a Lanczos density"),
+        (figures.landscape, "`landscape` and its axes"),
+        (figures.training, "`history_train_loss`"),
+    ],
+)
+def test_a_figure_of_nothing_is_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw([{"patches": 4}], [{}])
+
+
+def test_other_refusals(tmp_path):
+    with pytest.raises(ValueError, match="positive `lambda_max`"):
+        figures.lambda_max([{"patches": 4, "lambda_max": None}, {"patches": 4, "lambda_max": -1.0}])
+    with pytest.raises(ValueError, match="equally long, but have 1 and 0"):
+        figures.write_figures([{}], [], tmp_path)
+
+
+def test_equal_data_give_equal_bytes():
+    rows, arrays = grid((1, 4), (2,), (0, 1))
+    assert style.png_bytes(figures.spectra(rows, arrays)) == style.png_bytes(figures.spectra(rows, arrays))
+
+
+def test_spectra_mark_each_outlier_and_name_the_class_lines():
+    rows, arrays = grid((4,), (2,), (0,))
+    figure = figures.spectra(rows, arrays)
+    shown = texts(figure)
+    assert {"4 patches, 2 layers", "P = 60", "3 outliers by the gap rule", "K − 1 = 3", "K = 4", "K² = 16"} <= set(
+        shown
+    )
+    histogram, near, far = figure.findobj(Axes)
+    (marks,) = [line for line in histogram.lines if line.get_marker() == "v"]
+    np.testing.assert_allclose(marks.get_xdata(), np.sort(arrays[0]["eigenvalues"])[:-4:-1])
+    # Every eigenvalue is in some bin, those of magnitude below the linear part in the grey one.
+    bars = [patch for patch in histogram.patches if isinstance(patch, Rectangle)]
+    assert sum(bar.get_height() for bar in bars) == 60
+    grey = [bar for bar in bars if bar.get_x() < 0 < bar.get_x() + bar.get_width()]
+    assert len(grey) == 1
+    assert grey[0].get_height() == np.count_nonzero(np.abs(arrays[0]["eigenvalues"]) < grey[0].get_width() / 2)
+    (curve,) = [line for line in near.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(curve.get_ydata()[:3], np.geomspace(40, 6, 3) / 4)
+    assert far.get_xscale() == "log"
+
+
+def test_bins_hold_every_eigenvalue():
+    values = np.array([-0.3, -1e-9, 0.0, 2e-4, 5.0, 99.9])
+    edges = _edges(values, 1e-4)
+    assert np.all(np.diff(edges) > 0)
+    assert edges[0] <= values.min()
+    assert values.max() <= edges[-1]
+    assert np.histogram(values, edges)[0].sum() == values.size
+    assert np.count_nonzero((edges[:-1] < 0) & (edges[1:] > 0)) == 1
+
+
+def test_density_is_scaled_to_count_eigenvalues():
+    rows, arrays = grid((4,), (2,), (0,), dense=False)
+    points = np.linspace(-1, 12, 2001)
+    # Given as half of a density of integral 1, it is scaled all the same.
+    arrays[0] |= {"density_grid": points, "density": np.full(2001, 0.5 / 13)}
+    panel = figures.spectra(rows, arrays).findobj(Axes)[0]
+    heights = np.concatenate([area.get_paths()[0].vertices[:, 1] for area in panel.collections[:3]])
+    assert np.max(heights) == pytest.approx(60 / 13)
+    assert panel.get_ylabel() == "eigenvalues per unit of λ"
+
+
+def test_histograms_and_densities_side_by_side(tmp_path):
+    (exact, exact_arrays), (smooth, smooth_arrays) = cell(patches=4), cell(patches=9, dense=False)
+    figure = figures.spectra([exact, smooth], [exact_arrays, smooth_arrays])
+    left, right = figure.findobj(Axes)[:2]
+    assert (left.get_ylabel(), right.get_ylabel()) == ("eigenvalues per bin", "eigenvalues per unit of λ")
+    assert left.get_xlim() == right.get_xlim()
+    made = figures.write_figures([exact, smooth], [exact_arrays, smooth_arrays], tmp_path)
+    assert "Lanczos" in made[0].caption
+
+
+def test_spectra_of_lanczos_and_of_a_zero_matrix():
+    rows, arrays = grid((4,), (2,), (0,), dense=False, lambda_min=-0.5)
+    assert figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0] < -0.5
+    assert "P = 60, density smoothed by Lanczos" in texts(figures.spectra(rows, arrays))
+    # Without the row's least eigenvalue the density tells: here six eigenvalues of 60 are spread over [-1, 0].
+    del rows[0]["lambda_min"]
+    grid_points = np.linspace(-1, 9, 2001)
+    arrays[0] |= {"density_grid": grid_points, "density": np.full(2001, 0.1)}
+    low = figures.spectra(rows, arrays).findobj(Axes)[0].get_xlim()[0]
+    assert low <= -0.9
+    zero = {"eigenvalues": np.zeros(5)}
+    assert "P = 5" in texts(figures.spectra([{"patches": 1, "layers": 1}], [zero]))
+
+
+def test_lambda_max_draws_means_points_guide_and_published():
+    rows, _ = grid((4, 9, 16), (2,), (0, 1))
+    for row in rows:
+        row["lambda_max"] *= 1 + row["seed"]
+    figure = figures.lambda_max(rows, published=PUBLISHED)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    first = [row["lambda_max"] for row in rows if row["seed"] == 0]
+    np.testing.assert_allclose(lines["2 layers"].get_ydata(), np.sqrt(2) * np.array(first))
+    guide = lines["∝ 1 / patches"]
+    np.testing.assert_allclose(np.diff(np.log(guide.get_ydata())) / np.diff(np.log(guide.get_xdata())), -1)
+    np.testing.assert_allclose(lines["published, 50 layers"].get_ydata(), [16, 60 / 9 + 1, 4.75])
+    assert len(figure.axes[1].lines) == len(rows)
+    assert "∝ 1 / patches" not in texts(figures.lambda_max(rows[:2]))
+
+
+def test_landscape_marks_the_path_and_names_the_variance():
+    rows, arrays = grid((4,), (2,), (0,))
+    figure = figures.landscape(rows, arrays)
+    shown = texts(figure)
+    assert "PC 1 (rad), 87.5 % of variance" in shown
+    assert "PC 2 (rad), 8.5 % of variance" in shown
+    path = arrays[0]["trajectory"]
+    marks = {line.get_label(): np.ravel(line.get_xydata()) for line in figure.axes[0].lines}
+    np.testing.assert_array_equal(marks["initial weights"], path[0])
+    np.testing.assert_array_equal(marks["minimum (lowest training loss)"], path[7])
+    np.testing.assert_array_equal(marks["last epoch"], path[8])
+    surface = next(axes for axes in figure.axes if axes.name == "3d")
+    on_surface = {line.get_label(): np.ravel(line.get_data_3d()) for line in surface.lines}
+    # At a grid point the interpolated height is the landscape itself.
+    assert on_surface["last epoch"][2] == pytest.approx(0.1)
+    # Between grid points it is linear: a^2 at -2.5 is taken for (9 + 4) / 2.
+    np.testing.assert_allclose(on_surface["initial weights"], [-2.5, 1, 0.1 + 6.5 + 1])
+    del arrays[0]["explained_variance"]
+    assert "direction 1" in texts(figures.landscape(rows, arrays))
+
+
+def test_a_path_from_far_away_does_not_shrink_the_plane(tmp_path):
+    rows, arrays = grid((4,), (2,), (0,))
+    arrays[0]["trajectory"] = arrays[0]["trajectory"] * 40
+    del arrays[0]["explained_variance"]
+    figure = figures.landscape(rows, arrays)
+    figure.canvas.draw()
+    assert figure.axes[0].get_xlim() == (-3, 3)
+    assert figure.axes[0].get_ylim() == (-2, 3)
+    surface = next(axes for axes in figure.axes if axes.name == "3d")
+    assert surface.get_xlim()[0] > -5
+    (made,) = figures.write_figures([{"patches": 4}], [arrays[0] | {"history_train_loss": np.ones(9)}], tmp_path)[-2:-1]
+    assert "beyond its edges" in made.caption
+
+
+@pytest.mark.parametrize("plane", [np.full((6, 7), 0.5), np.linspace(-1, 1, 42).reshape(6, 7)], ids=["flat", "signed"])
+def test_landscapes_that_have_no_logarithm(plane):
+    rows, arrays = grid((4,), (2,), (0,))
+    arrays[0]["landscape"] = plane
+    assert len(style.png_bytes(figures.landscape(rows, arrays))) > 10_000
+
+
+def test_training_marks_the_minimum():
+    rows, arrays = grid((4,), (2,), (0, 1))
+    (axes,) = figures.training(rows, arrays).axes
+    assert len(axes.lines) == 5
+    (mark,) = [line for line in axes.lines if line.get_label() == "minimum"]
+    np.testing.assert_array_equal(np.ravel(mark.get_xydata()), [7, arrays[0]["history_train_loss"][7]])
+
+
+def test_epochs_are_whole_on_the_axis_of_a_short_run():
+    rows, arrays = grid((4,), (2,), (0,))
+    short = {"history_train_loss": np.array([6.0, 0.7, 0.5, 0.4]), "minimum": np.array(3)}
+    (axes,) = figures.training(rows, [short]).axes
+    ticks = axes.get_xticks()
+    assert len(ticks) >= 3 and np.array_equal(ticks, np.round(ticks))
+
+
+def with_eigen_plane(arrays):
+    axis = np.linspace(-0.5, 0.5, 5)
+    return arrays | {
+        "eigen_landscape_a": axis,
+        "eigen_landscape_b": axis[:-1],
+        "eigen_landscape": 0.2 + axis[:-1, None] ** 2 + 9 * axis**2,
+        "eigen_trajectory": arrays["trajectory"] / 10,
+        "eigen_values": np.array([20.41, 7.0]),
+    }
+
+
+def test_plane_of_the_leading_eigenvectors(tmp_path):
+    rows, arrays = grid((4, 9), (2,), (0,))
+    arrays[0] = with_eigen_plane(arrays[0])
+    made = {figure.path.stem: figure for figure in figures.write_figures(rows, arrays, tmp_path)}
+    assert list(made) == ["spectra", "lambda_max", "landscape", "landscape_eigen", "training"]
+    assert "eigenvectors" in made["landscape_eigen"].caption
+    assert "principal components" in made["landscape"].caption
+    figure = figures.landscape(rows, arrays, "eigen_")
+    shown = texts(figure)
+    assert {"eigenvector 1, λ = 20.4", "eigenvector 2, λ = 7", "4 patches, 2 layers"} <= set(shown)
+    assert "9 patches, 2 layers" not in shown
+    assert not any("variance" in text for text in shown)
+    assert figure.axes[0].get_xlim() == (-0.5, 0.5)
+    (star,) = [line for line in figure.axes[0].lines if "minimum" in line.get_label()]
+    np.testing.assert_allclose(np.ravel(star.get_xydata()), arrays[0]["trajectory"][7] / 10)
+    # The other plane keeps its own axes and explained variance.
+    assert "PC 1 (rad), 87.5 % of variance" in texts(figures.landscape(rows, arrays))
+    del arrays[0]["eigen_values"]
+    assert "direction 1" in texts(figures.landscape(rows, arrays, "eigen_"))
+    with pytest.raises(ValueError, match="`eigen_landscape` and its axes"):
+        figures.landscape(rows[1:], arrays[1:], "eigen_")
+
+
+def test_only_the_baseline_is_in_the_other_figures(tmp_path):
+    rows, arrays = grid((1, 4, 9), (2,), (0, 1), control="baseline", point="minimum")
+    more = [cell(4, 2, 8, control="seeds", point="minimum")]
+    others = [
+        cell(9, 2, 0, control="aggregation", point="minimum", aggregation="sum"),
+        cell(4, 2, 0, control="loss", point="matched loss"),
+        cell(4, 8, 0, control="classes", point="minimum", n_classes=3),
+    ]
+    base = [(rows + [row for row, _ in more]), (arrays + [cells for _, cells in more])]
+    mixed = [[row for row, _ in others] + base[0], [cells for _, cells in others] + base[1]]
+    alone = {figure.path.stem: figure for figure in figures.write_figures(*base, tmp_path / "alone")}
+    made = {figure.path.stem: figure for figure in figures.write_figures(*mixed, tmp_path / "mixed")}
+    assert list(made) == list(alone) == [*ALL_FIGURES, "controls"]
+    for name in ALL_FIGURES:
+        assert made[name].path.read_bytes() == alone[name].path.read_bytes(), name
+    assert made["controls"].path.read_bytes() != alone["controls"].path.read_bytes()
+
+
+def test_rates_that_go_with_the_depth_and_points_of_one_kind_are_not_named():
+    rows = [{"patches": 4, "layers": n, "learning_rate": 1 / n, "point": "minimum"} for n in (2, 4)]
+    assert [c.label for c in configurations(rows)] == ["4 patches, 2 layers", "4 patches, 4 layers"]
+    rows.append(rows[0] | {"point": "matched loss"})
+    assert configurations(rows)[2].label == "4 patches, 2 layers, matched loss"
+    rows.append(rows[0] | {"learning_rate": 0.1})
+    assert configurations(rows)[3].label == "4 patches, 2 layers, learning rate 0.1, minimum"
+
+
+def test_configurations_name_what_varies():
+    rows = [
+        {"patches": 4, "layers": 2, "aggregation": a, "qubits": 4, "seed": s} for a in ("mean", "sum") for s in (0, 1)
+    ]
+    assert [(c.label, c.rows) for c in configurations(rows)] == [
+        ("4 patches, 2 layers, aggregation mean", (0, 1)),
+        ("4 patches, 2 layers, aggregation sum", (2, 3)),
+    ]
+
+
+def test_neither_pyplot_nor_the_engine_is_imported(tmp_path):
+    rows, arrays = grid((4,), (2,), (0,))
+    np.savez(tmp_path / "arrays.npz", **arrays[0])
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    program = """
+import json, sys
+import numpy as np
+import qjaxsim
+before = set(sys.modules)
+from qjaxsim.report import page, tables
+from qjaxsim.studies.hessian import figures
+assert not any(name.startswith("matplotlib") for name in sys.modules), "matplotlib at import"
+figures.write_figures(json.load(open("rows.json")), [dict(np.load("arrays.npz"))], ".")
+new = {name for name in set(sys.modules) - before if name.startswith("qjaxsim")}
+light = ("qjaxsim.common.files", "qjaxsim.common.interrupts")
+drawn = ("qjaxsim.report", "qjaxsim.common", "qjaxsim.studies")
+assert all(name in drawn or name in light or name.startswith("qjaxsim.report.") for name in new if not (
+    name.startswith("qjaxsim.studies.hessian"))), new
+assert "jax" not in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+def printed(rows, columns=None, width=80, terminal=False, **options):
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False)
+    tables.print_table(rows, columns, console=console, **options)
+    return console.file.getvalue()
+
+
+WIDE = [
+    {"patches": p, "layers": 2, "seed": 0} | {f"a_long_quantity_{i}": 1234.5678 * p + i for i in range(20)}
+    for p in (4, 9)
+]
+
+
+@pytest.mark.parametrize(("width", "terminal", "limit"), [(80, False, 100), (70, True, 70), (300, True, 100)])
+def test_wide_tables_are_split_and_never_cut(width, terminal, limit):
+    text = printed(WIDE, width=width, terminal=terminal, formats={f"a_long_quantity_{i}": ".8f" for i in range(20)})
+    assert limit - 20 < max(map(len, text.splitlines())) <= limit
+    assert "…" not in text
+    for row in WIDE:
+        for i in range(20):
+            assert text.count(f"{row[f'a_long_quantity_{i}']:.8f}") == 1
+    blocks = text.count("patches")
+    assert blocks > 1
+    assert text.count("seed") == blocks
+
+
+def test_a_column_wider_than_the_line_is_still_whole():
+    text = printed([{"patches": 4, "note": "x" * 150}])
+    assert "x" * 150 in text
+
+
+def test_table_of_missing_values_markup_and_title():
+    text = printed([{"a": None, "b": "[bold]x[/]", "c": True, "d": [1, 2.5]}], title="Results [of] x")
+    assert text.startswith("Results [of] x\n")
+    assert "[bold]x[/]" in text
+    assert "–" in text
+    assert "yes" in text
+    assert "1, 2.500" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "text"),
+    [
+        (0.0228784, "train_loss", "0.02288"),
+        (0.99426, "test_accuracy", "0.9943"),
+        (15.98712, "lambda_max", "15.99"),
+        (-0.0032, "lambda_min", "-0.003200"),
+        (1e-12, "lambda_min", "1.000e-12"),
+        (10308, "parameters", "10308"),
+        (False, "converged", "no"),
+        (None, "trace", "–"),
+    ],
+)
+def test_number_formats(value, column, text):
+    assert tables.format_value(value, column) == text
+
+
+def test_formats_can_be_overridden():
+    assert tables.format_value(0.5, "train_loss", {"train_loss": ".1%"}) == "50.0%"
+
+
+# --- page --------------------------------------------------------------------------------------------------------
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with attributes, and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+EVIL = "<script>alert('x')</script> & \"quoted\""
+COMPARISON = [
+    {"quantity": "lambda_max", "ours": 15.2, "published": 15.987, "difference": -0.787, "comparable": True},
+    {"quantity": EVIL, "ours": None, "published": 22.54, "difference": None, "comparable": f"4 qubits, not 8 {EVIL}"},
+]
+
+
+def write(path, rows, **changes):
+    options = {
+        "title": "Hessian",
+        "introduction": "First.\n\nSecond.",
+        "settings": {"layers": [1, 2], "rate": 0.1, "name": "digits"},
+        "columns": {"patches": "number of patches", "unused": "never seen"},
+        "command": "qjaxsim study hessian --patches 4",
+        "versions": {"jax": "0.10.2"},
+        "comparison": COMPARISON,
+    }
+    return page.write_report(path, rows=rows, **(options | changes))
+
+
+def test_page_is_self_contained_and_complete(tmp_path):
+    rows, arrays = grid((4, 9), (2,), (0,))
+    made = figures.write_figures(rows, arrays, tmp_path)
+    text = write(tmp_path / "report.html", rows, figures=made).read_text(encoding="utf-8")
+    parsed = Page(text)
+    assert not [tag for tag, _ in parsed.tags if tag in ("script", "link", "iframe", "object")]
+    images = [attributes for tag, attributes in parsed.tags if tag == "img"]
+    assert [image["alt"] for image in images] == [figure.title for figure in made]
+    for image, figure in zip(images, made, strict=True):
+        prefix, _, encoded = image["src"].partition(",")
+        assert prefix == "data:image/png;base64"
+        assert base64.b64decode(encoded) == figure.path.read_bytes()
+    # Nothing that a browser would fetch: no address, no import, no url() in the style.
+    without_images = "".join(part.split('"', 1)[-1] for part in text.split("data:image/png;base64,"))
+    assert not any(word in without_images for word in ("http:", "https:", "url(", "@import", 'src="/'))
+    for expected in (
+        "First.", "Second.", "number of patches", "[1, 2]", "digits", "qjaxsim study hessian --patches 4", "0.10.2",
+        made[0].caption, "not comparable: 4 qubits, not 8", "-0.7870",
+    ):  # fmt: skip
+        assert expected in parsed.text
+    assert "never seen" not in parsed.text
+    assert "p4-l2-s0" not in parsed.text
+    assert str(tmp_path) not in text
+
+
+def test_page_escapes_everything(tmp_path):
+    figure = figures.ReportFigure(tmp_path / "x.png", EVIL, EVIL)
+    figure.path.write_bytes(b"png")
+    text = write(
+        tmp_path / "report.html",
+        [{EVIL: 1.0, "name": EVIL}],
+        title=EVIL,
+        introduction=EVIL,
+        settings={EVIL: EVIL, "list": [EVIL]},
+        columns={EVIL: EVIL},
+        command=EVIL,
+        versions={EVIL: EVIL},
+        figures=[figure],
+    ).read_text()
+    parsed = Page(text)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert parsed.text.count("<script>alert('x')</script>") >= 14
+
+
+CLAIMS = [
+    {"claim": f"claim {i}", "source": "a paper", "verdict": verdict, "evidence": "40 (38–43)", "tested_by": "seeds"}
+    for i, verdict in enumerate(CLASSES)
+]
+
+
+def test_page_marks_the_verdicts(tmp_path):
+    rows, _ = grid((4,), (2,), (0,))
+    text = write(tmp_path / "report.html", rows, verdicts=CLAIMS).read_text(encoding="utf-8")
+    parsed = Page(text)
+    marked = [attributes["class"] for tag, attributes in parsed.tags if tag == "span"]
+    assert marked == list(CLASSES.values())
+    for verdict, names in CLASSES.items():
+        assert f'<span class="{names}">{verdict}</span>' in text
+        # Each has a frame of its own: without colours, too, they differ.
+        assert f".{names.split()[1]} {{" in text
+    sections = [
+        text.index(f"<h2>{name}</h2>") for name in ("Results", "Published claims", "Published numbers beside ours")
+    ]
+    assert sections == sorted(sections)
+    for expected in ("claim 3", "a paper", "40 (38–43)", "tested by"):
+        assert expected in parsed.text
+
+
+def test_verdicts_are_escaped_and_only_verdicts_are_marked(tmp_path):
+    rows = [{**CLAIMS[0], "claim": EVIL, "source": "holds", "evidence": EVIL, "tested_by": EVIL}]
+    text = write(tmp_path / "report.html", [{"a": 1}], verdicts=rows).read_text(encoding="utf-8")
+    parsed = Page(text)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert text.count("<span") == 1
+    assert parsed.text.count("<script>alert('x')</script>") >= 3
+
+
+def test_other_verdicts_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must be one of \['holds', .*\], but for 'claim 0' it is 'maybe'"):
+        write(tmp_path / "r.html", [], verdicts=[CLAIMS[0] | {"verdict": "maybe"}])
+    with pytest.raises(ValueError, match=r"one lacks \['evidence', 'tested_by'\]"):
+        write(tmp_path / "r.html", [], verdicts=[{"claim": "c", "source": "s", "verdict": "holds"}])
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_page_without_extras(tmp_path):
+    text = write(tmp_path / "r.html", [{"a": 1}], comparison=()).read_text()
+    assert "Published" not in text
+    assert "<img" not in text
+
+
+def test_comparison_must_say_why_not(tmp_path):
+    with pytest.raises(ValueError, match=r"must be True or the reason why not, but for 'lambda_max' it is False"):
+        write(tmp_path / "r.html", [], comparison=[COMPARISON[0] | {"comparable": False}])
+    with pytest.raises(ValueError, match=r"one lacks \['difference', 'comparable'\]"):
+        write(tmp_path / "r.html", [], comparison=[{"quantity": "q", "ours": 1, "published": 2}])
+    assert not (tmp_path / "r.html").exists()

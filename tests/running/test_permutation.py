@@ -1,0 +1,100 @@
+"""The permutation primitives against NumPy's transpose and indexing, under every transformation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from qjaxsim.running.permutation import flip_rows, of_bits, of_rows, permute
+
+PLACES = (2, 0, 4, 3, 1)
+
+
+def array(lead=2, rows=32, columns=3, dtype=np.float64):
+    return jnp.asarray(np.random.default_rng(0).normal(size=(lead, rows, columns)), dtype)
+
+
+def moved_bits(x):
+    """The same with NumPy's own transpose."""
+    lead, rows, columns = x.shape
+    axes = [0, *(1 + place for place in PLACES), 1 + len(PLACES)]
+    return jnp.transpose(x.reshape(lead, *(2,) * len(PLACES), columns), axes).reshape(lead, rows, columns)
+
+
+def exchanged(x):
+    return x[:, np.arange(x.shape[1]) ^ 0b10110]
+
+
+def flipped(x):
+    return flip_rows(x, jnp.uint32(0b10110))
+
+
+CASES = {"bits": (lambda x: permute(of_bits(PLACES), x), moved_bits), "flip": (flipped, exchanged)}
+
+
+@pytest.fixture(params=list(CASES))
+def pair(request):
+    return CASES[request.param]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 32, 1), (2, 32, 5), (7, 32, 2)])
+def test_rows_go_where_numpy_puts_them(pair, shape, dtype):
+    ours, theirs = pair
+    x = array(*shape, dtype)
+    assert ours(x).dtype == dtype
+    np.testing.assert_array_equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("n_bits", [1, 2, 3, 7])
+def test_any_order_of_bits_and_its_inverse(n_bits):
+    places = np.random.default_rng(n_bits).permutation(n_bits).tolist()
+    x = array(2, 2**n_bits, 3)
+    made = of_bits(places)
+    expected = np.moveaxis(np.asarray(x).reshape(2, *(2,) * n_bits, 3), [1 + p for p in places], range(1, 1 + n_bits))
+    np.testing.assert_array_equal(permute(made, x), expected.reshape(x.shape))
+    np.testing.assert_array_equal(permute(made.inverse, permute(made, x)), x)
+
+
+def test_rows_in_any_order():
+    source = np.random.default_rng(3).permutation(32)
+    np.testing.assert_array_equal(permute(of_rows(source), array()), array()[:, source])
+    np.testing.assert_array_equal(permute(of_rows(source).inverse, array()[:, source]), array())
+
+
+def test_the_identity_adds_nothing_to_the_program():
+    program = jax.make_jaxpr(lambda x: permute(of_bits(range(5)), x))(array())
+    assert not program.eqns
+
+
+TRANSFORMATIONS = {
+    "gradient": jax.grad,
+    "Hessian": jax.hessian,
+    "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+    "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "linearised": lambda f: lambda x: jax.linearize(f, x)[1](jnp.cos(x)),
+    "compiled": lambda f: jax.jit(jax.grad(f)),
+}
+
+
+@pytest.mark.parametrize("name", list(TRANSFORMATIONS))
+def test_derivatives_of_every_order_and_mode(pair, name):
+    transform = TRANSFORMATIONS[name]
+    weights = jnp.arange(32.0 * 6).reshape(2, 32, 3) / 50
+    ours, theirs = (transform(lambda x, move=move: (jnp.sin(move(x) * x) * weights).sum()) for move in pair)
+    np.testing.assert_allclose(ours(array()), theirs(array()), atol=1e-14)
+
+
+@pytest.mark.parametrize(("axis", "out"), [(0, 0), (1, 2), (3, 1)])
+def test_mapped_over_any_axis(pair, axis, out):
+    ours, theirs = pair
+    x = jnp.stack([array() + i for i in range(4)], axis=axis)
+    np.testing.assert_array_equal(jax.vmap(ours, axis, out)(x), jax.vmap(theirs, axis, out)(x))
+    of_gradient = jax.vmap(jax.grad(lambda x: (ours(x) ** 3).sum()), axis)(x)
+    np.testing.assert_allclose(of_gradient, jax.vmap(lambda x: 3 * x**2, axis)(x), rtol=1e-14)
+
+
+def test_gradients_gather_and_never_scatter(pair):
+    ours, _ = pair
+    text = jax.jit(jax.grad(lambda x: (ours(x) ** 2 * jnp.cos(x)).sum())).lower(array()).as_text()
+    assert "scatter" not in text

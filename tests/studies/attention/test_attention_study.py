@@ -1,0 +1,234 @@
+"""The study `attention`: results folder, resuming, report, verdicts by their rules, published figures, command line."""
+
+import json
+
+import numpy as np
+import pytest
+import qjaxsim_data
+
+from qjaxsim import datasets
+from qjaxsim.command.main import main
+from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
+from qjaxsim.studies.attention import claims as judged
+from qjaxsim.studies.attention import measures
+from qjaxsim.studies.attention.columns import COLUMNS
+from qjaxsim.studies.attention.published import comparison_rows
+from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.attention.study import load_examples, run_attention_study
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+SMALL = {
+    "images": 60, "test_images": 30, "epochs": 2, "batch_size": 30, "patch_size": 4, "dim": 8, "n_heads": 2,
+    "reads": 16, "sweeps": 30, "energy_images": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    settings = AttentionStudySettings(attention=("qama-v2", "softmax"), seeds=(1,), **SMALL)
+    out = tmp_path_factory.mktemp("attention") / "out"
+    return settings, out, run_attention_study(settings, out)
+
+
+def test_rows_arrays_and_report(study):
+    settings, out, rows = study
+    assert [row["attention"] for row in rows] == list(settings.attention)
+    ours, softmax = rows
+    assert set().union(*rows) <= set(COLUMNS)
+    assert ours["variables"] == 8 and ours["couplings"] == 2 * 6 + 4
+    # Eight variables are few enough to go through all states.
+    assert ours["exact_hits"] == 1.0 and abs(ours["gap_anneal"]) < 1e-4 and ours["gap_greedy"] >= 0
+    assert ours["gap_tabu"] is not None and 0 < ours["selected"] < 1
+    assert {f"swap_{kind}" for kind in ("greedy", "ones", "random", "threshold")} <= set(ours)
+    assert "gap_anneal" not in softmax and softmax["ms_rest"] > 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for words in ("Published claims", "Where attention goes", "Energies and time", "heads per token"):
+        assert words in page
+    assert len(list((out / "figures").glob("*.png"))) == 3
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary == rows
+
+
+def test_a_study_resumes_to_the_same_rows(study):
+    settings, out, rows = study
+    with pytest.raises(ValueError, match="already holds results; pass --resume"):
+        run_attention_study(settings, out)
+    (out / "cells" / "softmax-s1" / "result.json").unlink()
+    again = run_attention_study(settings, out, resume=True)
+    for one, other in zip(rows, again, strict=True):
+        timed = {name for name in one if name.startswith(("ms_", "seconds"))}
+        assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+
+
+def test_single_heads_are_gone_through_when_the_whole_is_too_large():
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(2, 3, 7, 7))
+    c = (c + c.swapaxes(2, 3)) * (1 - np.eye(7))
+    problem = measures.HeadsProblem(
+        measures.jnp.asarray(c), measures.jnp.asarray(rng.normal(size=(2, 3, 7))), measures.jnp.asarray(0.5)
+    )
+    settings = measures.AttentionSettings(n_heads=3, reads=8, sweeps=30)
+    assert measures._exact_hits(settings, problem, measures.jax.random.key(0)) == 1.0
+    wide = measures.HeadsProblem(*(np.zeros(shape) for shape in ((1, 1, 17, 17), (1, 1, 17), ())))
+    assert measures._exact_hits(settings, wide, measures.jax.random.key(0)) is None
+
+
+def test_selection_statistics_of_a_known_case():
+    weights = np.array([[[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]])
+    found = measures.selection(measures.AttentionSettings(n_heads=2), weights)
+    assert found == {"selected": 0.5, "heads_per_token": 1.0, "unseen_tokens": pytest.approx(1 / 3)}
+    first = measures.selection(measures.AttentionSettings(kind="qama-v1", n_heads=2), weights / 2)
+    assert first["fractional"] == 0.5
+    assert measures.selection(measures.AttentionSettings(kind="softmax", n_heads=2), weights) == {}
+
+
+def test_a_set_without_test_images_gives_a_fifth(monkeypatch):
+    data = datasets.load("digits", "train")
+
+    def load(name, split, **_):
+        if split != "train":
+            raise ValueError("no such split")
+        return data
+
+    monkeypatch.setattr(datasets, "load", load)
+    examples = load_examples(AttentionStudySettings(), None)
+    assert len(examples.x_test) == round(0.2 * len(data)) and len(examples.x_train) + len(examples.x_test) == len(data)
+    assert np.bincount(examples.y_test).min() > 20 and examples.x_test.min() >= 0 and examples.x_test.max() == 1.0
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(**accuracies):
+    return [
+        {"attention": kind.replace("_", "-"), "test_accuracy": value, "seed": seed}
+        for kind, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "words"),
+    [
+        (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97], none=[0.8, 0.8]), HOLDS, "1.5 points below"),
+        (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97], ones=[0.96, 0.96]), RESERVATION, "so is ones"),
+        (rows_of(qama_v2=[0.95], softmax=[0.97], none=[0.8]), RESERVATION, "a single seed"),
+        (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97]), RESERVATION, "no control was run"),
+        (rows_of(qama_v2=[0.90, 0.91], softmax=[0.97, 0.97]), NOT_SEEN, "6.5 points below"),
+        (rows_of(softmax=[0.97]), NOT_TESTED, "--attention qama-v2,softmax"),
+    ],
+)
+def test_close_to_softmax(rows, verdict, words):
+    found = judged.close_to_softmax(rows)
+    assert found.verdict == verdict and words in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        (rows_of(qama_v2=[0.95, 0.96], none=[0.8, 0.8], ones=[0.9, 0.91]), HOLDS),
+        (rows_of(qama_v2=[0.95, 0.91], none=[0.92, 0.93]), RESERVATION),
+        (rows_of(qama_v2=[0.95], none=[0.9]), RESERVATION),
+        (rows_of(qama_v2=[0.95, 0.96], random=[0.97, 0.96]), NOT_SEEN),
+        (rows_of(qama_v2=[0.95, 0.96]), NOT_TESTED),
+    ],
+)
+def test_selection_matters(rows, verdict):
+    assert judged.selection_matters(rows).verdict == verdict
+
+
+def test_other_verdicts():
+    energy = {"gap_greedy": 5.0, "gap_anneal": 0.1, "gap_tabu": 0.0, "energy_scale": 100.0}
+    rows = [{**row, **energy} for row in rows_of(qama_v2=[0.9, 0.9])]
+    assert judged.annealing_beats_descent([*rows, *rows_of(greedy=[0.8, 0.8])]).verdict == HOLDS
+    assert judged.annealing_beats_descent([*rows, *rows_of(greedy=[0.9, 0.95])]).verdict == RESERVATION
+    assert judged.annealing_beats_descent(rows).verdict == RESERVATION
+    assert judged.annealing_beats_descent([{**row, "gap_greedy": 0.11} for row in rows]).verdict == NOT_SEEN
+    for share, verdict in ((0.7, HOLDS), (0.2, RESERVATION), (0.01, NOT_SEEN)):
+        assert judged.soft_selection([{"attention": "qama-v1", "fractional": share}]).verdict == verdict
+    assert judged.sequence_circuit(rows_of(circuit=[0.9, 0.91], bottleneck=[0.8, 0.81])).verdict == HOLDS
+    assert judged.sequence_circuit(rows_of(circuit=[0.9, 0.8], bottleneck=[0.84, 0.84])).verdict == RESERVATION
+    assert judged.sequence_circuit(rows_of(circuit=[0.8], bottleneck=[0.9])).verdict == NOT_SEEN
+    assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.905])).verdict == HOLDS
+    assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.95])).verdict == NOT_SEEN
+    assert {one.verdict for one in judged.attention_verdicts([])} == {NOT_TESTED}
+
+
+# --- published -------------------------------------------------------------------------------------------------------
+
+
+def test_published_figures_agree_with_the_claim_made_of_them():
+    paper = qjaxsim_data.load("quantum_annealing_attention")
+    table = {(row["dataset"], row["attention"]): row for row in paper["accuracy"]}
+    gaps = {data: table[data, "softmax"]["best"] - table[data, "qama-v2"]["best"] for data, _ in table}
+    # "At most 2.7 points" is the gap on CIFAR-10, rounded.
+    assert max(gaps, key=gaps.get) == "cifar10" and round(gaps["cifar10"], 3) == paper["claim"]["largest_gap"]
+    assert all(row["last"] <= row["best"] for row in paper["accuracy"])
+    assert {"training", "accuracy", "seconds", "claim"} == set(paper["source"]["sections"])
+    assert json.loads(json.dumps(paper, allow_nan=False)) == paper
+
+
+def test_comparison_says_what_differs():
+    settings = AttentionStudySettings(dataset="mnist").resolved()
+    rows = [
+        {"attention": "qama-v2", "test_accuracy": 0.9, "best_test_accuracy": 0.92, "images": 4000, "epochs": 5},
+        {"attention": "qama-v2", "test_accuracy": 0.8, "best_test_accuracy": 0.9, "images": 4000, "epochs": 5},
+    ]
+    found = comparison_rows(settings, rows)
+    assert [row["ours"] for row in found] == [pytest.approx(0.85), pytest.approx(0.91)]
+    assert [row["published"] for row in found] == [0.9525, 0.9593]
+    assert found[0]["comparable"] == "training images 4000 against 60000; epochs 5 against 50"
+    full = [{**row, "images": 60000, "epochs": 50} for row in rows]
+    assert comparison_rows(settings, full)[0]["comparable"] is True
+    assert comparison_rows(AttentionStudySettings().resolved(), rows) == []
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_table_and_verdicts(tmp_path, capsys):
+    words = ["study", "attention", "--attention", "threshold,none", "--out", str(tmp_path / "out"), "--epochs", "1"]
+    words += [
+        "--images",
+        "40",
+        "--test-images",
+        "20",
+        "--batch-size",
+        "20",
+        "--patch-size",
+        "4",
+        "--dim",
+        "8",
+        "--heads",
+        "2",
+    ]
+    assert main([*words, "--energy-images", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "Attention on digits" in text and "not tested here" in text and "report.html" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--attention", "qama"], "Option --attention must hold names of"),
+        (["--attention", "softmax,softmax"], "Option --attention must hold at least one value and none twice"),
+        (["--seeds", "-1"], "Option --seeds must hold numbers of at least 0"),
+        (["--gradient", "exact"], "Option --gradient must be one of"),
+        (["--epochs", "0"], "Option --epochs must be at least 1, but is 0"),
+        (["--learning-rate", "nan"], "Option --learning-rate must be a positive number"),
+        (["--patch-size", "3"], "Option --patch-size must divide the image's side 8, but is 3"),
+        (["--heads", "5"], "Option --heads must divide --dim, 32, but is 5"),
+        (["--batch-size", "5000"], "Option --batch-size must be at most the number of training images"),
+        (["--bits", "1"], "Option --bits must be at least 2, but is 1"),
+        (["--resume"], "Option --resume needs --out"),
+        (["--dataset", "cats"], "Option --dataset must be one of"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_one_line(words, message, tmp_path, capsys):
+    given = ["study", "attention", *words]
+    if words != ["--resume"]:
+        given += ["--out", str(tmp_path / "out")]
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

@@ -1,0 +1,448 @@
+"""The study `disentangler`: rows against NumPy, healing, resuming, report, one matrix of a file."""
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from qjaxsim.common.progress import Progress
+from qjaxsim.datasets.text import load_text
+from qjaxsim.datasets.weights import LoadedMatrix
+from qjaxsim.models.disentangler.adapter import identity_adapter
+from qjaxsim.models.disentangler.config import DisentanglerConfig
+from qjaxsim.models.disentangler.layer import DisentangledLayer, disentangle
+from qjaxsim.models.disentangler.low_rank import svd_layer
+from qjaxsim.models.disentangler.mpo import Geometry, qubit_geometry
+from qjaxsim.studies.disentangler import layer as layers
+from qjaxsim.studies.disentangler.columns import COLUMNS
+from qjaxsim.studies.disentangler.healing import AdaptedLayer, DenseLayer, heal, healing_of
+from qjaxsim.studies.disentangler.model import Evaluation, corpus_of, params_as_arrays, params_from_arrays
+from qjaxsim.studies.disentangler.rebuild import all_rebuilt, rebuilt_row
+from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerStudySettings
+from qjaxsim.studies.disentangler.study import run_disentangler_study
+from qjaxsim.studies.shared import sweep
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+SMALL = DisentanglerStudySettings(
+    layers=("block0.value", "block0.up"), chi=(1, 2), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
+    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(2,), heal_updates=4, batch_size=4,
+    width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2, shots=(1_000,),
+    healing=("bond",),
+)  # fmt: skip
+# For a matrix of a file, of which there is no model to train or heal.
+OF_FILE = DisentanglerStudySettings(
+    layers=("all",), parts=("layers",), chi=(1, 2), depths=(2,), sweeps=4, balanced_sites=2
+)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    words = ["one ", "two ", "three ", "four ", "five\n\n"]
+    path = tmp_path_factory.mktemp("text") / "t.txt"
+    path.write_text("".join(words[i] for i in rng.integers(0, 5, 1500)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, text):
+    out = tmp_path_factory.mktemp("study") / "out"
+    return out, run_disentangler_study(SMALL, out, text=text)
+
+
+@pytest.fixture(scope="module")
+def evaluation(study, text):
+    """The trained model, rebuilt from the folder."""
+    corpus = corpus_of(load_text(text), 16, 20)
+    model = SMALL.model(len(corpus.text.characters))
+    return Evaluation(model, params_from_arrays(sweep.read_arrays(study[0], "s1-train")), corpus), corpus
+
+
+def rows_where(rows, **wanted):
+    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
+
+
+def one(rows, **wanted):
+    (found,) = rows_where(rows, **wanted)
+    return found
+
+
+def test_counts_and_errors_are_those_of_numpy(study, evaluation):
+    rows, (trained, _) = study[1], evaluation
+    for layer in SMALL.layers:
+        weight = np.asarray(trained.model.weight(trained.params, layer), np.float64)
+        values = np.linalg.svd(weight, compute_uv=False)
+        qubits = [int(np.log2(side)) for side in weight.shape]
+        # Two layers of two-qubit gates: an even and an odd one on each side.
+        angles = sum(6 * (n // 2 + (n - 1) // 2) for n in qubits)
+        for chi in SMALL.chi:
+            own = one(rows, part="layers", layer=layer, source="trained", method="explicit", chi=chi)
+            assert own["circuit"] == angles and own["total"] == own["classical"] + angles
+            assert (
+                own["classical"]
+                == one(rows, part="layers", layer=layer, source="trained", method="mpo", chi=chi)["total"]
+            )
+            assert own["dense"] == weight.size and own["size"] == own["total"] / weight.size
+            assert own["break_even_dense"] == pytest.approx((weight.size - own["classical"]) / angles)
+            for method, counted in (("svd-total", "total"), ("svd-classical", "classical")):
+                svd = one(rows, part="layers", layer=layer, source="trained", method=method, chi=chi)
+                if own[counted] >= weight.size:
+                    assert svd["error"] == 0 and svd["total"] == weight.size
+                    continue
+                rank = own[counted] // sum(weight.shape)
+                assert svd["rank"] == rank and svd["total"] == rank * sum(weight.shape) <= own[counted]
+                tail = np.sqrt((values[rank:] ** 2).sum() / (values**2).sum())
+                assert svd["error"] == pytest.approx(tail, abs=1e-6)
+            least = one(rows, part="layers", layer=layer, source="trained", method="svd-minimal", chi=chi)
+            rank = least["rank"]
+            assert least["total"] in (rank * (sum(weight.shape) - rank), weight.size)
+            assert least["error"] <= one(
+                rows, part="layers", layer=layer, source="trained", method="svd-total", chi=chi
+            )["error"] + 1e-6  # fmt: skip
+    assert all(row["total"] <= row["dense"] for row in rows if row["method"].startswith("svd") and row["chi"] == 1)
+
+
+def test_an_operator_on_disk_is_the_one_of_its_row(study, evaluation):
+    out, rows = study
+    trained, _ = evaluation
+    for layer in SMALL.layers:
+        shape = trained.model.shape_of(layer)
+        weight = np.asarray(trained.model.weight(trained.params, layer))
+        config = layers.config_of(SMALL, shape, "explicit", 2, (2, 2), 1)
+        arrays = sweep.read_arrays(out, f"s1-layers-{layer}-trained-explicit-k2-d2")
+        operator = layers.operator_from(arrays, "chi2", shape, config)
+        row = one(rows, part="layers", layer=layer, source="trained", method="explicit", chi=2)
+        distance = np.linalg.norm(weight - np.asarray(operator.to_dense())) / np.linalg.norm(weight)
+        assert distance == pytest.approx(row["error"], rel=1e-4)
+        assert (operator.n_classical, operator.n_circuit) == (row["classical"], row["circuit"])
+        assert trained.score({layer: operator.to_dense()})["perplexity"] == pytest.approx(row["perplexity"], rel=1e-5)
+
+
+def test_trivial_replacements(study):
+    rows = study[1]
+    original = one(rows, method="original")
+    assert original["perplexity_change"] == 0 and original["perplexity"] < 15
+    dense = one(rows, part="model", method="dense", layer="2 layers")
+    assert dense["perplexity"] == pytest.approx(original["perplexity"], rel=1e-6) and dense["size"] == 1
+    assert dense["model_parameters"] == original["model_parameters"]
+    for row in rows_where(rows, part="layers", method="zero"):
+        assert row["error"] == 1 and row["total"] == 0 and row.get("activation_error", 1.0) == pytest.approx(1.0)
+    assert "perplexity_bond" not in one(rows, part="model", method="zero")
+    # The full bond is the layer, through circuits or not: 4 on the three sites of 8 x 8.
+    for method in ("mpo", "explicit"):
+        full = rows_where(rows, part="bond", method=method, chi=4)
+        assert len(full) == 2 and all(row["error"] < 1e-5 for row in full)
+
+
+def test_one_layer_replaced_is_that_layer_alone(study, evaluation):
+    out, rows = study
+    settings = replace(SMALL, scopes=("one",)).resolved(evaluation[0].model.n_characters)
+    ways = {way.name: way for way in all_rebuilt(settings)}
+    assert {"one-dense", "one-mpo-chi2", "one-explicit-chi2-k2-d2", "one-svd-total-chi2-k2-d2"} <= set(ways)
+
+    def key(layer, method, circuit):
+        return f"s1-layers-{layer}-trained-{method}-k{circuit[0]}-d{circuit[1]}"
+
+    for name, method, chi in (("one-zero", "zero", None), ("one-explicit-chi2-k2-d2", "explicit", 2)):
+        turning = replace(settings, healing=("circuits",))
+        row = rebuilt_row(turning, *evaluation, ways[name], 1, key, out, Progress())
+        assert ("perplexity_circuits" in row) == (method == "explicit") and "perplexity_bond" not in row
+        alone = [row for row in rows_where(rows, part="layers", method=method, layer="block0.value", source="trained")
+                 if row.get("chi") == chi]  # fmt: skip
+        assert row["layer"] == "block0.value" and row["total"] == alone[0]["total"]
+        assert row["perplexity"] == pytest.approx(alone[0]["perplexity"], rel=1e-5)
+
+
+def test_parts_have_their_rows(study):
+    rows = study[1]
+    assert set().union(*rows) <= set(COLUMNS)
+    depth = [row for row in rows if row["part"] == "depth"]
+    assert len(depth) == 2 * 3
+    assert all(row["merit"] <= row["bound"] + 1e-6 for row in depth)
+    wide = [row for row in depth if row["register"]]
+    assert {row["gate_qubits"] for row in wide} == {3} and {row["depth"] for row in wide} == {1}
+    noise = one(rows, part="layers", source="noise", layer="block0.up", method="explicit", chi=1)
+    assert "perplexity" not in noise and "activation_error" not in noise
+    healed = one(rows, part="model", layer="2 layers", method="explicit")
+    assert {"perplexity_bond", "accuracy_bond"} <= set(healed) and "perplexity_circuits" not in healed
+    parts = [one(rows, part="layers", layer=n, source="trained", method="explicit", chi=2) for n in SMALL.layers]
+    assert healed["total"] == sum(row["total"] for row in parts)
+    original = one(rows, method="original")["model_parameters"]
+    assert healed["model_parameters"] == original - healed["dense"] + healed["total"]
+    svd = one(rows, part="model", layer="2 layers", method="svd-total")
+    assert "perplexity_bond" in svd
+
+
+def test_circuits_on_a_quantum_computer(study, evaluation):
+    rows = study[1]
+    if find_spec("qiskit") is not None:
+        own = one(rows, part="layers", layer="block0.value", source="trained", method="explicit", chi=2)
+        # Six angles and at most two CNOTs a rotation of two qubits.
+        assert 0 < own["cnots"] <= 2 * own["circuit"] / 6 and own["unitary_deviation"] < 1e-5
+        assert 0 < own["cnot_depth"] <= own["cnots"]
+    assert all(row.get("cnots") is None for row in rows if row["layer"] == "block0.up" or row["source"] == "noise")
+    shots = one(rows, part="shots", layer="block0.value", source="trained", chi=2)
+    # Two readouts of eight amplitudes, each with a mean square of 8 / (2 shots), and wrong signs of small ones.
+    assert 0.3 < shots["shot_error"] / np.sqrt(2 * 8 / (2 * 1000)) < 3
+
+
+def test_adapters_are_counted_and_trained(study, evaluation):
+    rows, original = study[1], one(study[1], method="original")
+    for method, angles in (("adapter-cayley", 60), ("adapter-triangular", 0)):
+        row = one(rows, part="model", method=method)
+        # Blocks of four: 8 * 3 / 2 and 32 * 3 / 2 numbers.
+        assert row["circuit"] == angles and row["total"] - row["dense"] == 60
+        assert row["perplexity"] == pytest.approx(original["perplexity"], rel=1e-6) and row["perplexity_bond"] > 0
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=(8, 5)))
+    adapted = AdaptedLayer(weight, identity_adapter("cayley", 8, 4, np.float64))
+    healing = healing_of(adapted, "bond")
+    np.testing.assert_allclose(healing.matrix(healing.start), weight)
+    turned = healing.rebuild(replace(adapted.adapter, lower=jnp.ones_like(adapted.adapter.lower)))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(3, 5)))
+    np.testing.assert_allclose(turned.apply(x), x @ turned.to_dense().T, atol=1e-12)
+    values = np.linalg.svd(np.asarray(turned.to_dense()), compute_uv=False)
+    np.testing.assert_allclose(values, np.linalg.svd(np.asarray(weight), compute_uv=False), atol=1e-12)
+    assert np.abs(np.asarray(turned.to_dense() - weight)).max() > 0.1
+
+
+def test_folder_and_report(study):
+    out, rows = study
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == rows
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "Published claims",
+        "Layer block0.up, trained",
+        "Overlap and entropy against depth",
+        "break even svd",
+    ):
+        assert words in page
+    assert {path.name for path in (out / "figures").glob("*.png")} == {
+        "errors.png", "depth.png", "bond.png", "profile.png", "model.png"
+    }  # fmt: skip
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))["settings"]
+    assert len(config["text_sha256"]) == 64 and config["text_read"] > sum(config["text_used"].values()) / 2
+    trained = sweep.read_arrays(out, "s1-train")
+    assert trained["block0.up.weight"].shape == (32, 8)
+
+
+def test_a_study_resumes_to_the_same_rows(study, text):
+    out, rows = study
+    (sweep.cell_folder(out, "s1-layers-block0.up-trained-explicit-k2-d2") / "result.json").unlink()
+    again = run_disentangler_study(SMALL, out, text=text, resume=True)
+    for before, after in zip(rows, again, strict=True):
+        timed = {"seconds"}
+        assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
+    with pytest.raises(ValueError, match="holds a sweep with settings.seeds"):
+        run_disentangler_study(replace(SMALL, seeds=(2,)), out, text=text, resume=True)
+
+
+def test_perplexity_is_the_exponential_of_the_mean_over_all_characters(evaluation, monkeypatch):
+    trained, corpus = evaluation
+    logits = np.asarray(trained.model.outputs(trained.params, corpus.test[0]), np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    losses = -np.take_along_axis(log_p, corpus.test[1][..., None], -1)
+    expected = np.exp(losses.mean()), (logits.argmax(-1) == corpus.test[1]).mean()
+    # In parts of unequal size.
+    monkeypatch.setattr("qjaxsim.studies.disentangler.model._AT_ONCE", 7)
+    found = trained.score({})
+    assert found["perplexity"] == pytest.approx(expected[0], rel=1e-5)
+    assert found["accuracy"] == pytest.approx(expected[1], abs=1e-6)
+
+
+def test_activation_errors_are_those_of_outputs(evaluation):
+    trained, corpus = evaluation
+    x = np.asarray(trained.model.inputs_of(trained.params, corpus.test[0])["block0.up"], np.float64)
+    weight = np.asarray(trained.model.weight(trained.params, "block0.up"), np.float64)
+    other = np.asarray(svd_layer(weight, 3).to_dense())
+    subject = layers.Subject("block0.up", "trained", weight, 1, trained.moments["block0.up"])
+    expected = np.linalg.norm(x @ (weight - other).T) / np.linalg.norm(x @ weight.T)
+    assert subject.measures(other)["activation_error"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_params_survive_the_way_through_arrays(evaluation):
+    trained, _ = evaluation
+    again = params_from_arrays(params_as_arrays(trained.params))
+    assert jax.tree.structure(again) == jax.tree.structure(trained.params)
+    for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(trained.params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+# --- healing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def operator():
+    weight = np.random.default_rng(2).normal(size=(7, 12)).astype(np.float32)
+    return disentangle(weight, DisentanglerConfig(chi=3, gate_qubits=2, layers=3, sweeps=5)).layer
+
+
+@pytest.mark.parametrize("what", ["bond", "circuits"])
+def test_healing_starts_at_the_operator(operator, what):
+    healing = healing_of(operator, what)
+    np.testing.assert_allclose(healing.matrix(healing.start), operator.to_dense(), atol=1e-5)
+    np.testing.assert_allclose(healing.rebuild(healing.start).to_dense(), operator.to_dense(), atol=1e-6)
+    rng = np.random.default_rng(0)
+    moved = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), healing.start)
+    rebuilt = healing.rebuild(moved)
+    np.testing.assert_allclose(healing.matrix(moved), rebuilt.to_dense(), atol=1e-5)
+    assert np.abs(np.asarray(rebuilt.to_dense() - operator.to_dense())).max() > 1e-2
+    for side in ("u", "v"):
+        for old, new in zip(getattr(operator, side), getattr(rebuilt, side), strict=True):
+            if what == "bond":
+                np.testing.assert_array_equal(old, new)
+            else:
+                product = np.asarray(new @ new.swapaxes(-1, -2))
+                np.testing.assert_allclose(product, np.broadcast_to(np.eye(4), product.shape), atol=1e-5)
+                assert np.abs(np.asarray(new - old)).max() > 1e-2
+    # As many numbers move as are counted, gates aside: those have their angles inside square matrices.
+    cores = moved if what == "bond" else moved["mpo"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(cores)) == operator.n_classical
+
+
+def test_other_operators_move_as_a_whole():
+    low = svd_layer(np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32), 2)
+    healing = healing_of(low, "bond")
+    assert sum(leaf.size for leaf in jax.tree.leaves(healing.start)) == low.n_params
+    np.testing.assert_allclose(healing.matrix(low), low.to_dense())
+    dense = DenseLayer(jnp.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(dense.apply(jnp.ones((4, 3))), jnp.ones((4, 3)) @ dense.to_dense().T)
+
+
+def test_healing_lowers_the_loss_of_what_it_is_trained_on(evaluation):
+    trained, corpus = evaluation
+    weight = np.asarray(trained.model.weight(trained.params, "block0.up"))
+    broken = {"block0.up": svd_layer(weight, 1)}
+    settings = replace(SMALL, heal_updates=60, heal_learning_rate=1e-2)
+    healed = heal(trained, broken, "bond", corpus, settings, 1, Progress())
+    on_training = Evaluation(trained.model, trained.params, replace(corpus, test=corpus.train))
+    before, after = (on_training.score({n: o.to_dense() for n, o in which.items()}) for which in (broken, healed))
+    assert after["perplexity"] < 0.99 * before["perplexity"]
+    assert healed["block0.up"].n_params == broken["block0.up"].n_params
+
+
+# --- one matrix of a file --------------------------------------------------------------------------------------------
+
+
+def test_a_matrix_of_a_file(tmp_path):
+    rng = np.random.default_rng(8)
+    matrix, inputs = rng.normal(size=(6, 10)).astype(np.float32), rng.normal(size=(30, 10))
+    loaded = LoadedMatrix(matrix, "h.0/attn.weight", "out-in", "named weight, as torch's Linear does")
+    settings = replace(OF_FILE, seeds=(1, 2))
+    rows = run_disentangler_study(settings, tmp_path / "out", loaded=loaded, inputs=inputs)
+    assert {row["source"] for row in rows} == {"file", "noise"} and all("perplexity" not in row for row in rows)
+    # The matrix itself once, noise with both seeds.
+    wanted = {"part": "layers", "method": "explicit", "chi": 1}
+    assert [row["seed"] for row in rows_where(rows, source="file", **wanted)] == [1]
+    assert [row["seed"] for row in rows_where(rows, source="noise", **wanted)] == [1, 2]
+    svd = one(rows, part="layers", source="file", method="svd-classical", chi=2)
+    approximate = np.asarray(svd_layer(matrix, svd["rank"]).to_dense(), np.float64)
+    expected = np.linalg.norm(inputs @ (matrix - approximate).T) / np.linalg.norm(inputs @ matrix.T)
+    assert svd["activation_error"] == pytest.approx(expected, rel=1e-4)
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config["settings"]["matrix"] == "h.0/attn.weight" and "torch" in config["settings"]["orientation"]
+    assert "s1-layers-h.0_attn.weight-file-explicit-k2-d2" in config["cells"]
+    with pytest.raises(ValueError, match=r"`inputs` must hold rows of 10 numbers, .* shape \(3, 4\)"):
+        run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
+    with pytest.raises(ValueError, match="`inputs` must hold finite numbers that are not all zero"):
+        run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.zeros((3, 10)))
+    with pytest.raises(ValueError, match="`layers` has an effect only without `weights`, but `weights` is h.0"):
+        run_disentangler_study(SMALL, tmp_path / "two", loaded=loaded)
+    with pytest.raises(ValueError, match="`parts` must not hold 'model' with a file"):
+        run_disentangler_study(replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1)])
+def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
+    matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
+    settings = replace(OF_FILE, chi=(1,))
+    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    assert one(rows, source="file", method="mpo")["error"] <= 1
+    assert (
+        one(rows, source="file", method="explicit")["error"] <= one(rows, source="file", method="mpo")["error"] + 1e-6
+    )
+    zero = LoadedMatrix(np.zeros(shape, np.float32), "w", "out-in", "asked")
+    with pytest.raises(ValueError, match="`loaded` must not be a zero matrix, but w is"):
+        run_disentangler_study(settings, tmp_path / "zero", loaded=zero)
+
+
+def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
+    matrix = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+    settings = replace(
+        OF_FILE, chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
+        gradient_steps=30,
+    )  # fmt: skip
+    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    plain = one(rows, source="file", method="mpo")["error"]
+    for method in ("explicit", "gradient"):
+        row = one(rows, source="file", method=method)
+        # One gate of three qubits and one of two, and both lower the error.
+        assert row["register"] and row["circuit"] == 28 + 6 and row["error"] < plain
+    assert one(rows, source="file", method="gradient")["sweeps"] <= 30
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def test_noise_has_the_norm_and_depends_on_the_seed():
+    weight = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    noise = layers.noise_like(weight, 1)
+    assert noise.dtype == np.float32 and np.linalg.norm(noise) == pytest.approx(np.linalg.norm(weight), rel=1e-6)
+    np.testing.assert_array_equal(noise, layers.noise_like(weight, 1))
+    assert not np.allclose(noise, layers.noise_like(weight, 2))
+
+
+def test_ranks_bonds_and_prices_by_brute_force():
+    weight = np.random.default_rng(4).normal(size=(9, 6))
+    for error in (1.0, 0.8, 0.5, 0.2, 1e-12):
+        by_hand = next(
+            rank for rank in range(7)
+            if np.linalg.norm(weight - np.asarray(svd_layer(weight, rank).to_dense())) / np.linalg.norm(weight)
+            <= error * (1 + 1e-9)
+        )  # fmt: skip
+        assert layers.rank_for(np.linalg.svd(weight, compute_uv=False), error) == by_hand
+    geometry = qubit_geometry(20, 6)
+    for budget in (0, 15, 16, 60, 200, 500, 10_000):
+        by_hand = max((chi for chi in range(1, 65) if geometry.n_params(chi) <= budget), default=0)
+        found = layers.bond_at(geometry, budget)
+        assert found == by_hand or (found < by_hand and geometry.n_params(found) == geometry.n_params(by_hand))
+    subject = layers.Subject("w", "file", weight, 0)
+    counts = layers.numbers(subject, 10, 20)
+    prices = layers.break_even(subject, counts, 0.5)
+    assert prices["break_even_dense"] == (54 - 10) / 20
+    assert (
+        prices["break_even_svd"]
+        == (min(layers.rank_for(np.linalg.svd(weight, compute_uv=False), 0.5) * 15, 54) - 10) / 20
+    )
+    assert layers.break_even(subject, layers.numbers(subject, 10, 0), 0.5) == {}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_least_numbers_of_a_rank_are_the_dimension_of_its_family(rank):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(6, rank)), rng.normal(size=(rank, 4))
+    # Columns: how the product moves with each number of either factor.
+    moves = [np.outer(unit, right[j]).ravel() for j in range(rank) for unit in np.eye(6)]
+    moves += [np.outer(left[:, j], unit).ravel() for j in range(rank) for unit in np.eye(4)]
+    dimension = np.linalg.matrix_rank(np.array(moves))
+    assert layers.minimal_rank_at((6, 4), int(dimension)) == rank
+    assert layers.minimal_rank_at((6, 4), int(dimension) - 1) == rank - 1
+
+
+def test_balanced_geometries():
+    assert layers.balanced_or_none((12, 8), 3) == Geometry(out=(3, 2, 2), in_=(2, 2, 2))
+    assert layers.balanced_or_none((6, 8), 3) == Geometry(out=(3, 2), in_=(4, 2))
+    assert layers.balanced_or_none((7, 8), 3) is None
+
+
+def test_the_plain_operator_is_the_cropped_mpo():
+    weight = np.random.default_rng(4).normal(size=(6, 10))
+    full = layers.plain_operator(weight, qubit_geometry(6, 10), 64)
+    assert isinstance(full, DisentangledLayer) and full.n_circuit == 0
+    np.testing.assert_allclose(full.to_dense(), weight, atol=1e-12)
+    x = np.random.default_rng(1).normal(size=(3, 10))
+    np.testing.assert_allclose(full.apply(jnp.asarray(x)), x @ weight.T, atol=1e-12)

@@ -1,0 +1,222 @@
+"""Verdicts on gradient variances: each rule on tables made up for it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
+from qjaxsim.studies.gradient_variance import claims
+from qjaxsim.studies.gradient_variance.claims_rules import decay
+
+NOISE = {0: 0.97, 1: 1.0, 2: 1.03}
+
+
+def row(seed, epoch=1, *, control="baseline", qubits=4, layers=3, batch=16, var=1e-3, accuracy=0.5, **more):
+    factor = NOISE[seed]
+    return {
+        "control": control, "qubits": qubits, "layers": layers, "batch": batch, "seed": seed, "epoch": epoch,
+        "grad_var": var * factor, "grad_var_per_post": var * factor, "grad_var_per_signal": var * factor,
+        "accuracy_test": accuracy * factor, "pairing": "alternate", "pre": "linear", "learning_rate": 1e-3,
+        "shots": None, **more,
+    }  # fmt: skip
+
+
+def swept(name, values, var=lambda x, e: 1e-3, accuracy=lambda x: 0.5, epochs=(1, 2), **more):
+    return [
+        row(seed, epoch, **{name: x}, var=var(x, epoch), accuracy=accuracy(x), **more)
+        for x in values
+        for epoch in epochs
+        for seed in NOISE
+    ]
+
+
+def batches(power, **more):
+    return swept("batch", (4, 16, 64), lambda b, e: 1e-2 * e * float(b) ** power, **more)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (batches(-1), HOLDS),
+        (batches(-0.02), RESERVATION),  # within the seeds' spread at each step, not from end to end
+        (batches(0.5), NOT_SEEN),
+        (swept("batch", (4, 16, 64), lambda b, e: {4: 1e-2, 16: 1e-3, 64: 2e-3}[b]), RESERVATION),
+        ([], NOT_TESTED),
+        (swept("batch", (16,)), NOT_TESTED),
+    ],
+)
+def test_the_rule_of_a_trend(rows, expected):
+    found = claims.falls_with_batch(rows)
+    assert found.verdict == expected, found.evidence
+
+
+def test_a_trend_in_one_epoch_only_is_not_seen():
+    rows = swept("batch", (4, 64), lambda b, e: 1e-2 / b if e == 1 else 1e-3)
+    assert claims.falls_with_batch(rows).verdict == NOT_SEEN
+
+
+@pytest.mark.parametrize(
+    ("claim", "name", "values"),
+    [(claims.falls_with_qubits, "qubits", (2, 4, 8)), (claims.falls_with_layers, "layers", (2, 3, 6))],
+)
+@pytest.mark.parametrize(("power", "expected"), [(-1, HOLDS), (1, NOT_SEEN)])
+def test_qubits_and_layers(claim, name, values, power, expected):
+    found = claim(swept(name, values, lambda x, e: 1e-3 * float(x) ** power))
+    assert found.verdict == expected
+    assert "Divided by the mean square of the derivative in <Z>" in found.evidence
+    assert f"{(values[-1] / values[0]) ** power:.3g}" in found.evidence
+    assert claim([]).verdict == NOT_TESTED
+
+
+@pytest.mark.parametrize(("powers", "expected"), [((-1, -1), HOLDS), ((-1, 0), NOT_SEEN), ((0, -1), HOLDS)])
+def test_equal_updates_judge_the_control_alone(powers, expected):
+    at_epochs, at_updates = powers
+    found = claims.same_updates(batches(at_epochs) + batches(at_updates, control="updates"))
+    assert found.verdict == expected
+    assert f"at equal updates {at_updates:.2f}" in found.evidence.replace("-0.00", "0.00")
+    assert claims.same_updates(batches(-1)).verdict == NOT_TESTED
+
+
+def test_growth_is_judged_on_the_sweep_of_batches():
+    falling_elsewhere = swept("qubits", (2,), lambda q, e: 1e-3 / e)
+    assert claims.grows_with_training(batches(-1) + falling_elsewhere).verdict == HOLDS
+    shrinking = swept("batch", (4, 16, 64), lambda b, e: 1e-3 / e)
+    assert claims.grows_with_training(shrinking).verdict == NOT_SEEN
+    assert claims.grows_with_training(swept("batch", (4, 16), epochs=(1,))).verdict == NOT_TESTED
+
+
+def grown(post, frozen=None):
+    """Variance grows by 16; divided by the post-layer by 16**post, with it frozen by 16**frozen."""
+    rows = batches(-1, epochs=(1, 5))
+    for one in rows:
+        last = one["epoch"] == 5
+        one |= {"grad_var": 16.0 if last else 1.0, "grad_var_per_post": 16.0**post if last else 1.0}
+    if frozen is not None:
+        more = [dict(one, control="scale", grad_var=16.0**frozen if one["epoch"] == 5 else 1.0) for one in rows]
+        rows = rows + more
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("post", "frozen", "expected"),
+    [
+        (0.8, 0.8, HOLDS),
+        (0.8, None, RESERVATION),
+        (0.8, 0.2, RESERVATION),
+        (0.4, 0.8, RESERVATION),
+        (0.1, 0.8, NOT_SEEN),
+    ],
+)
+def test_growth_with_the_post_layer_divided_out(post, frozen, expected):
+    found = claims.growth_of_the_circuit(grown(post, frozen))
+    assert found.verdict == expected
+    assert f"{post:.0%} of its logarithm" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [
+        (lambda n: 0.1 * n, HOLDS),
+        (lambda n: {2: 0.3, 4: 0.6, 8: 0.59}[n], RESERVATION),
+        (lambda n: 0.5, NOT_SEEN),
+    ],
+)
+def test_accuracy_with_qubits(accuracy, expected):
+    assert claims.accuracy_with_qubits(swept("qubits", (2, 4, 8), accuracy=accuracy)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    [
+        (lambda n: 0.7 - 0.02 * n, HOLDS),
+        (lambda n: 0.7 + 0.001 * n, RESERVATION),
+        (lambda n: 0.5 + 0.05 * n, NOT_SEEN),
+    ],
+)
+def test_accuracy_with_layers(accuracy, expected):
+    assert claims.accuracy_not_with_layers(swept("layers", (2, 4, 6), accuracy=accuracy)).verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"), [({32: 1.5, 1024: 1.01}, RESERVATION), ({1024: 1.05}, HOLDS), ({1024: 1.2}, NOT_SEEN)]
+)
+def test_shots(factors, expected):
+    sampled = [
+        dict(one, control="shots", shots=shots, grad_var=one["grad_var"] * factor)
+        for shots, factor in factors.items()
+        for one in swept("batch", (16,))
+    ]
+    assert claims.shots_change_nothing(swept("batch", (16,)) + sampled).verdict == expected
+    assert claims.shots_change_nothing(sampled).verdict == NOT_TESTED
+
+
+@pytest.mark.parametrize(
+    ("powers", "expected"), [((-0.5,), HOLDS), ((-1, -1, 1), RESERVATION), ((-1, 1), NOT_SEEN), ((1, 1), NOT_SEEN)]
+)
+def test_orderings(powers, expected):
+    """A baseline that falls with the batch, and variants with these powers."""
+    rows = batches(-1)
+    for place, power in enumerate(powers):
+        rows += batches(power, control="pairing", pairing=f"p{place}")
+    found = claims.orderings_survive(rows)
+    assert found.verdict == expected
+    kept = sum(power < 0 for power in powers)
+    assert f"variance falls with batch in {kept} of {len(powers)} variants" in found.evidence
+
+
+# --- barren plateaus -------------------------------------------------------------------------------------------------
+
+
+def initial(rates, depths=(3, 24), error=1e-3):
+    """Variances that fall as exp(-rate n), by observable."""
+    return [
+        {
+            "control": "initialisations", "initial": "[-1, 1)", "observable": name, "qubits": n, "layers": depth,
+            "init_var": math.exp(-2 * rate * n), "init_var_error": error * math.exp(-2 * rate * n),
+            "init_var_seen": math.exp(-rate * n), "init_var_seen_error": error * math.exp(-rate * n),
+        }
+        for name, rate in rates.items()
+        for depth in depths
+        for n in (2, 4, 6, 8)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({"local": 0.6, "global": 0.7}, HOLDS),
+        ({"local": 0.1, "global": 0.7}, RESERVATION),
+        ({"local": 0.6, "global": -0.1}, RESERVATION),
+        ({"local": 0.0, "global": 0.7}, NOT_SEEN),
+    ],
+)
+def test_plateau(rates, expected):
+    found = claims.plateau(swept("qubits", (2, 4)) + initial(rates))
+    assert found.verdict == expected, found.evidence
+    assert f"factor {math.exp(-rates['local']):.2f} ± 0.00 a qubit for local" in found.evidence
+    assert claims.plateau(swept("qubits", (2, 4))).verdict == NOT_TESTED
+
+
+def test_decay_recovers_a_rate_and_weighs_points_by_their_errors():
+    rows = initial({"local": 0.5}, depths=(3,))
+    found = decay(rows, "qubits", "[-1, 1)", "local", 3)
+    assert found.rate == pytest.approx(-0.5) and found.error == pytest.approx(1e-3 / math.sqrt(20), rel=0.01)
+    # A wild point with a large error hardly counts; the scatter widens the error.
+    rows[3] = dict(rows[3], init_var_seen=1.0, init_var_seen_error=1.0)
+    wild = decay(rows, "qubits", "[-1, 1)", "local", 3)
+    assert wild.rate == pytest.approx(-0.5, abs=1e-3)
+    noisy = [
+        dict(one, init_var_seen=one["init_var_seen"] * np.exp(s)) for one, s in zip(rows, (0, 0.1, 0, 0), strict=True)
+    ]
+    assert decay(noisy, "qubits", "[-1, 1)", "local", 3).error > 10 * wild.error
+
+
+def test_all_claims_without_rows_are_not_tested():
+    assert {one.verdict for one in claims.verdicts([])} == {NOT_TESTED}
+
+
+def test_a_trend_in_most_epochs_has_a_reservation():
+    rows = swept("batch", (4, 64), lambda b, e: 1e-2 / b if e > 1 else 1e-3, epochs=(1, 2, 3))
+    found = claims.falls_with_batch(rows)
+    assert found.verdict == RESERVATION and "from end to end in 2 of 3 series only" in found.evidence

@@ -1,0 +1,343 @@
+"""The study `hessian` end to end at a small size: results, resume after SIGKILL, and bad input at the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qjaxsim_data import load
+
+from qjaxsim import datasets
+from qjaxsim.command import main as cli
+from qjaxsim.common import memory
+from qjaxsim.models.losses import cross_entropy
+from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.published import comparison_rows
+from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
+from qjaxsim.studies.hessian.trained import trained_cell
+from qjaxsim.studies.shared.sweep import read_arrays
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
+SMALL = (
+    "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2", "--images", "60",
+    "--epochs", "3", "--batch-size", "20", "--scale", "10", "--landscape-points", "4",
+)  # fmt: skip
+TIMES = ("seconds_train", "seconds_hessian")
+REQUIRED = (
+    "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "train_loss", "train_accuracy",
+    "test_loss", "test_accuracy", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio",
+    "outliers_gap", "near_zero_fraction", "exact_zeros", "seconds_train", "seconds_hessian",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """The runs of this file start the same programs in new processes: compile them once."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        yield
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return subprocess.Popen([COMMAND, *arguments], env=environment, stdout=-1, stderr=-1, text=True, **options)
+
+
+def summary(out: Path) -> list[dict]:
+    """The summary without wall-clock times."""
+    rows = json.loads((out / "summary.json").read_text())
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("study") / "run"
+    process = start(*SMALL, "--out", str(out))
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    (out.parent / "stdout").write_text(stdout)
+    return out
+
+
+def test_results_folder(finished):
+    rows = json.loads((finished / "summary.json").read_text())
+    assert [(row["patches"], row["layers"]) for row in rows] == [(1, 1), (4, 1)]
+    for row in rows:
+        assert set(REQUIRED) <= row.keys()
+        assert row["parameters"] == row["patches"] * (6 * 2 + 2 * 16) + 64
+        arrays = read_arrays(finished, row["cell"])
+        values = arrays["eigenvalues"]
+        assert len(values) == row["parameters"] and values[-1] == row["lambda_max"] and values[0] == row["lambda_min"]
+        assert row["trace"] == pytest.approx(values.sum())
+        assert row["gn_lambda_max"] == arrays["gn_eigenvalues"][-1]
+        assert arrays["gn_eigenvalues"][0] > -1e-9 * row["gn_lambda_max"]
+        # 60 images, 3 classes: the Gauss-Newton part has rank 120 at most.
+        assert (arrays["gn_eigenvalues"] > 1e-9 * row["gn_lambda_max"]).sum() <= 60 * 2
+        assert (
+            arrays["history_train_loss"].min() == row["train_loss"] == arrays["history_train_loss"][row["best_epoch"]]
+        )
+        assert row["train_loss"] < 0.9 * arrays["history_train_loss"][0]
+        assert arrays["landscape"].shape == (4, 4) and arrays["trajectory"].shape == (4, 2)
+        np.testing.assert_allclose(arrays["eigen_values"], values[::-1][:2], rtol=1e-8)
+        # Symmetric about the minimum, where the plane of eigenvectors is nearly quadratic: it rises as said.
+        assert arrays["eigen_landscape"].shape == (4, 4) and arrays["eigen_landscape"].min() > 0.9 * row["train_loss"]
+        assert row["lambda_max_lanczos"] == pytest.approx(row["lambda_max"], rel=1e-8)
+        # By power iteration the largest in magnitude, which may be the lowest eigenvalue, and no closer than it stops.
+        ends = [row["lambda_min"], row["lambda_max"]]
+        assert min(abs(row["lambda_max_power"] / end - 1) for end in ends) < 0.05 and row["lambda_images"] == 60
+        assert 0 < row["gradient_in_top_k"] <= 1 + 1e-9
+        assert row["gn_block_lambda_max"] <= row["gn_lambda_max"] * (1 + 1e-12)
+        assert row["control"] == "baseline" and row["point"] == "minimum"
+    # One 4 x 4 patch in the middle of an 8 x 8 image: the bias of the other 48 pixels does nothing.
+    assert rows[0]["exact_zeros"] >= 48 > rows[1]["exact_zeros"]
+    config = json.loads((finished / "config.json").read_text())
+    assert config["settings"]["seeds"] == [1001] and config["settings"]["epochs"] == 3
+    assert "scikit-learn" in config["settings"]["images_source"] and str(finished.parent) not in json.dumps(config)
+
+
+def test_trained_models_come_out_of_the_folder(finished):
+    rows = json.loads((finished / "summary.json").read_text())
+    for key, row in ((None, rows[0]), (rows[1]["cell"], rows[1])):
+        found = trained_cell(finished, key)
+        assert (found.key, found.model.n_patches) == (row["cell"], row["patches"])
+        x, y = found.examples.x_train, found.examples.y_train
+        loss = cross_entropy(found.model.outputs(found.params, x), y).mean()
+        assert float(loss) == pytest.approx(row["train_loss"], rel=1e-12)
+        # Images as they come, scaled by the model itself.
+        test = datasets.load("digits", "test")
+        own = np.isin(test.labels, found.labels)
+        raw, hits = test.images[own], found.predict(test.images[own]) == test.labels[own]
+        assert hits.mean() == pytest.approx(row["test_accuracy"], abs=1e-12)
+        np.testing.assert_array_equal(found.predict(raw[..., 0].astype(float)), found.predict(raw))
+        for images, message in (
+            (np.zeros((2, 28, 28)), r"must have shape \(N, 8, 8\)"),
+            (raw[0], r"must have shape \(N, 8, 8\)"),
+            (raw / 16.0, "they are scaled already, and would be once more; multiply them by 16"),
+            (raw * 15.9, "from 0 to 16, but goes from 0 to 254.4"),
+            (-1.0 * raw, "must hold pixels from 0 to 16"),
+            (raw * np.nan, "finite real numbers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                found.predict(images)
+    with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
+        trained_cell(finished, "nope")
+
+
+def test_folders_without_a_trained_model(tmp_path):
+    with pytest.raises(ValueError, match="must be a results folder of a study, but .* holds none"):
+        trained_cell(tmp_path)
+    (tmp_path / "config.json").write_text('{"study": "other", "settings": {}, "cells": {}, "environments": []}')
+    with pytest.raises(ValueError, match="of the study 'hessian', but .* holds 'other'"):
+        trained_cell(tmp_path)
+
+
+def test_table_figures_and_page(finished):
+    printed = (finished.parent / "stdout").read_text()
+    row = json.loads((finished / "summary.json").read_text())[1]
+    assert f"{row['lambda_max']:.4g}" in printed and "not comparable: data set digits against mnist" in printed
+    for name in ("spectra", "lambda_max", "landscape", "landscape_eigen", "training"):
+        picture = (finished / "figures" / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+    page = (finished / "report.html").read_text()
+    assert "not comparable: data set digits against mnist" in page and "not comparable: not" not in page
+    assert page.count("data:image/png;base64,") == 5
+    assert 'src="http' not in page and "<script" not in page and "<link" not in page
+    assert "qjaxsim study hessian --patches 1,4" in page
+
+
+@pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.slow), "hessian"])
+def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
+    out = tmp_path / "run"
+    process = start(*SMALL, "--out", str(out), start_new_session=True)
+    checkpoints = out / "cells" / "patches4-layers1-seed1001" / "training" / "checkpoints"
+    awaited = checkpoints / ("epoch_0001.npz" if moment == "training" else "epoch_0003.npz")
+    deadline = time.monotonic() + 240
+    while not awaited.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    cell = checkpoints.parent.parent
+    assert awaited.exists() and not (cell / "result.json").exists() and not (out / "report.html").exists()
+    assert (checkpoints / "epoch_0003.npz").exists() == (moment == "hessian")
+    first = out / "cells" / "patches1-layers1-seed1001" / "result.json"
+    written = first.stat().st_mtime_ns
+
+    resumed = start(*SMALL, "--out", str(out), "--resume")
+    _, stderr = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, stderr
+    assert summary(out) == summary(finished)
+    assert first.stat().st_mtime_ns == written
+    for row in summary(out):
+        ours, theirs = (read_arrays(folder, row["cell"]) for folder in (out, finished))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
+    options = ("--patches", "1", "--spectrum", "lanczos", "--top", "4", "--landscape", "eigen")
+    assert cli.main([*SMALL, *options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    (row,), dense = json.loads((tmp_path / "run" / "summary.json").read_text()), summary(finished)[0]
+    assert row["spectrum"] == "lanczos" and row["exact_zeros"] is None
+    for name in ("lambda_max", "lambda_min", "gn_lambda_max"):
+        assert row[name] == pytest.approx(dense[name], rel=1e-6)
+    for name in ("train_loss", "gradient_norm"):
+        assert row[name] == pytest.approx(dense[name], rel=1e-9)
+    # Random estimates: twenty probes, whose spread is known to about a fifth; eight probes.
+    assert row["trace"] == pytest.approx(dense["trace"], abs=5 * row["trace_error"])
+    assert row["residual_norm_ratio"] == pytest.approx(dense["residual_norm_ratio"], rel=0.7)
+    arrays = read_arrays(tmp_path / "run", row["cell"])
+    exact = read_arrays(finished, row["cell"])["eigenvalues"][::-1][:4]
+    np.testing.assert_allclose(arrays["lanczos_values"], exact, rtol=1e-6)
+    # The minimum is the middle of the plane of eigenvectors.
+    assert np.abs(arrays["eigen_trajectory"][int(arrays["minimum"])]).max() < 1e-9
+
+
+def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkeypatch):
+    import jax
+    import jax.numpy as jnp
+
+    from qjaxsim.models.losses import cross_entropy
+    from qjaxsim.models.patches import PatchesModel
+    from qjaxsim.studies.hessian import cell as hessian_cell
+    from qjaxsim.studies.shared.sweep import Progress
+    from qjaxsim.training import TrainResult
+
+    model = PatchesModel(1, 1, 2, image_size=4, patch_size=4, n_classes=3, scale=5.0)
+    best, last = model.init(jax.random.key(1)), model.init(jax.random.key(2))
+    entry = dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"), 0.5)
+    flat = np.stack([np.concatenate([p["bias"].reshape(-1), p["weights"].reshape(-1)]) for p in (best, last)])
+    trained = TrainResult(last, best, 0, [entry, entry], flat)
+    monkeypatch.setattr(hessian_cell, "train", lambda *arguments: trained)
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 1, (9, 4, 4)), rng.integers(0, 3, 9)
+    examples = Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    settings = HessianSettings(patches=(1,), layers=(1,), seeds=(1,), landscape=()).resolved()
+    row, _ = hessian_cell.run_cell(settings, model, examples, tmp_path, Progress())
+    gradients = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(x)), jnp.asarray(y)).mean())(best)
+    norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(gradients)))
+    assert row["gradient_norm"] == pytest.approx(norm, rel=1e-10)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--patches", "5"), "--patches is 5, but 4 x 4 patches fit a 8 x 8 image"),
+        (("--patches", "1,1"), "--patches must hold at least one value and none twice"),
+        (("--patches", "four"), "--patches must be integers separated by commas, but is 'four'"),
+        (("--layers", "-1"), "--layers must hold numbers of at least 0"),
+        (("--qubits", "3"), "--classes is 10, but 3 qubits"),
+        (("--scale", "nan"), "--scale must be a positive number, but is nan"),
+        (("--learning-rate", "nan"), "--learning-rate must be a positive number, but is nan"),
+        (("--weight-decay", "nan"), "--weight-decay must be finite and not negative, but is nan"),
+        (("--seeds", "-1"), "--seeds must hold numbers of at least 0"),
+        (("--epochs", "-1"), "--epochs must be at least 1"),
+        (("--batch-size", "0"), "--batch-size must be at least 1"),
+        (("--images", "40"), "--batch-size must be at most the number of training images, 40, but is 64"),
+        (("--schedule", "steps"), "--schedule must be one of"),
+        (("--aggregation", "max"), "--aggregation must be one of ['mean', 'sum']"),
+        (("--dtype", "float16"), "--dtype must be one of"),
+        (("--spectrum", "all"), "--spectrum must be one of"),
+        (("--landscape", "moon"), "--landscape must hold names of ['pca', 'eigen', 'random'], but holds 'moon'"),
+        (("--control", "luck"), "--control must hold names of ['aggregation', "),
+        (("--training-dtype", "float16"), "--training-dtype must be one of"),
+        (("--lambda-images", "0"), "--lambda-images must be at least 1"),
+        (("--landscape-points", "1"), "--landscape-points must be at least 2"),
+        (("--images", "5000"), "--images must be at most the 1,438"),
+        (("--classes", "3,12"), "--classes must name classes of digits that have examples"),
+        (("--dataset", "imagenet"), "imagenet"),
+        (("--dataset", "mnist", "--data-dir", "nowhere"), "qjaxsim data prepare mnist"),
+        (("--resume",), "--resume needs --out"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out = () if "--resume" in options else ("--out", "run")
+    assert cli.main(["study", "hessian", *options, *out]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ") and message in error and "\n" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main([*SMALL, "--out", str(tmp_path / "file")]) == 2
+    assert "must be a folder that can be written" in capsys.readouterr().err
+
+
+def test_folder_with_results_is_kept(finished, capsys):
+    before = (finished / "summary.json").read_bytes()
+    assert cli.main([*SMALL, "--out", str(finished)]) == 2
+    assert "already holds results; pass --resume" in capsys.readouterr().err
+    assert cli.main([*SMALL, "--scale", "11", "--out", str(finished), "--resume"]) == 2
+    assert "settings.scale = 10.0, but this one has 11.0" in capsys.readouterr().err
+    assert (finished / "summary.json").read_bytes() == before
+
+
+def test_dense_hessian_that_does_not_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2**21)
+    out = tmp_path / "run"
+    assert cli.main([*SMALL, "--layers", "40", "--spectrum", "dense", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "The dense Hessian of 576 parameters needs 0.012 GiB, but 0.002 GiB are free" in error
+        and "use Lanczos" in error
+    )
+    assert not out.exists()
+
+
+# --- settings and published numbers ----------------------------------------------------------------------------------
+
+
+def test_defaults_by_data_set():
+    digits, mnist = HessianSettings().resolved(), HessianSettings(dataset="mnist").resolved()
+    assert (digits.qubits, digits.patch_size, digits.pool, digits.curvature_images) == (5, 4, 1, None)
+    paper = load("patches_hessian")["training"]
+    assert (mnist.epochs, mnist.batch_size, mnist.weight_decay) == (paper["epochs"], paper["batch_size"], 5e-5)
+    assert (mnist.qubits, mnist.patch_size, mnist.pool) == (8, 8, 2)
+    for layers, rate in paper["learning_rate"].items():
+        assert paper_learning_rate(int(layers)) == rate
+    assert HessianSettings(dataset="mnist", qubits=6).resolved().qubits == 6
+
+
+def test_auto_is_dense_up_to_the_smallest_published_model():
+    from qjaxsim.models.patches import PatchesModel
+
+    smallest, next_published = PatchesModel(4, 50), PatchesModel(4, 100)
+    assert use_dense(HessianSettings(), smallest) and not use_dense(HessianSettings(), next_published)
+    assert use_dense(HessianSettings(spectrum="dense"), next_published)
+    assert not use_dense(HessianSettings(spectrum="lanczos"), smallest)
+
+
+def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
+    settings = HessianSettings(dataset="mnist", patches=(4,), layers=(50,)).resolved()
+    row = {
+        "patches": 4, "layers": 50, "qubits": 8, "seed": 1001, "images": 60000, "epochs": 50, "lambda_images": 60000,
+        "train_loss": 0.03, "train_accuracy": 0.99, "test_loss": 0.07, "test_accuracy": 0.98, "lambda_max": 16.0,
+        "lambda_max_power": 17.0, "control": "baseline",
+    }  # fmt: skip
+    same = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row])}
+    assert all(r["comparable"] is True for r in same.values())
+    assert same["lambda_max"]["published"] == 15.987
+    assert same["lambda_max"]["difference"] == pytest.approx(17.0 - 15.987)
+    part = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row | {"lambda_images": 2000}])}
+    assert part["train_loss"]["comparable"] is True
+    assert part["lambda_max"]["comparable"] == "images in the Hessian 2000 against 60000"
+    assert part["lambda_max"]["difference"] is None
+    shallow = comparison_rows(settings, [row | {"layers": 2, "epochs": 3}])
+    assert {r["comparable"] for r in shallow} == {"layers 2 against 50; epochs 3 against 50"}
+    assert comparison_rows(settings, [row | {"patches": 1}]) == []
+    assert comparison_rows(settings, [row | {"control": "scale"}]) == []

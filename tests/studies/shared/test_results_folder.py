@@ -1,0 +1,78 @@
+"""A results folder belongs to one process at a time, and a lock never outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from qjaxsim.studies.shared.results_folder import claimed, entries
+from qjaxsim.studies.shared.sweep import Cell, CellResult, run_sweep
+
+HOLDER = """
+import pathlib, sys, time
+from qjaxsim.studies.shared.results_folder import claimed
+with claimed(pathlib.Path(sys.argv[1])):
+    print("claimed", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_in_use_is_refused_and_a_killed_holder_is_none(tmp_path):
+    out = tmp_path / "out"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "claimed\n"
+
+    def never(cell, folder):
+        raise AssertionError("a cell ran")
+
+    with pytest.raises(ValueError, match=rf"{out} is in use by another process \({holder.pid}\); wait until"):
+        run_sweep("toy", {}, [Cell("x")], never, out, columns={}, resume=True)
+    assert entries(out) == []
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert (out / ".lock").exists()
+    rows = run_sweep("toy", {}, [Cell("x")], lambda cell, folder: CellResult({"y": 1}, {}), out, columns={})
+    assert rows == [{"cell": "x", "y": 1}]
+    assert not (out / ".lock").exists()
+
+
+def test_a_claim_ends_with_its_block(tmp_path):
+    with (
+        claimed(tmp_path),
+        pytest.raises(ValueError, match=rf"in use by another process \({os.getpid()}\)"),
+        claimed(tmp_path),
+    ):
+        pass
+    with claimed(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_made_for_nothing_goes_again(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with pytest.raises(RuntimeError), claimed(tmp_path / name):
+            raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("found", ["unlinked", "replaced"])
+def test_a_lock_that_lost_its_name_is_taken_anew(tmp_path, monkeypatch, found):
+    """The holder before deletes its file between our opening and our locking it."""
+    fcntl = pytest.importorskip("fcntl")
+    flock, calls = fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not calls:
+            (tmp_path / ".lock").unlink()
+            if found == "replaced":
+                (tmp_path / ".lock").touch()
+        calls.append(descriptor)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with claimed(tmp_path):
+        assert len(calls) == 2
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
