@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Dense, Diagonal, Loop, Plan, flat_steps, names_in
+from qjaxsim.planning.steps import Dense, Diagonal, Loop, Plan, Step, flat_steps, names_in
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
 
@@ -75,6 +75,13 @@ def _is_lazy(loop: Loop, setting: Setting) -> bool:
     return setting.adjoint and loop.repeat.times * sum(sizes) > 2 * 2**loop.body.n_qubits * setting.batch
 
 
+def _makes_its_own(step: Step, setting: Setting) -> bool:
+    """Whether a step is a loop with matrices that an iteration computes, its own or those of a loop inside."""
+    if not isinstance(step, Loop):
+        return False
+    return _is_lazy(step, setting) or any(_makes_its_own(inner, setting) for inner in flat_steps(step.body.steps))
+
+
 def _prepare_loop(loop: Loop, env: Environment, setting: Setting) -> list[Any]:
     """The weights' part of the body in every iteration, leading axis `times`, in the order of the body's steps."""
     own, shared = _environments(loop, env)
@@ -102,12 +109,14 @@ def split_loop(loop: Loop, weights: list[Any] | None, env: Environment, setting:
     own, shared = _environments(loop, env)
     if weights is None:
         return (None, own), (shared, None)
-    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data.
-    varying = [step for step in flat_steps(loop.body.steps) if step.data]
-    slices = {name: own[name] for step in varying for name in names_in(step) if name in own}
+    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data, and where an inner
+    # loop makes its own matrices.
+    steps = list(flat_steps(loop.body.steps))
+    mixed = {name for step in steps if step.data for name in names_in(step) if name in own}
+    inner = {name for step in steps if _makes_its_own(step, setting) for name in names_in(step) if name in own}
     # Data that all iterations share gives the same matrices in each: they are made once, outside.
-    constant = None if slices else prepare(loop.body, shared, setting, True)
-    return (weights, slices), (shared, constant)
+    constant = None if mixed else prepare(loop.body, shared, setting, True)
+    return (weights, {name: own[name] for name in own if name in mixed | inner}), (shared, constant)
 
 
 def prepare_iteration(loop: Loop, each: Any, common: Any, setting: Setting) -> tuple[Prepared, Environment]:
