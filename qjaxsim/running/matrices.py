@@ -166,8 +166,8 @@ def _multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
     return sum((a[:, None, j] * b[None, j] for j in range(1, a.shape[1])), a[:, None, 0] * b[None, 0])
 
 
-def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any) -> jax.Array:
-    """The matrix of a dense block, real and imaginary part, (2, d, d[, batch]), from its leaves' matrices by id."""
+def dense_matrix(step: Dense, leaf_matrices: Mapping[Leaf, jax.Array], dtype: Any) -> jax.Array:
+    """The matrix of a dense block, real and imaginary part, (2, d, d[, batch]), from its leaves' matrices."""
     k = len(step.qubits)
     total = None
     for layer in step.layers:
@@ -197,11 +197,11 @@ def _multiply(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum(f"{left},{right}->{out}", a, b, precision=lax.Precision.HIGHEST)
 
 
-def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[int, jax.Array], k: int, dtype: Any) -> jax.Array:
+def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[Leaf, jax.Array], k: int, dtype: Any) -> jax.Array:
     """The Kronecker product of leaves on different qubits, identity elsewhere, in the order of the k qubits."""
     used = [qubit for leaf in layer for qubit in leaf.qubits]
     idle = [qubit for qubit in range(k) if qubit not in used]
-    factors = [leaf_matrices[id(leaf)] for leaf in layer]
+    factors = [leaf_matrices[leaf] for leaf in layer]
     total = factors[0]
     for factor in factors[1:]:
         total = _kron(total, factor)

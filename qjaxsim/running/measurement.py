@@ -17,7 +17,7 @@ from qjaxsim.planning.bases import choose_bases, flip_of
 from qjaxsim.running.execute import run_steps
 from qjaxsim.running.kernels import sum_over_bits
 from qjaxsim.running.permutation import flip_rows
-from qjaxsim.running.prepare import Setting
+from qjaxsim.running.prepare import Setting, prepare_all
 from qjaxsim.running.varying import vary_alike
 
 # Up to this many groups are written out one by one; more run as a scan.
@@ -56,7 +56,8 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     total = _flipped_sums(rest, state, n_qubits)
     setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
     for basis in bases:
-        rotated = run_steps(basis.rotation.steps, state, {}, {}, setting)
+        prepared = prepare_all(basis.rotation, {}, setting)
+        rotated = run_steps(basis.rotation.steps, state, prepared, {}, setting)
         total = total + _flipped_sums(basis.observables, rotated, n_qubits)
     return total
 
