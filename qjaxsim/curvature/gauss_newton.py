@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
-from qjaxsim.curvature.chunks import at_once
+from qjaxsim.curvature.chunks import at_once, window
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
@@ -112,12 +112,7 @@ def split_hessian(
     count, samples = shapes.n_samples, planned.samples
     way = _way(planned, outputs, loss, params, flat)
     carried, done = way.start, 0
-
-    def chunk(begin: int) -> tuple[Any, Any, jax.Array]:
-        start, fresh = _window(begin, count, samples)
-        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + samples]), (x, y))
-        return xs, ys, jnp.asarray(fresh / count, shapes.loss_dtype)
-
+    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes)
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
@@ -134,6 +129,13 @@ def split_hessian(
             jax.block_until_ready(carried)
             progress(done, count)
     return way.finish(carried)
+
+
+def samples_from(x: Any, y: Any, begin: int, size: int, shapes: ModelShapes) -> tuple[Any, Any, jax.Array]:
+    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero."""
+    start, _, fresh = window(begin, size, shapes.n_samples, np)
+    xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + size]), (x, y))
+    return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
 
 
 def _flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -326,25 +328,12 @@ def _push_all(
 
     def fill(chunk: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         matrix, jacobian, _ = carry
-        # As in `hessian` the last chunk of rows slides back; the rows it repeats must not be added twice.
-        start = jnp.minimum(chunk * rows, flat.size - rows)
-        index = start + jnp.arange(rows)
+        start, index, fresh = window(chunk * rows, rows, flat.size)
         block, columns, gradient = jax.vmap(push, out_axes=(0, 0, None))(index)
-        fresh = (index >= chunk * rows)[:, None]
         old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
-        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh, old + block, old), start, axis=0)
+        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh[:, None], old + block, old), start, axis=0)
         return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
 
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
     empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
     return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)
-
-
-def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:
-    """Start of the chunk of samples that brings those from `begin` on, and which of its samples are new (0 or 1).
-
-    The last chunk slides back to keep its length, so that one compiled program serves all; samples
-    met before weigh exactly zero.
-    """
-    start = min(begin, count - samples)
-    return start, (np.arange(start, start + samples) >= begin).astype(np.float64)
