@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.precision import HIGHEST
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
 HOT, COLD = 3.0, 90.0
@@ -29,7 +30,6 @@ MAX_DESCENT = 200
 _BLOCKS = (8, 7, 6, 5)
 # Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
 _CPU_LANES = 2048
-_HIGHEST = lax.Precision.HIGHEST
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
@@ -80,9 +80,9 @@ def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     """E(x), (B, R), of states (B, R, H, n)."""
     couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
     x = jnp.asarray(states).astype(couplings.dtype)
-    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=_HIGHEST)
-    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=_HIGHEST)
-    own = own + jnp.einsum("brai,bai->br", x, linear, precision=_HIGHEST)
+    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=HIGHEST)
+    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=HIGHEST)
+    own = own + jnp.einsum("brai,bai->br", x, linear, precision=HIGHEST)
     count = x.sum(2)  # (B, R, n)
     return own + jnp.asarray(problem.penalty, x.dtype) * (count * (count - 1)).sum(2) / 2
 
@@ -304,7 +304,7 @@ def _sweep(
         rows = _slice(couplings, first, block, 2)
         inside = _slice(rows, first, block, 3).transpose(3, 0, 1, 2)  # (step, H, B, block)
         old = _slice(x, first, block, 2)
-        product = lax.dot_general(rows, x, (((3,), (2,)), ((0, 1), (0, 1))), precision=_HIGHEST)
+        product = lax.dot_general(rows, x, (((3,), (2,)), ((0, 1), (0, 1))), precision=HIGHEST)
         fields = product + _slice(linear, first, block, 2)[..., None]  # (H, B, block, R)
         near = counts[:window]
         flips = jnp.zeros((block, *lanes.shape), x.dtype)

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.light_cones import Tables
 from qjaxsim.curvature.objective import Loss, gauss_newton_block, loss_derivatives
-from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.running.varying import vary_alike
 
 _sum = functools.partial(jnp.einsum, precision=HIGHEST)

@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.chunks import at_once, window
@@ -23,7 +24,6 @@ from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model,
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
-from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary, vary_alike
 

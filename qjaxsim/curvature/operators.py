@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
@@ -241,4 +242,4 @@ def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
 
 @jax.jit
 def _times_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, matrix, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(rows, matrix, precision=HIGHEST)

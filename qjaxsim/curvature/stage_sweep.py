@@ -17,8 +17,9 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import unit_vector
-from qjaxsim.curvature.stacked import HIGHEST, adjoint_times, by_rows, inner, outer, pushed, times
+from qjaxsim.curvature.stacked import adjoint_times, by_rows, inner, outer, pushed, times
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
 from qjaxsim.running.measurement import apply_observables, expectation_values
 from qjaxsim.running.simulate import apply_circuit, statevector, unitary

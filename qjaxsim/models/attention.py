@@ -17,9 +17,10 @@ import numpy as np
 from qjaxsim import annealing
 from qjaxsim.annealing.chains import HeadsProblem
 from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.models import attention_problem as problems
-from qjaxsim.models.attention_problem import HIGHEST, Terms
+from qjaxsim.models.attention_problem import Terms
 
 Params = dict[str, Any]
 

@@ -18,6 +18,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, Z
 from qjaxsim.common.checks import hold_integers, positive_integer
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.models.patches import flat_images
@@ -33,7 +34,6 @@ _HIDDEN = 64
 _CHANNELS = (2, 16)
 # Narrower images than this are convolved with padding, or nothing would be left of them.
 _UNPADDED_FROM = 16
-HIGHEST = jax.lax.Precision.HIGHEST
 
 
 @dataclass(frozen=True)

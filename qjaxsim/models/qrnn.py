@@ -16,6 +16,7 @@ import numpy as np
 
 from qjaxsim.common.checks import integer_from
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_cell import (
     Tables,
     cell_tables,
@@ -29,7 +30,6 @@ from qjaxsim.models.qrnn_topology import Params, QrnnTopology
 
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")
-_PRECISION = jax.lax.Precision.HIGHEST
 # Above so many bytes of states kept for reverse mode, steps are computed twice instead.
 _KEPT_BYTES = 2**28
 
@@ -211,13 +211,13 @@ def unroll(
             state, found = step_states(topology, tables, state, one_hot(given), success=success)
             return state, jnp.concatenate([found, output_success(tables, state)]) if found is not None else None
         spread = (one_hot(given)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, batch)
-        return jnp.matmul(matrices, spread, precision=_PRECISION), None
+        return jnp.matmul(matrices, spread, precision=HIGHEST), None
 
     def step(carry: tuple[jax.Array, jax.Array], xs: Any) -> tuple[Any, Any]:
         (state, before), (given, target, force, again, own) = carry, xs
         state, found = advance(state, given if again is None else jnp.where(again, before, given))
         word = target if choice == "target" else jnp.where(force, target, _chosen(tables, state, choice, own))
-        after = state * jnp.matmul(tables.output.T, one_hot(word), precision=_PRECISION)
+        after = state * jnp.matmul(tables.output.T, one_hot(word), precision=HIGHEST)
         return (after / scale_of(after), word), (state, word, found)
 
     if start is None:

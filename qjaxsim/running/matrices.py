@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, Table
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
@@ -132,7 +132,7 @@ class _Expansion:
     def rotate(self, pauli: str, angles: jax.Array) -> None:
         """Multiply by exp(-i angle P / 2) from the left, angles (stack, batch)."""
         generator = jnp.asarray(-1j * pauli_matrix(pauli), self.matrices.dtype)
-        turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=lax.Precision.HIGHEST)
+        turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=HIGHEST)
         self.matrices, self.empty = jnp.concatenate([self.matrices, turned]), False
         pair = jnp.stack([jnp.cos(angles / 2), jnp.sin(angles / 2)])
         old = jnp.ones_like(pair[:1]) if self.numbers is None else self.numbers
@@ -143,7 +143,7 @@ class _Expansion:
         if self.numbers is None:
             return self.matrices[0]
         numbers = self.numbers.astype(self.matrices.dtype)
-        return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=lax.Precision.HIGHEST)
+        return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=HIGHEST)
 
 
 def _same_shape(arrays: Sequence[jax.Array], keep: int | None = None) -> list[jax.Array]:
@@ -194,7 +194,7 @@ def _multiply(a: jax.Array, b: jax.Array) -> jax.Array:
     """Product of square matrices with or without a trailing batch axis."""
     left, right = ("abz" if a.ndim == 3 else "ab"), ("bcz" if b.ndim == 3 else "bc")
     out = "acz" if "z" in left + right else "ac"
-    return jnp.einsum(f"{left},{right}->{out}", a, b, precision=lax.Precision.HIGHEST)
+    return jnp.einsum(f"{left},{right}->{out}", a, b, precision=HIGHEST)
 
 
 def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[Leaf, jax.Array], k: int, dtype: Any) -> jax.Array:
@@ -227,7 +227,7 @@ def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:
     if not table.angles:
         return jnp.asarray(np.stack([np.cos(table.offset), np.sin(table.offset)]), dtype)
     angles = angle_stack(table.angles, env, dtype)
-    exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=lax.Precision.HIGHEST)
+    exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=HIGHEST)
     offset = table.offset.reshape((-1,) + (1,) * (exponents.ndim - 1))
     exponents = exponents + offset.astype(dtype) if offset.any() else exponents
     return jnp.stack([jnp.cos(exponents), jnp.sin(exponents)])

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.text import Text, load_text, windows
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, Params, next_character_metrics
@@ -124,7 +125,7 @@ class Evaluation:
         """Mean of x x^T over the inputs of each linear map on the test windows: name -> (in, in), double precision."""
         moments = jax.jit(
             lambda params, x: {
-                name: jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST) / len(rows)
+                name: jnp.matmul(rows.T, rows, precision=HIGHEST) / len(rows)
                 for name, rows in self.model.inputs_of(params, x).items()
             }
         )
