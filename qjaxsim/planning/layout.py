@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, monomial
+from qjaxsim.circuits.gates import GATES, applied, monomial
 from qjaxsim.circuits.operations import Gate, Projection
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
@@ -189,15 +189,8 @@ def _constant(layers: Sequence[tuple[Leaf, ...] | Monomial], k: int) -> np.ndarr
             total = total[layer.source] if layer.phase is None else layer.phase[:, None] * total[layer.source]
             continue
         for leaf in layer:
-            total = _apply_small(leaf.factors[0], leaf.qubits, total, k)  # type: ignore[arg-type]
+            total = applied(leaf.factors[0], leaf.qubits, total)  # type: ignore[arg-type]
     return total
-
-
-def _apply_small(matrix: np.ndarray, qubits: Sequence[int], total: np.ndarray, k: int) -> np.ndarray:
-    """A matrix on some of k qubits times a (2**k, columns) array."""
-    m = len(qubits)
-    tensor = np.tensordot(matrix.reshape((2,) * (2 * m)), total.reshape((2,) * k + (-1,)), (range(m, 2 * m), qubits))
-    return np.moveaxis(tensor, range(m), qubits).reshape(total.shape)
 
 
 def _bits(places: Sequence[int], k: int) -> np.ndarray:
