@@ -126,7 +126,7 @@ def run(
     if local:
         # Aer itself leaves out idle qubits where counts are all that is asked for.
         measured = kind == COUNTS
-        _check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
+        check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
     level = (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None
     options: dict[str, Any] = {"shots": shots, "resilience_level": level, "seed": seed, "local": local}
     # Made once before any session is opened and paid for, so that wrong options are found in time.
@@ -204,7 +204,7 @@ def _on_hardware(backend: Any) -> bool:
         return isinstance(backend, IBMBackend)
 
 
-def _check_local(backend: Any, width: int, report: Callable[[str], None]) -> None:
+def check_local(backend: Any, width: int, report: Callable[[str], None]) -> None:
     needed, free = 2.0 ** (width + 4), memory.available_bytes()
     if needed > free:
         raise MemoryError(

@@ -53,13 +53,13 @@ def prepare(tables: Tables, theta: jax.Array) -> tuple[Found, Sums]:
 
     Cost: C G (k + 2) complex products of M x M matrices.
     """
-    generators, observables, sums = _generators(tables, theta)
+    generators, observables, sums = generators_at(tables, theta)
     # As U^dagger O U is differentiated: to [K, U^dagger O U].
     return Found(generators, _last(commutators(generators, observables))), sums
 
 
 @jax.jit
-def _generators(tables: Tables, theta: jax.Array) -> tuple[jax.Array, jax.Array, Sums]:
+def generators_at(tables: Tables, theta: jax.Array) -> tuple[jax.Array, jax.Array, Sums]:
     """The generator of every angle, (C, G, M, 2 M), and U^dagger O U of every observable, packed (C, k, M, M).
 
     With u the columns before a rotation about P, its generator is i/2 u^dagger P u.

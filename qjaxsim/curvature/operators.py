@@ -145,13 +145,14 @@ def _negated(images: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.A
 
 def _images_of_rows(*arguments: Any) -> jax.Array:
     """What is jitted, by a name that it can be pickled by."""
-    return _curvature_rows(*arguments)
+    return curvature_rows(*arguments)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _curvature_rows(
+def curvature_rows(
     kind: str, outputs: Outputs, loss: Loss, batch_size: int | None, params: Any, data: Any, rows: jax.Array
 ) -> jax.Array:
+    """Images of rows (n, P) under an operator, compiled once for all rows of one shape."""
     _, unravel = ravel_pytree(params)
 
     def image(row: jax.Array) -> jax.Array:

@@ -66,7 +66,7 @@ def prepare(
         )
     tfds, base = _upstream(name)
     if originals is None:
-        _require_connection(base.URL)
+        require_connection(base.URL)
     _run(tfds, base, folder, originals)
     version = prepared.version_folder(name, folder)
     assert version is not None
@@ -144,7 +144,7 @@ def _local_builder(base: Any) -> Any:
     return Local
 
 
-def _require_connection(url: str) -> None:
+def require_connection(url: str) -> None:
     """Raise unless the server (or the proxy in front of it) answers soon; TFDS would retry for minutes."""
     scheme = urllib.parse.urlsplit(url).scheme
     first_hop = urllib.request.getproxies().get(scheme, url)

@@ -162,8 +162,8 @@ def attend(settings: AttentionSettings, params: Params, tokens: jax.Array) -> At
     if settings.kind == "qama-v1":
         return _attend_v1(settings, params, q, k, v)
     if settings.kind in SELECTING:
-        terms = _terms(params, q, k, v)
-        energy, x = _selected_energies(settings, terms)
+        terms = terms_of(params, q, k, v)
+        energy, x = selected_energies(settings, terms)
         return Attended(_merge(energy[..., None] * params["e2v"][None, None, None]), x)
     scores = jnp.einsum("bhid,bhjd->bhij", q, k, precision=HIGHEST) / math.sqrt(q.shape[-1])
     weights = _weights(settings, params, scores, q, k, v)
@@ -182,7 +182,7 @@ def layer_problem(settings: AttentionSettings, params: Params, tokens: jax.Array
     q, k, v = (_split(_linear(params[name], tokens), settings.n_heads) for name in ("query", "key", "value"))
     if settings.kind == "qama-v1":
         return problems.problem_v1(_terms_v1(params, q, k, v)[0])
-    return problems.problem_v2(_terms(params, q, k, v))
+    return problems.problem_v2(terms_of(params, q, k, v))
 
 
 # --- version 2 and its controls --------------------------------------------------------------------------------------
@@ -205,10 +205,10 @@ def select(settings: AttentionSettings, terms: Terms) -> jax.Array:
     return annealing.best(found)[0].astype(dtype)
 
 
-def _selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
+def selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
     """Token energies (B, H, n) with the chosen gradient, and the selection."""
     if settings.gradient == "gibbs":
-        return _gibbs_energies(settings, terms)
+        return gibbs_energies(settings, terms)
     x = select(settings, terms)
     if settings.gradient == "frozen":
         return problems.token_energies(terms, x), x
@@ -220,7 +220,7 @@ def _selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.A
     return problems.token_energies(terms, through), x
 
 
-def _gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
+def gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
     """Means of token energies over chains at `beta`, after cooling down to it."""
     problem = problems.problem_v2(terms)
     betas = settings.beta * np.minimum(np.geomspace(0.1, 4.0, max(settings.sweeps, 1)), 1.0)
@@ -287,14 +287,14 @@ def _weights(
         return problems.one_hot_expectations(scores, settings.beta, settings.strength)
     if settings.kind != "hard":
         return jax.nn.softmax(scores)
-    chosen = select(settings, _terms(params, q, k, v))[:, :, None] > 0
+    chosen = select(settings, terms_of(params, q, k, v))[:, :, None] > 0
     lowest = jnp.asarray(-1e9, scores.dtype)
     weights = jax.nn.softmax(jnp.where(chosen, scores, lowest))
     # Where a head chooses nothing it emits nothing.
     return jnp.where(chosen, weights, jnp.zeros_like(weights))
 
 
-def _terms(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Terms:
+def terms_of(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Terms:
     """v2's terms; "hard" has no E2V of its own, which a constant mask could not train, and takes plain means."""
     return problems.terms_v2(q, k, v, params.get("e2v", jnp.ones(v.shape[-1], v.dtype)))
 

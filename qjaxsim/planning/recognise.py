@@ -117,7 +117,7 @@ class _Builder:
 
     def copy(self, start: int, stop: int) -> None:
         """Take operations over as they are."""
-        self.circuit._add(*self.original[start:stop])
+        self.circuit.extend(self.original[start:stop])
 
     def loop(self, start: int, period: int, times: int) -> None:
         """Take over `times` layers of `period` operations as a loop."""
@@ -134,13 +134,13 @@ class _Builder:
             if isinstance(operation, Gate):
                 values = tuple(parameters[c[0]][c[1]] if isinstance(c, tuple) else c for c in chosen)
                 operation = Gate(operation.name, operation.qubits, values)
-            layer._add(operation)
+            layer.extend([operation])
         for label in parameters:
             self.definitions[names[label]] = tuple(slot[i] for i in range(times) for slot in slots[label])
         if "data" in parameters:
             self.data.add(names["data"])
         shared = {name for name in layer.parameters if name not in self.definitions}
-        self.circuit._add(Repeat(layer, times, frozenset(shared)))
+        self.circuit.extend([Repeat(layer, times, frozenset(shared))])
         self.made += 1
 
     def _slot(self, values: tuple[Any, ...], slots: dict[str, list[tuple[Any, ...]]]) -> Any:

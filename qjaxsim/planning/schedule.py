@@ -75,7 +75,7 @@ def schedule(leaves: Sequence[Leaf], limits: Limits) -> list[Group]:
     Returns:
         Groups in time order. Cost: linear in the number of leaves.
     """
-    graph = _Graph(leaves)
+    graph = Graph(leaves)
     chooser = _Chooser(graph, limits)
     groups = []
     data = False
@@ -90,7 +90,7 @@ def schedule(leaves: Sequence[Leaf], limits: Limits) -> list[Group]:
     return groups
 
 
-class _Graph:
+class Graph:
     """Leaves with the edges between those that must keep their order.
 
     Between two runs of commuting leaves on one qubit stands a node without a leaf, so that the number of edges stays
@@ -227,7 +227,7 @@ class _Run:
 class _Chooser:
     """The next step: of the steps that can take in the oldest ready leaf, the one with most gates for its cost."""
 
-    def __init__(self, graph: _Graph, limits: Limits):
+    def __init__(self, graph: Graph, limits: Limits):
         self.graph, self.limits = graph, limits
         self.everything = (1 << limits.n_qubits) - 1
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qjaxsim.annealing import chains as annealing
+from qjaxsim.annealing import streams
 from qjaxsim.annealing.batch import anneal_batch
 from qjaxsim.annealing.chains import HeadsProblem
 
@@ -91,9 +92,9 @@ def test_simultaneous_flips_are_a_plain_chain_of_single_flips(heads, n, key):
     start = rng.integers(0, 2, (2, 3, heads, n))
     betas = np.array([0.2, 0.7, 1.5, 4.0])
     found = annealing.anneal(problem, key, reads=3, betas=betas, descent=False, start=start).states
-    lanes = np.asarray(annealing._lanes(key, 2, heads, 3))
+    lanes = np.asarray(streams.lanes_of(key, 2, heads, 3))
     assert len(np.unique(lanes)) == lanes.size
-    expected = plain_chain(problem, lanes, start, betas, annealing._block_size(n, heads)[1])
+    expected = plain_chain(problem, lanes, start, betas, annealing.block_size(n, heads)[1])
     assert (expected != start).any()
     np.testing.assert_array_equal(found, expected)
 

@@ -191,7 +191,7 @@ def test_what_cones_make_of_observables():
     outputs = CircuitOutputs(every_rotation(), SUMS[:2], ("x",))
     rng = np.random.default_rng(1)
     theta = jnp.asarray(rng.normal(size=outputs.n_weights))
-    generators, seen, _ = cone_sweep._generators(outputs.tables, theta)
+    generators, seen, _ = cone_sweep.generators_at(outputs.tables, theta)
     assert generators.shape[:2] == seen.shape[:1] + (outputs.cones.depth,)
     re, im = np.split(np.asarray(generators), 2, axis=3)
     np.testing.assert_allclose(re, -re.swapaxes(2, 3), atol=1e-14)

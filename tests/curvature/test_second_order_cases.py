@@ -58,7 +58,7 @@ def hybrid(n_layers=2, n_classes=CLASSES, scale=4.0):
 def classical_between(params, x):
     """Classical layers before and after the circuit."""
     angles = jnp.tanh(x @ params["pre"])
-    return hybrid(1)._values({"x": angles, "w": params["w"]}) @ params["post"]
+    return hybrid(1, scale=1.0)({"w": params["w"]}, {"x": angles}) @ params["post"]
 
 
 def patches_problem(model, n_samples=SAMPLES):

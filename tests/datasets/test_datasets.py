@@ -158,7 +158,7 @@ def test_idx_labels_out_of_range(tmp_path):
 def test_idx_folder_of_another_data_set_is_recognised(tmp_path, monkeypatch):
     write_idx(tmp_path)
     published = hashlib.md5((tmp_path / idx.FILES["train"][1]).read_bytes()).hexdigest()
-    monkeypatch.setitem(idx._PUBLISHED_LABELS, published, "fashion_mnist")
+    monkeypatch.setitem(idx.PUBLISHED_LABELS, published, "fashion_mnist")
     with pytest.raises(ValueError, match=r"must hold mnist, but train-labels.* is the file of fashion_mnist"):
         datasets.load("mnist", source="idx", data_dir=tmp_path)
     assert len(datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)) == 30
@@ -464,7 +464,7 @@ def test_connection_check_goes_to_the_proxy_when_there_is_one(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", connect)
     for proxies in ({}, {"https": "http://proxy.test:3128"}, {"https": "proxy.test"}):
         monkeypatch.setattr(preparing.urllib.request, "getproxies", lambda proxies=proxies: proxies)
-        preparing._require_connection("https://data.test/mnist/")
+        preparing.require_connection("https://data.test/mnist/")
     assert asked == [("data.test", 443), ("proxy.test", 3128), ("proxy.test", 80)]
 
 

@@ -73,7 +73,7 @@ def _histograms(
     values = np.concatenate([*(_support(cell) for cell in drawn), lowest])
     # A spectrum of zeros gets an axis too.
     linear = 10.0 ** np.floor(np.log10(NEAR_ZERO * (np.abs(values).max() or 1.0)))
-    edges = _edges(values, linear)
+    edges = bin_edges(values, linear)
     for axes, group, cell in zip(panels, groups, drawn, strict=False):
         row = rows[group.rows[0]]
         if "eigenvalues" in cell:
@@ -119,7 +119,7 @@ def _support(cell: Arrays) -> np.ndarray:
     return cell["eigenvalues"] if "eigenvalues" in cell else cell["lanczos_values"]
 
 
-def _edges(values: np.ndarray, linear: float) -> np.ndarray:
+def bin_edges(values: np.ndarray, linear: float) -> np.ndarray:
     """Bin edges: one bin for |lambda| < linear, logarithmic ones beyond on both sides, whole decades."""
 
     def side(largest: float) -> np.ndarray:

@@ -315,9 +315,9 @@ def test_drawn_images_begin_with_the_digit_and_are_compared_with_real_ones(key):
 
 def test_the_mean_distribution_decides_between_equal_votes():
     p = np.array([[[0.6, 0.4]], [[0.1, 0.9]]])
-    assert qrnn_mnist_scores._majority(p.argmax(axis=-1), p).tolist() == [1]
+    assert qrnn_mnist_scores.majority(p.argmax(axis=-1), p).tolist() == [1]
     p = np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]])
-    assert qrnn_mnist_scores._majority(p.argmax(axis=-1), p).tolist() == [1] and p.mean(axis=0).argmax() == 0
+    assert qrnn_mnist_scores.majority(p.argmax(axis=-1), p).tolist() == [1] and p.mean(axis=0).argmax() == 0
 
 
 # --- the study ----------------------------------------------------------------------------------------------------
