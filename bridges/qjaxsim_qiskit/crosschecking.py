@@ -4,7 +4,6 @@ States are compared with their global phase; expectation values with Aer's Estim
 exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
@@ -119,8 +118,8 @@ def check_options(shots: int | None, max_rotations: int, tolerance: float | None
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
         if value is not None and positive_integer(name, value) >= 2**31:
             raise ValueError(f"Argument `{name}` must be at most {2**31 - 1}, but is {value}.")
-    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
-        raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
+    if tolerance is not None:
+        require_positive("tolerance", tolerance)
     drawn = None if shots is None else int(shots)
     return _Integers(drawn, int(max_rotations), integer_from(0, "seed", seed, 2**32 - 1))
 

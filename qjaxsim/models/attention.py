@@ -16,9 +16,8 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing.chains import HeadsProblem
-from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.models import attention_problem as problems
 from qjaxsim.models.attention_problem import Terms
 
@@ -79,17 +78,12 @@ class AttentionSettings:
 
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("gradient", GRADIENTS)):
-            if getattr(self, name) not in known:
-                close = did_you_mean(getattr(self, name), known)
-                raise ValueError(
-                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
-                )
+            require_one_of(name, getattr(self, name), known)
         hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0, "seed": 0})
         if self.bits is not None:
             hold_integers(self, {"bits": 2})
         for name in ("beta", "strength"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"Argument `{name}` must be a positive number, but is {getattr(self, name)}.")
+            require_positive(name, getattr(self, name))
         if self.kind == "boltzmann" and self.beta * self.strength < 5:
             raise ValueError(
                 f"Argument `strength` must be at least 5 / beta = {5 / self.beta:g} for 'boltzmann', but is "
@@ -177,8 +171,7 @@ def layer_problem(settings: AttentionSettings, params: Params, tokens: jax.Array
     Raises:
         ValueError: for a kind without them.
     """
-    if settings.kind not in WITH_PROBLEM:
-        raise ValueError(f"Argument `kind` must be one of {list(WITH_PROBLEM)}, but is {settings.kind!r}.")
+    require_one_of("kind", settings.kind, WITH_PROBLEM)
     q, k, v = (_split(_linear(params[name], tokens), settings.n_heads) for name in ("query", "key", "value"))
     if settings.kind == "qama-v1":
         return problems.problem_v1(_terms_v1(params, q, k, v)[0])

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, require_one_of
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_cell import (
@@ -112,8 +112,7 @@ def simulate(
     """
     named = topology.named(params)
     inputs = _words("inputs", inputs, topology.n_words)
-    if choice not in CHOICES:
-        raise ValueError(f"Argument `choice` must be one of {list(CHOICES)}, but is {choice!r}.")
+    require_one_of("choice", choice, CHOICES)
     if targets is None and (choice == "target" or forced is not None or counted is not None):
         raise ValueError("Argument `targets` must be given for choice='target', `forced` and `counted`, but is None.")
     if choice == "sample" and key is None:
@@ -193,8 +192,7 @@ def unroll(
     batch, steps = inputs.shape
     inputs = inputs.astype(jnp.int32)
     targets = None if targets is None else targets.astype(jnp.int32)
-    if path not in PATHS:
-        raise ValueError(f"Argument `path` must be one of {list(PATHS)}, but is {path!r}.")
+    require_one_of("path", path, PATHS)
     if path == "auto":
         path = "collapsed" if not success and collapses(topology, batch, steps) else "steps"
     if success and path == "collapsed":

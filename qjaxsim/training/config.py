@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import re
 from typing import Any
 
@@ -10,8 +9,7 @@ import jax
 import numpy as np
 import optax
 
-from qjaxsim.common.checks import hold_integers
-from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.checks import hold_integers, require_not_negative, require_one_of
 
 SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
@@ -60,16 +58,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
         for name, choices in (("schedule", SCHEDULES), *named):
-            if getattr(self, name) not in choices:
-                close = did_you_mean(getattr(self, name), choices)
-                raise ValueError(
-                    f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}{close}."
-                )
+            require_one_of(name, getattr(self, name), choices)
         hold_integers(self, {"epochs": 0, "batch_size": 1, "cycle_epochs": 1, "seed": 0, "eval_batch_size": 1})
         for name in ("learning_rate", "eps", "weight_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value!r}.")
+            require_not_negative(name, getattr(self, name))
         if self.brings_its_rate:
             idle = [name for name in _OF_NAMED if getattr(self, name) != getattr(TrainConfig, name)]
             if idle:

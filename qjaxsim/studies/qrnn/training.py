@@ -15,6 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
 from qjaxsim.studies.qrnn.networks import Network, Params
 from qjaxsim.studies.qrnn.tasks import SequenceTask
@@ -54,8 +55,7 @@ class Schedule:
     clip: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"Argument `optimizer` must be one of {list(OPTIMIZERS)}, but is {self.optimizer!r}.")
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         if self.watched not in ("validation", "training"):
             raise ValueError(f"Argument `watched` must be 'validation' or 'training', but is {self.watched!r}.")
         for name in ("batch_size", "updates", "every", "validation_size"):
@@ -63,8 +63,7 @@ class Schedule:
                 raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
         if self.updates % self.every:
             raise ValueError(f"Argument `updates` must be a multiple of {self.every}, but is {self.updates}.")
-        if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise ValueError(f"Argument `threshold` must be finite and not negative, but is {self.threshold}.")
+        require_not_negative("threshold", self.threshold)
 
 
 @dataclasses.dataclass(frozen=True)
