@@ -31,7 +31,7 @@ Item = Leaf | Projection | Repeat | Relabel
 
 def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
     """The operations as leaves, with runs of one-qubit gates fused and cut where data begins and ends."""
-    builder = _Builder(data)
+    builder = _Wires(data)
     start = tuple(range(circuit.n_qubits))
     wires = list(start)
     for operation in circuit.operations:
@@ -54,7 +54,7 @@ def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
     return builder.finish()
 
 
-class _Builder:
+class _Wires:
     """The items while they grow.
 
     Each wire remembers its leaves, so that a leaf which undoes the one right before it takes both out, and the gates
