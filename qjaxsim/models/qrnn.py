@@ -197,41 +197,61 @@ def unroll(
         path = "collapsed" if not success and collapses(topology, batch, steps) else "steps"
     if success and path == "collapsed":
         raise ValueError("Argument `path` must be 'steps' or 'auto' for success probabilities, but is 'collapsed'.")
-    tables = cell_tables(topology, params)
-    dtype, alphabet = tables.output.dtype, jnp.arange(topology.n_words, dtype=jnp.int32)
-    matrices = step_matrices(topology, tables).reshape(2**topology.workspace, -1) if path == "collapsed" else None
-
-    def one_hot(chosen: jax.Array) -> jax.Array:
-        return (alphabet[:, None] == chosen[None, :]).astype(dtype)
-
-    def advance(state: jax.Array, given: jax.Array) -> tuple[jax.Array, Any]:
-        if matrices is None:
-            state, found = step_states(topology, tables, state, one_hot(given), success=success)
-            return state, jnp.concatenate([found, output_success(tables, state)]) if found is not None else None
-        spread = (one_hot(given)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, batch)
-        return jnp.matmul(matrices, spread, precision=HIGHEST), None
+    cell = _Cell(topology, params, batch, path == "collapsed", success)
 
     def step(carry: tuple[jax.Array, jax.Array], xs: Any) -> tuple[Any, Any]:
         (state, before), (given, target, force, again, own) = carry, xs
-        state, found = advance(state, given if again is None else jnp.where(again, before, given))
-        word = target if choice == "target" else jnp.where(force, target, _chosen(tables, state, choice, own))
-        after = state * jnp.matmul(tables.output.T, one_hot(word), precision=HIGHEST)
-        return (after / scale_of(after), word), (state, word, found)
+        state, found = cell.advance(state, given if again is None else jnp.where(again, before, given))
+        word = target if choice == "target" else jnp.where(force, target, _chosen(cell.tables, state, choice, own))
+        return (cell.set_to(state, word), word), (state, word, found)
 
     if start is None:
-        start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
+        start = jnp.zeros((2**topology.workspace, batch), cell.dtype).at[0].set(1)
     keys = None if key is None or choice != "sample" else jax.random.split(key, steps)
     xs = (inputs.T, None if targets is None else targets.T, forced, fed_back, keys)
     if choice != "target" and (targets is None or forced is None):
         xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), fed_back, keys)
     first = (start, jnp.zeros(batch, jnp.int32))
-    (final, _), (states, set_to, found) = jax.lax.scan(
-        _economical(step, topology, batch, steps, dtype, path), first, xs
-    )
+    (final, _), outs = jax.lax.scan(_economical(step, topology, batch, steps, cell.dtype, path), first, xs)
+    return _unrolled(cell.tables, final, *outs)
+
+
+class _Cell:
+    """The network's cell with its numbers, on a batch of states."""
+
+    def __init__(self, topology: QrnnTopology, params: Params, batch: int, collapsed: bool, success: bool):
+        self.topology, self.batch, self.success = topology, batch, success
+        self.tables = cell_tables(topology, params)
+        self.dtype = self.tables.output.dtype
+        self.alphabet = jnp.arange(topology.n_words, dtype=jnp.int32)
+        self.matrices = None
+        if collapsed:
+            self.matrices = step_matrices(topology, self.tables).reshape(2**topology.workspace, -1)
+
+    def one_hot(self, words: jax.Array) -> jax.Array:
+        """Words (B,) as columns, (2**I, B)."""
+        return (self.alphabet[:, None] == words[None, :]).astype(self.dtype)
+
+    def advance(self, state: jax.Array, words: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """The state (2**W, B) after one step on the words, and the success probabilities of neurons if wanted."""
+        if self.matrices is None:
+            state, found = step_states(self.topology, self.tables, state, self.one_hot(words), success=self.success)
+            return state, None if found is None else jnp.concatenate([found, output_success(self.tables, state)])
+        spread = (self.one_hot(words)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, self.batch)
+        return jnp.matmul(self.matrices, spread, precision=HIGHEST), None
+
+    def set_to(self, state: jax.Array, words: jax.Array) -> jax.Array:
+        """The state after the lanes were projected on words, divided by its scale."""
+        after = state * jnp.matmul(self.tables.output.T, self.one_hot(words), precision=HIGHEST)
+        return after / scale_of(after)
+
+
+def _unrolled(tables: Tables, final: jax.Array, states: jax.Array, words: jax.Array, found: Any) -> Unrolled:
+    """The course of a batch from the states (T, 2**W, B) before the lanes were set to words (T, B)."""
     probabilities = word_probabilities(tables, states)
-    projection = jnp.take_along_axis(probabilities, set_to[:, None, :], axis=1)[:, 0]
-    success_of = None if found is None else found.transpose(2, 0, 1)
-    return Unrolled(probabilities.transpose(2, 0, 1), set_to.T, projection.T, success_of, final)
+    projection = jnp.take_along_axis(probabilities, words[:, None, :], axis=1)[:, 0]
+    success = None if found is None else found.transpose(2, 0, 1)
+    return Unrolled(probabilities.transpose(2, 0, 1), words.T, projection.T, success, final)
 
 
 def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: jax.Array) -> jax.Array:
