@@ -48,7 +48,7 @@ class Sums(NamedTuple):
     gauss_newton: jax.Array
 
 
-def prepare(tables: Tables, theta: jax.Array) -> tuple[Found, Sums]:
+def begin(tables: Tables, theta: jax.Array) -> tuple[Found, Sums]:
     """What depends on the weights alone, and the sums of no samples.
 
     Cost: C G (k + 2) complex products of M x M matrices.

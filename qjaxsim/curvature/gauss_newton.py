@@ -183,7 +183,7 @@ def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
     """Through what each observable sees, slopes and all in one program."""
     assert outputs.cones is not None
     tables = outputs.tables
-    found, start = cone_sweep.prepare(tables, flat)
+    found, start = cone_sweep.begin(tables, flat)
 
     def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
         return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)

@@ -211,7 +211,7 @@ def test_sums_are_all_that_the_result_is_made_from():
     """No axis of samples among them, so that the work after the last sample does not depend on their number."""
     outputs, (_, x, y) = model("chain"), problem("chain", 48)
     tables, theta = outputs.tables, jnp.zeros(outputs.n_weights)
-    found, start = jax.eval_shape(cone_sweep.prepare, tables, theta)
+    found, start = jax.eval_shape(cone_sweep.begin, tables, theta)
     add = lambda linear, sums: cone_sweep.add_samples(  # noqa: E731
         outputs, cross_entropy, tables, linear, sums, x, y, jnp.ones(48)
     )
