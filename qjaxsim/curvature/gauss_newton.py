@@ -110,7 +110,7 @@ def split_hessian(
         batch_size = samples_at_once(checkpoint)
     planned = plan(outputs, params, shapes, batch_size, rows)
     count, samples = shapes.n_samples, planned.samples
-    way = _way(planned, outputs, loss, params, flat)
+    way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
     carried, done = way.start, 0
     chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes)
     saved = None
@@ -159,27 +159,7 @@ class _Way(NamedTuple):
     finish: Callable[[Any], HessianSplit]
 
 
-def _way(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array) -> _Way:
-    """The planned way."""
-    if isinstance(outputs, CircuitOutputs) and planned.structure == "cones":
-        return _by_cones(outputs, loss, flat)
-    if isinstance(outputs, CircuitOutputs) and planned.structure == "collapsed":
-        return _by_slopes(outputs, loss, params, flat, *_collapsed(outputs, params, flat.dtype))
-    part = staged(outputs)
-    if isinstance(outputs, PartSum) and part is not None and planned.structure == "stages":
-        parts = StagedParts(outputs, part, params)
-        return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
-
-    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        if isinstance(outputs, PartSum):
-            return linearised_parts(outputs, params, x, slope, carried, planned.rows)
-        return _push_all(outputs, params, x, slope, carried, planned.rows)
-
-    start = jnp.zeros((flat.size, flat.size), flat.dtype)
-    return _by_slopes(outputs, loss, params, flat, start, push, lambda carried: carried)
-
-
-def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
+def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
     """Through what each observable sees, slopes and all in one program."""
     assert outputs.cones is not None
     tables = outputs.tables
@@ -191,14 +171,58 @@ def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
     return _Way(start, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
 
 
-def _collapsed(outputs: CircuitOutputs, params: Any, dtype: Any) -> tuple[Any, Callable, Callable]:
-    """What `_by_slopes` takes last, through the unitary of all weights."""
+def _by_unitary(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Through the unitary of all weights."""
     found = collapsed.tangents(outputs, params)
-    return (
-        collapsed.no_operators(outputs, dtype),
+    return _by_slopes(
+        outputs,
+        loss,
+        params,
+        flat,
+        collapsed.no_operators(outputs, flat.dtype),
         lambda carried, x, slope: collapsed.add_samples(outputs, found, x, slope, carried),
         lambda carried: collapsed.residual_part(outputs, found, params, carried),
     )
+
+
+def _by_stages(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Stage by stage of the circuit that all parts share."""
+    part = staged(outputs)
+    assert part is not None
+    parts = StagedParts(outputs, part, params)
+    return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
+
+
+def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Each direction through all parts at once."""
+
+    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return linearised_parts(outputs, params, x, slope, carried, rows)
+
+    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+
+
+def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Each direction through the whole model."""
+
+    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return _push_all(outputs, params, x, slope, carried, rows)
+
+    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+
+
+WAYS: dict[str, Callable[..., _Way]] = {
+    "cones": _by_cones,
+    "collapsed": _by_unitary,
+    "stages": _by_stages,
+    "parts": _by_parts,
+    "pushed": _by_directions,
+}
+"""By `SplitPlan.structure`, from outputs, loss, parameters, the same flat, and directions pushed at once to the way."""
+
+
+def _no_samples(flat: jax.Array) -> jax.Array:
+    return jnp.zeros((flat.size, flat.size), flat.dtype)
 
 
 def _by_slopes(
@@ -234,7 +258,7 @@ def _by_slopes(
         gauss_newton, own = symmetrised(total), symmetrised(residual(inner))
         return HessianSplit(gauss_newton + own, gauss_newton, own, gradient)
 
-    return _Way((start, jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)), chunk, finish)
+    return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), chunk, finish)
 
 
 def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> Identity:

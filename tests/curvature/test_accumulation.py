@@ -372,6 +372,6 @@ def test_little_memory_takes_the_other_way(monkeypatch, kind, other):
 def test_what_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch, call, batch_size, missing, way_out):
     one = plan_split(*problem("pushed"), batch_size=1)
     monkeypatch.setattr(memory, "available_bytes", lambda: one.total_bytes - missing)
-    monkeypatch.setattr(gauss_newton, "_way", None)
+    monkeypatch.setattr(gauss_newton, "WAYS", None)
     with pytest.raises(MemoryError, match=rf"^The split Hessian of 6 parameters needs .* are free; {way_out} \(?`?"):
         call(*problem("pushed"), batch_size=batch_size)
