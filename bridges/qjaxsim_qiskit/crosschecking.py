@@ -80,7 +80,7 @@ def crosscheck(
     """
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
-    pair = _pair(circuit, params, observables, seed, evolution)
+    pair = pair_of(circuit, params, observables, seed, evolution)
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
     checks.append(_expectations(pair, bound))
@@ -101,7 +101,7 @@ def crosscheck(
 
 def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observables: Iterable[PauliSum]) -> np.ndarray:
     """Exact expectation values of our circuit by Aer alone, (samples, observables); arguments as in `crosscheck`."""
-    pair = _pair(circuit, params, observables, 0, "synthesis")
+    pair = pair_of(circuit, params, observables, 0, "synthesis")
     return aer.expectations(pair.other, pair.values, pair.operators)
 
 
@@ -167,7 +167,8 @@ class _Pair:
         return max(1.0, *(sum(map(abs, observable.terms.values())) for observable in self.observables))
 
 
-def _pair(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
+def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
+    """One circuit as both simulators take it, with the same numbers."""
     notes: tuple[str, ...] = ()
     if isinstance(given, qj.Circuit):
         circuit, other = given, to_qiskit(given)

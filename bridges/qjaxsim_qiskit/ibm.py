@@ -156,7 +156,7 @@ def run(
     with submitting, _target(mode, backend, submission.backend) as target, _closed(mode, target):
         job = new_primitive(kind, target, **options)[0].run([pub(work, submission, kind)])
         record = _submitted(record, job, out, report)
-        return _finished(record, job, out) if wait else record
+        return finish_job(record, job, out) if wait else record
 
 
 def fetch(job_id: str, *, out: str | Path = FOLDER, wait: bool = False, service: Any = None) -> JobRecord:
@@ -190,7 +190,7 @@ def fetch(job_id: str, *, out: str | Path = FOLDER, wait: bool = False, service:
         status = str(job.status())
         if not wait and status not in _FINAL:
             return replace(record, status=status.lower())
-        return _finished(record, job, out)
+        return finish_job(record, job, out)
 
 
 # --- where it runs -----------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def _submitted(record: JobRecord, job: Any, out: str | Path, report: Callable[[s
 # --- the result --------------------------------------------------------------------------------------------------
 
 
-def _finished(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
+def finish_job(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
     """The record with the job's result, also in `out`; a job that failed is recorded as such."""
     from qiskit.providers.exceptions import JobError
     from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeJobMaxTimeoutError

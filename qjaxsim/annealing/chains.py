@@ -30,7 +30,7 @@ MAX_DESCENT = 200
 # Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
 _BLOCKS = (8, 7, 6, 5)
 # Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
-_CPU_LANES = 2048
+CPU_LANES = 2048
 
 
 class HeadsProblem(NamedTuple):
@@ -207,7 +207,7 @@ def _in_chunks(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas:
     n_batch, n_heads, reads = lanes.shape
     most = n_batch
     if jax.default_backend() == "cpu":
-        most = max(1, _CPU_LANES // (n_heads * reads))
+        most = max(1, CPU_LANES // (n_heads * reads))
     chunk = max(size for size in range(1, min(most, n_batch) + 1) if n_batch % size == 0)
     if chunk == n_batch:
         return _chain(problem, lanes, start, betas, descent)

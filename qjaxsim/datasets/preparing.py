@@ -18,7 +18,7 @@ from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
 
-_CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 
@@ -154,7 +154,7 @@ def require_connection(url: str) -> None:
 
     def connect() -> None:
         try:
-            with socket.create_connection(address, timeout=_CONNECT_SECONDS):
+            with socket.create_connection(address, timeout=CONNECT_SECONDS):
                 reached.set()
         except OSError:
             return
@@ -162,7 +162,7 @@ def require_connection(url: str) -> None:
     # In a thread, because looking up a name has no timeout of its own.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_CONNECT_SECONDS)
+    thread.join(CONNECT_SECONDS)
     if not reached.is_set():
         raise ConnectionError(
             f"Downloading needs {address[0]}:{address[1]}, but it did not answer; check the network, or fetch the four "

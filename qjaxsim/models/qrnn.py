@@ -31,7 +31,7 @@ from qjaxsim.models.qrnn_topology import Params, QrnnTopology
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")
 # Above so many bytes of states kept for reverse mode, steps are computed twice instead.
-_KEPT_BYTES = 2**28
+KEPT_BYTES = 2**28
 
 
 class Unrolled(NamedTuple):
@@ -344,7 +344,7 @@ def _economical(step: Any, topology: QrnnTopology, batch: int, steps: int, dtype
     per_step = 2**topology.workspace * batch * np.dtype(dtype).itemsize
     mixes = topology.workspace * (2 * topology.stages + 1)
     kept = steps * per_step * (topology.n_words + 4 if path == "collapsed" else 3 * mixes)
-    if kept <= _KEPT_BYTES:
+    if kept <= KEPT_BYTES:
         return step
     # The state after the products is an output of the scan and kept anyway.
     policy = jax.checkpoint_policies.dots_saveable if path == "collapsed" else None

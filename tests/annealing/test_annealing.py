@@ -148,7 +148,7 @@ def test_betas_follow_the_scale_and_chunks_do_not_matter(key, monkeypatch):
     whole = annealing.anneal(problem, key, reads=5, sweeps=5)
     scaled = annealing.anneal(larger, key, reads=5, sweeps=5)
     np.testing.assert_array_equal(whole.states, scaled.states)
-    monkeypatch.setattr(annealing, "_CPU_LANES", 20)
+    monkeypatch.setattr(annealing, "CPU_LANES", 20)
     np.testing.assert_array_equal(annealing.anneal(problem, key, reads=5, sweeps=5).states, whole.states)
 
 

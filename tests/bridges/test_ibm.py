@@ -354,7 +354,7 @@ def test_a_local_job_without_its_result_cannot_be_fetched(theirs, params, tmp_pa
     def kill(*_):
         raise KilledError
 
-    monkeypatch.setattr(ibm, "_finished", kill)
+    monkeypatch.setattr(ibm, "finish_job", kill)
     with pytest.raises(KilledError):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila")
     (path,) = tmp_path.iterdir()

@@ -274,7 +274,7 @@ def test_second_load_comes_from_the_cache(tfds_tree, own_cache, monkeypatch):
     def decode(*args):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(prepared, "_decode", decode)
+    monkeypatch.setattr(prepared, "read_split", decode)
     second = datasets.load("tiny_colours", data_dir=root)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.labels, second.labels)
@@ -431,7 +431,7 @@ def test_prepare_refuses_what_it_cannot_do(tmp_path):
 
 def test_prepare_without_a_network_gives_up_at_once(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets", reason="needs the tfds extra")
-    monkeypatch.setattr(preparing, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(preparing, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(preparing.urllib.request, "getproxies", dict)
 
     def hang(*args, **kwargs):

@@ -22,7 +22,7 @@ from qjaxsim.studies.qrnn.tasks import SequenceTask
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "lbfgs")
 CHECKPOINT = "training.npz"
-_SAVE_SECONDS = 20.0
+SAVE_SECONDS = 20.0
 HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")
 _PROGRESS = ("reached", "failed", "updates", "spent", "done")
 
@@ -151,7 +151,7 @@ def train(
             reached |= active & (values[f"{schedule.watched}_loss"] < schedule.threshold)
             active &= ~(reached | failed)
             moved(done, schedule.updates)
-            if folder is not None and time.perf_counter() - last_save > _SAVE_SECONDS:
+            if folder is not None and time.perf_counter() - last_save > SAVE_SECONDS:
                 save_progress(folder / CHECKPOINT, state, history, reached, failed, updates, spent, done)
                 last_save = time.perf_counter()
     if folder is not None:

@@ -118,7 +118,7 @@ def test_tsne_places_new_images_among_their_neighbours(clouds, monkeypatch):
             return points[:, :2]
 
     monkeypatch.setattr("sklearn.manifold.TSNE", TwoComponents)
-    monkeypatch.setattr("qjaxsim.studies.qrnn.features._TSNE_IMAGES", 70)
+    monkeypatch.setattr("qjaxsim.studies.qrnn.features.TSNE_IMAGES", 70)
     train, test, labels, others = clouds
     near, far = coordinates("tsne", 2, train, test, labels)
     assert near.shape == (120, 2) and far.shape == (30, 2)

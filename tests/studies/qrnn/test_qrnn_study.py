@@ -186,7 +186,7 @@ def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeyp
     task = make_task("xor", 6)
     schedule = Schedule(batch_size=4, updates=30, threshold=0.0, validation_size=4)
     whole = train(TINY, task, schedule, [0, 1], [0.01, 0.02])
-    monkeypatch.setattr(qrnn_training, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(qrnn_training, "SAVE_SECONDS", 0.0)
     saved = qrnn_training.save_progress
 
     def killed(path, *rest):
