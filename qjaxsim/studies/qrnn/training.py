@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common import files
 from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
+from qjaxsim.common.pytrees import numbered
 from qjaxsim.studies.qrnn.networks import Network, Params
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
@@ -264,7 +265,7 @@ def save_progress(
     done: int,
 ) -> None:
     """Write what training goes on from."""
-    arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    arrays = numbered("state", state)
     arrays |= {f"history/{name}": np.stack(rows) for name, rows in history.items()}
     arrays |= {
         "reached": reached,
