@@ -112,6 +112,12 @@ class Expression(_Arithmetic):
     Attributes:
         op: "add" (of two arguments or more), "sub", "mul", "div", "pow", "neg" or an elementary function.
         args: expressions or plain floats.
+
+    >>> angle = 2 * Parameter("theta") + 1
+    >>> print(angle)
+    2*theta+1
+    >>> angle.affine()
+    ({('theta', 0): 2.0}, 1.0)
     """
 
     op: str

@@ -49,6 +49,12 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
+
+    >>> import qjaxsim as qj
+    >>> state = qj.statevector(qj.Circuit(1).ry(qj.Parameter("theta"), 0))
+    >>> print(np.asarray(state({"theta": jnp.array([1.0, 2.0])})).real.round(3))  # cosine, sine of half the angle
+    [[0.878 0.479]
+     [0.54  0.841]]
     """
     return _state_function(circuit, options, kernels.to_complex, "statevector")
 
@@ -65,6 +71,13 @@ def expectation(
 
     Returns:
         `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
+    >>> round(float(energy({"theta": 0.5})), 3)  # the cosine
+    0.878
+    >>> round(float(jax.grad(lambda theta: energy({"theta": theta}))(0.5)), 3)
+    -0.479
     """
     require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
@@ -82,6 +95,11 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
 
     Returns:
         `f(params) -> (..., 2**len(qubits))` real. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> ghz = qj.Circuit(3).h(0).cx(0, 1).cx(1, 2)
+    >>> print(np.asarray(qj.probabilities(ghz, [0, 2])()).round(3))
+    [0.5 0.  0.  0.5]
     """
     chosen = _measured(circuit, qubits)
     readout = functools.partial(measurement.marginal_probabilities, qubits=chosen)
@@ -102,6 +120,12 @@ def sample(
     Returns:
         `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
         differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
+
+    >>> import qjaxsim as qj
+    >>> bell = qj.Circuit(2).h(0).cx(0, 1)
+    >>> bits = qj.sample(bell, shots=100)({}, jax.random.key(0))
+    >>> bits.shape, bool((bits[:, 0] == bits[:, 1]).all())
+    ((100, 2), True)
     """
     count = positive_integer("shots", shots)
     chosen = _measured(circuit, qubits)
@@ -130,6 +154,13 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
     Returns:
         `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> print(np.asarray(qj.unitary(qj.Circuit(2).cx(0, 1))()).real.round().astype(int))
+    [[1 0 0 0]
+     [0 1 0 0]
+     [0 0 0 1]
+     [0 0 1 0]]
     """
     require_circuit("circuit", circuit)
     snapshot = circuit.copy()
