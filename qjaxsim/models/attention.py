@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import annealing
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.checks import hold_integers
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.models import attention_problem as problems

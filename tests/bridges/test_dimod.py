@@ -20,7 +20,7 @@ from qjaxsim_dimod import (
     solve_batch,
 )
 
-from qjaxsim.annealing import chains as annealing
+from qjaxsim import annealing
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 

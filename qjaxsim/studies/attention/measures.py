@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import annealing
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.models.attention import SELECTING, AttentionSettings, Params
 from qjaxsim.models.attention_vit import VisionTransformer
 
