@@ -137,7 +137,7 @@ def curvature_operators(
     Cost: a product of one vector takes two to four gradients; `matmat` shares the states of eight vectors and holds
     eight tangents of them.
 
-    >>> outputs, loss = lambda w, x: jnp.cos(x @ w[:, None]), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
     >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
     >>> found = curvature_operators(outputs, loss, w, x, y)  # H = -cos(2 w), G = sin(w)^2, R = -cos(w)^2
     >>> [round(float((part @ jnp.ones(1))[0]), 3) for part in found]
