@@ -11,9 +11,9 @@ import numpy as np
 import optax
 
 from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.choices import SCHEDULES
 from qjaxsim.common.suggestions import did_you_mean
 
-SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
 # Settings that optimisers of optax have themselves.
 _OF_NAMED = ("learning_rate", "schedule", "cycle_epochs", "eps", "weight_decay")

@@ -65,7 +65,7 @@ def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | No
         ValueError: if `out` holds no such study, no such finished cell, or one that is no training minimum.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY.name)
     del recorded["images_source"]
     known = {arm.cell.key: arm for arm in arms(HessianSettings(**recorded)) if arm.point == MINIMUM}
     chosen = choose_finished(out, list(known), key)
