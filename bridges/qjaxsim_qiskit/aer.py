@@ -191,7 +191,7 @@ def _derivative(angle: "ParameterExpression", parameter: "Parameter", values: Va
         slope = angle.gradient(parameter)
     except RuntimeError as error:
         raise ValueError(
-            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave gradients "
-            "out (argument `gradients`, option --no-gradients)."
+            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave "
+            "gradients out (`gradients=False`, on the command line --no-gradients)."
         ) from error
     return _bound(slope, values) if hasattr(slope, "parameters") else float(slope)
