@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.definitions import inlined
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list
     from qiskit_aer import AerSimulator
 
     lowered = transpile(inlined(circuit), AerSimulator(), optimization_level=0)
+    require_angles(lowered, values)
     return [lowered.assign_parameters(dict(each)) for each in values]
 
 
