@@ -14,7 +14,7 @@ from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
-from qjaxsim.common.checks import as_integer, positive_integer
+from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
 
@@ -306,9 +306,9 @@ class Circuit:
     def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
         given = _listed(qubits)
         chosen = tuple(as_integer(qubit) for qubit in given)
-        for qubit, shown in zip(chosen, given, strict=True):
+        for qubit, one in zip(chosen, given, strict=True):
             if qubit is None:
-                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown!r} ({type(shown).__name__}).")
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown(one)} ({type(one).__name__}).")
             if not 0 <= qubit < self.n_qubits:
                 raise ValueError(
                     f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
@@ -348,7 +348,7 @@ def _constant_matrix(matrix: Any) -> np.ndarray:
 def require_circuit(name: str, value: Any) -> None:
     """Raise a TypeError for anything but a circuit."""
     if not isinstance(value, Circuit):
-        raise TypeError(f"Argument `{name}` must be a Circuit, but is {value!r} ({type(value).__name__}).")
+        raise TypeError(f"Argument `{name}` must be a Circuit, but is {shown(value)} ({type(value).__name__}).")
 
 
 def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:

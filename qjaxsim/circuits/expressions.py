@@ -10,7 +10,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from qjaxsim.common.checks import as_integer, as_number
+from qjaxsim.common.checks import as_integer, as_number, shown
 
 Number = int | float
 Angle = Union[Number, "Expression", "Parameter"]
@@ -260,7 +260,8 @@ def as_expression(value: Any) -> Expression | float:
     number = as_number(value, "An angle", "use a `Parameter` and give its value on calling")
     if number is None or isinstance(value, bool) or np.iscomplexobj(value):
         raise TypeError(
-            f"An angle must be a real number or an expression of parameters, but is {value!r} ({type(value).__name__})."
+            f"An angle must be a real number or an expression of parameters, but is {shown(value)} "
+            f"({type(value).__name__})."
         )
     if not math.isfinite(number.real):
         raise ValueError(f"An angle must be finite, but is {value!r}.")

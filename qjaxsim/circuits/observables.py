@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from qjaxsim.circuits.expressions import Expression, Parameter
-from qjaxsim.common.checks import as_integer, as_number
+from qjaxsim.common.checks import as_integer, as_number, shown
 
 Term = tuple[tuple[int, str], ...]
 _Parts = tuple[tuple["PauliSum", complex], ...]
@@ -241,7 +241,7 @@ def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tup
     """
     if not isinstance(observables, Iterable | PauliSum):
         raise TypeError(
-            f"Argument `observables` must be a PauliSum or several, but is {observables!r} "
+            f"Argument `observables` must be a PauliSum or several, but is {shown(observables)} "
             f"({type(observables).__name__})."
         )
     sums = (observables,) if isinstance(observables, PauliSum) else tuple(observables)

@@ -33,6 +33,7 @@ from qjaxsim.running.varying import vary_alike
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
+Shapes = dict[str, tuple[int, ...]]
 
 
 def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -131,7 +132,7 @@ def sample(
     chosen = _measured(circuit, qubits)
     distribution = probabilities(circuit, chosen, options=options)
 
-    return Compiled(_draws, distribution, count, check=_check_call(circuit))
+    return Compiled(_draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters))
 
 
 def _draws(distribution: Run, shots: int) -> Run:
@@ -226,14 +227,17 @@ def _check_call(circuit: Circuit) -> Callable[..., Any]:
     return functools.partial(_check_params, circuit.parameters)
 
 
-def _check_params(
-    shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None, **others: Any
-) -> None:
+def _check_params(shapes: Shapes, params: Params | None = None, *_: Any, **others: Any) -> None:
     if others:
         raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
     parse_params(params, shapes)
-    if key is not None:
-        require_key(key)
+
+
+def _check_draw(shapes: Shapes, params: Params | None = None, key: Any = None, *_: Any, **others: Any) -> None:
+    _check_params(shapes, params, **others)
+    if key is None:
+        raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
+    require_key(key)
 
 
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
@@ -251,7 +255,7 @@ def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name
         values = batch.map(single)
         return values[..., 0] if only else values
 
-    run.__name__ = run.__qualname__ = name
+    run.__name__ = name
     return run
 
 

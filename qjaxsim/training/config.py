@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import optax
 
-from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.checks import hold_integers, shown
+from qjaxsim.common.choices import SCHEDULES
 from qjaxsim.common.suggestions import did_you_mean
 
-SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
 # Settings that optimisers of optax have themselves.
 _OF_NAMED = ("learning_rate", "schedule", "cycle_epochs", "eps", "weight_decay")
@@ -61,10 +61,10 @@ class TrainConfig:
         named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
         for name, choices in (("schedule", SCHEDULES), *named):
             if getattr(self, name) not in choices:
+                others = " or an optax optimiser, made with its rate" if name == "optimizer" else ""
                 close = did_you_mean(getattr(self, name), choices)
-                raise ValueError(
-                    f"Argument `{name}` must be one of {list(choices)}, but is {getattr(self, name)!r}{close}."
-                )
+                given = f"{shown(getattr(self, name))}{close}"
+                raise ValueError(f"Argument `{name}` must be one of {list(choices)}{others}, but is {given}.")
         hold_integers(self, {"epochs": 0, "batch_size": 1, "cycle_epochs": 1, "seed": 0, "eval_batch_size": 1})
         for name in ("learning_rate", "eps", "weight_decay"):
             value = getattr(self, name)

@@ -12,7 +12,7 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
-from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
 from qjaxsim.studies.shared.classification import mean_loss, metrics
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
@@ -78,7 +78,7 @@ def run_cell(
     }
     if kind == "qama-v2":
         row |= measures.swapped(model, params, examples.x_test, examples.y_test)
-    if kind in measures.COMPARED:
+    if kind in COMPARED:
         row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, jnp.asarray(few)))
     arrays = {
         "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),

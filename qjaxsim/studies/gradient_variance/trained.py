@@ -63,7 +63,7 @@ def trained_hybrid(
         ValueError: if `out` holds no such study, no such finished cell, or the cell no such seed.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY.name)
     del recorded["images_source"]
     settings = GradientSettings(**recorded)
     images = load_images(settings, data_dir)

@@ -17,9 +17,9 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.studies.qrnn.networks import Network, Params
+from qjaxsim.studies.qrnn.settings import OPTIMIZERS
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "lbfgs")
 CHECKPOINT = "training.npz"
 _SAVE_SECONDS = 20.0
 _HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from qjaxsim_data import load
@@ -130,12 +131,17 @@ def test_trained_models_come_out_of_the_folder(finished):
         ):
             with pytest.raises(ValueError, match=message):
                 found.predict(images)
+    with jax.enable_x64(False):  # the study trained in doubles
+        assert trained_cell(finished).params["weights"].dtype == np.float32
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
         trained_cell(finished, "nope")
 
 
 def test_folders_without_a_trained_model(tmp_path):
-    with pytest.raises(ValueError, match="must be a results folder of a study, but .* holds none"):
+    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: No such file or directory\)"):
+        trained_cell(tmp_path)
+    (tmp_path / "config.json").write_text("junk")
+    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: it is damaged\)"):
         trained_cell(tmp_path)
     (tmp_path / "config.json").write_text('{"study": "other", "settings": {}, "cells": {}, "environments": []}')
     with pytest.raises(ValueError, match="of the study 'hessian', but .* holds 'other'"):
