@@ -14,13 +14,14 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.report.tables import ReportTable, present
-from qjaxsim.studies.attention.cell import Examples, model_of, run_cell
+from qjaxsim.studies.attention.cell import model_of, run_cell
 from qjaxsim.studies.attention.claims import attention_verdicts
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.figures import write_attention_figures
 from qjaxsim.studies.attention.published import PAPER, comparison_rows
 from qjaxsim.studies.attention.settings import ANNEALED, AttentionStudySettings
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Study
 from qjaxsim.training.loop import require_trajectory

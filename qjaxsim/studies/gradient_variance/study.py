@@ -24,8 +24,9 @@ from qjaxsim.studies.gradient_variance.figures import write_gradient_figures
 from qjaxsim.studies.gradient_variance.plateau import DEPTHS, plateau_cell
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.gradient_variance.tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
-from qjaxsim.studies.gradient_variance.training import EVALUATED_AT_ONCE, Images
+from qjaxsim.studies.gradient_variance.training import EVALUATED_AT_ONCE
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
@@ -50,7 +51,7 @@ def _prepare(given: GradientSettings, out: Path, progress: Progress, *, data_dir
     return Prepared(settings, [arm.cell for arm in runs.values()], run, {"images_source": data.source})
 
 
-def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Images) -> None:
+def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Examples) -> None:
     """Refuse what one of the cells could not do, before any work."""
     seeds, size, itemsize = len(settings.seeds), len(data.x_train), np.dtype(settings.dtype).itemsize
     shuffles = 4 * seeds * settings.epochs * size
@@ -75,7 +76,7 @@ def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Images) ->
             )
 
 
-def _run(settings: GradientSettings, arm: Arm, data: Images, out: Path) -> sweep.CellResult:
+def _run(settings: GradientSettings, arm: Arm, data: Examples, out: Path) -> sweep.CellResult:
     if arm.control == INITIALISATIONS:
         return plateau_cell(settings, arm.run)
     if arm.control == HESSIAN:
@@ -84,7 +85,7 @@ def _run(settings: GradientSettings, arm: Arm, data: Images, out: Path) -> sweep
     return train_cell(settings, arm.run, data)
 
 
-def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
+def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
     """Training and test images in [0, 1] with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
@@ -96,7 +97,7 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
     prepare = _preprocessing(train)
     x_train, x_test = prepare(train.images), prepare(test.images)
-    return Images(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
+    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
 
 
 def _preprocessing(data: datasets.Dataset) -> Preprocessing:

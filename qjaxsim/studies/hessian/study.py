@@ -23,7 +23,7 @@ from qjaxsim.studies.hessian.cell import run_cell
 from qjaxsim.studies.hessian.cells import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian.claims import verdicts
 from qjaxsim.studies.hessian.columns import COLUMNS
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.figures import write_figures
 from qjaxsim.studies.hessian.planes import SO_FAR
 from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
@@ -96,7 +96,7 @@ def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
                 leftover.unlink()
 
 
-def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -> None:
+def _check(settings: HessianSettings, model: PatchesModel, examples: HessianExamples) -> None:
     """Refuse what training or spectrum of one cell cannot do, before any work."""
     config = settings.train_config()
     if config.batch_size > len(examples.x_train):
@@ -136,7 +136,7 @@ def _highest_minimum(out: Path, arm: Arm, all_arms: Iterable[Arm]) -> float:
     return max(float(sweep.read_row(out, key)["train_loss"]) for key in alike)
 
 
-def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> Examples:
+def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
     """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
@@ -156,7 +156,7 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
         return prepare(part.images), part.labels
 
     angles = prepare(train.images)
-    return Examples(
+    return HessianExamples(
         x_train=angles,
         y_train=train.labels,
         x_test=prepare(test.images),
@@ -176,7 +176,7 @@ def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preproc
     return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
 
 
-def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:
+def model_of(settings: HessianSettings, examples: HessianExamples) -> PatchesModel:
     """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
     assert settings.qubits is not None and settings.patch_size is not None
     return PatchesModel(

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.cells import MINIMUM, arms
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.study import STUDY, load_examples, model_of
 from qjaxsim.studies.shared import sweep
@@ -33,7 +33,7 @@ class TrainedCell(NamedTuple):
     key: str
     model: PatchesModel
     params: Params
-    examples: Examples
+    examples: HessianExamples
     row: dict[str, Any]
     labels: tuple[int, ...]
 

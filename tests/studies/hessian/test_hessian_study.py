@@ -17,7 +17,7 @@ from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.common import memory
 from qjaxsim.models.losses import cross_entropy
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.published import comparison_rows
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.hessian.trained import trained_cell
@@ -227,7 +227,7 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
     monkeypatch.setattr(hessian_cell, "train", lambda *arguments: trained)
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 1, (9, 4, 4)), rng.integers(0, 3, 9)
-    examples = Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     settings = HessianSettings(patches=(1,), layers=(1,), seeds=(1,), landscape=()).resolved()
     row, _ = hessian_cell.run_cell(settings, model, examples, tmp_path, Progress())
     gradients = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(x)), jnp.asarray(y)).mean())(best)
