@@ -1,7 +1,7 @@
 # One command for each habit; `make check` is what the checks of every commit are.
 PYTHON ?= .venv/bin/python
 
-.PHONY: setup check test slow docs bench
+.PHONY: setup check test slow docs bench options
 
 setup:  ## an environment with everything that the others need
 	python3 -m venv .venv
@@ -24,3 +24,6 @@ docs:  ## runs what README, guides and docstrings show
 
 bench:  ## small sizes of the benchmark
 	$(PYTHON) -m qjaxsim.command.main bench --quick
+
+options:  ## the page of all options of the studies
+	$(PYTHON) -m qjaxsim.command.options_page > docs/options.md

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from qjaxsim.annealing.batch import anneal_batch
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 
 HEADS, TOKENS, DIM = 8, 49, 8
 OURS = ((16, 40), (32, 20), (32, 30), (32, 40), (32, 60), (32, 100))

@@ -56,6 +56,13 @@ def read_problem(
         FileNotFoundError: if there is none.
         ValueError: for an unknown ending, damaged content, a `vartype` that the file contradicts, a switch that does
             not go with the format, or what `Qubo` refuses.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder) / "problem.npy", [[-1.0, 3.0], [0.0, -1.0]])
+    ...     qubo = read_problem(Path(folder) / "problem.npy")
+    >>> qubo.energies([[1, 0], [1, 1]])
+    array([-1.,  1.])
     """
     path = Path(path)
     if not path.is_file():

@@ -1,9 +1,10 @@
 """Checks of samplers' options, which dimod's samplers partly skip."""
 
-import difflib
 import numbers
 from collections.abc import Iterable
 from typing import Any
+
+from qjaxsim.common.suggestions import did_you_mean
 
 # dwave-samplers refuses 2^31, although its message names a larger limit.
 LARGEST_SEED = 2**31 - 1
@@ -46,7 +47,5 @@ def check_names(sampler: str, options: Iterable[str], known: Iterable[str]) -> N
     known = sorted(known)
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean `{near[0]}`? " if near else ""
-            listed = ", ".join(known) if known else "none"
-            raise ValueError(f"Sampler {sampler!r} has no option `{name}`; {hint}Its options: {listed}.")
+            hint, listed = did_you_mean(name, known), ", ".join(known) if known else "none"
+            raise ValueError(f"Sampler {sampler!r} has no option `{name}`{hint}; its options: {listed}.")

@@ -1,12 +1,13 @@
 """What `solve` takes as a problem: models, dicts, pairs (h, J), matrices; and what it refuses, with the way out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dimod
 import numpy as np
 from scipy import sparse
 
+from qjaxsim.common.checks import shown
 from qjaxsim_dimod.numbers import real_array, require_finite, require_range
 from qjaxsim_dimod.qubo import SPIN, Qubo
 
@@ -26,6 +27,11 @@ _WAYS_OUT = (
     ),
 )
 
+_EXPECTED = (
+    "Argument `problem` must be a Qubo, a dimod.BinaryQuadraticModel, a dict {(i, j): bias}, a pair (h, J) or a square "
+    "matrix"
+)
+
 
 def as_problem(problem: Any) -> Any:
     """A `Qubo` or a `dimod.BinaryQuadraticModel`, checked; a model passes untouched, however large.
@@ -35,7 +41,7 @@ def as_problem(problem: Any) -> Any:
             spins as its `from_ising`, or a square matrix of binary variables, dense or of `scipy.sparse`.
 
     Raises:
-        TypeError: for other models of dimod, naming its conversion.
+        TypeError: for other models of dimod, naming its conversion, and for what is none of these.
         ValueError: for an empty problem, and for biases that are complex, NaN, infinite, or overflow in sums.
     """
     for kind, way_out in _WAYS_OUT:
@@ -83,7 +89,19 @@ def _from_plain(problem: Any) -> Qubo:
         return Qubo.from_bqm(_built("problem", dimod.BinaryQuadraticModel.from_qubo, problem))
     if isinstance(problem, tuple) and len(problem) == 2 and _is_ising(*problem):
         return _from_ising(*problem)
-    return Qubo.from_matrix(problem)
+    return Qubo.from_matrix(_square(problem))
+
+
+def _square(problem: Any) -> Any:
+    """A square matrix, or a refusal that says what a problem may be."""
+    listed = isinstance(problem, Sequence) and not isinstance(problem, str)
+    arrays = sparse.issparse(problem) or hasattr(problem, "__array__")
+    if not (listed or arrays) or (listed and any(isinstance(part, Mapping) for part in problem)):
+        raise TypeError(f"{_EXPECTED}, but is {shown(problem)} ({type(problem).__name__}).")
+    matrix = real_array("problem", problem)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{_EXPECTED}, but is an array of shape {matrix.shape}.")
+    return matrix
 
 
 def _is_ising(linear: Any, quadratic: Any) -> bool:

@@ -7,7 +7,7 @@ import dimod
 import numpy as np
 from scipy import sparse
 
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common import memory
 from qjaxsim_dimod.numbers import real_array, real_number, require_finite
 from qjaxsim_dimod.states import ordered_states
@@ -102,6 +102,9 @@ class Qubo:
             offset: constant.
             labels: names of the variables.
             vartype: "BINARY" or "SPIN".
+
+        >>> Qubo.from_matrix([[1.0, 3.0], [0.0, 0.0]], labels=["a", "b"]).energies([{"a": 1, "b": 1}])
+        array([4.])
         """
         matrix = real_array("matrix", matrix)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -123,6 +126,11 @@ class Qubo:
 
         Raises:
             ValueError: if it is empty, or a bias is NaN or infinite.
+
+        >>> bqm = dimod.BinaryQuadraticModel({"a": 1.0}, {("a", "b"): 2.0}, 0.5, "SPIN")
+        >>> qubo = Qubo.from_bqm(bqm)
+        >>> qubo.labels, qubo.vartype, qubo.offset
+        (('a', 'b'), 'SPIN', 0.5)
         """
         labels = tuple(bqm.variables)
         n = len(labels)
@@ -135,7 +143,12 @@ class Qubo:
 
     @classmethod
     def from_heads(cls, problem: HeadsProblem, index: int = 0) -> "Qubo":
-        """One problem of a batch in the annealer's raw form; variables are labelled (head, token)."""
+        """One problem of a batch in the annealer's raw form; variables are labelled (head, token).
+
+        >>> problem = HeadsProblem(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1)), penalty=3.0)
+        >>> Qubo.from_heads(problem).energies([{(0, 0): 1, (1, 0): 1}])
+        array([3.])
+        """
         couplings, linear = (np.asarray(part[index], float) for part in problem[:2])
         n_heads, n = linear.shape
         matrix = np.zeros((n_heads, n, n_heads, n))
@@ -148,14 +161,24 @@ class Qubo:
         return cls.from_matrix(matrix.reshape(n_heads * n, -1), linear=linear.reshape(-1), labels=labels)
 
     def to_bqm(self) -> Any:
-        """A `dimod.BinaryQuadraticModel` with the same variables in the same order, without pairs of zero bias."""
+        """A `dimod.BinaryQuadraticModel` with the same variables in the same order, without pairs of zero bias.
+
+        >>> bqm = Qubo.from_matrix([[1.0, 3.0], [0.0, 0.0]]).to_bqm()
+        >>> float(bqm.energy({0: 1, 1: 1}))
+        4.0
+        """
         rows, columns = self.pairs.tocoo().coords
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
             self.linear, (rows, columns, self.pairs.data), self.offset, self.vartype, variable_order=list(self.labels)
         )
 
     def to_ising(self) -> "Qubo":
-        """The same energies over spins s = 2 x - 1."""
+        """The same energies over spins s = 2 x - 1.
+
+        >>> ising = Qubo.from_matrix([[0.0, 4.0], [0.0, 0.0]]).to_ising()  # 4 x_0 x_1 = (1 + s_0) (1 + s_1)
+        >>> ising.offset, ising.linear.tolist(), ising.quadratic.tolist()
+        (1.0, [1.0, 1.0], [[0.0, 1.0], [0.0, 0.0]])
+        """
         if self.vartype == SPIN:
             return self
         pairs = self.pairs / 4
@@ -167,6 +190,10 @@ class Qubo:
 
         Raises:
             ValueError: if its numbers, up to four times as large, overflow.
+
+        >>> binary = Qubo([0.0, 0.0], [[0.0, 1.0], [0.0, 0.0]], vartype="SPIN").to_binary()
+        >>> binary.energies([[0, 0], [0, 1], [1, 1]])
+        array([ 1., -1.,  1.])
         """
         if self.vartype == BINARY:
             return self

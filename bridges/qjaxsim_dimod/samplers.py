@@ -60,6 +60,10 @@ def make_sampler(name: str, seed: int | None = None, **construction: Any) -> Any
     Raises:
         ValueError: for an unknown name or a seed out of range.
         ImportError, PermissionError, ConnectionError: for "dwave" and "mock", as in `qjaxsim_dimod.hardware`.
+
+    >>> found = make_sampler("exact").sample_qubo({(0, 0): -1.0, (1, 1): -1.0, (0, 1): 3.0})
+    >>> float(found.first.energy)
+    -1.0
     """
     if name not in SAMPLERS:
         raise ValueError(
@@ -92,6 +96,11 @@ def solve(
             sampler cannot use, a problem too large for it.
         MemoryError: if the reads do not fit.
         ImportError, PermissionError, ConnectionError: for "dwave" and "mock", as in `qjaxsim_dimod.hardware`.
+
+    >>> ring = {(0, 1): 1.0, (1, 2): 1.0, (2, 3): 1.0, (3, 0): 1.0}
+    >>> found = solve(({}, ring), seed=0)  # lowest where neighbours differ
+    >>> float(found.first.energy), len(found)
+    (-4.0, 16)
     """
     return solve_batch([problem], sampler, seed=seed, time_limit=time_limit, **options)[0]
 
@@ -112,6 +121,10 @@ def solve_batch(
         seed: as in `solve`; other samplers than "jax" use seed + i for problem i.
         time_limit: as in `solve`, for each problem; for the whole batch of "jax".
         **options: as in `solve`.
+
+    >>> problems = [{(0, 0): -1.0, (0, 1): 2.0}, {(0, 0): 1.0, (0, 1): -3.0}]
+    >>> [float(found.first.energy) for found in solve_batch(problems, "exact")]
+    [-1.0, -2.0]
     """
     seed = check_seed(seed)
     models = [as_problem(problem) for problem in problems]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.definitions import inlined
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list
     from qiskit_aer import AerSimulator
 
     lowered = transpile(inlined(circuit), AerSimulator(), optimization_level=0)
+    require_angles(lowered, values)
     return [lowered.assign_parameters(dict(each)) for each in values]
 
 
@@ -191,7 +193,7 @@ def _derivative(angle: "ParameterExpression", parameter: "Parameter", values: Va
         slope = angle.gradient(parameter)
     except RuntimeError as error:
         raise ValueError(
-            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave gradients "
-            "out (argument `gradients`, option --no-gradients)."
+            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave "
+            "gradients out (`gradients=False`, on the command line --no-gradients)."
         ) from error
     return _bound(slope, values) if hasattr(slope, "parameters") else float(slope)

@@ -1,7 +1,8 @@
 """Angles of Qiskit gates as numbers or as expressions of our parameters."""
 
 import cmath
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add, mul
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.common.extras import missing_extra
 
 if TYPE_CHECKING:
-    from qiskit.circuit import ParameterExpression
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter, ParameterExpression
 
 # Elementary functions by the name of their class in sympy; ours have NumPy's names. Parameters are real here, so that
 # conjugates and real parts are what they are taken of.
@@ -40,6 +42,37 @@ def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float
         raise ValueError(f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too.")
     affine = _affine(value, symbols, where)
     return _from_sympy(value, symbols, where) if affine is None else affine
+
+
+def require_angles(circuit: "QuantumCircuit", values: Sequence[Mapping["Parameter", float]]) -> None:
+    """Refuse values at which an angle is no finite real number, as the logarithm of a negative one is none.
+
+    Args:
+        circuit: in gates without definitions.
+        values: a number for every parameter, once for each run.
+
+    Raises:
+        ValueError: naming the angle and the values.
+    """
+    angles = [angle for instruction in circuit.data for angle in instruction.operation.params]
+    # Parameters alone are checked where they are given.
+    made = [one for one in (circuit.global_phase, *angles) if getattr(one, "parameters", ()) and not _is_bare(one)]
+    for angle, each in itertools.product(made, values):
+        own = {parameter: each[parameter] for parameter in angle.parameters}
+        try:
+            number = complex(angle.bind(own))
+        # For infinity, NaN, and what Qiskit cannot convert.
+        except (ZeroDivisionError, RuntimeError, TypeError):
+            number = complex("nan")
+        if not cmath.isfinite(number) or number.imag:
+            at = ", ".join(f"{parameter.name} = {value:.6g}" for parameter, value in own.items())
+            raise ValueError(f"Angles must be finite real numbers, but {angle} is none at {at}.")
+
+
+def _is_bare(angle: Any) -> bool:
+    from qiskit.circuit import Parameter
+
+    return isinstance(angle, Parameter)
 
 
 def _number(value: Any, where: str) -> float:

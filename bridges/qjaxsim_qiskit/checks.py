@@ -18,6 +18,11 @@ class Check:
         first_theirs: seconds of the other side's first call: Aer's, transpilation included, or EstimatorQNN's.
         repeated_theirs: seconds of a further call.
         detail: what was left out or chosen.
+
+    >>> Check("state", "largest difference", value=2e-16, bound=1e-10).agrees
+    True
+    >>> Check("counts", "p-value", value=1e-9, bound=1e-4).agrees
+    False
     """
 
     quantity: str
@@ -48,6 +53,11 @@ class CrossCheck:
         dtype: real dtype of ours.
         seed: of everything random.
         checks: the comparisons.
+
+    >>> check = Check("state", "largest difference", value=2e-16, bound=1e-10)
+    >>> found = CrossCheck("bell", n_qubits=2, n_parameters=0, samples=1, dtype="float64", seed=0, checks=(check,))
+    >>> found.agrees, [(row["quantity"], row["agrees"]) for row in found.rows()]
+    (True, [('state', True)])
     """
 
     title: str

@@ -77,6 +77,11 @@ def crosscheck(
         ValueError: for what cannot be imported or exported, or wrong params, observables or options.
 
     Cost: besides our own, a state on Aer for each sample, and two for each shifted rotation.
+
+    >>> circuit = qj.Circuit(2).ry(qj.Parameter("theta"), 0).cx(0, 1)
+    >>> found = crosscheck(circuit, {"theta": 0.5}, gradients=False)
+    >>> found.agrees, found.checks[0].quantity
+    (True, 'state')
     """
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")

@@ -39,6 +39,11 @@ def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
 
     Raises:
         ValueError: for a projection, which Qiskit has no unitary gate for, naming its place; or another `layers`.
+
+    >>> import qjaxsim as qj
+    >>> exported = to_qiskit(qj.Circuit(2).h(0).ry(2 * qj.Parameter("w", (3,))[1], 1))
+    >>> [instruction.operation.name for instruction in exported.data], str(exported.parameters[0])
+    (['h', 'ry'], 'w[1]')
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter, ParameterVector
@@ -71,6 +76,12 @@ def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any
     Raises:
         TypeError: for complex values.
         ValueError: for missing or unknown names, arrays that do not hold the elements, and values that are not finite.
+
+    >>> import qjaxsim as qj
+    >>> exported = to_qiskit(qj.Circuit(1).ry(qj.Parameter("w", (3,))[1], 0))
+    >>> values = assignment(exported, {"w": [0.1, 0.2, 0.3]})
+    >>> exported.assign_parameters(values).data[0].operation.params
+    [0.2]
     """
     shapes = recorded_shapes(circuit)
     # A recorded parameter that no gate is left of, as one of a delay, may be given all the same.

@@ -46,6 +46,11 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
             than a million bits; else as `from_qiskit`.
         OSError: if there is no such file.
         MemoryError: if no state of its width fits, before any qubit is made.
+
+    >>> import qjaxsim as qj
+    >>> program = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0], q[1];'
+    >>> from_qasm(program).circuit == qj.Circuit(2).h(0).cx(0, 1)
+    True
     """
     if not isinstance(source, Path) and not source.strip():
         raise ValueError("Argument `source` must be a program or the path of a file, but is empty.")
@@ -73,6 +78,13 @@ def from_qpy(
     Raises:
         ValueError: for a file that is not QPY or has fewer circuits; else as `from_qiskit`.
         OSError: if there is no such file.
+
+    >>> import tempfile, qjaxsim as qj
+    >>> circuit = qj.Circuit(2).ry(qj.Parameter("w", (2, 3))[1, 2], 0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = from_qpy(to_qpy(circuit, Path(folder) / "circuit.qpy"))
+    >>> found.circuit == circuit
+    True
     """
     from qiskit import qpy
     from qiskit.exceptions import QiskitError
@@ -107,6 +119,14 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
 
     Warns:
         UserWarning: if version 2 loses a global phase; version 3 writes it as `gphase`.
+
+    >>> import qjaxsim as qj
+    >>> print(to_qasm(qj.Circuit(2).h(0).cx(0, 1), version=2))
+    OPENQASM 2.0;
+    include "qelib1.inc";
+    qreg q[2];
+    h q[0];
+    cx q[0],q[1];
     """
     from qiskit import qasm2, qasm3, transpile
 
@@ -141,6 +161,12 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
     Raises:
         ValueError: for what `to_qiskit` refuses.
         OSError: if the file cannot be written.
+
+    >>> import tempfile, qjaxsim as qj
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = to_qpy(qj.Circuit(2).h(0).cx(0, 1), Path(folder) / "bell.qpy")
+    ...     path.read_bytes()[:6]
+    b'QISKIT'
     """
     from qiskit import qpy
 

@@ -19,6 +19,7 @@ import qjaxsim as qj
 from qjaxsim.common import interrupts, memory
 from qjaxsim.common.checks import integer_from
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
@@ -122,6 +123,7 @@ def run(
         seed=seed,
         local=local,
     )
+    require_angles(isa, work.runs)
     submission = used_part(isa, backend) if local else whole(isa, backend)
     if local:
         # Aer itself leaves out idle qubits where counts are all that is asked for.

@@ -46,6 +46,12 @@ class Work:
     notes: tuple[str, ...] = ()
 
     @property
+    def runs(self) -> list[dict[Any, float]]:
+        """A number for each of Qiskit's parameters, once for each sample."""
+        columns = {parameter: column.tolist() for parameter, column in self.values.items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    @property
     def measured(self) -> "QuantumCircuit":
         """Qiskit's circuit with all qubits measured at its end."""
         from qiskit import ClassicalRegister

@@ -40,6 +40,12 @@ class Measurement:
         clbit: number of the bit among all of the circuit's.
         register: name of the register that holds the bit; None for a loose bit.
         index: place in the register; None for a loose bit.
+
+    >>> from qiskit import QuantumCircuit
+    >>> circuit = QuantumCircuit(2, 1)
+    >>> _ = circuit.measure(1, 0)
+    >>> from_qiskit(circuit).measurements
+    (Measurement(qubit=1, clbit=0, register='c', index=0),)
     """
 
     qubit: int
@@ -59,6 +65,12 @@ class ImportedCircuit:
         order: the parameters of the circuit that was given, in Qiskit's order.
         qubits: which qubit of the circuit that was given each of ours is.
         notes: what was chosen on the way, for whoever shows results: evolutions, layout.
+
+    >>> import qjaxsim as qj
+    >>> from qjaxsim_qiskit import from_qasm
+    >>> found = from_qasm('OPENQASM 3; include "stdgates.inc"; input float theta; qubit q; ry(theta) q;')
+    >>> round(float(qj.expectation(found.circuit, qj.Z(0))(found.params([0.5]))), 3)  # the cosine
+    0.878
     """
 
     circuit: Circuit
@@ -126,6 +138,13 @@ def from_qiskit(
         ImportError: for an angle that is not affine in its parameters where sympy is missing.
 
     Cost: microseconds a gate; about a second for the first gate that Qiskit's transpiler has to take apart.
+
+    >>> import qjaxsim as qj
+    >>> from qiskit import QuantumCircuit
+    >>> bell = QuantumCircuit(2)
+    >>> _ = bell.h(0), bell.cx(0, 1)
+    >>> from_qiskit(bell).circuit == qj.Circuit(2).h(0).cx(0, 1)
+    True
     """
     from qiskit import QuantumCircuit
 

@@ -18,6 +18,11 @@ def to_sparse_pauli_op(observable: PauliSum, n_qubits: int) -> "SparsePauliOp":
 
     Raises:
         ValueError: if the sum acts on a qubit beyond that.
+
+    >>> import qjaxsim as qj
+    >>> operator = to_sparse_pauli_op(0.5 * qj.X(0) @ qj.Z(2), n_qubits=3)
+    >>> operator.paulis.to_labels(), operator.coeffs.real.tolist()  # Qiskit's labels end with qubit 0
+    (['ZIX'], [0.5])
     """
     from qiskit.quantum_info import SparsePauliOp
 
@@ -38,6 +43,10 @@ def from_sparse_pauli_op(operator: Any) -> PauliSum:
     Raises:
         TypeError: for anything else.
         ValueError: for coefficients with parameters, or projectors (letters + - l r 0 1).
+
+    >>> from qiskit.quantum_info import SparsePauliOp
+    >>> print(from_sparse_pauli_op(SparsePauliOp(["ZIX"], [0.5])))  # Qiskit's labels end with qubit 0
+    0.5 X0 Z2
     """
     from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
 

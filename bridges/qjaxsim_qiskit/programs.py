@@ -65,13 +65,14 @@ def parse(text: str, what: str, folder: Path, *, every_qubit: bool = True) -> "Q
     code = _with_includes(code, (folder, Path()), ())
     version = _version(code, what)
     failure = f"{what[0].upper()}{what[1:]} cannot be read: "
-    if version == "3" and _DECIDED.search(code):
+    decided = version == "3" and _DECIDED.search(code) is not None
+    if decided:
         code = _written_out(code, failure)
     n_qubits = _declared(_QUBITS, code) + max((int(number) + 1 for number in _PHYSICAL.findall(code)), default=0)
     if every_qubit and n_qubits:
         require_width(n_qubits)
     require_bits(n_qubits, _declared(_BITS, code))
-    return _read(code, version, failure)
+    return _read(code, version, failure, lines=not decided)
 
 
 def _version(code: str, what: str) -> str:
@@ -153,7 +154,8 @@ def _declared(pattern: re.Pattern[str], code: str) -> int:
     return total
 
 
-def _read(code: str, version: str, failure: str) -> "QuantumCircuit":
+def _read(code: str, version: str, failure: str, *, lines: bool) -> "QuantumCircuit":
+    """What Qiskit's reader makes of it; without `lines` the code's are not those of the program that was given."""
     from qiskit import qasm2, qasm3
 
     try:
@@ -165,7 +167,8 @@ def _read(code: str, version: str, failure: str) -> "QuantumCircuit":
         raise missing_extra("OpenQASM 3 needs the package qiskit-qasm3-import", "qiskit", error.name) from error
     # Programs are strangers' and there are three parsers, which on some raise whatever they stumble over.
     except Exception as error:
-        raise ValueError(f"{failure}{_reason(error)}") from error
+        reason = _reason(error)
+        raise ValueError(failure + (reason if lines else re.sub(r"^line \d+: ", "", reason))) from error
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.annealing import chains
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.annealing.sparse import SparseProblem, anneal_sparse, descend_sparse, random_spins
 from qjaxsim.annealing.streams import lanes_of
 

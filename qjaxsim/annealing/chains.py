@@ -1,10 +1,4 @@
-"""Simulated annealing of many quadratic binary problems at once, in JAX; the form used inside training.
-
-A problem has H heads of n variables x_ai in {0, 1}, dense within a head; heads meet at equal i only:
-
-    E(x) = sum_a (x_a^T C_a x_a / 2 + h_a . x_a) + p sum_i sum_{a < b} x_ai x_bi
-
-H = 1 is any dense problem; quantum-annealing attention has H > 1 (`qjaxsim.models.attention_problem`).
+"""Simulated annealing of many quadratic binary problems (`problems.py`) at once, in JAX; the form used inside training.
 
 The chain is single-flip Metropolis in a fixed order. Head a's variable (i + a) mod n comes i-th, so the H variables of
 step i have different tokens, do not interact, and flip at once without changing the law of the chain. Local fields of
@@ -17,34 +11,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, rounded
 from qjaxsim.annealing.streams import lanes_of, uniform
-from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.precision import HIGHEST
 
-# Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
-HOT, COLD = 3.0, 90.0
 MAX_DESCENT = 200
 # Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
 _BLOCKS = (8, 7, 6, 5)
 # Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
 CPU_LANES = 2048
-
-
-class HeadsProblem(NamedTuple):
-    """A batch of problems, as in the module's formula.
-
-    Attributes:
-        couplings: C, (B, H, n, n), symmetric with zero diagonal.
-        linear: h, (B, H, n).
-        penalty: p, scalar.
-    """
-
-    couplings: Any
-    linear: Any
-    penalty: Any = 0.0
 
 
 class Annealed(NamedTuple):
@@ -53,87 +31,16 @@ class Annealed(NamedTuple):
     Attributes:
         states: (B, R, H, n) int8, zeros and ones.
         energies: (B, R), without any offset.
+
+    >>> from qjaxsim.annealing import dense_problem
+    >>> ring = jnp.roll(jnp.eye(4), 1, axis=1)
+    >>> found = anneal(dense_problem(2 * ring, linear=-2 * jnp.ones(4)), jax.random.key(0))
+    >>> found.states.shape, found.energies.shape
+    ((1, 16, 1, 4), (1, 16))
     """
 
     states: jax.Array
     energies: jax.Array
-
-
-def dense_problem(matrix: Any, linear: Any = None) -> HeadsProblem:
-    """The problem of one head whose energy is x^T M x + linear . x.
-
-    Args:
-        matrix: (B, N, N) or (N, N), symmetric or not; its diagonal counts as linear.
-        linear: (B, N) or (N,), more linear terms.
-    """
-    matrix = jnp.asarray(matrix)
-    matrix = matrix if matrix.ndim == 3 else matrix[None]
-    diagonal = jnp.diagonal(matrix, axis1=1, axis2=2)
-    both = matrix + matrix.swapaxes(1, 2)
-    couplings = jnp.where(jnp.eye(matrix.shape[1], dtype=bool)[None], jnp.zeros_like(both), both)
-    if linear is not None:
-        diagonal = diagonal + jnp.asarray(linear, matrix.dtype).reshape(diagonal.shape)
-    return HeadsProblem(couplings[:, None], diagonal[:, None], jnp.zeros((), matrix.dtype))
-
-
-def energies(problem: HeadsProblem, states: Any) -> jax.Array:
-    """E(x), (B, R), of states (B, R, H, n)."""
-    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
-    x = jnp.asarray(states).astype(couplings.dtype)
-    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=HIGHEST)
-    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=HIGHEST)
-    own = own + jnp.einsum("brai,bai->br", x, linear, precision=HIGHEST)
-    count = x.sum(2)  # (B, R, n)
-    return own + jnp.asarray(problem.penalty, x.dtype) * (count * (count - 1)).sum(2) / 2
-
-
-def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
-    """The problem as a machine with signed integers of so many bits sees it, in the problem's own units.
-
-    Such machines (coherent Ising machines among them) take an Ising matrix, with linear terms as couplings to one more
-    spin, scaled to the largest entry; so the rounding is that of the Ising form.
-
-    Args:
-        problem: the problems.
-        bits: at least 2; 8 keeps -127..127.
-    """
-    bits = integer_from(2, "bits", bits)
-    c, h, p = (jnp.asarray(part) for part in problem)
-    p = p.astype(c.dtype)
-    n_heads = c.shape[1]
-    # x = (1 + s) / 2: a pair bias of C gives C / 4 to the spins' coupling and to both spins' fields.
-    spin_fields = h / 2 + c.sum(3) / 4 + p * (n_heads - 1) / 4
-    couplings, between = c / 4, p / 4
-    largest = jnp.maximum(jnp.abs(couplings).max((1, 2, 3)), jnp.abs(spin_fields).max((1, 2)))
-    if n_heads > 1:
-        largest = jnp.maximum(largest, jnp.abs(between))
-    step = (jnp.where(largest > 0, largest, jnp.ones_like(largest)) / (2 ** (bits - 1) - 1))[:, None, None]
-    couplings = jnp.round(couplings / step[..., None]) * step[..., None]
-    # One penalty for the batch: rounded on the coarsest grid among its problems.
-    coarsest = step.max()
-    between = jnp.round(between / coarsest) * coarsest
-    fields = jnp.round(spin_fields / step) * step
-    linear = 2 * fields - 2 * couplings.sum(3) - 2 * between * (n_heads - 1)
-    return HeadsProblem(4 * couplings, linear, 4 * between)
-
-
-def geometric_betas(problem: HeadsProblem, sweeps: int, hot: float = HOT, cold: float = COLD) -> jax.Array:
-    """Inverse temperatures (sweeps, B) in geometric progression, in units of each problem's typical local field.
-
-    The unit is the root of the mean over variables of the squared couplings and linear term of one variable.
-
-    Args:
-        problem: the problems.
-        sweeps: how many, 0 or more.
-        hot: first one times the typical field.
-        cold: last one times the typical field.
-    """
-    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
-    between = jnp.asarray(problem.penalty, couplings.dtype) ** 2 * (couplings.shape[1] - 1)
-    field = jnp.sqrt(((couplings**2).sum(3) + linear**2).mean((1, 2)) + between)
-    field = jnp.where(field > 0, field, jnp.ones_like(field))
-    steps = np.geomspace(hot, cold, sweeps) if sweeps else np.zeros(0)
-    return jnp.asarray(steps, couplings.dtype)[:, None] / field[None]
 
 
 def anneal(
@@ -165,6 +72,12 @@ def anneal(
 
     Raises:
         ValueError: for sizes that do not fit.
+
+    >>> from qjaxsim.annealing import dense_problem
+    >>> ring = jnp.roll(jnp.eye(4), 1, axis=1)
+    >>> problem = dense_problem(2 * ring, linear=-2 * jnp.ones(4))  # minus the cut of a ring
+    >>> print(anneal(problem, jax.random.key(0)).energies.min())
+    -4.0
     """
     problem = HeadsProblem(*(lax.stop_gradient(jnp.asarray(part)) for part in problem))
     couplings = problem.couplings
@@ -193,7 +106,13 @@ def anneal(
 
 
 def best(found: Annealed) -> tuple[jax.Array, jax.Array]:
-    """The state of lowest energy of every problem, (B, H, n) int8, and its energy (B,)."""
+    """The state of lowest energy of every problem, (B, H, n) int8, and its energy (B,).
+
+    >>> found = Annealed(jnp.array([[[[0, 1]], [[1, 1]]]]), jnp.array([[3.0, -1.0]]))
+    >>> state, energy = best(found)
+    >>> print(state, energy)
+    [[[1 1]]] [-1.]
+    """
     index = found.energies.argmin(1)
     states = jnp.take_along_axis(found.states, index[:, None, None, None], 1)[:, 0]
     return states, found.energies.min(1)

@@ -14,7 +14,7 @@ from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
-from qjaxsim.common.checks import as_integer, positive_integer
+from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
 
@@ -69,9 +69,9 @@ class Circuit:
         ValueError: for a wrong width, qubits out of range or repeated, or a parameter used with two shapes.
         TypeError: for qubits or angles of a wrong type.
 
-    >>> from qjaxsim import Parameter
-    >>> theta = Parameter("theta", (2,))
-    >>> print(Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
+    >>> import qjaxsim as qj
+    >>> theta = qj.Parameter("theta", (2,))
+    >>> print(qj.Circuit(2).h(0).rx(theta[0], 0).cx(0, 1).rz(2 * theta[1], 1))
     q0: ─H─RX(theta[0])─●─────────────────
                         │
     q1: ────────────────X─RZ(2*theta[1])──
@@ -84,17 +84,32 @@ class Circuit:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The operations in time order."""
+        """The operations in time order.
+
+        >>> [(gate.name, gate.qubits) for gate in Circuit(2).h(0).cx(0, 1).operations]
+        [('h', (0,)), ('cx', (0, 1))]
+        """
         return tuple(self._operations)
 
     @property
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape (without batch axes) of every parameter, in order of first use."""
+        """Name and shape (without batch axes) of every parameter, in order of first use.
+
+        >>> import qjaxsim as qj
+        >>> theta, weights = qj.Parameter("theta"), qj.Parameter("weights", (2, 3))
+        >>> qj.Circuit(1).rx(weights[1, 2], 0).rz(theta, 0).parameters
+        {'weights': (2, 3), 'theta': ()}
+        """
         return dict(self._parameters)
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers the parameters hold in all."""
+        """How many numbers the parameters hold in all.
+
+        >>> import qjaxsim as qj
+        >>> qj.Circuit(1).rx(qj.Parameter("weights", (2, 3))[1, 2], 0).n_parameters
+        6
+        """
         return sum(math.prod(shape) for shape in self._parameters.values())
 
     def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = ()) -> "Circuit":
@@ -104,6 +119,9 @@ class Circuit:
             name: a key of `qjaxsim.circuits.gates.GATES`, such as "rx" or "ccx".
             qubits: one qubit or as many as the gate has, most significant first.
             angles: as many as the gate has.
+
+        >>> Circuit(2).append("crx", (0, 1), (0.5,)) == Circuit(2).crx(0.5, 0, 1)
+        True
         """
         spec = GATES.get(name) if isinstance(name, str) else None
         if spec is None:
@@ -124,6 +142,11 @@ class Circuit:
             matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
             qubits: the k qubits.
             label: name in drawings.
+
+        >>> import qjaxsim as qj
+        >>> flip = [[0.0, 1.0], [1.0, 0.0]]
+        >>> print(qj.probabilities(qj.Circuit(1).unitary(flip, 0))())
+        [0. 1.]
         """
         chosen = self.check_qubits(qubits, label)
         if not chosen:
@@ -143,6 +166,11 @@ class Circuit:
         """Project one qubit, or each of several, on an outcome, 0 or 1, and normalise the state.
 
         The result is NaN where the outcome has probability zero.
+
+        >>> import qjaxsim as qj
+        >>> bell = qj.Circuit(2).h(0).cx(0, 1)
+        >>> print(np.asarray(qj.probabilities(bell.project(0, 1))()).round(3))
+        [0. 0. 0. 1.]
         """
         if as_integer(outcome) not in (0, 1):
             raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
@@ -156,6 +184,12 @@ class Circuit:
             times: number of repetitions, at least 1.
             shared: names of the layer's parameters that all repetitions share (data re-uploading); every other
                 parameter gains a leading axis of length `times`.
+
+        >>> import qjaxsim as qj
+        >>> x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (2,))
+        >>> layer = qj.Circuit(2).rx(x[0], 0).rx(x[1], 1).ry(w[0], 0).ry(w[1], 1).cx(0, 1)
+        >>> qj.Circuit(2).repeat(layer, 5, shared=["x"]).parameters
+        {'x': (2,), 'w': (5, 2)}
         """
         require_circuit("layer", layer)
         if layer.n_qubits != self.n_qubits:
@@ -176,6 +210,10 @@ class Circuit:
         Args:
             other: a circuit; parameters of the same name and shape become one parameter.
             qubits: where its qubits go; by default 0, 1, 2, ...
+
+        >>> bell = Circuit(2).h(0).cx(0, 1)
+        >>> Circuit(3).compose(bell, (2, 0)) == Circuit(3).h(2).cx(2, 0)
+        True
         """
         require_circuit("other", other)
         chosen = self.check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
@@ -184,15 +222,28 @@ class Circuit:
         return self.extend(other.on(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":
-        """The inverse circuit, with the same parameters."""
+        """The inverse circuit, with the same parameters.
+
+        >>> Circuit(2).h(0).s(1).cx(0, 1).inverse() == Circuit(2).cx(0, 1).sdg(1).h(0)
+        True
+        """
         return Circuit(self.n_qubits).extend(operation.inverse() for operation in reversed(self._operations))
 
     def copy(self) -> "Circuit":
-        """An independent circuit with the same operations."""
+        """An independent circuit with the same operations.
+
+        >>> circuit = Circuit(1).h(0)
+        >>> len(circuit.copy().x(0)), len(circuit)
+        (2, 1)
+        """
         return self.on(range(self.n_qubits), self.n_qubits)
 
     def count_ops(self) -> dict[str, int]:
-        """How often each gate is run, repetitions counted; most frequent first."""
+        """How often each gate is run, repetitions counted; most frequent first.
+
+        >>> Circuit(3).repeat(Circuit(3).h(range(3)).cx(0, 1), 2).count_ops()
+        {'h': 6, 'cx': 2}
+        """
         counts: Counter[str] = Counter()
         for operation in self._operations:
             if isinstance(operation, Repeat):
@@ -202,7 +253,13 @@ class Circuit:
         return dict(counts.most_common())
 
     def structure_hash(self) -> str:
-        """A hexadecimal digest of the structure: equal for equal circuits, in any process."""
+        """A hexadecimal digest of the structure: equal for equal circuits, in any process.
+
+        >>> Circuit(2).h(0).structure_hash() == Circuit(2).h(0).structure_hash()
+        True
+        >>> Circuit(2).h(0).structure_hash() == Circuit(2).h(1).structure_hash()
+        False
+        """
         return hashlib.sha256(repr(self.key).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -221,12 +278,20 @@ class Circuit:
 
     @property
     def key(self) -> tuple:
-        """The circuit as plain, comparable data."""
+        """The circuit as plain, comparable data.
+
+        >>> Circuit(2).h(0).key == Circuit(2).h(0).key
+        True
+        """
         shapes = tuple(sorted(self._parameters.items()))
         return (self.n_qubits, shapes, tuple(operation.key for operation in self._operations))
 
     def on(self, qubits: Sequence[int], n_qubits: int) -> "Circuit":
-        """The same circuit on `n_qubits`, qubit q moved to `qubits[q]`; the qubits are not checked."""
+        """The same circuit on `n_qubits`, qubit q moved to `qubits[q]`; the qubits are not checked.
+
+        >>> Circuit(2).cx(0, 1).on((2, 0), 3) == Circuit(3).cx(2, 0)
+        True
+        """
         return Circuit(n_qubits).extend(
             operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits)
             for operation in self._operations
@@ -237,6 +302,10 @@ class Circuit:
 
         Raises:
             ValueError: if a parameter's shape conflicts; then none of them is added.
+
+        >>> bell = Circuit(2).h(0).cx(0, 1)
+        >>> Circuit(2).extend(bell.operations[1:]) == Circuit(2).cx(0, 1)
+        True
         """
         operations = list(operations)
         parameters = dict(self._parameters)
@@ -260,12 +329,15 @@ class Circuit:
         Raises:
             ValueError: if a qubit is out of range or named twice.
             TypeError: if one is not an integer.
+
+        >>> Circuit(3).check_qubits(range(2), "measurement")
+        (0, 1)
         """
         given = _listed(qubits)
         chosen = tuple(as_integer(qubit) for qubit in given)
-        for qubit, shown in zip(chosen, given, strict=True):
+        for qubit, one in zip(chosen, given, strict=True):
             if qubit is None:
-                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown!r} ({type(shown).__name__}).")
+                raise TypeError(f"Qubits of {what!r} must be integers, but got {shown(one)} ({type(one).__name__}).")
             if not 0 <= qubit < self.n_qubits:
                 raise ValueError(
                     f"Qubit {qubit} of {what!r} is out of range for {self.n_qubits} qubits (0 to {self.n_qubits - 1})."
@@ -305,7 +377,7 @@ def _constant_matrix(matrix: Any) -> np.ndarray:
 def require_circuit(name: str, value: Any) -> None:
     """Raise a TypeError for anything but a circuit."""
     if not isinstance(value, Circuit):
-        raise TypeError(f"Argument `{name}` must be a Circuit, but is {value!r} ({type(value).__name__}).")
+        raise TypeError(f"Argument `{name}` must be a Circuit, but is {shown(value)} ({type(value).__name__}).")
 
 
 def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
@@ -333,8 +405,18 @@ def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
 
     method.__name__ = spec.name
     method.__qualname__ = f"Circuit.{spec.name}"
-    method.__doc__ = f"Add the gate {spec.name!r}: {spec.n_angles} angles, then {spec.n_qubits} qubits."
+    method.__doc__ = _gate_doc(spec)
     return method
+
+
+def _gate_doc(spec: GateSpec) -> str:
+    width, qubits, angles = max(spec.n_qubits, 1), tuple(range(spec.n_qubits)), (0.5,) * spec.n_angles
+    call = ", ".join(map(str, angles + qubits))
+    return f"""Add the gate {spec.name!r}: {spec.n_angles} angles, then {spec.n_qubits} qubits.
+
+    >>> Circuit({width}).{spec.name}({call}) == Circuit({width}).append({spec.name!r}, {qubits}, {angles})
+    True
+    """
 
 
 for _name, _spec in GATES.items():

@@ -10,7 +10,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from qjaxsim.common.checks import as_integer, as_number
+from qjaxsim.common.checks import as_integer, as_number, shown
 
 Number = int | float
 Angle = Union[Number, "Expression", "Parameter"]
@@ -112,6 +112,12 @@ class Expression(_Arithmetic):
     Attributes:
         op: "add" (of two arguments or more), "sub", "mul", "div", "pow", "neg" or an elementary function.
         args: expressions or plain floats.
+
+    >>> angle = 2 * Parameter("theta") + 1
+    >>> print(angle)
+    2*theta+1
+    >>> angle.affine()
+    ({('theta', 0): 2.0}, 1.0)
     """
 
     op: str
@@ -254,7 +260,8 @@ def as_expression(value: Any) -> Expression | float:
     number = as_number(value, "An angle", "use a `Parameter` and give its value on calling")
     if number is None or isinstance(value, bool) or np.iscomplexobj(value):
         raise TypeError(
-            f"An angle must be a real number or an expression of parameters, but is {value!r} ({type(value).__name__})."
+            f"An angle must be a real number or an expression of parameters, but is {shown(value)} "
+            f"({type(value).__name__})."
         )
     if not math.isfinite(number.real):
         raise ValueError(f"An angle must be finite, but is {value!r}.")

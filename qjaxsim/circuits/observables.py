@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from qjaxsim.circuits.expressions import Expression, Parameter
-from qjaxsim.common.checks import as_integer, as_number
+from qjaxsim.common.checks import as_integer, as_number, shown
 
 Term = tuple[tuple[int, str], ...]
 _Parts = tuple[tuple["PauliSum", complex], ...]
@@ -76,7 +76,11 @@ class PauliSum:
 
     @classmethod
     def from_label(cls, label: str, coefficient: complex = 1.0) -> "PauliSum":
-        """The product of a label such as "XIZ": first letter on qubit 0 (Qiskit's labels run the other way)."""
+        """The product of a label such as "XIZ": first letter on qubit 0 (Qiskit's labels run the other way).
+
+        >>> print(PauliSum.from_label("XIZ", 0.5))
+        0.5 X0 Z2
+        """
         if not isinstance(label, str) or not label or set(label) - set("IXYZ"):
             raise ValueError(f"Argument `label` must be made of the letters I, X, Y, Z, but is {label!r}.")
         return cls({tuple((q, letter) for q, letter in enumerate(label) if letter != "I"): coefficient})
@@ -185,22 +189,46 @@ def _one_letter(letter: str, qubit: Any) -> PauliSum:
 
 
 def X(qubit: int) -> PauliSum:  # noqa: N802
-    """Pauli X on one qubit."""
+    """Pauli X on one qubit.
+
+    >>> import qjaxsim as qj
+    >>> plus = qj.Circuit(1).h(0)
+    >>> round(float(qj.expectation(plus, qj.X(0))()), 3)
+    1.0
+    """
     return _one_letter("X", qubit)
 
 
 def Y(qubit: int) -> PauliSum:  # noqa: N802
-    """Pauli Y on one qubit."""
+    """Pauli Y on one qubit.
+
+    >>> import qjaxsim as qj
+    >>> bell = qj.Circuit(2).h(0).cx(0, 1)
+    >>> round(float(qj.expectation(bell, qj.Y(0) @ qj.Y(1))()), 3)
+    -1.0
+    """
     return _one_letter("Y", qubit)
 
 
 def Z(qubit: int) -> PauliSum:  # noqa: N802
-    """Pauli Z on one qubit."""
+    """Pauli Z on one qubit.
+
+    >>> import qjaxsim as qj
+    >>> one = qj.Circuit(1).x(0)
+    >>> round(float(qj.expectation(one, qj.Z(0))()), 3)
+    -1.0
+    """
     return _one_letter("Z", qubit)
 
 
 def I() -> PauliSum:  # noqa: N802, E743
-    """The identity."""
+    """The identity.
+
+    >>> import qjaxsim as qj
+    >>> number = (qj.I() - qj.Z(0)) / 2  # of excitations
+    >>> round(float(qj.expectation(qj.Circuit(1).x(0), number)()), 3)
+    1.0
+    """
     return PauliSum({(): 1})
 
 
@@ -213,7 +241,7 @@ def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tup
     """
     if not isinstance(observables, Iterable | PauliSum):
         raise TypeError(
-            f"Argument `observables` must be a PauliSum or several, but is {observables!r} "
+            f"Argument `observables` must be a PauliSum or several, but is {shown(observables)} "
             f"({type(observables).__name__})."
         )
     sums = (observables,) if isinstance(observables, PauliSum) else tuple(observables)

@@ -63,15 +63,16 @@ def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
         object.__setattr__(instance, name, integer_from(smallest, name, getattr(instance, name)))
 
 
-def require_one_of(name: str, value: Any, known: Iterable[Any]) -> None:
-    """Refuse what is none of the known choices.
+def require_one_of(name: str, value: Any, known: Iterable[Any], others: str = "") -> None:
+    """Refuse what is none of the known choices; `others` tells what else would do.
 
     Raises:
         ValueError: naming the nearest one where one is near.
     """
     choices = list(known)
     if value not in choices:
-        raise ValueError(f"Argument `{name}` must be one of {choices}, but is {value!r}{did_you_mean(value, choices)}.")
+        given = f"{shown(value)}{did_you_mean(value, choices)}"
+        raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {given}.")
 
 
 def require_positive(name: str, value: float) -> None:

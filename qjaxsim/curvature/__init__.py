@@ -1,6 +1,7 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
+from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
 from qjaxsim.curvature.landscape import (
@@ -32,11 +33,9 @@ from qjaxsim.curvature.products import gauss_newton_product, hessian_product, re
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
     PowerIteration,
-    SpectralDensity,
     TraceEstimate,
     dense_spectrum,
     power_iteration,
-    spectral_density,
     top_eigenpairs,
     trace_estimate,
 )

@@ -36,6 +36,13 @@ class CircuitOutputs:
 
     Raises:
         ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have.
+
+    >>> import jax.numpy as jnp, qjaxsim as qj
+    >>> x, w = qj.Parameter("x"), qj.Parameter("w")
+    >>> outputs = CircuitOutputs(qj.Circuit(1).ry(x, 0).ry(w, 0), [qj.Z(0)], data=["x"])  # cos(x + w)
+    >>> print(np.asarray(outputs({"w": jnp.array(0.5)}, {"x": jnp.array([0.0, 0.5])})).round(3))
+    [[0.878]
+     [0.54 ]]
     """
 
     circuit: Circuit

@@ -36,6 +36,12 @@ class HessianSplit(NamedTuple):
         gauss_newton: mean of J^T A J, positive semi-definite for a loss convex in the outputs.
         residual: mean of sum_k (dl/dz_k) Hess z_k.
         gradient: gradient of the mean loss, shape (P,), met on the way.
+
+    >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> found = split_hessian(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
+    >>> print(found.gauss_newton, found.gradient)  # of a linear model x x^T and x (z - y)
+    [[ 9. 12.]
+     [12. 16.]] [21. 28.]
     """
 
     hessian: jax.Array
@@ -101,6 +107,12 @@ def split_hessian(
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop, and change nothing
     that they read beside their arguments). Runs a Python loop over chunks. A checkpoint costs a digest of params, x and
     y, the outputs of one chunk, and a tenth of the time.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> found = split_hessian(outputs, loss, w, x, y)  # H = -cos(2 w), G = sin(w)^2, R = -cos(w)^2
+    >>> [round(float(part[0, 0]), 3) for part in found[:3]]
+    [0.5, 0.75, -0.25]
     """
     flat, _ = _flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
@@ -297,6 +309,11 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
 
     Cost: N K gradients and (N K)^2 P multiply-adds; memory 2 N K P + (N K)^2 numbers. Outside `jax.jit` compiled once,
     as `hessian`.
+
+    >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> dual = gauss_newton_dual(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
+    >>> print(np.asarray(dual).round(3))  # the one nonzero eigenvalue of G = x x^T
+    [[25.]]
     """
     flat, unravel = _flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)

@@ -40,6 +40,13 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
     Cost: two to four gradients in time, about two in memory. Forward over reverse, Pearlmutter 1994,
     doi:10.1162/neco.1994.6.1.147. f must allow forward mode through its gradient. Outside `jax.jit` compiled once, as
     `hessian`.
+
+    >>> import qjaxsim as qj
+    >>> w = qj.Parameter("w", (2,))
+    >>> energy = qj.expectation(qj.Circuit(2).ry(w[0], 0).ry(w[1], 1), qj.Z(0) @ qj.Z(1))  # cos(w0) cos(w1)
+    >>> image = qj.hvp(lambda w: energy({"w": w}), jnp.full(2, jnp.pi / 3), jnp.array([1.0, 0.0]))
+    >>> print(np.asarray(image).round(3))
+    [-0.25  0.75]
     """
     params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)

@@ -22,6 +22,10 @@ class Plane:
         origin: shape (P,).
         directions: shape (2, P); neither unit nor orthogonal unless the constructor says so.
         unravel: maps a flat vector to the params pytree (second result of `ravel_pytree`).
+
+    >>> plane = Plane(jnp.ones(2), jnp.eye(2), lambda flat: {"w": flat})
+    >>> print(plane.point(2.0, 3.0)["w"])
+    [3. 4.]
     """
 
     origin: jax.Array
@@ -47,6 +51,11 @@ class TrajectoryPlane(NamedTuple):
         plane: origin is the trajectory's mean, directions are orthonormal.
         projection: coordinates of the trajectory's points, shape (T, 2).
         explained: fractions of the trajectory's variance along the two directions, shape (2,).
+
+    >>> path = [[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 2.0, 1.0], [3.0, 2.0, 1.0]]
+    >>> found = pca_plane(path, lambda flat: flat)
+    >>> print(np.asarray(found.plane.point(*found.projection[1])).round(3))  # a point of the path in the plane
+    [3. 1. 1.]
     """
 
     plane: Plane
@@ -81,6 +90,10 @@ def pca_plane(
             are free.
 
     Cost: T^2 P. Li et al. 2018, arXiv:1712.09913, section 7.2.
+
+    >>> path = [[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 2.0, 1.0], [3.0, 2.0, 1.0]]  # a rectangle of sides 2 and 1
+    >>> print(pca_plane(path, lambda flat: flat).explained.round(3))
+    [0.8 0.2]
     """
     from sklearn.decomposition import PCA
 
@@ -130,6 +143,10 @@ def random_plane(params: Any, key: jax.Array) -> Plane:
         TypeError: if params holds anything but real floats of one dtype.
 
     Li et al. 2018, arXiv:1712.09913, section 4.
+
+    >>> plane = random_plane({"w": jnp.array([3.0, 4.0])}, jax.random.key(0))
+    >>> print(np.linalg.norm(plane.directions, axis=1).round(3))  # both as long as w
+    [5. 5.]
     """
     require_key(key)
     origin, unravel = flatten_real(params)
@@ -157,6 +174,10 @@ def eigen_plane(params: Any, vectors: Any) -> Plane:
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
         ValueError: if vectors has another shape.
+
+    >>> plane = eigen_plane({"w": jnp.ones(3)}, jnp.eye(3)[:2])
+    >>> print(plane.point(2.0, 3.0)["w"])
+    [3. 4. 1.]
     """
     origin, unravel = flatten_real(params)
     return Plane(origin, jnp.asarray(vectors, origin.dtype), unravel)
@@ -186,6 +207,11 @@ def evaluate_plane(
 
     Cost: A B evaluations; memory of batch_size evaluations. A line is one compiled loop, which serves all planes of
     equal shapes with the same `loss` object: a long grid can be evaluated with one b at a time, and each line kept.
+
+    >>> plane = eigen_plane(jnp.zeros(2), jnp.eye(2))
+    >>> print(evaluate_plane(lambda w: (w**2).sum(), plane, [0.0, 1.0, 2.0], [0.0, 3.0]))
+    [[ 0.  1.  4.]
+     [ 9. 10. 13.]]
     """
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size)
@@ -228,6 +254,10 @@ def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple
 
     Raises:
         ValueError: if projection has another shape or points is below 2.
+
+    >>> a, b = grid_around([[0.0, 0.0], [2.0, 4.0]], margin=1.0, points=3)
+    >>> print(a, b)
+    [-1.  1.  3.] [-1.  2.  5.]
     """
     coordinates = np.asarray(projection)
     if coordinates.ndim != 2 or coordinates.shape[1] != 2 or len(coordinates) == 0:

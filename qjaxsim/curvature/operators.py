@@ -1,6 +1,6 @@
 """Symmetric linear operators on flat parameter vectors: products compiled once, whatever asks for them.
 
-Lanczos, spectral density, power iteration, trace estimate and the dense matrix in `spectrum.py` all take one.
+Lanczos, power iteration and trace estimate in `spectrum.py` and the spectral density in `density.py` take one.
 """
 
 import functools
@@ -37,6 +37,12 @@ class LinearOperator:
         size: P.
         dtype: of vectors and images.
         rows: maps vectors as rows (m, P) to their images (m, P), compiled for the m that it meets.
+
+    >>> operator = linear_operator(lambda v: 2 * v, 3)
+    >>> print(operator @ jnp.array([1.0, 2.0, 3.0]))
+    [2. 4. 6.]
+    >>> print(operator.dense().trace())
+    6.0
     """
 
     size: int
@@ -91,7 +97,13 @@ class LinearOperator:
 
 
 class CurvatureOperators(NamedTuple):
-    """The Hessian of a mean loss and its two parts as `LinearOperator`s in `ravel_pytree` order, H = G + R."""
+    """The Hessian of a mean loss and its two parts as `LinearOperator`s in `ravel_pytree` order, H = G + R.
+
+    >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> found = curvature_operators(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
+    >>> print(found.hessian @ jnp.array([1.0, 0.0]))  # of a linear model x x^T, all of it Gauss-Newton
+    [ 9. 12.]
+    """
 
     hessian: LinearOperator
     gauss_newton: LinearOperator
@@ -125,6 +137,12 @@ def curvature_operators(
 
     Cost: a product of one vector takes two to four gradients; `matmat` shares the states of eight vectors and holds
     eight tangents of them.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> found = curvature_operators(outputs, loss, w, x, y)  # H = -cos(2 w), G = sin(w)^2, R = -cos(w)^2
+    >>> [round(float((part @ jnp.ones(1))[0]), 3) for part in found]
+    [0.5, 0.75, -0.25]
     """
     flat, unravel = flatten_real(params)
     check_model(outputs, loss, params, x, y)
@@ -177,6 +195,13 @@ def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperato
     Raises:
         TypeError: if `example` holds anything but real floats of one dtype.
         ValueError: if `matvec` returns another number of numbers or another dtype.
+
+    >>> import qjaxsim as qj
+    >>> w = jnp.array([1.0, 3.0])
+    >>> operator = linear_operator(lambda v: qj.hvp(lambda w: w[0] ** 2 * w[1], w, v), w)
+    >>> print(operator.dense())
+    [[6. 2.]
+     [2. 0.]]
     """
     if as_integer(example) is not None:
         example = jnp.zeros(positive_integer("example", example))
@@ -231,6 +256,9 @@ def matrix_operator(matrix: Any) -> LinearOperator:
     Raises:
         TypeError: if it is not of a real float dtype.
         ValueError: if it is not square.
+
+    >>> print(matrix_operator(jnp.array([[2.0, 1.0], [1.0, 0.0]])) @ jnp.array([1.0, 3.0]))
+    [5. 1.]
     """
     held = as_array(matrix, "matrix")
     check_square(held)

@@ -19,6 +19,9 @@ class Outliers(NamedTuple):
         number: number of outliers; 0 where the rule finds none.
         ratio: lambda_m / lambda_{m+1} at the m that the rule looked at; NaN where there is no such pair.
         separates: whether that ratio is a separating gap, as `count_outliers` defines it.
+
+    >>> count_outliers([16.0, 8.0, 1.0, 0.5, 0.25, 0.125], n_classes=2, rule="k-1")  # 8 comes after 2
+    Outliers(rule='k-1', number=0, ratio=2.0, separates=False)
     """
 
     rule: str
@@ -67,6 +70,10 @@ def count_outliers(
     Raises:
         ValueError: if eigenvalues is not a finite vector of at least one number, or n_classes, rule or noise
             is out of range.
+
+    >>> found = count_outliers([16.0, 8.0, 1.0, 0.5, 0.25, 0.125], n_classes=2)
+    >>> found.number, found.ratio
+    (2, 8.0)
     """
     values = _descending(eigenvalues)
     ratios = _ratios(values, n_classes, noise)
@@ -99,6 +106,9 @@ def gap_ratios(eigenvalues: Any, n_classes: int, *, noise: float = 1e-6) -> dict
 
     Raises:
         ValueError: as `count_outliers`.
+
+    >>> gap_ratios([16.0, 8.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125], n_classes=2)
+    {'k-1': 2.0, 'k': 8.0, 'k2': 2.0}
     """
     return {rule: count_outliers(eigenvalues, n_classes, rule, noise=noise).ratio for rule in ("k-1", "k", "k2")}
 
@@ -115,6 +125,9 @@ def near_zero_fraction(eigenvalues: Any, rtol: float = 1e-6) -> float:
 
     Raises:
         ValueError: if eigenvalues is not a finite vector of at least one number.
+
+    >>> near_zero_fraction([2.0, 1e-9, 0.0, -1.0])
+    0.5
     """
     size = np.abs(_descending(eigenvalues))
     return float(np.mean(size <= rtol * size.max()))
@@ -136,6 +149,9 @@ def exact_zeros(matrix: Any, rtol: float | None = None) -> int:
     Raises:
         TypeError: if the matrix is not of a real float dtype.
         ValueError: if it is not square.
+
+    >>> exact_zeros(np.diag([2.0, 1.0, 0.0])), exact_zeros(np.ones((3, 3)))  # the latter has rank 1 all the same
+    (1, 0)
     """
     given = np.asarray(matrix)
     check_square(given)
@@ -158,6 +174,9 @@ def numerical_rank(eigenvalues: Any, rtol: float | None = None) -> int:
 
     Raises:
         ValueError: if eigenvalues is not a finite vector of at least one number.
+
+    >>> numerical_rank([3.0, 1.0, 1e-17, 0.0])
+    2
     """
     values = _descending(eigenvalues)
     if rtol is None:

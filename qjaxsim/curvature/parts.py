@@ -32,6 +32,11 @@ class PartSum:
             parameter may serve several parts (a shared bias), and each part once.
         inputs: maps the model's inputs x to (B, parts, ...).
         scale: a constant factor.
+
+    >>> part = lambda u, x: jnp.cos(u[0] * x)  # one number a part, one output
+    >>> outputs = PartSum(part, np.array([[0], [1]]), lambda x: x[:, :, None], scale=0.5)
+    >>> print(np.asarray(outputs(jnp.array([jnp.pi / 3, 0.0]), jnp.ones((1, 2)))).round(3))
+    [[0.75]]
     """
 
     part: Callable[[jax.Array, jax.Array], jax.Array]

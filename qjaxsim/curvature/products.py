@@ -49,6 +49,11 @@ def gauss_newton_product(
 
     Cost: about two gradients. Schraudolph 2002, doi:10.1162/08997660260028683. Outside `jax.jit` compiled once, as
     `hessian`; for many products see `curvature_operators`.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> round(float(gauss_newton_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # sin(w)^2
+    0.75
     """
     _, after = two_phases(outputs)
 
@@ -86,6 +91,11 @@ def residual_product(
 
     Cost: one Hessian-vector product. Outside `jax.jit` compiled once, as `hessian`; for many products see
     `curvature_operators`.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> round(float(residual_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # -cos(w)^2
+    -0.25
     """
     _, after = two_phases(outputs)
 
@@ -121,6 +131,11 @@ def hessian_product(
 
     Cost: about two gradients. Outside `jax.jit` compiled once, as `hessian`; for many products see
     `curvature_operators`.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> round(float(hessian_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # -cos(2 w)
+    0.5
     """
     _, after = two_phases(outputs)
 

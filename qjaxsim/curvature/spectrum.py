@@ -10,16 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import as_number, integer_from, positive_integer, shown
+from qjaxsim.common.checks import integer_from, positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced
-from qjaxsim.curvature.lanczos import KrylovSpace, leading_pairs, normal, require_basis, solve_tridiagonal
+from qjaxsim.curvature.lanczos import leading_pairs, normal
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.running.sampling import require_key
-
-# Points of a default grid.
-MOST_POINTS = 100_000
 
 
 class EigenPairs(NamedTuple):
@@ -30,6 +27,11 @@ class EigenPairs(NamedTuple):
         vectors: orthonormal, shape (k, P), in `ravel_pytree` order.
         residuals: norms of H v - lambda v, shape (k,). Each value lies within its residual of an eigenvalue.
         matvecs: products with the matrix that were spent.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> pairs = top_eigenpairs(matrix_operator(jnp.diag(jnp.array([1.0, 3.0, 2.0]))), 1, key=jax.random.key(0))
+    >>> print(np.abs(np.asarray(pairs.vectors)).round(3), bool(pairs.residuals[0] < 1e-3))
+    [[0. 1. 0.]] True
     """
 
     values: jax.Array
@@ -46,6 +48,11 @@ class PowerIteration(NamedTuple):
         vector: unit vector it belongs to, shape (P,).
         steps: products with the matrix that were spent.
         converged: whether the stop rule was met within max_steps.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> found = power_iteration(matrix_operator(3 * jnp.eye(2)), key=jax.random.key(0))
+    >>> found.steps, found.converged  # the first two quotients are equal
+    (2, True)
     """
 
     value: float
@@ -54,26 +61,14 @@ class PowerIteration(NamedTuple):
     converged: bool
 
 
-class SpectralDensity(NamedTuple):
-    """Smoothed eigenvalue density and the quadrature it was made from.
-
-    Attributes:
-        grid: shape (G,).
-        density: shape (G,); its integral over the real line is 1.
-        nodes: Ritz values of all probes, shape (M,).
-        weights: non-negative, sum 1, shape (M,).
-        sigma: standard deviation of the Gaussian put on each node.
-    """
-
-    grid: np.ndarray
-    density: np.ndarray
-    nodes: np.ndarray
-    weights: np.ndarray
-    sigma: float
-
-
 class TraceEstimate(NamedTuple):
-    """Mean and standard error of the mean over `probes` random vectors."""
+    """Mean and standard error of the mean over `probes` random vectors.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> found = trace_estimate(matrix_operator(jnp.array([[1.0, 2.0], [2.0, 1.0]])), key=jax.random.key(0))
+    >>> abs(found.value - 2) < 4 * found.standard_error
+    True
+    """
 
     value: float
     standard_error: float
@@ -101,6 +96,9 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
         MemoryError: if two work copies in float64 do not fit.
 
     Cost: 4/3 P^3 multiply-adds; memory 2 P^2 float64 numbers.
+
+    >>> print(dense_spectrum([[0.0, 1.0], [1.0, 0.0]]).round(3))
+    [-1.  1.]
     """
     import scipy.linalg
 
@@ -164,6 +162,13 @@ def top_eigenpairs(
 
     Cost: steps products and 4 steps^2 P multiply-adds; memory 2 steps P numbers; for each round of copies as much
     again. Lanczos 1950; Golub and Van Loan, Matrix Computations, sections 10.1 to 10.3.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> operator = matrix_operator(jnp.diag(jnp.array([1.0, 3.0, -2.0])))
+    >>> print(np.asarray(top_eigenpairs(operator, 2, key=jax.random.key(0)).values).round(3))
+    [3. 1.]
+    >>> print(np.asarray(top_eigenpairs(operator, 2, key=jax.random.key(0), which="magnitude").values).round(3))
+    [ 3. -2.]
     """
     require_operator(operator)
     require_key(key)
@@ -208,6 +213,11 @@ def power_iteration(
         ValueError: if max_steps is not a positive integer.
 
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> operator = matrix_operator(jnp.diag(jnp.array([1.0, -4.0])))
+    >>> round(power_iteration(operator, key=jax.random.key(0), tol=1e-6).value, 3)
+    -4.0
     """
     require_operator(operator)
     require_key(key)
@@ -225,63 +235,6 @@ def power_iteration(
             break
         vector, old = image / length if length > 0 else vector, new
     return PowerIteration(new * balance.scale, vector, count, converged)
-
-
-def spectral_density(
-    operator: LinearOperator,
-    *,
-    key: jax.Array,
-    steps: int = 100,
-    probes: int = 10,
-    grid: Any = None,
-    sigma: float | None = None,
-) -> SpectralDensity:
-    """Eigenvalue density by stochastic Lanczos quadrature with Gaussian smoothing.
-
-    Each random sign vector gives a Gauss quadrature of its spectral measure: nodes are the Ritz values,
-    weights the squared first components. The mean over probes estimates the density. It is a density, not a
-    count: an eigenvalue's peak weighs 1/P only on average, and no feature is narrower than `sigma`.
-
-    Args:
-        operator: symmetric, of dimension P.
-        key: random key of the probes.
-        steps: Lanczos steps a probe; more than P mean P.
-        probes: number of random vectors.
-        grid: points at which to evaluate, spaced as you like: values there are right whatever lies between. Default:
-            from 6 sigma below the nodes to 6 above, spacing sigma/4, or where those were more than 100,000 points so
-            close around the nodes alone: on both the trapezoid rule gives the integral 1.
-        sigma: Gaussian width. Default: 1/200 of the nodes' range (1/200 of |node| where all are one up to rounding,
-            1/200 where that is zero): it scales with the matrix, unlike PyHessian's sqrt(1e-5 max(1, range)).
-
-    Returns:
-        SpectralDensity in float64.
-
-    Raises:
-        ValueError: if steps or probes is not a positive integer, sigma is not positive and finite, or so narrow that
-            the default grid has too many points, or the matvec gives something not finite.
-        MemoryError: if the Krylov basis of one probe does not fit in free main memory.
-
-    Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
-    arXiv:1901.10159.
-    """
-    require_operator(operator)
-    require_key(key)
-    steps, probes = min(positive_integer("steps", steps), operator.size), positive_integer("probes", probes)
-    if sigma is not None:
-        sigma = _positive("sigma", sigma)
-    require_basis(operator, steps)
-    balance, rules = Balanced(operator), []
-    for probe_key in jax.random.split(key, probes):
-        space = KrylovSpace(balance.operator, jax.random.rademacher(probe_key, (operator.size,), operator.dtype))
-        space.grow(steps)
-        values, coefficients, _ = solve_tridiagonal(*space.tridiagonal())
-        rules.append((values, coefficients[0] ** 2 / probes))
-    nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
-    nodes = nodes * balance.scale
-    if sigma is None:
-        sigma = _width(nodes, float(np.finfo(operator.dtype).eps)) / 200
-    grid = np.asarray(_grid(nodes, sigma) if grid is None else grid, np.float64)
-    return SpectralDensity(grid, _smoothed(grid, nodes, weights, sigma), nodes, weights, sigma)
 
 
 def trace_estimate(
@@ -306,6 +259,11 @@ def trace_estimate(
 
     Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
     doi:10.1080/03610919008812866.
+
+    >>> from qjaxsim.curvature import matrix_operator
+    >>> found = trace_estimate(matrix_operator(jnp.diag(jnp.array([1.0, 3.0]))), key=jax.random.key(0))
+    >>> round(found.value, 3), round(found.standard_error, 3)
+    (4.0, 0.0)
     """
     require_operator(operator)
     require_key(key)
@@ -314,51 +272,3 @@ def trace_estimate(
     balance = Balanced(operator)
     values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
     return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
-
-
-def _positive(name: str, value: Any) -> float:
-    """The positive, finite number that an argument stands for."""
-    number = as_number(value, f"Argument `{name}`", "call this function outside")
-    if number is None or number.imag or not 0 < number.real < np.inf:
-        raise ValueError(f"Argument `{name}` must be positive or None, but it is {shown(value)}.")
-    return number.real
-
-
-def _width(nodes: np.ndarray, eps: float) -> float:
-    """The range of the nodes, or where that is rounding their size, or where that is zero 1."""
-    spread, size = float(nodes.max() - nodes.min()), float(np.abs(nodes).max())
-    return spread if spread > 100 * eps * size else size or 1.0
-
-
-def _grid(nodes: np.ndarray, sigma: float) -> np.ndarray:
-    """Points that show Gaussians at the nodes, a quarter of their width apart.
-
-    Raises:
-        ValueError: if these are too many, or too close for double precision.
-    """
-    low, high = nodes.min() - 6 * sigma, nodes.max() + 6 * sigma
-    points = np.ceil(4 * (high - low) / sigma) + 1
-    if points <= MOST_POINTS:
-        return np.linspace(low, high, int(points))
-    # Stretches that reach 12 sigma from their nodes, where a Gaussian is nothing even over a gap of 1e20 sigma.
-    ordered = np.sort(nodes)
-    cuts = np.flatnonzero(np.diff(ordered) > 24 * sigma)
-    starts, stops = ordered[[0, *(cuts + 1)]] - 12 * sigma, ordered[[*cuts, -1]] + 12 * sigma
-    counts = np.ceil(4 * (stops - starts) / sigma) + 1
-    if counts.sum() > MOST_POINTS or sigma < 100 * np.spacing(np.abs(nodes).max()):
-        raise ValueError(
-            f"Argument `sigma` must be wide enough for a grid of {MOST_POINTS:,} points that shows Gaussians at "
-            f"{nodes.size:,} nodes between {nodes.min():.3g} and {nodes.max():.3g}, but is {sigma:.3g}; give a wider "
-            "one, or a `grid`."
-        )
-    stretches = zip(starts, stops, counts.astype(int), strict=True)
-    return np.concatenate([np.linspace(start, stop, count) for start, stop, count in stretches])
-
-
-def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
-    """Sum of Gaussians at the nodes; node by node, so that no (G, M) matrix is held."""
-    density = np.zeros_like(grid)
-    with np.errstate(over="ignore"):  # far from a narrow Gaussian
-        for node, weight in zip(nodes, weights, strict=True):
-            density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
-    return density / (sigma * np.sqrt(2 * np.pi))

@@ -24,6 +24,10 @@ class SplitPlan(NamedTuple):
         rows: parameter directions pushed at once.
         matrix_bytes: held whatever the chunk: matrices (P, P), and matrices of circuits with their derivatives.
         chunk_bytes: held for a chunk: its Jacobian with copies, and tangents of states.
+
+    >>> plan = SplitPlan("pushed", parameters=2, samples=1, rows=2, matrix_bytes=80, chunk_bytes=24)
+    >>> plan.total_bytes
+    104
     """
 
     structure: str
@@ -68,6 +72,13 @@ def plan_split(
         TypeError, ValueError, MemoryError: as `split_hessian`.
 
     Cost: abstract evaluation of outputs and loss.
+
+    >>> import jax.numpy as jnp
+    >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = (jnp.ones(shape, "float32") for shape in ((100,), (9, 100), (9, 1)))
+    >>> found = plan_split(outputs, loss, w, x, y)
+    >>> found.structure, found.samples, found.matrix_bytes  # five matrices of 100 x 100 numbers
+    ('pushed', 9, 200000)
     """
     return plan(outputs, params, check_model(outputs, loss, params, x, y), batch_size, rows)
 

@@ -74,6 +74,13 @@ class StagedCircuit:
 
     Raises:
         ValueError: if a parameter has neither data nor places, or places of another shape.
+
+    >>> import jax.numpy as jnp, qjaxsim as qj
+    >>> circuit = qj.Circuit(1).ry(qj.Parameter("x"), 0).ry(qj.Parameter("w"), 0)  # <Z> is cos(x + w)
+    >>> part = StagedCircuit(circuit, (qj.Z(0),), {"w": np.array(0)}, lambda x: {"x": x}, frozenset({"x"}))
+    >>> print(np.asarray(part(jnp.array([0.5]), jnp.array([0.0, 0.5]))).round(3))
+    [[0.878]
+     [0.54 ]]
     """
 
     circuit: Circuit

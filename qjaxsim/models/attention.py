@@ -15,20 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import annealing
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
+from qjaxsim.common.choices import GRADIENTS, KINDS, SELECTING
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models import attention_problem as problems
 from qjaxsim.models.attention_problem import Terms
 
 Params = dict[str, Any]
 
-SELECTING = ("qama-v2", "greedy", "ones", "random", "threshold")
-"""Kinds with v2's output, which differ in how tokens are selected."""
 WITH_PROBLEM = (*SELECTING, "hard", "qama-v1")
 """Kinds of which `layer_problem` knows the problem."""
-KINDS = (*SELECTING, "qama-v1", "boltzmann", "hard", "circuit", "bottleneck", "softmax", "none")
-GRADIENTS = ("frozen", "straight-through", "gibbs")
 # 4 qubits and 3 layers make the 36 angles of the published circuit; its classical twin has 4*4 + 4 + 4*4 weights.
 CIRCUIT_QUBITS, CIRCUIT_LAYERS = 4, 3
 _RANDOM_SHARE = 0.26

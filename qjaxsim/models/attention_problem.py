@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.precision import HIGHEST
 
 # Weights of the three terms, as published.

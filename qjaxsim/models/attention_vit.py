@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.annealing.chains import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.checks import hold_integers
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.attention import Attended, AttentionSettings, Params, attend, init_attention, layer_problem

@@ -18,6 +18,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, Z
 from qjaxsim.common.checks import hold_integers, positive_integer, require_one_of
+from qjaxsim.common.choices import PAIRINGS, PRE_LAYERS
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.models.patches import flat_images
@@ -25,9 +26,6 @@ from qjaxsim.running.simulate import PlanOptions, expectation
 from qjaxsim.running.varying import varying_axes
 
 Params = dict[str, Any]
-PRE_LAYERS = ("linear", "tanh", "conv")
-PAIRINGS = ("alternate", "both", "chain", "ring")
-
 # Features between the two linear maps of the convolutional pre-layer, and its channels.
 _HIDDEN = 64
 _CHANNELS = (2, 16)

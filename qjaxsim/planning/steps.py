@@ -24,6 +24,11 @@ class PlanOptions:
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
         gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
             running the circuit backwards, in constant memory; None chooses by the memory needed.
+
+    >>> import qjaxsim as qj
+    >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
+    >>> qj.explain(circuit, options=PlanOptions(gradient="adjoint")).gradient
+    'adjoint'
     """
 
     max_block: int | None = None

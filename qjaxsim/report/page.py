@@ -6,31 +6,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.row import Row
-from qjaxsim.report.tables import KEYS, all_columns, format_value, split_columns
+from qjaxsim.report.tables import KEYS, ReportTable, all_columns, format_value, split_columns
 from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
-
-
-class ReportTable(NamedTuple):
-    """A table of its own on the page.
-
-    Attributes:
-        title: heading.
-        rows: as all tables; columns in order of first appearance.
-        note: sentence below the heading.
-    """
-
-    title: str
-    rows: Sequence[Row]
-    note: str = ""
 
 
 def write_report(

@@ -1,7 +1,7 @@
 """Tables of results: numbers formatted by column, wide tables split into blocks that repeat the key columns."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qjaxsim.report.row import Row
 
@@ -28,6 +28,24 @@ _DEFAULT_FORMAT = "#.4g"
 _GAP = 3  # one blank on both sides and the table's own divider
 
 
+class ReportTable(NamedTuple):
+    """A table of its own.
+
+    Attributes:
+        title: heading.
+        rows: as all tables.
+        note: sentence below the heading of a page.
+        columns: columns that the command prints, in order; None for all.
+        keys: columns that tell rows apart, repeated where the table is split.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    note: str = ""
+    columns: Sequence[str] | None = None
+    keys: Sequence[str] = KEYS
+
+
 def format_value(value: Any, column: str = "", formats: Mapping[str, str] | None = None) -> str:
     """A value as text for a table.
 
@@ -51,6 +69,11 @@ def format_value(value: Any, column: str = "", formats: Mapping[str, str] | None
     if isinstance(value, list | tuple):
         return ", ".join(format_value(item, column, formats) for item in value)
     return str(value)
+
+
+def present(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Columns in which a row has a value."""
+    return [name for name in columns if any(row.get(name) is not None for row in rows)]
 
 
 def all_columns(rows: Sequence[Row]) -> list[str]:

@@ -23,6 +23,7 @@ class Compiled:
 
     def __init__(self, build: Callable[..., Callable[..., jax.Array]], *arguments: Any, check: Check = None):
         function = build(*arguments)
+        function.__qualname__ = function.__name__  # Python's errors name it: not by where it was built
         self._parts = build, arguments, check
         self._jitted = jax.jit(function)
         functools.update_wrapper(self, function)

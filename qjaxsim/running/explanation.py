@@ -151,9 +151,9 @@ def explain(
     Raises:
         ValueError: for a batch without data, unknown names, or another dtype.
 
-    >>> from qjaxsim import Circuit, Parameter
-    >>> w = Parameter("w", (2,))
-    >>> plan = explain(Circuit(2).rx(w[0], 0).ry(w[1], 1).cx(0, 1))
+    >>> import qjaxsim as qj
+    >>> w = qj.Parameter("w", (2,))
+    >>> plan = qj.explain(qj.Circuit(2).rx(w[0], 0).ry(w[1], 1).cx(0, 1))
     >>> plan.products, plan.gradient
     (1, 'backprop')
     """

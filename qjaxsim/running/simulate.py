@@ -33,6 +33,7 @@ from qjaxsim.running.varying import vary_alike
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
+Shapes = dict[str, tuple[int, ...]]
 
 
 def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -49,6 +50,12 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
+
+    >>> import qjaxsim as qj
+    >>> state = qj.statevector(qj.Circuit(1).ry(qj.Parameter("theta"), 0))
+    >>> print(np.asarray(state({"theta": jnp.array([1.0, 2.0])})).real.round(3))  # cosine, sine of half the angle
+    [[0.878 0.479]
+     [0.54  0.841]]
     """
     return _state_function(circuit, options, kernels.to_complex, "statevector")
 
@@ -65,6 +72,13 @@ def expectation(
 
     Returns:
         `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
+    >>> round(float(energy({"theta": 0.5})), 3)  # the cosine
+    0.878
+    >>> round(float(jax.grad(lambda theta: energy({"theta": theta}))(0.5)), 3)
+    -0.479
     """
     require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
@@ -82,6 +96,11 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
 
     Returns:
         `f(params) -> (..., 2**len(qubits))` real. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> ghz = qj.Circuit(3).h(0).cx(0, 1).cx(1, 2)
+    >>> print(np.asarray(qj.probabilities(ghz, [0, 2])()).round(3))
+    [0.5 0.  0.  0.5]
     """
     chosen = _measured(circuit, qubits)
     readout = functools.partial(measurement.marginal_probabilities, qubits=chosen)
@@ -102,12 +121,18 @@ def sample(
     Returns:
         `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
         differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
+
+    >>> import qjaxsim as qj
+    >>> bell = qj.Circuit(2).h(0).cx(0, 1)
+    >>> bits = qj.sample(bell, shots=100)({}, jax.random.key(0))
+    >>> bits.shape, bool((bits[:, 0] == bits[:, 1]).all())
+    ((100, 2), True)
     """
     count = positive_integer("shots", shots)
     chosen = _measured(circuit, qubits)
     distribution = probabilities(circuit, chosen, options=options)
 
-    return Compiled(_draws, distribution, count, check=_check_call(circuit))
+    return Compiled(_draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters))
 
 
 def _draws(distribution: Run, shots: int) -> Run:
@@ -130,6 +155,13 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
     Returns:
         `f(params) -> (..., 2**n, 2**n)` complex. Raises like `statevector`.
+
+    >>> import qjaxsim as qj
+    >>> print(np.asarray(qj.unitary(qj.Circuit(2).cx(0, 1))()).real.round().astype(int))
+    [[1 0 0 0]
+     [0 1 0 0]
+     [0 0 0 1]
+     [0 0 1 0]]
     """
     require_circuit("circuit", circuit)
     snapshot = circuit.copy()
@@ -195,14 +227,17 @@ def _check_call(circuit: Circuit) -> Callable[..., Any]:
     return functools.partial(_check_params, circuit.parameters)
 
 
-def _check_params(
-    shapes: dict[str, tuple[int, ...]], params: Params | None = None, key: Any = None, **others: Any
-) -> None:
+def _check_params(shapes: Shapes, params: Params | None = None, *_: Any, **others: Any) -> None:
     if others:
         raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
     parse_params(params, shapes)
-    if key is not None:
-        require_key(key)
+
+
+def _check_draw(shapes: Shapes, params: Params | None = None, key: Any = None, *_: Any, **others: Any) -> None:
+    _check_params(shapes, params, **others)
+    if key is None:
+        raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
+    require_key(key)
 
 
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
@@ -220,7 +255,7 @@ def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name
         values = batch.map(single)
         return values[..., 0] if only else values
 
-    run.__name__ = run.__qualname__ = name
+    run.__name__ = name
     return run
 
 

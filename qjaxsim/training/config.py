@@ -10,8 +10,8 @@ import numpy as np
 import optax
 
 from qjaxsim.common.checks import hold_integers, require_not_negative, require_one_of
+from qjaxsim.common.choices import SCHEDULES
 
-SCHEDULES = ("constant", "cosine", "cosine_cycle")
 _OPTIMIZERS = ("adam", "sgd")
 # Settings that optimisers of optax have themselves.
 _OF_NAMED = ("learning_rate", "schedule", "cycle_epochs", "eps", "weight_decay")
@@ -58,7 +58,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
         for name, choices in (("schedule", SCHEDULES), *named):
-            require_one_of(name, getattr(self, name), choices)
+            others = " or an optax optimiser, made with its rate" if name == "optimizer" else ""
+            require_one_of(name, getattr(self, name), choices, others)
         hold_integers(self, {"epochs": 0, "batch_size": 1, "cycle_epochs": 1, "seed": 0, "eval_batch_size": 1})
         for name in ("learning_rate", "eps", "weight_decay"):
             require_not_negative(name, getattr(self, name))

@@ -394,3 +394,32 @@ def test_angles_without_a_derivative_and_delays(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: The parameter-shift rule needs derivatives") and "--no-gradients" in error
     assert cli.main(["crosscheck", str(tmp_path / "c.qpy"), "--no-gradients"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("angle_of", "values", "message"),
+    [
+        (lambda a, b: a.log(), [-0.3, 0.1], r"log\(a\) is none at a = -0.3\.$"),
+        (lambda a, b: 1 / (a - b), [0.2, 0.2], r"1/\(a - b\) is none at [ab] = 0.2, [ab] = 0.2\.$"),
+        (lambda a, b: a.exp() * b, [1000.0, 0.1], r".*exp\(a\).* is none at "),
+        (lambda a, b: a.arcsin(), [2.0, 0.0], r"asin\(a\) is none at a = 2\.$"),
+        (lambda a, b: a**0.5, [-1.0, 0.0], r"a\*\*0.5 is none at a = -1\.$"),
+    ],
+)
+def test_values_at_which_an_angle_is_none(angle_of, values, message):
+    a, b = Parameter("a"), Parameter("b")
+    inner = QuantumCircuit(1)
+    inner.rx(angle_of(a, b), 0)
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.append(inner.to_instruction(), [1])
+    circuit.ry(b, 2)
+    with pytest.raises(ValueError, match=f"^Angles must be finite real numbers, but {message}"):
+        aer.states(circuit, [{a: 0.4, b: 0.3}, dict(zip((a, b), values, strict=True))])
+
+
+def test_crosschecks_refuse_values_at_which_an_angle_is_none():
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("a").log(), 0)
+    with pytest.raises(ValueError, match=r"^Angles must be finite real numbers, but log\(a\) is none at a = -0.3\.$"):
+        crosscheck(circuit, params=[-0.3])

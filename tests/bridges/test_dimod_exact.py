@@ -250,6 +250,10 @@ def test_other_models_are_refused_with_their_conversion():
         (dimod.BinaryPolynomial({"abc": 1.0}, "SPIN"), "is a BinaryPolynomial; dimod.make_quadratic"),
         ({("a", "b", "c"): 1.0}, r"pairs \(i, j\) as keys, but has \('a', 'b', 'c'\); dimod.make_quadratic"),
         ({"a": 1.0}, r"Argument `problem` must have pairs \(i, j\) as keys"),
+        (({"a": 1.0}, {("a", "b"): 1.0}, 0.5), r"or a square matrix, but is .* \(tuple\)"),
+        ("a b", r"Argument `problem` must be a Qubo, .* or a square matrix, but is 'a b' \(str\)"),
+        (None, r"Argument `problem` must be a Qubo, .* but is None \(NoneType\)"),
+        ({1.0, 2.0}, r"or a square matrix, but is .* \(set\)"),
     ):
         for sampler in ("jax", "sa"):
             with pytest.raises(TypeError, match=message):
@@ -258,10 +262,12 @@ def test_other_models_are_refused_with_their_conversion():
 
 def test_numbers_that_no_problem_has_are_refused():
     for problem, message in (
-        (np.array([[1j]]), "Argument `matrix` must be real, but is complex128"),
+        (np.array([[1j]]), "Argument `problem` must be real, but is complex128"),
+        (np.ones((2, 3)), r"or a square matrix, but is an array of shape \(2, 3\)"),
+        ([1.0, 2.0], r"Argument `problem` must be a Qubo, .* but is an array of shape \(2,\)"),
         ({("a", "a"): 1j}, "must hold labels and real biases|must be real"),
-        (np.array([["a"]]), "Argument `matrix` must hold numbers, but has dtype <U1"),
-        ([[1.0], [1.0, 2.0]], "Argument `matrix` must be an array, but its rows differ in length"),
+        (np.array([["a"]]), "Argument `problem` must hold numbers, but has dtype <U1"),
+        ([[1.0], [1.0, 2.0]], "Argument `problem` must be an array, but its rows differ in length"),
         (dimod.BQM({"a": 1e308}, {"ab": -1e308}, 0.0, "SPIN"), "Energies overflow: .* up to 1e.308 in size"),
     ):
         for sampler in ("jax", "sa"):

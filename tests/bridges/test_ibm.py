@@ -415,6 +415,17 @@ def test_delays_of_a_free_duration_are_refused(tmp_path):
         submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
 
 
+def test_values_at_which_an_angle_is_none_are_refused(tmp_path):
+    circuit = QuantumCircuit(2)
+    circuit.ry(Parameter("a").log(), 0)
+    circuit.cx(0, 1)
+    for exact in (True, False):
+        with pytest.raises(ValueError, match=r"^Angles must be .*, but .*log\(a\) is none at a = -0.5\.$"):
+            submit(circuit, {"a": [0.5, -0.5]}, [qj.Z(1)], tmp_path, backend="fake_manila", exact=exact)
+    assert list(tmp_path.iterdir()) == []
+    assert submit(circuit, {"a": [0.5, 1.5]}, [qj.Z(1)], tmp_path, backend="fake_manila", shots=100).status == "done"
+
+
 def test_counts_on_a_simulator_made_from_a_wide_device(tmp_path):
     from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2
 

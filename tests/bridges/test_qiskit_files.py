@@ -229,6 +229,8 @@ def test_openqasm_3_with_gates_of_its_own(tmp_path):
         ("OPENQASM 3.0;\nqubit q;\nf(q);\nfor int i in {0} { }\n", ValueError, "line 3: 'f' is not defined"),
         ("OPENQASM 3.0;\nqubit q;\ndef f(qubit a) -> int { return 1; }\nf(q);\n", ValueError, "return something"),
         ("OPENQASM 3.0;\nqubit q;\nbit b;\nb = measure q;\nfor int i in [0:b] { }\n", ValueError, "must be constants"),
+        # Where loops are written out the reader's lines are not the program's.
+        ("OPENQASM 3.0;\nqubit q;\nfor int i in [0:2] { U(0,0,0) q; }\nfoo q;\n", ValueError, "read: gate 'foo' is"),
         ('OPENQASM 2.0;\n/* two\nlines */ include "no.inc";\nqreg q[2];\n', ValueError, "line 3: unable to find"),
         ("OPENQASM 2.0;\nqreg q[2];\ncreg c[1];\nif (c == 1) U(0,0,0) q[0];\n", ValueError, r"0 \(if_else\) is"),
         ("OPENQASM 2.0;\nopaque magic a,b;\nqreg q[2];\nmagic q[0],q[1];\n", ValueError, "neither a matrix nor a def"),

@@ -62,7 +62,7 @@ def test_formats_and_maximisation(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--option", "num_raeds=2"], "has no option `num_raeds`; did you mean `num_reads`"),
+        (["--option", "num_raeds=2"], "has no option `num_raeds` (did you mean 'num_reads'?)"),
         (["--reads", "10", "--option", "num_reads=500"], "Options --reads 10 and --option num_reads=500 say the same"),
         (["--seed", "1", "--option", "seed=4"], "Options --seed 1 and --option seed=4 say the same; give one"),
         (["--option", "seed=1", "--option", "seed=4"], "must give each name once, but 'seed' comes twice"),

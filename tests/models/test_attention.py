@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjaxsim.annealing import chains as annealing
+from qjaxsim import annealing
 from qjaxsim.models import attention, attention_problem
 from qjaxsim.models.attention import KINDS, AttentionSettings
 from qjaxsim.models.attention_problem import Terms

@@ -65,6 +65,13 @@ def test_angles_may_be_arrays_of_one_number():
     assert qj.Circuit(1).rx(np.array(0.5), 0).ry(jnp.array(0.25) * x, 0) == qj.Circuit(1).rx(0.5, 0).ry(0.25 * x, 0)
 
 
+class Lines:
+    """What shows itself in two lines, as matrices do."""
+
+    def __repr__(self) -> str:
+        return "one\n two"
+
+
 class Module:
     """A layer with a function among its leaves, as modules of other libraries have."""
 
@@ -76,6 +83,25 @@ REFUSED = [
     (lambda: VALUE({"x": None, "w": W}), TypeError, "Parameter 'x' must be an array of real numbers"),
     (lambda: VALUE("half"), TypeError, "Argument `params` must be a dictionary"),
     (lambda: DRAW({"x": 0.5}, "key"), TypeError, "Argument `key` must be a random key"),
+    (
+        lambda: DRAW({"x": 0.5}),
+        TypeError,
+        "Argument `key` must be a random key, as .* but is not given",
+    ),
+    (
+        lambda: DRAW({"x": 0.5}, jax.random.key(0), 3),
+        TypeError,
+        r"^sample\(\) takes 2 positional arguments but 3",
+    ),
+    (lambda: VALUE({"x": 0.5, "w": W}, 3), TypeError, r"^expectation\(\) takes from 0 to 1 positional arguments but 2"),
+    (lambda: qj.unitary(qj.Circuit(1))({}, 3), TypeError, r"^unitary\(\) takes from 0 to 1 positional arguments but 2"),
+    (
+        lambda: qj.expectation(qj.Circuit(1), Lines()),
+        TypeError,
+        "PauliSum or several, but is one two .Lines.",
+    ),
+    (lambda: qj.expectation(Lines(), qj.Z(0)), TypeError, "`circuit` must be a Circuit, but is one two .Lines."),
+    (lambda: qj.Circuit(1).rx(Lines(), 0), TypeError, "or an expression of parameters, but is one two .Lines."),
     (lambda: jax.jit(lambda a: qj.expectation(qj.Circuit(1), a * qj.Z(0))())(0.5), TypeError, "is traced by JAX"),
     (lambda: jax.grad(lambda a: qj.expectation(qj.Circuit(1), qj.Z(0) * a)())(0.5), TypeError, "is traced by JAX"),
     (
@@ -147,7 +173,7 @@ REFUSED = [
 def test_misuse_is_told_in_one_sentence(call, kind, message):
     with pytest.raises(kind, match=message.replace("|0...0>", "").replace("`.", "`\\.")) as caught:
         call()
-    assert "\n" not in str(caught.value) and "<lambda>" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "<lambda>" not in str(caught.value) and "<locals>" not in str(caught.value)
 
 
 @pytest.mark.parametrize("two", [np.int64(2), np.uint8(2), np.array(2), jnp.array(2)])

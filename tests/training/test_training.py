@@ -514,7 +514,8 @@ def test_killed_from_outside_at_any_moment(tmp_path, uninterrupted):
     ("setting", "message"),
     [
         ({"schedule": "step"}, r"`schedule` must be one of \['constant', 'cosine', 'cosine_cycle'\], but is 'step'"),
-        ({"optimizer": "lion"}, r"`optimizer` must be one of \['adam', 'sgd'\], but is 'lion'"),
+        ({"optimizer": "lion"}, r"`optimizer` must be one of \['adam', 'sgd'\] or an optax .*, but is 'lion'"),
+        ({"optimizer": optax.adam}, r"or an optax optimiser, made with its rate, but is <function adam"),
         ({"epochs": -1}, r"`epochs` must be an integer of at least 0, but is -1"),
         ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1, but is 0"),
         ({"cycle_epochs": 2.5}, r"`cycle_epochs` must be an integer of at least 1, but is 2\.5"),

@@ -1,6 +1,5 @@
 """One cell of the study `attention`: train one kind with one seed, then look at what it does."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,14 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
-from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
 from qjaxsim.studies.shared.classification import mean_loss, metrics
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
 
 # Images whose maps are drawn.
 SHOWN = 6
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Images in [0, 1] (N, side, side, channels), single precision, and labels (N,) int32."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    n_classes: int
-    source: str
 
 
 def model_of(settings: AttentionStudySettings, examples: Examples, kind: str) -> VisionTransformer:
@@ -78,7 +66,7 @@ def run_cell(
     }
     if kind == "qama-v2":
         row |= measures.swapped(model, params, examples.x_test, examples.y_test)
-    if kind in measures.COMPARED:
+    if kind in COMPARED:
         row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, jnp.asarray(few)))
     arrays = {
         "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),

@@ -12,17 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import annealing
-from qjaxsim.annealing.chains import HeadsProblem
-from qjaxsim.models.attention import SELECTING, AttentionSettings, Params
+from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.common.choices import SELECTING
+from qjaxsim.models.attention import AttentionSettings, Params
 from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.studies.attention.settings import ANNEALED
 
 EXACT_VARIABLES = 16
 _TABU_MS = 20
 _LONG_READS, _LONG_SWEEPS = 32, 100
 _TIMED = 3
 # Kinds whose time is split, and those whose energies are compared.
-ANNEALED = ("qama-v2", "qama-v1", "greedy", "hard")
-COMPARED = ("qama-v2", "greedy")
 
 
 def accuracy(model: VisionTransformer, params: Params, x: np.ndarray, y: np.ndarray, at_once: int = 500) -> float:

@@ -4,9 +4,8 @@ A sweep over kinds of attention and seeds in one small vision transformer: same 
 kind. Each cell trains, then compares energies with other solvers, counts what is selected and splits the time.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,48 +13,25 @@ from qjaxsim import datasets
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
-from qjaxsim.studies.attention.cell import Examples, model_of, run_cell
+from qjaxsim.report.tables import ReportTable, present
+from qjaxsim.studies.attention.cell import model_of, run_cell
 from qjaxsim.studies.attention.claims import attention_verdicts
 from qjaxsim.studies.attention.columns import COLUMNS
-from qjaxsim.studies.attention.measures import ANNEALED
-from qjaxsim.studies.attention.published import comparison_rows
-from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.attention.figures import write_attention_figures
+from qjaxsim.studies.attention.published import PAPER, comparison_rows
+from qjaxsim.studies.attention.settings import ANNEALED, AttentionStudySettings
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.studies.shared.study import Prepared, Study
 from qjaxsim.training.loop import require_trajectory
 
-STUDY = "attention"
 _TEST_SHARE = 0.2
 
 
-def run_attention_study(
-    settings: AttentionStudySettings,
-    out: Path,
-    *,
-    data_dir: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    command: str = "",
-) -> list[dict[str, Any]]:
-    """Run the sweep, write its results folder, figures and report.
-
-    Args:
-        settings: what to run.
-        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it.
-        data_dir: where prepared data sets are; None for TFDS's place.
-        resume: go on with the study that `out` holds.
-        progress: bars; None makes them on standard error.
-        command: the command line, for the report.
-
-    Returns:
-        One row a cell, columns as in `COLUMNS`.
-
-    Raises:
-        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
-        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
-    """
-    refuse_idle(settings)
-    given, settings = settings, settings.resolved()
+def _prepare(given: AttentionStudySettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
+    refuse_idle(given)
+    settings = given.resolved()
     examples = load_examples(settings, data_dir, given)
     # A default larger than the data set means all of it, which is what the record should say.
     settings = replace(
@@ -71,24 +47,13 @@ def run_attention_study(
     for model in models.values():
         _check(settings, model)
     cells = {f"{kind}-s{seed}": (kind, seed) for seed in settings.seeds for kind in settings.attention}
-    progress = progress or Progress()
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
         kind, seed = cells[cell.key]
         return run_cell(settings, models[kind], seed, examples, folder, progress)
 
-    rows = sweep.run_sweep(
-        STUDY,
-        {**asdict(settings), "images_source": examples.source},
-        [sweep.Cell(key, {"attention": kind, "seed": seed}) for key, (kind, seed) in cells.items()],
-        run,
-        out,
-        columns=COLUMNS,
-        resume=resume,
-        progress=progress,
-    )
-    _write_report(settings, rows, out, command)
-    return rows
+    grid = [sweep.Cell(key, {"attention": kind, "seed": seed}) for key, (kind, seed) in cells.items()]
+    return Prepared(settings, grid, run, {"images_source": examples.source})
 
 
 def _check(settings: AttentionStudySettings, model: VisionTransformer) -> None:
@@ -157,21 +122,24 @@ lower states than greedy descent. Times are of a classical simulation; the time 
 building and loading the problem."""
 
 
-def _write_report(settings: AttentionStudySettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
-    from qjaxsim.report.page import write_report
-    from qjaxsim.studies.attention.figures import write_attention_figures
+_TABLE = (
+    "attention", "seed", "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
+    "largest_fall", "selected", "heads_per_token", "fractional", "gap_anneal", "gap_greedy", "gap_tabu", "gap_round",
+    "energy_scale", "exact_hits", "ms_build", "ms_sample", "ms_rest", "seconds_train",
+)  # fmt: skip
 
-    arrays = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
-    write_report(
-        out / "report.html",
-        title=f"Attention by annealing on {settings.dataset}",
-        introduction=_INTRODUCTION,
-        settings=asdict(settings),
-        rows=rows,
-        columns=COLUMNS,
-        command=command or "qjaxsim study attention",
-        versions=sweep.environment(),
-        verdicts=[verdict._asdict() for verdict in attention_verdicts(rows)],
-        comparison=comparison_rows(settings, rows),
-        figures=write_attention_figures(rows, arrays, out / "figures"),
-    )
+
+STUDY = Study(
+    name="attention",
+    title=lambda settings: f"Attention by annealing on {settings.dataset}",
+    introduction=_INTRODUCTION,
+    source=f"{PAPER}, authors' logs",
+    columns=COLUMNS,
+    prepare=_prepare,
+    claims=lambda settings, rows: attention_verdicts(rows),
+    comparison=comparison_rows,
+    figures=lambda settings, rows, out: write_attention_figures(rows, sweep.rows_arrays(out, rows), out / "figures"),
+    tables=lambda settings, rows: [
+        ReportTable(f"Attention on {settings.dataset}", rows, columns=present(_TABLE, rows), keys=("attention", "seed"))
+    ],
+)

@@ -40,7 +40,7 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import require_at_most
 
 
-class Study:
+class LayerCells:
     """Cells by key, and what they need."""
 
     def __init__(self, settings: DisentanglerStudySettings, out: Path, progress: Progress) -> None:
@@ -147,7 +147,7 @@ class Study:
         return f"s{seed}-{part}-{plain}-{source}-{rest}"
 
 
-class FileStudy(Study):
+class FileCells(LayerCells):
     """One matrix of a file, and noise."""
 
     def __init__(
@@ -196,7 +196,7 @@ class FileStudy(Study):
         return Subject(layer, source, self.matrix, seed, self.moment, inputs=self.inputs)
 
 
-class ModelStudy(Study):
+class ModelCells(LayerCells):
     """The built-in model, trained here."""
 
     def __init__(self, settings: DisentanglerStudySettings, out: Path, progress: Progress, text: Path | None) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure
-from qjaxsim.report.page import ReportTable
 from qjaxsim.report.row import Row
+from qjaxsim.report.tables import ReportTable, present
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def layer_tables(rows: Sequence[Row]) -> list[ReportTable]:
         own = _part(rows, part)
         for layer, source in dict.fromkeys((row["layer"], row["source"]) for row in own):
             chosen = [row for row in own if (row["layer"], row["source"]) == (layer, source)]
-            columns = [name for name in _LAYER_COLUMNS if any(row.get(name) is not None for row in chosen)]
+            columns = present(_LAYER_COLUMNS, chosen)
             table = [{name: row.get(name) for name in columns} for row in chosen]
             found.append(ReportTable(f"{words} {layer}, {source}", table))
     return found

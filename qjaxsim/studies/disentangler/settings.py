@@ -1,10 +1,8 @@
 """Settings of the study `disentangler`, with the two sizes of its built-in model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from qjaxsim.common.memory import require_memory
-from qjaxsim.models.disentangler.char_transformer import CharTransformer
 from qjaxsim.studies.shared.setting import (
     ABSENT,
     GIVEN,
@@ -18,9 +16,12 @@ from qjaxsim.studies.shared.setting import (
     number,
     other,
     refuse_idle,
+    with_defaults,
 )
-from qjaxsim.training import TrainConfig
-from qjaxsim.training.loop import require_trajectory
+
+if TYPE_CHECKING:
+    from qjaxsim.models.disentangler.char_transformer import CharTransformer
+    from qjaxsim.training import TrainConfig
 
 PARTS = ("layers", "depth", "bond", "shots", "model")
 HEALINGS = ("bond", "circuits")
@@ -29,91 +30,151 @@ METHODS = ("explicit", "gradient")
 REGISTER = 0
 FULL = 0
 # About a million parameters is the size of PicoGPT (arXiv:2603.28534); the small model trains in a minute on two cores.
-_SIZES: dict[str, dict[str, Any]] = {
-    "small": {"width": 64, "n_blocks": 2, "context": 64, "epochs": 8, "learning_rate": 3e-3},
-    "million": {"width": 128, "n_blocks": 5, "context": 128, "epochs": 12, "learning_rate": 2e-3},
-}
+SIZES = ("small", "million")
 # When settings have an effect. `weights` stands for the matrix of a file, which comes without a model.
 _BUILT_IN = {"weights": ABSENT}
 _GRID, _MODEL = {"parts": ("layers",)}, {"parts": ("model",)}
 _HEALED = {**_MODEL, "healing": GIVEN}
 
 
+def _sized(small: float, million: float) -> dict[str, float]:
+    return {"small": small, "million": million}
+
+
 @dataclass(frozen=True)
 class DisentanglerStudySettings:
-    """Everything that decides the study's results. None stands for a default that depends on the rest.
+    """Everything that decides the study's results; each field says what it is. None stands for a default.
 
-    Attributes:
-        parts: what to run: "layers" (every layer, every bond and circuit of the grid, with its baselines), "depth"
-            (figure of merit and entropy against the depth of the circuits), "bond" (bonds between circuits as wide as
-            the register), "shots" (the profile layer with finitely many shots), "model" (the model with one layer and
-            with all layers replaced, healed or not).
-        layers: names of the model's linear maps; ("all",) for all.
-        profile_layer: the one of parts "depth" and "bond", and of scope "one"; default the last block's value map.
-        seeds: of the model's training and of the noise.
-        chi: bonds of the grid.
-        gate_qubits: qubits of a gate, 0 for gates as wide as the registers.
-        depths: layers of gates.
-        methods: "explicit" (polar sweeps), "gradient".
-        target: "adaptive" or "fixed".
-        sweeps: sweeps of the explicit method at most.
-        gradient_steps: steps of the gradient method at most.
-        restarts: starts of the optimisation, the best one kept.
-        balanced_sites: sites of the unpadded MPO.
-        profile_gate_qubits: of part "depth".
-        profile_depths: of part "depth".
-        bond_chi: of part "bond"; 0 for the full bond.
-        model_chi: bonds for which the model is rebuilt, among `chi`; default all but the first.
-        scopes: "one" replaces the profile layer, "all" all of `layers` at once.
-        healing: what is trained after replacing: "bond" the MPO, "circuits" the gates, too.
-        heal_updates: minibatches of healing.
-        heal_learning_rate: Adam's rate of healing.
-        adapter_block: features that a block of an adapter mixes; divides the model's width.
-        shots: of each of the two circuits for every row of inputs, in part "shots".
-        size: "small" (117 thousand parameters) or "million".
-        width, n_blocks, n_heads, context, epochs, batch_size, learning_rate: of the model; None as `size` has it.
-        test_windows: windows of the test text on which perplexities are computed; None for all.
+    Parts: "layers" (every layer, every bond and circuit of the grid, with its baselines), "depth" (figure of merit and
+    entropy against the depth of the circuits), "bond" (bonds between circuits as wide as the register), "shots" (the
+    profile layer with finitely many shots), "model" (the model with one layer and with all layers replaced, healed or
+    not). Gates of 0 qubits are as wide as the register, a bond of 0 is the full one.
 
     Raises:
         ValueError: for values out of range, naming the argument.
     """
 
-    parts: tuple[str, ...] = choice(PARTS, PARTS)
-    layers: tuple[str, ...] = other(("all",), needs=_BUILT_IN)
-    profile_layer: str | None = other(None, needs=_BUILT_IN)
-    seeds: tuple[int, ...] = integer((1,), 0, LARGEST_SEED)
-    chi: tuple[int, ...] = integer((2, 8, 16), 1, needs=_GRID)
-    gate_qubits: tuple[int, ...] = integer((2,), REGISTER, LARGEST_REGISTER, needs=_GRID)
-    depths: tuple[int, ...] = integer((8,), 1, LARGEST_DEPTH, needs={**_GRID, "gate_qubits": Except(REGISTER)})
-    methods: tuple[str, ...] = choice(("explicit",), METHODS, needs=_GRID)
-    target: str = choice("adaptive", ("adaptive", "fixed"), needs={"parts": ("layers", "bond")})
-    sweeps: int = integer(40, 1, needs=({"methods": ("explicit",)}, {"parts": ("depth", "bond")}))
-    gradient_steps: int = integer(400, 1, needs={**_GRID, "methods": ("gradient",)})
-    restarts: int = integer(1, 1)
-    balanced_sites: int = integer(3, 2, needs={"parts": ("layers", "bond")})
+    parts: tuple[str, ...] = choice(
+        PARTS,
+        PARTS,
+        help="all, or some of layers (grid over layers), depth (overlap against depth), bond (circuits as wide as the "
+        "registers), shots (a layer with finitely many shots) and model (the model rebuilt).",
+        words={"all": PARTS},
+    )
+    layers: tuple[str, ...] = other(("all",), needs=_BUILT_IN, help="all, or names such as block0.query,block1.up.")
+    profile_layer: str | None = other(
+        None,
+        needs=_BUILT_IN,
+        help="Layer of the parts depth and bond, and of scope one.",
+        defaults="the last block's value",
+    )
+    seeds: tuple[int, ...] = integer((1,), 0, LARGEST_SEED, help="Seeds to sweep (training, noise, random starts).")
+    chi: tuple[int, ...] = integer((2, 8, 16), 1, needs=_GRID, help="Bonds of the grid.")
+    gate_qubits: tuple[int, ...] = integer(
+        (2,),
+        REGISTER,
+        LARGEST_REGISTER,
+        needs=_GRID,
+        help="Qubits of a gate in the grid; register for as wide as the registers.",
+        words={"register": REGISTER},
+    )
+    depths: tuple[int, ...] = integer(
+        (8,), 1, LARGEST_DEPTH, needs={**_GRID, "gate_qubits": Except(REGISTER)}, help="Layers of gates in the grid."
+    )
+    methods: tuple[str, ...] = choice(
+        ("explicit",), METHODS, needs=_GRID, help="explicit (polar sweeps), gradient, or both."
+    )
+    target: str = choice(
+        "adaptive",
+        ("adaptive", "fixed"),
+        needs={"parts": ("layers", "bond")},
+        help="Of the optimisation: adaptive (cut anew after each sweep) or fixed (the layer's own cut).",
+    )
+    sweeps: int = integer(
+        40,
+        1,
+        needs=({"methods": ("explicit",)}, {"parts": ("depth", "bond")}),
+        help="Sweeps of the explicit method at most.",
+    )
+    gradient_steps: int = integer(
+        400, 1, needs={**_GRID, "methods": ("gradient",)}, help="Steps of the gradient method at most."
+    )
+    restarts: int = integer(1, 1, help="Starts, the best of which is kept.")
+    balanced_sites: int = integer(
+        3, 2, needs={"parts": ("layers", "bond")}, help="Sites of the unpadded MPO, where the sizes have the factors."
+    )
     profile_gate_qubits: tuple[int, ...] = integer(
-        (2, 3, REGISTER), REGISTER, LARGEST_REGISTER, needs={"parts": ("depth",)}
+        (2, 3, REGISTER),
+        REGISTER,
+        LARGEST_REGISTER,
+        needs={"parts": ("depth",)},
+        help="Gates of part depth.",
+        words={"register": REGISTER},
     )
     profile_depths: tuple[int, ...] = integer(
-        (1, 2, 4, 8, 16), 1, LARGEST_DEPTH, needs={"parts": ("depth",), "profile_gate_qubits": Except(REGISTER)}
+        (1, 2, 4, 8, 16),
+        1,
+        LARGEST_DEPTH,
+        needs={"parts": ("depth",), "profile_gate_qubits": Except(REGISTER)},
+        help="Depths of part depth.",
     )
-    bond_chi: tuple[int, ...] = integer((1, 2, 5, 10, 50, FULL), FULL, needs={"parts": ("bond",)})
-    model_chi: tuple[int, ...] | None = integer(None, 1, needs=_MODEL)
-    scopes: tuple[str, ...] = choice(("all",), SCOPES, needs=_MODEL)
-    healing: tuple[str, ...] = choice(HEALINGS, HEALINGS, empty=True, needs=_MODEL)
-    heal_updates: int = integer(100, 1, needs=_HEALED)
-    heal_learning_rate: float = number(1e-3, above=0, needs=_HEALED)
-    adapter_block: int = integer(4, 1, needs=_HEALED)
-    shots: tuple[int, ...] = integer((1_000, 100_000, 10_000_000), 2, needs={"parts": ("shots",)})
-    size: str = choice("small", _SIZES, needs=_BUILT_IN)
-    width: int | None = integer(None, 1, needs=_BUILT_IN)
-    n_blocks: int | None = integer(None, 1, LARGEST_DEPTH, needs=_BUILT_IN)
-    n_heads: int = integer(4, 1, needs=_BUILT_IN)
-    context: int | None = integer(None, 2, needs=_BUILT_IN)
-    epochs: int | None = integer(None, 1, needs=_BUILT_IN)
-    batch_size: int = integer(32, 1, needs=_BUILT_IN)
-    learning_rate: float | None = number(None, above=0, needs=_BUILT_IN)
-    test_windows: int | None = integer(256, 1, optional=True, needs=_BUILT_IN)
+    bond_chi: tuple[int, ...] = integer(
+        (1, 2, 5, 10, 50, FULL),
+        FULL,
+        needs={"parts": ("bond",)},
+        help="Bonds of part bond, full for no cut.",
+        words={"full": FULL},
+    )
+    model_chi: tuple[int, ...] | None = integer(
+        None, 1, needs=_MODEL, help="Bonds of part model, among --chi.", defaults="all but the first of --chi"
+    )
+    scopes: tuple[str, ...] = choice(
+        ("all",),
+        SCOPES,
+        needs=_MODEL,
+        help="Of part model: one (the profile layer), all (all of --layers at once).",
+    )
+    healing: tuple[str, ...] = choice(
+        HEALINGS,
+        HEALINGS,
+        empty=True,
+        needs=_MODEL,
+        help="Trained after replacing: bond (MPO), circuits (gates, too), none.",
+        words={"none": ()},
+    )
+    heal_updates: int = integer(100, 1, needs=_HEALED, help="Minibatches of healing.")
+    heal_learning_rate: float = number(1e-3, above=0, needs=_HEALED, help="Adam's rate of healing.")
+    adapter_block: int = integer(
+        4, 1, needs=_HEALED, help="Features that a block of an adapter mixes; divides the model's width."
+    )
+    shots: tuple[int, ...] = integer(
+        (1_000, 100_000, 10_000_000),
+        2,
+        needs={"parts": ("shots",)},
+        help="Shots of each circuit a row of inputs, in part shots.",
+    )
+    size: str = choice(
+        "small", SIZES, needs=_BUILT_IN, help="Of the built-in model: small (117 thousand numbers) or million."
+    )
+    width: int | None = integer(None, 1, needs=_BUILT_IN, help="Size of a token.", defaults=_sized(64, 128))
+    n_blocks: int | None = integer(
+        None, 1, LARGEST_DEPTH, needs=_BUILT_IN, flag="blocks", help="Blocks of the model.", defaults=_sized(2, 5)
+    )
+    n_heads: int = integer(4, 1, needs=_BUILT_IN, flag="heads", help="Heads of attention.")
+    context: int | None = integer(None, 2, needs=_BUILT_IN, help="Characters seen at once.", defaults=_sized(64, 128))
+    epochs: int | None = integer(None, 1, needs=_BUILT_IN, help="Passes over the text.", defaults=_sized(8, 12))
+    batch_size: int = integer(32, 1, needs=_BUILT_IN, help="Windows of text a minibatch.")
+    learning_rate: float | None = number(
+        None, above=0, needs=_BUILT_IN, help="Adam's rate of training.", defaults=_sized(3e-3, 2e-3)
+    )
+    test_windows: int | None = integer(
+        256,
+        1,
+        optional=True,
+        needs=_BUILT_IN,
+        help="Windows of test text for perplexities; 0 for all.",
+        words={"0": None},
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -131,8 +192,7 @@ class DisentanglerStudySettings:
                 effect.
         """
         refuse_idle(self, weights=None)
-        sizes = _SIZES[self.size]
-        filled = replace(self, **{name: value for name, value in sizes.items() if getattr(self, name) is None})
+        filled = with_defaults(self, "size")
         model = filled.model(n_characters)
         if model.width % self.adapter_block:
             raise ValueError(
@@ -151,8 +211,11 @@ class DisentanglerStudySettings:
         bonds = self.model_chi or self.chi[1:] or self.chi
         return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
 
-    def require_model(self, model: CharTransformer) -> None:
+    def require_model(self, model: "CharTransformer") -> None:
         """Raise MemoryError if training the model does not fit."""
+        from qjaxsim.common.memory import require_memory
+        from qjaxsim.training.loop import require_trajectory
+
         assert self.epochs is not None
         parameters = 12 * model.width**2 * model.n_blocks + model.width * (2 * model.n_characters + model.context)
         require_trajectory(self.epochs, parameters, 4)
@@ -170,13 +233,17 @@ class DisentanglerStudySettings:
             raise ValueError("Argument `parts` must not hold 'model' with a file, which brings no model; leave it out.")
         return replace(self, layers=(name,), profile_layer=name)
 
-    def model(self, n_characters: int) -> CharTransformer:
+    def model(self, n_characters: int) -> "CharTransformer":
         """The built-in model; sizes must be filled in."""
+        from qjaxsim.models.disentangler.char_transformer import CharTransformer
+
         assert self.context is not None and self.width is not None and self.n_blocks is not None
         return CharTransformer(n_characters, self.context, self.width, self.n_blocks, self.n_heads)
 
-    def train_config(self, seed: int) -> TrainConfig:
+    def train_config(self, seed: int) -> "TrainConfig":
         """Settings of the model's training; the best epoch is that of the lowest validation loss."""
+        from qjaxsim.training import TrainConfig
+
         assert self.epochs is not None and self.learning_rate is not None
         return TrainConfig(
             epochs=self.epochs,

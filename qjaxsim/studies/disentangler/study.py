@@ -5,70 +5,54 @@ with every circuit of a grid, beside matrices of low rank and plain MPOs of as m
 the same. Then the model is rebuilt with the results, healed or not.
 """
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.weights import LoadedMatrix
-from qjaxsim.studies.disentangler.cell import FileStudy, ModelStudy, Study
+from qjaxsim.report.tables import ReportTable, present
+from qjaxsim.studies.disentangler.cell import FileCells, ModelCells
 from qjaxsim.studies.disentangler.claims import disentangler_verdicts
 from qjaxsim.studies.disentangler.columns import COLUMNS
-from qjaxsim.studies.disentangler.published import comparison_rows
+from qjaxsim.studies.disentangler.figures import (
+    layer_tables,
+    model_table,
+    profile_layer,
+    write_disentangler_figures,
+)
+from qjaxsim.studies.disentangler.published import PAPER, comparison_rows
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.study import Prepared, Rows, Study
 
-STUDY = "disentangler"
 
-
-def run_disentangler_study(
+def _prepare(
     settings: DisentanglerStudySettings,
     out: Path,
+    progress: Progress,
     *,
     loaded: LoadedMatrix | None = None,
     inputs: np.ndarray | None = None,
     text: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    command: str = "",
-) -> list[dict[str, Any]]:
-    """Run the sweep, write its results folder, figures and report.
+) -> Prepared:
+    """Cells of one matrix or of the built-in model, whose trained weights are the arrays of the cells "sSEED-train".
 
     Args:
         settings: what to run.
-        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it. The trained weights are the arrays
-            of the cells "sSEED-train".
+        out: results folder.
+        progress: bars.
         loaded: a matrix instead of the built-in model; there is no part "model" then.
         inputs: what the loaded matrix receives, (N, in); for its activation error.
         text: what the built-in model learns; default the language reference that ships with Python.
-        resume: go on with the study that `out` holds.
-        progress: bars; None makes them on standard error.
-        command: the command line, for the report.
-
-    Returns:
-        Rows, columns as in `COLUMNS`.
-
-    Raises:
-        ValueError: for settings that do not fit each other, the matrix or the text, or an unusable folder; before any
-            work.
-        FileNotFoundError: for a text that is not there.
     """
-    progress = progress or Progress()
-    study = FileStudy(settings, out, progress, loaded, inputs) if loaded else ModelStudy(settings, out, progress, text)
-    rows = sweep.run_sweep(
-        STUDY,
-        {**asdict(study.settings), **study.recorded()},
-        [sweep.Cell(key, {}) for key in study.cells],
-        lambda cell, folder: study.cells[cell.key](folder),
-        out,
-        columns=COLUMNS,
-        resume=resume,
-        progress=progress,
+    cells = FileCells(settings, out, progress, loaded, inputs) if loaded else ModelCells(settings, out, progress, text)
+    return Prepared(
+        cells.settings,
+        [sweep.Cell(key, {}) for key in cells.cells],
+        lambda cell, folder: cells.cells[cell.key](folder),
+        cells.recorded(),
     )
-    _write_report(study, rows, command)
-    return rows
 
 
 _INTRODUCTION = """A layer's matrix is written as two circuits of small gates around a matrix product operator, so that
@@ -84,24 +68,50 @@ No time is compared: running such a layer on a quantum computer takes state prep
 every token."""
 
 
-def _write_report(study: Study, rows: list[dict[str, Any]], command: str) -> None:
-    from qjaxsim.report.page import write_report
-    from qjaxsim.studies.disentangler.figures import layer_tables, model_table, write_disentangler_figures
+_KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
+_MODEL = (
+    "layer", "method", "chi", "gate_qubits", "depth", "classical", "circuit", "total", "size", "perplexity",
+    "perplexity_change", "accuracy", "perplexity_bond", "accuracy_bond", "perplexity_circuits", "accuracy_circuits",
+)  # fmt: skip
+_LAYER = (
+    "source", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",
+    "activation_error", "merit", "bound", "entropy_before", "entropy", "break_even_dense", "break_even_svd",
+    "perplexity_change", "accuracy", "cnots", "cnot_depth", "unitary_deviation",
+)  # fmt: skip
+_SHOTS = ("layer", "source", "chi", "gate_qubits", "depth", "shots", "shot_error")
 
+
+def _tables(settings: DisentanglerStudySettings, rows: Rows) -> list[ReportTable]:
+    """Of hundreds of rows for a whole model the layer that the profile is of, in full; the others are in the files."""
+    profile = profile_layer(rows)
+    found = []
+    for part, title in (("layers", "Layer"), ("bond", "Circuits as wide as the registers"), ("depth", "Depth")):
+        if shown := [row for row in rows if row["part"] == part and row["layer"] == profile]:
+            found.append(ReportTable(f"{title}: {profile}", shown, columns=present(_LAYER, shown), keys=_KEYS))
+    if shown := [row for row in rows if row["part"] == "shots"]:
+        found.append(ReportTable(f"Shots: {profile}", shown, columns=_SHOTS, keys=("layer", "source", "chi")))
+    if table := model_table(rows):
+        found.append(ReportTable("The model rebuilt", table, columns=present(_MODEL, table), keys=_KEYS))
+    return found
+
+
+def _page(settings: DisentanglerStudySettings, rows: Rows) -> list[ReportTable]:
+    """The model first where there is one; the grid has hundreds of rows and a table a layer."""
     tables = layer_tables(rows)
-    write_report(
-        study.out / "report.html",
-        title="Tensor-network disentanglers",
-        introduction=_INTRODUCTION,
-        settings={**asdict(study.settings), **study.recorded()},
-        # The model first where there is one; the grid has hundreds of rows and a table a layer.
-        rows=model_table(rows) or tables.pop(0).rows,
-        columns=COLUMNS,
-        command=command or "qjaxsim study disentangler",
-        versions=sweep.environment(),
-        verdicts=[verdict._asdict() for verdict in disentangler_verdicts(rows)],
-        comparison=comparison_rows(rows),
-        tables=tables,
-        figures=write_disentangler_figures(rows, study.out / "figures"),
-        keys=("layer", "method", "chi", "gate_qubits", "depth"),
-    )
+    first = model_table(rows) or tables.pop(0).rows
+    return [ReportTable("Results", first, keys=("layer", "method", "chi", "gate_qubits", "depth")), *tables]
+
+
+STUDY = Study(
+    name="disentangler",
+    title=lambda settings: "Tensor-network disentanglers",
+    introduction=_INTRODUCTION,
+    source=f"{PAPER} and others",
+    columns=COLUMNS,
+    prepare=_prepare,
+    claims=lambda settings, rows: disentangler_verdicts(rows),
+    comparison=lambda settings, rows: comparison_rows(rows),
+    figures=lambda settings, rows, out: write_disentangler_figures(rows, out / "figures"),
+    tables=_tables,
+    page=_page,
+)

@@ -7,13 +7,14 @@ import numpy as np
 
 from qjaxsim.models.hybrid import Params
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
-from qjaxsim.studies.gradient_variance.training import Images, Trained, train_seeds
+from qjaxsim.studies.gradient_variance.training import Trained, train_seeds
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
 
 START, END = "start", "end"
 
 
-def train_cell(settings: GradientSettings, run: Run, data: Images) -> CellResult:
+def train_cell(settings: GradientSettings, run: Run, data: Examples) -> CellResult:
     """Rows by seed and epoch, and the arrays that make them again.
 
     Arrays: "seeds" (S,); by name of `gradient_training.STATISTICS` one number an update, (S, E, T); parameters at

@@ -14,7 +14,7 @@ A control runs no cell again that the baseline holds.
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from qjaxsim.models.hybrid import PAIRINGS, PRE_LAYERS
+from qjaxsim.common.choices import PAIRINGS, PRE_LAYERS
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.shared.sweep import Cell
 

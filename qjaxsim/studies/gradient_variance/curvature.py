@@ -13,12 +13,12 @@ from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.gradient_variance.cell import END, START, seed_parameters
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
-from qjaxsim.studies.gradient_variance.training import Images
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
 
 
 def hessian_cell(
-    settings: GradientSettings, run: Run, data: Images, trained: dict[str, np.ndarray], updates: int
+    settings: GradientSettings, run: Run, data: Examples, trained: dict[str, np.ndarray], updates: int
 ) -> CellResult:
     """Rows by seed for epoch 0 and the last one; arrays "SEED/start", "SEED/end" and "SEED/start_circuit", ...
 

@@ -1,10 +1,10 @@
 """Settings of the study `gradient-variance`: the published centre and sweeps, and what the text leaves open."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import gt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from qjaxsim.models.hybrid import PAIRINGS, PRE_LAYERS, HybridModel
+from qjaxsim.common.choices import PAIRINGS, PRE_LAYERS
 from qjaxsim.studies.shared.setting import (
     GIVEN,
     LARGEST_COUNT,
@@ -14,78 +14,83 @@ from qjaxsim.studies.shared.setting import (
     Except,
     check_settings,
     choice,
+    digits_else,
     integer,
     number,
     other,
+    with_defaults,
 )
+
+if TYPE_CHECKING:
+    from qjaxsim.models.hybrid import HybridModel
 
 CONTROLS = ("updates", "scale", "initialisations", "shots", "pairing", "pre-layer", "learning-rate")
 
 
-class _Defaults(NamedTuple):
-    """What depends on the data set: images for training and testing, None for all."""
-
-    images: int | None
-    test_images: int | None
-
-
-_DIGITS = _Defaults(images=None, test_images=None)
-_LARGE = _Defaults(images=2000, test_images=1000)
-
-
 @dataclass(frozen=True)
 class GradientSettings:
-    """What the study runs; None means the data set's default, filled in by `resolved`.
+    """What the study runs; each field says what it is. None means the data set's default, filled in by `resolved`.
 
     The sweep varies one of qubits, layers and batch size at a time about a centre, as published.
-
-    Attributes:
-        dataset: "digits", "mnist", "fashion_mnist" or another prepared set of grey images.
-        qubits: qubits to sweep at the centre's layers and batch size.
-        layers: entangling layers to sweep at the centre's qubits and batch size.
-        batches: batch sizes to sweep at the centre's qubits and layers.
-        centre: qubits, layers, batch size.
-        seeds: seeds of initial parameters, minibatches and measurements; all seeds of a cell train side by side.
-        images: training images (a stratified choice); all of digits, else 2,000.
-        test_images: test images; all of digits, else 1,000.
-        epochs: passes over the training images; the published table has 5.
-        learning_rate: of Adam, the Qiskit tutorial's.
-        pre: the pre-layer, see `HybridModel`.
-        pairing: the CNOT pairs, see `HybridModel`.
-        dtype: "float32" (as published) or "float64" for training.
-        controls: names of `CONTROLS`, each a set of cells beside the baseline (`gradient_controls.py`).
-        shots: measurements for each expectation value in the control "shots".
-        draws: random initialisations in the control "initialisations".
-        hessian: whether to take Hessian spectra at start and end of training at the centre.
-        hessian_images: training images of these.
-        data_seed: chooses the images when not all are used.
 
     Raises:
         ValueError: for values out of range, naming the argument.
     """
 
-    dataset: str = other("digits")
-    qubits: tuple[int, ...] = integer((2, 4, 6, 8), 2, LARGEST_REGISTER)
-    layers: tuple[int, ...] = integer((2, 3, 4, 5, 6), 1, LARGEST_DEPTH)
-    batches: tuple[int, ...] = integer((4, 8, 16, 32, 64), 1)
-    centre: tuple[int, ...] = other((4, 3, 16))
-    seeds: tuple[int, ...] = integer((0, 1, 2, 3, 4), 0, LARGEST_SEED)
-    images: int | None = integer(None, 2)
-    test_images: int | None = integer(None, 1)
-    epochs: int = integer(5, 1)
-    learning_rate: float = number(1e-3, above=0)
-    pre: str = choice("linear", PRE_LAYERS)
-    pairing: str = choice("alternate", PAIRINGS)
-    dtype: str = choice("float32", ("float32", "float64"))
-    controls: tuple[str, ...] = choice((), CONTROLS, empty=True)
-    shots: tuple[int, ...] = integer((128, 1024), 1, needs={"controls": ("shots",)})
-    draws: int = integer(200, 20, needs={"controls": ("initialisations",)})
-    hessian: bool = other(False)
-    hessian_images: int = integer(500, 1, needs={"hessian": (True,)})
+    dataset: str = other(
+        "digits", help="digits (built in), mnist, fashion_mnist or another prepared set of grey images."
+    )
+    qubits: tuple[int, ...] = integer(
+        (2, 4, 6, 8), 2, LARGEST_REGISTER, help="Qubits to sweep, at the centre's layers and batch size."
+    )
+    layers: tuple[int, ...] = integer(
+        (2, 3, 4, 5, 6), 1, LARGEST_DEPTH, help="Entangling layers to sweep, at the centre's qubits and batch size."
+    )
+    batches: tuple[int, ...] = integer(
+        (4, 8, 16, 32, 64), 1, help="Batch sizes to sweep, at the centre's qubits and layers."
+    )
+    centre: tuple[int, ...] = other((4, 3, 16), help="Qubits, layers, batch size that the other two sweeps keep.")
+    seeds: tuple[int, ...] = integer(
+        (0, 1, 2, 3, 4),
+        0,
+        LARGEST_SEED,
+        help="Seeds (parameters, order of images, measurements), trained side by side.",
+    )
+    images: int | None = integer(
+        None, 2, help="Training images, a stratified choice.", defaults=digits_else(None, 2000)
+    )
+    test_images: int | None = integer(None, 1, help="Test images.", defaults=digits_else(None, 1000))
+    epochs: int = integer(5, 1, help="Passes over the training images; the published table has 5.")
+    learning_rate: float = number(1e-3, above=0, help="Of Adam.")
+    pre: str = choice("linear", PRE_LAYERS, help="Layer before the circuit: linear, tanh or conv.")
+    pairing: str = choice(
+        "alternate", PAIRINGS, help="CNOT pairs: alternate (by layer), both (in every layer), chain or ring."
+    )
+    dtype: str = choice(
+        "float32", ("float32", "float64"), help="Precision of training, float32 (published) or float64."
+    )
+    controls: tuple[str, ...] = choice(
+        (),
+        CONTROLS,
+        empty=True,
+        flag="control",
+        help="Controls to run beside the sweep, or all: updates, scale, initialisations, shots, pairing, pre-layer, "
+        "learning-rate.",
+        words={"all": CONTROLS},
+    )
+    shots: tuple[int, ...] = integer(
+        (128, 1024), 1, needs={"controls": ("shots",)}, help="Measurements for each expectation value, control shots."
+    )
+    draws: int = integer(
+        200, 20, needs={"controls": ("initialisations",)}, help="Random initialisations, control initialisations."
+    )
+    hessian: bool = other(False, help="Hessian spectra at start and end of training at the centre.")
+    hessian_images: int = integer(500, 1, needs={"hessian": (True,)}, help="Training images of these.")
     data_seed: int = integer(
         0,
         0,
         LARGEST_SEED,
+        help="Chooses the images when not all are used.",
         needs=(
             {"images": GIVEN},
             {"test_images": GIVEN},
@@ -106,12 +111,7 @@ class GradientSettings:
 
     def resolved(self) -> "GradientSettings":
         """The same settings with the data set's defaults filled in."""
-        defaults = _DIGITS if self.dataset == "digits" else _LARGE
-        return replace(
-            self,
-            images=defaults.images if self.images is None else self.images,
-            test_images=defaults.test_images if self.test_images is None else self.test_images,
-        )
+        return with_defaults(self, "dataset")
 
 
 class Run(NamedTuple):
@@ -139,6 +139,8 @@ class Run(NamedTuple):
     frozen: bool = False
     updates: int | None = None
 
-    def model(self, image_size: int, n_classes: int) -> HybridModel:
+    def model(self, image_size: int, n_classes: int) -> "HybridModel":
         """The model that is trained."""
+        from qjaxsim.models.hybrid import HybridModel
+
         return HybridModel(self.qubits, self.layers, image_size, n_classes, self.pre, self.pairing)

@@ -1,71 +1,41 @@
 """The study `gradient-variance`: gradient variance and accuracy of a hybrid classifier (Moto and Yoshida).
 
 A sweep about a centre over qubits, entangling layers and batch size, one of them at a time, and over the cells of
-controls (`gradient_controls.py`). Each cell trains all seeds in one compiled program (`gradient_training.py`) and
+controls (`cells.py`). Each cell trains all seeds in one compiled program (`training.py`) and
 gives a row for every seed and epoch.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 
 from qjaxsim import datasets
 from qjaxsim.common.memory import require_memory, require_states
 from qjaxsim.common.progress import Progress
-from qjaxsim.report.verdict import verdict_rows
+from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.gradient_variance.cell import train_cell
 from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, Arm, arms, centre, place
 from qjaxsim.studies.gradient_variance.claims import verdicts
 from qjaxsim.studies.gradient_variance.columns import COLUMNS
 from qjaxsim.studies.gradient_variance.curvature import hessian_cell
+from qjaxsim.studies.gradient_variance.figures import write_gradient_figures
 from qjaxsim.studies.gradient_variance.plateau import DEPTHS, plateau_cell
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.gradient_variance.tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
-from qjaxsim.studies.gradient_variance.training import EVALUATED_AT_ONCE, Images
+from qjaxsim.studies.gradient_variance.training import EVALUATED_AT_ONCE
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.studies.shared.study import Prepared, Rows, Study
 
-STUDY = "gradient-variance"
 
-
-def run_gradient_study(
-    settings: GradientSettings,
-    out: Path,
-    *,
-    data_dir: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    command: str = "",
-) -> list[dict[str, Any]]:
-    """Run the sweep, write its results folder, figures and report.
-
-    Args:
-        settings: what to run.
-        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it. Trained parameters are in each cell's
-            arrays.npz (`gradient_cell.seed_parameters` reads one seed's). Figures go to `figures`, the page to
-            `report.html`.
-        data_dir: where prepared data sets are; None for TFDS's place.
-        resume: go on with the study that `out` holds.
-        progress: bars; None makes them on standard error.
-        command: the command line, for the report.
-
-    Returns:
-        One row for every seed and epoch of every cell, columns as in `COLUMNS`; those of random initialisations and of
-        spectra have columns of their own.
-
-    Raises:
-        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
-        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
-    """
-    refuse_idle(settings)
-    settings = settings.resolved()
-    if (settings.hessian or settings.dtype == "float64") and not _double():
-        raise ValueError("Spectra, and `dtype` 'float64', need JAX's x64 mode; set JAX_ENABLE_X64=1 or leave them out.")
+def _prepare(given: GradientSettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
+    """Cells of the sweep, with trained parameters in their arrays (`cell.seed_parameters` reads one seed's)."""
+    refuse_idle(given)
+    settings = given.resolved()
     data = load_images(settings, data_dir)
     if settings.hessian:
         require_at_most("hessian_images", settings.hessian_images, len(data.x_train), "training images")
@@ -78,18 +48,10 @@ def run_gradient_study(
         rows = [result.row] if isinstance(result.row, dict) else result.row
         return result._replace(row=[{"control": arm.control, **row} for row in rows])
 
-    recorded = {**asdict(settings), "images_source": data.source}
-    cells = [arm.cell for arm in runs.values()]
-    rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
-    _write_report(settings, rows, out, command)
-    return rows
+    return Prepared(settings, [arm.cell for arm in runs.values()], run, {"images_source": data.source})
 
 
-def _double() -> bool:
-    return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
-
-
-def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Images) -> None:
+def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Examples) -> None:
     """Refuse what one of the cells could not do, before any work."""
     seeds, size, itemsize = len(settings.seeds), len(data.x_train), np.dtype(settings.dtype).itemsize
     shuffles = 4 * seeds * settings.epochs * size
@@ -114,7 +76,7 @@ def _check(settings: GradientSettings, all_arms: Iterable[Arm], data: Images) ->
             )
 
 
-def _run(settings: GradientSettings, arm: Arm, data: Images, out: Path) -> sweep.CellResult:
+def _run(settings: GradientSettings, arm: Arm, data: Examples, out: Path) -> sweep.CellResult:
     if arm.control == INITIALISATIONS:
         return plateau_cell(settings, arm.run)
     if arm.control == HESSIAN:
@@ -123,7 +85,7 @@ def _run(settings: GradientSettings, arm: Arm, data: Images, out: Path) -> sweep
     return train_cell(settings, arm.run, data)
 
 
-def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
+def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
     """Training and test images in [0, 1] with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
@@ -135,7 +97,7 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Images:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
     prepare = _preprocessing(train)
     x_train, x_test = prepare(train.images), prepare(test.images)
-    return Images(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
+    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
 
 
 def _preprocessing(data: datasets.Dataset) -> Preprocessing:
@@ -157,12 +119,9 @@ figures: a gradient variance in training is also that of minibatch noise and of 
 nothing on barren plateaus by itself."""
 
 
-def _write_report(settings: GradientSettings, rows: Sequence[dict[str, Any]], out: Path, command: str) -> None:
-    from qjaxsim.report.page import write_report
-    from qjaxsim.studies.gradient_variance.figures import write_gradient_figures
-
-    spectra = [arm for arm in {row[sweep.CELL_COLUMN]: row for row in rows}.values() if arm["control"] == HESSIAN]
-    figures = write_gradient_figures(
+def _figures(settings: GradientSettings, rows: Rows, out: Path) -> list[ReportFigure]:
+    spectra = [row for row in rows if row["control"] == HESSIAN]
+    return write_gradient_figures(
         rows,
         out / "figures",
         centre=dict(zip(SWEPT, settings.centre, strict=True)),
@@ -170,17 +129,41 @@ def _write_report(settings: GradientSettings, rows: Sequence[dict[str, Any]], ou
         steps=sweep.read_arrays(out, place(centre(settings))),
         spectra=sweep.read_arrays(out, spectra[0][sweep.CELL_COLUMN]) if spectra else {},
     )
-    write_report(
-        out / "report.html",
-        title=f"Gradient variance of a hybrid classifier on {settings.dataset}",
-        introduction=_INTRODUCTION,
-        settings=asdict(settings),
-        rows=short_rows(rows),
-        columns=COLUMNS | SHORT_COLUMNS,
-        command=command or f"qjaxsim study {STUDY}",
-        versions=sweep.environment(),
-        verdicts=verdict_rows(verdicts(rows)),
-        tables=tables(settings, rows),
-        figures=figures,
-        keys=("control", "variant", *SWEPT),
-    )
+
+
+_KEYS = ("control", "variant", *SWEPT)
+_TABLE = (
+    "qubits", "layers", "batch", "updates", "grad_var_first", "grad_var_last", "std_last", "loss",
+    "accuracy_train", "accuracy_test", "std_test",
+)  # fmt: skip
+
+
+def _tables(settings: GradientSettings, rows: Rows) -> list[ReportTable]:
+    short = short_rows(rows)
+    baseline = [row for row in short if row["control"] == "baseline"]
+    others = [row for row in short if row["control"] != "baseline"]
+    title = f"Gradient variance on {settings.dataset}, means over seeds"
+    found = [ReportTable(title, baseline, columns=_TABLE, keys=_KEYS)]
+    if others:
+        found.append(ReportTable("Controls", others, columns=("control", "variant", *_TABLE), keys=_KEYS))
+    return found + [table._replace(keys=list(table.rows[0])[:1]) for table in tables(settings, rows)]
+
+
+def _page(settings: GradientSettings, rows: Rows) -> list[ReportTable]:
+    return [ReportTable("Results", short_rows(rows), keys=_KEYS), *tables(settings, rows)]
+
+
+STUDY = Study(
+    name="gradient-variance",
+    title=lambda settings: f"Gradient variance of a hybrid classifier on {settings.dataset}",
+    introduction=_INTRODUCTION,
+    source="Moto and Yoshida",
+    columns=COLUMNS | SHORT_COLUMNS,
+    prepare=_prepare,
+    claims=lambda settings, rows: verdicts(rows),
+    comparison=lambda settings, rows: [],  # the published tables stand beside ours in tables of their own
+    figures=_figures,
+    tables=_tables,
+    page=_page,
+    double=lambda settings: settings.hessian or settings.dtype == "float64",
+)

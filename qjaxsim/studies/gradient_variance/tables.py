@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from qjaxsim_data import load
 
-from qjaxsim.report.page import ReportTable
 from qjaxsim.report.row import Row
+from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.gradient_variance.cells import BASELINE, HESSIAN, INITIALISATIONS
 from qjaxsim.studies.gradient_variance.figures_lines import variant
 from qjaxsim.studies.gradient_variance.settings import GradientSettings

@@ -11,8 +11,8 @@ from qjaxsim.studies.gradient_variance.cell import END, seed_parameters
 from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, arms
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.gradient_variance.study import STUDY, load_images
-from qjaxsim.studies.gradient_variance.training import Images
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.recorded import choose_finished, recorded_settings
 
 
@@ -31,7 +31,7 @@ class TrainedHybrid(NamedTuple):
     seed: int
     model: HybridModel
     params: Params
-    images: Images
+    images: Examples
 
     def predict(self, images: Any) -> np.ndarray:
         """The label of each image, (N,) int32.
@@ -63,7 +63,7 @@ def trained_hybrid(
         ValueError: if `out` holds no such study, no such finished cell, or the cell no such seed.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY.name)
     del recorded["images_source"]
     settings = GradientSettings(**recorded)
     images = load_images(settings, data_dir)

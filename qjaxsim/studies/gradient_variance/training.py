@@ -6,7 +6,6 @@ programs. So epochs and updates are scans on the device, and the seeds are one b
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,30 +16,11 @@ import optax
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.gradient_variance.settings import Run
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.examples import Examples
 
 # Images at once when losses and accuracies are evaluated; memory only.
 EVALUATED_AT_ONCE = 1000
 STATISTICS = ("grad_mean", "grad_var", "post_scale", "signal_scale", "batch_loss")
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Grey images in [0, 1], (N, side, side), and labels (N,) int32, for training and testing."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    n_classes: int
-    source: str
-    prepare: Preprocessing | None = None
-    """From images as the data set has them to grey values."""
-
-    @property
-    def side(self) -> int:
-        """Pixels along one side."""
-        return int(self.x_train.shape[1])
 
 
 class Trained(NamedTuple):
@@ -61,7 +41,9 @@ class Trained(NamedTuple):
     evaluated: dict[str, np.ndarray]
 
 
-def train_seeds(run: Run, model: HybridModel, data: Images, seeds: tuple[int, ...], epochs: int, dtype: str) -> Trained:
+def train_seeds(
+    run: Run, model: HybridModel, data: Examples, seeds: tuple[int, ...], epochs: int, dtype: str
+) -> Trained:
     """All seeds of one run trained by Adam.
 
     Args:

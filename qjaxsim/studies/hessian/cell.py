@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.columns import COLUMNS
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.spectrum import measure
@@ -36,7 +36,7 @@ class Point(NamedTuple):
 def run_cell(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     folder: Path,
     progress: Progress,
     *,
@@ -94,7 +94,7 @@ def run_cell(
 
 
 def train(
-    settings: HessianSettings, model: PatchesModel, examples: Examples, folder: Path, progress: Progress
+    settings: HessianSettings, model: PatchesModel, examples: HessianExamples, folder: Path, progress: Progress
 ) -> TrainResult:
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     dtype = np.dtype(settings.training_dtype)
@@ -122,7 +122,7 @@ def _minimum(result: TrainResult) -> Point:
     return Point(result.params_best, result.best_epoch, {name: float(row[name] or 0.0) for name in names})
 
 
-def at_loss(model: PatchesModel, examples: Examples, result: TrainResult, loss: float) -> Point:
+def at_loss(model: PatchesModel, examples: HessianExamples, result: TrainResult, loss: float) -> Point:
     """The first point of given training loss on the path, which is straight between checkpoints.
 
     Raises:
@@ -147,7 +147,7 @@ def at_loss(model: PatchesModel, examples: Examples, result: TrainResult, loss: 
     return _evaluated(model, examples, result, high)
 
 
-def _evaluated(model: PatchesModel, examples: Examples, result: TrainResult, epoch: float) -> Point:
+def _evaluated(model: PatchesModel, examples: HessianExamples, result: TrainResult, epoch: float) -> Point:
     params, metric = _on_path(result, epoch), jax.jit(metrics(model))
     found: dict[str, float] = {}
     for part, x, y in (("train", examples.x_train, examples.y_train), ("test", examples.x_test, examples.y_test)):

@@ -12,30 +12,25 @@ import numpy as np
 from qjaxsim.curvature.chunks import window
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.examples import Examples
 
 _IMAGES_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Images as angles (N, side, side) and labels (N,) int32, in double precision: for training, testing, curvature."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HessianExamples(Examples):
+    """Images as angles (N, side, side) and labels (N,) int32, in double precision.
 
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    n_classes: int
-    source: str
+    Attributes:
+        chosen: maps a number of training images, None for all, to a stratified choice of so many.
+    """
+
     chosen: Callable[[int | None], tuple[np.ndarray, np.ndarray]]
-    """Maps a number of training images, None for all, to a stratified choice of so many."""
-    prepare: Preprocessing | None = None
-    """From images as the data set has them to angles."""
 
 
 @functools.lru_cache(maxsize=8)  # one object for all planes of a model, so that one program serves them
 def loss_of_params(
-    model: PatchesModel, examples: Examples, images: int | None, dtype: str
+    model: PatchesModel, examples: HessianExamples, images: int | None, dtype: str
 ) -> Callable[[Any], jax.Array]:
     """The mean loss on so many training images as a function of params, in chunks of a thousand."""
     x, y = (jnp.asarray(array) for array in examples.chosen(images))

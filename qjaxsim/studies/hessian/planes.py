@@ -12,7 +12,7 @@ from qjaxsim import curvature
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.hessian.examples import Examples, loss_of_params
+from qjaxsim.studies.hessian.examples import HessianExamples, loss_of_params
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.training import TrainResult
 
@@ -25,7 +25,7 @@ SO_FAR = "_so_far.npz"
 def planes(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     result: TrainResult,
     leading: tuple[np.ndarray, np.ndarray],
     progress: Progress,

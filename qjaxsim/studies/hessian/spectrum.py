@@ -14,7 +14,7 @@ from qjaxsim.curvature import CurvatureOperators, EigenPairs, LinearOperator
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, redundant_weights
-from qjaxsim.studies.hessian.examples import Examples, loss_of_params
+from qjaxsim.studies.hessian.examples import HessianExamples, loss_of_params
 from qjaxsim.studies.hessian.nulls import NEAR_ZERO
 from qjaxsim.studies.hessian.planes import SO_FAR
 from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
@@ -29,7 +29,7 @@ _DENSITY_STEPS, _DENSITY_PROBES, _TRACE_PROBES, _NORM_PROBES = 80, 4, 24, 8
 def measure(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     params: Params,
     progress: Progress,
     folder: Path,
@@ -68,7 +68,7 @@ def measure(
     return row, arrays
 
 
-def _data(settings: HessianSettings, examples: Examples, images: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _data(settings: HessianSettings, examples: HessianExamples, images: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Training images in the precision of curvature, and labels."""
     x, y = examples.chosen(images)
     return x.astype(settings.dtype), y
@@ -90,7 +90,7 @@ def _leading(operator: LinearOperator, arrays: Arrays, k: int, key: jax.Array, p
 def _sharpness(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     params: Params,
     operator: LinearOperator,
     pairs: EigenPairs,
@@ -153,7 +153,7 @@ def _null_columns(model: PatchesModel, params: Params) -> Row:
 def _dense(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     params: Params,
     key: jax.Array,
     progress: Progress,
@@ -194,7 +194,7 @@ def _dense(
 def _by_products(
     settings: HessianSettings,
     model: PatchesModel,
-    examples: Examples,
+    examples: HessianExamples,
     params: Params,
     key: jax.Array,
     progress: Progress,
@@ -238,7 +238,7 @@ def _by_products(
     return row, arrays, exact.hessian
 
 
-def _gradient(settings: HessianSettings, model: PatchesModel, examples: Examples, params: Params) -> jax.Array:
+def _gradient(settings: HessianSettings, model: PatchesModel, examples: HessianExamples, params: Params) -> jax.Array:
     loss = loss_of_params(model, examples, settings.curvature_images, settings.dtype)
     return ravel_pytree(jax.jit(jax.grad(loss))(params))[0]
 

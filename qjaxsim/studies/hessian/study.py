@@ -1,17 +1,15 @@
 """The study `hessian`: exact Hessian spectra of distributed patch circuits trained on images (arXiv:2504.19239).
 
-A sweep over patches x layers x seeds, and over the cells of controls (`hessian_controls.py`). Each cell trains the
+A sweep over patches x layers x seeds, and over the cells of controls (`cells.py`). Each cell trains the
 patches model, takes the checkpoint of lowest training loss (the paper's choice of the minimum) and computes there the
 Hessian of the training loss with its Gauss-Newton and residual parts, their spectra, and the loss on planes.
 """
 
 import functools
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from qjaxsim import datasets
@@ -19,63 +17,35 @@ from qjaxsim.common.memory import require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.hvp import require_dense
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.report.verdict import verdict_rows
+from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.hessian.cell import run_cell
 from qjaxsim.studies.hessian.cells import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian.claims import verdicts
 from qjaxsim.studies.hessian.columns import COLUMNS
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
+from qjaxsim.studies.hessian.figures import write_figures
 from qjaxsim.studies.hessian.planes import SO_FAR
 from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
 from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.studies.shared.study import Prepared, Rows, Study
 from qjaxsim.training.loop import require_trajectory
 
-STUDY = "hessian"
 # Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
 DENSE_COPIES = 5
 
 
-def run_hessian_study(
-    settings: HessianSettings,
-    out: Path,
-    *,
-    data_dir: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    command: str = "",
-) -> list[dict[str, Any]]:
-    """Run the sweep, write its results folder, figures and report.
-
-    Args:
-        settings: what to run.
-        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it. Figures go to `figures`, the page to
-            `report.html`.
-        data_dir: where prepared data sets are; None for TFDS's place.
-        resume: go on with the study that `out` holds.
-        progress: bars; None makes them on standard error.
-        command: the command line, for the report.
-
-    Returns:
-        One row a cell, columns as in `COLUMNS`.
-
-    Raises:
-        ValueError: for settings that do not fit the data or each other, or an unusable folder; before any work.
-        MemoryError: if a dense Hessian does not fit in memory; before any work.
-        qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
+def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
+    """Cells with their models and data.
 
     Cost: a cell's dense Hessian goes through each patch's circuit stage by stage (`curvature/hessian.md`) and holds
     what `qjaxsim.curvature.plan_split` says, 5 P^2 numbers and more.
     """
-    refuse_idle(settings)
-    given, settings = settings, settings.resolved()
-    if settings.dtype == "float64" and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
-        raise ValueError(
-            "Argument `dtype` is 'float64', which needs JAX's x64 mode; set JAX_ENABLE_X64=1 or use float32."
-        )
-    progress = progress or Progress()
+    refuse_idle(given)
+    settings = given.resolved()
     whole = load_examples(settings, settings.classes, data_dir)
     settings = settings.fitted(len(whole.x_train), given)
     runs = {arm.cell.key: arm for arm in arms(settings)}
@@ -109,12 +79,13 @@ def run_hessian_study(
         point = START if more and result.row["best_epoch"] == 0 else arm.point
         return result._replace(row={"control": arm.control, "point": point, **result.row})
 
-    recorded = {**asdict(settings), "images_source": data[settings.classes].source}
-    cells = [arm.cell for arm in runs.values()]
-    rows = sweep.run_sweep(STUDY, recorded, cells, run, out, columns=COLUMNS, resume=resume, progress=progress)
-    _forget_unfinished(out, runs)
-    _write_report(settings, rows, out, command)
-    return rows
+    return Prepared(
+        settings,
+        [arm.cell for arm in runs.values()],
+        run,
+        {"images_source": whole.source},
+        done=lambda: _forget_unfinished(out, runs),
+    )
 
 
 def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
@@ -125,7 +96,7 @@ def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
                 leftover.unlink()
 
 
-def _check(settings: HessianSettings, model: PatchesModel, examples: Examples) -> None:
+def _check(settings: HessianSettings, model: PatchesModel, examples: HessianExamples) -> None:
     """Refuse what training or spectrum of one cell cannot do, before any work."""
     config = settings.train_config()
     if config.batch_size > len(examples.x_train):
@@ -165,7 +136,7 @@ def _highest_minimum(out: Path, arm: Arm, all_arms: Iterable[Arm]) -> float:
     return max(float(sweep.read_row(out, key)["train_loss"]) for key in alike)
 
 
-def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> Examples:
+def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
     """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
     test = datasets.load(settings.dataset, "test", data_dir=data_dir)
@@ -185,7 +156,7 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
         return prepare(part.images), part.labels
 
     angles = prepare(train.images)
-    return Examples(
+    return HessianExamples(
         x_train=angles,
         y_train=train.labels,
         x_test=prepare(test.images),
@@ -205,7 +176,7 @@ def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preproc
     return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
 
 
-def model_of(settings: HessianSettings, examples: Examples) -> PatchesModel:
+def model_of(settings: HessianSettings, examples: HessianExamples) -> PatchesModel:
     """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
     assert settings.qubits is not None and settings.patch_size is not None
     return PatchesModel(
@@ -229,23 +200,41 @@ Read the largest eigenvalue beside the training loss: the curvature of a cross-e
 part of any fall with the number of patches is the better fit."""
 
 
-def _write_report(settings: HessianSettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
-    from qjaxsim.report.page import write_report
-    from qjaxsim.studies.hessian.figures import write_figures
-
-    arrays = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
+def _figures(settings: HessianSettings, rows: Rows, out: Path) -> list[ReportFigure]:
     published = published_lambda_max() if settings.dataset == "mnist" else []
-    figures = write_figures(rows, arrays, out / "figures", published=published)
-    write_report(
-        out / "report.html",
-        title=f"Hessian spectra of patch circuits on {settings.dataset}",
-        introduction=_INTRODUCTION,
-        settings=asdict(settings),
-        rows=rows,
-        columns=COLUMNS,
-        command=command or "qjaxsim study hessian",
-        versions=sweep.environment(),
-        verdicts=verdict_rows(verdicts(rows)),
-        comparison=comparison_rows(settings, rows),
-        figures=figures,
-    )
+    return write_figures(rows, sweep.rows_arrays(out, rows), out / "figures", published=published)
+
+
+_TABLE = (
+    "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
+    "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_max_power", "lambda_min", "trace",
+    "gn_lambda_max", "residual_norm_ratio", "outliers_gap", "near_zero_fraction", "exact_zeros", "gradient_in_top_k",
+    "seconds_train", "seconds_hessian",
+)  # fmt: skip
+_CONTROL_TABLE = (
+    "control", "patches", "layers", "seed", "n_classes", "aggregation", "scale", "learning_rate", "parameters",
+    "train_loss", "lambda_max", "gn_lambda_max", "outliers_gap", "near_zero_fraction", "gn_null",
+)  # fmt: skip
+
+
+def _tables(settings: HessianSettings, rows: Rows) -> list[ReportTable]:
+    alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
+    others = [row for row in rows if row["control"] != "baseline"]
+    tables = [ReportTable(f"Hessian spectra on {settings.dataset}", alike, columns=_TABLE)]
+    keys = ("control", "patches", "layers", "seed")
+    return tables + ([ReportTable("Controls", others, columns=_CONTROL_TABLE, keys=keys)] if others else [])
+
+
+STUDY = Study(
+    name="hessian",
+    title=lambda settings: f"Hessian spectra of patch circuits on {settings.dataset}",
+    introduction=_INTRODUCTION,
+    source="arXiv:2504.19239",
+    columns=COLUMNS,
+    prepare=_prepare,
+    claims=lambda settings, rows: verdicts(rows),
+    comparison=comparison_rows,
+    figures=_figures,
+    tables=_tables,
+    double=lambda settings: "float64" in (settings.dtype, settings.training_dtype),
+)

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.cells import MINIMUM, arms
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.study import STUDY, load_examples, model_of
 from qjaxsim.studies.shared import sweep
@@ -24,7 +24,7 @@ class TrainedCell(NamedTuple):
     Attributes:
         key: of the cell.
         model: the model.
-        params: at the checkpoint of lowest training loss, in the precision of training.
+        params: at the checkpoint of lowest training loss, in the precision of training (single without JAX's x64 mode).
         examples: its images as angles, with labels.
         row: the cell's line of the summary.
         labels: of the model's outputs, in their order.
@@ -33,7 +33,7 @@ class TrainedCell(NamedTuple):
     key: str
     model: PatchesModel
     params: Params
-    examples: Examples
+    examples: HessianExamples
     row: dict[str, Any]
     labels: tuple[int, ...]
 
@@ -65,7 +65,7 @@ def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | No
         ValueError: if `out` holds no such study, no such finished cell, or one that is no training minimum.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = recorded_settings(out, STUDY)
+    recorded = recorded_settings(out, STUDY.name)
     del recorded["images_source"]
     known = {arm.cell.key: arm for arm in arms(HessianSettings(**recorded)) if arm.point == MINIMUM}
     chosen = choose_finished(out, list(known), key)
@@ -73,6 +73,7 @@ def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | No
     examples = load_examples(changed, changed.classes, data_dir)
     model, row = model_of(changed, examples), sweep.read_row(out, chosen)
     flat = read_point(sweep.cell_folder(out, chosen) / "training", int(row["best_epoch"]))
-    _, unravel = ravel_pytree(model.init(jax.random.key(0), flat.dtype))
+    dtype = jax.dtypes.canonicalize_dtype(flat.dtype)  # JAX would warn of doubles that it does not hold
+    _, unravel = ravel_pytree(model.init(jax.random.key(0), dtype))
     labels = changed.classes or tuple(range(examples.n_classes))
-    return TrainedCell(chosen, model, unravel(jnp.asarray(flat)), examples, row, labels)
+    return TrainedCell(chosen, model, unravel(jnp.asarray(flat, dtype)), examples, row, labels)

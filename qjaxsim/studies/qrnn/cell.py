@@ -13,10 +13,10 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.qrnn import unroll
 from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.studies.qrnn.cells import Run
 from qjaxsim.studies.qrnn.digits import DigitWords
 from qjaxsim.studies.qrnn.digits_scores import drawn_columns, test_columns
 from qjaxsim.studies.qrnn.networks import Network, Params, QuantumNetwork
-from qjaxsim.studies.qrnn.settings import Run
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 from qjaxsim.studies.qrnn.training import Trained, train
 from qjaxsim.studies.shared.sweep import CellResult

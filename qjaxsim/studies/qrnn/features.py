@@ -12,7 +12,6 @@ import numpy as np
 
 from qjaxsim.common.extras import MissingExtraError
 
-FEATURES = ("pixels", "pca", "tsne", "umap")
 # t-SNE has no map for new images; it is fitted to so many, and the others go where their neighbours are.
 TSNE_IMAGES, _NEIGHBOURS = 6000, 10
 _SEED = 42

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SIDE = 10
+from qjaxsim.studies.qrnn.encoding import SIDE
 
 
 def binary_images(images: np.ndarray) -> np.ndarray:

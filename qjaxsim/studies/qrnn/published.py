@@ -7,7 +7,7 @@ from typing import Any
 from qjaxsim_data import load
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
-from qjaxsim.studies.qrnn.digits import Encoding
+from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.figures import balanced
 from qjaxsim.studies.qrnn.published_digits import digit_claims, digit_rows, drawn_rows, pair
 

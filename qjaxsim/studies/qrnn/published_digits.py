@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
-from qjaxsim.studies.qrnn.digits import Encoding
+from qjaxsim.studies.qrnn.encoding import Encoding
 
 Row = Mapping[str, Any]
 WITHIN = 0.01

@@ -1,57 +1,28 @@
 """The study `qrnn`: the recurrent quantum network on its published tasks, with controls (arXiv:2006.14619)."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.progress import Progress
-from qjaxsim.studies.qrnn import cell as qrnn_scores
+from qjaxsim.report.tables import ReportTable, present
+from qjaxsim.studies.qrnn.cell import gradient_cell, hessian_cell, neuron_cell, training_cell
+from qjaxsim.studies.qrnn.cells import Run, runs
 from qjaxsim.studies.qrnn.columns import COLUMNS
 from qjaxsim.studies.qrnn.digits import DigitWords, generation_task, load_digit_words, mnist_task
+from qjaxsim.studies.qrnn.figures import write_figures
 from qjaxsim.studies.qrnn.networks import QuantumNetwork
 from qjaxsim.studies.qrnn.published import claims, comparison_rows
-from qjaxsim.studies.qrnn.settings import QrnnSettings, Run, runs
+from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.qrnn.tasks import SequenceTask, make_task
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import refuse_idle
+from qjaxsim.studies.shared.study import Prepared, Rows, Study
 
-STUDY = "qrnn"
 
-
-def run_qrnn_study(
-    settings: QrnnSettings,
-    out: Path,
-    *,
-    data_dir: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    command: str = "",
-) -> list[dict[str, Any]]:
-    """Run the cells, write results folder, figures and report.
-
-    Args:
-        settings: what to run.
-        out: results folder; see `qjaxsim.studies.shared.sweep` for what is in it. Figures go to `figures`, the page to
-            `report.html`; the arrays of a trained cell hold its parameters (`params_NAME`, seeds in front).
-        data_dir: where prepared data sets are; None for TFDS's place.
-        resume: go on with the study that `out` holds, also within a training.
-        progress: bars; None makes them on standard error.
-        command: the command line, for the report.
-
-    Returns:
-        One row a cell, columns as in `COLUMNS`.
-
-    Raises:
-        ValueError: for settings that do not fit, or an unusable folder; before any work.
-        qjaxsim.datasets.DatasetNotFoundError: if the images are not at hand.
-        FloatingPointError: if a training diverges or projects on an outcome of probability 0.
-    """
-    refuse_idle(settings)
-    settings = settings.resolved()
-    progress = progress or Progress()
+def _prepare(given: QrnnSettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
+    """Cells with their tasks. The arrays of a trained cell hold its parameters (`params_NAME`, seeds in front)."""
+    refuse_idle(given)
+    settings = given.resolved()
     encoding = settings.encoding
     digits = None if encoding is None else load_digit_words(encoding, data_dir)
     by_key = {run.key: run for run in runs(settings)}
@@ -68,10 +39,7 @@ def run_qrnn_study(
         return _cell(run, tasks[run.task, run.length], folder, progress, digits)
 
     cells = [sweep.Cell(key, run.settings) for key, run in by_key.items()]
-    recorded = asdict(settings) | ({} if digits is None else {"images_source": digits.source})
-    rows = sweep.run_sweep(STUDY, recorded, cells, run_cell, out, columns=COLUMNS, resume=resume, progress=progress)
-    _write_report(settings, rows, out, command)
-    return rows
+    return Prepared(settings, cells, run_cell, {} if digits is None else {"images_source": digits.source})
 
 
 def _check(settings: QrnnSettings, run: Run) -> None:
@@ -112,12 +80,12 @@ def _cell(
     run: Run, task: SequenceTask, folder: Path, progress: Progress, digits: DigitWords | None
 ) -> sweep.CellResult:
     if run.experiment == "gradients":
-        return qrnn_scores.gradient_cell(run, task)
+        return gradient_cell(run, task)
     if run.experiment == "hessian":
-        return qrnn_scores.hessian_cell(run, task, folder, progress)
+        return hessian_cell(run, task, folder, progress)
     if run.experiment == "neuron":
-        return qrnn_scores.neuron_cell(run)
-    return qrnn_scores.training_cell(run, task, folder, progress, digits)
+        return neuron_cell(run)
+    return training_cell(run, task, folder, progress, digits)
 
 
 _INTRODUCTION = """A recurrent network of quantum neurons reads one word a step and predicts the next. All of it is
@@ -132,21 +100,33 @@ On the task dna the lanes are set to the answer itself after the mark, in traini
 what that means: inputs blanked, all words sampled, and dna-clean, where all targets but the last are 0."""
 
 
-def _write_report(settings: QrnnSettings, rows: list[dict[str, Any]], out: Path, command: str) -> None:
-    from qjaxsim.report.page import write_report
-    from qjaxsim.studies.qrnn.figures import write_figures
+_TABLE = (
+    "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
+    "spread_rotation", "parameters", "optimizer", "learning_rate", "updates", "updates_mad", "reached",
+    "validation_loss", "accuracy_sampled", "accuracy_argmax", "accuracy_blanked_inputs", "accuracy_all_sampled",
+    "overhead_start", "overhead_peak", "overhead_end", "step_success_log10", "test_accuracy_sampled",
+    "test_accuracy_argmax", "test_accuracy_ensemble", "test_accuracy_vote", "test_word_accuracy_sampled",
+    "test_word_accuracy_argmax", "lookup_accuracy", "drawn_agreement", "gradient_norm", "gradient_norm_early",
+    "lambda_max", "lambda_min", "success_postselected", "failure_amplified_1", "failure_amplified_2",
+    "branch_shift_postselected", "branch_shift_amplified_2", "ms_per_update",
+)  # fmt: skip
 
-    arrays: list[dict[str, np.ndarray]] = [sweep.read_arrays(out, row[sweep.CELL_COLUMN]) for row in rows]
-    write_report(
-        out / "report.html",
-        title=f"Recurrent quantum network: {settings.task}",
-        introduction=_INTRODUCTION,
-        settings=asdict(settings),
-        rows=rows,
-        columns=COLUMNS,
-        command=command or f"qjaxsim study qrnn --task {settings.task}",
-        versions=sweep.environment(),
-        verdicts=[verdict._asdict() for verdict in claims(rows, settings.encoding)],
-        comparison=comparison_rows(rows, settings.encoding),
-        figures=write_figures(rows, arrays, out / "figures"),
-    )
+
+def _tables(settings: QrnnSettings, rows: Rows) -> list[ReportTable]:
+    title = f"Recurrent quantum network: {settings.task}"
+    return [ReportTable(title, rows, columns=present(_TABLE, rows), keys=("task", "length", "network"))]
+
+
+STUDY = Study(
+    name="qrnn",
+    title=lambda settings: f"Recurrent quantum network: {settings.task}",
+    introduction=_INTRODUCTION,
+    source="arXiv:2006.14619",
+    columns=COLUMNS,
+    prepare=_prepare,
+    claims=lambda settings, rows: claims(rows, settings.encoding),
+    comparison=lambda settings, rows: comparison_rows(rows, settings.encoding),
+    figures=lambda settings, rows, out: write_figures(rows, sweep.rows_arrays(out, rows), out / "figures"),
+    tables=_tables,
+    double=lambda settings: "hessian" in settings.experiments,
+)

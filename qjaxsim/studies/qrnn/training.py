@@ -19,9 +19,9 @@ from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
 from qjaxsim.common.pytrees import numbered
 from qjaxsim.studies.qrnn.networks import Network, Params
+from qjaxsim.studies.qrnn.settings import OPTIMIZERS
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "lbfgs")
 CHECKPOINT = "training.npz"
 SAVE_SECONDS = 20.0
 HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qjaxsim.common import interrupts
-from qjaxsim.studies.shared.setting import Except, Needs, refuse_idle_values, settings_and_needs
+from qjaxsim.studies.shared.setting import Needs, refuse_idle_values, settings_and_needs
 
 if TYPE_CHECKING:
     from qjaxsim.report.verdict import Verdict
 
 # Options of every command, taken anywhere in a command line.
 COMMON = ("--quiet", "--verbose", "--json", "--debug")
-# When options of studies that are no settings have an effect.
-FROM_DATA_SETS: dict[str, Needs] = {"data_dir": {"dataset": Except("digits")}}
 Evolution = Annotated[
     str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
 ]
@@ -116,12 +114,15 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def integers(option: str, text: str, others: str = "") -> tuple[int, ...]:
-    """A list such as "1,4,9"; `others` is what may stand in it too, for the message."""
+def integers(option: str, text: str, others: str = "", typed: str | None = None) -> tuple[int, ...]:
+    """A list such as "1,4,9"; for the message `others` is what may stand in it too, and `typed` all that was."""
     try:
         return tuple(_integer(part) for part in text.split(",") if part.strip())
     except ValueError as error:
-        raise ValueError(f"Option --{option} must be integers{others} separated by commas, but is {text!r}.") from error
+        found = text if typed is None else typed
+        raise ValueError(
+            f"Option --{option} must be integers{others} separated by commas, but is {found!r}."
+        ) from error
 
 
 def _integer(text: str) -> int:
@@ -206,7 +207,7 @@ def _without_folder(words: Sequence[str]) -> list[str]:
     return kept
 
 
-def print_comparison(published: Sequence[dict[str, Any]], source: str = "arXiv:2504.19239") -> None:
+def print_comparison(published: Sequence[Mapping[str, Any]], source: str) -> None:
     """Print published numbers beside ours, with the reasons against comparing as numbered notes below the table."""
     from qjaxsim.report.tables import print_table
 

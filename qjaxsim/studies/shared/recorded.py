@@ -22,8 +22,9 @@ def recorded_settings(out: str | Path, study: str) -> dict[str, Any]:
         config = json.loads((Path(out) / sweep.CONFIG).read_text(encoding="utf-8"))
         found, settings = config["study"], dict(config["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise ValueError(
-            f"Argument `run` must be a results folder of a study, but {out} holds none ({error})."
+            f"Argument `run` must be a results folder of a study, but {out} holds none ({sweep.CONFIG}: {reason})."
         ) from error
     if found != study:
         raise ValueError(f"Argument `run` must be a results folder of the study {study!r}, but {out} holds {found!r}.")

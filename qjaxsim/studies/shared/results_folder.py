@@ -149,8 +149,10 @@ def _read_config(out: Path) -> dict[str, Any]:
         reason = "it lacks entries"
     except FileNotFoundError:
         reason = "there is none"
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error)
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror or error}"
+    except (ValueError, TypeError) as error:
+        reason = f"it is damaged ({error})"
     raise ValueError(
         f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {reason}; choose another --out."
     )

@@ -1,7 +1,9 @@
-"""Fields of a study's settings: which values they take, and with which other settings they have an effect.
+"""Fields of a study's settings: what they mean, which values they take, and with which others they have an effect.
 
 Settings are frozen dataclasses whose fields are made by `choice`, `integer`, `number` and `other`. `check_settings`
-goes through the values, `refuse_idle` through what would be ignored, so that neither is written out study by study.
+goes through the values, `refuse_idle` through what would be ignored, `with_defaults` fills in what depends on a data
+set, and the command makes an option of each (`qjaxsim.studies.shared.command`), so that none of it is written out study
+by study. Modules of settings import no JAX: `--help` reads them.
 
 `needs` of a field says when it has an effect: a condition, or a tuple of which one must hold. A condition maps names of
 other settings to what they must be: a tuple of values of which one must be there, `GIVEN`, `ABSENT`, or `Except`.
@@ -10,7 +12,7 @@ other settings to what they must be: a tuple of values of which one must be ther
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from qjaxsim.common.suggestions import did_you_mean
 
@@ -19,8 +21,10 @@ LARGEST_COUNT, LARGEST_SEED = 2**31 - 1, 2**32 - 1
 # Qubits beyond which a number of bytes is not worth counting, and layers of circuits that are written out gate by gate.
 LARGEST_REGISTER, LARGEST_DEPTH = 60, 100_000
 GIVEN, ABSENT = object(), object()
+OTHERWISE = ""
 Condition = Mapping[str, Any]
 Needs = Condition | tuple[Condition, ...]
+_S = TypeVar("_S")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +47,66 @@ class _Rule:
     optional: bool = False
 
 
-def choice(default: Any, choices: Iterable[Any], *, empty: bool = False, needs: Needs = ()) -> Any:
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How a field shows on the command line.
+
+    Attributes:
+        help: what the setting is, a sentence.
+        defaults: value of another setting (`with_defaults`) -> what None stands for, `OTHERWISE` for all others; or
+            words that say it.
+        flag: name of the option without dashes; default the field's.
+        words: word -> what stands for it: a tuple for the whole list, anything else for one of its values.
+    """
+
+    help: str = ""
+    defaults: Mapping[str, Any] | str | None = None
+    flag: str | None = None
+    words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def choice(default: Any, choices: Iterable[Any], *, empty: bool = False, needs: Needs = (), **option: Any) -> Any:
     """A field that is one of some values, or a tuple of them; `empty` allows a tuple of none."""
-    return _field(default, _Rule(choices=tuple(choices), empty=empty), needs)
+    return _field(default, _Rule(choices=tuple(choices), empty=empty), needs, option)
 
 
-def integer(default: Any, least: int, most: int = LARGEST_COUNT, *, optional: bool = False, needs: Needs = ()) -> Any:
+def integer(
+    default: Any, least: int, most: int = LARGEST_COUNT, *, optional: bool = False, needs: Needs = (), **option: Any
+) -> Any:
     """A field that is an integer of a range, or a tuple of such, none twice; `optional` allows None."""
-    return _field(default, _Rule(integer=True, least=least, most=most, optional=optional), needs)
+    return _field(default, _Rule(integer=True, least=least, most=most, optional=optional), needs, option)
 
 
-def number(default: Any, *, above: float | None = None, least: float | None = None, needs: Needs = ()) -> Any:
+def number(
+    default: Any, *, above: float | None = None, least: float | None = None, needs: Needs = (), **option: Any
+) -> Any:
     """A field that is a finite number, above one or at least one."""
-    return _field(default, _Rule(above=above, least=least), needs)
+    return _field(default, _Rule(above=above, least=least), needs, option)
 
 
-def other(default: Any, *, needs: Needs = ()) -> Any:
+def other(default: Any, *, needs: Needs = (), **option: Any) -> Any:
     """A field of which only `needs` is checked here."""
-    return _field(default, None, needs)
+    return _field(default, None, needs, option)
 
 
-def _field(default: Any, rule: _Rule | None, needs: Needs) -> Any:
-    return dataclasses.field(default=default, metadata={"rule": rule, "needs": needs})
+def _field(default: Any, rule: _Rule | None, needs: Needs, option: Mapping[str, Any]) -> Any:
+    metadata = {"rule": rule, "needs": needs, "option": Option(**option)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def digits_else(digits: Any, others: Any) -> dict[str, Any]:
+    """What None stands for with the built-in digits, and with other data sets."""
+    return {"digits": digits, OTHERWISE: others}
+
+
+def with_defaults(settings: _S, chooser: str) -> _S:
+    """The same settings with fields that are None set to what their `defaults` have for the setting `chooser`."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        defaults = field.metadata["option"].defaults
+        if getattr(settings, field.name) is None and isinstance(defaults, Mapping):
+            found[field.name] = defaults.get(getattr(settings, chooser), defaults.get(OTHERWISE))
+    return dataclasses.replace(settings, **found)  # type: ignore[type-var]
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -131,6 +173,19 @@ def _range(rule: _Rule, value: Any, verb: str) -> str:
     return f"{numbers}at most {rule.most}"
 
 
+def values_in_words(field: dataclasses.Field[Any]) -> str:
+    """What values a field takes, for a table: "from 1 on", "mean, sum"; empty where it is checked elsewhere."""
+    rule = field.metadata["rule"]
+    if rule is None:
+        return "yes or no" if isinstance(field.default, bool) else ""
+    if rule.choices is not None:
+        return ", ".join(map(str, rule.choices))
+    if rule.above is not None:
+        return f"above {rule.above:g}"
+    most = "" if rule.most in (None, LARGEST_COUNT) else f" to {rule.most}"
+    return f"from {rule.least:g}{most or ' on'}"
+
+
 def require_at_most(name: str, value: int | None, most: int, of: str) -> None:
     """Raise if a setting asks for more than there is; None asks for nothing.
 
@@ -180,6 +235,13 @@ def refuse_idle_values(values: Mapping[str, Any], needs: Mapping[str, Needs], gi
             text = ", or ".join(" and ".join(_shown(key, want) for key, want in one.items()) for one in conditions)
             now = " and ".join(_now(key, values[key]) for key in dict.fromkeys(k for one in conditions for k in one))
             raise ValueError(f"Argument `{name}` has an effect only {_with(text)}, but {now}; leave it out.")
+
+
+def needs_in_words(field: dataclasses.Field[Any]) -> str:
+    """With what a field has an effect, for a table: "with `control` shots"; empty where it always has."""
+    conditions = [one for one in _conditions(field.metadata["needs"]) if one]
+    text = ", or ".join(" and ".join(_shown(key, want) for key, want in one.items()) for one in conditions)
+    return _with(text) if text else ""
 
 
 def _conditions(needs: Needs) -> tuple[Condition, ...]:

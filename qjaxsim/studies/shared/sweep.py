@@ -141,6 +141,11 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
     return files.read_npz(cell_folder(out, key) / _ARRAYS)
 
 
+def rows_arrays(out: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
+    """Arrays of the cell of each row."""
+    return [read_arrays(out, row[CELL_COLUMN]) for row in rows]
+
+
 def read_row(out: str | Path, key: str) -> dict[str, Any]:
     """Row of one finished cell that has one.
 

@@ -14,7 +14,8 @@ from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.published import comparison_rows
 from qjaxsim.studies.attention.settings import AttentionStudySettings
-from qjaxsim.studies.attention.study import load_examples, run_attention_study
+from qjaxsim.studies.attention.study import STUDY, load_examples
+from qjaxsim.studies.shared.study import run_study
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -28,7 +29,7 @@ SMALL = {
 def study(tmp_path_factory):
     settings = AttentionStudySettings(attention=("qama-v2", "softmax"), seeds=(1,), **SMALL)
     out = tmp_path_factory.mktemp("attention") / "out"
-    return settings, out, run_attention_study(settings, out)
+    return settings, out, run_study(STUDY, settings, out).rows
 
 
 def test_rows_arrays_and_report(study):
@@ -53,9 +54,9 @@ def test_rows_arrays_and_report(study):
 def test_a_study_resumes_to_the_same_rows(study):
     settings, out, rows = study
     with pytest.raises(ValueError, match="already holds results; pass --resume"):
-        run_attention_study(settings, out)
+        run_study(STUDY, settings, out)
     (out / "cells" / "softmax-s1" / "result.json").unlink()
-    again = run_attention_study(settings, out, resume=True)
+    again = run_study(STUDY, settings, out, resume=True).rows
     for one, other in zip(rows, again, strict=True):
         timed = {name for name in one if name.startswith(("ms_", "seconds"))}
         assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}

@@ -23,8 +23,9 @@ from qjaxsim.studies.disentangler.healing import AdaptedLayer, DenseLayer, heal,
 from qjaxsim.studies.disentangler.model import Evaluation, corpus_of, params_as_arrays, params_from_arrays
 from qjaxsim.studies.disentangler.rebuild import all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerStudySettings
-from qjaxsim.studies.disentangler.study import run_disentangler_study
+from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.study import run_study
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -52,7 +53,7 @@ def text(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, text):
     out = tmp_path_factory.mktemp("study") / "out"
-    return out, run_disentangler_study(SMALL, out, text=text)
+    return out, run_study(STUDY, SMALL, out, text=text).rows
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +234,12 @@ def test_folder_and_report(study):
 def test_a_study_resumes_to_the_same_rows(study, text):
     out, rows = study
     (sweep.cell_folder(out, "s1-layers-block0.up-trained-explicit-k2-d2") / "result.json").unlink()
-    again = run_disentangler_study(SMALL, out, text=text, resume=True)
+    again = run_study(STUDY, SMALL, out, text=text, resume=True).rows
     for before, after in zip(rows, again, strict=True):
         timed = {"seconds"}
         assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
     with pytest.raises(ValueError, match="holds a sweep with settings.seeds"):
-        run_disentangler_study(replace(SMALL, seeds=(2,)), out, text=text, resume=True)
+        run_study(STUDY, replace(SMALL, seeds=(2,)), out, text=text, resume=True)
 
 
 def test_perplexity_is_the_exponential_of_the_mean_over_all_characters(evaluation, monkeypatch):
@@ -333,7 +334,7 @@ def test_a_matrix_of_a_file(tmp_path):
     matrix, inputs = rng.normal(size=(6, 10)).astype(np.float32), rng.normal(size=(30, 10))
     loaded = LoadedMatrix(matrix, "h.0/attn.weight", "out-in", "named weight, as torch's Linear does")
     settings = replace(OF_FILE, seeds=(1, 2))
-    rows = run_disentangler_study(settings, tmp_path / "out", loaded=loaded, inputs=inputs)
+    rows = run_study(STUDY, settings, tmp_path / "out", loaded=loaded, inputs=inputs).rows
     assert {row["source"] for row in rows} == {"file", "noise"} and all("perplexity" not in row for row in rows)
     # The matrix itself once, noise with both seeds.
     wanted = {"part": "layers", "method": "explicit", "chi": 1}
@@ -347,27 +348,27 @@ def test_a_matrix_of_a_file(tmp_path):
     assert config["settings"]["matrix"] == "h.0/attn.weight" and "torch" in config["settings"]["orientation"]
     assert "s1-layers-h.0_attn.weight-file-explicit-k2-d2" in config["cells"]
     with pytest.raises(ValueError, match=r"`inputs` must hold rows of 10 numbers, .* shape \(3, 4\)"):
-        run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
+        run_study(STUDY, settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
     with pytest.raises(ValueError, match="`inputs` must hold finite numbers that are not all zero"):
-        run_disentangler_study(settings, tmp_path / "two", loaded=loaded, inputs=np.zeros((3, 10)))
+        run_study(STUDY, settings, tmp_path / "two", loaded=loaded, inputs=np.zeros((3, 10)))
     with pytest.raises(ValueError, match="`layers` has an effect only without `weights`, but `weights` is h.0"):
-        run_disentangler_study(SMALL, tmp_path / "two", loaded=loaded)
+        run_study(STUDY, SMALL, tmp_path / "two", loaded=loaded)
     with pytest.raises(ValueError, match="`parts` must not hold 'model' with a file"):
-        run_disentangler_study(replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
+        run_study(STUDY, replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (5, 1), (1, 1)])
 def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
     matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
     settings = replace(OF_FILE, chi=(1,))
-    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    rows = run_study(STUDY, settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked")).rows
     assert one(rows, source="file", method="mpo")["error"] <= 1
     assert (
         one(rows, source="file", method="explicit")["error"] <= one(rows, source="file", method="mpo")["error"] + 1e-6
     )
     zero = LoadedMatrix(np.zeros(shape, np.float32), "w", "out-in", "asked")
     with pytest.raises(ValueError, match="`loaded` must not be a zero matrix, but w is"):
-        run_disentangler_study(settings, tmp_path / "zero", loaded=zero)
+        run_study(STUDY, settings, tmp_path / "zero", loaded=zero)
 
 
 def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
@@ -376,7 +377,7 @@ def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
         OF_FILE, chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
         gradient_steps=30,
     )  # fmt: skip
-    rows = run_disentangler_study(settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked"))
+    rows = run_study(STUDY, settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked")).rows
     plain = one(rows, source="file", method="mpo")["error"]
     for method in ("explicit", "gradient"):
         row = one(rows, source="file", method=method)

@@ -202,9 +202,3 @@ def test_a_folder_with_results_is_kept(finished, capsys):
     assert cli.main([*SMALL, "--pre", "tanh", "--out", str(finished), "--resume"]) == 2
     assert 'settings.pre = "linear", but this one has "tanh"' in capsys.readouterr().err
     assert (finished / "summary.json").read_bytes() == before
-
-
-def test_double_precision_must_be_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(gradient_variance, "_double", lambda: False)
-    with pytest.raises(ValueError, match="need JAX's x64 mode; set JAX_ENABLE_X64=1"):
-        gradient_variance.run_gradient_study(GradientSettings(hessian=True), tmp_path / "run")

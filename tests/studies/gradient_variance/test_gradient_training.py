@@ -15,7 +15,8 @@ from qjaxsim.studies.gradient_variance import plateau as gradient_plateau
 from qjaxsim.studies.gradient_variance.cell import parameter_arrays, seed_parameters, train_cell
 from qjaxsim.studies.gradient_variance.curvature import circuit_places, circuit_split, spectra
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
-from qjaxsim.studies.gradient_variance.training import Images, minibatches, train_seeds
+from qjaxsim.studies.gradient_variance.training import minibatches, train_seeds
+from qjaxsim.studies.shared.examples import Examples
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -23,15 +24,15 @@ RUN = Run(2, 1, 8, "linear", "alternate", 0.05)
 
 
 @pytest.fixture(scope="module")
-def data() -> Images:
+def data() -> Examples:
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, (29, 3, 3))
     y = rng.integers(0, 3, 29).astype(np.int32)
-    return Images(x[:20], y[:20], x[20:], y[20:], 3, "random")
+    return Examples(x[:20], y[:20], x[20:], y[20:], 3, "random")
 
 
 @functools.cache
-def trained(run: Run, data: Images, seeds=(3, 0)):
+def trained(run: Run, data: Examples, seeds=(3, 0)):
     """Two epochs."""
     return train_seeds(run, run.model(data.side, data.n_classes), data, seeds, 2, "float64")
 

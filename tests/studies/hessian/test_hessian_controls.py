@@ -13,7 +13,7 @@ from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian import cell as hessian_cell
 from qjaxsim.studies.hessian.cells import arms
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import CONTROLS, HessianSettings
 from qjaxsim.training import TrainResult
 
@@ -95,7 +95,7 @@ def path():
     model = PatchesModel(1, 1, 2, image_size=4, patch_size=4, n_classes=3, scale=5.0)
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 1, (40, 4, 4)), rng.integers(0, 3, 40)
-    examples = Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     flat, unravel = jax.flatten_util.ravel_pytree(model.init(jax.random.key(1)))
     loss = jax.jit(lambda w: cross_entropy(model.outputs(unravel(w), jnp.asarray(x)), jnp.asarray(y)).mean())
     slope = jax.grad(loss)(flat)

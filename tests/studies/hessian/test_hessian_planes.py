@@ -11,7 +11,7 @@ from qjaxsim import curvature
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian import planes as hessian_planes
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.training import TrainResult
@@ -27,7 +27,7 @@ def cell():
     """Examples, a made-up training path of four checkpoints, and two made-up leading eigenpairs."""
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 1, (12, 4, 4)), rng.integers(0, 3, 12)
-    examples = Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     flat, unravel = ravel_pytree(MODEL.init(jax.random.key(1)))
     trajectory = np.asarray(flat) + rng.normal(size=(4, flat.size))
     best = unravel(jax.numpy.asarray(trajectory[3]))

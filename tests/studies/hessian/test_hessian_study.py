@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from qjaxsim_data import load
@@ -16,7 +17,7 @@ from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.common import memory
 from qjaxsim.models.losses import cross_entropy
-from qjaxsim.studies.hessian.examples import Examples
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.published import comparison_rows
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.hessian.trained import trained_cell
@@ -130,12 +131,17 @@ def test_trained_models_come_out_of_the_folder(finished):
         ):
             with pytest.raises(ValueError, match=message):
                 found.predict(images)
+    with jax.enable_x64(False):  # the study trained in doubles
+        assert trained_cell(finished).params["weights"].dtype == np.float32
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
         trained_cell(finished, "nope")
 
 
 def test_folders_without_a_trained_model(tmp_path):
-    with pytest.raises(ValueError, match="must be a results folder of a study, but .* holds none"):
+    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: No such file or directory\)"):
+        trained_cell(tmp_path)
+    (tmp_path / "config.json").write_text("junk")
+    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: it is damaged\)"):
         trained_cell(tmp_path)
     (tmp_path / "config.json").write_text('{"study": "other", "settings": {}, "cells": {}, "environments": []}')
     with pytest.raises(ValueError, match="of the study 'hessian', but .* holds 'other'"):
@@ -221,7 +227,7 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
     monkeypatch.setattr(hessian_cell, "train", lambda *arguments: trained)
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 1, (9, 4, 4)), rng.integers(0, 3, 9)
-    examples = Examples(x, y, x, y, 3, "random", lambda images: (x, y))
+    examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     settings = HessianSettings(patches=(1,), layers=(1,), seeds=(1,), landscape=()).resolved()
     row, _ = hessian_cell.run_cell(settings, model, examples, tmp_path, Progress())
     gradients = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(x)), jnp.asarray(y)).mean())(best)

@@ -17,10 +17,11 @@ from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.studies.qrnn import training as qrnn_training
 from qjaxsim.studies.qrnn.cell import gradient_cell, training_cell
+from qjaxsim.studies.qrnn.cells import runs
 from qjaxsim.studies.qrnn.figures import balanced, write_figures
 from qjaxsim.studies.qrnn.networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn.published import claims, comparison_rows
-from qjaxsim.studies.qrnn.settings import DEFAULTS, QrnnSettings, runs
+from qjaxsim.studies.qrnn.settings import DEFAULTS, QrnnSettings
 from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
 from qjaxsim.studies.shared import sweep

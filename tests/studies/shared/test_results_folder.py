@@ -50,6 +50,12 @@ def test_a_claim_ends_with_its_block(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_config_is_told_from_a_missing_one(tmp_path):
+    (tmp_path / "config.json").write_text("junk")
+    with pytest.raises(ValueError, match=r"must hold the config.json of a study .*, but it is damaged \(Exp"):
+        run_sweep("toy", {}, [Cell("x")], lambda cell, folder: CellResult({}, {}), tmp_path, columns={}, resume=True)
+
+
 def test_a_folder_made_for_nothing_goes_again(tmp_path):
     (tmp_path / "mine").mkdir()
     for name in ("new", "mine"):

@@ -1,0 +1,62 @@
+"""The page of all options of all studies, `docs/options.md`, from the fields of their settings.
+
+python -m qjaxsim.command.options_page > docs/options.md
+"""
+
+import dataclasses
+from typing import Any
+
+from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
+from qjaxsim.studies.gradient_variance.settings import GradientSettings
+from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.qrnn.settings import QrnnSettings
+from qjaxsim.studies.shared.command import as_typed, default_in_words, flag_of
+from qjaxsim.studies.shared.setting import needs_in_words, values_in_words
+
+STUDIES = {
+    "hessian": HessianSettings,
+    "gradient-variance": GradientSettings,
+    "qrnn": QrnnSettings,
+    "attention": AttentionStudySettings,
+    "disentangler": DisentanglerStudySettings,
+}
+_INTRODUCTION = """# Options of the studies
+
+Made from the fields of each study's settings (`python -m qjaxsim.command.options_page > docs/options.md`), which the
+command, its checks and `qjaxsim study NAME --help` read too. A LIST is separated by commas. Every study also takes
+`--out DIR`, `--resume`, and where it reads data sets `--data-dir DIR`; `disentangler` takes `--weights FILE` and what
+belongs to it."""
+_HEAD = "| option | default | values | what it is | has an effect only |\n|---|---|---|---|---|"
+
+
+def options_page() -> str:
+    """The page, in Markdown."""
+    return "\n\n".join([_INTRODUCTION, *(_section(name, settings) for name, settings in STUDIES.items())]) + "\n"
+
+
+def _section(study: str, settings: type) -> str:
+    return "\n".join([f"## qjaxsim study {study}\n", _HEAD, *(_line(field) for field in dataclasses.fields(settings))])
+
+
+def _line(field: dataclasses.Field[Any]) -> str:
+    cells = (
+        f"`--{flag_of(field)}`",
+        _default(field),
+        values_in_words(field),
+        field.metadata["option"].help,
+        needs_in_words(field),
+    )
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if isinstance(field.default, tuple):
+        return as_typed(field) or "none"
+    if field.default is None:
+        return default_in_words(field) or "none"
+    return "off" if field.default is False else str(field.default)
+
+
+if __name__ == "__main__":
+    print(options_page(), end="")
