@@ -37,7 +37,7 @@ def ready(problem, peer):
 @pytest.mark.parametrize("peer", list(peers.MODULES))
 @pytest.mark.parametrize("problem", list(SMALL))
 def test_problem(problem, peer, benchmark):
-    if missing := suite._missing(peer):
+    if missing := suite.missing_package(peer):
         pytest.skip(f"{missing} is not installed")
     if not peers.load(peer).supports(PROBLEMS[problem].make(SMALL[problem]), "double"):
         pytest.skip(f"{peer} is not run on {problem}")

@@ -38,7 +38,7 @@ def add_gates(rng, circuit, n_gates, parameters):
         qubits = rng.permutation(circuit.n_qubits)[: spec.n_qubits].tolist()
         circuit.append(spec.name, qubits, [random_angle(rng, parameters) for _ in range(spec.n_angles)])
         if rng.random() < 0.1:
-            circuit._add(circuit.operations[-1].inverse())
+            circuit.extend([circuit.operations[-1].inverse()])
         if rng.random() < 0.1:
             circuit.swap(*rng.permutation(circuit.n_qubits)[:2].tolist())
     return circuit

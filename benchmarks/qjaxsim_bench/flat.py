@@ -112,7 +112,7 @@ def residual_seconds(n_images: int) -> dict[str, float]:
     slope = jnp.asarray(np.random.default_rng(0).normal(size=(n_images, 8))) / n_images
     states = model.encoded({"inputs": jnp.asarray(task.inputs)})
     tables = model.tables
-    found, start = cone_sweep.prepare(tables, jnp.asarray(task.theta))
+    found, start = cone_sweep.begin(tables, jnp.asarray(task.theta))
 
     @jax.jit
     def summed(states: Any, slope: Any) -> Any:

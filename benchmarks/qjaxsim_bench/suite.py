@@ -172,7 +172,7 @@ def _finished(path: Path) -> dict[str, Any] | None:
 
 def run_cell(cell: Cell, settings: Settings, folder: Path) -> dict[str, Any]:
     """One cell in its own process: times, or a status and the reason why there are none."""
-    missing = _missing(cell.peer)
+    missing = missing_package(cell.peer)
     if missing:
         return {"status": "not installed", "reason": f"{missing} is not installed"}
     reference = folder / "references" / f"{cell.problem}-{cell.size}-{cell.dtype}.npy"
@@ -212,7 +212,7 @@ def _call(cell: Cell, reference: Path, timeout: float, seconds: float) -> dict[s
     return json.loads(lines[-1])
 
 
-def _missing(peer: str) -> str | None:
+def missing_package(peer: str) -> str | None:
     """The first distribution that a peer needs and that is not installed."""
     for package in load(peer).packages:
         try:

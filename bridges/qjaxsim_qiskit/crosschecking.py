@@ -4,7 +4,6 @@ States are compared with their global phase; expectation values with Aer's Estim
 exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
@@ -86,7 +85,7 @@ def crosscheck(
     """
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
-    pair = _pair(circuit, params, observables, seed, evolution)
+    pair = pair_of(circuit, params, observables, seed, evolution)
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
     checks.append(_expectations(pair, bound))
@@ -107,7 +106,7 @@ def crosscheck(
 
 def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observables: Iterable[PauliSum]) -> np.ndarray:
     """Exact expectation values of our circuit by Aer alone, (samples, observables); arguments as in `crosscheck`."""
-    pair = _pair(circuit, params, observables, 0, "synthesis")
+    pair = pair_of(circuit, params, observables, 0, "synthesis")
     return aer.expectations(pair.other, pair.values, pair.operators)
 
 
@@ -124,8 +123,8 @@ def check_options(shots: int | None, max_rotations: int, tolerance: float | None
     for name, value in (("shots", shots), ("max_rotations", max_rotations)):
         if value is not None and positive_integer(name, value) >= 2**31:
             raise ValueError(f"Argument `{name}` must be at most {2**31 - 1}, but is {value}.")
-    if tolerance is not None and not (tolerance > 0 and math.isfinite(tolerance)):
-        raise ValueError(f"Argument `tolerance` must be a positive number, but is {tolerance!r}.")
+    if tolerance is not None:
+        require_positive("tolerance", tolerance)
     drawn = None if shots is None else int(shots)
     return _Integers(drawn, int(max_rotations), integer_from(0, "seed", seed, 2**32 - 1))
 
@@ -173,7 +172,8 @@ class _Pair:
         return max(1.0, *(sum(map(abs, observable.terms.values())) for observable in self.observables))
 
 
-def _pair(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
+def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
+    """One circuit as both simulators take it, with the same numbers."""
     notes: tuple[str, ...] = ()
     if isinstance(given, qj.Circuit):
         circuit, other = given, to_qiskit(given)

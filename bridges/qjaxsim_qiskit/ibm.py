@@ -128,7 +128,7 @@ def run(
     if local:
         # Aer itself leaves out idle qubits where counts are all that is asked for.
         measured = kind == COUNTS
-        _check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
+        check_local(backend, n_used(submission.circuit) if measured else submission.circuit.num_qubits, report)
     level = (1 if resilience_level is None else resilience_level) if kind == EXPECTATION else None
     options: dict[str, Any] = {"shots": shots, "resilience_level": level, "seed": seed, "local": local}
     # Made once before any session is opened and paid for, so that wrong options are found in time.
@@ -158,7 +158,7 @@ def run(
     with submitting, _target(mode, backend, submission.backend) as target, _closed(mode, target):
         job = new_primitive(kind, target, **options)[0].run([pub(work, submission, kind)])
         record = _submitted(record, job, out, report)
-        return _finished(record, job, out) if wait else record
+        return finish_job(record, job, out) if wait else record
 
 
 def fetch(job_id: str, *, out: str | Path = FOLDER, wait: bool = False, service: Any = None) -> JobRecord:
@@ -192,7 +192,7 @@ def fetch(job_id: str, *, out: str | Path = FOLDER, wait: bool = False, service:
         status = str(job.status())
         if not wait and status not in _FINAL:
             return replace(record, status=status.lower())
-        return _finished(record, job, out)
+        return finish_job(record, job, out)
 
 
 # --- where it runs -----------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def _on_hardware(backend: Any) -> bool:
         return isinstance(backend, IBMBackend)
 
 
-def _check_local(backend: Any, width: int, report: Callable[[str], None]) -> None:
+def check_local(backend: Any, width: int, report: Callable[[str], None]) -> None:
     needed, free = 2.0 ** (width + 4), memory.available_bytes()
     if needed > free:
         raise MemoryError(
@@ -276,7 +276,7 @@ def _submitted(record: JobRecord, job: Any, out: str | Path, report: Callable[[s
 # --- the result --------------------------------------------------------------------------------------------------
 
 
-def _finished(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
+def finish_job(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
     """The record with the job's result, also in `out`; a job that failed is recorded as such."""
     from qiskit.providers.exceptions import JobError
     from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeJobMaxTimeoutError

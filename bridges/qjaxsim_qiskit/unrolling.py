@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 # Loops that write out more than this would take minutes and fill the memory.
-_MOST_OPERATIONS = 1_000_000
+MOST_OPERATIONS = 1_000_000
 # Operations of a loop's body that may hold its end.
 _MAY_END = ("break_loop", "if_else", "switch_case", "box")
 
@@ -238,10 +238,8 @@ class _Unroller:
         self.require_room(max(self.turns, len(self.out.items)), where)
 
     def require_room(self, operations: int, where: str) -> None:
-        if operations > _MOST_OPERATIONS:
-            raise ValueError(
-                f"The circuit's {where} is a loop that writes out more than {_MOST_OPERATIONS} operations."
-            )
+        if operations > MOST_OPERATIONS:
+            raise ValueError(f"The circuit's {where} is a loop that writes out more than {MOST_OPERATIONS} operations.")
 
 
 def _blocks(operation: Any, variables: Mapping[Any, int]) -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
@@ -255,7 +253,7 @@ def _blocks(operation: Any, variables: Mapping[Any, int]) -> "Iterator[tuple[Qua
     if isinstance(operation, BoxOp):
         return iter([(operation.body, {})])
     if isinstance(operation, ForLoopOp):
-        return _turns(*operation.params)
+        return each_turn(*operation.params)
     if isinstance(operation, IfElseOp):
         chosen = operation.blocks[0 if constant(operation.condition, variables) else 1 :][:1]
         return iter([(block, {}) for block in chosen])
@@ -267,7 +265,10 @@ def _blocks(operation: Any, variables: Mapping[Any, int]) -> "Iterator[tuple[Qua
     raise NotConstantError
 
 
-def _turns(values: Any, variable: Any, body: "QuantumCircuit") -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
+def each_turn(
+    values: Any, variable: Any, body: "QuantumCircuit"
+) -> "Iterator[tuple[QuantumCircuit, Mapping[Any, int]]]":
+    """The body of a loop in each of its turns, with the value of its variable."""
     from qiskit.circuit import Parameter
 
     for value in values:

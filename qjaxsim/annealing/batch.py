@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim.annealing import chains
 from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.annealing.sparse import SparseProblem, anneal_sparse, descend_sparse, random_spins
+from qjaxsim.annealing.streams import lanes_of
 
 
 def anneal_batch(
@@ -81,7 +82,7 @@ def anneal_sparse_reads(
         descent: then flip whatever lowers the energy until nothing does.
         start: first states (R, n), zeros and ones, instead of random ones.
     """
-    lanes = chains._lanes(jax.random.key(seed), 1, 1, reads)[0, 0]
+    lanes = lanes_of(jax.random.key(seed), 1, 1, reads)[0, 0]
     first = None
     if start is not None:
         first = np.ones((len(problem.linear), reads), np.int8)

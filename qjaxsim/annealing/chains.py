@@ -11,19 +11,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, rounded
+from qjaxsim.annealing.streams import lanes_of, uniform
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.precision import HIGHEST
 
 MAX_DESCENT = 200
 # Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
 _BLOCKS = (8, 7, 6, 5)
 # Chains a CPU works on at a time, so that a block's arrays stay in its nearer caches.
-_CPU_LANES = 2048
-_HIGHEST = lax.Precision.HIGHEST
-_GOLDEN = np.uint32(0x9E3779B9)
+CPU_LANES = 2048
 
 
 class Annealed(NamedTuple):
@@ -92,10 +91,10 @@ def anneal(
         raise ValueError(
             f"Argument `betas` must have shape (sweeps,) or (sweeps, {n_batch}), but has shape {betas.shape}."
         )
-    lanes = _lanes(key, n_batch, n_heads, reads)
+    lanes = lanes_of(key, n_batch, n_heads, reads)
     if start is None:
         # A number that no sweep of a run uses.
-        start = _random(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5
+        start = uniform(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5
         start = start.transpose(0, 2, 1, 3)
     start = jnp.asarray(start)
     if start.shape != (n_batch, reads, n_heads, n):
@@ -127,7 +126,7 @@ def _in_chunks(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas:
     n_batch, n_heads, reads = lanes.shape
     most = n_batch
     if jax.default_backend() == "cpu":
-        most = max(1, _CPU_LANES // (n_heads * reads))
+        most = max(1, CPU_LANES // (n_heads * reads))
     chunk = max(size for size in range(1, min(most, n_batch) + 1) if n_batch % size == 0)
     if chunk == n_batch:
         return _chain(problem, lanes, start, betas, descent)
@@ -144,7 +143,7 @@ def _in_chunks(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas:
     return lax.map(one, parts).reshape(start.shape)
 
 
-def _block_size(n: int, n_heads: int) -> tuple[int, int]:
+def block_size(n: int, n_heads: int) -> tuple[int, int]:
     """Steps of a block, and the number of positions after padding."""
 
     def padded(block: int) -> int:
@@ -158,7 +157,7 @@ def _block_size(n: int, n_heads: int) -> tuple[int, int]:
 def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax.Array, descent: int) -> jax.Array:
     """Sweeps at the given temperatures, then descending ones until nothing changes."""
     n = start.shape[3]
-    block, n_padded = _block_size(n, start.shape[2])
+    block, n_padded = block_size(n, start.shape[2])
     extra = n_padded - n
     # Padding variables have no couplings to others: what they do changes nothing.
     couplings = _rolled(jnp.pad(problem.couplings, ((0, 0), (0, 0), (0, extra), (0, extra))), (2, 3))
@@ -167,8 +166,7 @@ def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax
     counts = states.sum(1).transpose(1, 0, 2)  # (n, B, R)
     # Heads first: then the counters of a step's H tokens are one slice.
     x = _rolled(states, (2,)).swapaxes(0, 1)
-    sweep = functools.partial(
-        _sweep,
+    fixed = _Fixed(
         couplings.swapaxes(0, 1),
         linear.swapaxes(0, 1),
         problem.penalty.astype(x.dtype),
@@ -187,7 +185,7 @@ def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax
         number, x, counts, _ = carry
         beta = lax.dynamic_index_in_dim(rows, jnp.minimum(number, jnp.int32(sweeps)), 0, keepdims=True)  # (1, B)
         # The descent compares the change itself: an exponential rounds small ones away.
-        after, counts = sweep(x, counts, beta[:, :, None], number >= sweeps, number)
+        after, counts = _sweep(fixed, _Turn(beta[:, :, None], number >= sweeps, number), x, counts)
         return number + jnp.int32(1), after, counts, (after != x).any()
 
     x = lax.while_loop(unfinished, body, (jnp.int32(0), x, counts, jnp.bool_(True)))[1]
@@ -201,90 +199,92 @@ def _rolled(array: jax.Array, axes: tuple[int, ...], back: bool = False) -> jax.
     return jnp.stack(heads, 1)
 
 
-def _sweep(
-    couplings: jax.Array,
-    linear: jax.Array,
-    penalty: jax.Array,
-    lanes: jax.Array,
-    block: int,
-    x: jax.Array,
-    counts: jax.Array,
-    beta: jax.Array,
-    descending: jax.Array,
-    number: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+class _Fixed(NamedTuple):
+    """What no sweep changes; heads first, positions rolled.
+
+    Attributes:
+        couplings: (H, B, n, n).
+        linear: (H, B, n).
+        penalty: scalar.
+        lanes: (H, B, R), each a stream of random numbers.
+        block: steps whose fields come from one matrix product.
+    """
+
+    couplings: jax.Array
+    linear: jax.Array
+    penalty: jax.Array
+    lanes: jax.Array
+    block: int
+
+
+class _Turn(NamedTuple):
+    """What the steps of one sweep share.
+
+    Attributes:
+        beta: inverse temperatures (1, B, 1).
+        descending: whether only what lowers the energy flips.
+        number: of the sweep.
+    """
+
+    beta: jax.Array
+    descending: jax.Array
+    number: jax.Array
+
+
+def _sweep(fixed: _Fixed, turn: _Turn, x: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
     """One pass: x (H, B, n, R) with rolled positions, counts (n, B, R) of heads that chose a token."""
-    n_heads, _, n, _ = x.shape
-    between = n_heads > 1
-    window = block + n_heads - 1
 
     def one_block(index: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, counts = carry
-        first = index * jnp.int32(block)
-        rows = _slice(couplings, first, block, 2)
-        inside = _slice(rows, first, block, 3).transpose(3, 0, 1, 2)  # (step, H, B, block)
-        old = _slice(x, first, block, 2)
-        product = lax.dot_general(rows, x, (((3,), (2,)), ((0, 1), (0, 1))), precision=_HIGHEST)
-        fields = product + _slice(linear, first, block, 2)[..., None]  # (H, B, block, R)
-        near = counts[:window]
-        flips = jnp.zeros((block, *lanes.shape), x.dtype)
-        draw = (number * jnp.int32(n) + first).astype(jnp.uint32)
+        return _block_of_steps(fixed, turn, index * jnp.int32(fixed.block), *carry)
 
-        def step(s: jax.Array, inner: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            fields, flips, near, draw = inner
-            now = _slice(old, s, 1, 2)[:, :, 0]  # (H, B, R)
-            field = _slice(fields, s, 1, 2)[:, :, 0]
-            if between:
-                field = field + penalty * (_slice(near, s, n_heads, 0) - now)
-            sign = 1 - 2 * now
-            change = sign * field
-            hot = _random(lanes, draw).astype(x.dtype) < jnp.exp(-beta * change)
-            flip = jnp.where(jnp.where(descending, change < 0, hot), sign, jnp.zeros_like(sign))
-            # Kept in the carry, and read back from there: XLA would compute it again for each use otherwise.
-            flips = _update(flips, flip[None], s, 0)
-            flip = _slice(flips, s, 1, 0)[0]
-            fields = fields + _slice(inside, s, 1, 0)[0][..., None] * flip[:, :, None]
-            if between:
-                near = _update(near, _slice(near, s, n_heads, 0) + flip, s, 0)
-            return fields, flips, near, draw + jnp.uint32(1)
-
-        _, flips, near, _ = lax.fori_loop(jnp.int32(0), jnp.int32(block), step, (fields, flips, near, draw))
-        x = _update(x, old + jnp.moveaxis(flips, 0, 2), first, 2)
-        if between:
-            # The next block's window is always at the front.
-            counts = jnp.concatenate([near[block:], counts[window:], near[:block]])
-        return x, counts
-
-    return lax.fori_loop(jnp.int32(0), jnp.int32(n // block), one_block, (x, counts))
+    return lax.fori_loop(jnp.int32(0), jnp.int32(x.shape[2] // fixed.block), one_block, (x, counts))
 
 
-def _random(lanes: jax.Array, draw: Any) -> jax.Array:
-    """Numbers in [0, 1), float32: a mixed counter (the finaliser of MurmurHash3), one stream a lane.
+def _block_of_steps(
+    fixed: _Fixed, turn: _Turn, first: jax.Array, x: jax.Array, counts: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The steps from position `first` on: fields of all from one product, which each step then corrects."""
+    n_heads, _, n, _ = x.shape
+    block, window = fixed.block, fixed.block + n_heads - 1
+    rows = _slice(fixed.couplings, first, block, 2)
+    inside = _slice(rows, first, block, 3).transpose(3, 0, 1, 2)  # (step, H, B, block)
+    old = _slice(x, first, block, 2)
+    product = lax.dot_general(rows, x, (((3,), (2,)), ((0, 1), (0, 1))), precision=HIGHEST)
+    fields = product + _slice(fixed.linear, first, block, 2)[..., None]  # (H, B, block, R)
+    near = counts[:window]
+    flips = jnp.zeros((block, *fixed.lanes.shape), x.dtype)
+    draw = (turn.number * jnp.int32(n) + first).astype(jnp.uint32)
 
-    Five times cheaper here than JAX's generator, to run and to compile; a chain needs no more.
-    """
-    draw = jnp.asarray(draw, jnp.uint32) * _GOLDEN
-    draw = draw.reshape((1,) * (lanes.ndim - draw.ndim) + draw.shape)
-    return (_mixed(lanes + draw) >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2**-24)
+    step = functools.partial(_step, fixed, turn, inside, old)
+    _, flips, near, _ = lax.fori_loop(jnp.int32(0), jnp.int32(block), step, (fields, flips, near, draw))
+    x = _update(x, old + jnp.moveaxis(flips, 0, 2), first, 2)
+    if n_heads > 1:
+        # The next block's window is always at the front.
+        counts = jnp.concatenate([near[block:], counts[window:], near[:block]])
+    return x, counts
 
 
-def _mixed(z: jax.Array) -> jax.Array:
-    z = (z ^ (z >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
-    z = (z ^ (z >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
-    return z ^ (z >> jnp.uint32(16))
-
-
-def _lanes(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Array:
-    """A word for each chain and head, (B, H, R), from one key or from a key for each problem."""
-    words = jax.random.key_data(key).astype(jnp.uint32)
-    per_problem = n_heads * reads
-    if key.ndim:
-        numbers = jnp.broadcast_to(jnp.arange(per_problem, dtype=jnp.uint32)[None], (n_batch, per_problem))
-        first, last = words[:, :1], words[:, -1:]
-    else:
-        numbers = jnp.arange(n_batch * per_problem, dtype=jnp.uint32).reshape(n_batch, per_problem)
-        first, last = words[0].reshape(1, 1), words[-1].reshape(1, 1)
-    return _mixed(_mixed(numbers * _GOLDEN + first) ^ last).reshape(n_batch, n_heads, reads)
+def _step(
+    fixed: _Fixed, turn: _Turn, inside: jax.Array, old: jax.Array, s: jax.Array, carry: tuple[jax.Array, ...]
+) -> tuple[jax.Array, ...]:
+    """Step s of a block: one variable of each head may flip, and the fields of the block follow."""
+    fields, flips, near, draw = carry
+    n_heads = len(old)
+    now = _slice(old, s, 1, 2)[:, :, 0]  # (H, B, R)
+    field = _slice(fields, s, 1, 2)[:, :, 0]
+    if n_heads > 1:
+        field = field + fixed.penalty * (_slice(near, s, n_heads, 0) - now)
+    sign = 1 - 2 * now
+    change = sign * field
+    hot = uniform(fixed.lanes, draw).astype(now.dtype) < jnp.exp(-turn.beta * change)
+    flip = jnp.where(jnp.where(turn.descending, change < 0, hot), sign, jnp.zeros_like(sign))
+    # Kept in the carry, and read back from there: XLA would compute it again for each use otherwise.
+    flips = _update(flips, flip[None], s, 0)
+    flip = _slice(flips, s, 1, 0)[0]
+    fields = fields + _slice(inside, s, 1, 0)[0][..., None] * flip[:, :, None]
+    if n_heads > 1:
+        near = _update(near, _slice(near, s, n_heads, 0) + flip, s, 0)
+    return fields, flips, near, draw + jnp.uint32(1)
 
 
 def _slice(array: jax.Array, start: jax.Array, size: int, axis: int) -> jax.Array:

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from qjaxsim.common.checks import integer_from
+from qjaxsim.common.precision import HIGHEST
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
 HOT, COLD = 3.0, 90.0
-_HIGHEST = lax.Precision.HIGHEST
 
 
 class HeadsProblem(NamedTuple):
@@ -70,9 +69,9 @@ def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     """
     couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
     x = jnp.asarray(states).astype(couplings.dtype)
-    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=_HIGHEST)
-    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=_HIGHEST)
-    own = own + jnp.einsum("brai,bai->br", x, linear, precision=_HIGHEST)
+    fields = jnp.einsum("brai,baij->braj", x, couplings, precision=HIGHEST)
+    own = jnp.einsum("braj,braj->br", fields / 2, x, precision=HIGHEST)
+    own = own + jnp.einsum("brai,bai->br", x, linear, precision=HIGHEST)
     count = x.sum(2)  # (B, R, n)
     return own + jnp.asarray(problem.penalty, x.dtype) * (count * (count - 1)).sum(2) / 2
 

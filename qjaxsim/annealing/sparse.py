@@ -16,6 +16,7 @@ from jax import lax
 from scipy import sparse
 
 from qjaxsim.annealing import chains
+from qjaxsim.annealing.streams import uniform
 
 # Variables with more neighbours than this go in blocks of a few, which pad less.
 _HUB = 128
@@ -157,7 +158,7 @@ def random_spins(lanes: jax.Array, n: int) -> jax.Array:
     """First states (n, R) int8."""
     # A number that no sweep of a run uses.
     draw = jnp.arange(n, dtype=jnp.uint32)[:, None] + jnp.uint32(2**31)
-    return jnp.where(chains._random(lanes[None], draw) < 0.5, jnp.int8(-1), jnp.int8(1))
+    return jnp.where(uniform(lanes[None], draw) < 0.5, jnp.int8(-1), jnp.int8(1))
 
 
 # --- a sweep ---------------------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def _sweep_blocks(blocks: Blocks, linear: Any, lanes: Any, spins: jax.Array, bet
             flip = delta < 0
         else:
             rows = first.astype(jnp.uint32) + jnp.arange(size, dtype=jnp.uint32)
-            u = chains._random(lanes[None], (number * jnp.uint32(n) + rows)[:, None])
+            u = uniform(lanes[None], (number * jnp.uint32(n) + rows)[:, None])
             flip = u.astype(fields.dtype) < jnp.exp(-beta * delta)
         return lax.dynamic_update_slice(spins, jnp.where(flip, -now, now), (first, zero))
 

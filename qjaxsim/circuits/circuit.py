@@ -126,14 +126,14 @@ class Circuit:
         spec = GATES.get(name) if isinstance(name, str) else None
         if spec is None:
             raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
-        chosen = self._check_qubits(qubits, name)
+        chosen = self.check_qubits(qubits, name)
         if len(chosen) != spec.n_qubits:
             raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
         if not isinstance(angles, Sequence | np.ndarray):
             raise TypeError(f"Argument `angles` must be a sequence of {spec.n_angles} angles, but is {angles!r}.")
         if len(angles) != spec.n_angles:
             raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
-        return self._add(Gate(name, chosen, tuple(as_expression(angle) for angle in angles)))
+        return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
         """Add a constant unitary matrix.
@@ -148,7 +148,7 @@ class Circuit:
         >>> print(qj.probabilities(qj.Circuit(1).unitary(flip, 0))())
         [0. 1.]
         """
-        chosen = self._check_qubits(qubits, label)
+        chosen = self.check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
         array = _constant_matrix(matrix)
@@ -160,7 +160,7 @@ class Circuit:
         error = np.abs(array @ array.conj().T - np.eye(size)).max()
         if not error < 1e-6:
             raise ValueError(f"Argument `matrix` must be unitary, but differs from it by {error:.2g}.")
-        return self._add(Unitary(array, chosen, label))
+        return self.extend([Unitary(array, chosen, label)])
 
     def project(self, qubit: Qubits, outcome: int) -> "Circuit":
         """Project one qubit, or each of several, on an outcome, 0 or 1, and normalise the state.
@@ -174,7 +174,7 @@ class Circuit:
         """
         if as_integer(outcome) not in (0, 1):
             raise ValueError(f"Argument `outcome` must be 0 or 1, but is {outcome!r}.")
-        return self._add(*(Projection(each, int(outcome)) for each in self._check_qubits(qubit, "project")))
+        return self.extend(Projection(each, int(outcome)) for each in self.check_qubits(qubit, "project"))
 
     def repeat(self, layer: "Circuit", times: int, *, shared: Iterable[str] = ()) -> "Circuit":
         """Add a layer several times, each with its own parameters; it runs as one `lax.scan`.
@@ -202,7 +202,7 @@ class Circuit:
             raise ValueError(
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
-        return self._add(Repeat(layer.copy(), count, names))
+        return self.extend([Repeat(layer.copy(), count, names)])
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -216,10 +216,10 @@ class Circuit:
         True
         """
         require_circuit("other", other)
-        chosen = self._check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
+        chosen = self.check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
-        return self._add(*other._moved(chosen, self.n_qubits).operations)
+        return self.extend(other.on(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":
         """The inverse circuit, with the same parameters.
@@ -227,10 +227,7 @@ class Circuit:
         >>> Circuit(2).h(0).s(1).cx(0, 1).inverse() == Circuit(2).cx(0, 1).sdg(1).h(0)
         True
         """
-        out = Circuit(self.n_qubits)
-        for operation in reversed(self._operations):
-            out._add(operation.inverse())
-        return out
+        return Circuit(self.n_qubits).extend(operation.inverse() for operation in reversed(self._operations))
 
     def copy(self) -> "Circuit":
         """An independent circuit with the same operations.
@@ -239,7 +236,7 @@ class Circuit:
         >>> len(circuit.copy().x(0)), len(circuit)
         (2, 1)
         """
-        return self._moved(range(self.n_qubits), self.n_qubits)
+        return self.on(range(self.n_qubits), self.n_qubits)
 
     def count_ops(self) -> dict[str, int]:
         """How often each gate is run, repetitions counted; most frequent first.
@@ -263,10 +260,10 @@ class Circuit:
         >>> Circuit(2).h(0).structure_hash() == Circuit(2).h(1).structure_hash()
         False
         """
-        return hashlib.sha256(repr(self._key()).encode()).hexdigest()
+        return hashlib.sha256(repr(self.key).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Circuit) and self._key() == other._key()
+        return isinstance(other, Circuit) and self.key == other.key
 
     __hash__ = None  # type: ignore[assignment]  # a circuit can grow; use structure_hash()
 
@@ -279,19 +276,26 @@ class Circuit:
     def __repr__(self) -> str:
         return f"<Circuit: {self.n_qubits} qubits, {len(self)} operations, {self.n_parameters} parameters>"
 
-    def _key(self) -> tuple:
+    @property
+    def key(self) -> tuple:
+        """The circuit as plain, comparable data."""
         shapes = tuple(sorted(self._parameters.items()))
         return (self.n_qubits, shapes, tuple(operation.key for operation in self._operations))
 
-    def _moved(self, qubits: Sequence[int], n_qubits: int) -> "Circuit":
-        """A copy on `n_qubits` with qubit q at `qubits[q]`."""
-        out = Circuit(n_qubits)
-        for operation in self._operations:
-            out._add(operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits))
-        return out
+    def on(self, qubits: Sequence[int], n_qubits: int) -> "Circuit":
+        """The same circuit on `n_qubits`, qubit q moved to `qubits[q]`; the qubits are not checked."""
+        return Circuit(n_qubits).extend(
+            operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits)
+            for operation in self._operations
+        )
 
-    def _add(self, *operations: Operation) -> "Circuit":
-        """Add all of the operations, or none of them if a parameter's shape conflicts."""
+    def extend(self, operations: Iterable[Operation]) -> "Circuit":
+        """Add operations of a circuit of this width; that their qubits are in range is not checked again.
+
+        Raises:
+            ValueError: if a parameter's shape conflicts; then none of them is added.
+        """
+        operations = list(operations)
         parameters = dict(self._parameters)
         for name, shape in itertools.chain.from_iterable(map(used_parameters, operations)):
             if parameters.setdefault(name, shape) != shape:
@@ -303,7 +307,17 @@ class Circuit:
         self._operations.extend(operations)
         return self
 
-    def _check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
+    def check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
+        """One qubit or several as a tuple of integers.
+
+        Args:
+            qubits: what a user gave.
+            what: what acts on them, for the message.
+
+        Raises:
+            ValueError: if a qubit is out of range or named twice.
+            TypeError: if one is not an integer.
+        """
         given = _listed(qubits)
         chosen = tuple(as_integer(qubit) for qubit in given)
         for qubit, one in zip(chosen, given, strict=True):

@@ -8,7 +8,7 @@ Matrices are written once for NumPy and JAX: functions take the array module `xp
 and return an array of shape (d, d, *angle shape), so that a stack of gates of one kind costs one call.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -76,6 +76,13 @@ def kron(*matrices: np.ndarray) -> np.ndarray:
 def pauli_matrix(label: str) -> np.ndarray:
     """The dense matrix of a Pauli string such as "XIZ", first letter on the most significant qubit."""
     return kron(*(PAULI[letter] for letter in label))
+
+
+def applied(matrix: np.ndarray, qubits: Sequence[int], to: np.ndarray) -> np.ndarray:
+    """A matrix on some qubits (first most significant) times a (2**n,) or (2**n, columns) array."""
+    k, n = len(qubits), len(to).bit_length() - 1
+    product = np.tensordot(matrix.reshape((2,) * (2 * k)), to.reshape((2,) * n + (-1,)), (range(k, 2 * k), qubits))
+    return np.moveaxis(product, range(k), qubits).reshape(to.shape)
 
 
 def monomial(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -48,7 +48,7 @@ class PauliSum:
         for term, coefficient in terms.items():
             key = _check_term(term)
             total[key] = total.get(key, 0) + _coefficient(coefficient)
-        self._fill(_nonzero(total))
+        self._fill(nonzero(total))
 
     def _fill(self, terms: dict[Term, complex] | None, size: float = 0.0, parts: "_Parts" = ()) -> "PauliSum":
         """Set terms that are known to be right, or, for None, what they will be collected from.
@@ -67,7 +67,7 @@ class PauliSum:
         if self._collected is None:
             total, largest = _collect(parts)
             self._size = max(self._size, largest)
-            self._collected = _nonzero(total)
+            self._collected = nonzero(total)
             self._parts = ()
         return self._collected
 
@@ -142,7 +142,7 @@ class PauliSum:
         if not isinstance(other, PauliSum):
             return NotImplemented
         total = _product(self._terms, other._terms)
-        return _made(_nonzero(total), _size_of(self) * _size_of(other))
+        return _made(nonzero(total), _size_of(self) * _size_of(other))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PauliSum) and self._terms == other._terms
@@ -294,7 +294,7 @@ def _collect(parts: _Parts) -> tuple[dict[Term, complex], float]:
     return total, largest
 
 
-def _nonzero(terms: dict[Term, complex]) -> dict[Term, complex]:
+def nonzero(terms: dict[Term, complex]) -> dict[Term, complex]:
     """The terms that do not vanish.
 
     Raises:
@@ -324,7 +324,7 @@ def _real(observable: PauliSum) -> PauliSum:
     terms = observable._terms
     if all(value.imag == 0 for value in terms.values()):
         return observable
-    return _made(_nonzero({term: complex(value.real) for term, value in terms.items()}), observable._size)
+    return _made(nonzero({term: complex(value.real) for term, value in terms.items()}), observable._size)
 
 
 def _check_term(term: Term) -> Term:

@@ -130,11 +130,11 @@ class Repeat:
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
-        return ("repeat", self.circuit._key(), self.times, tuple(sorted(self.shared)), self.reverse)
+        return ("repeat", self.circuit.key, self.times, tuple(sorted(self.shared)), self.reverse)
 
     def on(self, qubits: Sequence[int], n_qubits: int) -> "Repeat":
         """The same repetition inside a circuit of `n_qubits`, qubit q moved to `qubits[q]`."""
-        return Repeat(self.circuit._moved(qubits, n_qubits), self.times, self.shared, self.reverse)
+        return Repeat(self.circuit.on(qubits, n_qubits), self.times, self.shared, self.reverse)
 
     def inverse(self) -> "Repeat":
         """The inverse layers in the opposite order."""

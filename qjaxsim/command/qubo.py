@@ -121,11 +121,11 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
     if "chain_break_fraction" in found.record.dtype.names:
         print(f"broken chains  {100 * float(np.average(found.record.chain_break_fraction, weights=counts)):.2f} %")
     print("energies")
-    for label, height in _histogram(energies, counts):
+    for label, height in energy_histogram(energies, counts):
         print(f"  {label:<28} {height:>6}  {'#' * int(np.ceil(_BAR * height / counts.sum()))}".rstrip())
 
 
-def _histogram(energies: Any, counts: Any) -> list[tuple[str, int]]:
+def energy_histogram(energies: Any, counts: Any) -> list[tuple[str, int]]:
     """Lines of a histogram: one an energy while they are few, else ranges of equal width."""
     import numpy as np
 

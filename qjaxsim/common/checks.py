@@ -1,12 +1,15 @@
 """Numbers that users give: Python's, NumPy's, JAX's and arrays of one number. JAX is not imported for that."""
 
+import math
 import operator
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Complex
 from typing import Any
 
 import numpy as np
+
+from qjaxsim.common.suggestions import did_you_mean
 
 
 def as_integer(value: Any) -> int | None:
@@ -58,6 +61,30 @@ def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
     """
     for name, smallest in least.items():
         object.__setattr__(instance, name, integer_from(smallest, name, getattr(instance, name)))
+
+
+def require_one_of(name: str, value: Any, known: Iterable[Any], others: str = "") -> None:
+    """Refuse what is none of the known choices; `others` says what else it may be.
+
+    Raises:
+        ValueError: naming the nearest one where one is near.
+    """
+    choices = list(known)
+    if value not in choices:
+        near = did_you_mean(value, choices)
+        raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {shown(value)}{near}.")
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise a ValueError for what is no finite number above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"Argument `{name}` must be a positive number, but is {value}.")
+
+
+def require_not_negative(name: str, value: float) -> None:
+    """Raise a ValueError for what is no finite number from zero on."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value}.")
 
 
 def is_traced(value: Any) -> bool:

@@ -18,7 +18,7 @@ FILES = threading.Lock()
 _VERBS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 _PATIENCE = 5.0  # seconds for a rename that is under way
 
-_cleanups: list[Callable[[], object]] = []
+cleanups: list[Callable[[], object]] = []
 _way_on: Callable[[], str] | None = None
 
 
@@ -46,11 +46,11 @@ def ignore() -> None:
 @contextmanager
 def cleaned_up(action: Callable[[], object]) -> Iterator[None]:
     """Calls `action` when the process is interrupted within the block, and not otherwise."""
-    _cleanups.append(action)
+    cleanups.append(action)
     try:
         yield
     finally:
-        _cleanups.remove(action)
+        cleanups.remove(action)
 
 
 def go_on_with(command: Callable[[], str] | None) -> None:
@@ -89,7 +89,7 @@ def _watch(reader: int) -> None:
 
 def _end(number: int) -> None:
     FILES.acquire(timeout=_PATIENCE)
-    for action in reversed(list(_cleanups)):
+    for action in reversed(list(cleanups)):
         with suppress(Exception):
             action()
     with suppress(Exception):

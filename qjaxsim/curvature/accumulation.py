@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.pytrees import numbered
 
 State = TypeVar("State")
 Identity = dict[str, int | str]
@@ -71,7 +72,7 @@ class Accumulation:
         begin = time.monotonic()
         if not last and begin - self._saved < SAVES_APART * self._took:
             return
-        arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+        arrays = numbered("state", state)
         arrays |= {"samples": np.array(samples), "slopes": self.slopes, "identity": np.array(json.dumps(self.identity))}
         files.write_npz(self.path, arrays)
         self._saved = time.monotonic()

@@ -1,8 +1,9 @@
-"""How much curvature does at once by default, which depends on where it computes."""
+"""Chunks: how much curvature does at once by default, which depends on where it computes, and where a chunk begins."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 
 class AtOnce(NamedTuple):
@@ -17,6 +18,37 @@ class AtOnce(NamedTuple):
     samples: int
     directions: int
     numbers: int
+
+
+class Window(NamedTuple):
+    """One chunk of a sequence.
+
+    Attributes:
+        start: where it begins.
+        index: (size,) its places in the sequence.
+        fresh: (size,) bool, which of them no chunk before had.
+    """
+
+    start: Any
+    index: Any
+    fresh: Any
+
+
+def window(begin: Any, size: int, count: int, numpy: Any = jnp) -> Window:
+    """The chunk that brings what comes from `begin` on.
+
+    The last chunk slides back to keep its length, so that one compiled program serves all and nothing is padded; what
+    it repeats must not count twice.
+
+    Args:
+        begin: a multiple of `size` below `count`, which may be traced.
+        size: length of every chunk, at most `count`.
+        count: length of the sequence.
+        numpy: `jax.numpy`, or `numpy` where the start has to be known.
+    """
+    start = numpy.minimum(begin, count - size)
+    index = start + numpy.arange(size)
+    return Window(start, index, index >= begin)
 
 
 # Small enough that the tangents stay in cache (measured on an 8-qubit circuit of the patches model: 64 samples x 8

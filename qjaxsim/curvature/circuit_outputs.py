@@ -80,8 +80,8 @@ class CircuitOutputs:
         if any(used - data for used in names[:end]) or has_projection(self.circuit):
             return None
         first, second = Circuit(self.circuit.n_qubits), Circuit(self.circuit.n_qubits)
-        first._add(*operations[:end])
-        second._add(*operations[end:])
+        first.extend(operations[:end])
+        second.extend(operations[end:])
         return first, second
 
     @cached_property

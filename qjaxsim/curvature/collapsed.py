@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import hessian, unit_vector
-from qjaxsim.curvature.stacked import HIGHEST, by_rows, inner, outer, pushed, times
+from qjaxsim.curvature.stacked import by_rows, inner, outer, pushed, times
 from qjaxsim.running.measurement import apply_observables, expectation_values
 from qjaxsim.running.simulate import unitary
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.light_cones import Tables
 from qjaxsim.curvature.objective import Loss, gauss_newton_block, loss_derivatives
-from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.running.varying import vary_alike
 
 _sum = functools.partial(jnp.einsum, precision=HIGHEST)
@@ -48,18 +48,18 @@ class Sums(NamedTuple):
     gauss_newton: jax.Array
 
 
-def prepare(tables: Tables, theta: jax.Array) -> tuple[Found, Sums]:
+def begin(tables: Tables, theta: jax.Array) -> tuple[Found, Sums]:
     """What depends on the weights alone, and the sums of no samples.
 
     Cost: C G (k + 2) complex products of M x M matrices.
     """
-    generators, observables, sums = _generators(tables, theta)
+    generators, observables, sums = generators_at(tables, theta)
     # As U^dagger O U is differentiated: to [K, U^dagger O U].
     return Found(generators, _last(commutators(generators, observables))), sums
 
 
 @jax.jit
-def _generators(tables: Tables, theta: jax.Array) -> tuple[jax.Array, jax.Array, Sums]:
+def generators_at(tables: Tables, theta: jax.Array) -> tuple[jax.Array, jax.Array, Sums]:
     """The generator of every angle, (C, G, M, 2 M), and U^dagger O U of every observable, packed (C, k, M, M).
 
     With u the columns before a rotation about P, its generator is i/2 u^dagger P u.

@@ -14,16 +14,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
-from qjaxsim.curvature.chunks import at_once
+from qjaxsim.curvature.chunks import at_once, window
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
-from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary, vary_alike
 
@@ -122,14 +122,9 @@ def split_hessian(
         batch_size = samples_at_once(checkpoint)
     planned = plan(outputs, params, shapes, batch_size, rows)
     count, samples = shapes.n_samples, planned.samples
-    way = _way(planned, outputs, loss, params, flat)
+    way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
     carried, done = way.start, 0
-
-    def chunk(begin: int) -> tuple[Any, Any, jax.Array]:
-        start, fresh = _window(begin, count, samples)
-        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + samples]), (x, y))
-        return xs, ys, jnp.asarray(fresh / count, shapes.loss_dtype)
-
+    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes)
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
@@ -146,6 +141,13 @@ def split_hessian(
             jax.block_until_ready(carried)
             progress(done, count)
     return way.finish(carried)
+
+
+def samples_from(x: Any, y: Any, begin: int, size: int, shapes: ModelShapes) -> tuple[Any, Any, jax.Array]:
+    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero."""
+    start, _, fresh = window(begin, size, shapes.n_samples, np)
+    xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + size]), (x, y))
+    return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
 
 
 def _flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -169,31 +171,11 @@ class _Way(NamedTuple):
     finish: Callable[[Any], HessianSplit]
 
 
-def _way(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array) -> _Way:
-    """The planned way."""
-    if isinstance(outputs, CircuitOutputs) and planned.structure == "cones":
-        return _by_cones(outputs, loss, flat)
-    if isinstance(outputs, CircuitOutputs) and planned.structure == "collapsed":
-        return _by_slopes(outputs, loss, params, flat, *_collapsed(outputs, params, flat.dtype))
-    part = staged(outputs)
-    if isinstance(outputs, PartSum) and part is not None and planned.structure == "stages":
-        parts = StagedParts(outputs, part, params)
-        return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
-
-    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        if isinstance(outputs, PartSum):
-            return linearised_parts(outputs, params, x, slope, carried, planned.rows)
-        return _push_all(outputs, params, x, slope, carried, planned.rows)
-
-    start = jnp.zeros((flat.size, flat.size), flat.dtype)
-    return _by_slopes(outputs, loss, params, flat, start, push, lambda carried: carried)
-
-
-def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
+def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
     """Through what each observable sees, slopes and all in one program."""
     assert outputs.cones is not None
     tables = outputs.tables
-    found, start = cone_sweep.prepare(tables, flat)
+    found, start = cone_sweep.begin(tables, flat)
 
     def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
         return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)
@@ -201,14 +183,58 @@ def _by_cones(outputs: CircuitOutputs, loss: Loss, flat: jax.Array) -> _Way:
     return _Way(start, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
 
 
-def _collapsed(outputs: CircuitOutputs, params: Any, dtype: Any) -> tuple[Any, Callable, Callable]:
-    """What `_by_slopes` takes last, through the unitary of all weights."""
+def _by_unitary(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Through the unitary of all weights."""
     found = collapsed.tangents(outputs, params)
-    return (
-        collapsed.no_operators(outputs, dtype),
+    return _by_slopes(
+        outputs,
+        loss,
+        params,
+        flat,
+        collapsed.no_operators(outputs, flat.dtype),
         lambda carried, x, slope: collapsed.add_samples(outputs, found, x, slope, carried),
         lambda carried: collapsed.residual_part(outputs, found, params, carried),
     )
+
+
+def _by_stages(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Stage by stage of the circuit that all parts share."""
+    part = staged(outputs)
+    assert part is not None
+    parts = StagedParts(outputs, part, params)
+    return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
+
+
+def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Each direction through all parts at once."""
+
+    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return linearised_parts(outputs, params, x, slope, carried, rows)
+
+    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+
+
+def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
+    """Each direction through the whole model."""
+
+    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return _push_all(outputs, params, x, slope, carried, rows)
+
+    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+
+
+WAYS: dict[str, Callable[..., _Way]] = {
+    "cones": _by_cones,
+    "collapsed": _by_unitary,
+    "stages": _by_stages,
+    "parts": _by_parts,
+    "pushed": _by_directions,
+}
+"""By `SplitPlan.structure`, from outputs, loss, parameters, the same flat, and directions pushed at once to the way."""
+
+
+def _no_samples(flat: jax.Array) -> jax.Array:
+    return jnp.zeros((flat.size, flat.size), flat.dtype)
 
 
 def _by_slopes(
@@ -244,7 +270,7 @@ def _by_slopes(
         gauss_newton, own = symmetrised(total), symmetrised(residual(inner))
         return HessianSplit(gauss_newton + own, gauss_newton, own, gradient)
 
-    return _Way((start, jnp.zeros((flat.size, flat.size), flat.dtype), jnp.zeros_like(flat)), chunk, finish)
+    return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), chunk, finish)
 
 
 def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> Identity:
@@ -343,25 +369,12 @@ def _push_all(
 
     def fill(chunk: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         matrix, jacobian, _ = carry
-        # As in `hessian` the last chunk of rows slides back; the rows it repeats must not be added twice.
-        start = jnp.minimum(chunk * rows, flat.size - rows)
-        index = start + jnp.arange(rows)
+        start, index, fresh = window(chunk * rows, rows, flat.size)
         block, columns, gradient = jax.vmap(push, out_axes=(0, 0, None))(index)
-        fresh = (index >= chunk * rows)[:, None]
         old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
-        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh, old + block, old), start, axis=0)
+        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh[:, None], old + block, old), start, axis=0)
         return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
 
     jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
     empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
     return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)
-
-
-def _window(begin: int, count: int, samples: int) -> tuple[int, np.ndarray]:
-    """Start of the chunk of samples that brings those from `begin` on, and which of its samples are new (0 or 1).
-
-    The last chunk slides back to keep its length, so that one compiled program serves all; samples
-    met before weigh exactly zero.
-    """
-    start = min(begin, count - samples)
-    return start, (np.arange(start, start + samples) >= begin).astype(np.float64)

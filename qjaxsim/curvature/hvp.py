@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.common.memory import require_memory
+from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 
@@ -102,11 +103,8 @@ def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) ->
         return jax.jvp(gradient, (flat,), (unit_vector(index, flat),))[1]
 
     def fill(chunk: jax.Array, matrix: jax.Array) -> jax.Array:
-        # The last chunk slides back over rows already there instead of being shorter:
-        # one compiled body, nothing padded, and the rows written twice are the same rows.
-        start = jnp.minimum(chunk * rows, size - rows)
-        block = jax.vmap(row)(start + jnp.arange(rows))
-        return jax.lax.dynamic_update_slice_in_dim(matrix, block, start, axis=0)
+        start, index, _ = window(chunk * rows, rows, size)
+        return jax.lax.dynamic_update_slice_in_dim(matrix, jax.vmap(row)(index), start, axis=0)  # some rows again
 
     empty = jnp.broadcast_to(jnp.zeros_like(flat), (size, size))  # of the type of the parameters, on their mesh too
     return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))

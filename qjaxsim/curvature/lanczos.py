@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.operators import LinearOperator
 
@@ -67,7 +68,7 @@ class KrylovSpace:
         leading = order(values, which)[:k]
         combine = jnp.asarray(coefficients[:, leading].T, self.basis.dtype)
         rows = self.basis[self.locked : self.locked + len(values)]
-        return values[leading], jnp.matmul(combine, rows, precision=jax.lax.Precision.HIGHEST), errors[leading]
+        return values[leading], jnp.matmul(combine, rows, precision=HIGHEST), errors[leading]
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -83,7 +84,7 @@ def _append(basis: jax.Array, position: int, vector: jax.Array) -> tuple[jax.Arr
 
 @jax.jit
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+    return jnp.vdot(a, b, precision=HIGHEST)
 
 
 def normal(key: jax.Array, operator: LinearOperator) -> jax.Array:

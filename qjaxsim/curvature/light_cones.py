@@ -14,7 +14,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, PAULI
+from qjaxsim.circuits.gates import GATES, PAULI, applied
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 
@@ -259,13 +259,6 @@ def _past(qubits: set[int], gates: Sequence[Constant | Rotation]) -> tuple[set[i
     return qubits, seen
 
 
-def _applied(matrix: np.ndarray, qubits: Sequence[int], to: np.ndarray) -> np.ndarray:
-    """A matrix on some qubits times one on all of them."""
-    k, n = len(qubits), len(to).bit_length() - 1
-    product = np.tensordot(matrix.reshape((2,) * (2 * k)), to.reshape((2,) * n + (-1,)), (range(k, 2 * k), qubits))
-    return np.moveaxis(product, range(k), qubits).reshape(to.shape)
-
-
 def _pauli_rows(label: str, qubits: Sequence[int], n_qubits: int) -> tuple[np.ndarray, np.ndarray]:
     """A Pauli string as rows and factors: (P a)[i] = factors[i] a[rows[i]]."""
     rows, factors = np.arange(2**n_qubits), np.ones(2**n_qubits, complex)
@@ -301,7 +294,7 @@ def _between(gates: Sequence[Constant | Rotation], size: int) -> tuple[list[np.n
             continue
         before.append(len(products) if waiting else 0)
         if waiting:
-            products.append(functools.reduce(lambda m, own: _applied(own.matrix, own.qubits, m), waiting, products[0]))
+            products.append(functools.reduce(lambda m, own: applied(own.matrix, own.qubits, m), waiting, products[0]))
             waiting = []
     return products, before, waiting
 
@@ -315,6 +308,6 @@ def _seen_through(constants: Sequence[Constant], observable: PauliSum, at: Mappi
         total[index, rows] += coefficient * factors
     for gate in reversed(constants):
         adjoint = gate.matrix.conj().T
-        half = _applied(adjoint, gate.qubits, total)
-        total = _applied(adjoint, gate.qubits, half.conj().T).conj().T
+        half = applied(adjoint, gate.qubits, total)
+        total = applied(adjoint, gate.qubits, half.conj().T).conj().T
     return total

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import shown
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import type_of
-from qjaxsim.curvature.stacked import HIGHEST
 from qjaxsim.running.array_types import check_tree
 from qjaxsim.running.varying import varying_axes
 

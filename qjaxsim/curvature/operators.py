@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
@@ -162,13 +163,14 @@ def _negated(images: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.A
 
 def _images_of_rows(*arguments: Any) -> jax.Array:
     """What is jitted, by a name that it can be pickled by."""
-    return _curvature_rows(*arguments)
+    return curvature_rows(*arguments)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _curvature_rows(
+def curvature_rows(
     kind: str, outputs: Outputs, loss: Loss, batch_size: int | None, params: Any, data: Any, rows: jax.Array
 ) -> jax.Array:
+    """Images of rows (n, P) under an operator, compiled once for all rows of one shape."""
     _, unravel = ravel_pytree(params)
 
     def image(row: jax.Array) -> jax.Array:
@@ -269,4 +271,4 @@ def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
 
 @jax.jit
 def _times_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, matrix, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(rows, matrix, precision=HIGHEST)

@@ -88,7 +88,7 @@ class StagedParts:
     @functools.cached_property
     def found(self) -> list[Any]:
         """Matrices of the stages and their derivatives, by part; made when the first sample needs them."""
-        return [stage_sweep.prepare(self.part, u) for u in self.own]
+        return [stage_sweep.with_derivatives(self.part, u) for u in self.own]
 
     def start(self) -> list[Any]:
         """What is carried from chunk to chunk, for no samples."""

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
@@ -189,9 +190,8 @@ def _sum_products(
         at, tangent = (fixed, params), (moved, v)
 
         def add(chunk: jax.Array, total: Any) -> Any:
-            start = jnp.minimum(chunk * samples, count - samples)
+            start, _, fresh = window(chunk * samples, samples, count)
             xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
-            fresh = (start + jnp.arange(samples)) >= chunk * samples
             weights = fresh.astype(shapes.loss_dtype) / count
             return jax.tree.map(jnp.add, total, chunk_product(xs, ys, weights, at, tangent))
 

@@ -20,7 +20,7 @@ MOST_PROGRAMS = 32
 # Operations with derivative rules of their own: programs are not differentiated, so that what they compute decides.
 _WITH_RULES = ("custom_jvp_call", "custom_vjp_call")
 
-_programs: list[tuple[core.Jaxpr, Callable[..., Any]]] = []
+known_programs: list[tuple[core.Jaxpr, Callable[..., Any]]] = []
 _lock = threading.Lock()
 
 
@@ -54,10 +54,10 @@ def _run(jaxpr: core.Jaxpr) -> Callable[..., Any]:
 def _program(jaxpr: core.Jaxpr, run: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled program of a computation, one from before if there is one."""
     with _lock:
-        place = next((i for i, (known, _) in enumerate(_programs) if _same(known, jaxpr)), None)
-        entry = (jaxpr, jax.jit(run)) if place is None else _programs.pop(place)
-        _programs.insert(0, entry)
-        del _programs[MOST_PROGRAMS:]
+        place = next((i for i, (known, _) in enumerate(known_programs) if _same(known, jaxpr)), None)
+        entry = (jaxpr, jax.jit(run)) if place is None else known_programs.pop(place)
+        known_programs.insert(0, entry)
+        del known_programs[MOST_PROGRAMS:]
     return entry[1]
 
 

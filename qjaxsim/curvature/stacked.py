@@ -11,9 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
-
-HIGHEST = jax.lax.Precision.HIGHEST  # recent GPUs would multiply float32 in TF32 otherwise
 
 
 def by_rows(matrix: jax.Array) -> jax.Array:

@@ -17,8 +17,9 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import unit_vector
-from qjaxsim.curvature.stacked import HIGHEST, adjoint_times, by_rows, inner, outer, pushed, times
+from qjaxsim.curvature.stacked import adjoint_times, by_rows, inner, outer, pushed, times
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
 from qjaxsim.running.measurement import apply_observables, expectation_values
 from qjaxsim.running.simulate import apply_circuit, statevector, unitary
@@ -45,12 +46,12 @@ def values(part: StagedCircuit, fixed: Sequence[jax.Array | None], u: jax.Array,
     count = len(jax.tree.leaves(x)[0])
     state = _initial(part, count, u.dtype)
     for stage, matrix in zip(part.stages, fixed, strict=True):
-        state = _Run(part, stage, matrix, u, x).forward(state)
+        state = _StageRun(part, stage, matrix, u, x).forward(state)
     return expectation_values(part.observables, state).T
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def prepare(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Array] | None]:
+def with_derivatives(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Array] | None]:
     """By stage: its matrix (d, 2, c) and the derivatives in its weights (n, d, 2, c); None for a stage with data."""
     assert part.stages is not None
 
@@ -66,7 +67,7 @@ def prepare(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array, jax.Arra
 
 def start(part: StagedCircuit, u: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
     """What is carried from chunk to chunk, for no samples: R among tangents, and a matrix for each stage of weights."""
-    found = jax.eval_shape(lambda u: prepare(part, u), u)
+    found = jax.eval_shape(lambda u: with_derivatives(part, u), u)
     size = len(part.order)
     held = [None if pair is None else jnp.zeros(pair[0].shape, u.dtype) for pair in found]
     return jnp.zeros((size, size), u.dtype), held
@@ -112,7 +113,7 @@ def add_samples(
 
     Args:
         part: the structure.
-        found: what `prepare` returns.
+        found: what `with_derivatives` returns.
         u: flat parameters (U,).
         x: inputs of B samples.
         slope: (B, K), held constant.
@@ -123,28 +124,19 @@ def add_samples(
     """
     assert part.stages is not None
     total, held = carried
-    runs = [_Run(part, stage, pair and pair[0], u, x) for stage, pair in zip(part.stages, found, strict=True)]
-    states = [_initial(part, len(slope), slope.dtype)]
-    for run in runs:
-        states.append(run.forward(states[-1]))
-    costates = [2 * apply_observables(part.observables, slope.T, states[-1])]
-    for run in reversed(runs[1:]):
-        costates.insert(0, run.backward(costates[0]))
-
+    runs = [_StageRun(part, stage, pair and pair[0], u, x) for stage, pair in zip(part.stages, found, strict=True)]
+    states, costates = _there_and_back(part, runs, slope)
     tangents = jnp.zeros((0, *states[0].shape), u.dtype)
     held = list(held)
     for i, (run, before, after, costate) in enumerate(zip(runs, states[:-1], states[1:], costates, strict=True)):
-        old, count = len(tangents), len(run.stage.own)
-        rows = slice(old, old + count)
+        old = len(tangents)
+        rows = slice(old, old + len(run.stage.own))
         moved = jax.vmap(run.forward)(tangents) if old else jnp.zeros((0, *after.shape), u.dtype)
         if (pair := found[i]) is None:
-            new, turned = run.turned(after), -run.turned(costate)
-            cross, inside = inner(turned, moved), jnp.tril(inner(turned, new))
-            total = total.at[rows, rows].add(inside + jnp.tril(inside, -1).T)
+            new, cross, inside = _of_rotations(run, after, costate, moved)
+            total = total.at[rows, rows].add(inside)
         else:
-            new, cross = _states(times(pair[1], before)), jnp.zeros((count, old), u.dtype)
-            if old and count:
-                cross = inner(adjoint_times(pair[1], costate), tangents)
+            new, cross = _of_weights(pair[1], before, costate, tangents)
             so_far = held[i]
             assert so_far is not None
             held[i] = so_far + outer(costate, before)
@@ -152,13 +144,51 @@ def add_samples(
         tangents = jnp.concatenate([moved, new])
     weighted = jax.vmap(lambda t: apply_observables(part.observables, slope.T, t))(tangents)
     total = total + 2 * inner(tangents, weighted)
-
-    one = jnp.ones((1, 1), u.dtype)
-    turned = jnp.stack([apply_observables((observable,), one, states[-1]) for observable in part.observables])
-    columns = 2 * jnp.einsum("mxdb,kxdb->mbk", tangents, turned, precision=HIGHEST)
-    jacobian = jnp.zeros((u.size, *slope.shape), u.dtype).at[part.order].add(columns)
+    jacobian = _jacobian(part, tangents, states[-1], u, slope.shape)
     gradient = jnp.einsum("pbk,bk->p", jacobian, slope, precision=HIGHEST)
     return (total, held), jacobian, gradient
+
+
+def _there_and_back(
+    part: StagedCircuit, runs: "Sequence[_StageRun]", slope: jax.Array
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """The states before the first stage and after each, and the co-states after each."""
+    states = [_initial(part, len(slope), slope.dtype)]
+    for run in runs:
+        states.append(run.forward(states[-1]))
+    costates = [2 * apply_observables(part.observables, slope.T, states[-1])]
+    for run in reversed(runs[1:]):
+        costates.insert(0, run.backward(costates[0]))
+    return states, costates
+
+
+def _of_rotations(
+    run: "_StageRun", after: jax.Array, costate: jax.Array, moved: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A stage of rotations: its tangents, their second derivatives with the tangents before, and those inside it."""
+    new, turned = run.turned(after), -run.turned(costate)
+    cross, inside = inner(turned, moved), jnp.tril(inner(turned, new))
+    return new, cross, inside + jnp.tril(inside, -1).T
+
+
+def _of_weights(
+    derivatives: jax.Array, before: jax.Array, costate: jax.Array, tangents: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A stage of weights: its tangents, and their second derivatives with the tangents before."""
+    new, cross = _states(times(derivatives, before)), jnp.zeros((len(derivatives), len(tangents)), before.dtype)
+    if cross.size:
+        cross = inner(adjoint_times(derivatives, costate), tangents)
+    return new, cross
+
+
+def _jacobian(
+    part: StagedCircuit, tangents: jax.Array, final: jax.Array, u: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
+    """The Jacobian of the outputs (U, B, K), from the tangents of the final state."""
+    one = jnp.ones((1, 1), u.dtype)
+    turned = jnp.stack([apply_observables((observable,), one, final) for observable in part.observables])
+    columns = 2 * jnp.einsum("mxdb,kxdb->mbk", tangents, turned, precision=HIGHEST)
+    return jnp.zeros((u.size, *shape), u.dtype).at[part.order].add(columns)
 
 
 def _initial(part: StagedCircuit, columns: int, dtype: Any) -> jax.Array:
@@ -168,7 +198,7 @@ def _initial(part: StagedCircuit, columns: int, dtype: Any) -> jax.Array:
     return jnp.zeros((2, size, columns), dtype).at[0, 0].set(1)
 
 
-class _Run:
+class _StageRun:
     """A stage with its numbers, on one chunk of samples."""
 
     def __init__(self, part: StagedCircuit, stage: Stage, matrix: jax.Array | None, u: jax.Array, x: Any):

@@ -125,7 +125,7 @@ class StagedCircuit:
             return None
         for operations, data in _stretches(self.circuit.operations, self.data):
             circuit = Circuit(self.circuit.n_qubits)
-            circuit._add(*operations)
+            circuit.extend(operations)
             wires = self._wires(operations) if data else None
             if data and wires is None:
                 return None

@@ -29,7 +29,7 @@ CLASS_NAMES = {
     ),
 }
 # Both data sets use the same file names, so the published label files are recognised by their MD5.
-_PUBLISHED_LABELS = {
+PUBLISHED_LABELS = {
     "d53e105ee54ea40749a09fcbcd1e9432": "mnist",
     "ec29112dd5afa0611ce80d1b7f02629c": "mnist",
     "25c81989df183df01b3e8a0aad5dffbe": "fashion_mnist",
@@ -97,7 +97,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
 def _check_origin(name: str, labels_path: Path) -> None:
     # MD5 as a fingerprint of published files, not for security.
     digest = hashlib.md5(labels_path.read_bytes(), usedforsecurity=False).hexdigest()
-    origin = _PUBLISHED_LABELS.get(digest, name)
+    origin = PUBLISHED_LABELS.get(digest, name)
     if origin != name:
         raise ValueError(
             f"Folder {labels_path.parent} must hold {name}, but {labels_path.name} is the file of {origin} "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
@@ -52,8 +53,7 @@ def load(name: str, split: str = "train", *, source: str = "auto", data_dir: str
         ValueError: for an unknown name, split or source, or damaged files.
         DatasetNotFoundError: if the data are not here, or not readable with the packages installed.
     """
-    if source not in _SOURCES:
-        raise ValueError(f"Argument `source` must be one of {list(_SOURCES)}, but is {source!r}.")
+    require_one_of("source", source, _SOURCES)
     folder = prepared.data_folder(data_dir)
     if name != "digits" and name not in idx.CLASS_NAMES and prepared.version_folder(name, folder) is None:
         raise ValueError(

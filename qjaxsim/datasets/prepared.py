@@ -89,14 +89,14 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     key = f"{name.replace('/', '-')}-{version.name}-{split}-{digest}"
     if (cached := cache.read(key, counts[split], name=name, split=split, source=source)) is not None:
         return cached
-    images, labels, class_names = _decode(version, split)
+    images, labels, class_names = read_split(version, split)
     order = canonical_order(images, labels)
     dataset = Dataset(images[order], labels[order], class_names, name, split, source)
     cache.write(key, dataset)
     return dataset
 
 
-def _decode(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def read_split(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """All images, labels and class names of one split, in the order of the files."""
     try:
         import tensorflow_datasets as tfds

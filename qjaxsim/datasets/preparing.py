@@ -18,7 +18,7 @@ from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
 from qjaxsim.datasets.dataset import DatasetNotFoundError
 
-_CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 _BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 
@@ -66,7 +66,7 @@ def prepare(
         )
     tfds, base = _upstream(name)
     if originals is None:
-        _require_connection(base.URL)
+        require_connection(base.URL)
     _run(tfds, base, folder, originals)
     version = prepared.version_folder(name, folder)
     assert version is not None
@@ -144,7 +144,7 @@ def _local_builder(base: Any) -> Any:
     return Local
 
 
-def _require_connection(url: str) -> None:
+def require_connection(url: str) -> None:
     """Raise unless the server (or the proxy in front of it) answers soon; TFDS would retry for minutes."""
     scheme = urllib.parse.urlsplit(url).scheme
     first_hop = urllib.request.getproxies().get(scheme, url)
@@ -154,7 +154,7 @@ def _require_connection(url: str) -> None:
 
     def connect() -> None:
         try:
-            with socket.create_connection(address, timeout=_CONNECT_SECONDS):
+            with socket.create_connection(address, timeout=CONNECT_SECONDS):
                 reached.set()
         except OSError:
             return
@@ -162,7 +162,7 @@ def _require_connection(url: str) -> None:
     # In a thread, because looking up a name has no timeout of its own.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_CONNECT_SECONDS)
+    thread.join(CONNECT_SECONDS)
     if not reached.is_set():
         raise ConnectionError(
             f"Downloading needs {address[0]}:{address[1]}, but it did not answer; check the network, or fetch the four "

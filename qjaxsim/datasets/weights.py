@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.extras import require
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of
@@ -69,9 +70,7 @@ def load_matrix(
             orientation cannot be inferred. Each names the way out.
         qjaxsim.common.extras.MissingExtraError: for safetensors without the package.
     """
-    if orientation not in ORIENTATIONS:
-        close = did_you_mean(orientation, ORIENTATIONS)
-        raise ValueError(f"Argument `orientation` must be one of {list(ORIENTATIONS)}, but is {orientation!r}{close}.")
+    require_one_of("orientation", orientation, ORIENTATIONS)
     path = Path(path)
     if not path.is_file():
         there = "that is a folder" if path.is_dir() else "there is none"

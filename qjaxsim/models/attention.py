@@ -16,11 +16,11 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing.problems import HeadsProblem
-from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
 from qjaxsim.common.choices import GRADIENTS, KINDS, SELECTING
-from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models import attention_problem as problems
-from qjaxsim.models.attention_problem import HIGHEST, Terms
+from qjaxsim.models.attention_problem import Terms
 
 Params = dict[str, Any]
 
@@ -75,17 +75,12 @@ class AttentionSettings:
 
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("gradient", GRADIENTS)):
-            if getattr(self, name) not in known:
-                close = did_you_mean(getattr(self, name), known)
-                raise ValueError(
-                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
-                )
+            require_one_of(name, getattr(self, name), known)
         hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0, "seed": 0})
         if self.bits is not None:
             hold_integers(self, {"bits": 2})
         for name in ("beta", "strength"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"Argument `{name}` must be a positive number, but is {getattr(self, name)}.")
+            require_positive(name, getattr(self, name))
         if self.kind == "boltzmann" and self.beta * self.strength < 5:
             raise ValueError(
                 f"Argument `strength` must be at least 5 / beta = {5 / self.beta:g} for 'boltzmann', but is "
@@ -158,8 +153,8 @@ def attend(settings: AttentionSettings, params: Params, tokens: jax.Array) -> At
     if settings.kind == "qama-v1":
         return _attend_v1(settings, params, q, k, v)
     if settings.kind in SELECTING:
-        terms = _terms(params, q, k, v)
-        energy, x = _selected_energies(settings, terms)
+        terms = terms_of(params, q, k, v)
+        energy, x = selected_energies(settings, terms)
         return Attended(_merge(energy[..., None] * params["e2v"][None, None, None]), x)
     scores = jnp.einsum("bhid,bhjd->bhij", q, k, precision=HIGHEST) / math.sqrt(q.shape[-1])
     weights = _weights(settings, params, scores, q, k, v)
@@ -173,12 +168,11 @@ def layer_problem(settings: AttentionSettings, params: Params, tokens: jax.Array
     Raises:
         ValueError: for a kind without them.
     """
-    if settings.kind not in WITH_PROBLEM:
-        raise ValueError(f"Argument `kind` must be one of {list(WITH_PROBLEM)}, but is {settings.kind!r}.")
+    require_one_of("kind", settings.kind, WITH_PROBLEM)
     q, k, v = (_split(_linear(params[name], tokens), settings.n_heads) for name in ("query", "key", "value"))
     if settings.kind == "qama-v1":
         return problems.problem_v1(_terms_v1(params, q, k, v)[0])
-    return problems.problem_v2(_terms(params, q, k, v))
+    return problems.problem_v2(terms_of(params, q, k, v))
 
 
 # --- version 2 and its controls --------------------------------------------------------------------------------------
@@ -201,10 +195,10 @@ def select(settings: AttentionSettings, terms: Terms) -> jax.Array:
     return annealing.best(found)[0].astype(dtype)
 
 
-def _selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
+def selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
     """Token energies (B, H, n) with the chosen gradient, and the selection."""
     if settings.gradient == "gibbs":
-        return _gibbs_energies(settings, terms)
+        return gibbs_energies(settings, terms)
     x = select(settings, terms)
     if settings.gradient == "frozen":
         return problems.token_energies(terms, x), x
@@ -216,7 +210,7 @@ def _selected_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.A
     return problems.token_energies(terms, through), x
 
 
-def _gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
+def gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array, jax.Array]:
     """Means of token energies over chains at `beta`, after cooling down to it."""
     problem = problems.problem_v2(terms)
     betas = settings.beta * np.minimum(np.geomspace(0.1, 4.0, max(settings.sweeps, 1)), 1.0)
@@ -283,14 +277,14 @@ def _weights(
         return problems.one_hot_expectations(scores, settings.beta, settings.strength)
     if settings.kind != "hard":
         return jax.nn.softmax(scores)
-    chosen = select(settings, _terms(params, q, k, v))[:, :, None] > 0
+    chosen = select(settings, terms_of(params, q, k, v))[:, :, None] > 0
     lowest = jnp.asarray(-1e9, scores.dtype)
     weights = jax.nn.softmax(jnp.where(chosen, scores, lowest))
     # Where a head chooses nothing it emits nothing.
     return jnp.where(chosen, weights, jnp.zeros_like(weights))
 
 
-def _terms(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Terms:
+def terms_of(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Terms:
     """v2's terms; "hard" has no E2V of its own, which a constant mask could not train, and takes plain means."""
     return problems.terms_v2(q, k, v, params.get("e2v", jnp.ones(v.shape[-1], v.dtype)))
 

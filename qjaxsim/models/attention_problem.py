@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.common.precision import HIGHEST
 
-HIGHEST = jax.lax.Precision.HIGHEST
 # Weights of the three terms, as published.
 C_PAIR, C_LINEAR, C_PENALTY = 1.0, 0.16, 0.8
 V1_PENALTY, V1_BITS = 2.0, 4

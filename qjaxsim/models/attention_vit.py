@@ -14,6 +14,7 @@ import numpy as np
 
 from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.attention import Attended, AttentionSettings, Params, attend, init_attention, layer_problem
 
 
@@ -154,7 +155,7 @@ def _init_norm(dim: int) -> Params:
 
 
 def _affine(layer: Params, values: jax.Array) -> jax.Array:
-    product = jnp.matmul(values, layer["weight"].T, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.matmul(values, layer["weight"].T, precision=HIGHEST)
     return product + layer["bias"].reshape((1,) * (values.ndim - 1) + (-1,))
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, Z
-from qjaxsim.common.checks import hold_integers, positive_integer
+from qjaxsim.common.checks import hold_integers, positive_integer, require_one_of
 from qjaxsim.common.choices import PAIRINGS, PRE_LAYERS
-from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.models.patches import flat_images
 from qjaxsim.running.simulate import PlanOptions, expectation
@@ -31,7 +31,6 @@ _HIDDEN = 64
 _CHANNELS = (2, 16)
 # Narrower images than this are convolved with padding, or nothing would be left of them.
 _UNPADDED_FROM = 16
-HIGHEST = jax.lax.Precision.HIGHEST
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,7 @@ class HybridModel:
     def __post_init__(self) -> None:
         hold_integers(self, {"n_qubits": 2, "n_layers": 1, "image_size": 1, "n_classes": 2})
         for name, known in (("pre", PRE_LAYERS), ("pairing", PAIRINGS)):
-            if getattr(self, name) not in known:
-                close = did_you_mean(getattr(self, name), known)
-                raise ValueError(
-                    f"Argument `{name}` must be one of {list(known)}, but is {getattr(self, name)!r}{close}."
-                )
+            require_one_of(name, getattr(self, name), known)
         if self.pre == "conv" and self.image_size < 4:
             raise ValueError(
                 f"Argument `image_size` must be at least 4 for the pre-layer 'conv', which halves images twice, "

@@ -18,7 +18,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, X, Y, Z
-from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.checks import hold_integers, require_positive
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.running.simulate import PlanOptions
@@ -61,8 +61,7 @@ class PatchesModel:
         hold_integers(self, {"n_qubits": 2})  # a ring of CZ gates
         if self.aggregation not in ("mean", "sum"):
             raise ValueError(f"Argument `aggregation` must be 'mean' or 'sum', but is {self.aggregation!r}.")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"Argument `scale` must be a positive number, but is {self.scale}.")
+        require_positive("scale", self.scale)
         readout(self.n_classes, self.n_qubits)
         patch_corners(self.n_patches, self.image_size, self.patch_size)
 

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, require_one_of
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_cell import (
     Tables,
     cell_tables,
@@ -29,9 +30,8 @@ from qjaxsim.models.qrnn_topology import Params, QrnnTopology
 
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")
-_PRECISION = jax.lax.Precision.HIGHEST
 # Above so many bytes of states kept for reverse mode, steps are computed twice instead.
-_KEPT_BYTES = 2**28
+KEPT_BYTES = 2**28
 
 
 class Unrolled(NamedTuple):
@@ -112,8 +112,7 @@ def simulate(
     """
     named = topology.named(params)
     inputs = _words("inputs", inputs, topology.n_words)
-    if choice not in CHOICES:
-        raise ValueError(f"Argument `choice` must be one of {list(CHOICES)}, but is {choice!r}.")
+    require_one_of("choice", choice, CHOICES)
     if targets is None and (choice == "target" or forced is not None or counted is not None):
         raise ValueError("Argument `targets` must be given for choice='target', `forced` and `counted`, but is None.")
     if choice == "sample" and key is None:
@@ -193,47 +192,66 @@ def unroll(
     batch, steps = inputs.shape
     inputs = inputs.astype(jnp.int32)
     targets = None if targets is None else targets.astype(jnp.int32)
-    if path not in PATHS:
-        raise ValueError(f"Argument `path` must be one of {list(PATHS)}, but is {path!r}.")
+    require_one_of("path", path, PATHS)
     if path == "auto":
         path = "collapsed" if not success and collapses(topology, batch, steps) else "steps"
     if success and path == "collapsed":
         raise ValueError("Argument `path` must be 'steps' or 'auto' for success probabilities, but is 'collapsed'.")
-    tables = cell_tables(topology, params)
-    dtype, alphabet = tables.output.dtype, jnp.arange(topology.n_words, dtype=jnp.int32)
-    matrices = step_matrices(topology, tables).reshape(2**topology.workspace, -1) if path == "collapsed" else None
-
-    def one_hot(chosen: jax.Array) -> jax.Array:
-        return (alphabet[:, None] == chosen[None, :]).astype(dtype)
-
-    def advance(state: jax.Array, given: jax.Array) -> tuple[jax.Array, Any]:
-        if matrices is None:
-            state, found = step_states(topology, tables, state, one_hot(given), success=success)
-            return state, jnp.concatenate([found, output_success(tables, state)]) if found is not None else None
-        spread = (one_hot(given)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, batch)
-        return jnp.matmul(matrices, spread, precision=_PRECISION), None
+    cell = _Cell(topology, params, batch, path == "collapsed", success)
 
     def step(carry: tuple[jax.Array, jax.Array], xs: Any) -> tuple[Any, Any]:
         (state, before), (given, target, force, again, own) = carry, xs
-        state, found = advance(state, given if again is None else jnp.where(again, before, given))
-        word = target if choice == "target" else jnp.where(force, target, _chosen(tables, state, choice, own))
-        after = state * jnp.matmul(tables.output.T, one_hot(word), precision=_PRECISION)
-        return (after / scale_of(after), word), (state, word, found)
+        state, found = cell.advance(state, given if again is None else jnp.where(again, before, given))
+        word = target if choice == "target" else jnp.where(force, target, _chosen(cell.tables, state, choice, own))
+        return (cell.set_to(state, word), word), (state, word, found)
 
     if start is None:
-        start = jnp.zeros((2**topology.workspace, batch), dtype).at[0].set(1)
+        start = jnp.zeros((2**topology.workspace, batch), cell.dtype).at[0].set(1)
     keys = None if key is None or choice != "sample" else jax.random.split(key, steps)
     xs = (inputs.T, None if targets is None else targets.T, forced, fed_back, keys)
     if choice != "target" and (targets is None or forced is None):
         xs = (inputs.T, inputs.T, jnp.zeros(steps, bool), fed_back, keys)
     first = (start, jnp.zeros(batch, jnp.int32))
-    (final, _), (states, set_to, found) = jax.lax.scan(
-        _economical(step, topology, batch, steps, dtype, path), first, xs
-    )
+    (final, _), outs = jax.lax.scan(_economical(step, topology, batch, steps, cell.dtype, path), first, xs)
+    return _unrolled(cell.tables, final, *outs)
+
+
+class _Cell:
+    """The network's cell with its numbers, on a batch of states."""
+
+    def __init__(self, topology: QrnnTopology, params: Params, batch: int, collapsed: bool, success: bool):
+        self.topology, self.batch, self.success = topology, batch, success
+        self.tables = cell_tables(topology, params)
+        self.dtype = self.tables.output.dtype
+        self.alphabet = jnp.arange(topology.n_words, dtype=jnp.int32)
+        self.matrices = None
+        if collapsed:
+            self.matrices = step_matrices(topology, self.tables).reshape(2**topology.workspace, -1)
+
+    def one_hot(self, words: jax.Array) -> jax.Array:
+        """Words (B,) as columns, (2**I, B)."""
+        return (self.alphabet[:, None] == words[None, :]).astype(self.dtype)
+
+    def advance(self, state: jax.Array, words: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """The state (2**W, B) after one step on the words, and the success probabilities of neurons if wanted."""
+        if self.matrices is None:
+            state, found = step_states(self.topology, self.tables, state, self.one_hot(words), success=self.success)
+            return state, None if found is None else jnp.concatenate([found, output_success(self.tables, state)])
+        spread = (self.one_hot(words)[None] * state[:, None]).swapaxes(0, 1).reshape(-1, self.batch)
+        return jnp.matmul(self.matrices, spread, precision=HIGHEST), None
+
+    def set_to(self, state: jax.Array, words: jax.Array) -> jax.Array:
+        """The state after the lanes were projected on words, divided by its scale."""
+        after = state * jnp.matmul(self.tables.output.T, self.one_hot(words), precision=HIGHEST)
+        return after / scale_of(after)
+
+
+def _unrolled(tables: Tables, final: jax.Array, states: jax.Array, words: jax.Array, found: Any) -> Unrolled:
+    """The course of a batch from the states (T, 2**W, B) before the lanes were set to words (T, B)."""
     probabilities = word_probabilities(tables, states)
-    projection = jnp.take_along_axis(probabilities, set_to[:, None, :], axis=1)[:, 0]
-    success_of = None if found is None else found.transpose(2, 0, 1)
-    return Unrolled(probabilities.transpose(2, 0, 1), set_to.T, projection.T, success_of, final)
+    projection = jnp.take_along_axis(probabilities, words[:, None, :], axis=1)[:, 0]
+    success = None if found is None else found.transpose(2, 0, 1)
+    return Unrolled(probabilities.transpose(2, 0, 1), words.T, projection.T, success, final)
 
 
 def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: jax.Array) -> jax.Array:
@@ -326,7 +344,7 @@ def _economical(step: Any, topology: QrnnTopology, batch: int, steps: int, dtype
     per_step = 2**topology.workspace * batch * np.dtype(dtype).itemsize
     mixes = topology.workspace * (2 * topology.stages + 1)
     kept = steps * per_step * (topology.n_words + 4 if path == "collapsed" else 3 * mixes)
-    if kept <= _KEPT_BYTES:
+    if kept <= KEPT_BYTES:
         return step
     # The state after the products is an output of the scan and kept anyway.
     policy = jax.checkpoint_policies.dots_saveable if path == "collapsed" else None

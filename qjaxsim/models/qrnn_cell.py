@@ -12,11 +12,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_neuron import activation, mix
 from qjaxsim.models.qrnn_topology import Params, QrnnTopology
 
 # Single-precision products stay single on GPUs that would use fewer bits.
-_PRECISION = jax.lax.Precision.HIGHEST
 # Lanes that are combined into one matrix at most.
 _GROUP = 5
 
@@ -42,7 +42,7 @@ def cell_tables(topology: QrnnTopology, params: Params) -> Tables:
     """The tables of named parameters. Cost: one product of `topology.monomials` with all neurons' numbers."""
     monomials = jnp.asarray(topology.monomials, params["input"].dtype)
     numbers = jnp.concatenate([params["input"][None], params["work"]])
-    angles = topology.bias + jnp.einsum("xp,swp->swx", monomials, numbers, precision=_PRECISION)
+    angles = topology.bias + jnp.einsum("xp,swp->swx", monomials, numbers, precision=HIGHEST)
     angles = angles.reshape(*numbers.shape[:2], -1, topology.n_words)
     half = jnp.concatenate([jnp.zeros_like(params["input"][None, :, 0]), params["rotations"] / 2])
     output, norms = _output_stage(topology, monomials, params["output"])
@@ -57,7 +57,7 @@ def cell_tables(topology: QrnnTopology, params: Params) -> Tables:
 def _output_stage(topology: QrnnTopology, monomials: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Amplitudes of the words and the norms on the way."""
     size, width = 2**topology.workspace, topology.width
-    angles = topology.bias + jnp.einsum("xp,wp->wx", monomials, numbers, precision=_PRECISION)
+    angles = topology.bias + jnp.einsum("xp,wp->wx", monomials, numbers, precision=HIGHEST)
     # Sources are the workspace, then the other in/out lanes: bring the latter to the front, where the words are.
     c, s = activation(angles.reshape(width, size, 2 ** (width - 1)).transpose(0, 2, 1), topology.order)
     state = jnp.zeros((topology.n_words, size), numbers.dtype).at[0].set(1)
@@ -85,7 +85,7 @@ def step_matrices(topology: QrnnTopology, tables: Tables) -> jax.Array:
             state = _rotate(tables.rotations[stage], state)
         for (first, lanes), block in zip(groups, blocks, strict=True):
             parts = state.reshape(2**first, 2**lanes, -1, topology.n_words, size)
-            state = jnp.einsum("rbakc,bcakn->brakn", block[:, stage], parts, precision=_PRECISION)
+            state = jnp.einsum("rbakc,bcakn->brakn", block[:, stage], parts, precision=HIGHEST)
         state = state.reshape(size, topology.n_words, size)
         state = state / jax.lax.stop_gradient(jnp.abs(state).max(axis=(0, 2), keepdims=True))
     return state
@@ -128,7 +128,7 @@ def step_states(
     Returns:
         State (2**W, B) up to a positive factor for each sample, and None or the (W (S + 1), B) probabilities.
     """
-    own = jnp.einsum("swcyk,kb->swcyb", tables.neurons, chosen, precision=_PRECISION)
+    own = jnp.einsum("swcyk,kb->swcyb", tables.neurons, chosen, precision=HIGHEST)
 
     def stage(state: jax.Array, xs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
         neurons, rotations = xs
@@ -152,19 +152,19 @@ def _rotate(rotations: jax.Array, state: jax.Array) -> jax.Array:
     for first, lanes in _groups(len(rotations)):
         matrix = functools.reduce(jnp.kron, list(turns[first : first + lanes]))
         parts = parts.reshape(2**first, 2**lanes, -1)
-        parts = jnp.einsum("rc,bcn->brn", matrix, parts, precision=_PRECISION)
+        parts = jnp.einsum("rc,bcn->brn", matrix, parts, precision=HIGHEST)
     return parts.reshape(state.shape)
 
 
 def output_success(tables: Tables, state: jax.Array) -> jax.Array:
     """(I, B) probabilities of success of the output stage's neurons, for states (2**W, B)."""
-    norms = jnp.einsum("iw,wb->ib", tables.output_norms, state**2, precision=_PRECISION)
+    norms = jnp.einsum("iw,wb->ib", tables.output_norms, state**2, precision=HIGHEST)
     return norms[1:] / positive(norms[:-1])
 
 
 def word_probabilities(tables: Tables, state: jax.Array) -> jax.Array:
     """(..., 2**I, B) probabilities of the output words for states (..., 2**W, B) of any norm but 0."""
-    weights = jnp.einsum("kw,...wb->...kb", tables.output**2, state**2, precision=_PRECISION)
+    weights = jnp.einsum("kw,...wb->...kb", tables.output**2, state**2, precision=HIGHEST)
     return weights / positive(weights.sum(axis=-2, keepdims=True))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qjaxsim.circuits.gates import applied
 from qjaxsim.planning.steps import Leaf, Start
 
 # A program of fewer gates compiles quickly; states of more qubits are too large to be part of a program.
@@ -35,7 +36,7 @@ def constant_beginning(leaves: Sequence[Leaf], n_qubits: int) -> tuple[Start | N
     for leaf in first:
         for factor in leaf.factors:
             assert isinstance(factor, np.ndarray)
-            state = _applied(factor, leaf.qubits, state, n_qubits)
+            state = _after(factor, leaf.qubits, state, n_qubits)
     return Start(state, len(first)), rest
 
 
@@ -56,13 +57,12 @@ def _parted(leaves: Sequence[Leaf], n_qubits: int) -> tuple[list[Leaf], list[Lea
     return first, rest
 
 
-def _applied(matrix: np.ndarray, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
-    """A small matrix on some of the qubits of a state (2**n,)."""
-    k, tensor = len(qubits), state.reshape((2,) * n_qubits)
-    if k > SMALL:
-        moved = np.tensordot(matrix.reshape((2,) * (2 * k)), tensor, (range(k, 2 * k), qubits))
-        return np.moveaxis(moved, range(k), qubits).reshape(-1)
-    parts = [tensor[_where(row, qubits, n_qubits)] for row in range(2**k)]
+def _after(matrix: np.ndarray, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
+    """A state (2**n,) after a matrix on some of its qubits."""
+    if len(qubits) > SMALL:
+        return applied(matrix, qubits, state)
+    tensor = state.reshape((2,) * n_qubits)
+    parts = [tensor[_where(row, qubits, n_qubits)] for row in range(len(matrix))]
     out = tensor.copy()
     for row, numbers in enumerate(matrix.tolist()):
         terms = [(number, parts[column]) for column, number in enumerate(numbers) if number != 0]

@@ -5,13 +5,13 @@ block needs one, and it puts the qubits that are wanted next right behind. NumPy
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, monomial
+from qjaxsim.circuits.gates import GATES, applied, monomial
 from qjaxsim.circuits.operations import Gate, Projection
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
@@ -55,78 +55,91 @@ def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]
             so that a state from |0...0> grows from nothing.
         n_qubits: width of the register.
     """
-    steps, order, diagonals = _lay_out(items, order, n_qubits)
-    missing = tuple(q for q in range(n_qubits) if q not in order)
-    if missing:
-        steps.append(Enter(missing))
-    return steps + _moved((*missing, *order), tuple(range(n_qubits)), diagonals)
+    layout = _Layout(order, n_qubits)
+    layout.add(items)
+    layout.enter(range(n_qubits))
+    layout.reorder(tuple(range(n_qubits)))
+    return layout.steps
 
 
-def _lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> tuple[list[Step], Order, list[Group]]:
-    """Steps, the order after them, and the diagonal groups left to be applied.
+class _Layout:
+    """The steps while they are written, and the order of the index bits after them.
 
     Diagonals fit any order: they wait for the next transpose, because compilers are tempted to merge a pass over the
     state with a permutation that follows it, and then compute phases at scattered places.
     """
-    steps: list[Step] = []
-    waiting: list[Group] = []
-    for i, item in enumerate(items):
-        if isinstance(item, Start):
-            steps.append(item)
-            order = tuple(range(n_qubits))
-            continue
-        dense = isinstance(item, Group) and item.kind == "dense"
-        needed = item.qubits if isinstance(item, Group) else range(n_qubits)
-        missing = tuple(q for q in needed if q not in order)
-        if isinstance(item, Relabel):
-            steps += _moved(order, order, waiting)
-            waiting = []
-            names = {wire: q for q, wire in enumerate(item.wires)}
-            order = tuple(names[wire] for wire in order)
-            continue
-        if missing and not dense:
-            steps.append(Enter(missing))
-            order, missing = (*missing, *order), ()
-        if isinstance(item, Group) and item.kind == "diagonal":
-            waiting.append(item)
-            continue
-        wanted = _wanted(item, order, items[i + 1 :])
-        steps += _moved(order, wanted, waiting)
-        waiting = []
-        order = (*missing, *wanted)
-        if isinstance(item, Stretch):
-            inner, after, late = _lay_out(item.items, order, n_qubits)
-            steps.append(Collapsed((*inner, *_moved(after, after, late)), len(order)))
-            order = after
-        else:
-            steps.append(_step(item, order, len(missing)))
-    return steps, order, waiting
+
+    def __init__(self, order: Order, n_qubits: int):
+        self.order, self.n_qubits = order, n_qubits
+        self.steps: list[Step] = []
+        self.waiting: list[Group] = []
+
+    def add(self, items: Sequence[Planned]) -> None:
+        """Write the steps of items."""
+        for i, item in enumerate(items):
+            if isinstance(item, Start):
+                self.steps.append(item)
+                self.order = tuple(range(self.n_qubits))
+            elif isinstance(item, Relabel):
+                self._relabel(item)
+            elif isinstance(item, Group) and item.kind == "diagonal":
+                self.enter(item.qubits)
+                self.waiting.append(item)
+            elif isinstance(item, Group) and item.kind == "dense":
+                self._dense(item, items[i + 1 :])
+            else:
+                self.enter(item.qubits if isinstance(item, Group) else range(self.n_qubits))
+                self.reorder(tuple(sorted(self.order)) if isinstance(item, Loop) else self.order)
+                self.steps.append(self._collapsed(item) if isinstance(item, Stretch) else _step(item, self.order))
+
+    def enter(self, needed: Iterable[int]) -> None:
+        """Make qubits part of the state that are not yet."""
+        if missing := self._missing(needed):
+            self.steps.append(Enter(missing))
+            self.order = (*missing, *self.order)
+
+    def reorder(self, new: Order) -> None:
+        """A new order, if it is one, and the diagonals that waited for it."""
+        if self.order != new:
+            self.steps.append(Transpose(self.order, new))
+        self.steps += [Diagonal(_tables(group.leaves, new), group.data) for group in self.waiting]
+        self.order, self.waiting = new, []
+
+    def _missing(self, needed: Iterable[int]) -> Order:
+        return tuple(q for q in needed if q not in self.order)
+
+    def _relabel(self, item: Relabel) -> None:
+        self.reorder(self.order)
+        names = {wire: q for q, wire in enumerate(item.wires)}
+        self.order = tuple(names[wire] for wire in self.order)
+
+    def _dense(self, item: Group, later: Sequence[Planned]) -> None:
+        entering = self._missing(item.qubits)  # by the block itself
+        self.reorder(_in_front(item, self.order, later))
+        self.order = (*entering, *self.order)
+        self.steps.append(_dense(item, self.order[: len(item.qubits)], len(entering)))
+
+    def _collapsed(self, item: Stretch) -> Collapsed:
+        inner = _Layout(self.order, self.n_qubits)
+        inner.add(item.items)
+        inner.reorder(inner.order)
+        self.order = inner.order
+        return Collapsed(tuple(inner.steps), len(self.order))
 
 
-def _moved(order: Order, new: Order, diagonals: Sequence[Group]) -> list[Step]:
-    """A new order, if it is one, and the diagonals that waited for it."""
-    steps: list[Step] = [] if order == new else [Transpose(order, new)]
-    return steps + [Diagonal(_tables(group.leaves, new), group.data) for group in diagonals]
-
-
-def _step(item: Planned, order: Order, entering: int) -> Step:
-    """One item as a step, for index bits that already stand as it wants them."""
+def _step(item: Planned, order: Order) -> Step:
+    """One item that takes any order, or stands in it already, as a step."""
     if isinstance(item, Projection):
         return Project(order.index(item.qubit), item.outcome)
     if isinstance(item, Loop):
         return item
     assert isinstance(item, Group)
-    qubits = order if item.kind == "monomial" else order[: len(item.qubits)]
-    return _dense(item, qubits, entering) if item.kind == "dense" else _monomial(item, qubits)
+    return _monomial(item, order)
 
 
-def _wanted(item: Planned, order: Order, later: Sequence[Planned]) -> Order:
-    """The order that an item needs: loops an ascending one, blocks their qubits in front, others any."""
-    if isinstance(item, Loop):
-        return tuple(sorted(order))
-    if not isinstance(item, Group) or item.kind != "dense":
-        return order
-    wanted = set(item.qubits) & set(order)
+def _in_front(block: Group, order: Order, later: Sequence[Planned]) -> Order:
+    """The order with a block's qubits in front."""
+    wanted = set(block.qubits) & set(order)
     if set(order[: len(wanted)]) == wanted:
         return order
     front = [q for q in order if q in wanted]
@@ -189,15 +202,8 @@ def _constant(layers: Sequence[tuple[Leaf, ...] | Monomial], k: int) -> np.ndarr
             total = total[layer.source] if layer.phase is None else layer.phase[:, None] * total[layer.source]
             continue
         for leaf in layer:
-            total = _apply_small(leaf.factors[0], leaf.qubits, total, k)  # type: ignore[arg-type]
+            total = applied(leaf.factors[0], leaf.qubits, total)  # type: ignore[arg-type]
     return total
-
-
-def _apply_small(matrix: np.ndarray, qubits: Sequence[int], total: np.ndarray, k: int) -> np.ndarray:
-    """A matrix on some of k qubits times a (2**k, columns) array."""
-    m = len(qubits)
-    tensor = np.tensordot(matrix.reshape((2,) * (2 * m)), total.reshape((2,) * k + (-1,)), (range(m, 2 * m), qubits))
-    return np.moveaxis(tensor, range(m), qubits).reshape(total.shape)
 
 
 def _bits(places: Sequence[int], k: int) -> np.ndarray:

@@ -31,7 +31,7 @@ Item = Leaf | Projection | Repeat | Relabel
 
 def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
     """The operations as leaves, with runs of one-qubit gates fused and cut where data begins and ends."""
-    builder = _Builder(data)
+    builder = _Wires(data)
     start = tuple(range(circuit.n_qubits))
     wires = list(start)
     for operation in circuit.operations:
@@ -54,7 +54,7 @@ def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
     return builder.finish()
 
 
-class _Builder:
+class _Wires:
     """The items while they grow.
 
     Each wire remembers its leaves, so that a leaf which undoes the one right before it takes both out, and the gates
@@ -239,22 +239,23 @@ def _axes(factor: Factor) -> tuple[str | None, ...]:
     """
     if isinstance(factor, Gate):
         return _axes_of_gate(factor.name)
-    return _axes_of_standard(id(factor)) if id(factor) in _STANDARD else _find_axes(factor)
+    return _axes_of_standard(id(factor)) if id(factor) in _STANDARD else find_axes(factor)
 
 
 @functools.cache
 def _axes_of_gate(name: str) -> tuple[str | None, ...]:
     spec = GATES[name]
     angles = (np.float64(0.37 + 0.61 * i) for i in range(spec.n_angles))  # anything but special values
-    return _find_axes(spec.matrix(np, *angles))
+    return find_axes(spec.matrix(np, *angles))
 
 
 @functools.cache
 def _axes_of_standard(key: int) -> tuple[str | None, ...]:
-    return _find_axes(_STANDARD[key])
+    return find_axes(_STANDARD[key])
 
 
-def _find_axes(matrix: np.ndarray) -> tuple[str | None, ...]:
+def find_axes(matrix: np.ndarray) -> tuple[str | None, ...]:
+    """By qubit the Pauli letter with which a matrix commutes there, or None."""
     if len(matrix) == 2:
         (a, b), (c, d) = matrix.tolist()
         if abs(b) + abs(c) < 1e-14:

@@ -47,12 +47,10 @@ def with_loops(circuit: Circuit, data: frozenset[str], scan: bool | None = None)
     if scan is False or len(operations) < least[1]:
         return Recognised(circuit)
     keys = _keys(operations)
-    builder = _Builder(circuit, data)
-    _split(keys, 0, len(keys), least, builder)
+    looped = _Looped(circuit, data)
+    _split(keys, 0, len(keys), least, looped)
     return (
-        Recognised(builder.circuit, builder.definitions, frozenset(builder.data))
-        if builder.made
-        else Recognised(circuit)
+        Recognised(looped.circuit, looped.definitions, frozenset(looped.data)) if looped.made else Recognised(circuit)
     )
 
 
@@ -70,16 +68,16 @@ def _keys(operations: Sequence[Operation]) -> np.ndarray:
     return np.array(out)
 
 
-def _split(keys: np.ndarray, start: int, stop: int, least: tuple[int, int], builder: "_Builder") -> None:
-    """Add operations start..stop to the builder, its longest repetition as a loop."""
+def _split(keys: np.ndarray, start: int, stop: int, least: tuple[int, int], looped: "_Looped") -> None:
+    """Add operations start..stop to the looped, its longest repetition as a loop."""
     found = _longest(keys[start:stop], least)
     if found is None:
-        builder.copy(start, stop)
+        looped.copy(start, stop)
         return
     offset, period, times = found
-    _split(keys, start, start + offset, least, builder)
-    builder.loop(start + offset, period, times)
-    _split(keys, start + offset + period * times, stop, least, builder)
+    _split(keys, start, start + offset, least, looped)
+    looped.loop(start + offset, period, times)
+    _split(keys, start + offset + period * times, stop, least, looped)
 
 
 def _longest(keys: np.ndarray, least: tuple[int, int]) -> tuple[int, int, int] | None:
@@ -104,7 +102,7 @@ def _periods(keys: np.ndarray) -> list[int]:
     return sorted(distances[np.argsort(-counts, kind="stable")][:PERIODS].tolist())
 
 
-class _Builder:
+class _Looped:
     """The new circuit while it grows."""
 
     def __init__(self, circuit: Circuit, data: frozenset[str]):
@@ -117,39 +115,50 @@ class _Builder:
 
     def copy(self, start: int, stop: int) -> None:
         """Take operations over as they are."""
-        self.circuit._add(*self.original[start:stop])
+        self.circuit.extend(self.original[start:stop])
 
     def loop(self, start: int, period: int, times: int) -> None:
         """Take over `times` layers of `period` operations as a loop."""
-        rows = [self.original[start + i * period : start + (i + 1) * period] for i in range(times)]
-        slots: dict[str, list[tuple[Any, ...]]] = {"weights": [], "data": []}
-        planned: list[tuple[Operation, list[Any]]] = []
-        for column in zip(*rows, strict=True):
-            angles = [op.angles for op in column if isinstance(op, Gate)]
-            planned.append((column[0], [self._slot(values, slots) for values in zip(*angles, strict=True)]))
-        names = {label: f"{label} of loop {self.made}" for label in slots}
-        parameters = {label: Parameter(names[label], (len(slots[label]),)) for label in slots if slots[label]}
-        layer = Circuit(self.circuit.n_qubits)
-        for operation, chosen in planned:
-            if isinstance(operation, Gate):
-                values = tuple(parameters[c[0]][c[1]] if isinstance(c, tuple) else c for c in chosen)
-                operation = Gate(operation.name, operation.qubits, values)
-            layer._add(operation)
-        for label in parameters:
-            self.definitions[names[label]] = tuple(slot[i] for i in range(times) for slot in slots[label])
-        if "data" in parameters:
-            self.data.add(names["data"])
-        shared = {name for name in layer.parameters if name not in self.definitions}
-        self.circuit._add(Repeat(layer, times, frozenset(shared)))
+        columns = [self.original[start + i : start + times * period : period] for i in range(period)]
+        slots = _Slots(self.names)
+        angles = [slots.angles(column) for column in columns]
+        made = slots.parameters(f"of loop {self.made}")
+        layer = Circuit(self.circuit.n_qubits).extend(
+            Gate(first.name, first.qubits, tuple(made[c[0]][c[1]] if isinstance(c, tuple) else c for c in chosen))
+            if isinstance(first := column[0], Gate)
+            else first
+            for column, chosen in zip(columns, angles, strict=True)
+        )
+        for label, parameter in made.items():
+            self.definitions[parameter.name] = tuple(values[i] for i in range(times) for values in slots.of[label])
+        if "data" in made:
+            self.data.add(made["data"].name)
+        shared = frozenset(name for name in layer.parameters if name not in self.definitions)
+        self.circuit.extend([Repeat(layer, times, shared)])
         self.made += 1
 
-    def _slot(self, values: tuple[Any, ...], slots: dict[str, list[tuple[Any, ...]]]) -> Any:
-        """One angle of the layer: itself if all layers agree, else a place in a made parameter."""
+
+class _Slots:
+    """Places in the parameters that a loop makes: for each, its angles in all layers."""
+
+    def __init__(self, data: frozenset[str]):
+        self.data = data
+        self.of: dict[str, list[tuple[Any, ...]]] = {"weights": [], "data": []}
+
+    def angles(self, column: Sequence[Operation]) -> list[Any]:
+        """Angles of one gate of the layer, from the same gate in all layers."""
+        each = [operation.angles for operation in column if isinstance(operation, Gate)]
+        return [self._angle(values) for values in zip(*each, strict=True)]
+
+    def _angle(self, values: tuple[Any, ...]) -> Any:
+        """Itself if all layers agree, else a place: the made parameter's label and the number there."""
         if all(value == values[0] for value in values):
             return values[0]
-        uses_data = any(
-            element.name in self.names for v in values if isinstance(v, Expression) for element in v.elements()
-        )
-        label = "data" if uses_data else "weights"
-        slots[label].append(values)
-        return (label, len(slots[label]) - 1)
+        elements = (element for v in values if isinstance(v, Expression) for element in v.elements())
+        label = "data" if any(element.name in self.data for element in elements) else "weights"
+        self.of[label].append(values)
+        return (label, len(self.of[label]) - 1)
+
+    def parameters(self, what: str) -> dict[str, Parameter]:
+        """The made parameters in use, by label."""
+        return {label: Parameter(f"{label} {what}", (len(found),)) for label, found in self.of.items() if found}

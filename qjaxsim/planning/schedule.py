@@ -7,6 +7,7 @@ far as it goes before the other begins, so that stretches of weights are as long
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,20 @@ FULL_REGISTER = 12
 CANDIDATES = 6
 
 Accept = Callable[[int], bool]
-Block = tuple[float, str, list[int]]
-"""Weight for its cost, kind and leaves of a step."""
+
+
+class Block(NamedTuple):
+    """What may become a step.
+
+    Attributes:
+        worth: weight of its gates for its cost.
+        kind: as in `Group`.
+        members: its leaves, by number.
+    """
+
+    worth: float
+    kind: str
+    members: list[int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ def schedule(leaves: Sequence[Leaf], limits: Limits) -> list[Group]:
     Returns:
         Groups in time order. Cost: linear in the number of leaves.
     """
-    graph = _Graph(leaves)
+    graph = Graph(leaves)
     chooser = _Chooser(graph, limits)
     groups = []
     data = False
@@ -90,7 +103,7 @@ def schedule(leaves: Sequence[Leaf], limits: Limits) -> list[Group]:
     return groups
 
 
-class _Graph:
+class Graph:
     """Leaves with the edges between those that must keep their order.
 
     Between two runs of commuting leaves on one qubit stands a node without a leaf, so that the number of edges stays
@@ -102,7 +115,7 @@ class _Graph:
         self.masks: list[int] = []
         self.followers: list[list[int]] = []
         self.waiting: list[int] = []
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[int, _Commuting] = {}
         for leaf in leaves:
             self._add(leaf)
         self.kinds = ["" if leaf is None else kind(leaf) for leaf in self.leaves]
@@ -159,7 +172,7 @@ class _Graph:
         return False
 
     def _add(self, leaf: Leaf) -> None:
-        runs = [self._runs.setdefault(q, _Run()) for q in leaf.qubits]
+        runs = [self._runs.setdefault(q, _Commuting()) for q in leaf.qubits]
         twin = self._twin(leaf, runs)
         if twin is not None:
             self.leaves[twin] = None
@@ -179,7 +192,7 @@ class _Graph:
             run.members.append(node)
             run.twins[leaf.qubits] = node
 
-    def _twin(self, leaf: Leaf, runs: "Sequence[_Run]") -> int | None:
+    def _twin(self, leaf: Leaf, runs: "Sequence[_Commuting]") -> int | None:
         """A leaf right before this one, up to commuting ones, that it undoes."""
         found = {run.twins.get(leaf.qubits) for run in runs}
         twin = found.pop() if len(found) == 1 else None
@@ -214,7 +227,7 @@ class _Graph:
                 self.ready[i] = None
 
 
-class _Run:
+class _Commuting:
     """On one qubit: the latest leaves that commute there, and the node that stands before them."""
 
     def __init__(self) -> None:
@@ -224,10 +237,24 @@ class _Run:
         self.twins: dict[tuple[int, ...], int] = {}
 
 
+class _Growing(NamedTuple):
+    """A dense block while it takes in qubits.
+
+    Attributes:
+        mask: its qubits.
+        block: what it holds.
+        edge: leaves ready after it that need more qubits.
+    """
+
+    mask: int
+    block: Block
+    edge: list[int]
+
+
 class _Chooser:
     """The next step: of the steps that can take in the oldest ready leaf, the one with most gates for its cost."""
 
-    def __init__(self, graph: _Graph, limits: Limits):
+    def __init__(self, graph: Graph, limits: Limits):
         self.graph, self.limits = graph, limits
         self.everything = (1 << limits.n_qubits) - 1
 
@@ -245,8 +272,8 @@ class _Chooser:
                 options.append(self._dense(seed, data))
             elif found := self._wide(each, data):
                 options.append(found)
-        _, name, members = max(options, key=lambda option: option[0])
-        return name, members
+        best = max(options, key=lambda block: block.worth)
+        return best.kind, best.members
 
     def _wide(self, name: str, data: bool) -> Block | None:
         """All ready leaves of one structure, wherever they are."""
@@ -262,7 +289,7 @@ class _Chooser:
                 lambda i: graph.kinds[i] == "diagonal" and graph.leaf(i).data == data,
             )
             price = cost.diagonal(2, limits.amplitudes)
-        return (self._weight(members) / price, name, members) if members else None
+        return Block(self._weight(members) / price, name, members) if members else None
 
     def _constant_monomial(self, i: int) -> bool:
         leaf = self.graph.leaf(i)
@@ -272,35 +299,39 @@ class _Chooser:
     def _dense(self, seed: int, data: bool) -> Block:
         """A block around the oldest leaf, widened by what brings most gates for each qubit, cut where it pays best."""
         graph, limits = self.graph, self.limits
-
-        def accept(i: int) -> bool:
-            return graph.leaf(i).data == data
-
         mask = graph.masks[seed]
         limit = max(limits.data_block if data else limits.block, mask.bit_count())
-        members, edge = graph.absorb(mask, accept)
-        block = best = self._block(members, mask)
-        while mask.bit_count() < limit:
-            for touching in (True, False):
-                tried: list[tuple[float, int, int, Block, list[int]]] = []
-                for wider in self._widened(mask, edge, limit, touching):
-                    found, rest = graph.absorb(wider, accept)
-                    candidate = self._block(found, wider)
-                    gain = self._weight(candidate[2]) - self._weight(block[2])
-                    tried.append((gain / (wider ^ mask).bit_count(), -len(tried), wider, candidate, rest))
-                if tried and max(tried, key=lambda t: t[:2])[0] > 0:
-                    break
-            else:
-                break
-            _, _, mask, block, edge = max(tried, key=lambda t: t[:2])
-            best = max(best, block, key=lambda option: option[0])
-        return best
+        found, edge = graph.absorb(mask, self._accepts(data))
+        now: _Growing | None = _Growing(mask, self._block(found, mask), edge)
+        stages = []
+        while now is not None:
+            stages.append(now.block)
+            now = self._grown(now, limit, data)
+        return max(stages, key=lambda block: block.worth)
+
+    def _accepts(self, data: bool) -> Accept:
+        return lambda i: self.graph.leaf(i).data == data
+
+    def _grown(self, now: "_Growing", limit: int, data: bool) -> "_Growing | None":
+        """The block with a few qubits more, those that it touches first; None where no gate is gained."""
+        for touching in (True, False):
+            best, most = None, 0.0
+            for mask in self._widened(now.mask, now.edge, limit, touching):
+                found, edge = self.graph.absorb(mask, self._accepts(data))
+                block = self._block(found, mask)
+                gained = self._weight(block.members) - self._weight(now.block.members)
+                if gained / (mask ^ now.mask).bit_count() > most:
+                    best, most = _Growing(mask, block, edge), gained / (mask ^ now.mask).bit_count()
+            if best is not None:
+                return best
+        return None
 
     def _block(self, members: list[int], mask: int) -> Block:
         """The leaves of a dense block and their weight for its cost."""
         if self.limits.defer:
             members = self._without_loose_ends(members)
-        return self._weight(members) / cost.dense(mask.bit_count(), self.limits.amplitudes, 2), "dense", members
+        price = cost.dense(mask.bit_count(), self.limits.amplitudes, 2)
+        return Block(self._weight(members) / price, "dense", members)
 
     def _without_loose_ends(self, members: list[int]) -> list[int]:
         """Leave out diagonal gates on several qubits that nothing in the block waits for, unless nothing is left."""

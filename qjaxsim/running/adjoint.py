@@ -29,9 +29,9 @@ from qjaxsim.planning.steps import (
     names_in,
 )
 from qjaxsim.running import execute
-from qjaxsim.running.execute import identity, no_qubits, run_steps, undo
+from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment
-from qjaxsim.running.prepare import Prepared, Setting, prepare_all, split_loop, with_definitions
+from qjaxsim.running.prepare import Each, Prepared, Setting, prepare_all, split_loop, with_definitions
 from qjaxsim.running.varying import vary_alike
 
 # Backpropagation that would keep more than this many bytes of states gives way to the adjoint sweep.
@@ -42,21 +42,19 @@ Tree = Any
 
 def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
-    env = with_definitions(plan, env, setting)
-    prepared = _prepare(plan, env, setting)
-    return _run(plan.steps, no_qubits(setting), prepared, env, setting)
+    return run_on_states(plan, env, setting, no_qubits(setting))
 
 
 def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The plan's unitary, (2, 2**n, 2**n) real, for a plan without data."""
-    env = with_definitions(plan, env, setting)
-    return _run(plan.steps, identity(plan.n_qubits, setting), _prepare(plan, env, setting), env, setting)
+    return run_on_states(plan, env, setting, identity(plan.n_qubits, setting))
 
 
 def run_on_states(plan: Plan, env: Environment, setting: Setting, state: jax.Array) -> jax.Array:
     """The plan run on (2, 2**n, columns) states."""
     env = with_definitions(plan, env, setting)
-    return _run(plan.steps, state, _prepare(plan, env, setting), env, setting)
+    prepared = with_collapsed(plan.steps, prepare_all(plan, env, setting), env, setting, _run)
+    return _run(plan.steps, state, prepared, env, setting)
 
 
 def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions) -> bool:
@@ -96,16 +94,6 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
     return total
 
 
-def _prepare(plan: Plan, env: Environment, setting: Setting) -> Prepared:
-    """All that the steps need, with the matrices of collapsed stretches."""
-    prepared = prepare_all(plan, env, setting)
-    return prepared | {
-        id(step): _run(step.steps, identity(plan.n_qubits, setting), prepared, env, setting)
-        for step in plan.steps
-        if isinstance(step, Collapsed)
-    }
-
-
 def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
     """Apply steps, with the derivative that the setting asks for."""
     if not setting.adjoint:
@@ -116,25 +104,17 @@ def _run(steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Envir
     used = set().union(*(names_in(loop) for loop in loops))
     env = {name: value for name, value in env.items() if name in used}
 
-    def by_step(prepared: Prepared) -> list[Any]:
-        return [prepared.get(id(step)) for step in steps]
-
-    def by_id(listed: list[Any]) -> Prepared:
-        return {id(step): own for step, own in zip(steps, listed, strict=True) if own is not None or step in loops}
-
     def forward(inputs: Tree) -> jax.Array:
-        state, listed, env = inputs
-        return run_steps(steps, state, by_id(listed), env, setting)
+        state, prepared, env = inputs
+        return run_steps(steps, state, prepared, env, setting)
 
     def pull(final: jax.Array, inputs: Tree, cotangent: jax.Array) -> Tree:
-        _, listed, env = inputs
-        _, ct, d_prepared, d_env = _reverse(steps, final, cotangent, by_id(listed), env, setting)
-        return ct, by_step(d_prepared), d_env
+        _, prepared, env = inputs
+        _, *cotangents = _reverse(steps, final, cotangent, prepared, env, setting)
+        return tuple(cotangents)
 
     # Inside `jax.shard_map` the state varies like the rest, or sums over devices would end up between the steps.
-    inputs = vary_alike((state, by_step(prepared), env))
-
-    return with_sweep(forward, pull)(inputs)
+    return with_sweep(forward, pull)(vary_alike((state, prepared, env)))
 
 
 # --- backwards through steps -----------------------------------------------------------------------------------------
@@ -144,35 +124,37 @@ def _reverse(
     steps: Sequence[Step], state: jax.Array, ct: jax.Array, prepared: Prepared, env: Environment, setting: Setting
 ) -> tuple[jax.Array, jax.Array, Prepared, Environment]:
     """From the state after some steps and its cotangent to those before, with the cotangents of all that they use."""
-    d_prepared = jax.tree.map(jnp.zeros_like, prepared)
     d_env = jax.tree.map(jnp.zeros_like, env)
-    for step in reversed(steps):
-        key = id(step)
+    d_prepared = []
+    for step, own in zip(reversed(steps), reversed(prepared), strict=True):
         if isinstance(step, Loop):
-            state, ct, d_prepared[key], d_loop = _reverse_loop(step, state, ct, prepared[key], env, setting)
+            state, ct, d_own, d_loop = _reverse_loop(step, own, state, ct, env, setting)
             d_env = jax.tree.map(jnp.add, d_env, d_loop)
-            continue
-        before = undo(step, state, prepared, setting)
-        if key in prepared:
-            d_prepared[key] = _pull_own(step, before, prepared[key], ct, setting)
-        ct = ct.sum(axis=2, keepdims=True) if isinstance(step, Widen) else undo(step, ct, prepared, setting)
-        state = before
-    return state, ct, d_prepared, d_env
+        else:
+            state, ct, d_own = _reverse_step(step, own, state, ct, setting)
+        d_prepared.append(d_own)
+    return state, ct, tuple(reversed(d_prepared)), d_env
 
 
-def _pull_own(step: Step, before: jax.Array, own: Tree, ct: jax.Array, setting: Setting) -> Tree:
-    """The cotangent of a step's matrix or phases, from the state before it and the cotangent after it."""
-    _, pull = jax.vjp(lambda own: execute.apply(step, before, {id(step): own}, {}, setting), own)
-    return pull(ct)[0]
+def _reverse_step(
+    step: Step, own: Tree, state: jax.Array, ct: jax.Array, setting: Setting
+) -> tuple[jax.Array, jax.Array, Tree]:
+    """The same for one step that is no loop, with the cotangent of its matrix or phases."""
+    before = undo(step, own, state, setting)
+    d_own = None
+    if own is not None:
+        d_own = jax.vjp(lambda own: execute.apply(step, own, before, {}, setting), own)[1](ct)[0]
+    ct = ct.sum(axis=2, keepdims=True) if isinstance(step, Widen) else undo(step, own, ct, setting)
+    return before, ct, d_own
 
 
 def _reverse_loop(
-    loop: Loop, state: jax.Array, ct: jax.Array, weights: Tree, env: Environment, setting: Setting
+    loop: Loop, own: Prepared | None, state: jax.Array, ct: jax.Array, env: Environment, setting: Setting
 ) -> tuple[jax.Array, jax.Array, Tree, Environment]:
     """The same for all iterations of a loop, the last one first."""
-    (each, common), pull_split = jax.vjp(lambda w, e: split_loop(loop, w, e, setting), weights, env)
+    (each, common), pull_split = jax.vjp(lambda own, e: split_loop(loop, own, e, setting), own, env)
 
-    def body(carry: tuple, now: Tree) -> tuple[tuple, Tree]:
+    def body(carry: tuple, now: Each) -> tuple[tuple, Tree]:
         state, ct, d_common = carry
         (prepared, inner), pull = jax.vjp(lambda n, c: execute.iteration(loop, n, c, setting), now, common)
         state, ct, d_prepared, d_inner = _reverse(loop.body.steps, state, ct, prepared, inner, setting)

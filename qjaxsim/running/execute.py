@@ -1,6 +1,7 @@
 """Running steps on states, forwards and backwards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ from qjaxsim.running import (
     taylor,  # noqa: F401  (taylor: Taylor series through the loops here)
 )
 from qjaxsim.running.matrices import Environment
-from qjaxsim.running.prepare import Prepared, Setting, prepare_iteration, split_loop
+from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.running.varying import vary_alike
 
 
@@ -34,24 +35,27 @@ def no_qubits(setting: Setting) -> jax.Array:
     return jnp.zeros((2, 1, 1), setting.dtype).at[0].set(1)
 
 
+Run = Callable[[Sequence[Step], jax.Array, Prepared, Environment, Setting], jax.Array]
+
+
 def run_steps(
     steps: Sequence[Step], state: jax.Array, prepared: Prepared, env: Environment, setting: Setting
 ) -> jax.Array:
     """Apply steps to a (2, 2**n, columns) state."""
-    for step in steps:
-        state = apply(step, state, prepared, env, setting)
+    for step, own in zip(steps, prepared, strict=True):
+        state = apply(step, own, state, env, setting)
     return state
 
 
-def apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
-    """Apply one step to a state."""
+def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Setting) -> jax.Array:
+    """Apply one step to a state; `own` is what is prepared for it."""
     match step:
         case Dense():
-            return kernels.apply_dense(_matrix(step, prepared, setting), state)
+            return kernels.apply_dense(_matrix(step, own, setting), state)
         case Transpose():
             return kernels.reorder(state, step.before, step.after)
         case Diagonal():
-            return kernels.apply_phases(_tables(step, prepared), state)
+            return kernels.apply_phases(_tables(step, own), state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
         case Start():
@@ -62,27 +66,27 @@ def apply(step: Step, state: jax.Array, prepared: Prepared, env: Environment, se
         case Widen():
             return jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
         case Loop():
-            return _run_loop(step, state, prepared, env, setting)
+            return _run_loop(step, own, state, env, setting)
         case Collapsed():
-            return kernels.apply_dense(prepared[id(step)], state)
+            return kernels.apply_dense(own, state)
         case Project():
             return kernels.project(step.position, step.outcome, state)
 
 
-def undo(step: Step, state: jax.Array, prepared: Prepared, setting: Setting) -> jax.Array:
+def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
     """The state before a step, from the state after it; steps are unitary, so this pulls cotangents back as well.
 
     Loops are undone iteration by iteration elsewhere; projections cannot be.
     """
     match step:
         case Dense():
-            return kernels.apply_dense(kernels.dagger(_matrix(step, prepared, setting)), state)
+            return kernels.apply_dense(kernels.dagger(_matrix(step, own, setting)), state)
         case Collapsed():
-            return kernels.apply_dense(kernels.dagger(prepared[id(step)]), state)
+            return kernels.apply_dense(kernels.dagger(own), state)
         case Transpose():
             return kernels.reorder(state, step.after, step.before)
         case Diagonal():
-            conjugates = [(positions, phases * _conjugate(phases)) for positions, phases in _tables(step, prepared)]
+            conjugates = [(positions, phases * _conjugate(phases)) for positions, phases in _tables(step, own)]
             return kernels.apply_phases(conjugates, state)
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
@@ -97,13 +101,14 @@ def undo(step: Step, state: jax.Array, prepared: Prepared, setting: Setting) -> 
             raise TypeError(f"Step {type(step).__name__} cannot be undone.")
 
 
-def with_collapsed(steps: Sequence[Step], prepared: Prepared, env: Environment, setting: Setting) -> Prepared:
-    """What is prepared, with the matrices of collapsed stretches added."""
-    return prepared | {
-        id(step): run_steps(step.steps, identity(step.n_qubits, setting), prepared, env, setting)
-        for step in steps
-        if isinstance(step, Collapsed)
-    }
+def with_collapsed(
+    steps: Sequence[Step], prepared: Prepared, env: Environment, setting: Setting, run: Run = run_steps
+) -> Prepared:
+    """What is prepared, with collapsed stretches multiplied up: `run` runs their steps on the identity."""
+    return tuple(
+        run(step.steps, identity(step.n_qubits, setting), own, env, setting) if isinstance(step, Collapsed) else own
+        for step, own in zip(steps, prepared, strict=True)
+    )
 
 
 def identity(n_qubits: int, setting: Setting) -> jax.Array:
@@ -116,34 +121,33 @@ def _conjugate(phases: jax.Array) -> jax.Array:
     return jnp.asarray([1, -1], phases.dtype).reshape((2,) + (1,) * (phases.ndim - 1))
 
 
-def _tables(step: Diagonal, prepared: Prepared) -> list[tuple[tuple[int, ...], jax.Array]]:
+def _tables(step: Diagonal, own: Sequence[jax.Array]) -> list[tuple[tuple[int, ...], jax.Array]]:
     positions = [table.positions for table in step.tables]
-    return list(zip(positions, prepared[id(step)], strict=True))
+    return list(zip(positions, own, strict=True))
 
 
-def _matrix(step: Dense, prepared: Prepared, setting: Setting) -> jax.Array:
+def _matrix(step: Dense, own: jax.Array | None, setting: Setting) -> jax.Array:
     """Real and imaginary part of a block's matrix, (2, d, d[, batch]); of |0> on entering qubits the columns."""
-    parts = prepared.get(id(step))
     if step.constant is not None:
-        parts = jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
-    assert parts is not None
-    return parts[:, :, : parts.shape[2] >> step.entering]
+        own = jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
+    assert own is not None
+    return own[:, :, : own.shape[2] >> step.entering]
 
 
-def _run_loop(loop: Loop, state: jax.Array, prepared: Prepared, env: Environment, setting: Setting) -> jax.Array:
+def _run_loop(loop: Loop, own: Prepared | None, state: jax.Array, env: Environment, setting: Setting) -> jax.Array:
     """A repeated layer as a scan over its parameters."""
-    each, common = split_loop(loop, prepared[id(loop)], env, setting)
+    each, common = split_loop(loop, own, env, setting)
 
-    def body(carry: jax.Array, now: tuple) -> tuple[jax.Array, None]:
-        matrices, inner = iteration(loop, now, common, setting)
-        return run_steps(loop.body.steps, carry, matrices, inner, setting), None
+    def body(carry: jax.Array, now: Each) -> tuple[jax.Array, None]:
+        prepared, inner = iteration(loop, now, common, setting)
+        return run_steps(loop.body.steps, carry, prepared, inner, setting), None
 
     state = vary_alike(state, each, common)
     out, _ = lax.scan(body, state, each, loop.repeat.times, loop.repeat.reverse, setting.unroll)
     return out
 
 
-def iteration(loop: Loop, each: tuple, common: tuple, setting: Setting) -> tuple[Prepared, Environment]:
+def iteration(loop: Loop, each: Each, common: Common, setting: Setting) -> tuple[Prepared, Environment]:
     """All that the body needs in one iteration, collapsed stretches included."""
     prepared, env = prepare_iteration(loop, each, common, setting)
     return with_collapsed(loop.body.steps, prepared, env, setting), env

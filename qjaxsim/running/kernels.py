@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running.permutation import of_bits, of_rows, permute
 
 # Index bits that one reduction sums over.
@@ -46,9 +47,9 @@ def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=1), jnp.concatenate([im, re], axis=1)])
     shape = (2, state.shape[1] // size * rows, state.shape[2])
     if real.ndim == 2:
-        return jnp.matmul(real, state.reshape(2 * size, -1), precision=lax.Precision.HIGHEST).reshape(shape)
+        return jnp.matmul(real, state.reshape(2 * size, -1), precision=HIGHEST).reshape(shape)
     blocks = state.reshape(2 * size, -1, state.shape[2])
-    return jnp.einsum("abz,brz->arz", real, blocks, precision=lax.Precision.HIGHEST).reshape(shape)
+    return jnp.einsum("abz,brz->arz", real, blocks, precision=HIGHEST).reshape(shape)
 
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, Table
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
@@ -132,7 +132,7 @@ class _Expansion:
     def rotate(self, pauli: str, angles: jax.Array) -> None:
         """Multiply by exp(-i angle P / 2) from the left, angles (stack, batch)."""
         generator = jnp.asarray(-1j * pauli_matrix(pauli), self.matrices.dtype)
-        turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=lax.Precision.HIGHEST)
+        turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=HIGHEST)
         self.matrices, self.empty = jnp.concatenate([self.matrices, turned]), False
         pair = jnp.stack([jnp.cos(angles / 2), jnp.sin(angles / 2)])
         old = jnp.ones_like(pair[:1]) if self.numbers is None else self.numbers
@@ -143,7 +143,7 @@ class _Expansion:
         if self.numbers is None:
             return self.matrices[0]
         numbers = self.numbers.astype(self.matrices.dtype)
-        return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=lax.Precision.HIGHEST)
+        return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=HIGHEST)
 
 
 def _same_shape(arrays: Sequence[jax.Array], keep: int | None = None) -> list[jax.Array]:
@@ -166,8 +166,8 @@ def _multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
     return sum((a[:, None, j] * b[None, j] for j in range(1, a.shape[1])), a[:, None, 0] * b[None, 0])
 
 
-def dense_matrix(step: Dense, leaf_matrices: Mapping[int, jax.Array], dtype: Any) -> jax.Array:
-    """The matrix of a dense block, real and imaginary part, (2, d, d[, batch]), from its leaves' matrices by id."""
+def dense_matrix(step: Dense, leaf_matrices: Mapping[Leaf, jax.Array], dtype: Any) -> jax.Array:
+    """The matrix of a dense block, real and imaginary part, (2, d, d[, batch]), from its leaves' matrices."""
     k = len(step.qubits)
     total = None
     for layer in step.layers:
@@ -194,14 +194,14 @@ def _multiply(a: jax.Array, b: jax.Array) -> jax.Array:
     """Product of square matrices with or without a trailing batch axis."""
     left, right = ("abz" if a.ndim == 3 else "ab"), ("bcz" if b.ndim == 3 else "bc")
     out = "acz" if "z" in left + right else "ac"
-    return jnp.einsum(f"{left},{right}->{out}", a, b, precision=lax.Precision.HIGHEST)
+    return jnp.einsum(f"{left},{right}->{out}", a, b, precision=HIGHEST)
 
 
-def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[int, jax.Array], k: int, dtype: Any) -> jax.Array:
+def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[Leaf, jax.Array], k: int, dtype: Any) -> jax.Array:
     """The Kronecker product of leaves on different qubits, identity elsewhere, in the order of the k qubits."""
     used = [qubit for leaf in layer for qubit in leaf.qubits]
     idle = [qubit for qubit in range(k) if qubit not in used]
-    factors = [leaf_matrices[id(leaf)] for leaf in layer]
+    factors = [leaf_matrices[leaf] for leaf in layer]
     total = factors[0]
     for factor in factors[1:]:
         total = _kron(total, factor)
@@ -227,7 +227,7 @@ def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:
     if not table.angles:
         return jnp.asarray(np.stack([np.cos(table.offset), np.sin(table.offset)]), dtype)
     angles = angle_stack(table.angles, env, dtype)
-    exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=lax.Precision.HIGHEST)
+    exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=HIGHEST)
     offset = table.offset.reshape((-1,) + (1,) * (exponents.ndim - 1))
     exponents = exponents + offset.astype(dtype) if offset.any() else exponents
     return jnp.stack([jnp.cos(exponents), jnp.sin(exponents)])

@@ -13,11 +13,12 @@ import numpy as np
 from jax import lax
 
 from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.bases import choose_bases, flip_of
 from qjaxsim.running.execute import run_steps
 from qjaxsim.running.kernels import sum_over_bits
 from qjaxsim.running.permutation import flip_rows
-from qjaxsim.running.prepare import Setting
+from qjaxsim.running.prepare import Setting, prepare_all
 from qjaxsim.running.varying import vary_alike
 
 # Up to this many groups are written out one by one; more run as a scan.
@@ -56,7 +57,8 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     total = _flipped_sums(rest, state, n_qubits)
     setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
     for basis in bases:
-        rotated = run_steps(basis.rotation.steps, state, {}, {}, setting)
+        prepared = prepare_all(basis.rotation, {}, setting)
+        rotated = run_steps(basis.rotation.steps, state, prepared, {}, setting)
         total = total + _flipped_sums(basis.observables, rotated, n_qubits)
     return total
 
@@ -113,10 +115,9 @@ def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Ar
     low = _sign_table([{q for q in signs if q >= half} for signs in group.signs], half, n_qubits, overlap.dtype)
     blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
     distinct_low, which = np.unique(low, axis=0, return_inverse=True)
-    exact = lax.Precision.HIGHEST
-    partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=exact)[:, which.reshape(-1)]
-    per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=exact)
-    return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=exact)
+    partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=HIGHEST)[:, which.reshape(-1)]
+    per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=HIGHEST)
+    return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=HIGHEST)
 
 
 def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
@@ -126,7 +127,6 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
     """
     half = n_qubits // 2
     high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
-    exact = lax.Precision.HIGHEST
 
     # Without keeping a state for each group in reverse mode: overlaps are cheap to find again.
     @jax.checkpoint
@@ -136,9 +136,9 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
         flipped_re, flipped_im = flip_rows(state, flip)
         overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
         blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
-        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=exact)
-        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=exact)
-        return total + jnp.matmul(weights, per_term, precision=exact), None
+        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=HIGHEST)
+        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=HIGHEST)
+        return total + jnp.matmul(weights, per_term, precision=HIGHEST), None
 
     out, _ = lax.scan(body, vary_alike(total, state), _stacked(groups, n_qubits, state.dtype))
     return out
@@ -203,7 +203,7 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
         signs = _sign_table([own for _, own, _ in members], 0, n_qubits, state.dtype)
         values = jnp.asarray([[value] for _, _, value in members], state.dtype)
         rows = weights[np.array([position for position, _, _ in members])] * values
-        table = jnp.matmul(jnp.asarray(signs.T), rows, precision=lax.Precision.HIGHEST)
+        table = jnp.matmul(jnp.asarray(signs.T), rows, precision=HIGHEST)
         re, im = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
         total = total + table[None] * jnp.stack((im, -re) if odd else (re, im))
     return total

@@ -4,18 +4,47 @@ Weights and data are prepared apart. Inside a loop the weights' matrices of all 
 the scan, so that the scan itself holds little more than matrix products.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Dense, Diagonal, Loop, Plan, flat_steps, names_in
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Plan, Step, flat_steps, names_in
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
 
-Prepared = dict[int, Any]
-"""By id of a step: its matrix or phases; for a loop, what its body's weights give in every iteration, or None."""
+Prepared = tuple[Any, ...]
+"""What steps need, one entry for each step in their order.
+
+A matrix or phases; for a loop, what its body's weights give in every iteration; for a collapsed stretch, what its own
+steps need, and once those are multiplied up its matrix. None for a step that needs nothing or makes it itself.
+"""
+
+
+class Each(NamedTuple):
+    """What differs from iteration to iteration of a loop, with a leading axis `times`.
+
+    Attributes:
+        weights: what the body's weights give; None where each iteration makes that itself.
+        values: parameters that an iteration needs beside.
+    """
+
+    weights: Prepared | None
+    values: Environment
+
+
+class Common(NamedTuple):
+    """What all iterations of a loop share.
+
+    Attributes:
+        values: shared parameters.
+        data: what the body's data give, if that is the same in each iteration, else None.
+    """
+
+    values: Environment
+    data: Prepared | None
 
 
 @dataclass(frozen=True)
@@ -45,25 +74,35 @@ def with_definitions(plan: Plan, env: Environment, setting: Setting) -> Environm
 
 def prepare_all(plan: Plan, env: Environment, setting: Setting) -> Prepared:
     """Matrices and phases of all steps, weights and data."""
-    return prepare(plan, env, setting, False) | prepare(plan, env, setting, True)
+    return _merged(prepare(plan, env, setting, False), prepare(plan, env, setting, True))
+
+
+def _merged(weights: Prepared, data: Prepared) -> Prepared:
+    """What is prepared from weights and from data: no step has both."""
+    return tuple(own if other is None else other for own, other in zip(weights, data, strict=True))
 
 
 def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepared:
     """Matrices and phases of the steps that depend on data, or of those that do not."""
-    leaf_matrices: dict[int, jax.Array] = {}
+    leaf_matrices: dict[Leaf, jax.Array] = {}
     for members in plan.stacks.values():
         if members[0].data == data:
             stack = matrices.stack_matrices(members, env, setting.dtype)
-            leaf_matrices.update({id(leaf): stack[:, :, i] for i, leaf in enumerate(members)})
-    out: Prepared = {}
-    for step in flat_steps(plan.steps):
-        if isinstance(step, Loop) and not data:
-            out[id(step)] = None if _is_lazy(step, setting) else _prepare_loop(step, env, setting)
-        elif isinstance(step, Dense) and step.data == data and step.constant is None:
-            out[id(step)] = matrices.dense_matrix(step, leaf_matrices, setting.dtype)
-        elif isinstance(step, Diagonal) and step.data == data:
-            out[id(step)] = matrices.diagonal_phases(step, env, setting.dtype)
-    return out
+            leaf_matrices.update({leaf: stack[:, :, i] for i, leaf in enumerate(members)})
+
+    def needed(step: Step) -> Any:
+        match step:
+            case Loop() if not (data or _is_lazy(step, setting)):
+                return _prepare_loop(step, env, setting)
+            case Collapsed() if not data:
+                return tuple(needed(inner) for inner in step.steps)
+            case Dense() if step.data == data and step.constant is None:
+                return matrices.dense_matrix(step, leaf_matrices, setting.dtype)
+            case Diagonal() if step.data == data:
+                return matrices.diagonal_phases(step, env, setting.dtype)
+        return None
+
+    return tuple(needed(step) for step in plan.steps)
 
 
 def _is_lazy(loop: Loop, setting: Setting) -> bool:
@@ -75,14 +114,20 @@ def _is_lazy(loop: Loop, setting: Setting) -> bool:
     return setting.adjoint and loop.repeat.times * sum(sizes) > 2 * 2**loop.body.n_qubits * setting.batch
 
 
-def _prepare_loop(loop: Loop, env: Environment, setting: Setting) -> list[Any]:
-    """The weights' part of the body in every iteration, leading axis `times`, in the order of the body's steps."""
+def _makes_its_own(step: Step, setting: Setting) -> bool:
+    """Whether a step is a loop with matrices that an iteration computes, its own or those of a loop inside."""
+    if not isinstance(step, Loop):
+        return False
+    return _is_lazy(step, setting) or any(_makes_its_own(inner, setting) for inner in flat_steps(step.body.steps))
+
+
+def _prepare_loop(loop: Loop, env: Environment, setting: Setting) -> Prepared:
+    """What the body's weights give in every iteration, leading axis `times`."""
     own, shared = _environments(loop, env)
     weights = {name: value for name, value in own.items() if name not in setting.data}
 
-    def body(slices: Environment) -> list[Any]:
-        prepared = prepare(loop.body, {**shared, **slices}, setting, False)
-        return [prepared.get(id(step)) for step in flat_steps(loop.body.steps)]
+    def body(slices: Environment) -> Prepared:
+        return prepare(loop.body, {**shared, **slices}, setting, False)
 
     if not weights:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (loop.repeat.times, *x.shape)), body({}))
@@ -97,27 +142,30 @@ def _environments(loop: Loop, env: Environment) -> tuple[Environment, Environmen
     return own, {k: env[k] for k in names if k in loop.repeat.shared}
 
 
-def split_loop(loop: Loop, weights: list[Any] | None, env: Environment, setting: Setting) -> tuple[Any, Any]:
-    """What differs from iteration to iteration (leading axis `times`), and what all iterations share."""
+def split_loop(loop: Loop, weights: Prepared | None, env: Environment, setting: Setting) -> tuple[Each, Common]:
+    """What the iterations of a loop need, apart and together, from what its entry of `Prepared` holds."""
     own, shared = _environments(loop, env)
     if weights is None:
-        return (None, own), (shared, None)
-    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data.
-    varying = [step for step in flat_steps(loop.body.steps) if step.data]
-    slices = {name: own[name] for step in varying for name in names_in(step) if name in own}
+        return Each(None, own), Common(shared, None)
+    steps = list(flat_steps(loop.body.steps))
+    with_data = _names(step for step in steps if step.data)
+    made_inside = _names(step for step in steps if _makes_its_own(step, setting))
+    # Weights come along only where an angle, a run of gates or an inner loop mixes them with data, and where an inner
+    # loop makes its own matrices.
+    values = {name: value for name, value in own.items() if name in with_data | made_inside}
     # Data that all iterations share gives the same matrices in each: they are made once, outside.
-    constant = None if slices else prepare(loop.body, shared, setting, True)
-    return (weights, slices), (shared, constant)
+    constant = prepare(loop.body, shared, setting, True) if with_data.isdisjoint(own) else None
+    return Each(weights, values), Common(shared, constant)
 
 
-def prepare_iteration(loop: Loop, each: Any, common: Any, setting: Setting) -> tuple[Prepared, Environment]:
-    """Matrices and parameters of one iteration, from its share of `split_loop` and the common part."""
-    (weights, values), (shared, constant) = each, common
-    env = {**shared, **values}
-    if weights is None:
+def _names(steps: Iterable[Step]) -> set[str]:
+    return set().union(*(names_in(step) for step in steps))
+
+
+def prepare_iteration(loop: Loop, each: Each, common: Common, setting: Setting) -> tuple[Prepared, Environment]:
+    """Matrices and parameters of one iteration, from its share of what differs and the common part."""
+    env = {**common.values, **each.values}
+    if each.weights is None:
         return prepare_all(loop.body, env, setting), env
-    varying = prepare(loop.body, env, setting, True) if constant is None else constant
-    # A loop inside that makes its own matrices has None for them, which has to be said.
-    steps = flat_steps(loop.body.steps)
-    pairs = [(step, own) for step, own in zip(steps, weights, strict=True) if own is not None or isinstance(step, Loop)]
-    return varying | {id(step): own for step, own in pairs}, env
+    data = prepare(loop.body, env, setting, True) if common.data is None else common.data
+    return _merged(each.weights, data), env

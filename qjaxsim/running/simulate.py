@@ -273,7 +273,7 @@ def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]
     require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))
-    chosen = circuit._check_qubits(qubits, "measurement")
+    chosen = circuit.check_qubits(qubits, "measurement")
     if not chosen:
         raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
     return chosen

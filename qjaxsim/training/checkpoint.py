@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.pytrees import numbered
 
 _KEPT = 2
 Row = dict[str, Any]
@@ -60,8 +61,7 @@ def save(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
         path = _point_path(folder, epoch)
         if not path.exists():
             files.write_npy(path, point)
-    arrays = {f"params/{i}": leaf for i, leaf in enumerate(snapshot.params)}
-    arrays |= {f"optimizer/{i}": leaf for i, leaf in enumerate(snapshot.optimizer)}
+    arrays = numbered("params", snapshot.params) | numbered("optimizer", snapshot.optimizer)
     arrays["history"] = np.array(json.dumps(files.to_json(snapshot.history), allow_nan=False))
     arrays["identity"] = np.array(json.dumps(files.to_json(identity), allow_nan=False))
     files.write_npz(folder / "checkpoints" / f"epoch_{snapshot.epoch:04d}.npz", arrays)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import re
 from typing import Any
 
@@ -10,9 +9,8 @@ import jax
 import numpy as np
 import optax
 
-from qjaxsim.common.checks import hold_integers, shown
+from qjaxsim.common.checks import hold_integers, require_not_negative, require_one_of
 from qjaxsim.common.choices import SCHEDULES
-from qjaxsim.common.suggestions import did_you_mean
 
 _OPTIMIZERS = ("adam", "sgd")
 # Settings that optimisers of optax have themselves.
@@ -60,16 +58,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
         for name, choices in (("schedule", SCHEDULES), *named):
-            if getattr(self, name) not in choices:
-                others = " or an optax optimiser, made with its rate" if name == "optimizer" else ""
-                close = did_you_mean(getattr(self, name), choices)
-                given = f"{shown(getattr(self, name))}{close}"
-                raise ValueError(f"Argument `{name}` must be one of {list(choices)}{others}, but is {given}.")
+            others = " or an optax optimiser, made with its rate" if name == "optimizer" else ""
+            require_one_of(name, getattr(self, name), choices, others)
         hold_integers(self, {"epochs": 0, "batch_size": 1, "cycle_epochs": 1, "seed": 0, "eval_batch_size": 1})
         for name in ("learning_rate", "eps", "weight_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value!r}.")
+            require_not_negative(name, getattr(self, name))
         if self.brings_its_rate:
             idle = [name for name in _OF_NAMED if getattr(self, name) != getattr(TrainConfig, name)]
             if idle:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qjaxsim import annealing
-from qjaxsim.annealing import chains
+from qjaxsim.annealing import chains, streams
 from qjaxsim.annealing.batch import anneal_batch
 from qjaxsim.annealing.problems import HeadsProblem
 
@@ -92,9 +92,9 @@ def test_simultaneous_flips_are_a_plain_chain_of_single_flips(heads, n, key):
     start = rng.integers(0, 2, (2, 3, heads, n))
     betas = np.array([0.2, 0.7, 1.5, 4.0])
     found = annealing.anneal(problem, key, reads=3, betas=betas, descent=False, start=start).states
-    lanes = np.asarray(chains._lanes(key, 2, heads, 3))
+    lanes = np.asarray(streams.lanes_of(key, 2, heads, 3))
     assert len(np.unique(lanes)) == lanes.size
-    expected = plain_chain(problem, lanes, start, betas, chains._block_size(n, heads)[1])
+    expected = plain_chain(problem, lanes, start, betas, chains.block_size(n, heads)[1])
     assert (expected != start).any()
     np.testing.assert_array_equal(found, expected)
 
@@ -148,7 +148,7 @@ def test_betas_follow_the_scale_and_chunks_do_not_matter(key, monkeypatch):
     whole = annealing.anneal(problem, key, reads=5, sweeps=5)
     scaled = annealing.anneal(larger, key, reads=5, sweeps=5)
     np.testing.assert_array_equal(whole.states, scaled.states)
-    monkeypatch.setattr(chains, "_CPU_LANES", 20)
+    monkeypatch.setattr(chains, "CPU_LANES", 20)
     np.testing.assert_array_equal(annealing.anneal(problem, key, reads=5, sweeps=5).states, whole.states)
 
 

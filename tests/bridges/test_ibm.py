@@ -283,7 +283,7 @@ def test_only_the_qubits_in_use_of_a_wide_device_are_simulated(tmp_path, monkeyp
     circuit.cx(0, 2)
     circuit.ry(0.3, 1)
     asked = []
-    monkeypatch.setattr(ibm, "_check_local", lambda backend, width, report: asked.append(width))
+    monkeypatch.setattr(ibm, "check_local", lambda backend, width, report: asked.append(width))
     counts = submit(circuit, None, None, tmp_path, backend="fake_brisbane")
     dry = submit(circuit, None, None, tmp_path, backend="fake_brisbane", dry_run=True)
     values = submit(circuit, None, [qj.Z(0) @ qj.Z(2), qj.X(1)], tmp_path, backend="fake_brisbane", resilience_level=0)
@@ -317,11 +317,11 @@ def test_a_part_of_a_device_has_its_noise():
 
 def test_too_many_qubits_in_use(monkeypatch):
     lines = []
-    ibm._check_local(FakeManilaV2(), 13, lines.append)
+    ibm.check_local(FakeManilaV2(), 13, lines.append)
     assert lines == ["13 qubits of fake_manila are simulated, which may take minutes"]
     monkeypatch.setattr(memory, "available_bytes", lambda: 2**8 - 1)
     with pytest.raises(MemoryError, match=r"but 4 of fake_manila take 2\.38e-07 GiB, .* use fewer qubits"):
-        ibm._check_local(FakeManilaV2(), 4, lines.append)
+        ibm.check_local(FakeManilaV2(), 4, lines.append)
 
 
 def test_foreign_instructions_are_refused(theirs):
@@ -354,7 +354,7 @@ def test_a_local_job_without_its_result_cannot_be_fetched(theirs, params, tmp_pa
     def kill(*_):
         raise KilledError
 
-    monkeypatch.setattr(ibm, "_finished", kill)
+    monkeypatch.setattr(ibm, "finish_job", kill)
     with pytest.raises(KilledError):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila")
     (path,) = tmp_path.iterdir()
@@ -434,7 +434,7 @@ def test_counts_on_a_simulator_made_from_a_wide_device(tmp_path):
     simulator = AerSimulator.from_backend(FakeGuadalupeV2())
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ibm, "_check_local", lambda backend, width, report: asked.append(width))
+        patch.setattr(ibm, "check_local", lambda backend, width, report: asked.append(width))
         record = submit(circuit, None, None, tmp_path, backend=simulator)
         submit(circuit, None, [qj.Z(0)], tmp_path, backend=simulator, dry_run=True)
     assert asked == [2, 16]

@@ -404,7 +404,7 @@ def test_constants_wrap_as_their_types_do(left, operation, right, wanted):
 
 
 def test_loops_without_end_are_refused(monkeypatch):
-    monkeypatch.setattr(unrolling, "_MOST_OPERATIONS", 100)
+    monkeypatch.setattr(unrolling, "MOST_OPERATIONS", 100)
     circuit = QuantumCircuit(1)
     with circuit.while_loop(expr.lift(True)):
         circuit.x(0)

@@ -105,7 +105,7 @@ def test_a_loop_of_too_many_turns_is_refused_before_its_first(monkeypatch):
     circuit = QuantumCircuit(1)
     with circuit.for_loop(range(10**12)):
         circuit.h(0)
-    monkeypatch.setattr(unrolling, "_turns", lambda *_: (pytest.fail("a turn was written out") for _ in range(1)))
+    monkeypatch.setattr(unrolling, "each_turn", lambda *_: (pytest.fail("a turn was written out") for _ in range(1)))
     with pytest.raises(ValueError, match=r"operation 0 \(for_loop\) is a loop that writes out more than 1000000"):
         from_qiskit(circuit)
 

@@ -91,10 +91,10 @@ def test_no_time_is_taken_of_a_result_that_differs(tmp_path):
 
 def test_a_peer_that_is_missing_or_fails_is_a_row_that_says_so(monkeypatch, tmp_path):
     settings = suite.Settings(("layered",), ("qulacs",), True, 0.0, 30.0)
-    monkeypatch.setattr(suite, "_missing", lambda peer: "qulacs")
+    monkeypatch.setattr(suite, "missing_package", lambda peer: "qulacs")
     record = suite.run_cell(suite.Cell("layered", "4", "double", "qulacs"), settings, tmp_path)
     assert record == {"status": "not installed", "reason": "qulacs is not installed"}
-    monkeypatch.setattr(suite, "_missing", lambda peer: None)
+    monkeypatch.setattr(suite, "missing_package", lambda peer: None)
     (tmp_path / "references").mkdir()
     slow = suite.Settings(("layered",), ("gate-by-gate",), True, 0.0, 0.01)
     record = suite.run_cell(suite.Cell("layered", "4", "double", base.OURS), slow, tmp_path)

@@ -157,9 +157,9 @@ def test_values_after_two_dashes_are_no_options(capsys):
 def test_an_interrupt_gives_the_terminal_its_cursor_back():
     progress = watched()
     with progress:
-        assert interrupts._cleanups == [progress.stop]
-        interrupts._cleanups[0]()
-    assert interrupts._cleanups == []
+        assert interrupts.cleanups == [progress.stop]
+        interrupts.cleanups[0]()
+    assert interrupts.cleanups == []
     hidden, restored = "\x1b[?25l", "\x1b[?25h"
     assert shown(progress).index(hidden) < shown(progress).index(restored)
 

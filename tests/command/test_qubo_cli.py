@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qjaxsim.command.main import main
-from qjaxsim.command.qubo import _histogram
+from qjaxsim.command.qubo import energy_histogram
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -85,7 +85,7 @@ def test_bad_input_is_one_line(problem, words, message, capsys):
 
 
 def test_histograms_count_every_sample():
-    few = _histogram(np.array([-1.0, -1.0 + 1e-13, 2.0]), np.array([1, 2, 4]))
+    few = energy_histogram(np.array([-1.0, -1.0 + 1e-13, 2.0]), np.array([1, 2, 4]))
     assert few == [("-1", 3), ("2", 4)]
-    many = _histogram(np.linspace(0.0, 12.0, 60), np.ones(60, int))
+    many = energy_histogram(np.linspace(0.0, 12.0, 60), np.ones(60, int))
     assert len(many) == 12 and sum(height for _, height in many) == 60 and many[0] == ("0 .. 1", 5)

@@ -91,8 +91,8 @@ def interrupted(path, number=CHUNK, kind="pushed"):
 
 def resumed(path, monkeypatch, kind, **options):
     """The split, what `progress` saw, and how many chunks were computed."""
-    seen, chunks, window = [], [], gauss_newton._window
-    monkeypatch.setattr(gauss_newton, "_window", lambda *args: (chunks.append(1), window(*args))[1])
+    seen, chunks, chunk = [], [], gauss_newton.samples_from
+    monkeypatch.setattr(gauss_newton, "samples_from", lambda *args, **how: (chunks.append(1), chunk(*args, **how))[1])
     found = split(*problem(kind), checkpoint=path, progress=lambda *done: seen.append(done), **options)
     return found, seen, len(chunks) - 1  # one look at the first, whose slopes stand for outputs and loss
 
@@ -116,17 +116,17 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(path, monkeypatch, kind
 def test_interrupted_again_and_again(path, monkeypatch, kind):
     for number in DONE[:3]:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(gauss_newton, "_window", one_window_of(number))
+            patch.setattr(gauss_newton, "samples_from", one_window_of(number))
             split(*problem(kind), batch_size=CHUNK, checkpoint=path, progress=stop_at(number))
     assert_same_bits(split(*problem(kind), batch_size=CHUNK, checkpoint=path), whole(kind))
 
 
-def one_window_of(number, window=gauss_newton._window):
+def one_window_of(number, samples_from=gauss_newton.samples_from):
     """No samples but the first chunk's (for the check of the functions) and those up to `number`."""
 
-    def checked(begin, count, samples):
+    def checked(x, y, begin, **how):
         assert begin in (0, number - CHUNK)
-        return window(begin, count, samples)
+        return samples_from(x, y, begin, **how)
 
     return checked
 
@@ -372,6 +372,6 @@ def test_little_memory_takes_the_other_way(monkeypatch, kind, other):
 def test_what_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch, call, batch_size, missing, way_out):
     one = plan_split(*problem("pushed"), batch_size=1)
     monkeypatch.setattr(memory, "available_bytes", lambda: one.total_bytes - missing)
-    monkeypatch.setattr(gauss_newton, "_way", None)
+    monkeypatch.setattr(gauss_newton, "WAYS", None)
     with pytest.raises(MemoryError, match=rf"^The split Hessian of 6 parameters needs .* are free; {way_out} \(?`?"):
         call(*problem("pushed"), batch_size=batch_size)

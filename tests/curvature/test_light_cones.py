@@ -191,7 +191,7 @@ def test_what_cones_make_of_observables():
     outputs = CircuitOutputs(every_rotation(), SUMS[:2], ("x",))
     rng = np.random.default_rng(1)
     theta = jnp.asarray(rng.normal(size=outputs.n_weights))
-    generators, seen, _ = cone_sweep._generators(outputs.tables, theta)
+    generators, seen, _ = cone_sweep.generators_at(outputs.tables, theta)
     assert generators.shape[:2] == seen.shape[:1] + (outputs.cones.depth,)
     re, im = np.split(np.asarray(generators), 2, axis=3)
     np.testing.assert_allclose(re, -re.swapaxes(2, 3), atol=1e-14)
@@ -211,7 +211,7 @@ def test_sums_are_all_that_the_result_is_made_from():
     """No axis of samples among them, so that the work after the last sample does not depend on their number."""
     outputs, (_, x, y) = model("chain"), problem("chain", 48)
     tables, theta = outputs.tables, jnp.zeros(outputs.n_weights)
-    found, start = jax.eval_shape(cone_sweep.prepare, tables, theta)
+    found, start = jax.eval_shape(cone_sweep.begin, tables, theta)
     add = lambda linear, sums: cone_sweep.add_samples(  # noqa: E731
         outputs, cross_entropy, tables, linear, sums, x, y, jnp.ones(48)
     )

@@ -208,7 +208,7 @@ def test_chunks_are_larger_on_an_accelerator(monkeypatch):
 
 
 def test_the_program_of_a_chunk_does_not_grow_with_depth():
-    """Stages of weights enter as matrices: their depth is in `prepare` and `finish` alone."""
+    """Stages of weights enter as matrices: their depth is in `with_derivatives` and `finish` alone."""
     from qjaxsim.curvature import stage_sweep
     from qjaxsim.models.patches import PatchesModel
 
@@ -218,7 +218,7 @@ def test_the_program_of_a_chunk_does_not_grow_with_depth():
         params, _ = ravel_pytree(model.init(jax.random.key(0)))
         part, u = model.outputs.part, params[model.outputs.index[0]]
         found, carried = (
-            jax.eval_shape(functools.partial(f, part), u) for f in (stage_sweep.prepare, stage_sweep.start)
+            jax.eval_shape(functools.partial(f, part), u) for f in (stage_sweep.with_derivatives, stage_sweep.start)
         )
         chunk = lambda f, u, x, s, c, p=part: stage_sweep.add_samples(p, f, u, x, s, c)  # noqa: E731
         made = jax.make_jaxpr(chunk)(found, u, jnp.zeros((4, 9)), jnp.zeros((4, 3)), carried)

@@ -158,7 +158,7 @@ def test_idx_labels_out_of_range(tmp_path):
 def test_idx_folder_of_another_data_set_is_recognised(tmp_path, monkeypatch):
     write_idx(tmp_path)
     published = hashlib.md5((tmp_path / idx.FILES["train"][1]).read_bytes()).hexdigest()
-    monkeypatch.setitem(idx._PUBLISHED_LABELS, published, "fashion_mnist")
+    monkeypatch.setitem(idx.PUBLISHED_LABELS, published, "fashion_mnist")
     with pytest.raises(ValueError, match=r"must hold mnist, but train-labels.* is the file of fashion_mnist"):
         datasets.load("mnist", source="idx", data_dir=tmp_path)
     assert len(datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)) == 30
@@ -274,7 +274,7 @@ def test_second_load_comes_from_the_cache(tfds_tree, own_cache, monkeypatch):
     def decode(*args):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(prepared, "_decode", decode)
+    monkeypatch.setattr(prepared, "read_split", decode)
     second = datasets.load("tiny_colours", data_dir=root)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.labels, second.labels)
@@ -431,7 +431,7 @@ def test_prepare_refuses_what_it_cannot_do(tmp_path):
 
 def test_prepare_without_a_network_gives_up_at_once(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets", reason="needs the tfds extra")
-    monkeypatch.setattr(preparing, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(preparing, "CONNECT_SECONDS", 0.2)
     monkeypatch.setattr(preparing.urllib.request, "getproxies", dict)
 
     def hang(*args, **kwargs):
@@ -464,7 +464,7 @@ def test_connection_check_goes_to_the_proxy_when_there_is_one(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", connect)
     for proxies in ({}, {"https": "http://proxy.test:3128"}, {"https": "proxy.test"}):
         monkeypatch.setattr(preparing.urllib.request, "getproxies", lambda proxies=proxies: proxies)
-        preparing._require_connection("https://data.test/mnist/")
+        preparing.require_connection("https://data.test/mnist/")
     assert asked == [("data.test", 443), ("proxy.test", 3128), ("proxy.test", 80)]
 
 

@@ -115,7 +115,7 @@ def here(tmp_path_factory):
 
     patch.setattr(results_folder, "claimed", stop)
     patch.setattr(qjaxsim_dimod, "solve", stop)
-    patch.setattr(crosschecking, "_pair", stop)
+    patch.setattr(crosschecking, "pair_of", stop)
     patch.setattr(ibm, "fetch", stop)
     # After the checks of options, before Qiskit is asked.
     patch.setattr(ibm_service, "plain_errors", stop)

@@ -161,7 +161,7 @@ def test_frozen_token_energies_have_the_published_gradient():
     terms = Terms(jnp.asarray(rng.normal(size=(1, 2, 3, 3))), jnp.asarray(rng.normal(size=(1, 2, 3))))
     settings = AttentionSettings(n_heads=2, reads=4, sweeps=10)
     x = np.asarray(jax.jit(attention.select, static_argnums=0)(settings, terms))
-    energy = jax.jit(jax.grad(lambda terms: attention._selected_energies(settings, terms)[0].sum()))(terms)
+    energy = jax.jit(jax.grad(lambda terms: attention.selected_energies(settings, terms)[0].sum()))(terms)
     np.testing.assert_allclose(energy.pair[0], -x[0][:, :, None] * x[0][:, None, :])
     np.testing.assert_allclose(energy.linear[0], -x[0])
 
@@ -180,7 +180,7 @@ def test_gibbs_gradient_is_that_of_the_expectation():
         return (share[:, :, None, None] * attention_problem.token_energies(terms, jnp.asarray(states))).sum()
 
     def sampled(terms):
-        return attention._gibbs_energies(settings, terms)[0].sum()
+        return attention.gibbs_energies(settings, terms)[0].sum()
 
     value, gradient = jax.jit(jax.value_and_grad(exact))(terms)
     found, estimate = jax.jit(jax.value_and_grad(sampled))(terms)
@@ -256,7 +256,7 @@ def test_weighted_kinds_against_plain_numpy():
     np.testing.assert_allclose(layer("boltzmann", strength=60.0)[2].output, expected, atol=1e-12)
     settings, params, found = layer("hard")
     x = np.asarray(
-        jax.jit(attention.select, static_argnums=0)(settings, attention._terms(params, *map(jnp.asarray, (q, k, v))))
+        jax.jit(attention.select, static_argnums=0)(settings, attention.terms_of(params, *map(jnp.asarray, (q, k, v))))
     )
     masked = scores * x[:, :, None]
     total = masked.sum(-1, keepdims=True)

@@ -45,7 +45,7 @@ OBSERVABLES = {
 @pytest.mark.parametrize("price", [0.0, np.inf])
 @pytest.mark.parametrize("name", list(OBSERVABLES))
 def test_both_ways_give_the_dense_value(name, price, monkeypatch):
-    monkeypatch.setattr(bases, "_price", lambda group, amplitudes: price)
+    monkeypatch.setattr(bases, "rotation_price", lambda group, amplitudes: price)
     n = 6
     state = random_state(n)
     sums = (OBSERVABLES[name](n), every_pair(n, "XZ"))
@@ -60,7 +60,7 @@ def test_gradients_are_the_same_both_ways(monkeypatch):
     value = lambda state: measurement.expectation_values((observable,), state).sum()  # noqa: E731
     found = []
     for price in (0.0, np.inf):
-        monkeypatch.setattr(bases, "_price", lambda group, amplitudes, price=price: price)
+        monkeypatch.setattr(bases, "rotation_price", lambda group, amplitudes, price=price: price)
         state = jnp.asarray(random_state(n))
         found.append((jax.grad(value)(state), jax.jvp(jax.grad(value), (state,), (jnp.cos(state),))[1]))
     for rotated, flipped in zip(*found, strict=True):

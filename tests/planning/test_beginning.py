@@ -56,11 +56,11 @@ def test_values_and_derivatives_go_on_from_it(circuit, gradient, dtype):
     run = qj.expectation(circuit, qj.Z(0) + qj.X(2) @ qj.Y(4), options=qj.PlanOptions(gradient=gradient))
     # The same circuit with its beginning written as one matrix, whose first column is its state.
     first, rest = qj.Circuit(N), qj.Circuit(N)
-    first._add(*circuit.operations[:-8])
+    first.extend(circuit.operations[:-8])
     state = reference.statevector(first, {})
     matrix, triangle = np.linalg.qr(np.column_stack([state, np.eye(2**N)[:, 1:]]))
     matrix[:, 0] *= triangle[0, 0]
-    rest.unitary(matrix, range(N))._add(*circuit.operations[-8:])
+    rest.unitary(matrix, range(N)).extend(circuit.operations[-8:])
     plain = qj.expectation(rest, qj.Z(0) + qj.X(2) @ qj.Y(4), options=qj.PlanOptions(gradient="backprop"))
     assert starts(circuit) and not starts(rest)
     tolerance = 1e-11 if dtype == np.float64 else 1e-5
@@ -75,7 +75,7 @@ def test_values_and_derivatives_go_on_from_it(circuit, gradient, dtype):
 def test_what_comes_before_an_angle_is_taken_whatever_its_place_in_the_list():
     w = qj.Parameter("w")
     made = qj.Circuit(N).rx(w, 4)
-    made._add(*random_constant(np.random.default_rng(2), 3 * LONG, 4).operations)
+    made.extend(random_constant(np.random.default_rng(2), 3 * LONG, 4).operations)
     made.cx(3, 4).h(4).project(0, 1)
     (start,) = starts(made)
     assert start.gates >= LONG
@@ -87,5 +87,5 @@ def test_what_comes_before_an_angle_is_taken_whatever_its_place_in_the_list():
 def test_short_beginnings_wide_registers_and_other_states_are_planned_as_before(circuit):
     short = random_constant(np.random.default_rng(3), LONG // 2)
     wide = qj.Circuit(beginning.MOST_QUBITS + 1)
-    wide._add(*random_constant(np.random.default_rng(4), 2 * LONG).operations)
+    wide.extend(random_constant(np.random.default_rng(4), 2 * LONG).operations)
     assert not starts(short) and not starts(wide) and not starts(circuit, from_zero=False)

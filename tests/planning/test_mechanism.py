@@ -223,8 +223,8 @@ def test_planning_work_grows_linearly(monkeypatch):
     from qjaxsim.planning import schedule
 
     calls = []
-    absorb = schedule._Graph.absorb
-    monkeypatch.setattr(schedule._Graph, "absorb", lambda self, *a: (calls.append(1), absorb(self, *a))[1])
+    absorb = schedule.Graph.absorb
+    monkeypatch.setattr(schedule.Graph, "absorb", lambda self, *a: (calls.append(1), absorb(self, *a))[1])
     counts = []
     for n_gates in (2500, 5000, 10_000):
         rng = np.random.default_rng(3)

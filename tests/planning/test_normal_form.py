@@ -3,7 +3,7 @@
 import numpy as np
 
 from qjaxsim.circuits.gates import GATES, pauli_matrix
-from qjaxsim.planning.normal_form import _find_axes
+from qjaxsim.planning.normal_form import find_axes
 
 
 def expected(matrix):
@@ -26,6 +26,6 @@ def test_axes_are_those_of_dense_commutators():
     unitary, _ = np.linalg.qr(rng.normal(size=(8, 8)) + 1j * rng.normal(size=(8, 8)))
     y_axis = np.kron(np.eye(4), np.cos(0.3) * np.eye(2)) - 1j * np.sin(0.3) * pauli_matrix("ZXY")
     matrices += [unitary, y_axis, np.kron(np.eye(2), unitary[:4, :4])]
-    found = [_find_axes(np.asarray(matrix, complex)) for matrix in matrices]
+    found = [find_axes(np.asarray(matrix, complex)) for matrix in matrices]
     assert found == [expected(matrix) for matrix in matrices]
     assert {letter for axes in found for letter in axes} == {"X", "Y", "Z", None}

@@ -19,7 +19,7 @@ from qjaxsim.report import page, style, tables
 from qjaxsim.report.verdict import CLASSES
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.hessian.configurations import configurations
-from qjaxsim.studies.hessian.figures_spectra import _edges
+from qjaxsim.studies.hessian.figures_spectra import bin_edges
 
 PUBLISHED = [{"patches": p, "layers": n, "lambda_max": 60.0 / p + n / 50} for p in (4, 9, 16) for n in (50, 100)]
 ALL_FIGURES = ["spectra", "lambda_max", "landscape", "training"]
@@ -160,7 +160,7 @@ def test_spectra_mark_each_outlier_and_name_the_class_lines():
 
 def test_bins_hold_every_eigenvalue():
     values = np.array([-0.3, -1e-9, 0.0, 2e-4, 5.0, 99.9])
-    edges = _edges(values, 1e-4)
+    edges = bin_edges(values, 1e-4)
     assert np.all(np.diff(edges) > 0)
     assert edges[0] <= values.min()
     assert values.max() <= edges[-1]

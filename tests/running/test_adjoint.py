@@ -178,6 +178,17 @@ def test_unitaries_and_wide_flat_circuits():
     assert_equal(weighted("adjoint"), weighted("backprop"))
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_loops_in_loops_that_make_their_own_matrices(depth):
+    circuit = qj.Circuit(3).rx(qj.Parameter("u", ()), 1).cx(0, 1).ry(qj.Parameter("v", (2,))[1], 0)
+    for times in (5, 2, 3)[:depth]:
+        circuit = qj.Circuit(3).repeat(circuit, times, shared=("v",) if times == 5 else ())
+    circuit = qj.Circuit(3).h(0).repeat(circuit, 1)
+    params = parameters(circuit, batch=0)
+    swept, kept = losses(circuit)
+    assert_equal(jax.grad(swept)(params), jax.grad(kept)(params))
+
+
 def test_circuits_with_projections_take_the_other_path():
     w = qj.Parameter("w", (3,))
     circuit = qj.Circuit(3).ry(w[0], 0).cx(0, 1).ry(w[1], 1).project(0, 1).rx(w[2], 2)

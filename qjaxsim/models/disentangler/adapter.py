@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.pytrees import pytree_dataclass
 from qjaxsim.models.disentangler.gradient import cayley
-from qjaxsim.models.disentangler.mpo import PRECISION
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _BlockAdapter:
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., features) -> (..., features)."""
         blocks = x.reshape(*x.shape[:-1], self.lower.shape[0], self.block)
-        return jnp.einsum("nab,...nb->...na", self.matrices(), blocks, precision=PRECISION).reshape(x.shape)
+        return jnp.einsum("nab,...nb->...na", self.matrices(), blocks, precision=HIGHEST).reshape(x.shape)
 
     def _triangles(self) -> jax.Array:
         """(blocks, block, block), strictly lower triangular."""

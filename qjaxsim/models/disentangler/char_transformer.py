@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import hold_integers
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.suggestions import did_you_mean
 
 Params = dict[str, Any]
@@ -196,10 +197,10 @@ class CharTransformer:
         batch, length, width = query.shape
         shape = (batch, length, self.n_heads, width // self.n_heads)
         q, k, v = (part.reshape(shape) for part in (query, key, value))
-        scores = jnp.einsum("bihd,bjhd->bhij", q, k, precision=_EXACT) / math.sqrt(shape[-1])
+        scores = jnp.einsum("bihd,bjhd->bhij", q, k, precision=HIGHEST) / math.sqrt(shape[-1])
         future = jnp.triu(jnp.ones((length, length), bool), 1)[None, None]
         weights = jax.nn.softmax(jnp.where(future, jnp.asarray(-jnp.inf, scores.dtype), scores), axis=-1)
-        return jnp.einsum("bhij,bjhd->bihd", weights, v, precision=_EXACT).reshape(batch, length, width)
+        return jnp.einsum("bhij,bjhd->bihd", weights, v, precision=HIGHEST).reshape(batch, length, width)
 
 
 def next_character_metrics(logits: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
@@ -266,9 +267,6 @@ def generate(
     return np.array(codes, np.int32)
 
 
-_EXACT = jax.lax.Precision.HIGHEST
-
-
 def _init_linear(rng: np.random.Generator, n_out: int, n_in: int, scale: float = 1.0) -> Params:
     return {"weight": scale / math.sqrt(n_in) * rng.normal(size=(n_out, n_in)), "bias": np.zeros(n_out)}
 
@@ -278,7 +276,7 @@ def _init_norm(width: int) -> Params:
 
 
 def _affine(layer: Params, values: jax.Array) -> jax.Array:
-    return _with_bias(jnp.matmul(values, layer["weight"].T, precision=_EXACT), layer["bias"])
+    return _with_bias(jnp.matmul(values, layer["weight"].T, precision=HIGHEST), layer["bias"])
 
 
 def _with_bias(values: jax.Array, bias: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.models.disentangler.mpo import PRECISION
+from qjaxsim.common.precision import HIGHEST
 
 # Neighbouring gates are multiplied together up to so many qubits: fewer, larger matrix products. Measured at 10 qubits.
 _BLOCK_QUBITS = 6
@@ -140,7 +140,7 @@ def apply_layer(offset: int, gates: jax.Array, x: jax.Array) -> jax.Array:
         size = block.shape[0]
         # A batch of products: a contraction of the middle axis alone would transpose the array first.
         x = x.reshape(before, size, -1)
-        x = jnp.matmul(jnp.broadcast_to(block, (before, size, size)), x, precision=PRECISION)
+        x = jnp.matmul(jnp.broadcast_to(block, (before, size, size)), x, precision=HIGHEST)
         before *= size
     return x.reshape(shape)
 
@@ -153,7 +153,7 @@ def apply_layer_to_rows(offset: int, gates: jax.Array, x: jax.Array) -> jax.Arra
     rows, size = x.shape
     for block in reversed(_blocks(offset, gates, size)):
         x = x.reshape(-1, block.shape[0])
-        x = jax.lax.dot_general(block, x, (((1,), (1,)), ((), ())), precision=PRECISION)
+        x = jax.lax.dot_general(block, x, (((1,), (1,)), ((), ())), precision=HIGHEST)
     return x.reshape(size, rows)
 
 

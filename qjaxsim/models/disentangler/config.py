@@ -247,9 +247,14 @@ def _register(size: int, config: DisentanglerConfig) -> int:
 
 
 def _cnots(width: int, complex_gates: bool) -> int:
-    """CNOT gates that a gate of that many qubits takes."""
+    """CNOT gates that a gate of that many qubits takes.
+
+    Two qubits: 3, and 2 for a rotation in SO(4) (Vatan and Williams, arXiv:quant-ph/0308006). More: 23/48 4^n - 3/2 2^n
+    + 4/3 for any unitary, real or not, by the quantum Shannon decomposition (Shende, Bullock and Markov,
+    arXiv:quant-ph/0406176).
+    """
     if width < 2:
         return 0
     if width == 2:
         return 3 if complex_gates else 2
-    return math.ceil(23 / 48 * 4**width - 3 / 2 * 2**width + 4 / 3)
+    return (23 * 4**width - 72 * 2**width + 64) // 48

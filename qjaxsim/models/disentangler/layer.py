@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.pytrees import pytree_dataclass
 from qjaxsim.models.disentangler.circuit import Brickwall, Gates, apply_circuit
 from qjaxsim.models.disentangler.config import DisentanglerConfig, DisentanglerPlan, Layout, lay_out, plan_disentangler
@@ -90,7 +91,7 @@ class DisentangledLayer:
         if not self.real:
             rows = rows.astype(self.u[0].dtype)
         if rows.shape[0] >= self.geometry.shape[1]:
-            y = jnp.matmul(rows, self.to_dense().T.astype(rows.dtype), precision=jax.lax.Precision.HIGHEST)
+            y = jnp.matmul(rows, self.to_dense().T.astype(rows.dtype), precision=HIGHEST)
         else:
             y = self._through(rows)
         return y.reshape(*batch, self.d_out)

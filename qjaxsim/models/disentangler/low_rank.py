@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.pytrees import pytree_dataclass
-from qjaxsim.models.disentangler.mpo import PRECISION, check_matrix
+from qjaxsim.models.disentangler.mpo import check_matrix
 
 
 @pytree_dataclass(data=("left", "right"))
@@ -31,11 +32,11 @@ class LowRankLayer:
 
     def apply(self, x: jax.Array) -> jax.Array:
         """(..., d_in) -> (..., d_out)."""
-        return jnp.matmul(jnp.matmul(x, self.right.T, precision=PRECISION), self.left.T, precision=PRECISION)
+        return jnp.matmul(jnp.matmul(x, self.right.T, precision=HIGHEST), self.left.T, precision=HIGHEST)
 
     def to_dense(self) -> jax.Array:
         """The (d_out, d_in) matrix."""
-        return jnp.matmul(self.left, self.right, precision=PRECISION)
+        return jnp.matmul(self.left, self.right, precision=HIGHEST)
 
 
 def svd_rank_at(d_out: int, d_in: int, n_params: int) -> int:

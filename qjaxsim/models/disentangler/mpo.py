@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.pytrees import pytree_dataclass
-
-PRECISION = jax.lax.Precision.HIGHEST
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class Mpo:
             left, out, in_, right = core.shape
             matrix = core.transpose(1, 3, 0, 2).reshape(out * right, left * in_)
             carried = carried.reshape(carried.shape[0], left * in_, -1)
-            carried = jnp.einsum("yx,bxr->byr", matrix, carried, precision=PRECISION)
+            carried = jnp.einsum("yx,bxr->byr", matrix, carried, precision=HIGHEST)
             carried = carried.reshape(carried.shape[0] * out, right, -1)
         return carried.reshape(*batch, self.geometry.shape[0])
 
@@ -167,7 +166,7 @@ class Mpo:
         """The (D_out, D_in) matrix."""
         dense = jnp.ones((1, 1, 1), self.cores[0].dtype)  # (outputs, inputs, bond)
         for core in self.cores:
-            dense = jnp.einsum("xyl,loir->xoyir", dense, core, precision=PRECISION)
+            dense = jnp.einsum("xyl,loir->xoyir", dense, core, precision=HIGHEST)
             rows, out, columns, in_, right = dense.shape
             dense = dense.reshape(rows * out, columns * in_, right)
         return dense[:, :, 0]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.pytrees import numbered
 from qjaxsim.models.disentangler.circuit import Gates, identity_gates, random_gates
 from qjaxsim.models.disentangler.config import DisentanglerConfig, Layout
 from qjaxsim.models.disentangler.gradient import GradientStepper
@@ -193,12 +194,11 @@ def _identity(weight: jax.Array, config: DisentanglerConfig) -> str:
 
 
 def _save(path: Path, identity: str, run: _Run) -> None:
-    arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(run.state))}
-    arrays |= {f"gates/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(run.gates))}
+    arrays = numbered("state", run.state) | numbered("gates", run.gates)
     facts: dict[str, Any] = {"identity": identity, "restart": run.restart, "seconds": run.seconds}
     arrays["history"] = np.array(run.history)
     if run.best:
-        arrays |= {f"best/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves((run.best.u, run.best.v)))}
+        arrays |= numbered("best", (run.best.u, run.best.v))
         arrays["best_history"] = np.array(run.best.history)
         facts |= {"best_restart": run.best.restart, "converged": run.best.converged}
     arrays["facts"] = np.array(json.dumps(facts))

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.disentangler.circuit import Brickwall, Gates, apply_circuit, apply_layer_to_rows
-from qjaxsim.models.disentangler.mpo import PRECISION, Geometry, deinterleave, interleave
+from qjaxsim.models.disentangler.mpo import Geometry, deinterleave, interleave
 
-matmul = functools.partial(jnp.matmul, precision=PRECISION)
+matmul = functools.partial(jnp.matmul, precision=HIGHEST)
 
 
 def sweep_circuit(wall: Brickwall, gates: Gates, overlap: jax.Array) -> Gates:
@@ -165,7 +166,7 @@ def sweep(
 @jax.jit
 def distance(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Merit A = Re <M, Z> / (||M|| ||Z||), and the relative distance of Z from the best multiple of M."""
-    overlap = jnp.real(jnp.vdot(target, matrix, precision=PRECISION))
+    overlap = jnp.real(jnp.vdot(target, matrix, precision=HIGHEST))
     norm, target_norm = jnp.linalg.norm(matrix), jnp.linalg.norm(target)
     # A target of zero has no direction: its overlap is zero, and nothing of Z is reached.
     safe = jnp.where(target_norm == 0, 1, target_norm)

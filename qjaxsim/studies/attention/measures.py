@@ -93,7 +93,7 @@ def energies(settings: AttentionSettings, problem: HeadsProblem) -> dict[str, An
         "range_bits": _range_bits(problem),
         **{f"gap_{name}": float((one - known).mean()) for name, one in found.items()},
         "energy_scale": float(np.abs(known).mean()),
-        "exact_hits": _exact_hits(settings, problem, key),
+        "exact_hits": exact_hits(settings, problem, key),
     }
 
 
@@ -107,7 +107,7 @@ def _tabu(problem: HeadsProblem) -> np.ndarray | None:
     return np.array([one.first.energy for one in solve_batch(qubos, "tabu", seed=0, num_reads=1, timeout=_TABU_MS)])
 
 
-def _exact_hits(settings: AttentionSettings, problem: HeadsProblem, key: jax.Array) -> float | None:
+def exact_hits(settings: AttentionSettings, problem: HeadsProblem, key: jax.Array) -> float | None:
     """Fraction of problems where annealing ends at the minimum over all states."""
     n_heads, n = problem.linear.shape[1:]
     if n_heads * n > EXACT_VARIABLES:

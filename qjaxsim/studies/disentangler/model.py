@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.text import Text, load_text, windows
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, Params, next_character_metrics
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
 # Windows at once where metrics are computed; memory only.
-_AT_ONCE = 128
+AT_ONCE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ class Evaluation:
 
     def _perplexity(self, weights: Mapping[str, Any]) -> dict[str, float]:
         params = self.model.with_weights(self.params, weights)
-        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(self._x), _AT_ONCE)]
+        parts = [slice(start, start + AT_ONCE) for start in range(0, len(self._x), AT_ONCE)]
         sizes = np.array([len(self._x[part]) for part in parts])
         found = [self._measure(params, self._x[part], self._y[part]) for part in parts]
         loss, accuracy = (float(np.average([float(one[name]) for one in found], weights=sizes)) for name in
@@ -124,11 +125,11 @@ class Evaluation:
         """Mean of x x^T over the inputs of each linear map on the test windows: name -> (in, in), double precision."""
         moments = jax.jit(
             lambda params, x: {
-                name: jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST) / len(rows)
+                name: jnp.matmul(rows.T, rows, precision=HIGHEST) / len(rows)
                 for name, rows in self.model.inputs_of(params, x).items()
             }
         )
-        return {name: np.asarray(found, np.float64) for name, found in moments(self.params, self._x[:_AT_ONCE]).items()}
+        return {name: np.asarray(found, np.float64) for name, found in moments(self.params, self._x[:AT_ONCE]).items()}
 
     @functools.cached_property
     def inputs(self) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature import HessianSplit, dense_spectrum, near_zero_fraction, split_hessian
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
@@ -87,7 +88,7 @@ def circuit_split(model: HybridModel, params: Params, x: np.ndarray, y: np.ndarr
 def _behind_circuit(values: jax.Array, targets: Any) -> jax.Array:
     """Each sample's loss from <Z>, (B, n) to (B,)."""
     post = targets["post"]
-    logits = jnp.einsum("bkq,bq->bk", post["weight"], values, precision=jax.lax.Precision.HIGHEST) + post["bias"]
+    logits = jnp.einsum("bkq,bq->bk", post["weight"], values, precision=HIGHEST) + post["bias"]
     return cross_entropy(logits, targets["label"])
 
 

@@ -99,39 +99,18 @@ def _stacked(trees: list[Params]) -> Params:
 def _program(model: HybridModel, rate: float, shots: int | None, frozen: bool) -> Callable[..., Any]:
     """The training, from initial parameters, keys, order, weights and images to what `Trained` holds."""
     optimiser = optax.adam(rate)
-
-    def update(params: Params, state: Any, x: Any, y: Any, weight: Any, key: Any) -> tuple[Params, Any, dict]:
-        """One update of one seed."""
-        nothing = jnp.zeros((len(weight), model.n_qubits), weight.dtype)
-        value, (gradient, signal) = jax.value_and_grad(_loss, (0, 1))(params, nothing, model, shots, x, y, weight, key)
-        if frozen:
-            gradient["post"] = jax.tree.map(jnp.zeros_like, gradient["post"])
-        # The derivative of the mean loss holds each image's weight; without it, it is that of the image's own loss.
-        own = jnp.sqrt(
-            jnp.sum(weight[:, None] * (signal / jnp.where(weight > 0, weight, 1)[:, None]) ** 2) / signal.shape[1]
-        )
-        statistics = {
-            "grad_mean": gradient["weights"].mean(),
-            "grad_var": gradient["weights"].var(),
-            "post_scale": jnp.sqrt(jnp.mean(params["post"]["weight"] ** 2)),
-            "signal_scale": own,
-            "batch_loss": value,
-        }
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counters with floats
-            changes, state = optimiser.update(gradient, state, params)
-        return optax.apply_updates(params, changes), state, statistics
+    update = jax.vmap(_Updates(model, optimiser, shots, frozen).one, in_axes=(0, 0, 0, 0, None, 0))
 
     @jax.jit
     def program(start: Params, keys: Any, index: Any, weight: Any, *images: Any) -> Any:
         x_train, y_train, x_test, y_test = (jnp.asarray(each) for each in images)
         index = jnp.moveaxis(jnp.asarray(index), 0, 2)  # (E, T, S, B)
-        seeds = jax.vmap(update, in_axes=(0, 0, 0, 0, None, 0))
 
         def step(carried: Any, given: Any) -> Any:
             params, state, count = carried
             chosen, own_weight = given
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, count)
-            params, state, statistics = seeds(params, state, x_train[chosen], y_train[chosen], own_weight, now)
+            params, state, statistics = update(params, state, x_train[chosen], y_train[chosen], own_weight, now)
             return (params, state, count + 1), statistics
 
         def epoch(carried: Any, chosen: Any) -> Any:
@@ -149,6 +128,40 @@ def _program(model: HybridModel, rate: float, shots: int | None, frozen: bool) -
         return end, steps, {name: found[name].T for name in ("loss", "accuracy_train", "accuracy_test")}
 
     return program
+
+
+class _Updates(NamedTuple):
+    """How a seed's parameters are updated."""
+
+    model: HybridModel
+    optimiser: optax.GradientTransformation
+    shots: int | None
+    frozen: bool
+
+    def one(
+        self, params: Params, state: Any, x: Any, y: Any, weight: Any, key: Any
+    ) -> tuple[Params, Any, dict[str, jax.Array]]:
+        """Parameters and state of the optimiser after one update of one seed, and what is recorded of it."""
+        nothing = jnp.zeros((len(weight), self.model.n_qubits), weight.dtype)
+        value, (gradient, signal) = jax.value_and_grad(_loss, (0, 1))(
+            params, nothing, self.model, self.shots, x, y, weight, key
+        )
+        if self.frozen:
+            gradient["post"] = jax.tree.map(jnp.zeros_like, gradient["post"])
+        # The derivative of the mean loss holds each image's weight; without it, it is that of the image's own loss.
+        own = jnp.sqrt(
+            jnp.sum(weight[:, None] * (signal / jnp.where(weight > 0, weight, 1)[:, None]) ** 2) / signal.shape[1]
+        )
+        statistics = {
+            "grad_mean": gradient["weights"].mean(),
+            "grad_var": gradient["weights"].var(),
+            "post_scale": jnp.sqrt(jnp.mean(params["post"]["weight"] ** 2)),
+            "signal_scale": own,
+            "batch_loss": value,
+        }
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counters with floats
+            changes, state = self.optimiser.update(gradient, state, params)
+        return optax.apply_updates(params, changes), state, statistics
 
 
 def _loss(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.curvature.chunks import window
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.shared.examples import Examples
@@ -37,11 +38,9 @@ def loss_of_params(
     size = min(_IMAGES_AT_ONCE, len(x))
 
     def loss(params: Any) -> jax.Array:
-        # The last chunk slides back, and what it repeats weighs nothing.
         def add(chunk: jax.Array, total: jax.Array) -> jax.Array:
-            start = jnp.minimum(chunk * size, len(x) - size)
+            start, _, fresh = window(chunk * size, size, len(x))
             xs, ys = (jax.lax.dynamic_slice_in_dim(array, start, size) for array in (x, y))
-            fresh = (start + jnp.arange(size)) >= chunk * size
             return total + jnp.where(fresh, cross_entropy(model.outputs(params, xs), ys), 0).sum()
 
         return jax.lax.fori_loop(0, -(-len(x) // size), add, jnp.zeros((), x.dtype)) / len(x)

@@ -73,7 +73,7 @@ def _histograms(
     values = np.concatenate([*(_support(cell) for cell in drawn), lowest])
     # A spectrum of zeros gets an axis too.
     linear = 10.0 ** np.floor(np.log10(NEAR_ZERO * (np.abs(values).max() or 1.0)))
-    edges = _edges(values, linear)
+    edges = bin_edges(values, linear)
     for axes, group, cell in zip(panels, groups, drawn, strict=False):
         row = rows[group.rows[0]]
         if "eigenvalues" in cell:
@@ -119,7 +119,7 @@ def _support(cell: Arrays) -> np.ndarray:
     return cell["eigenvalues"] if "eigenvalues" in cell else cell["lanczos_values"]
 
 
-def _edges(values: np.ndarray, linear: float) -> np.ndarray:
+def bin_edges(values: np.ndarray, linear: float) -> np.ndarray:
     """Bin edges: one bin for |lambda| < linear, logarithmic ones beyond on both sides, whole decades."""
 
     def side(largest: float) -> np.ndarray:
@@ -168,6 +168,12 @@ def _corner_text(axes: "Axes", text: str) -> None:
     axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=style.SMALL)
 
 
+# Ends of the logarithmic axes, all of them choices of layout: counts begin below one, so that a bin of one eigenvalue
+# is seen, and densities six decades below the highest; above the highest bar or curve there is room for corner text.
+_LOWEST_COUNT, _LOWEST_DENSITY = 0.6, 1e-6
+_ABOVE_COUNTS, _ABOVE_DENSITIES = 5, 30
+
+
 def _label_counts(panels: "list[Axes]", drawn: Sequence[Arrays], per_row: int) -> None:
     """One vertical scale for all histograms and one for all densities, with room for the text above."""
     exact = ["eigenvalues" in cell for cell in drawn]
@@ -175,7 +181,8 @@ def _label_counts(panels: "list[Axes]", drawn: Sequence[Arrays], per_row: int) -
         members = [axes for axes, is_exact in zip(panels, exact, strict=False) if is_exact is kind]
         high = max((axes.dataLim.y1 for axes in members), default=1.0)
         for axes in members:
-            axes.set_ylim(0.6 if kind else 1e-6 * high, (5 if kind else 30) * high)
+            lowest = _LOWEST_COUNT if kind else _LOWEST_DENSITY * high
+            axes.set_ylim(lowest, (_ABOVE_COUNTS if kind else _ABOVE_DENSITIES) * high)
             column = panels.index(axes) % per_row
             if column == 0 or len(set(exact)) > 1:
                 axes.set_ylabel(name, fontsize=style.SMALL + 1)

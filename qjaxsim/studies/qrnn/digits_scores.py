@@ -40,7 +40,7 @@ def test_columns(network: Network, task: SequenceTask, params: Params, digits: D
         "test_accuracy_argmax_best": float(hits.mean(axis=1).max()),
         "test_accuracy_by_digit": np.median(each, axis=0).tolist(),
         "test_accuracy_ensemble": float((p.mean(axis=0).argmax(axis=-1) == classes).mean()),
-        "test_accuracy_vote": float((_majority(votes, p) == classes).mean()),
+        "test_accuracy_vote": float((majority(votes, p) == classes).mean()),
         "duplicates_in_train": digits.duplicates(),
     }
     row["lookup_accuracy"], row["lookup_sequences"] = lookup(digits)
@@ -86,7 +86,7 @@ def label_distributions(
     return np.concatenate(parts, axis=1)
 
 
-def _majority(votes: np.ndarray, p: np.ndarray) -> np.ndarray:
+def majority(votes: np.ndarray, p: np.ndarray) -> np.ndarray:
     """(N,) the class that most of (seeds, N) networks vote for; the mean distribution decides between equals."""
     counts = np.stack([(votes == k).sum(axis=0) for k in range(p.shape[-1])], axis=1)
     return np.asarray((counts + 0.5 * p.mean(axis=0)).argmax(axis=1))

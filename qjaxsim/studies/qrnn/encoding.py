@@ -35,8 +35,9 @@ class Encoding:
         digits = self.digits
         if len(set(digits)) != len(digits) or not 2 <= len(digits) <= 10 or not set(digits) <= set(range(10)):
             raise ValueError(f"Argument `digits` must be two to ten different digits, but is {list(digits)}.")
-        if self.features not in FEATURES:
-            raise ValueError(f"Argument `features` must be one of {list(FEATURES)}, but is {self.features!r}.")
+        from qjaxsim.common.checks import require_one_of  # with NumPy, which settings do without
+
+        require_one_of("features", self.features, FEATURES)
         # Barnes and Hut's approximation, which t-SNE is made with, ends at three dimensions.
         most = {"coordinates": 3 if self.features == "tsne" else 8, "bits": 8}
         for name, limit in most.items():

@@ -13,7 +13,7 @@ import numpy as np
 from qjaxsim.common.extras import MissingExtraError
 
 # t-SNE has no map for new images; it is fitted to so many, and the others go where their neighbours are.
-_TSNE_IMAGES, _NEIGHBOURS = 6000, 10
+TSNE_IMAGES, _NEIGHBOURS = 6000, 10
 _SEED = 42
 
 
@@ -51,7 +51,7 @@ def _tsne(count: int, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, 
 
     reduction = PCA(min(30, *train.shape), random_state=_SEED).fit(train)
     near, far = reduction.transform(train), reduction.transform(test)
-    fitted = np.random.default_rng(_SEED).permutation(len(near))[:_TSNE_IMAGES]
+    fitted = np.random.default_rng(_SEED).permutation(len(near))[:TSNE_IMAGES]
     perplexity = min(100, (len(fitted) - 1) // 3)
     placed = TSNE(count, perplexity=perplexity, metric="cosine", random_state=_SEED).fit_transform(near[fitted])
     places = KNeighborsRegressor(min(_NEIGHBOURS, len(fitted)), weights="distance").fit(near[fitted], placed)

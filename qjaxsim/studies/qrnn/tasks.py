@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import require_one_of
+
 Pair = tuple[jax.Array, jax.Array]
 TASKS = ("memorise", "xor", "letters", "dna", "dna-clean", "mnist", "mnist-generate")
 
@@ -54,8 +56,7 @@ def make_task(name: str, length: int) -> SequenceTask:
         ValueError: for an unknown name, or a length too short.
     """
     makers = {"memorise": _memorise, "xor": _xor, "letters": _letters, "dna": _dna, "dna-clean": _dna_clean}
-    if name not in makers:
-        raise ValueError(f"Argument `name` must be one of {list(makers)}, but is {name!r}.")
+    require_one_of("name", name, makers)
     least = 5 if name.startswith("dna") else 3
     if length < least:
         raise ValueError(f"Argument `length` must be at least {least} for {name}, but is {length}.")

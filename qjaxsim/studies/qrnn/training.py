@@ -15,14 +15,16 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
+from qjaxsim.common.pytrees import numbered
 from qjaxsim.studies.qrnn.networks import Network, Params
 from qjaxsim.studies.qrnn.settings import OPTIMIZERS
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
 CHECKPOINT = "training.npz"
-_SAVE_SECONDS = 20.0
-_HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")
+SAVE_SECONDS = 20.0
+HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")
 _PROGRESS = ("reached", "failed", "updates", "spent", "done")
 
 
@@ -54,8 +56,7 @@ class Schedule:
     clip: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"Argument `optimizer` must be one of {list(OPTIMIZERS)}, but is {self.optimizer!r}.")
+        require_one_of("optimizer", self.optimizer, OPTIMIZERS)
         if self.watched not in ("validation", "training"):
             raise ValueError(f"Argument `watched` must be 'validation' or 'training', but is {self.watched!r}.")
         for name in ("batch_size", "updates", "every", "validation_size"):
@@ -63,8 +64,7 @@ class Schedule:
                 raise ValueError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
         if self.updates % self.every:
             raise ValueError(f"Argument `updates` must be a multiple of {self.every}, but is {self.updates}.")
-        if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise ValueError(f"Argument `threshold` must be finite and not negative, but is {self.threshold}.")
+        require_not_negative("threshold", self.threshold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def train(
     state = _start_function(network, schedule, jnp.dtype(dtype))(keys)
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     learning_rates = jnp.asarray(rates, dtype)
-    history: dict[str, list[np.ndarray]] = {name: [] for name in _HISTORY}
+    history: dict[str, list[np.ndarray]] = {name: [] for name in HISTORY}
     updates, spent = np.zeros(len(seeds), np.int64), [0.0]
     reached, failed = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
     done, last_save = 0, time.perf_counter()
@@ -139,21 +139,21 @@ def train(
         while done < schedule.updates and active.any():
             began = time.perf_counter()
             state, found = block(state, keys, jnp.asarray(done, jnp.int32), learning_rates, arrays, jnp.asarray(active))
-            values = {name: np.asarray(found[name], np.float64) for name in _HISTORY}
+            values = {name: np.asarray(found[name], np.float64) for name in HISTORY}
             done += schedule.every
             spent.append(time.perf_counter() - began)
             if strict:
-                _check(values, active, seeds, done)
-            failed |= active & _fails(values)
-            for name in _HISTORY:
+                require_going(values, active, seeds, done)
+            failed |= active & fails(values)
+            for name in HISTORY:
                 values[name] = np.where(active, values[name], history[name][-1]) if history[name] else values[name]
                 history[name].append(values[name])
             updates[active] = done
             reached |= active & (values[f"{schedule.watched}_loss"] < schedule.threshold)
             active &= ~(reached | failed)
             moved(done, schedule.updates)
-            if folder is not None and time.perf_counter() - last_save > _SAVE_SECONDS:
-                _save(folder / CHECKPOINT, state, history, reached, failed, updates, spent, done)
+            if folder is not None and time.perf_counter() - last_save > SAVE_SECONDS:
+                save_progress(folder / CHECKPOINT, state, history, reached, failed, updates, spent, done)
                 last_save = time.perf_counter()
     if folder is not None:
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -233,13 +233,14 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
     return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, None, 0)))
 
 
-def _fails(values: dict[str, np.ndarray]) -> np.ndarray:
+def fails(values: dict[str, np.ndarray]) -> np.ndarray:
     """(R,) whether a seed cannot go on."""
     finite = np.logical_and.reduce([np.isfinite(numbers) for numbers in values.values()])
     return np.asarray(~finite | ~(values["projection"] > 0))
 
 
-def _check(values: dict[str, np.ndarray], active: np.ndarray, seeds: Sequence[int], done: int) -> None:
+def require_going(values: dict[str, np.ndarray], active: np.ndarray, seeds: Sequence[int], done: int) -> None:
+    """Raise a FloatingPointError for the first seed that cannot go on."""
     for name, numbers in values.items():
         if (bad := active & ~np.isfinite(numbers)).any():
             seed = seeds[int(np.flatnonzero(bad)[0])]
@@ -253,7 +254,7 @@ def _check(values: dict[str, np.ndarray], active: np.ndarray, seeds: Sequence[in
         )
 
 
-def _save(
+def save_progress(
     path: Path,
     state: Any,
     history: dict[str, list[np.ndarray]],
@@ -263,7 +264,8 @@ def _save(
     spent: list[float],
     done: int,
 ) -> None:
-    arrays = {f"state/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    """Write what training goes on from."""
+    arrays = numbered("state", state)
     arrays |= {f"history/{name}": np.stack(rows) for name, rows in history.items()}
     arrays |= {
         "reached": reached,
@@ -276,14 +278,14 @@ def _save(
 
 
 def _restore(path: Path, state: Any) -> Any:
-    """What `_save` wrote; the folder belongs to the cell, whose settings the sweep has compared."""
+    """What `save_progress` wrote; the folder belongs to the cell, whose settings the sweep has compared."""
     old, structure = jax.tree.flatten(state)
     names = [f"state/{i}" for i in range(len(old))]
-    arrays = files.read_npz(path, *names, *(f"history/{name}" for name in _HISTORY), *_PROGRESS)
+    arrays = files.read_npz(path, *names, *(f"history/{name}" for name in HISTORY), *_PROGRESS)
     leaves = [jnp.asarray(arrays[name]) for name in names]
     if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in old]:
         raise files.DamagedError(path, "its arrays have other shapes")
-    history = {name: list(arrays[f"history/{name}"]) for name in _HISTORY}
+    history = {name: list(arrays[f"history/{name}"]) for name in HISTORY}
     restored = jax.tree.unflatten(structure, leaves)
     seeds = (arrays["reached"], arrays["failed"], arrays["updates"])
     return restored, history, *seeds, arrays["spent"].tolist(), int(arrays["done"])

@@ -70,9 +70,9 @@ def test_single_heads_are_gone_through_when_the_whole_is_too_large():
         measures.jnp.asarray(c), measures.jnp.asarray(rng.normal(size=(2, 3, 7))), measures.jnp.asarray(0.5)
     )
     settings = measures.AttentionSettings(n_heads=3, reads=8, sweeps=30)
-    assert measures._exact_hits(settings, problem, measures.jax.random.key(0)) == 1.0
+    assert measures.exact_hits(settings, problem, measures.jax.random.key(0)) == 1.0
     wide = measures.HeadsProblem(*(np.zeros(shape) for shape in ((1, 1, 17, 17), (1, 1, 17), ())))
-    assert measures._exact_hits(settings, wide, measures.jax.random.key(0)) is None
+    assert measures.exact_hits(settings, wide, measures.jax.random.key(0)) is None
 
 
 def test_selection_statistics_of_a_known_case():

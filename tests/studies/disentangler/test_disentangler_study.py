@@ -249,7 +249,7 @@ def test_perplexity_is_the_exponential_of_the_mean_over_all_characters(evaluatio
     losses = -np.take_along_axis(log_p, corpus.test[1][..., None], -1)
     expected = np.exp(losses.mean()), (logits.argmax(-1) == corpus.test[1]).mean()
     # In parts of unequal size.
-    monkeypatch.setattr("qjaxsim.studies.disentangler.model._AT_ONCE", 7)
+    monkeypatch.setattr("qjaxsim.studies.disentangler.model.AT_ONCE", 7)
     found = trained.score({})
     assert found["perplexity"] == pytest.approx(expected[0], rel=1e-5)
     assert found["accuracy"] == pytest.approx(expected[1], abs=1e-6)

@@ -120,7 +120,7 @@ def test_tsne_places_new_images_among_their_neighbours(clouds, monkeypatch):
             return points[:, :2]
 
     monkeypatch.setattr("sklearn.manifold.TSNE", TwoComponents)
-    monkeypatch.setattr("qjaxsim.studies.qrnn.features._TSNE_IMAGES", 70)
+    monkeypatch.setattr("qjaxsim.studies.qrnn.features.TSNE_IMAGES", 70)
     train, test, labels, others = clouds
     near, far = coordinates("tsne", 2, train, test, labels)
     assert near.shape == (120, 2) and far.shape == (30, 2)
@@ -317,9 +317,9 @@ def test_drawn_images_begin_with_the_digit_and_are_compared_with_real_ones(key):
 
 def test_the_mean_distribution_decides_between_equal_votes():
     p = np.array([[[0.6, 0.4]], [[0.1, 0.9]]])
-    assert qrnn_mnist_scores._majority(p.argmax(axis=-1), p).tolist() == [1]
+    assert qrnn_mnist_scores.majority(p.argmax(axis=-1), p).tolist() == [1]
     p = np.array([[[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]])
-    assert qrnn_mnist_scores._majority(p.argmax(axis=-1), p).tolist() == [1] and p.mean(axis=0).argmax() == 0
+    assert qrnn_mnist_scores.majority(p.argmax(axis=-1), p).tolist() == [1] and p.mean(axis=0).argmax() == 0
 
 
 # --- the study ----------------------------------------------------------------------------------------------------

@@ -187,19 +187,19 @@ def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeyp
     task = make_task("xor", 6)
     schedule = Schedule(batch_size=4, updates=30, threshold=0.0, validation_size=4)
     whole = train(TINY, task, schedule, [0, 1], [0.01, 0.02])
-    monkeypatch.setattr(qrnn_training, "_SAVE_SECONDS", 0.0)
-    saved = qrnn_training._save
+    monkeypatch.setattr(qrnn_training, "SAVE_SECONDS", 0.0)
+    saved = qrnn_training.save_progress
 
     def killed(path, *rest):
         saved(path, *rest)
         if rest[-1] == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(qrnn_training, "_save", killed)
+    monkeypatch.setattr(qrnn_training, "save_progress", killed)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, task, schedule, [0, 1], [0.01, 0.02], folder=tmp_path)
     assert (tmp_path / qrnn_training.CHECKPOINT).exists()
-    monkeypatch.setattr(qrnn_training, "_save", saved)
+    monkeypatch.setattr(qrnn_training, "save_progress", saved)
     resumed = train(TINY, task, schedule, [0, 1], [0.01, 0.02], folder=tmp_path)
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
         assert (a == b).all()
@@ -208,15 +208,15 @@ def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeyp
 
 
 def test_losses_and_projections_that_fail_are_named():
-    good = dict.fromkeys(qrnn_training._HISTORY, np.array([0.1, 0.2]))
+    good = dict.fromkeys(qrnn_training.HISTORY, np.array([0.1, 0.2]))
     active = np.array([True, True])
     bad = {**good, "projection": np.array([0.1, 0.0])}
     with pytest.raises(FloatingPointError, match="projection of seed 5 had probability 0 within 10 updates"):
-        qrnn_training._check(bad, active, [4, 5], 10)
+        qrnn_training.require_going(bad, active, [4, 5], 10)
     with pytest.raises(FloatingPointError, match="training_loss of seed 4 became nan within 10 updates"):
-        qrnn_training._check({**good, "training_loss": np.array([np.nan, 0.0])}, active, [4, 5], 10)
-    qrnn_training._check(bad, np.array([True, False]), [4, 5], 10)
-    assert qrnn_training._fails(bad).tolist() == [False, True] and not qrnn_training._fails(good).any()
+        qrnn_training.require_going({**good, "training_loss": np.array([np.nan, 0.0])}, active, [4, 5], 10)
+    qrnn_training.require_going(bad, np.array([True, False]), [4, 5], 10)
+    assert qrnn_training.fails(bad).tolist() == [False, True] and not qrnn_training.fails(good).any()
 
 
 @pytest.mark.parametrize(
