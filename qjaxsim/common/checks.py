@@ -64,15 +64,15 @@ def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
 
 
 def require_one_of(name: str, value: Any, known: Iterable[Any], others: str = "") -> None:
-    """Refuse what is none of the known choices; `others` tells what else would do.
+    """Refuse what is none of the known choices; `others` says what else it may be.
 
     Raises:
         ValueError: naming the nearest one where one is near.
     """
     choices = list(known)
     if value not in choices:
-        given = f"{shown(value)}{did_you_mean(value, choices)}"
-        raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {given}.")
+        near = did_you_mean(value, choices)
+        raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {shown(value)}{near}.")
 
 
 def require_positive(name: str, value: float) -> None:

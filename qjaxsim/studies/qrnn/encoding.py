@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from qjaxsim.common.checks import require_one_of
-
 FEATURES = ("pixels", "pca", "tsne", "umap")
 # Side of the images of bits.
 SIDE = 10
@@ -37,6 +35,8 @@ class Encoding:
         digits = self.digits
         if len(set(digits)) != len(digits) or not 2 <= len(digits) <= 10 or not set(digits) <= set(range(10)):
             raise ValueError(f"Argument `digits` must be two to ten different digits, but is {list(digits)}.")
+        from qjaxsim.common.checks import require_one_of  # with NumPy, which settings do without
+
         require_one_of("features", self.features, FEATURES)
         # Barnes and Hut's approximation, which t-SNE is made with, ends at three dimensions.
         most = {"coordinates": 3 if self.features == "tsne" else 8, "bits": 8}
