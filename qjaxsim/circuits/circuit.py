@@ -13,46 +13,11 @@ import numpy as np
 from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
+from qjaxsim.circuits.hints import HINTS
 from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
-
-# What users of Qiskit, PennyLane and Cirq type, and what there is.
-_PARTS = "a circuit has unitary gates and `.project` alone"
-_ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
-_STARTS = f"{_PARTS}, and starts in |0...0>; prepare another state with gates, or the first column of a `.unitary`"
-_HINTS = {
-    "cnot": "use `.cx`",
-    "toffoli": "use `.ccx`",
-    "fredkin": "use `.cswap`",
-    "hadamard": "use `.h`",
-    "not_": "use `.x`",
-    "i": "use `.id`",
-    "phase": "use `.p`",
-    "cphase": "use `.cp`",
-    "phaseshift": "use `.p`",
-    "rot": "use `.rz`, `.ry` and `.rz`",
-    "u0": "use `.id`",
-    "si": "use `.sdg`",
-    "mcx": "use `.ccx`, `.c3x` or `.c4x`",
-    "mct": "use `.ccx`, `.c3x` or `.c4x`",
-    "measure": _ENDS,
-    "measure_all": _ENDS,
-    "reset": _ENDS,
-    "initialize": _STARTS,
-    "prepare_state": _STARTS,
-    "barrier": "leave it out: the engine fuses gates without changing the circuit's result",
-    "depth": "use `.count_ops`",
-    "num_qubits": "use `.n_qubits`",
-    "num_parameters": "use `.n_parameters`",
-    "to_gate": "use `.compose` with the circuit itself",
-    "to_instruction": "use `.compose` with the circuit itself",
-    "power": "use `.repeat` or `.compose`",
-    "assign_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
-    "bind_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
-    "draw": "use `print(circuit)`",
-}
 
 
 class Circuit:
@@ -347,7 +312,7 @@ class Circuit:
         return tuple(qubit for qubit in chosen if qubit is not None)
 
     def __getattr__(self, name: str) -> Callable[..., "Circuit"]:
-        hint = _HINTS.get(name)
+        hint = HINTS.get(name)
         if hint is None and not name.startswith("_"):
             near = difflib.get_close_matches(name, [known for known in dir(type(self)) if known[0] != "_"], 1)
             hint = f"the nearest name is `.{near[0]}`" if near else "`qjaxsim.circuits.gates.GATES` lists the gates"
