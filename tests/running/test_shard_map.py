@@ -125,7 +125,8 @@ def drawn():
     slope = jax.jit(jax.grad(loss))
     shares = [slope(params, images[2 * i : 2 * i + 2]) for i in range(4)]
     want = jax.tree.map(lambda *each: sum(each) / 4, *shares)
-    spread = lambda check: jax.jit(jax.grad(mapped(lambda p, x: mean(loss(p, x)), (P(), P("d")), check)))(params, images)
+    total = lambda p, x: mean(loss(p, x))
+    spread = lambda check: jax.jit(jax.grad(mapped(total, (P(), P("d")), check)))(params, images)
     note("drawn", spread(False), want)
     try:
         spread(True)
