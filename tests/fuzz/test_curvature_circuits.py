@@ -66,13 +66,17 @@ def add_weights(rng, circuit, w, n_gates, kinds=6):
 def expected(outputs, params, x, y):
     """Gradient, H and G of the mean loss by JAX alone, in the flat parameters."""
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    z = outputs(params, x)
-    mean = lambda w: loss(outputs(unravel(w), x), y).mean()  # noqa: E731
-    jacobian = jax.jacfwd(lambda w: outputs(unravel(w), x))(flat)
-    curvature = jax.hessian(lambda z: loss(z, y).sum())(z)
-    curvature = np.stack([curvature[b, :, b] for b in range(len(z))])
-    gauss_newton = np.einsum("bkp,bkl,blq->pq", jacobian, curvature, jacobian) / len(z)
-    return jax.grad(mean)(flat), jax.jit(jax.hessian(mean))(flat), gauss_newton
+    of = lambda w: outputs(unravel(w), x)  # noqa: E731
+    mean = lambda w: loss(of(w), y).mean()  # noqa: E731
+
+    @jax.jit  # in one program: compiling takes the time
+    def derivatives(w):
+        curvature = jax.hessian(lambda z: loss(z, y).sum())(of(w))
+        return jax.jacfwd(of)(w), curvature, jax.grad(mean)(w), jax.hessian(mean)(w)
+
+    jacobian, curvature, gradient, whole = map(np.asarray, derivatives(flat))
+    curvature = np.stack([curvature[b, :, b] for b in range(len(y))])
+    return gradient, whole, np.einsum("bkp,bkl,blq->pq", jacobian, curvature, jacobian) / len(y)
 
 
 def check(outputs, params, x, y, rng):

@@ -189,7 +189,8 @@ def splits():
     assert isinstance(model.outputs, PartSum)
     structured = split_hessian(model.outputs, cross_entropy, params, images, labels, batch_size=3)
     generic = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, params, images, labels)
-    gradient = jax.grad(lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean())(params)
+    loss = lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean()  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))(params)
     return model, structured, generic, gradient
 
 
@@ -231,7 +232,7 @@ def test_first_block_moves_the_state_in_few_directions():
     n, layers = 4, 10
     model = PatchesModel(1, layers, n, image_size=4, patch_size=4, n_classes=8)
     params, images, _ = random_point(model, 12)
-    jacobian = jax.jacobian(lambda p: model.outputs(p, jnp.asarray(images)))(params)["weights"]
+    jacobian = jax.jit(jax.jacobian(lambda p: model.outputs(p, jnp.asarray(images))))(params)["weights"]
     block1 = np.asarray(jacobian)[:, :, 0, : 2 * layers * n].reshape(-1, 2 * layers * n)
     rank = np.linalg.matrix_rank(block1, tol=1e-9 * np.abs(block1).max() * len(block1))
     assert rank <= 2 * (2**n - 1) < min(block1.shape)

@@ -26,7 +26,7 @@ def test_null_parameters_are_the_zero_columns_of_the_jacobian(n_qubits, n_classe
     model = PatchesModel(patches, n_layers, n_qubits, image_size=4, patch_size=2, n_classes=n_classes)
     params = model.init(jax.random.key(3))
     x = jax.random.uniform(jax.random.key(4), (5, 4, 4))
-    jacobian = jax.jacrev(lambda p: model.outputs(p, x))(params)
+    jacobian = jax.jit(jax.jacrev(lambda p: model.outputs(p, x)))(params)
     size = [np.abs(np.asarray(leaf)).reshape(5 * n_classes, -1).max(axis=0) for leaf in jacobian.values()]
     zero = np.concatenate(size) < 1e-12 * max(part.max() for part in size)
     assert null_parameters(model) == zero.sum() > 0

@@ -212,7 +212,7 @@ def test_recognised_layers_give_the_same_results(batch):
         options = qj.PlanOptions(scan=scan)
         states.append(qj.statevector(circuit, options=options)(params))
         values = qj.expectation(circuit, qj.Z(0) @ qj.X(2), options=options)
-        slopes.append(jax.grad(lambda p, f=values: f(p).sum())(params))
+        slopes.append(jax.jit(jax.grad(lambda p, f=values: f(p).sum()))(params))
     np.testing.assert_allclose(*states, atol=1e-13)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *slopes)
     found = make_plan(circuit, {"x"} if batch else (), 4 if batch else 1, qj.PlanOptions(scan=True))

@@ -78,11 +78,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("options", CHOICES, ids=str)
-def test_gradients_and_hessian_products_equal_backpropagation(options):
+@functools.cache
+def derivatives_both_ways(**options):
+    """Value and gradient, Hessian product and push of the rich circuit, by the sweep and by backpropagation."""
     circuit = rich_circuit()
     params = parameters(circuit)
-    swept, kept = losses(circuit, **options)
     tangent = jax.tree.map(lambda p: jnp.cos(3 * p), params)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -90,21 +90,25 @@ def test_gradients_and_hessian_products_equal_backpropagation(options):
         products = jax.jvp(jax.grad(loss), (params,), (tangent,))[1]
         return jax.value_and_grad(loss)(params), products, jax.jvp(loss, (params,), (tangent,))
 
-    assert_equal(*(derivatives(loss, params) for loss in (swept, kept)))
+    return [derivatives(loss, params) for loss in losses(circuit, **options)]
+
+
+@pytest.mark.parametrize("options", CHOICES, ids=str)
+def test_gradients_and_hessian_products_equal_backpropagation(options):
+    assert_equal(*derivatives_both_ways(**options))
 
 
 def test_the_gradient_is_that_of_finite_differences():
     circuit = rich_circuit()
     params = parameters(circuit)
     swept, _ = losses(circuit)
+    ((_, gradient), *_), _ = derivatives_both_ways()
     direction = jax.tree.map(lambda p: jnp.sin(5 * p), params)
 
     def along(step):
         return swept(jax.tree.map(lambda p, d: p + step * d, params, direction))
 
-    slope = sum(
-        jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (jax.grad(swept)(params), direction)), strict=True)
-    )
+    slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
     h = 1e-5
     np.testing.assert_allclose(slope, (along(h) - along(-h)) / (2 * h), rtol=1e-6, atol=1e-8)
 
@@ -145,15 +149,16 @@ def test_mapped_inside_and_outside_the_derivative(mapped):
         return jax.vmap(lambda some: jax.grad(lambda p: loss({**p, **some}))(params))(stacked)
 
     for way in (inside, through) if mapped != "w" else (outside,):
-        assert_equal(way(swept), way(kept))
+        assert_equal(*(jax.jit(way, static_argnums=0)(loss) for loss in (swept, kept)))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
 def test_precisions(dtype, tolerance):
+    """The sweep in either precision against backpropagation in double precision."""
     circuit = rich_circuit()
-    params = parameters(circuit, dtype)
-    swept, kept = losses(circuit)
-    got, want = jax.grad(swept)(params), jax.grad(kept)(params)
+    swept, _ = losses(circuit)
+    ((_, double), *_), ((_, want), *_) = derivatives_both_ways()
+    got = jax.jit(jax.grad(swept))(parameters(circuit, dtype)) if dtype == np.float32 else double
     assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype(dtype)}
     assert_equal(got, want, tolerance)
 
@@ -167,13 +172,13 @@ def test_unitaries_and_wide_flat_circuits():
         circuit.rx(w[q], q)
     params = {"w": jnp.linspace(-1, 1, 14)}
     swept, kept = losses(circuit)
-    assert_equal(jax.grad(swept)(params), jax.grad(kept)(params))
+    assert_equal(*(jax.jit(jax.grad(loss))(params) for loss in (swept, kept)))
     small = qj.Circuit(3).repeat(qj.Circuit(3).ry(w[0], 0).crz(w[1], 0, 1).cx(1, 2), 4)
     values = jnp.linspace(0, 1, 4 * 14).reshape(4, 14)
 
     def weighted(gradient):
         matrix = qj.unitary(small, options=qj.PlanOptions(gradient=gradient))
-        return jax.grad(lambda w: (matrix({"w": w}).real * jnp.arange(64.0).reshape(8, 8)).sum())(values)
+        return jax.jit(jax.grad(lambda w: (matrix({"w": w}).real * jnp.arange(64.0).reshape(8, 8)).sum()))(values)
 
     assert_equal(weighted("adjoint"), weighted("backprop"))
 

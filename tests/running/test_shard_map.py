@@ -47,7 +47,7 @@ def gradients(n, repeats, observables, **options):
     w = jnp.asarray(np.random.default_rng(0).normal(size=circuit.parameters["w"]))
     v, x = jnp.cos(w), jnp.linspace(0, 1, 8)
     slope = lambda w: jax.grad(loss)(w, x)
-    want = slope(w), jax.jvp(slope, (w,), (v,))[1]
+    want = jax.jit(lambda w: (slope(w), jax.jvp(slope, (w,), (v,))[1]))(w)
     name = f"{n} qubits, {repeats} layers, {len(observables)} observables, {options}"
     whole = repeats == 1 and n == 6  # compiling takes the time: all ways of one circuit, two of each other plan
     for check in (True, False) if whole else (True,):
@@ -65,7 +65,7 @@ def gradients(n, repeats, observables, **options):
     note(f"{name}, vmap", jax.jit(jax.grad(mapped(one, (P(), P("d")))))(w, x), want[0])
     ensemble = jnp.stack([w, -w, v, 2 * w])
     each = jax.jit(jax.grad(mapped(lambda w, x: mean(loss(w[0], x)), (P("d"), P()))))(ensemble, x)
-    note(f"{name}, ensemble", each, jax.vmap(lambda w: slope(w) / 4)(ensemble))
+    note(f"{name}, ensemble", each, jax.jit(jax.vmap(lambda w: slope(w) / 4))(ensemble))
 
 few = [qj.Z(1), qj.X(0) @ qj.Y(2)]
 gradients(6, 1, few)
@@ -80,7 +80,7 @@ def reported():
     f = qj.expectation(chain(6, 1), qj.Z(1))
     loss = lambda w, x: (f({"x": x, "w": w}) ** 2).mean()
     w, x = jnp.array([0.3, 0.7, 0.2]), jnp.linspace(0, 1, 8)
-    note("reported", jax.grad(mapped(lambda w, x: mean(loss(w, x)), (P(), P("d"))))(w, x),
+    note("reported", jax.jit(jax.grad(mapped(lambda w, x: mean(loss(w, x)), (P(), P("d")))))(w, x),
         jnp.array([-0.18939, -0.515689, 0.0]))
 
 reported()
@@ -122,9 +122,11 @@ def drawn():
     model, key = HybridModel(2, 1, image_size=2, n_classes=2), jax.random.key(1)
     params = model.init(jax.random.key(0))
     loss = lambda p, x: (model.sampled_outputs(p, x, 50, key) ** 2).mean()
-    shares = [jax.grad(loss)(params, images[2 * i : 2 * i + 2]) for i in range(4)]
+    slope = jax.jit(jax.grad(loss))
+    shares = [slope(params, images[2 * i : 2 * i + 2]) for i in range(4)]
     want = jax.tree.map(lambda *each: sum(each) / 4, *shares)
-    spread = lambda check: jax.grad(mapped(lambda p, x: mean(loss(p, x)), (P(), P("d")), check))(params, images)
+    total = lambda p, x: mean(loss(p, x))
+    spread = lambda check: jax.jit(jax.grad(mapped(total, (P(), P("d")), check)))(params, images)
     note("drawn", spread(False), want)
     try:
         spread(True)
@@ -138,7 +140,7 @@ def drawn():
 drawn()
 
 def spread(f, w, x):
-    want = jax.grad(lambda w: (f({"x": x, "w": w}) ** 2).mean())(w)
+    want = jax.jit(jax.grad(lambda w: (f({"x": x, "w": w}) ** 2).mean()))(w)
     device = lambda w, x: (f({"x": x, "w": w}) ** 2).mean()
     by_device = jax.pmap(lambda w, x: mean(device(w, x)), "d", in_axes=(None, 0), out_axes=None)
     note("pmap", jax.grad(lambda w: by_device(w, x.reshape(4, 2)))(w), want)

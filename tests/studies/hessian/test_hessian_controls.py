@@ -98,7 +98,7 @@ def path():
     examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     flat, unravel = jax.flatten_util.ravel_pytree(model.init(jax.random.key(1)))
     loss = jax.jit(lambda w: cross_entropy(model.outputs(unravel(w), jnp.asarray(x)), jnp.asarray(y)).mean())
-    slope = jax.grad(loss)(flat)
+    slope = jax.jit(jax.grad(loss))(flat)
     step = 0.05 * slope / jnp.linalg.norm(slope)
     trajectory = np.stack([flat + step, flat, flat - step])
     history = [{"train_loss": float(loss(w))} for w in trajectory]
