@@ -17,7 +17,7 @@ START, END = "start", "end"
 def train_cell(settings: GradientSettings, run: Run, data: Examples) -> CellResult:
     """Rows by seed and epoch, and the arrays that make them again.
 
-    Arrays: "seeds" (S,); by name of `gradient_training.STATISTICS` one number an update, (S, E, T); parameters at
+    Arrays: "seeds" (S,); by name of `training.STATISTICS` one number an update, (S, E, T); parameters at
     "start/..." and "end/..." with the seeds in front, named by `parameter_arrays`.
     """
     trained = train_seeds(

@@ -4,7 +4,7 @@
 |---|---|---|
 | updates | batch size | updates: every run makes as many as the smallest batch in its epochs |
 | scale | post-layer frozen as it starts, at the ends of the sweeps | all else |
-| initialisations | qubits and depth of random circuits, without training (`gradient_plateau.py`) | observables |
+| initialisations | qubits and depth of random circuits, without training (`plateau.py`) | observables |
 | shots | measurements for each expectation value, in training | the centre |
 | pairing, pre-layer, learning-rate | that one, at the ends and the centre of the sweeps | all else |
 

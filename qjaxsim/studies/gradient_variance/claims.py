@@ -45,7 +45,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """One verdict a claim, in the order of `CLAIMS`; each function there states its rule.
 
     Args:
-        rows: table of the study, controls included, columns as in `gradient_columns.COLUMNS`. Claims whose rows are
+        rows: table of the study, controls included, columns as in `columns.COLUMNS`. Claims whose rows are
             missing are "not tested here".
     """
     return [claim(rows) for claim in CLAIMS]

@@ -82,7 +82,7 @@ def sweep_claim(
 def trend_verdict(
     claim: str, source: str, found: Sequence[Series], sign: int, evidence: str, used: Sequence[Row]
 ) -> Verdict:
-    """The rule of a trend, as `verdicts_gradient` states it, on series that should fall (sign -1) or grow (1)."""
+    """The rule of a trend, as `claims` states it, on series that should fall (sign -1) or grow (1)."""
     goes = trend(found, sign)
     if goes.strict and not goes.doubts:
         return judged(claim, source, [], evidence, used)

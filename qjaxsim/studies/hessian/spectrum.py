@@ -45,7 +45,7 @@ def measure(
         folder: where an unfinished Hessian is kept.
 
     Returns:
-        Columns of `hessian_columns.py`, and arrays: `eigenvalues` and `gn_eigenvalues`, or `lanczos_values`,
+        Columns of `columns.py`, and arrays: `eigenvalues` and `gn_eigenvalues`, or `lanczos_values`,
         `lanczos_residuals`, `density_grid` and `density`; `top_values` (2,) and `top_vectors` (2, P).
     """
     key = jax.random.key(settings.seeds[0])

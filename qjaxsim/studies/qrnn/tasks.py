@@ -44,7 +44,7 @@ class SequenceTask:
 
 
 def make_task(name: str, length: int) -> SequenceTask:
-    """A task by its name; the two of digits are made in `qrnn_mnist`.
+    """A task by its name; the two of digits are made in `digits`.
 
     Args:
         name: "memorise" (two fixed sequences), "xor" and "letters" (Elman 1990), "dna" (tell the base after a marked
