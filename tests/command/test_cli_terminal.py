@@ -21,6 +21,7 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.report.verdict import HOLDS, NOT_TESTED, Verdict
 from qjaxsim.studies.shared import options as cli_options
 from qjaxsim.training import TrainConfig, fit
+from tests.cases import qubo_file
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +32,7 @@ def as_before(monkeypatch):
 
 @pytest.fixture
 def problem(tmp_path):
-    path = tmp_path / "problem.coo"
-    path.write_text("# vartype=BINARY\n0 0 -1\n1 1 -2\n0 1 2.5\n")
-    return str(path)
+    return str(qubo_file(tmp_path))
 
 
 def watched(terminal=True):

@@ -8,15 +8,14 @@ import pytest
 
 from qjaxsim.command.main import main
 from qjaxsim.command.qubo import energy_histogram
+from tests.cases import qubo_file
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 
 @pytest.fixture
 def problem(tmp_path):
-    path = tmp_path / "problem.coo"
-    path.write_text("# vartype=BINARY\n0 0 -1\n1 1 -2\n3 3 1\n0 1 2.5\n1 3 -0.5\n")
-    return path
+    return qubo_file(tmp_path)
 
 
 @pytest.mark.parametrize("sampler", ["jax", "exact", "mock"])

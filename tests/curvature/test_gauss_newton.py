@@ -15,15 +15,12 @@ from qjaxsim.curvature import (
     residual_product,
     split_hessian,
 )
+from tests.cases import network, network_problem
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-13}
 PRODUCTS = {"gauss_newton": gauss_newton_product, "residual": residual_product, "hessian": hessian_product}
-
-
-def network(params, x):
-    return jnp.tanh(x["image"] @ params["hidden"]) @ params["head"]
 
 
 def linear(params, x):
@@ -38,20 +35,10 @@ def squared(z, y):
     return jnp.sum((z - y) ** 2, axis=1) / 2
 
 
-def problem(dtype=jnp.float64, n=13, n_classes=3):
-    keys = jax.random.split(jax.random.key(7), 4)
-    params = {
-        "hidden": jax.random.normal(keys[0], (5, 4), dtype),
-        "head": jax.random.normal(keys[1], (4, n_classes), dtype),
-    }
-    x = {"image": jax.random.normal(keys[2], (n, 5), dtype)}
-    return params, x, jax.random.randint(keys[3], (n,), 0, n_classes)
-
-
 @functools.cache
 def reference(dtype):
     """jax.hessian of the problem's mean loss, compiled once."""
-    params, x, y = problem(dtype)
+    params, x, y = network_problem(dtype)
     flat, unravel = ravel_pytree(params)
     return jax.jit(jax.hessian(lambda w: jnp.mean(cross_entropy(network(unravel(w), x), y))))(flat)
 
@@ -61,7 +48,7 @@ def reference(dtype):
     [(jnp.float32, None, None), (jnp.float64, None, None), (jnp.float64, 4, 5), (jnp.float64, 100, 1)],
 )
 def test_parts_sum_to_the_hessian(dtype, batch_size, rows):
-    params, x, y = problem(dtype)
+    params, x, y = network_problem(dtype)
     split = split_hessian(network, cross_entropy, params, x, y, batch_size=batch_size, rows=rows)
     np.testing.assert_allclose(split.hessian, reference(dtype), atol=TOLERANCE[dtype], rtol=0)
     for part in split:
@@ -70,7 +57,7 @@ def test_parts_sum_to_the_hessian(dtype, batch_size, rows):
 
 
 def test_ragged_chunks_change_neither_part():
-    params, x, y = problem()
+    params, x, y = network_problem()
     whole = split_hessian(network, cross_entropy, params, x, y, batch_size=13)
     for batch_size in (1, 5):
         pieces = split_hessian(network, cross_entropy, params, x, y, batch_size=batch_size, rows=3 * batch_size)
@@ -103,7 +90,7 @@ def test_residual_of_a_squared_loss_on_paper():
 @pytest.mark.parametrize("part", PRODUCTS)
 @pytest.mark.parametrize(("dtype", "batch_size"), [(jnp.float32, 5), (jnp.float64, None), (jnp.float64, 5)])
 def test_products_are_those_of_the_matrices(part, dtype, batch_size):
-    params, x, y = problem(dtype)
+    params, x, y = network_problem(dtype)
     v = jax.tree.map(lambda leaf: jnp.cos(3 * leaf), params)
     found = PRODUCTS[part](network, cross_entropy, params, x, y, v, batch_size=batch_size)
     matrix = getattr(split_hessian(network, cross_entropy, params, x, y), part)
@@ -114,7 +101,7 @@ def test_products_are_those_of_the_matrices(part, dtype, batch_size):
 
 @pytest.mark.parametrize("part", PRODUCTS)
 def test_products_under_jit(part):
-    params, x, y = problem()
+    params, x, y = network_problem()
     v = jax.tree.map(jnp.ones_like, params)
     eager = PRODUCTS[part](network, cross_entropy, params, x, y, v)
     jitted = jax.jit(lambda p, d: PRODUCTS[part](network, cross_entropy, p, x, y, d, batch_size=4))(params, v)
@@ -122,7 +109,7 @@ def test_products_under_jit(part):
 
 
 def test_gauss_newton_is_semi_definite_with_rank_at_most_n_times_k_minus_one():
-    params, x, y = problem(n=4)
+    params, x, y = network_problem(n_samples=4)
     values = np.linalg.eigvalsh(split_hessian(network, cross_entropy, params, x, y).gauss_newton)
     assert values.size == 32
     assert values.min() > -1e-14
@@ -131,7 +118,7 @@ def test_gauss_newton_is_semi_definite_with_rank_at_most_n_times_k_minus_one():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dual_has_the_nonzero_spectrum_of_gauss_newton(dtype):
-    params, x, y = problem(dtype, n=6)
+    params, x, y = network_problem(dtype, n_samples=6)
     dual = gauss_newton_dual(network, cross_entropy, params, x, y)
     assert dual.shape == (18, 18)
     assert dual.dtype == dtype
@@ -158,14 +145,14 @@ def test_a_sum_of_models_without_common_parameters_has_a_block_diagonal_residual
 
 
 def test_progress_counts_samples():
-    params, x, y = problem()
+    params, x, y = network_problem()
     seen = []
     split_hessian(network, cross_entropy, params, x, y, batch_size=5, progress=lambda *done: seen.append(done))
     assert seen == [(5, 13), (10, 13), (13, 13)]
 
 
 def test_one_program_serves_ragged_chunks_and_repeated_calls():
-    params, x, y = problem()
+    params, x, y = network_problem()
     traces = []
 
     def counted(params, x):
@@ -180,7 +167,7 @@ def test_one_program_serves_ragged_chunks_and_repeated_calls():
 
 
 def test_numpy_data_and_without_x64():
-    params, x, y = jax.tree.map(np.asarray, problem())
+    params, x, y = jax.tree.map(np.asarray, network_problem())
     exact = split_hessian(network, cross_entropy, params, x, y, batch_size=5)
     with jax.enable_x64(False):
         single = split_hessian(network, cross_entropy, params, x, y, batch_size=5)
@@ -204,32 +191,32 @@ def call_product(outputs, loss, params, x, y):
 @pytest.mark.parametrize("call", [call_split, call_product, gauss_newton_dual])
 class TestBadArguments:
     def test_numbers_of_samples(self, call):
-        params, x, y = problem()
+        params, x, y = network_problem()
         with pytest.raises(ValueError, match=r"same number of samples.*begin with \[\(12,\), \(13,\)\]"):
             call(network, cross_entropy, params, x, y[:12])
         with pytest.raises(ValueError, match="same number of samples, at least 1"):
             call(network, cross_entropy, params, {"image": x["image"][:0]}, y[:0])
 
     def test_outputs(self, call):
-        params, x, y = problem()
+        params, x, y = network_problem()
         with pytest.raises(ValueError, match=r"`outputs` must return real numbers of shape \(13, K\).*float64\[13\]"):
             call(lambda p, x: network(p, x)[:, 0], cross_entropy, params, x, y)
         with pytest.raises(ValueError, match=r"but it returned complex128\[13, 3\]"):
             call(lambda p, x: network(p, x).astype(complex), cross_entropy, params, x, y)
 
     def test_loss(self, call):
-        params, x, y = problem()
+        params, x, y = network_problem()
         with pytest.raises(ValueError, match=r"`loss` must return one number a sample, shape \(13,\).*leave the mean"):
             call(network, lambda z, y: cross_entropy(z, y).mean(), params, x, y)
 
     def test_params(self, call):
-        _, x, y = problem()
+        _, x, y = network_problem()
         with pytest.raises(TypeError, match="`params` must hold real float arrays only"):
             call(network, cross_entropy, {"hidden": jnp.ones((5, 4), int), "head": jnp.ones((4, 3))}, x, y)
 
 
 def test_bad_settings():
-    params, x, y = problem()
+    params, x, y = network_problem()
     with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but is 0"):
         split_hessian(network, cross_entropy, params, x, y, batch_size=0)
     with pytest.raises(ValueError, match="Argument `rows` must be a positive integer, but is 0"):
@@ -239,7 +226,7 @@ def test_bad_settings():
 
 
 def test_refused_before_allocation(monkeypatch):
-    params, x, y = problem()
+    params, x, y = network_problem()
     monkeypatch.setattr("qjaxsim.common.memory.available_bytes", lambda: 1000)
     with pytest.raises(MemoryError, match=r"split Hessian of 32 parameters needs .* use Lanczos"):
         split_hessian(network, cross_entropy, params, x, y)

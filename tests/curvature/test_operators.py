@@ -21,20 +21,15 @@ from qjaxsim.curvature import operators as module
 from qjaxsim.curvature.products import two_phases
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
+from tests.cases import network, network_problem
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 PARTS = ("hessian", "gauss_newton", "residual")
 
 
-def regression(params, x):
-    return jnp.tanh(x @ params["in"]) @ params["out"]
-
-
 def plain_problem(dtype=jnp.float64):
-    keys = jax.random.split(jax.random.key(5), 3)
-    params = {"in": jax.random.normal(keys[0], (4, 3), dtype), "out": jax.random.normal(keys[1], (3, 3), dtype)}
-    return regression, params, jax.random.normal(keys[2], (11, 4), dtype), jnp.arange(11) % 3
+    return network, *network_problem(dtype, n_samples=11)
 
 
 MODEL = PatchesModel(4, 2, n_qubits=3, image_size=4, patch_size=3, n_classes=4, scale=5.0)
@@ -97,13 +92,13 @@ def test_phases_give_the_outputs_of_the_model():
     outputs, params, x, _ = patches_problem()
     before, after = two_phases(outputs)
     np.testing.assert_allclose(after(before(params), params, x), outputs(params, x), atol=1e-13)
-    assert jax.tree.leaves(before(params)) and not jax.tree.leaves(two_phases(regression)[0](params))
+    assert jax.tree.leaves(before(params)) and not jax.tree.leaves(two_phases(network)[0](params))
 
 
 def test_single_precision_stays_single():
     outputs, params, x, y = plain_problem(jnp.float32)
-    double = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
-    exact = curvature_operators(outputs, cross_entropy, double, x.astype(jnp.float64), y, batch_size=4).hessian
+    double, wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, x))
+    exact = curvature_operators(outputs, cross_entropy, double, wide, y, batch_size=4).hessian
     low = curvature_operators(outputs, cross_entropy, params, x, y, batch_size=4).hessian
     v = jax.random.normal(jax.random.key(4), (low.size,), jnp.float32)
     assert (low @ v).dtype == jnp.float32
@@ -114,7 +109,7 @@ def test_single_precision_stays_single():
 def test_everything_runs_on_one_compiled_product():
     """Lanczos of two lengths, density and power iteration, at two points, compile one product of one vector."""
     _, params, x, y = plain_problem()
-    outputs = lambda params, x: regression(params, x)  # noqa: E731, a function that nothing else has compiled
+    outputs = lambda params, x: network(params, x)  # noqa: E731, a function that nothing else has compiled
     before = module.curvature_rows._cache_size()
     for factor in (1.0, 1.1):
         point = jax.tree.map(lambda leaf, by=factor: by * leaf, params)
@@ -160,20 +155,20 @@ def test_hvp_as_an_operator():
 def test_errors():
     outputs, params, x, y = plain_problem()
     operator = curvature_operators(outputs, cross_entropy, params, x, y).hessian
-    with pytest.raises(ValueError, match=r"`v` must have shape \(21,\) or \(21, m\), but it has \(20,\)"):
-        operator @ jnp.ones(20)
-    with pytest.raises(ValueError, match=r"`v` must have shape \(21,\) or \(21, m\), but it has \(20, 2\)"):
-        operator @ jnp.ones((20, 2))
-    with pytest.raises(ValueError, match=r"`v` must have shape \(21,\) or \(21, m\), but it has \(21, 0\)"):
-        operator @ jnp.ones((21, 0))
+    with pytest.raises(ValueError, match=r"`v` must have shape \(32,\) or \(32, m\), but it has \(31,\)"):
+        operator @ jnp.ones(31)
+    with pytest.raises(ValueError, match=r"`v` must have shape \(32,\) or \(32, m\), but it has \(31, 2\)"):
+        operator @ jnp.ones((31, 2))
+    with pytest.raises(ValueError, match=r"`v` must have shape \(32,\) or \(32, m\), but it has \(32, 0\)"):
+        operator @ jnp.ones((32, 0))
     with pytest.raises(TypeError, match="`v` must have dtype float64, but it has float32"):
-        operator @ jnp.ones(21, jnp.float32)
+        operator @ jnp.ones(32, jnp.float32)
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer, but is 0"):
         curvature_operators(outputs, cross_entropy, params, x, y, batch_size=0)
     with pytest.raises(ValueError, match="`x` and `y` must have one and the same number of samples"):
         curvature_operators(outputs, cross_entropy, params, x, y[:-1])
     with pytest.raises(TypeError, match="`params` must have one dtype"):
-        curvature_operators(outputs, cross_entropy, params | {"out": params["out"].astype(jnp.float32)}, x, y)
+        curvature_operators(outputs, cross_entropy, params | {"head": params["head"].astype(jnp.float32)}, x, y)
     with pytest.raises(ValueError, match=r"`matrix` must have shape \(P, P\), but it has shape \(2, 3\)"):
         matrix_operator(jnp.ones((2, 3)))
     with pytest.raises(TypeError, match="`matrix` must be of a real float dtype, but it is int"):

@@ -11,20 +11,9 @@ import qjaxsim as qj
 from qjaxsim.common import memory
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Transpose, is_linear
+from tests.cases import layered
 
 BATCH = 37  # a size that nothing else has
-
-
-def layered(n_qubits, depth, entangler="cx"):
-    """RY encoding, then RX RY RZ on every qubit and entanglers on neighbours, `depth` times."""
-    x, w = qj.Parameter("x", (n_qubits,)), qj.Parameter("w", (n_qubits, 3))
-    layer, circuit = qj.Circuit(n_qubits), qj.Circuit(n_qubits)
-    for q in range(n_qubits):
-        circuit.ry(x[q], q)
-        layer.rx(w[q, 0], q).ry(w[q, 1], q).rz(w[q, 2], q)
-    for q in range(0, n_qubits - 1, 2):
-        layer.append(entangler, (q, q + 1))
-    return circuit.repeat(layer, depth)
 
 
 def shapes(n_qubits, depth, batch=(BATCH,)):

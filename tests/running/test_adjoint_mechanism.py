@@ -8,20 +8,16 @@ import qjaxsim as qj
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Dense, Loop
 from qjaxsim.running import adjoint
+from tests.cases import layered
 
 
-def layered(n, depth):
-    w, layer = qj.Parameter("w", (n, 3)), qj.Circuit(n)
-    for q in range(n):
-        layer.rx(w[q, 0], q).ry(w[q, 1], q).rz(w[q, 2], q)
-    for q in range(n):
-        layer.cx(q, (q + 1) % n)
-    return qj.Circuit(n).repeat(layer, depth)
+def layers(n, depth):
+    return layered(n, depth, ring=True, data=False)
 
 
 def scratch(depth, gradient, second_order):
     """Temporary bytes of a compiled gradient or Hessian-vector product of 10 qubits, in states."""
-    values = qj.expectation(layered(10, depth), qj.Z(0) @ qj.Z(1), options=qj.PlanOptions(gradient=gradient))
+    values = qj.expectation(layers(10, depth), qj.Z(0) @ qj.Z(1), options=qj.PlanOptions(gradient=gradient))
 
     def derivative(w, v):
         slope = jax.grad(lambda w: values({"w": w}))
@@ -41,7 +37,7 @@ def test_compiled_memory_does_not_grow_with_depth(second_order):
 
 def test_programs_do_not_grow_with_depth():
     def length(depth):
-        values = qj.expectation(layered(4, depth), qj.Z(0), options=qj.PlanOptions(gradient="adjoint"))
+        values = qj.expectation(layers(4, depth), qj.Z(0), options=qj.PlanOptions(gradient="adjoint"))
         w = jax.ShapeDtypeStruct((depth, 4, 3), np.float64)
         slope = jax.grad(lambda w: values({"w": w}))
         return len(str(jax.make_jaxpr(lambda w: jax.jvp(slope, (w,), (w,)))(w)).splitlines())
@@ -53,17 +49,17 @@ def test_the_choice_follows_the_states_that_backpropagation_would_keep():
     options = qj.PlanOptions()
 
     def chosen(depth, n=10, columns=1):
-        return adjoint.uses_adjoint(make_plan(layered(n, depth)), columns, 8, options)
+        return adjoint.uses_adjoint(make_plan(layers(n, depth)), columns, 8, options)
 
     depths = [2**i for i in range(1, 14)]
     decisions = [chosen(depth) for depth in depths]
     assert decisions == sorted(decisions) and {True, False} == set(decisions)
     assert chosen(64, columns=512) and not chosen(64)
-    few, many = (adjoint.kept_bytes(make_plan(layered(10, d)).steps, 10, 1, 8) for d in (10, 30))
+    few, many = (adjoint.kept_bytes(make_plan(layers(10, d)).steps, 10, 1, 8) for d in (10, 30))
     assert many == 3 * few
     state = 16 * 2**10
-    (loop,) = [step for step in make_plan(layered(10, 10)).steps if isinstance(step, Loop)]
+    (loop,) = [step for step in make_plan(layers(10, 10)).steps if isinstance(step, Loop)]
     products = sum(isinstance(step, Dense) for step in loop.body.steps)
     assert few == 10 * products * state
-    plan = make_plan(layered(10, 2**13))
+    plan = make_plan(layers(10, 2**13))
     assert not adjoint.uses_adjoint(plan, 1, 8, qj.PlanOptions(gradient="backprop"))

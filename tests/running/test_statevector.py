@@ -11,6 +11,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES
+from tests.cases import layered
 
 TOLERANCE = {np.complex64: 2e-5, np.complex128: 1e-12}
 OPTIONS = {
@@ -244,21 +245,8 @@ def test_wide_batches_with_data_and_loops_do_not_depend_on_the_plan():
 # --- identities and closed forms --------------------------------------------------------------------------------------
 
 
-def layered(n_qubits, depth):
-    x, w = qj.Parameter("x", (n_qubits,)), qj.Parameter("w", (n_qubits, 3))
-    layer = qj.Circuit(n_qubits)
-    for q in range(n_qubits):
-        layer.u(w[q, 0], w[q, 1], w[q, 2], q)
-    for q in range(0, n_qubits - 1):
-        layer.cx(q, q + 1)
-    circuit = qj.Circuit(n_qubits)
-    for q in range(n_qubits):
-        circuit.ry(x[q], q).rz(x[q] + q, q)
-    return circuit.repeat(layer, depth)
-
-
 def test_collapsing_and_unrolling_change_nothing():
-    circuit = layered(6, 5)
+    circuit = layered(6, 5, ring=True)
     rng = np.random.default_rng(3)
     params = {"x": rng.normal(size=(80, 6)), "w": rng.normal(size=(5, 6, 3))}
     states = [qj.statevector(circuit, options=options)(params) for options in OPTIONS.values()]
@@ -270,7 +258,7 @@ def test_collapsing_and_unrolling_change_nothing():
 
 def test_a_circuit_and_its_inverse_are_the_identity():
     rng = np.random.default_rng(11)
-    circuit = layered(4, 3)
+    circuit = layered(4, 3, ring=True)
     while len(circuit) < 40:
         part = random_circuit(rng, 4, 8)
         if "project" not in part.count_ops() and not part.parameters.keys() & {"w", "x", *circuit.parameters}:

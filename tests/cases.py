@@ -1,0 +1,42 @@
+"""Problems that several test files share, as plain functions."""
+
+import jax
+import jax.numpy as jnp
+
+import qjaxsim as qj
+
+
+def layered(n_qubits, depth, entangler="cx", ring=False, data=True):
+    """RY encoding of `data`, then RX RY RZ on every qubit and entanglers on pairs, or on a `ring`, `depth` times."""
+    x, w = qj.Parameter("x", (n_qubits,)), qj.Parameter("w", (n_qubits, 3))
+    layer, circuit = qj.Circuit(n_qubits), qj.Circuit(n_qubits)
+    for q in range(n_qubits):
+        layer.rx(w[q, 0], q).ry(w[q, 1], q).rz(w[q, 2], q)
+        if data:
+            circuit.ry(x[q], q)
+    for q in range(n_qubits) if ring else range(0, n_qubits - 1, 2):
+        layer.append(entangler, (q, (q + 1) % n_qubits))
+    return circuit.repeat(layer, depth)
+
+
+def network(params, x):
+    """Logits of two dense layers: 5 inputs, 4 hidden units; a model that is no circuit."""
+    return jnp.tanh(x["image"] @ params["hidden"]) @ params["head"]
+
+
+def network_problem(dtype=jnp.float64, n_samples=13, n_classes=3):
+    """Parameters, inputs and labels for `network`."""
+    keys = jax.random.split(jax.random.key(7), 4)
+    params = {
+        "hidden": jax.random.normal(keys[0], (5, 4), dtype),
+        "head": jax.random.normal(keys[1], (4, n_classes), dtype),
+    }
+    x = {"image": jax.random.normal(keys[2], (n_samples, 5), dtype)}
+    return params, x, jax.random.randint(keys[3], (n_samples,), 0, n_classes)
+
+
+def qubo_file(folder):
+    """Three variables, two couplings, lowest energy -2."""
+    path = folder / "problem.coo"
+    path.write_text("# vartype=BINARY\n0 0 -1\n1 1 -2\n3 3 1\n0 1 2.5\n1 3 -0.5\n")
+    return path
