@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated. An e
 commands that use them.
 """
 
+import errno
 import io
 import sys
 import traceback
@@ -25,7 +26,7 @@ from qjaxsim.command.messages import in_options
 from qjaxsim.command.qubo import qubo
 from qjaxsim.common import interrupts
 from qjaxsim.common.extras import MissingExtraError, how_to_install
-from qjaxsim.common.verbosity import settings as shown
+from qjaxsim.common.verbosity import settings as verbosity
 from qjaxsim.studies.attention.command import attention
 from qjaxsim.studies.disentangler.command import disentangler
 from qjaxsim.studies.gradient_variance.command import gradient_variance
@@ -130,6 +131,7 @@ def _in_words_typed(error: Exception, command: Any, words: Sequence[str]) -> Exc
 
 def _report(error: Exception, debug: bool) -> int:
     """Print what went wrong; the exit code."""
+    from qjaxsim.common.checks import shown
     from qjaxsim.common.files import NotWrittenError
 
     if debug:
@@ -137,6 +139,9 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, _USAGE_ERROR):
         usage: Any = error
         _print_error(f"error: {_one_line(usage.format_message()).rstrip('.')}. See `{_command_path(usage)} --help`.")
+        return 2
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        _print_error(f"error: A file name is longer than file systems take, {shown(error.filename)}; give another one.")
         return 2
     if isinstance(error, _BAD_INPUT):
         _print_error(f"error: {_one_line(str(error)) or type(error).__name__}")
@@ -190,7 +195,7 @@ def _global_options(
     if quiet and verbose:
         raise ValueError("Give either --quiet or --verbose.")
     context.ensure_object(Settings).debug = debug
-    shown.quiet, shown.verbose = quiet, verbose
+    verbosity.quiet, verbosity.verbose = quiet, verbose
     _help_if_alone(context)
 
 

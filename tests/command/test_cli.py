@@ -83,6 +83,14 @@ def test_error_of_the_installed_command():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--weights", "--text"])
+def test_file_names_longer_than_file_systems_take(option, capsys):
+    assert cli.main(["study", "disentangler", option, "x" * 3000]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: A file name is longer than file systems take, 'xxx") and errors.count("\n") == 1
+    assert len(errors) < 200
+
+
 def test_interrupting_a_running_command():
     program = (
         "import signal, sys, time\n"
