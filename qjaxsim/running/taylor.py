@@ -1,6 +1,6 @@
 """Taylor series through loops: `jax.experimental.jet` has no rule for `lax.scan`, which repeated layers run as."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jax import lax
@@ -14,14 +14,13 @@ def _scan_series(
     series: Sequence[Sequence[Any]],
     *,
     jaxpr: ClosedJaxpr,
-    num_consts: int,
-    num_carry: int,
     length: int,
     reverse: bool,
     unroll: int,
-    **_: Any,
+    **more: Any,
 ) -> tuple[list[Any], list[list[Any]]]:
     """The same loop over every array and its Taylor coefficients, as one list each."""
+    num_consts, num_carry = _constants_and_carry(more)
     given = [[primal, *terms] for primal, terms in zip(primals, series, strict=True)]
     consts, carry, xs = given[:num_consts], given[num_consts:][:num_carry], given[num_consts + num_carry :]
 
@@ -36,6 +35,14 @@ def _scan_series(
     final, stacked = lax.scan(step, carry, xs, length=length, reverse=reverse, unroll=unroll)
     out = [*final, *stacked]
     return [one[0] for one in out], [one[1:] for one in out]
+
+
+def _constants_and_carry(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """How many of a loop's arguments are constants, and how many are carried."""
+    if "num_consts" in parameters:
+        return parameters["num_consts"], parameters["num_carry"]
+    constants, carry, _ = parameters["ft_in"].unpack()  # from JAX 0.12 on
+    return len(constants.vals), len(carry.vals)
 
 
 _rules: dict[Primitive, Callable[..., Any]] = jet.jet_rules
