@@ -74,7 +74,7 @@ def disentangler(
     if loaded is not None:
         print(f"{loaded.name}: {loaded.matrix.shape[0]} x {loaded.matrix.shape[1]} (out x in); the file has "
               f"{loaded.orientation}, {loaded.reason}")  # fmt: skip
-        if chosen["parts"] == PARTS:
+        if command.params["parts"] == "all":  # all that a file has; "model" by name is refused
             chosen["parts"] = tuple(part for part in PARTS if part != "model")
     settings = DisentanglerStudySettings(**chosen)
     refuse_idle_options(command, _NEEDS, settings)

@@ -283,6 +283,14 @@ def test_the_command_prints_tables_and_verdicts(capsys, tmp_path):
     assert config["settings"]["parts"] == ["layers", "shots"] and config["settings"]["layers"] == ["w.npy"]
 
 
+def test_the_model_of_a_file_is_refused_by_name_and_left_out_of_all(capsys, tmp_path):
+    np.save(tmp_path / "w.npy", np.random.default_rng(1).normal(size=(8, 8)))
+    words = ["study", "disentangler", "--weights", str(tmp_path / "w.npy"), "--orientation", "out-in", "--dry-run"]
+    assert main([*words, "--parts", "layers,depth,bond,shots,model"]) == 2
+    assert "Option --parts must not hold 'model' with a file" in capsys.readouterr().err
+    assert main([*words, "--parts", "all"]) == 0 == main(words)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
