@@ -7,6 +7,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.studies.attention.settings import AttentionStudySettings
+from qjaxsim.studies.shared.comparison import compared
 
 PAPER = "arXiv:2504.11083"
 
@@ -28,13 +29,12 @@ def comparison_rows(settings: AttentionStudySettings, rows: Sequence[dict[str, A
         for ours, published in (("test_accuracy", "last"), ("best_test_accuracy", "best")):
             mean = float(np.mean([row[ours] for row in own]))
             out.append(
-                {
-                    "quantity": f"{ours}, {theirs['attention']} on {family}, {len(own)} seed{'s' * (len(own) > 1)}",
-                    "ours": mean,
-                    "published": theirs[published],
-                    "difference": None if reasons else mean - theirs[published],
-                    "comparable": "; ".join(reasons) or True,
-                }
+                compared(
+                    f"{ours}, {theirs['attention']} on {family}, {len(own)} seed{'s' * (len(own) > 1)}",
+                    mean,
+                    theirs[published],
+                    "; ".join(reasons),
+                )
             )
     return out
 

@@ -1,10 +1,12 @@
 """Published numbers of the disentangler study beside ours, each with what makes the two settings differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from qjaxsim_data import load
+
+from qjaxsim.studies.shared.comparison import compared
 
 PAPER = "arXiv:2410.17397v2"
 PICOGPT = "arXiv:2603.28534"
@@ -39,7 +41,9 @@ def _table_one(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[di
         counts = f"{found[0]['classical']} numbers, {found[0]['circuit']} angles"
         theirs_counts = f"{theirs['mpo_parameters']}, {theirs.get('circuit_parameters', 0)}"
         quantity = f"change of perplexity, bond {theirs['chi']}, {words} ({counts}; published {theirs_counts})"
-        out.append(_row(quantity, [row["perplexity_change"] for row in found], theirs["perplexity_change"], reason))
+        out.append(
+            compared(quantity, _mean(row["perplexity_change"] for row in found), theirs["perplexity_change"], reason)
+        )
     return out
 
 
@@ -50,7 +54,9 @@ def _pico_gpt(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[dic
     if original:
         reason = f"another text and {original[0]['model_parameters']} numbers against {paper['parameters']}"
         out.append(
-            _row("accuracy of the original model", [row["accuracy"] for row in original], paper["accuracy"], reason)
+            compared(
+                "accuracy of the original model", _mean(row["accuracy"] for row in original), paper["accuracy"], reason
+            )
         )
     compressed = [
         row
@@ -67,15 +73,9 @@ def _pico_gpt(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[dic
         )
         quantity = f"accuracy, all layers balanced MPOs, {compressed[0]['total']} numbers"
         accuracies = [row["accuracy_bond"] for row in compressed]
-        out.append(_row(quantity, accuracies, paper["compressed"]["accuracy"], reason))
+        out.append(compared(quantity, _mean(accuracies), paper["compressed"]["accuracy"], reason))
     return out
 
 
-def _row(quantity: str, ours: Sequence[float], published: float, reason: str) -> dict[str, Any]:
-    return {
-        "quantity": quantity,
-        "ours": float(np.mean(ours)),
-        "published": published,
-        "difference": None,
-        "comparable": reason,
-    }
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

@@ -6,6 +6,7 @@ from qjaxsim_data import load
 
 from qjaxsim.studies.hessian.cells import BASELINE
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate
+from qjaxsim.studies.shared.comparison import compared
 
 _QUANTITIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "lambda_max")
 
@@ -43,15 +44,7 @@ def comparison_rows(settings: HessianSettings, rows: list[dict[str, Any]]) -> li
             reasons = in_training + (_hessian_differences(row, paper) if name == "lambda_max" else [])
             # By the paper's own method, where the quantity has one.
             ours = row["lambda_max_power" if name == "lambda_max" else name]
-            out.append(
-                {
-                    "quantity": f"{name}, {place}",
-                    "ours": ours,
-                    "published": theirs[name],
-                    "difference": None if reasons else ours - theirs[name],
-                    "comparable": "; ".join(reasons) or True,
-                }
-            )
+            out.append(compared(f"{name}, {place}", ours, theirs[name], "; ".join(reasons)))
     return out
 
 

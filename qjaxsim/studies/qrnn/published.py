@@ -6,12 +6,13 @@ from typing import Any
 
 from qjaxsim_data import load
 
+from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.figures import balanced
-from qjaxsim.studies.qrnn.published_digits import digit_claims, digit_rows, drawn_rows, pair
+from qjaxsim.studies.qrnn.published_digits import digit_claims, digit_rows, drawn_rows
+from qjaxsim.studies.shared.comparison import compared
 
-Row = Mapping[str, Any]
 CHANCE, LEARNED = 0.25, 0.9
 
 
@@ -33,7 +34,7 @@ def comparison_rows(rows: Sequence[Row], encoding: Encoding | None = None) -> li
                 for ours, theirs in (("accuracy_blanked_inputs", "inputs_zero"),
                                      ("accuracy_all_sampled", "outputs_sampled")):  # fmt: skip
                     reason = "author's code: one network, batch 32" if row["batch_size"] != 32 else ""
-                    out.append(pair(f"{ours}, dna, L {row['length']}", row[ours], control[theirs], reason))
+                    out.append(compared(f"{ours}, dna, L {row['length']}", row[ours], control[theirs], reason))
         if task == "letters":
             out += _updates(
                 row, [p for p in paper["letters_cells"] if _same(p, row, ("workspace", "stages", "degree"))]
@@ -46,7 +47,7 @@ def comparison_rows(rows: Sequence[Row], encoding: Encoding | None = None) -> li
                     reason = "torch makes up to 20 iterations an update, ours one"
                 if row["validation_loss"] is None:
                     continue
-                out.append(pair(name, row["validation_loss"], point["validation_loss"], reason))
+                out.append(compared(name, row["validation_loss"], point["validation_loss"], reason))
         if encoding is not None and "test_accuracy_argmax" in row:
             out += digit_rows(row, paper, encoding)
         if encoding is not None and "drawn_agreement" in row:
@@ -62,14 +63,14 @@ def _marginal_rows(rows: Sequence[Row], paper: Mapping[str, Any]) -> list[dict[s
         if own := [row["updates_mean"] for row in grid if row[point["setting"]] == point["value"]]:
             name = f"updates, letters, mean of all with {point['setting']} {point['value']}"
             reason = "" if len(grid) == 96 else f"over {len(grid)} topologies; published over 96"
-            found.append(pair(name, sum(own) / len(own), point["updates"], reason))
+            found.append(compared(name, sum(own) / len(own), point["updates"], reason))
     initial = balanced([row for row in rows if row["experiment"] == "initial" and row["task"] == "xor"], "bias")
     for point, (bias, cells) in ((p, item) for p in paper["xor_by_bias"] for item in initial.items()):
         if abs(bias - point["bias"]) < 1e-9:
             reason = "" if len(cells) == 125 else f"over {len(cells)} spreads; published over 125"
             for ours, value in (("updates", statistics.median(row["updates"] for row in cells)),
                                 ("reached", statistics.mean(row["reached"] for row in cells))):  # fmt: skip
-                found.append(pair(f"{ours}, xor, all with bias {point['bias']:.3g}", value, point[ours], reason))
+                found.append(compared(f"{ours}, xor, all with bias {point['bias']:.3g}", value, point[ours], reason))
     return found
 
 
@@ -79,7 +80,7 @@ def _updates(row: Row, points: Sequence[Row]) -> list[dict[str, Any]]:
     reason = "" if row["reached"] == 1 else f"{row['reached']:.0%} of seeds reached the threshold"
     if row["network"] != "qrnn":
         reason = "published rule: training loss on all places below 1e-3"
-    return [pair(name, row["updates"], point["updates"], reason) for point in points]
+    return [compared(name, row["updates"], point["updates"], reason) for point in points]
 
 
 def _same(point: Row, row: Row, names: Sequence[str]) -> bool:

@@ -3,22 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
+from qjaxsim.studies.shared.comparison import compared
 
-Row = Mapping[str, Any]
 WITHIN = 0.01
-
-
-def pair(quantity: str, ours: float, published: float, reason: str) -> dict[str, Any]:
-    """A row of the comparison; `reason` says why the two cannot be compared, and is empty where they can."""
-    return {
-        "quantity": quantity,
-        "ours": ours,
-        "published": published,
-        "difference": None if reason else ours - published,
-        "comparable": reason or True,
-    }
 
 
 def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[dict[str, Any]]:
@@ -27,7 +17,7 @@ def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[d
         return []
     if row["network"] != "qrnn":
         return [
-            pair(f"test accuracy, {row['network']}, {row['parameters']} parameters", row["test_accuracy_argmax"],
+            compared(f"test accuracy, {row['network']}, {row['parameters']} parameters", row["test_accuracy_argmax"],
                  point["accuracy"], "published for another size, on 784 pixels")
             for point in _same(paper["mnist_classical"], encoding) if point["network"] == row["network"]
         ]  # fmt: skip
@@ -37,7 +27,7 @@ def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[d
         for point in (p for p in paper["mnist_duplicates"] if p["digit"] in encoding.digits):
             share = row["duplicates_in_train"][encoding.digits.index(point["digit"])]
             reason = "author's resampling and split"
-            found.append(pair(f"share of test digit {point['digit']} in training", share, point["share"], reason))
+            found.append(compared(f"share of test digit {point['digit']} in training", share, point["share"], reason))
     return found
 
 
@@ -75,7 +65,7 @@ def drawn_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[d
         return []
     reason = "" if encoding.deskew else "published on deskewed images"
     return [
-        pair(f"best validation loss, drawing {encoding.digits}, against the released models' {kind}",
+        compared(f"best validation loss, drawing {encoding.digits}, against the released models' {kind}",
              row["validation_loss_best"], point[f"validation_loss_{kind}"], reason)
         for point in paper["mnist_generation"] if tuple(point["digits"]) == encoding.digits
         for kind in ("least", "most")
@@ -105,7 +95,7 @@ def _networks(row: Row, points: list[dict[str, Any]], encoding: Encoding) -> lis
             reasons.append("author's t-SNE is another program's, with a map for new images")
         for kind in ("ensemble", "vote") if ensemble else ("sampled", "argmax"):
             name = f"test accuracy, {kind}, against {point['model']}"
-            found.append(pair(name, row[f"test_accuracy_{kind}"], point["accuracy"], "; ".join(reasons)))
+            found.append(compared(name, row[f"test_accuracy_{kind}"], point["accuracy"], "; ".join(reasons)))
     return found
 
 
@@ -120,5 +110,5 @@ def _released(row: Row, points: list[dict[str, Any]], encoding: Encoding) -> lis
                                 ("word_sampled", "test_word_accuracy_sampled")):  # fmt: skip
             if point[published] is not None and row.get(ours) is not None:
                 name = f"{ours.replace('_', ' ')}, against the released model"
-                found.append(pair(name, row[ours], point[published], reason))
+                found.append(compared(name, row[ours], point[published], reason))
     return found
