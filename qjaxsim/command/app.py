@@ -13,18 +13,21 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.command import programs
 from qjaxsim.command.bench import bench
 from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
 from qjaxsim.command.messages import in_options
 from qjaxsim.command.qubo import qubo
 from qjaxsim.common import interrupts
+from qjaxsim.common.cache import cache_folder
 from qjaxsim.common.extras import MissingExtraError, how_to_install
 from qjaxsim.common.verbosity import settings as verbosity
 from qjaxsim.studies.attention.command import attention
@@ -32,13 +35,15 @@ from qjaxsim.studies.disentangler.command import disentangler
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
 from qjaxsim.studies.qrnn.command import qrnn
-from qjaxsim.studies.shared.options import common_first, forget_results, keep, printed_results, remember
+from qjaxsim.studies.shared.options import PROGRAMS, common_first, forget_results, keep, printed_results, remember
 
 INTERRUPTED = 130
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError, MissingExtraError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
 _USAGE_ERROR = typer.BadParameter.__mro__[2]
 _REQUIRED = ("jax", "jaxlib", "numpy", "optax", "scikit-learn", "matplotlib")
+# Commands that say how long a first call takes, which reading a kept program would hide.
+_TIMES_FIRST_CALLS = ("bench", "crosscheck")
 # Optional package -> the extra that brings it.
 _OPTIONAL = {
     "qiskit": "qiskit",
@@ -78,9 +83,13 @@ class Settings:
 
     Attributes:
         debug: show tracebacks.
+        programs: folder of kept programs, None for none.
+        damaged: whether one of them could not be read.
     """
 
     debug: bool = False
+    programs: Path | None = None
+    damaged: bool = False
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -97,13 +106,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     interrupts.go_on_with(None)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _print_warning
+            warnings.showwarning = partial(_print_warning, settings)
             # Not standalone, so that errors arrive here instead of being printed in typer's own way.
             code = _call(command, common_first(words), settings)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
         return _report(_in_words_typed(error, command, words), settings.debug)
+    finally:
+        if settings.programs is not None:
+            programs.tidy(settings.programs, damaged=settings.damaged)
     if code == INTERRUPTED:
         _print_error(interrupts.message())
     return code if isinstance(code, int) else 0
@@ -153,8 +165,11 @@ def _report(error: Exception, debug: bool) -> int:
     return 1
 
 
-def _print_warning(message: Warning | str, *where: Any, **more: Any) -> None:
-    """A line, without the place in our source."""
+def _print_warning(settings: Settings, message: Warning | str, *where: Any, **more: Any) -> None:
+    """A line, without the place in our source; none for kept programs, which only save time."""
+    if str(message).startswith((programs.UNREADABLE, programs.UNWRITABLE)):
+        settings.damaged |= str(message).startswith(programs.UNREADABLE)
+        return
     _print_error(f"warning: {_one_line(str(message))}")
 
 
@@ -188,13 +203,31 @@ def _global_options(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Results as JSON on standard output, no tables.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    keep_in: Annotated[
+        str | None,
+        typer.Option(
+            PROGRAMS,
+            metavar="DIR",
+            help="Where compiled programs are kept between commands, or off. [default: QJAXSIM_PROGRAMS, else the "
+            "user's cache]",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if quiet and verbose:
         raise ValueError("Give either --quiet or --verbose.")
-    context.ensure_object(Settings).debug = debug
+    settings = context.ensure_object(Settings)
+    settings.debug = debug
+    if context.invoked_subcommand in _TIMES_FIRST_CALLS:
+        if keep_in is not None:
+            raise ValueError(
+                f"Option {PROGRAMS} is not for {context.invoked_subcommand}, which times first calls; leave it out."
+            )
+        programs.forget_programs()
+    elif context.invoked_subcommand is not None:
+        settings.programs = programs.keep_programs(keep_in)
     verbosity.quiet, verbosity.verbose = quiet, verbose
     _help_if_alone(context)
 
@@ -260,7 +293,7 @@ def _devices() -> list[tuple[str, str]]:
 
 def _data_sets() -> list[tuple[str, str]]:
     from qjaxsim import datasets
-    from qjaxsim.datasets import cache, idx, prepared
+    from qjaxsim.datasets import idx, prepared
 
     folder = prepared.data_folder(None)
     lines = []
@@ -274,7 +307,7 @@ def _data_sets() -> list[tuple[str, str]]:
         else:
             where = f"not here (qjaxsim data prepare {name})"
         lines.append((name, where))
-    return [*lines, ("looked for in", f"{folder} (TFDS_DATA_DIR)"), ("decoded copies in", str(cache.cache_folder()))]
+    return [*lines, ("looked for in", f"{folder} (TFDS_DATA_DIR)"), ("decoded copies in", str(cache_folder()))]
 
 
 # --- data --------------------------------------------------------------------------------------------------------

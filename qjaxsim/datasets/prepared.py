@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common.extras import how_to_install
-from qjaxsim.datasets import cache
+from qjaxsim.datasets import decoded
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
 
 _BLOCK = 1000  # records per read: item by item costs several times more
@@ -87,12 +87,12 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     # The description holds sizes and checksums, so other data under the same version gets another key.
     digest = hashlib.sha256(info_text.encode()).hexdigest()[:16]
     key = f"{name.replace('/', '-')}-{version.name}-{split}-{digest}"
-    if (cached := cache.read(key, counts[split], name=name, split=split, source=source)) is not None:
+    if (cached := decoded.read(key, counts[split], name=name, split=split, source=source)) is not None:
         return cached
     images, labels, class_names = read_split(version, split)
     order = canonical_order(images, labels)
     dataset = Dataset(images[order], labels[order], class_names, name, split, source)
-    cache.write(key, dataset)
+    decoded.write(key, dataset)
     return dataset
 
 

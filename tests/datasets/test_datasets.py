@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from qjaxsim import datasets
-from qjaxsim.datasets import cache, idx, loading, prepared, preparing
+from qjaxsim.datasets import decoded, idx, loading, prepared, preparing
 from qjaxsim.datasets.dataset import Dataset, canonical_order
 
 REAL = os.environ.get("TFDS_DATA_DIR", "")
@@ -296,7 +296,7 @@ def test_damaged_cache_is_read_again(tfds_tree, tmp_path, monkeypatch, damage):
         where = whole.index(first.images.tobytes()[:64]) + 10
         path.write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
     else:
-        cache.write(path.stem, first.take(np.arange(5), "five"))
+        decoded.write(path.stem, first.take(np.arange(5), "five"))
     again = datasets.load("tiny_colours", data_dir=root)
     np.testing.assert_array_equal(first.images, again.images)
     assert path.read_bytes() == whole
@@ -309,22 +309,6 @@ def test_unwritable_cache_is_no_error(tfds_tree, tmp_path, monkeypatch):
     monkeypatch.setenv("QJAXSIM_CACHE", str(blocker))
     assert len(datasets.load("tiny_colours", data_dir=root)) == len(colour)
     assert blocker.read_text() == "a file where the folder should be"
-
-
-@pytest.mark.parametrize(
-    ("platform", "variable", "expected"),
-    [
-        ("linux", "XDG_CACHE_HOME", "{place}/qjaxsim"),
-        ("darwin", None, "{home}/Library/Caches/qjaxsim"),
-        ("win32", "LOCALAPPDATA", "{place}/qjaxsim"),
-    ],
-)
-def test_cache_folder_of_each_system(tmp_path, monkeypatch, platform, variable, expected):
-    monkeypatch.delenv("QJAXSIM_CACHE")
-    monkeypatch.setattr(sys, "platform", platform)
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path))
-    assert str(cache.cache_folder()) == expected.format(place=tmp_path, home=Path.home())
 
 
 def test_tfds_sets_that_do_not_fit(tfds_tree):

@@ -459,11 +459,12 @@ KILLED = PROBLEM + textwrap.dedent("""
     replace, count = os.replace, 0
 
     def slow_or_deadly(source, target):
-        # Every file passes here: slow enough to be killed from outside, or killing itself between write and rename.
+        # Every file passes here: slow enough to be killed from outside, and from the eighth epoch on waiting for it,
+        # or killing itself between write and rename.
         global count
         count += 1
         if sys.argv[2] == "outside":
-            time.sleep(0.05)
+            time.sleep(0.05 if count < 25 else 120)
         elif count == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)

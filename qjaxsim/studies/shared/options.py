@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Options of every command, taken anywhere in a command line.
 COMMON = ("--quiet", "--verbose", "--json", "--debug")
+PROGRAMS = "--programs"
 Evolution = Annotated[
     str, typer.Option(help="PauliEvolution gates: synthesis, the gate's own (as devices run it), or exact.")
 ]
@@ -33,8 +34,14 @@ _results: dict[str, Any] = {}
 def common_first(words: Sequence[str]) -> list[str]:
     """The words, with the options of every command in front, where the parser expects them."""
     end = words.index("--") if "--" in words else len(words)
-    common = [word for word in words[:end] if word in COMMON]
-    return [*common, *(word for word in words[:end] if word not in COMMON), *words[end:]]
+    common: list[str] = []
+    others: list[str] = []
+    rest = iter(words[:end])
+    for word in rest:
+        (common if word in COMMON or word.split("=")[0] == PROGRAMS else others).append(word)
+        if word == PROGRAMS:
+            common += [value for value in [next(rest, None)] if value is not None]
+    return [*common, *others, *words[end:]]
 
 
 def keep(**values: Any) -> None:

@@ -1,26 +1,12 @@
 """Decoded arrays kept between runs. The cache only saves time: without it, or with a damaged one, results are equal."""
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.cache import cache_folder
 from qjaxsim.datasets.dataset import Dataset
-
-
-def cache_folder() -> Path:
-    """`QJAXSIM_CACHE` if set, else the place for caches that the operating system gives each user."""
-    if chosen := os.environ.get("QJAXSIM_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "qjaxsim"
 
 
 def read(key: str, n: int, *, name: str, split: str, source: str) -> Dataset | None:
