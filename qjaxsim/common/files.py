@@ -5,6 +5,7 @@ devices and the like are never replaced. Arrays go to `.npy` and `.npz` without 
 program can read (no NaN, no Infinity).
 """
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -17,7 +18,7 @@ import secrets
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -134,16 +135,31 @@ def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
         OSError: if the file cannot be opened or read.
         DamagedError: if it is cut short, was changed, is of another kind, or lacks one of the names.
     """
+    with _npz(path) as stored:
+        missing = [name for name in names if name not in stored.files]
+        if missing:
+            raise DamagedError(path, f"it has no {missing[0]!r}")
+        return {name: stored[name] for name in names or stored.files}
+
+
+def names_in_npz(path: str | Path) -> list[str]:
+    """Names of the arrays in a file that `write_npz` wrote. Errors as in `read_npz`."""
+    with _npz(path) as stored:
+        return list(stored.files)
+
+
+@contextlib.contextmanager
+def _npz(path: str | Path) -> Iterator[Any]:
+    """The file, opened. Errors as in `read_npz`."""
     try:
         # Opened here because np.load forgets to close a damaged file that it opened itself.
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            missing = [name for name in names if name not in stored.files]
-            if not missing:
-                return {name: stored[name] for name in names or stored.files}
+            yield stored
+    except DamagedError:
+        raise
     except (EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         # NumPy's own words would advise to load it unsafely.
         raise DamagedError(path, "its arrays cannot be read") from error
-    raise DamagedError(path, f"it has no {missing[0]!r}")
 
 
 def read_npy(path: str | Path) -> np.ndarray:

@@ -1,11 +1,10 @@
-"""Dataclasses as pytrees of which no two kinds are ever taken for one another, and pytrees in files."""
+"""Dataclasses as pytrees of which no two kinds are ever taken for one another."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 
 T = TypeVar("T")
 
@@ -59,12 +58,3 @@ def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...] = ()) -> Calla
         return cls
 
     return register
-
-
-def numbered(name: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a pytree as arrays of an .npz file: `name/0`, `name/1`, ...
-
-    >>> sorted(numbered("state", {"a": 1.0, "b": [2.0, 3.0]}))
-    ['state/0', 'state/1', 'state/2']
-    """
-    return {f"{name}/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}

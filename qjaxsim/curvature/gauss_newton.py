@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_identity
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature import collapsed, cone_sweep
-from qjaxsim.curvature.accumulation import Accumulation, Identity, digest, samples_at_once
 from qjaxsim.curvature.chunks import at_once, window
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
@@ -119,7 +119,7 @@ def split_hessian(
     flat, params = vary((flat, params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
-        batch_size = samples_at_once(checkpoint)
+        batch_size = stored_identity(checkpoint).get("batch_size")
     planned = plan(outputs, params, shapes, batch_size, rows)
     count, samples = shapes.n_samples, planned.samples
     way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
@@ -128,15 +128,17 @@ def split_hessian(
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
-        saved = Accumulation(checkpoint, identity, _slopes(outputs, loss, params, *chunk(0))[0])
-        carried, done = saved.restore(carried)
+        slopes = Fingerprint("slopes", "outputs or loss", _slopes(outputs, loss, params, *chunk(0))[0])
+        saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
+        state = saved.restore({"state": carried, "samples": done})
+        carried, done = (state["state"], state["samples"]) if state else (carried, done)
         if done and progress is not None:
             progress(done, count)
     for begin in range(done, count, samples):
         carried = way.chunk(carried, *chunk(begin))
         done = min(begin + samples, count)
         if saved is not None:
-            saved.save(carried, done, last=done == count)
+            saved.save({"state": carried, "samples": done}, last=done == count)
         if progress is not None:
             jax.block_until_ready(carried)
             progress(done, count)
@@ -273,7 +275,7 @@ def _by_slopes(
     return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), chunk, finish)
 
 
-def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> Identity:
+def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> dict[str, Any]:
     """What sums over samples belong to."""
     return {
         **{name: digest(value) for name, value in arguments.items()},

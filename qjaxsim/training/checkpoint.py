@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim.common.pytrees import numbered
+from qjaxsim.common.checkpoint import Checkpoint, OtherComputationError, OtherFormError
 
 _KEPT = 2
 Row = dict[str, Any]
@@ -38,14 +38,14 @@ class Snapshot:
     """The state of a run after some epoch.
 
     Attributes:
-        params: leaves of the parameters.
-        optimizer: leaves of the optimiser's state.
+        params: the parameters, a pytree of arrays.
+        optimizer: the optimiser's state, another.
         history: rows of epochs 0..e.
         trajectory: flat parameters of epochs 0..e.
     """
 
-    params: list[np.ndarray]
-    optimizer: list[np.ndarray]
+    params: Any
+    optimizer: Any
     history: list[Row]
     trajectory: list[np.ndarray]
 
@@ -61,10 +61,7 @@ def save(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
         path = _point_path(folder, epoch)
         if not path.exists():
             files.write_npy(path, point)
-    arrays = numbered("params", snapshot.params) | numbered("optimizer", snapshot.optimizer)
-    arrays["history"] = np.array(json.dumps(files.to_json(snapshot.history), allow_nan=False))
-    arrays["identity"] = np.array(json.dumps(files.to_json(identity), allow_nan=False))
-    files.write_npz(folder / "checkpoints" / f"epoch_{snapshot.epoch:04d}.npz", arrays)
+    Checkpoint(folder / "checkpoints" / f"epoch_{snapshot.epoch:04d}.npz", identity).save(_kept(snapshot), last=True)
     write_metrics(folder, snapshot.history)
     for old in _checkpoint_paths(folder)[_KEPT:]:
         old.unlink(missing_ok=True)
@@ -96,7 +93,7 @@ def restore(folder: Path, identity: dict[str, Any], like: Snapshot) -> Snapshot 
     Args:
         folder: the run's folder.
         identity: what the run must be.
-        like: a snapshot with leaves of the right shapes and dtypes.
+        like: a snapshot with leaves of the right shapes and dtypes, JAX or NumPy arrays as they shall come back.
 
     Warns:
         UserWarning: naming each damaged checkpoint that was passed over.
@@ -110,19 +107,20 @@ def restore(folder: Path, identity: dict[str, Any], like: Snapshot) -> Snapshot 
     problems = []
     for path in paths:
         try:
-            snapshot, stored = _read(path, folder)
+            snapshot = _read(Checkpoint(path, identity), folder, like)
+        except OtherFormError:
+            # The identity covers the parameters; the optimiser's state may change its form with another optax.
+            problems.append(f"{path.name}: its parameters or the optimiser's state have another form")
+            continue
         except files.DamagedError as error:
             problems.append(f"{path.name}: {error.reason}")
             continue
-        if differences := _differences(stored, json.loads(json.dumps(files.to_json(identity)))):
+        except OtherComputationError as error:
+            changes = "; ".join(f"{name} was {before!r}, is {now!r}" for name, before, now in error.differences)
             raise CheckpointError(
-                f"Argument `folder` must hold this run, but {path} was made with other settings "
-                f"({'; '.join(differences)}); use them again, or another folder."
-            )
-        # The identity covers the parameters; the optimiser's state may change its form with another release of optax.
-        if _forms(snapshot.params) != _forms(like.params) or _forms(snapshot.optimizer) != _forms(like.optimizer):
-            problems.append(f"{path.name}: its parameters or the optimiser's state have another form")
-            continue
+                f"Argument `folder` must hold this run, but {path} was made with other settings ({changes}); use them "
+                f"again, or another folder."
+            ) from None
         for problem in problems:
             warnings.warn(f"Passed over a damaged checkpoint ({problem}); going on from {path.name}.", stacklevel=4)
         _forget_after(folder, snapshot.epoch)
@@ -133,26 +131,24 @@ def restore(folder: Path, identity: dict[str, Any], like: Snapshot) -> Snapshot 
     return None
 
 
-def _read(path: Path, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
-    stored = files.read_npz(path)
+def _kept(snapshot: Snapshot) -> dict[str, Any]:
+    history = json.dumps(files.to_json(snapshot.history), allow_nan=False)
+    # In lists, so that a single array has a number too.
+    return {"params": [snapshot.params], "optimizer": [snapshot.optimizer], "history": history}
+
+
+def _read(saved: Checkpoint, folder: Path, like: Snapshot) -> Snapshot:
+    kept = saved.restore(_kept(like)) or {}
     try:
-        history = json.loads(str(stored["history"]))
-        identity = json.loads(str(stored["identity"]))
-        n_params = sum(name.startswith("params/") for name in stored)
-        n_optimizer = sum(name.startswith("optimizer/") for name in stored)
-        snapshot = Snapshot(
-            params=[stored[f"params/{i}"] for i in range(n_params)],
-            optimizer=[stored[f"optimizer/{i}"] for i in range(n_optimizer)],
-            history=history,
-            trajectory=[read_point(folder, epoch) for epoch in range(len(history))],
-        )
+        history = json.loads(kept["history"])
+        trajectory = [read_point(folder, epoch) for epoch in range(len(history))]
     except FileNotFoundError as error:
-        raise files.DamagedError(path, f"{Path(error.filename).name} of its trajectory is missing") from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise files.DamagedError(path, "entries are missing or of another kind") from error
+        raise files.DamagedError(saved.path, f"{Path(error.filename).name} of its trajectory is missing") from error
     except files.DamagedError as error:
-        raise files.DamagedError(path, f"{error.path.name} of its trajectory is damaged") from error
-    return snapshot, identity
+        raise files.DamagedError(saved.path, f"{error.path.name} of its trajectory is damaged") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.DamagedError(saved.path, "its history cannot be read") from error
+    return Snapshot(kept["params"][0], kept["optimizer"][0], history, trajectory)
 
 
 def read_point(folder: Path, epoch: int) -> np.ndarray:
@@ -170,22 +166,6 @@ def _forget_after(folder: Path, epoch: int) -> None:
     for path in (*(folder / "trajectory").glob("epoch_*.npy"), *_checkpoint_paths(folder)):
         if _epoch_of(path) > epoch:
             path.unlink(missing_ok=True)
-
-
-def _forms(leaves: list[np.ndarray]) -> list[tuple[tuple[int, ...], str]]:
-    return [(leaf.shape, str(leaf.dtype)) for leaf in leaves]
-
-
-def _differences(stored: Any, now: Any, place: str = "") -> list[str]:
-    """Sentences naming where two JSON values differ."""
-    if isinstance(stored, dict) and isinstance(now, dict):
-        keys = list(stored) + [key for key in now if key not in stored]
-        return [
-            difference
-            for key in keys
-            for difference in _differences(stored.get(key), now.get(key), f"{place}.{key}" if place else key)
-        ]
-    return [] if stored == now else [f"{place} was {stored!r}, is {now!r}"]
 
 
 def _checkpoint_paths(folder: Path) -> list[Path]:

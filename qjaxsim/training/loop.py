@@ -118,7 +118,7 @@ def fit(
     run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
     opt_state = jax.jit(optimizer.init)(params)
 
-    start = _snapshot(params, opt_state, [], [])
+    start = Snapshot(params, opt_state, [], [])
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
     rates = learning_rates(config)
     classes = _classes(np.asarray(data["train"][1]))
@@ -127,9 +127,9 @@ def fit(
             history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
             trajectory = [_flat(params)]
             if place is not None:
-                checkpoint.begin(place, _snapshot(params, opt_state, history, trajectory), identity)
+                checkpoint.begin(place, Snapshot(params, opt_state, history, trajectory), identity)
         else:
-            params, opt_state = _like(restored.params, params), _like(restored.optimizer, opt_state)
+            params, opt_state = restored.params, restored.optimizer
             history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
             rate = float(rates[epoch - 1])
@@ -143,7 +143,7 @@ def fit(
             history.append(_row(epoch, shown, batch_loss, evaluate(params, where), seconds))
             trajectory.append(_flat(params))
             if place is not None and (epoch % checkpoint_every == 0 or epoch == config.epochs):
-                checkpoint.save(place, _snapshot(params, opt_state, history, trajectory), identity)
+                checkpoint.save(place, Snapshot(params, opt_state, history, trajectory), identity)
             advance(history[-1][config.best])
 
     best = min(range(len(history)), key=lambda i: history[i][config.best])
@@ -359,19 +359,6 @@ def _earlier_run(
 def _strong(leaf: Any) -> jax.Array:
     """The leaf as a JAX array without weak type, as it would come back from a checkpoint."""
     return jnp.asarray(np.asarray(leaf))
-
-
-def _snapshot(params: Params, opt_state: Any, history: list[Row], trajectory: list[np.ndarray]) -> Snapshot:
-    return Snapshot(
-        params=[np.asarray(leaf) for leaf in jax.tree.leaves(params)],
-        optimizer=[np.asarray(leaf) for leaf in jax.tree.leaves(opt_state)],
-        history=history,
-        trajectory=trajectory,
-    )
-
-
-def _like(leaves: list[np.ndarray], tree: Any) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(tree), [jnp.asarray(leaf) for leaf in leaves])
 
 
 def _flat(params: Params) -> np.ndarray:

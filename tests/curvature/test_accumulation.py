@@ -8,13 +8,12 @@ import sys
 from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.common import files, memory
-from qjaxsim.curvature import CircuitOutputs, SplitPlan, accumulation, circuit_outputs, gauss_newton, plan_split
+from qjaxsim.common import checkpoint, files, memory
+from qjaxsim.curvature import CircuitOutputs, SplitPlan, circuit_outputs, gauss_newton, plan_split
 from qjaxsim.curvature import split_hessian as split
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
@@ -66,7 +65,7 @@ def whole(kind):
 
 @pytest.fixture(autouse=True)
 def every_chunk_is_saved_and_few_samples_collapse(monkeypatch):
-    monkeypatch.setattr(accumulation, "SAVES_APART", 0)
+    monkeypatch.setattr(checkpoint, "SAVES_APART", 0)
     monkeypatch.setattr(circuit_outputs, "LEAST_SAMPLES", 1)
     monkeypatch.setattr(CircuitOutputs, "sees_little", lambda self, _: self is models().cones)
 
@@ -138,7 +137,7 @@ jax.config.update("jax_enable_x64", True)
 spec = importlib.util.spec_from_file_location("tested", sys.argv[1])
 tested = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tested)
-tested.accumulation.SAVES_APART = 0
+tested.checkpoint.SAVES_APART = 0
 replaced, replace = [], os.replace
 
 def slow_third(*args):
@@ -246,19 +245,6 @@ def test_another_computation_is_refused(path, what, words):
     assert path.read_bytes() == written
 
 
-def test_numbers_alone_make_the_identity():
-    tree = {"a": np.arange(6.0).reshape(2, 3), "b": [np.array(1)]}
-    same = accumulation.digest(jax.tree.map(jnp.asarray, tree))
-    assert accumulation.digest(tree) == same
-    others = [
-        {**tree, "a": tree["a"].T},
-        {**tree, "a": tree["a"].reshape(3, 2)},
-        {**tree, "a": tree["a"].astype(np.float32)},
-        {**tree, "b": np.array(1)},
-    ]
-    assert len({same, *map(accumulation.digest, others)}) == 5
-
-
 def flipped(content):
     """One bit in the middle of the data of the largest array."""
     place = content.index(b"NUMPY") + 200
@@ -283,41 +269,6 @@ def test_other_files_are_refused(path, arrays):
     files.write_npz(path, arrays)
     with pytest.raises(ValueError, match="cannot be read"):
         split(*problem("pushed"), checkpoint=path)
-
-
-def test_arrays_of_other_shapes_are_refused(path):
-    file = accumulation.Accumulation(path, {"batch_size": 1}, jnp.ones(2))
-    file.save((jnp.ones(3), jnp.ones(2)), 4, last=False)
-    with pytest.raises(ValueError, match=r"cannot be read \(an array has shape \(3,\), not \(2,\)\)"):
-        file.restore((jnp.ones(2), jnp.ones(2)))
-
-
-def test_every_dtype_comes_back(path):
-    file = accumulation.Accumulation(path, {"batch_size": 1}, jnp.ones(2, jnp.bfloat16))
-    state = [jnp.arange(3, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32, jnp.float64)] + [jnp.array(1.5)]
-    file.save(state, 4, last=False)
-    found, samples = file.restore(jax.tree.map(jnp.zeros_like, state))
-    assert samples == 4
-    for ours, theirs in zip(found, state, strict=True):
-        assert ours.dtype == theirs.dtype
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_saves_take_a_tenth_of_the_time(path, monkeypatch):
-    monkeypatch.undo()
-    clock, saved = [100.0], []
-
-    def write(path, arrays):
-        saved.append(int(arrays["samples"]))
-        clock[0] += 2
-
-    monkeypatch.setattr(accumulation.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(files, "write_npz", write)
-    file = accumulation.Accumulation(path, {}, jnp.ones(1))
-    for samples in range(1, 10):
-        file.save(jnp.ones(1), samples, last=samples == 9)
-        clock[0] += 7
-    assert saved == [1, 4, 7, 9]  # 7, 14, 21 seconds after a save of 2 seconds; the last in any case
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------

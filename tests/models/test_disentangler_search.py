@@ -1,12 +1,13 @@
 """Optimising disentanglers: figures of the notes, planted circuits, gradient descent, resuming, bad input."""
 
+import dataclasses
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjaxsim.models.disentangler import search as disentangler_search
 from qjaxsim.models.disentangler.circuit import Brickwall, apply_circuit, random_gates
 from qjaxsim.models.disentangler.config import lay_out
 from qjaxsim.models.disentangler.gradient import GradientStepper, cayley
@@ -219,7 +220,7 @@ def test_cayley_against_its_eigenvalues():
 
 @pytest.mark.parametrize("method", ["explicit", "gradient"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(disentangler_search, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("qjaxsim.common.checkpoint.SAVES_APART", 0)
     settings = config(1, layers=2, sweeps=6, restarts=3, method=method, tolerance=0)
     weight = gaussian(8, 8)
     whole = disentangle(weight, settings)
@@ -249,8 +250,14 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, 
     finished = disentangle(weight, settings, checkpoint=path)  # nothing is left to do
     assert finished.error == whole.error
 
-    with pytest.raises(ValueError, match="`checkpoint` must hold this run.*another weight or other settings"):
+    with pytest.raises(
+        ValueError, match=r"`checkpoint` must hold this run.*another weight or other settings \(weight\)"
+    ):
         disentangle(weight + 1, settings, checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"other settings \(config\.sweeps \(6, now 7\)\); use them again, or another file"
+    ):
+        disentangle(weight, dataclasses.replace(settings, sweeps=7), checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read.*delete it"):
         disentangle(weight, settings, checkpoint=path)

@@ -191,12 +191,13 @@ def _result(
     matrix: np.ndarray, padded: jax.Array, layout: Layout, config: DisentanglerConfig, best: Best
 ) -> DisentangleResult:
     geometry = layout.geometry
-    current = operand(layout.wall_u, layout.wall_v, best.u, best.v, padded)
+    u, v = best.gates
+    current = operand(layout.wall_u, layout.wall_v, u, v, padded)
     norm = _norm(matrix)
     mpo = tt_svd(np.asarray(current) * norm, geometry, config.chi)
     d_out, d_in = matrix.shape
     real = not np.iscomplexobj(matrix)
-    layer = DisentangledLayer(best.u, mpo, best.v, d_out, d_in, layout.wall_u, layout.wall_v, real)
+    layer = DisentangledLayer(u, mpo, v, d_out, d_in, layout.wall_u, layout.wall_v, real)
     target = truncated(padded, geometry, config.target_bond) if config.target == "fixed" else mpo.to_dense()
     return DisentangleResult(
         layer=layer,
@@ -206,7 +207,7 @@ def _result(
         bound=_merit_bound(np.asarray(padded), np.asarray(target)),
         entropies_before=bond_entropies(np.asarray(padded), geometry),
         entropies_after=bond_entropies(np.asarray(current), geometry),
-        history=np.array(best.history),
+        history=best.history,
         restart=best.restart,
         seconds=best.seconds,
         converged=best.converged,

@@ -1,26 +1,24 @@
 """Restarts, the best iterate, and a checkpoint from which a killed run goes on as if it had not been."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common import files
-from qjaxsim.common.pytrees import numbered
+from qjaxsim.common.checkpoint import Checkpoint, digest
 from qjaxsim.models.disentangler.circuit import Gates, identity_gates, random_gates
 from qjaxsim.models.disentangler.config import DisentanglerConfig, Layout
 from qjaxsim.models.disentangler.gradient import GradientStepper
 from qjaxsim.models.disentangler.sweep import distance, operand, sweep, truncated
 
-# Seconds between two checkpoints within a restart.
-CHECKPOINT_SECONDS = 10.0
+REFUSAL = (
+    "Argument `checkpoint` must hold this run, but {path} was made with another weight or other settings ({others}); "
+    "use them again, or another file."
+)
 Progress = Callable[[int, int, float], None]
 
 
@@ -37,41 +35,47 @@ class Stepper(Protocol):
         """U and V of a state."""
 
 
-@dataclass(frozen=True)
-class Best:
+class Best(NamedTuple):
     """The best iterate so far.
 
     Attributes:
-        u: gates of U.
-        v: gates of V.
-        history: distances of its restart, in full.
+        gates: U and V.
+        history: distances of its restart, in full; none before a restart has ended.
         restart: its restart.
         converged: whether that restart stopped by itself.
         seconds: time spent, earlier runs included.
     """
 
-    u: Gates
-    v: Gates
-    history: list[float]
-    restart: int
-    converged: bool
+    gates: tuple[Gates, Gates]
+    history: np.ndarray
+    restart: int = 0
+    converged: bool = False
     seconds: float = 0.0
 
     @property
     def error(self) -> float:
         """Its distance."""
-        return min(self.history)
+        return float(min(self.history))
 
 
 @dataclass
-class _Run:
-    """Where a search stands: the restart, its state and history, the best of it and of earlier restarts."""
+class _Standing:
+    """Where a search stands, as a checkpoint holds it.
+
+    Attributes:
+        restart: which one it is in.
+        state: the stepper's.
+        gates: the best of this restart.
+        history: its distances so far.
+        best: the best of earlier restarts.
+        seconds: time spent, earlier runs included.
+    """
 
     restart: int
     state: Any
-    history: list[float] = field(default_factory=list)
-    gates: tuple[Gates, Gates] | None = None
-    best: Best | None = None
+    gates: tuple[Gates, Gates]
+    history: np.ndarray
+    best: Best
     seconds: float = 0.0
 
 
@@ -101,29 +105,29 @@ def search(
     """The best iterate of all restarts. Arguments and errors as `disentangle`; the weight is padded."""
     begin = time.perf_counter()
     stepper = _stepper(layout, config)
-    run = _Run(0, stepper.init(*_start(layout, config, 0)))
-    identity = _identity(weight, config) if checkpoint else ""
-    if checkpoint and checkpoint.exists():
-        run = _load(checkpoint, identity, run)
-    earlier, saved = run.seconds, time.perf_counter()
+    start = _start(layout, config, 0)
+    now = _Standing(0, stepper.init(*start), start, np.empty(0), Best(start, np.empty(0)))
+    saved = None
+    if checkpoint:
+        saved = Checkpoint(checkpoint, {"weight": digest(weight), "config": config}, refusal=REFUSAL)
+        if kept := saved.restore(vars(now), growing=("history", "best")):
+            now = _Standing(**kept)
+    earlier = now.seconds
     fixed = truncated(weight, layout.geometry, config.target_bond) if config.target == "fixed" else None
 
-    while run.restart < config.restarts:
-        ended = _advance(run, stepper, weight, fixed, layout, config)
-        run.seconds = earlier + time.perf_counter() - begin
-        if ended:
-            _close_restart(run, stepper, layout, config)
+    while now.restart < config.restarts:
+        if _advance(now, stepper, weight, fixed, layout, config):
+            _close_restart(now, stepper, layout, config)
+        now.seconds = earlier + time.perf_counter() - begin
         if progress:
-            _report(run, config, progress)
-        if checkpoint and (ended or time.perf_counter() - saved > CHECKPOINT_SECONDS):
-            _save(checkpoint, identity, run)
-            saved = time.perf_counter()
-    assert run.best is not None
-    return replace(run.best, seconds=run.seconds)
+            _report(now, config, progress)
+        if saved:
+            saved.save(vars(now), last=now.restart == config.restarts)
+    return now.best._replace(seconds=now.seconds)
 
 
 def _advance(
-    run: _Run,
+    now: _Standing,
     stepper: Stepper,
     weight: jax.Array,
     fixed: jax.Array | None,
@@ -131,46 +135,44 @@ def _advance(
     config: DisentanglerConfig,
 ) -> bool:
     """Look at the state, then take a step from it unless the restart is over; whether it is."""
-    u, v = stepper.gates(run.state)
+    u, v = stepper.gates(now.state)
     # Computed from the gates alone, here and after a resume: both must give the same bits.
     current = operand(layout.wall_u, layout.wall_v, u, v, weight)
     target = truncated(current, layout.geometry, config.chi) if fixed is None else fixed
     error = float(distance(current, target)[1])
-    if not run.history or error < min(run.history):
-        run.gates = (u, v)
-    run.history.append(error)
+    if not now.history.size or error < min(now.history):
+        now.gates = (u, v)
+    now.history = np.append(now.history, error)
     n_gates = layout.wall_u.n_gates + layout.wall_v.n_gates
-    if n_gates == 0 or len(run.history) > config.sweeps or _settled(run.history, config):
+    if n_gates == 0 or len(now.history) > config.sweeps or _settled(now.history, config):
         return True
-    run.state = stepper.step(run.state, weight, target)
+    now.state = stepper.step(now.state, weight, target)
     return False
 
 
-def _settled(history: list[float], config: DisentanglerConfig) -> bool:
+def _settled(history: np.ndarray, config: DisentanglerConfig) -> bool:
     """Whether there is nothing left to gain, or was not in the last sweeps."""
     if min(history) < 10 * np.finfo(config.dtype).eps:
         return True
     if len(history) <= config.steps_without_gain:
         return False
     before = min(history[: -config.steps_without_gain])
-    return before - min(history) < config.tolerance * before
+    return bool(before - min(history) < config.tolerance * before)
 
 
-def _close_restart(run: _Run, stepper: Stepper, layout: Layout, config: DisentanglerConfig) -> None:
+def _close_restart(now: _Standing, stepper: Stepper, layout: Layout, config: DisentanglerConfig) -> None:
     """Compare with earlier restarts and start the next."""
-    assert run.gates is not None
-    if run.best is None or min(run.history) < run.best.error:
-        converged = len(run.history) <= config.sweeps or _settled(run.history, config)
-        run.best = Best(*run.gates, run.history, run.restart, converged)
-    run.restart += 1
-    run.history = []
-    run.state = stepper.init(*_start(layout, config, run.restart))
+    if not now.best.history.size or min(now.history) < now.best.error:
+        converged = len(now.history) <= config.sweeps or _settled(now.history, config)
+        now.best = Best(now.gates, now.history, now.restart, converged)
+    now.restart += 1
+    now.history = np.empty(0)
+    now.state = stepper.init(*_start(layout, config, now.restart))
 
 
-def _report(run: _Run, config: DisentanglerConfig, progress: Progress) -> None:
-    errors = run.history + (run.best.history if run.best else [])
-    done = run.restart * config.sweeps + max(len(run.history) - 1, 0)
-    progress(done, config.restarts * config.sweeps, min(errors))
+def _report(now: _Standing, config: DisentanglerConfig, progress: Progress) -> None:
+    done = now.restart * config.sweeps + max(len(now.history) - 1, 0)
+    progress(done, config.restarts * config.sweeps, float(min((*now.history, *now.best.history))))
 
 
 def _start(layout: Layout, config: DisentanglerConfig, restart: int) -> tuple[Gates, Gates]:
@@ -185,56 +187,3 @@ def _start(layout: Layout, config: DisentanglerConfig, restart: int) -> tuple[Ga
 
 def _stepper(layout: Layout, config: DisentanglerConfig) -> Stepper:
     return GradientStepper(layout, config) if config.method == "gradient" else _Explicit(layout)
-
-
-def _identity(weight: jax.Array, config: DisentanglerConfig) -> str:
-    """Tells this run from others: settings and weight."""
-    digest = hashlib.sha256(np.ascontiguousarray(weight).tobytes()).hexdigest()
-    return files.config_hash({"config": config, "weight": digest})
-
-
-def _save(path: Path, identity: str, run: _Run) -> None:
-    arrays = numbered("state", run.state) | numbered("gates", run.gates)
-    facts: dict[str, Any] = {"identity": identity, "restart": run.restart, "seconds": run.seconds}
-    arrays["history"] = np.array(run.history)
-    if run.best:
-        arrays |= numbered("best", (run.best.u, run.best.v))
-        arrays["best_history"] = np.array(run.best.history)
-        facts |= {"best_restart": run.best.restart, "converged": run.best.converged}
-    arrays["facts"] = np.array(json.dumps(facts))
-    files.write_npz(path, arrays)
-
-
-def _load(path: Path, identity: str, like: _Run) -> _Run:
-    """The run on disk; `like` has the forms of its state."""
-    arrays = files.read_npz(path)
-    try:
-        facts = dict(json.loads(str(arrays["facts"])))
-        if facts["identity"] == identity:
-            return _run_from(arrays, facts, like)
-    except (KeyError, TypeError, ValueError) as error:
-        raise files.DamagedError(path, "entries are missing or of another kind") from error
-    raise ValueError(
-        f"Argument `checkpoint` must hold this run, but {path} was made with another weight or other settings; "
-        f"use them again, or another file."
-    )
-
-
-def _run_from(arrays: dict[str, np.ndarray], facts: dict[str, Any], like: _Run) -> _Run:
-    def leaves(kind: str) -> list[jax.Array]:
-        names = [name for name in arrays if name.startswith(f"{kind}/")]
-        return [jnp.asarray(arrays[f"{kind}/{i}"]) for i in range(len(names))]
-
-    state = jax.tree.unflatten(jax.tree.structure(like.state), leaves("state"))
-    best = None
-    if "best_history" in arrays:
-        u, v = _pair_of_gates(leaves("best"))
-        best = Best(u, v, arrays["best_history"].tolist(), facts["best_restart"], facts["converged"])
-    return _Run(
-        facts["restart"], state, arrays["history"].tolist(), _pair_of_gates(leaves("gates")), best, facts["seconds"]
-    )
-
-
-def _pair_of_gates(leaves: list[jax.Array]) -> tuple[Gates, Gates]:
-    even_u, odd_u, even_v, odd_v = leaves
-    return (even_u, odd_u), (even_v, odd_v)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim import curvature
-from qjaxsim.common import files
+from qjaxsim.common.checkpoint import Checkpoint, OtherComputationError, digest
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.examples import HessianExamples, loss_of_params
@@ -53,8 +53,8 @@ def planes(
         plane, path, (a, b), extra = _PLANES[name](settings, model, result, leading)
         with progress.counter(f"landscape {name}, lines", len(b)) as moved:
             losses = _losses(loss, plane, a, b, folder / f"plane_{name}{SO_FAR}", moved)
-        found = {"landscape_a": a, "landscape_b": b, "landscape": losses, "trajectory": path, **extra}
-        arrays |= found if name == "pca" else {_prefixed(name, key): value for key, value in found.items()}
+        own = {"landscape_a": a, "landscape_b": b, "landscape": losses, "trajectory": path, **extra}
+        arrays |= own if name == "pca" else {_prefixed(name, key): value for key, value in own.items()}
     return arrays
 
 
@@ -67,22 +67,17 @@ def _losses(
     moved: Callable[[int, int], None],
 ) -> np.ndarray:
     """Losses (B, A), kept in a file line by line; an earlier attempt at this very grid is gone on with."""
-    grid = {"origin": np.asarray(plane.origin), "directions": np.asarray(plane.directions), "a": a, "b": b}
-    lines = _lines_so_far(path, grid)
+    saved = Checkpoint(path, {"plane": digest([plane.origin, plane.directions]), "grid": digest([a, b])})
+    try:
+        state = saved.restore({"lines": np.empty((0, len(a)), plane.origin.dtype)}, growing=("lines",))
+    except OtherComputationError:
+        state = None
+    lines = list(state["lines"]) if state else []
     for done in range(len(lines), len(b)):
         lines.append(np.asarray(curvature.evaluate_plane(loss, plane, a, b[done : done + 1])[0]))
-        files.write_npz(path, {**grid, "lines": np.stack(lines)})
+        saved.save({"lines": np.stack(lines)}, last=done + 1 == len(b))
         moved(done + 1, len(b))
     return np.stack(lines)
-
-
-def _lines_so_far(path: Path, grid: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Lines of the file at `path`, none where there is no file or it is of another grid."""
-    files.remove_temporaries(path.parent, path.name)
-    if not path.exists():
-        return []
-    kept = files.read_npz(path, *grid, "lines")
-    return list(kept["lines"]) if all(np.array_equal(kept[name], array) for name, array in grid.items()) else []
 
 
 def _prefixed(name: str, key: str) -> str:
@@ -96,11 +91,10 @@ def _pca(settings: HessianSettings, model: PatchesModel, result: TrainResult, le
     """The paper's plane and grid; the position bias stays at its value in the minimum."""
     minimum, unravel = _flat(settings, result)
     frozen = np.arange(minimum.size) < model.image_size**2
-    found = curvature.pca_plane(
-        result.trajectory.astype(settings.dtype), unravel, frozen=frozen, anchor=np.asarray(minimum)
-    )
-    axes = curvature.grid_around(found.projection, points=settings.landscape_points)
-    return found.plane, found.projection, axes, {"explained_variance": found.explained}
+    trajectory = result.trajectory.astype(settings.dtype)
+    principal = curvature.pca_plane(trajectory, unravel, frozen=frozen, anchor=np.asarray(minimum))
+    axes = curvature.grid_around(principal.projection, points=settings.landscape_points)
+    return principal.plane, principal.projection, axes, {"explained_variance": principal.explained}
 
 
 def _eigen(settings: HessianSettings, model: PatchesModel, result: TrainResult, leading: Any) -> _Plane:

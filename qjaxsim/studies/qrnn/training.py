@@ -14,18 +14,19 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common import files
+from qjaxsim.common.checkpoint import Checkpoint, digest
 from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
-from qjaxsim.common.pytrees import numbered
 from qjaxsim.studies.qrnn.networks import Network, Params
 from qjaxsim.studies.qrnn.settings import OPTIMIZERS
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
 CHECKPOINT = "training.npz"
-SAVE_SECONDS = 20.0
 HISTORY = ("validation_loss", "accuracy", "training_loss", "projection", "gradient_norm")
-_PROGRESS = ("reached", "failed", "updates", "spent", "done")
+_REFUSAL = (
+    "Argument `folder` must hold this training, but {path} was made with other {others}; delete it or use another "
+    "folder."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,45 +129,82 @@ def train(
     state = _start_function(network, schedule, jnp.dtype(dtype))(keys)
     arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
     learning_rates = jnp.asarray(rates, dtype)
-    history: dict[str, list[np.ndarray]] = {name: [] for name in HISTORY}
-    updates, spent = np.zeros(len(seeds), np.int64), [0.0]
-    reached, failed = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
-    done, last_save = 0, time.perf_counter()
-    if folder is not None and (folder / CHECKPOINT).exists():
-        state, history, reached, failed, updates, spent, done = _restore(folder / CHECKPOINT, state)
-    active = ~(reached | failed)
-    with (progress or Progress()).counter("updates", schedule.updates) as moved:
-        while done < schedule.updates and active.any():
-            began = time.perf_counter()
-            state, found = block(state, keys, jnp.asarray(done, jnp.int32), learning_rates, arrays, jnp.asarray(active))
-            values = {name: np.asarray(found[name], np.float64) for name in HISTORY}
-            done += schedule.every
-            spent.append(time.perf_counter() - began)
-            if strict:
-                require_going(values, active, seeds, done)
-            failed |= active & fails(values)
-            for name in HISTORY:
-                values[name] = np.where(active, values[name], history[name][-1]) if history[name] else values[name]
-                history[name].append(values[name])
-            updates[active] = done
-            reached |= active & (values[f"{schedule.watched}_loss"] < schedule.threshold)
-            active &= ~(reached | failed)
-            moved(done, schedule.updates)
-            if folder is not None and time.perf_counter() - last_save > SAVE_SECONDS:
-                save_progress(folder / CHECKPOINT, state, history, reached, failed, updates, spent, done)
-                last_save = time.perf_counter()
+    now = _Standing.start(state, len(seeds), schedule.updates // schedule.every)
+    saved = None
     if folder is not None:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    later = spent[2:]
+        identity = _identity(network, task, schedule, seeds, rates, dtype)
+        saved = Checkpoint(folder / CHECKPOINT, identity, refusal=_REFUSAL)
+        if kept := saved.restore(vars(now)):
+            now = _Standing(**kept)
+    active = ~(now.reached | now.failed)
+    with (progress or Progress()).counter("updates", schedule.updates) as moved:
+        while now.done < schedule.updates and active.any():
+            began, check = time.perf_counter(), now.done // schedule.every
+            place = jnp.asarray(now.done, jnp.int32)
+            now.state, checked = block(now.state, keys, place, learning_rates, arrays, jnp.asarray(active))
+            values = {name: np.asarray(checked[name], np.float64) for name in HISTORY}
+            now.done += schedule.every
+            now.spent[check] = time.perf_counter() - began
+            if strict:
+                require_going(values, active, seeds, now.done)
+            now.failed |= active & fails(values)
+            for name, rows in now.history.items():
+                rows[check] = values[name] if check == 0 else np.where(active, values[name], rows[check - 1])
+            now.updates[active] = now.done
+            now.reached |= active & (values[f"{schedule.watched}_loss"] < schedule.threshold)
+            active &= ~(now.reached | now.failed)
+            moved(now.done, schedule.updates)
+            if saved is not None:
+                saved.save(vars(now))
+    if saved is not None:
+        saved.forget()
+    checks = now.done // schedule.every
+    later = now.spent[1:checks]
     return Trained(
-        params=state[1][0],
-        updates=updates,
-        reached=reached,
-        failed=failed,
-        history={name: np.stack(rows) for name, rows in history.items()},
-        seconds=float(sum(spent)),
-        seconds_per_update=float(np.median(later)) / schedule.every if later else math.nan,
+        params=now.state[1][0],
+        updates=now.updates,
+        reached=now.reached,
+        failed=now.failed,
+        history={name: now.history[name][:checks] for name in HISTORY},
+        seconds=float(now.spent.sum()),
+        seconds_per_update=float(np.median(later)) / schedule.every if later.size else math.nan,
     )
+
+
+@dataclasses.dataclass
+class _Standing:
+    """Where a training stands, as a checkpoint holds it.
+
+    Attributes:
+        state: networks and optimisers, as `_start_function` makes them.
+        done: updates.
+        history: as in `Trained`, with rows for checks to come.
+        spent: seconds of each block of updates.
+        updates: as in `Trained`, with `reached` and `failed`.
+    """
+
+    state: Any
+    done: int
+    history: dict[str, np.ndarray]
+    spent: np.ndarray
+    updates: np.ndarray
+    reached: np.ndarray
+    failed: np.ndarray
+
+    @classmethod
+    def start(cls, state: Any, seeds: int, checks: int) -> "_Standing":
+        history = {name: np.zeros((checks, seeds)) for name in HISTORY}
+        none = np.zeros(seeds, bool)
+        return cls(state, 0, history, np.zeros(checks), np.zeros(seeds, np.int64), none, none.copy())
+
+
+def _identity(
+    network: Network, task: SequenceTask, schedule: Schedule, seeds: Sequence[int], rates: Sequence[float], dtype: Any
+) -> dict[str, Any]:
+    """What a training must share with one that goes on from it."""
+    data = {"task": task.name, "width": task.width, "length": task.length, "data": digest(dict(task.arrays))}
+    kind = {"network": type(network).__name__, "settings": network, "dtype": str(jnp.dtype(dtype))}
+    return {**data, **kind, "schedule": schedule, "seeds": seeds, "learning rates": rates}
 
 
 @functools.lru_cache(maxsize=8)
@@ -218,17 +256,17 @@ def _block_function(network: Network, task: SequenceTask, schedule: Schedule) ->
         draw = task.held_out or task.draw
         inputs, targets = draw(arrays, fresh, schedule.validation_size)
         predicted = network.predict(after[0], task, inputs, targets, choice)
-        found = {
+        checked = {
             "validation_loss": predicted.loss(),
             "accuracy": predicted.accuracy(),
             "training_loss": values.mean(),
             "projection": projections.min(),
             "gradient_norm": norms.mean(),
         }
-        better = active & (found["validation_loss"] < lowest)
-        chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), (after[0], found["validation_loss"]),
+        better = active & (checked["validation_loss"] < lowest)
+        chosen = jax.tree.map(lambda new, old: jnp.where(better, new, old), (after[0], checked["validation_loss"]),
                               (best, lowest))  # fmt: skip
-        return (jax.tree.map(lambda new, old: jnp.where(active, new, old), after, carry), chosen), found
+        return (jax.tree.map(lambda new, old: jnp.where(active, new, old), after, carry), chosen), checked
 
     return jax.jit(jax.vmap(one, in_axes=(0, 0, None, 0, None, 0)))
 
@@ -252,40 +290,3 @@ def require_going(values: dict[str, np.ndarray], active: np.ndarray, seeds: Sequ
             f"A projection of seed {seeds[int(np.flatnonzero(bad)[0])]} had probability 0 within {done} updates; "
             f"choose another bias or initial spread."
         )
-
-
-def save_progress(
-    path: Path,
-    state: Any,
-    history: dict[str, list[np.ndarray]],
-    reached: np.ndarray,
-    failed: np.ndarray,
-    updates: np.ndarray,
-    spent: list[float],
-    done: int,
-) -> None:
-    """Write what training goes on from."""
-    arrays = numbered("state", state)
-    arrays |= {f"history/{name}": np.stack(rows) for name, rows in history.items()}
-    arrays |= {
-        "reached": reached,
-        "failed": failed,
-        "updates": updates,
-        "spent": np.array(spent),
-        "done": np.array(done),
-    }
-    files.write_npz(path, arrays)
-
-
-def _restore(path: Path, state: Any) -> Any:
-    """What `save_progress` wrote; the folder belongs to the cell, whose settings the sweep has compared."""
-    old, structure = jax.tree.flatten(state)
-    names = [f"state/{i}" for i in range(len(old))]
-    arrays = files.read_npz(path, *names, *(f"history/{name}" for name in HISTORY), *_PROGRESS)
-    leaves = [jnp.asarray(arrays[name]) for name in names]
-    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in old]:
-        raise files.DamagedError(path, "its arrays have other shapes")
-    history = {name: list(arrays[f"history/{name}"]) for name in HISTORY}
-    restored = jax.tree.unflatten(structure, leaves)
-    seeds = (arrays["reached"], arrays["failed"], arrays["updates"])
-    return restored, history, *seeds, arrays["spent"].tolist(), int(arrays["done"])

@@ -57,6 +57,7 @@ def lines(monkeypatch):
 
     plain = curvature.evaluate_plane
     monkeypatch.setattr(hessian_planes.curvature, "evaluate_plane", counted)
+    monkeypatch.setattr("qjaxsim.common.checkpoint.SAVES_APART", 0)
     return Lines
 
 

@@ -1,5 +1,6 @@
 """The study of the recurrent network: sequences, classical networks, training and resuming, controls, command."""
 
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ import qjaxsim_data
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.command import main as cli
+from qjaxsim.common import checkpoint
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.qrnn import published_loss
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
@@ -187,19 +189,23 @@ def test_a_training_killed_and_resumed_equals_one_that_was_not(tmp_path, monkeyp
     task = make_task("xor", 6)
     schedule = Schedule(batch_size=4, updates=30, threshold=0.0, validation_size=4)
     whole = train(TINY, task, schedule, [0, 1], [0.01, 0.02])
-    monkeypatch.setattr(qrnn_training, "SAVE_SECONDS", 0.0)
-    saved = qrnn_training.save_progress
+    monkeypatch.setattr(checkpoint, "SAVES_APART", 0)
+    save = checkpoint.Checkpoint.save
 
-    def killed(path, *rest):
-        saved(path, *rest)
-        if rest[-1] == 20:
+    def killed(saved, state, **options):
+        save(saved, state, **options)
+        if state["done"] == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(qrnn_training, "save_progress", killed)
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, task, schedule, [0, 1], [0.01, 0.02], folder=tmp_path)
     assert (tmp_path / qrnn_training.CHECKPOINT).exists()
-    monkeypatch.setattr(qrnn_training, "save_progress", saved)
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", save)
+    message = r"`folder` must hold this training, .*training\.npz was made with other settings\.spreads \(.*\), seeds "
+    with pytest.raises(ValueError, match=message + r"\(\[0, 1\], now \[0, 2\]\); delete it or use another folder"):
+        wider = dataclasses.replace(TINY, spreads=(0.2, 0.01, 0.01))
+        train(wider, task, schedule, [0, 2], [0.01, 0.02], folder=tmp_path)
     resumed = train(TINY, task, schedule, [0, 1], [0.01, 0.02], folder=tmp_path)
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
         assert (a == b).all()
