@@ -63,8 +63,12 @@ def keep_programs(place: str | None = None) -> Path | None:
 
 
 def forget_programs() -> None:
-    """Neither read nor keep programs in this process and those that it starts, as a measurement of compiling needs."""
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    """Neither read nor keep programs in this process and those that it starts, as a measurement of compiling needs.
+
+    Like `keep_programs` only before JAX is imported: a process that runs it already is not the command's own.
+    """
+    if "jax" not in sys.modules:
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 
 def tidy(folder: Path, *, damaged: bool) -> None:

@@ -97,6 +97,7 @@ def test_nothing_changes_in_a_process_that_runs_jax_already(tmp_path, monkeypatc
     monkeypatch.setenv("QJAXSIM_CACHE", str(tmp_path))
     before = dict(os.environ)
     assert programs.keep_programs() is None
+    programs.forget_programs()
     assert dict(os.environ) == before and not list(tmp_path.iterdir())
 
 
