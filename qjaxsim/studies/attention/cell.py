@@ -9,10 +9,10 @@ import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.models.losses import mean_loss, metrics
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
-from qjaxsim.studies.shared.classification import mean_loss, metrics
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit

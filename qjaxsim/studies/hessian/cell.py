@@ -11,13 +11,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.models.losses import mean_loss, metrics
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.columns import COLUMNS
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.spectrum import measure
-from qjaxsim.studies.shared.classification import mean_loss, metrics
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
 
