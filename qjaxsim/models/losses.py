@@ -47,8 +47,8 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
 
 
-def decided(outputs: jax.Array) -> jax.Array:
-    """The class that outputs (batch, K) speak for: the largest, or for a single one whether it is positive."""
+def decided(outputs: Any) -> Any:
+    """The class that outputs (batch, K), JAX's or NumPy's, speak for: the largest; of a single one, its sign."""
     return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
 
 
