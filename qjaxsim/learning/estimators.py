@@ -100,11 +100,12 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
         outputs = self._outputs(X)
         if len(self.classes_) > 2:
             return outputs
-        return outputs[:, -1] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Labels, (N,)."""
-        return self.classes_[decided(self._outputs(X))]
+        chosen = decided(self._outputs(X))
+        return self.classes_[chosen]
 
     @available_if(lambda self: self._chosen_loss() is cross_entropy)
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -161,7 +162,8 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Targets, (N,)."""
-        return self.y_middle_ + self.y_half_range_ * self._outputs(X)[:, 0]
+        outputs = self._outputs(X)
+        return self.y_middle_ + self.y_half_range_ * outputs[:, 0]
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         return ((y - self.y_middle_) / self.y_half_range_).astype(dtype)
