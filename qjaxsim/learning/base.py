@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-import qjaxsim.curvature
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.common.checks import positive_integer, require_one_of, shown
+from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
 from qjaxsim.models.circuit_model import CircuitModel
-from qjaxsim.models.losses import LOSSES, Loss, mean_loss, metrics
+from qjaxsim.models.losses import LOSSES, Loss, metrics, training_loss
 from qjaxsim.training import TrainConfig, fit
 
 if TYPE_CHECKING:
@@ -87,16 +87,17 @@ class QuantumEstimator(BaseEstimator):
         self.folder = folder
         self.resume = resume
 
-    def curvature(self, X: Any, y: Any, **options: Any) -> Any:  # noqa: N803
-        """The curvature report of the mean loss at the trained parameters.
+    def curvature(self, X: Any, y: Any, **options: Any) -> SpectrumReport:  # noqa: N803
+        """The curvature of the mean loss at the trained weights: spectrum, parts, blocks and planes.
 
         Args:
             X: (N, n_features) samples.
             y: (N,) targets.
-            options: as `qjaxsim.curvature.spectrum_report` takes them.
+            options: as `qjaxsim.curvature.spectrum_report` takes them; `trajectory=estimator.trajectory_` also draws
+                the path of training.
 
         Returns:
-            What that function returns.
+            The report; `plot`, `to_html` and `save` are its methods. Of a regressor the loss is that of scaled targets.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
@@ -106,8 +107,7 @@ class QuantumEstimator(BaseEstimator):
         X, y = validate_data(self, X, y, reset=False, dtype=REALS)  # noqa: N806
         dtype = self._trained_dtype
         data = self._angles(X, dtype), self._targets(y, dtype)
-        report: Callable[..., Any] = getattr(qjaxsim.curvature, "spectrum_report")  # noqa: B009
-        return report(self.model_.outputs, self.params_, data, loss=self._chosen_loss(), **options)
+        return spectrum_report(self.model_.outputs, self.params_, data, loss=self._chosen_loss(), **options)
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """What the loss compares outputs with, (N,)."""
@@ -128,7 +128,7 @@ class QuantumEstimator(BaseEstimator):
         model = self._model(X.shape[1], n_outputs)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         found = fit(
-            mean_loss(model, loss),
+            training_loss(model, loss),
             self._start(model, seed, dtype),
             self._angles(X, dtype),
             self._targets(y, dtype),
@@ -139,7 +139,7 @@ class QuantumEstimator(BaseEstimator):
             progress=self.progress,
         )
         self.model_, self.circuit_ = model, model.circuit
-        self.params_, self.history_ = found.params_best, found.history
+        self.params_, self.history_, self.trajectory_ = found.params_best, found.history, found.trajectory
 
     def _config(self, seed: int, n_samples: int) -> TrainConfig:
         # An optimiser of optax brings its rate, and what it would be given beside is left at the loop's default.

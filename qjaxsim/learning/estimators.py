@@ -57,6 +57,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
         circuit_: the circuit; `qjaxsim_qiskit.to_qiskit(circuit_)` is Qiskit's.
         model_: the `qjaxsim.models.CircuitModel`; `model_.outputs(params_, angles)` are the outputs.
         history_: a row (dict) for every epoch from 0: "train_loss", "train_accuracy" and others.
+        trajectory_: weights after every epoch as flat vectors, (epochs + 1, P).
         scaler_: what takes features to angles (`transform`), None without `scale_features`.
         n_features_in_: columns of X.
 

@@ -54,7 +54,7 @@ def decided(outputs: Any) -> Any:
 
 # One object for equal models, so that what is compiled for one serves those that differ in their seed.
 @functools.lru_cache(maxsize=16)
-def mean_loss(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.Array]:
+def training_loss(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.Array]:
     """Maps (params, x, y) to the mean loss of `model.outputs(params, x)`; one object for equal models."""
 
     def mean(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:

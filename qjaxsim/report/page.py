@@ -27,8 +27,8 @@ def write_report(
     settings: Mapping[str, Any],
     rows: Sequence[Row],
     columns: Mapping[str, str],
-    command: str,
     versions: Mapping[str, Any],
+    command: str = "",
     verdicts: Sequence[Row] = (),
     comparison: Sequence[Row] = (),
     tables: Sequence[ReportTable] = (),
@@ -45,8 +45,8 @@ def write_report(
         settings: name -> JSON value.
         rows: table of results.
         columns: column -> meaning and unit, listed below the tables for those that occur in any.
-        command: command line that makes the same results again.
         versions: name -> version or device.
+        command: command line that makes the same results again; "" where there is none.
         verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the results.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
@@ -78,7 +78,7 @@ def write_report(
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
     parts += ["<h2>Columns</h2>", _definitions(explained)]
     parts += ["<h2>Settings</h2>", _definitions(settings)]
-    parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"]
+    parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"] if command else []
     parts += ["<h2>Versions</h2>", _definitions(versions)]
     return files.write_text(path, _document(title, "\n".join(parts)))
 

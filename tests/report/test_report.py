@@ -16,10 +16,10 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from qjaxsim.report import page, style, tables
+from qjaxsim.report.spectra import bin_edges
 from qjaxsim.report.verdict import CLASSES
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.hessian.configurations import configurations
-from qjaxsim.studies.hessian.figures_spectra import bin_edges
 
 PUBLISHED = [{"patches": p, "layers": n, "lambda_max": 60.0 / p + n / 50} for p in (4, 9, 16) for n in (50, 100)]
 ALL_FIGURES = ["spectra", "lambda_max", "landscape", "training"]

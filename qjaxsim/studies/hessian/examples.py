@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.curvature.chunks import window
+from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.shared.examples import Examples
-
-_IMAGES_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,17 +29,6 @@ class HessianExamples(Examples):
 def loss_of_params(
     model: PatchesModel, examples: HessianExamples, images: int | None, dtype: str
 ) -> Callable[[Any], jax.Array]:
-    """The mean loss on so many training images as a function of params, in chunks of a thousand."""
-    x, y = (jnp.asarray(array) for array in examples.chosen(images))
-    x = x.astype(dtype)
-    size = min(_IMAGES_AT_ONCE, len(x))
-
-    def loss(params: Any) -> jax.Array:
-        def add(chunk: jax.Array, total: jax.Array) -> jax.Array:
-            start, _, fresh = window(chunk * size, size, len(x))
-            xs, ys = (jax.lax.dynamic_slice_in_dim(array, start, size) for array in (x, y))
-            return total + jnp.where(fresh, cross_entropy(model.outputs(params, xs), ys), 0).sum()
-
-        return jax.lax.fori_loop(0, -(-len(x) // size), add, jnp.zeros((), x.dtype)) / len(x)
-
-    return loss
+    """The mean loss on so many training images as a function of params."""
+    x, y = examples.chosen(images)
+    return mean_loss(model.outputs, cross_entropy, x.astype(dtype), y)

@@ -16,6 +16,7 @@ from qjaxsim import datasets
 from qjaxsim.common.memory import require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.hvp import require_dense
+from qjaxsim.curvature.spectra.measure import DENSE_COPIES, SO_FAR
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
@@ -25,7 +26,6 @@ from qjaxsim.studies.hessian.claims import verdicts
 from qjaxsim.studies.hessian.columns import COLUMNS
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.figures import write_figures
-from qjaxsim.studies.hessian.planes import SO_FAR
 from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
 from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
 from qjaxsim.studies.shared import sweep
@@ -33,9 +33,6 @@ from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
 from qjaxsim.training.loop import require_trajectory
-
-# Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
-DENSE_COPIES = 5
 
 
 def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:

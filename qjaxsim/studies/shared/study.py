@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from qjaxsim.common.environment import environment
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.page import write_report
@@ -146,7 +147,7 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         rows=first.rows,
         columns=study.columns,
         command=command or f"qjaxsim study {study.name}",
-        versions=sweep.environment(),
+        versions=environment(),
         verdicts=verdict_rows(found.verdicts),
         comparison=found.comparison,
         tables=more,

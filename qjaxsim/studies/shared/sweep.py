@@ -17,18 +17,17 @@ import csv
 import datetime
 import io
 import json
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.environment import environment
 from qjaxsim.common.progress import Progress as Progress
 from qjaxsim.studies.shared.results_folder import CONFIG as CONFIG
 from qjaxsim.studies.shared.results_folder import claimed, open_study
@@ -182,23 +181,6 @@ def default_folder(study: str, runs: str | Path = "runs", now: datetime.datetime
     'runs/hessian/20260501-093000'
     """
     return Path(runs) / study / f"{now or datetime.datetime.now():%Y%m%d-%H%M%S}"
-
-
-def environment() -> dict[str, Any]:
-    """Versions, platform and device that results depend on, without anything that names the machine."""
-    import jax
-
-    devices = jax.devices()
-    versions = {package: metadata.version(package) for package in ("qjaxsim", "jax", "jaxlib", "numpy")}
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "system": f"{platform.system()} {platform.machine()}",
-        "backend": devices[0].platform,
-        "device_kind": devices[0].device_kind,
-        "n_devices": len(devices),
-        "x64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
-    }
 
 
 # --- the folder --------------------------------------------------------------------------------------------------
