@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.common.checks import positive_integer, require_one_of, shown
+from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, shown
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
 from qjaxsim.models.circuit_model import CircuitModel
@@ -115,17 +115,17 @@ class QuantumEstimator(BaseEstimator):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _train(self, X: np.ndarray, y: np.ndarray, n_outputs: int) -> None:  # noqa: N803
+    def _train(self, X: np.ndarray, y: np.ndarray, counts: tuple[int, ...]) -> None:  # noqa: N803
         """Build the model for these data and train it.
 
         Args:
             X: (N, n_features).
             y: (N,) as the estimator's users give them.
-            n_outputs: of the model by default; observables that are given may be more, as the subclass checks.
+            counts: how many outputs the model may have, the default first.
         """
         loss, dtype = self._chosen_loss(), self._chosen_dtype()
         self.scaler_ = self._fitted_scaler(X)
-        model = self._model(X.shape[1], n_outputs)
+        model = self._model(X.shape[1], counts)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         found = fit(
             training_loss(model, loss),
@@ -153,21 +153,27 @@ class QuantumEstimator(BaseEstimator):
             seed=seed,
         )
 
-    def _model(self, n_features: int, n_outputs: int) -> CircuitModel:
+    def _model(self, n_features: int, counts: tuple[int, ...]) -> CircuitModel:
+        given = self.observables
         circuit = build_circuit(
             self.feature_map,
             self.ansatz,
             n_features,
-            n_outputs=n_outputs if self.observables is None else 1,
+            n_outputs=counts[0] if given is None else 1,
             n_qubits=self.n_qubits,
             layers=self.layers,
             reuploads=self.reuploads,
             inputs=self.inputs,
         )
         width = circuit.n_qubits
-        given = self.observables
-        observables = default_observables(n_outputs, width) if given is None else pauli_sums(given, width)
+        observables = pauli_sums(default_observables(counts[0], width) if given is None else given, width)
+        if len(observables) not in counts:
+            raise ValueError(
+                f"Argument `observables` must hold {' or '.join(map(str, counts))} for these targets, but holds "
+                f"{len(observables)}."
+            )
         scale = self._scale if self.output_scale is None else self.output_scale
+        require_positive("output_scale", scale)
         model = CircuitModel(circuit, observables, self.inputs, scale, self.trainable_scale)
         if model.n_features != n_features:
             raise ValueError(
@@ -195,12 +201,13 @@ class QuantumEstimator(BaseEstimator):
 
     def _chosen_dtype(self) -> np.dtype:
         require_one_of("dtype", self.dtype, (None, "float32", "float64"))
-        if self.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        chosen = jnp.zeros(()).dtype if self.dtype is None else np.dtype(self.dtype)
+        if jax.dtypes.canonicalize_dtype(chosen) != chosen:
             raise ValueError(
                 "Argument `dtype` must be 'float32' or None without JAX's double precision, but is 'float64'; switch "
                 'that on by `jax.config.update("jax_enable_x64", True)`.'
             )
-        return jnp.zeros(()).dtype if self.dtype is None else np.dtype(self.dtype)
+        return chosen
 
     # --- features and outputs ----------------------------------------------------------------------------------------
 

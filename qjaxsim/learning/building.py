@@ -17,6 +17,7 @@ from qjaxsim.models.circuit_model import input_names
 
 FEATURE_MAPS: dict[str, Callable[..., Circuit]] = {"angle": angle_encoding, "zz": zz_feature_map}
 ANSATZES: dict[str, Callable[..., Circuit]] = {"real_amplitudes": real_amplitudes, "efficient_su2": efficient_su2}
+_NAMED = {"feature_map": FEATURE_MAPS, "ansatz": ANSATZES}
 
 Inputs = str | Sequence[str]
 
@@ -50,14 +51,11 @@ def build_circuit(
     """
     width = _width(feature_map, ansatz, n_features, n_outputs, n_qubits)
     if isinstance(feature_map, str):
-        require_one_of("feature_map", feature_map, FEATURE_MAPS, " or a Circuit")
         name = inputs if isinstance(inputs, str) else "x"
         encoding = FEATURE_MAPS[feature_map](n_features, n_qubits=width, name=name)
     else:
-        require_circuit("feature_map", feature_map)
         encoding = feature_map
     if isinstance(ansatz, str):
-        require_one_of("ansatz", ansatz, ANSATZES, " or a Circuit")
         trainable = ANSATZES[ansatz](encoding.n_qubits, layers)
     else:
         trainable = Circuit(encoding.n_qubits) if ansatz is None else ansatz
@@ -70,15 +68,24 @@ def build_circuit(
 def _width(
     feature_map: str | Circuit, ansatz: str | Circuit | None, n_features: int, n_outputs: int, n_qubits: int | None
 ) -> int:
-    """Qubits: as asked for, as a circuit has, or as features and outputs need."""
-    given = {name: circuit for name, circuit in (("feature_map", feature_map), ("ansatz", ansatz)) if circuit}
-    widths = {name: circuit.n_qubits for name, circuit in given.items() if isinstance(circuit, Circuit)}
-    if n_qubits is not None:
-        widths = {"n_qubits": positive_integer("n_qubits", n_qubits), **widths}
+    """Qubits: as asked for, as a circuit has, or as features and outputs need; the arguments are checked here."""
+    widths = {} if n_qubits is None else {"n_qubits": positive_integer("n_qubits", n_qubits)}
+    chosen = {"feature_map": feature_map} if ansatz is None else {"feature_map": feature_map, "ansatz": ansatz}
+    for name, given in chosen.items():
+        if isinstance(given, str):
+            require_one_of(name, given, _NAMED[name], " or a Circuit")
+        else:
+            require_circuit(name, given)
+            widths[name] = given.n_qubits
     if len(set(widths.values())) > 1:
         told = ", ".join(f"{name} {width}" for name, width in widths.items())
         raise ValueError(f"Circuits and `n_qubits` must have one width, but have {told} qubits.")
-    for width in widths.values():
+    for name, width in widths.items():
+        if isinstance(feature_map, str) and width < n_features:
+            raise ValueError(
+                f"Argument `{name}` must bring a qubit for each of {n_features} features, but brings {width}; reduce "
+                "the features (by PCA, say) or use more qubits."
+            )
         return width
     least = next(n for n in itertools.count(1) if n * (n + 1) // 2 >= n_outputs)
     return max(n_features, least)

@@ -9,7 +9,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.common.checks import shown
 from qjaxsim.learning.base import REALS, QuantumEstimator
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
@@ -86,14 +85,11 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
         self.classes_ = np.unique(y)
         count = len(self.classes_)
         if count < 2:
-            raise ValueError(f"Argument `y` must hold at least two classes, but holds one class alone, {shown(y[0])}.")
-        given = _count(self.observables)
-        if given is not None and given != count and (given, count) != (1, 2):
-            single = " or a single one" if count == 2 else ""
             raise ValueError(
-                f"Argument `observables` must hold one for each of {count} classes{single}, but holds {given}."
+                "Argument `y` must hold at least two classes, but holds one class alone, "
+                f"{shown(self.classes_.tolist()[0])}."
             )
-        self._train(X, y, 1 if count == 2 else count)
+        self._train(X, y, (1, 2) if count == 2 else (count,))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -120,7 +116,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
         if (unknown := ~np.isin(y, self.classes_)).any():
             raise ValueError(
                 f"Argument `y` must hold classes seen in training, {shown(self.classes_.tolist())}, but holds "
-                f"{shown(y[unknown][0])}."
+                f"{shown(y[unknown].tolist()[0])}."
             )
         return np.searchsorted(self.classes_, y).astype(np.int32)
 
@@ -154,11 +150,9 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
     def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
         X, y = validate_data(self, X, y, dtype=REALS, y_numeric=True)  # noqa: N806
-        if (given := _count(self.observables)) not in (None, 1):
-            raise ValueError(f"Argument `observables` must hold a single one for a regressor, but holds {given}.")
         low, high = float(np.min(y)), float(np.max(y))
         self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
-        self._train(X, y, 1)
+        self._train(X, y, (1,))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -168,10 +162,3 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         return ((y - self.y_middle_) / self.y_half_range_).astype(dtype)
-
-
-def _count(observables: Any) -> int | None:
-    """How many observables are given, None for none; what they are is checked with the circuit."""
-    if observables is None or isinstance(observables, PauliSum):
-        return None if observables is None else 1
-    return len(observables)
