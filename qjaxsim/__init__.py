@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.library import (
+        angle_encoding,
+        data_reuploading,
+        efficient_su2,
+        real_amplitudes,
+        zz_feature_map,
+    )
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
@@ -29,14 +36,19 @@ __all__ = [
     "Y",
     "Z",
     "__version__",
+    "angle_encoding",
+    "data_reuploading",
+    "efficient_su2",
     "expectation",
     "explain",
     "hessian",
     "hvp",
     "probabilities",
+    "real_amplitudes",
     "sample",
     "statevector",
     "unitary",
+    "zz_feature_map",
 ]
 
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
@@ -45,6 +57,13 @@ _PLACES = {
     "curvature.hvp": ("hessian", "hvp"),
     "running.explanation": ("explain",),
     "circuits.expressions": ("Expression", "Parameter"),
+    "circuits.library": (
+        "angle_encoding",
+        "data_reuploading",
+        "efficient_su2",
+        "real_amplitudes",
+        "zz_feature_map",
+    ),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
     "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
     "planning.steps": ("PlanOptions",),
