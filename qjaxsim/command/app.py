@@ -26,6 +26,7 @@ from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
 from qjaxsim.command.messages import in_options
 from qjaxsim.command.qubo import qubo
+from qjaxsim.command.spectrum import spectrum
 from qjaxsim.common import interrupts
 from qjaxsim.common.cache import cache_folder
 from qjaxsim.common.extras import MissingExtraError, how_to_install
@@ -73,6 +74,7 @@ study.command()(gradient_variance)
 study.command()(qrnn)
 study.command()(attention)
 study.command()(disentangler)
+app.command()(spectrum)
 app.command()(bench)
 app.command()(crosscheck)
 

@@ -219,6 +219,6 @@ def _require_dependence(found: Measured) -> None:
     numbers = found.numbers
     if numbers["lambda_max"] == numbers["lambda_min"] == 0 and not np.asarray(found.gradient).any():
         raise ValueError(
-            "Argument `function` does not depend on `params`: gradient and Hessian are zero. Are the parameters "
+            "Argument `function` does not depend on its parameters: gradient and Hessian are zero. Are they "
             "frozen (`stop_gradient`, a filter), or is the function constant?"
         )

@@ -30,7 +30,9 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         progress: bars.
     """
     start = target.start(seed)
-    result = _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
+    result = (
+        _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
+    )
     began = time.perf_counter()
     report = curvature.spectrum_report(
         target.function,
