@@ -34,7 +34,7 @@ def places_of(groups: Groups, params: Any) -> dict[str, np.ndarray]:
         if groups not in KINDS:
             raise ValueError(
                 f"Argument `groups` must be {', '.join(map(repr, KINDS))}, a function of a leaf's name, a mapping from "
-                f"names to places, or None, but is {groups!r}.{did_you_mean(groups, KINDS)}"
+                f"names to places, or None, but is {groups!r}{did_you_mean(groups, KINDS)}."
             )
         return {name: own.ravel() for name, own in leaves.items()} if groups == "leaves" else _rows(leaves)
     if callable(groups):

@@ -100,6 +100,8 @@ def _model(outputs: Outputs, params: Any, data: Any, loss: Loss | None) -> Model
             "`qjaxsim.models.losses.cross_entropy`."
         )
     x, y = data
+    if y is None:
+        raise ValueError("Argument `data` has no targets, y is None; give the pair (x, y), with labels or values in y.")
     shapes = check_model(outputs, loss, params, x, y)
     return Model(outputs, loss, x, y, shapes.n_samples, shapes.n_outputs)
 
