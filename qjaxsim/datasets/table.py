@@ -40,7 +40,7 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another ending, a missing column, cells that are no finite numbers, with the line, or no samples.
+        ValueError: for another ending, a missing column, cells that are no finite numbers (with the line), or none.
 
     >>> import tempfile
     >>> where = Path(tempfile.mkdtemp()) / "flowers.csv"
