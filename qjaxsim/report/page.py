@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
@@ -17,6 +18,20 @@ from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
+
+
+class Link(NamedTuple):
+    """A link to another page.
+
+    Attributes:
+        href: path from the page's own folder, with slashes.
+        text: what it is called.
+        note: what stands behind it.
+    """
+
+    href: str
+    text: str
+    note: str = ""
 
 
 def write_report(
@@ -35,6 +50,8 @@ def write_report(
     figures: Sequence[ReportFigure] = (),
     formats: Mapping[str, str] | None = None,
     keys: Sequence[str] = KEYS,
+    usage: str = "",
+    links: Sequence[Link] = (),
 ) -> Path:
     """The path, now holding the report as one HTML file.
 
@@ -54,6 +71,8 @@ def write_report(
         figures: as `write_figures` gives them; embedded.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
         keys: columns that tell rows apart, repeated where the table of results is split.
+        usage: lines of Python that use the results; no section without.
+        links: to other pages, a section of their own.
 
     Raises:
         ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason; if a row
@@ -78,8 +97,10 @@ def write_report(
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
     parts += ["<h2>Columns</h2>", _definitions(explained)]
     parts += ["<h2>Settings</h2>", _definitions(settings)]
+    parts += ["<h2>Use it in Python</h2>", f"<pre>{escape(usage)}</pre>"] if usage else []
     parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"]
     parts += ["<h2>Versions</h2>", _definitions(versions)]
+    parts += ["<h2>Other runs</h2>", _links(links)] if links else []
     return files.write_text(path, _document(title, "\n".join(parts)))
 
 
@@ -171,6 +192,15 @@ def _figure(figure: ReportFigure) -> str:
         f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n'
         f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
     )
+
+
+def _links(links: Sequence[Link]) -> str:
+    notes = (f": {link.note}" if link.note else "" for link in links)
+    lines = "\n".join(
+        f'<li><a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(note)}</li>'
+        for link, note in zip(links, notes, strict=True)
+    )
+    return f"<ul>\n{lines}\n</ul>"
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:
