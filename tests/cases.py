@@ -1,5 +1,10 @@
 """Problems that several test files share, as plain functions."""
 
+import contextlib
+import html
+import io
+import re
+
 import jax
 import jax.numpy as jnp
 
@@ -40,3 +45,12 @@ def qubo_file(folder):
     path = folder / "problem.coo"
     path.write_text("# vartype=BINARY\n0 0 -1\n1 1 -2\n3 3 1\n0 1 2.5\n1 3 -0.5\n")
     return path
+
+
+def run_lines_of_page(page):
+    """What the lines print that a report has under "Use it in Python"."""
+    (lines,) = re.findall(r"<h2>Use it in Python</h2>\n<pre>(.*?)</pre>", page.read_text(encoding="utf-8"), re.DOTALL)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(html.unescape(lines), {})
+    return printed.getvalue()

@@ -19,6 +19,7 @@ _INNER: dict[str, dict[str, str]] = {
     "study qrnn": {"name": "dataset", "length": "lengths"},
     "study disentangler": {"path": "weights", "loaded": "weights"},
     "crosscheck": {"name": "run", "folder": "run"},
+    "compare": {"folder": "runs"},
     "data prepare": {"idx_dir": "from_folder"},
     "qubo solve": {"num_reads": "reads", "num_sweeps": "sweeps", "path": "file", "problem": "file"},
     "ibm run": {"path": "file"},

@@ -20,7 +20,7 @@ from qjaxsim.training import TrainConfig, TrainResult, fit
 # Windows at once where metrics are computed; memory only.
 AT_ONCE = 128
 # The array of a trained cell that is no parameter.
-CHARACTERS = "characters"
+ALPHABET = "alphabet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ def trained_arrays(params: Params, characters: str) -> dict[str, np.ndarray]:
         params: of the model.
         characters: code c stands for `characters[c]`.
     """
-    return {CHARACTERS: np.array([ord(one) for one in characters], np.int32), **params_as_arrays(params)}
+    return {ALPHABET: np.array([ord(one) for one in characters], np.int32), **params_as_arrays(params)}
 
 
 def params_as_arrays(params: Params) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ def params_from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
     """The inverse of `params_as_arrays`, and the parameters of `trained_arrays`."""
     params: Params = {}
     for name, array in arrays.items():
-        if name == CHARACTERS:
+        if name == ALPHABET:
             continue
         *path, last = name.split(".")
         place = params

@@ -19,7 +19,7 @@ from qjaxsim.models.disentangler.layer import DisentangledLayer
 from qjaxsim.models.disentangler.quantum import layer_circuits
 from qjaxsim.studies.disentangler.layer import config_of, operator_from
 from qjaxsim.studies.disentangler.model import (
-    CHARACTERS,
+    ALPHABET,
     corpus_of,
     model_text,
     next_character_loss,
@@ -28,7 +28,7 @@ from qjaxsim.studies.disentangler.model import (
 from qjaxsim.studies.disentangler.settings import METHODS, DisentanglerStudySettings
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedModel, without_data
+from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedModel, outputs, without_data
 
 _TRAINING = re.compile(r"s(\d+)-train")
 _LAYER = re.compile(r"s\d+-(layers|bond)-.*")
@@ -83,7 +83,7 @@ class TrainedText(TrainedModel):
             )
         if codes.size and not (codes.min() >= 0 and codes.max() <= most):
             raise ValueError(f"Argument `x` must hold codes from 0 to {most}, but goes to {codes.max()}.")
-        logits = self.model.outputs(self.params, jnp.asarray(codes, jnp.int32))
+        logits = outputs(self.model)(self.params, jnp.asarray(codes, jnp.int32))
         return np.asarray(logits.argmax(axis=-1), np.int32)
 
     @property
@@ -122,7 +122,7 @@ class TrainedText(TrainedModel):
 
 def _transformer(run: Run, key: str, seed: int, text: Path | None) -> TrainedText:
     arrays = sweep.read_arrays(run.folder, key)
-    kept = "".join(map(chr, arrays[CHARACTERS].tolist())) if CHARACTERS in arrays else None
+    kept = "".join(map(chr, arrays[ALPHABET].tolist())) if ALPHABET in arrays else None
     return TrainedText(
         key=key,
         seed=seed,

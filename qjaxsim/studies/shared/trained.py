@@ -1,5 +1,6 @@
 """A trained model out of a results folder: predict with it, take its circuits elsewhere, go on training it."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class TrainedClassifier(TrainedModel):
         Raises:
             ValueError: see there.
         """
-        logits = self.model.outputs(self.params, self.prepare(x))
+        logits = outputs(self.model)(self.params, self.prepare(x))
         return np.asarray(self.labels, np.int32)[np.asarray(logits).argmax(axis=1)]
 
     @property
@@ -123,6 +124,13 @@ class TrainedClassifier(TrainedModel):
     @property
     def _dtype(self) -> Any:
         return jax.tree.leaves(self.params)[0].dtype
+
+
+# One function for equal models, so that what is compiled for one image batch serves the next.
+@functools.lru_cache(maxsize=16)
+def outputs(model: Any) -> Callable[..., jax.Array]:
+    """The compiled `model.outputs`."""
+    return jax.jit(model.outputs)
 
 
 def without_data(x: Any, what: str) -> None:
