@@ -30,8 +30,8 @@ class Listed(NamedTuple):
     """The runs that were found, and what was passed over.
 
     Attributes:
-        rows: one a run: study, began (ISO, local time), changed (settings given, in words), headline, state, path;
-            further column, least and largest of the headline, cells and finished.
+        rows: one a run: study, began (ISO, local time), changed (settings given, in words), headline (`Headline` or
+            None), state, path, cells and finished (how many).
         others: path and reason of folders that are no results of a study, or damaged.
     """
 
@@ -105,19 +105,22 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
         yield from _candidates(path, depth - 1)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _headline(run: Run) -> Headline | None:
     rows = first_table(run)
-    column = headline_column(run, rows)
-    values = [row[column] for row in rows if is_number(row.get(column))] if column else []
-    headline = Headline(column, min(values), max(values)) if column else None
+    if (column := headline_column(run, rows)) is None:
+        return None
+    values = [row[column] for row in rows if is_number(row.get(column))]
+    return Headline(column, min(values), max(values))
+
+
+def _row(run: Run) -> dict[str, Any]:
     return {
         "study": run.study,
         "began": run.recorded.began.isoformat(timespec="seconds"),
         "changed": changed_in_words(run.recorded),
-        "headline": None if headline is None else str(headline),
+        "headline": _headline(run),
         "state": state_of(run),
         "path": str(run.folder),
-        **(Headline(None, None, None) if headline is None else headline)._asdict(),  # type: ignore[arg-type]
         "cells": len(run.cells),
         "finished": len(run.finished),
     }

@@ -123,7 +123,7 @@ def write_page(found: SideBySide, out: Path, command: str) -> Path:
         introduction=_INTRODUCTION,
         settings=common,
         rows=found.overview,
-        columns={name: first.record.columns.get(name, "") for name in (*found.keys, *([found.headline] or []))},
+        columns=first.record.columns,
         command=command,
         versions=first.recorded.versions,
         tables=[table for table in tables if table.rows or table.note],
@@ -142,7 +142,9 @@ difference."""
 
 
 def _note(found: SideBySide) -> str:
-    return "No run has numbers in a headline column." if found.headline is None else f"Column {found.headline}."
+    if found.headline is None:
+        return "No run has numbers in a headline column."
+    return f"Column {found.headline}: {next(iter(found.runs.values())).record.columns.get(found.headline, '')}."
 
 
 def _links(found: SideBySide, out: Path) -> Iterator[Link]:
@@ -203,9 +205,9 @@ def _place(row: dict[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
 
 def _compared(values: dict[str, Any]) -> dict[str, Any]:
     """Values by letter, then what each has over the first and times the first."""
-    numbers = {letter: value if is_number(value) else None for letter, value in values.items()}
+    numbers: dict[str, Any] = {letter: value if is_number(value) else None for letter, value in values.items()}
     (first, base), *others = numbers.items()
-    found: dict[str, Any] = dict(numbers)
+    found = dict(numbers)
     for letter, value in others:
         both = base is not None and value is not None
         found[f"{letter} - {first}"] = value - base if both else None
