@@ -7,7 +7,7 @@ import typer
 
 from qjaxsim.studies.shared.options import keep, print_wrapped
 
-_SHOWN = ("study", "began", "headline", "state", "path", "changed")
+_SHOWN = ("study", "began", "state", "headline", "path", "changed")
 _SORTED = ("began", "study", "headline", "state", "path")
 # Folders without results that are named.
 _NAMED = 5
@@ -57,5 +57,11 @@ def _place(row: dict[str, Any], sort: str) -> Any:
 
 
 def _in_words(row: dict[str, Any]) -> dict[str, Any]:
-    headline = None if row["headline"] is None else str(row["headline"])
-    return {**row, "began": row["began"][:16].replace("T", " "), "headline": headline}
+    from qjaxsim.studies.shared.beside import changed_in_words
+
+    return {
+        **row,
+        "began": row["began"][:16].replace("T", " "),
+        "headline": None if row["headline"] is None else str(row["headline"]),
+        "changed": changed_in_words(row["changed"]),
+    }

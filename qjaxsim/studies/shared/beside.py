@@ -1,6 +1,8 @@
 """What a page says beyond its own results: how to use its models in Python, and which other runs there are."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,11 @@ from qjaxsim.studies.shared.recorded import NoResultsError, Recorded, read_recor
 if TYPE_CHECKING:
     from qjaxsim.studies.shared.study import Study
 
-PAGE = "report.html"
+PAGE, COMPARISON_PAGE = "report.html", "compare.html"
+BESIDE = (
+    "Of the same study, in the folders beside this one when this page was written. `qjaxsim compare DIR DIR` sets them "
+    "side by side."
+)
 # Of a folder with more runs the newest are linked.
 _LINKED = 50
 
@@ -27,7 +33,8 @@ def usage(study: "Study", settings: Any, out: Path) -> str:
     cells = read_recorded(out).cells
     for key, cell in cells.items():
         if study.models.keeps(key, cell) and sweep.finished(out, key):
-            load = f"trained = qj.load_run({out.as_posix()!r})[{key!r}]"
+            folder = json.dumps(out.as_posix(), ensure_ascii=False)
+            load = f'trained = qj.load_run({folder})["{key}"]'
             return f"import qjaxsim as qj\n\n{load}\n{study.models.example(settings, key)}"
     return ""
 
@@ -45,16 +52,20 @@ def runs_beside(out: Path, study: str) -> list[Link]:
         except NoResultsError:
             continue
         if recorded.study == study:
-            found.append((recorded, Link(f"../{folder.name}/{PAGE}", folder.name, changed_in_words(recorded))))
+            found.append((recorded, Link(f"../{folder.name}/{PAGE}", folder.name, changed_in_words(recorded.changed))))
     found.sort(key=lambda one: (one[0].began, one[1].text), reverse=True)
     return [link for _, link in found[:_LINKED]]
 
 
-def changed_in_words(recorded: Recorded) -> str:
-    """The settings that a run was given, "epochs 3, layers 1,2"; of an old version's run that they are not known."""
-    if recorded.changed is None:
+def changed_in_words(changed: Mapping[str, Any] | None) -> str:
+    """The settings that a run was given, of an old version's run that they are not known.
+
+    >>> changed_in_words({"epochs": 3, "layers": (1, 2)}), changed_in_words({}), changed_in_words(None)
+    ('epochs 3, layers 1,2', 'defaults', 'settings as in its config.json')
+    """
+    if changed is None:
         return "settings as in its config.json"
-    return ", ".join(f"{name} {_words(value)}" for name, value in recorded.changed.items()) or "defaults"
+    return ", ".join(f"{name} {_words(value)}" for name, value in changed.items()) or "defaults"
 
 
 def _words(value: Any) -> str:

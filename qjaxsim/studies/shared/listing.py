@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qjaxsim.studies.shared import results_folder
-from qjaxsim.studies.shared.beside import changed_in_words
+from qjaxsim.studies.shared.beside import COMPARISON_PAGE
 from qjaxsim.studies.shared.recorded import NoResultsError
 from qjaxsim.studies.shared.run import Run
 
@@ -30,8 +30,8 @@ class Listed(NamedTuple):
     """The runs that were found, and what was passed over.
 
     Attributes:
-        rows: one a run: study, began (ISO, local time), changed (settings given, in words), headline (`Headline` or
-            None), state, path, cells and finished (how many).
+        rows: one a run: study, began (ISO, local time), changed (settings given, None if not known), headline
+            (`Headline` or None), state, path, cells and finished (how many).
         others: path and reason of folders that are no results of a study, or damaged.
     """
 
@@ -90,9 +90,11 @@ def state_of(run: Run) -> str:
 
 
 def _candidates(folder: Path, depth: int) -> Iterator[Path]:
-    """Results folders, and folders that hold files but neither a study nor folders with one."""
+    """Results folders, and folders that hold files but neither a study, nor a comparison of some, nor folders."""
     if os.path.isfile(folder / results_folder.CONFIG):
         yield folder
+        return
+    if os.path.isfile(folder / COMPARISON_PAGE):
         return
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -117,7 +119,7 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         "study": run.study,
         "began": run.recorded.began.isoformat(timespec="seconds"),
-        "changed": changed_in_words(run.recorded),
+        "changed": run.recorded.changed,
         "headline": _headline(run),
         "state": state_of(run),
         "path": str(run.folder),

@@ -14,7 +14,7 @@ class NoResultsError(ValueError):
     """A folder cannot be read as results of a study; `reason` says why in a few words."""
 
     def __init__(self, folder: Path, reason: str):
-        super().__init__(f"Argument `folder` must be a results folder of a study, but {folder} is none: {reason}.")
+        super().__init__(f"Argument `folder` must be a results folder of a study, but {folder} holds none ({reason}).")
         self.reason = reason
 
 
@@ -48,7 +48,7 @@ def read_recorded(folder: Path) -> Recorded:
     try:
         config = results_folder.read_config(folder)
     except results_folder.UnreadableError as error:
-        raise NoResultsError(folder, f"of its {sweep.CONFIG}, {error}") from error
+        raise NoResultsError(folder, f"{sweep.CONFIG}: {error}") from error
     versions = config["environments"][-1] if config["environments"] else {}
     cells, changed = config["cells"], config.get("changed")
     if not all(sweep.is_key(key) and isinstance(cell, dict) for key, cell in cells.items()):
@@ -57,7 +57,7 @@ def read_recorded(folder: Path) -> Recorded:
         raise NoResultsError(folder, f"its {sweep.CONFIG} is damaged")
     wrote, here = str(versions.get("qjaxsim", "")), metadata.version("qjaxsim")
     if _numbers(wrote) > _numbers(here):
-        raise NoResultsError(folder, f"qjaxsim {wrote} wrote it, which is newer than {here} here; install that version")
+        raise NoResultsError(folder, f"qjaxsim {wrote} wrote it, which is newer than this, {here}; install that one")
     return Recorded(
         config["study"],
         _with_tuples(config["settings"]),

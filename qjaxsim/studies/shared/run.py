@@ -156,7 +156,7 @@ def load_run(folder: str | Path) -> Run:
     ...     load_run("elsewhere")
     ... except ValueError as error:
     ...     print(error)
-    Argument `folder` must be a results folder of a study, but elsewhere is none: of its config.json, there is none.
+    Argument `folder` must be a results folder of a study, but elsewhere holds none (config.json: there is none).
     """
     return Run(folder)
 

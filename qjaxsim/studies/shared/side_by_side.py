@@ -9,13 +9,12 @@ from typing import Any
 
 from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.tables import ReportTable
-from qjaxsim.studies.shared.beside import PAGE, changed_in_words
+from qjaxsim.studies.shared.beside import COMPARISON_PAGE, PAGE, changed_in_words
 from qjaxsim.studies.shared.listing import first_table, headline_column, is_number, state_of
 from qjaxsim.studies.shared.run import Run
 from qjaxsim.studies.shared.side_by_side_figure import MOST, write_figure
 
 Rows = list[dict[str, Any]]
-COMPARE_PAGE = "compare.html"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class SideBySide:
                 "began": run.recorded.began.strftime("%Y-%m-%d %H:%M"),
                 "state": state_of(run),
                 "folder": str(run.folder),
-                "changed": changed_in_words(run.recorded),
+                "changed": changed_in_words(run.recorded.changed),
             }
             for letter, run in self.runs.items()
         ]
@@ -58,6 +57,11 @@ class SideBySide:
     def versions(self) -> Rows:
         """The same of versions and device of the last start."""
         return _differing("version", {letter: run.recorded.versions for letter, run in self.runs.items()})
+
+    @property
+    def shared(self) -> Rows:
+        """The results of configurations that at least two runs have."""
+        return [row for row in self.results if sum(row[letter] is not None for letter in self.runs) > 1]
 
     @property
     def short(self) -> Rows:
@@ -107,29 +111,27 @@ def write_page(found: SideBySide, out: Path, command: str) -> Path:
     """
     first = next(iter(found.runs.values()))
     tables = [
+        ReportTable("Runs", found.overview),
         ReportTable("Settings that differ", found.settings, "" if found.settings else "There are none."),
         ReportTable("Versions that differ", found.versions, "" if found.versions else "There are none."),
-        ReportTable("Results", found.short, _note(found), keys=found.keys),
-        ReportTable("All numbers", found.results),
     ]
-    common = {
-        name: value
-        for name, value in first.recorded.settings.items()
-        if name not in {row["setting"] for row in found.settings}
-    }
+    differing = {row["setting"] for row in found.settings}
+    common = {name: value for name, value in first.recorded.settings.items() if name not in differing}
     return write_report(
-        out / COMPARE_PAGE,
+        out / COMPARISON_PAGE,
         title=f"Runs of the study {first.study} side by side",
-        introduction=_INTRODUCTION,
+        introduction=f"{_results_of(found)} {_INTRODUCTION}",
         settings=common,
-        rows=found.overview,
+        rows=found.short,
         columns=first.record.columns,
         command=command,
         versions=first.recorded.versions,
-        tables=[table for table in tables if table.rows or table.note],
+        tables=tables,
         figures=write_figure(found, out / "compare.png"),
+        appendix=[ReportTable("All numbers of configurations that several runs have", found.shared)],
         links=list(_links(found, out)),
-        keys=("run",),
+        links_note="The pages of these runs.",
+        keys=found.keys,
     )
 
 
@@ -141,10 +143,11 @@ Two runs that differ in a setting may differ by it, or by chance: look at the sp
 difference."""
 
 
-def _note(found: SideBySide) -> str:
+def _results_of(found: SideBySide) -> str:
     if found.headline is None:
         return "No run has numbers in a headline column."
-    return f"Column {found.headline}: {next(iter(found.runs.values())).record.columns.get(found.headline, '')}."
+    meaning = next(iter(found.runs.values())).record.columns.get(found.headline, "see its summary")
+    return f"Results are of the column {found.headline}: {meaning}."
 
 
 def _links(found: SideBySide, out: Path) -> Iterator[Link]:

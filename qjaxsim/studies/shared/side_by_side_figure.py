@@ -37,14 +37,14 @@ def write_figure(found: "SideBySide", path: Path) -> list[ReportFigure]:
     for number, letter in enumerate(found.runs):
         axes.plot(
             values[:, number], places, linestyle="none", marker=style.MARKERS[number], color=style.COLOURS[number],
-            markersize=6, alpha=0.85, label=letter, zorder=2,
+            markersize=6, alpha=0.85, label=f"run {letter}", zorder=2,
         )  # fmt: skip
     _scale(axes, values)
     axes.set_yticks(places, [_label(row, found.keys) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(found.headline.replace("_", " "))
     style.tidy(axes)
-    figure.legend(loc="outside upper right", ncols=len(found.runs), frameon=False, title=None)
+    figure.legend(loc="outside upper right", ncols=len(found.runs), frameon=False)
     style.save_png(figure, path)
     return [ReportFigure(path, found.headline.replace("_", " "), caption)]
 

@@ -15,7 +15,7 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.report.verdict import Verdict, verdict_rows
 from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.beside import runs_beside, usage
+from qjaxsim.studies.shared.beside import BESIDE, runs_beside, usage
 from qjaxsim.studies.shared.recorded import now
 from qjaxsim.studies.shared.trained import ModelReader
 
@@ -179,4 +179,5 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         keys=first.keys,
         usage=usage(study, found.settings, out),
         links=runs_beside(out, study.name),
+        links_note=BESIDE,
     )

@@ -184,4 +184,4 @@ def params_of_training(folder: Path, epoch: int, init: Callable[[jax.Array, Any]
 
 def example_on_images(settings: Any, key: str) -> str:
     """The line of a page that predicts for a classifier of images: the first five that can be."""
-    return f'print(trained.predict(qj.datasets.load({settings.dataset!r}, "train").images[:5]))'
+    return f'print(trained.predict(qj.datasets.load("{settings.dataset}", "train").images[:5]))'
