@@ -41,7 +41,9 @@ class Run:
         try:
             self.settings: Any = self.record.settings(**given)
         except (TypeError, ValueError) as error:
-            raise NoResultsError(self.folder, f"this version does not take its settings: {error}") from error
+            raise NoResultsError(
+                self.folder, f"this version does not take its settings: {str(error).rstrip('.')}"
+            ) from error
         self.cells: tuple[str, ...] = tuple(self.recorded.cells)
 
     @property
