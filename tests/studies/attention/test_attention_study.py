@@ -18,7 +18,7 @@ from qjaxsim.studies.attention.published import comparison_rows
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.attention.study import STUDY
 from qjaxsim.studies.shared.study import run_study
-from tests.cases import run_lines_of_page
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -66,6 +66,10 @@ def test_trained_models_come_out_of_the_folder(study):
     assert float(found.loss(found.params, *found.train)) == pytest.approx(rows[1]["train_loss"], rel=1e-4)
     images = datasets.load("digits", "train").images[:5]
     assert run_lines_of_page(out / "report.html") == f"{run.cell().predict(images)}\n"
+
+
+def test_a_run_is_listed_and_compared(study, tmp_path):
+    assert_compares_with_itself(study[1], tmp_path / "copy", "test_accuracy")
 
 
 def test_the_trained_layer_is_applied_to_sequences(study):

@@ -31,7 +31,7 @@ from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerSt
 from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
-from tests.cases import run_lines_of_page
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -193,6 +193,10 @@ def test_disentangled_layers_come_out_of_the_folder(study, evaluation):
     for name in ("loss", "train"):
         with pytest.raises(NotImplementedError, match="optimised by sweeps .* not trained on examples"):
             getattr(found, name)
+
+
+def test_a_run_is_listed_and_compared(study, tmp_path):
+    assert_compares_with_itself(study[0], tmp_path / "copy", "perplexity")
 
 
 def test_a_folder_without_characters_takes_codes_and_says_what_is_missing(study, text, tmp_path):

@@ -15,7 +15,7 @@ from qjaxsim.studies.gradient_variance import study as gradient_variance
 from qjaxsim.studies.gradient_variance.cells import arms
 from qjaxsim.studies.gradient_variance.settings import CONTROLS, GradientSettings
 from qjaxsim.studies.shared.sweep import read_arrays
-from tests.cases import run_lines_of_page
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -80,6 +80,10 @@ def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, caps
     printed = capsys.readouterr().out
     assert "hybrid, qubits2-layers1-batch16, seed 5: 2 qubits" in printed
     assert "EstimatorQNN: gradients in weights" in printed and printed.rstrip().endswith("agrees")
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished, tmp_path / "copy", "accuracy_test")
 
 
 def test_rows(finished):

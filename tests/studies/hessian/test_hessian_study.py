@@ -2,12 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -28,8 +28,7 @@ from qjaxsim.studies.hessian.published import comparison_rows
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import read_arrays
-from qjaxsim.training import TrainConfig, fit
-from tests.cases import run_lines_of_page
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -164,15 +163,21 @@ def test_circuits_of_a_trained_model_make_its_logits_here_and_in_qiskit(finished
     np.testing.assert_allclose(found.model.outputs.scale * theirs, logits[1], rtol=1e-9, atol=1e-9)
 
 
-def test_training_goes_on(finished):
-    found = qj.load_run(finished).cell()
-    config = TrainConfig(epochs=2, batch_size=20, learning_rate=1e-3)
-    more = fit(found.loss, found.params, *found.train, config, progress=False)
-    assert more.history[0]["train_loss"] == pytest.approx(sweep.read_row(finished, found.key)["train_loss"], rel=1e-12)
-    assert more.history[more.best_epoch]["train_loss"] < more.history[0]["train_loss"]
-    better = replace(found, params=more.params_best)
-    x, y = found.train
-    assert float(better.loss(better.params, x, y)) == pytest.approx(more.history[more.best_epoch]["train_loss"])
+def test_the_guide_runs_as_it_says(finished, capsys):
+    guide = (Path(__file__).parents[3] / "docs" / "runs.md").read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL):
+        exec(block.replace("runs/hessian/TIME", str(finished)), names)
+    printed = capsys.readouterr().out
+    assert "2 of 2 cells finished" in printed and f"{names['trained'].predict(names['images'])}\n" in printed
+    assert printed.endswith("2 ['first', 'second']\nTrue\n(4,)\n")
+    # Training began where the study's had its minimum.
+    kept = sweep.read_row(finished, names["trained"].key)["train_loss"]
+    assert names["result"].history[0]["train_loss"] == pytest.approx(kept, rel=1e-12)
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished, tmp_path / "copy", "lambda_max")
 
 
 def test_a_cell_without_what_training_left_says_so(finished, tmp_path):

@@ -33,7 +33,7 @@ from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
 from qjaxsim.studies.shared import sweep
 from qjaxsim.training import TrainConfig, fit
-from tests.cases import run_lines_of_page
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -409,6 +409,10 @@ def test_trained_networks_come_out_of_the_folder(finished):
         found.loss, found.params, x[:64], targets[:64], TrainConfig(epochs=3, learning_rate=0.05), progress=False
     )
     assert more.history[more.best_epoch]["train_loss"] < more.history[0]["train_loss"]
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished[1], tmp_path / "copy", "accuracy_argmax")
 
 
 def test_neurons_go_to_qiskit(finished):
