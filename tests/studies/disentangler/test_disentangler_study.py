@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from qiskit.quantum_info import Operator
-from qjaxsim_qiskit import to_qiskit
 
 import qjaxsim as qj
 from qjaxsim.common import files
@@ -173,8 +171,8 @@ def test_disentangled_layers_come_out_of_the_folder(study, evaluation):
         applied = found.predict(np.eye(8)).T
         assert np.linalg.norm(weight - applied) / np.linalg.norm(weight) == pytest.approx(row["error"], rel=1e-4)
         assert found.model.chi == chi == run.cell(key, chi=chi).params.mpo.cores[0].shape[-1]
-    # The layer is u times the operator times v reversed, circuits as Qiskit has them.
-    u, v = (Operator(to_qiskit(*found.circuits()[name])).reverse_qargs().data for name in ("u", "v"))
+    # The layer is u times the operator times v reversed.
+    u, v = (np.asarray(qj.unitary(found.circuits()[name].circuit)({})) for name in ("u", "v"))
     np.testing.assert_allclose(u @ np.asarray(found.params.mpo.to_dense()) @ v.T, applied, atol=1e-5)
     (wide,) = (key for key in run if "-bond-block0.value-trained" in key)
     np.testing.assert_allclose(run[wide].predict(np.eye(8)).T, weight, atol=1e-5)
@@ -193,6 +191,17 @@ def test_disentangled_layers_come_out_of_the_folder(study, evaluation):
     for name in ("loss", "train"):
         with pytest.raises(NotImplementedError, match="optimised by sweeps .* not trained on examples"):
             getattr(found, name)
+
+
+def test_circuits_of_a_disentangled_layer_go_to_qiskit(study):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Operator
+    from qjaxsim_qiskit import to_qiskit
+
+    found = qj.load_run(study[0])["s1-layers-block0.value-trained-explicit-k2-d2"]
+    for circuit, params in found.circuits().values():
+        theirs = Operator(to_qiskit(circuit, params)).reverse_qargs().data
+        np.testing.assert_allclose(theirs, qj.unitary(circuit)(params), atol=1e-6)
 
 
 def test_a_run_is_listed_and_compared(study, tmp_path):

@@ -75,6 +75,8 @@ def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, caps
     images = datasets.load("digits", "train").images[:5]
     first = qj.load_run(finished).cell().predict(images)
     assert run_lines_of_page(finished / "report.html") == f"{first}\n"
+    assert cli.main(["crosscheck", "--model", "patches", "--run", str(finished)]) == 2
+    assert "--run must be a results folder of the study 'hessian', but" in capsys.readouterr().err
     words = ["crosscheck", "--model", "hybrid", "--run", str(finished), "--images", "2", "--qnn"]
     assert cli.main(words) == 0
     printed = capsys.readouterr().out

@@ -13,9 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from qiskit.quantum_info import Statevector
 from qjaxsim_data import load
-from qjaxsim_qiskit import assignment, to_qiskit, to_sparse_pauli_op
 
 import qjaxsim as qj
 from qjaxsim import datasets
@@ -144,6 +142,10 @@ def test_trained_models_come_out_of_the_folder(finished):
 
 
 def test_circuits_of_a_trained_model_make_its_logits_here_and_in_qiskit(finished):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Statevector
+    from qjaxsim_qiskit import assignment, to_qiskit, to_sparse_pauli_op
+
     found = qj.load_run(finished)["patches4-layers1-seed1001"]
     images = datasets.load("digits", "test").images[:3]
     logits = np.asarray(found.model.outputs(found.params, found.prepare(images)))
@@ -164,6 +166,7 @@ def test_circuits_of_a_trained_model_make_its_logits_here_and_in_qiskit(finished
 
 
 def test_the_guide_runs_as_it_says(finished, capsys):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
     guide = (Path(__file__).parents[3] / "docs" / "runs.md").read_text(encoding="utf-8")
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL):

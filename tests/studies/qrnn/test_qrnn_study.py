@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import qjaxsim_data
 from jax.flatten_util import ravel_pytree
-from qiskit.quantum_info import Statevector
-from qjaxsim_qiskit import to_qiskit
 
 import qjaxsim as qj
 from qjaxsim.command import main as cli
@@ -416,6 +414,10 @@ def test_a_run_is_listed_and_compared(finished, tmp_path):
 
 
 def test_neurons_go_to_qiskit(finished):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Statevector
+    from qjaxsim_qiskit import to_qiskit
+
     found = qj.load_run(finished[1]).cell()
     circuits = found.circuits()
     assert list(circuits) == ["input0", "input1", "output0", "output1", "work0.0", "work0.1"]
