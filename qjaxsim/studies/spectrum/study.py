@@ -80,10 +80,14 @@ def _tables(settings: SpectrumSettings, rows: Rows) -> list[ReportTable]:
 
 STUDY = Study(
     name="spectrum",
+    settings=SpectrumSettings,
     title=lambda settings: "Hessian spectra of a problem of one's own",
     introduction=_INTRODUCTION,
     source="",
     columns=COLUMNS | BLOCKS,
+    keys=_KEYS,
+    headline=("lambda_max",),
+    models=None,  # the problem is the user's own; a folder holds its reports and parameters
     prepare=_prepare,
     claims=lambda settings, rows: [],
     comparison=lambda settings, rows: [],
