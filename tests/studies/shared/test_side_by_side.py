@@ -197,6 +197,8 @@ def rows_of(**columns):
         # Where one run has several values it tells rows apart.
         (rows_of(p=[1, 4], s=[1, 1], y=[3, 4]), rows_of(p=[4], s=[2], y=[5]), ("p",), 1),
         (rows_of(p=[1, 1, 4], s=[1, 2, 1], y=[3, 4, 5]), rows_of(p=[1, 4], s=[2, 1], y=[6, 7]), ("p", "s"), 2),
+        # Of two that would do alone the more important one is kept.
+        (rows_of(p=[1, 2], s=[5, 6], y=[3, 4]), rows_of(p=[1, 2], s=[7, 8], y=[5, 6]), ("p",), 2),
         # Rows that no key tells apart are matched in order.
         (rows_of(p=[1, 1], s=[1, 1], y=[3, 4]), rows_of(p=[1, 1], s=[1, 1], y=[5, 6]), (), 2),
         (rows_of(p=[[1, 2], [1, 3]], y=[3, 4]), rows_of(p=[[1, 3], [1, 4]], y=[5, 6]), ("p",), 1),
