@@ -300,7 +300,18 @@ def matrix_operator(matrix: Any) -> LinearOperator:
     """
     held = as_array(matrix, "matrix")
     check_square(held)
-    return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held))
+    return _OfMatrix(len(held), held.dtype, functools.partial(_matrix_rows, held), held)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _OfMatrix(LinearOperator):
+    """The operator of a matrix (P, P), which it need not ask for by products."""
+
+    matrix: jax.Array
+
+    def dense(self) -> jax.Array:
+        """The matrix."""
+        return self.matrix
 
 
 def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
