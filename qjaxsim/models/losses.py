@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.curvature.parts import for_values
+
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -75,7 +77,7 @@ def metrics(model: Any, loss: Loss = cross_entropy) -> Callable[..., dict[str, j
     """Maps (params, x, y) to each sample's "loss", and for integer y "accuracy", (B,); one object for equal models."""
 
     def measured(params: Any, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
-        outputs = model.outputs(params, x)
+        outputs = for_values(model.outputs)(params, x)
         found = {"loss": loss(outputs, y)}
         if jnp.issubdtype(y.dtype, jnp.integer):
             found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype)
