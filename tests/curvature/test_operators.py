@@ -188,3 +188,10 @@ def test_identity_of_the_flat_order():
     operator = linear_operator(lambda v: {"a": 0 * v["a"], "b": 2 * v["b"]}, params)
     flat, _ = ravel_pytree({"a": jnp.zeros(2), "b": 2 * jnp.ones(3)})
     np.testing.assert_array_equal(jnp.diag(operator.dense()), flat)
+
+
+def test_the_operator_of_a_matrix_gives_it_without_products(monkeypatch):
+    matrix = jnp.array([[2.0, 1.0, 0.0], [1.0, 0.0, 3.0], [0.0, 3.0, 1.0]])
+    operator = matrix_operator(matrix)
+    monkeypatch.setattr("qjaxsim.curvature.operators._times_rows", None)
+    np.testing.assert_array_equal(operator.dense(), matrix)
