@@ -17,8 +17,6 @@ from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.attention.study import STUDY, load_examples
 from qjaxsim.studies.shared.study import run_study
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 SMALL = {
     "images": 60, "test_images": 30, "epochs": 2, "batch_size": 30, "patch_size": 4, "dim": 8, "n_heads": 2,
     "reads": 16, "sweeps": 30, "energy_images": 3,

@@ -23,8 +23,6 @@ from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rat
 from qjaxsim.studies.hessian.trained import trained_cell
 from qjaxsim.studies.shared.sweep import read_arrays
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
 SMALL = (
     "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2", "--images", "60",

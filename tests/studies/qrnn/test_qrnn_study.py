@@ -28,8 +28,6 @@ from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
 from qjaxsim.studies.shared import sweep
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 TINY = QuantumNetwork(QrnnTopology(2, 2, 1, 2))
 
 
