@@ -28,8 +28,6 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
 SMALL = (
     "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2", "--images", "60",
