@@ -13,8 +13,6 @@ from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.models.losses import cross_entropy
 from tests.cases import layered, network, network_problem
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 RNG = np.random.default_rng(5)
 SIZE = 12
 VALUES = np.array([30.0, 20.0, *RNG.uniform(0.5, 1.0, SIZE - 4), 0.0, -2.0])

@@ -21,8 +21,6 @@ from qjaxsim.learning import QuantumClassifier, QuantumRegressor
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.training import CheckpointError
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 rng = np.random.default_rng(5)
 X = rng.normal(size=(30, 3)) * [1, 10, 0.1]
 THREE = np.array(["low", "mid", "top"])[np.digitize(X[:, 0], [-0.5, 0.5])]

@@ -19,8 +19,6 @@ from qjaxsim.models import CircuitModel
 from qjaxsim.models.losses import cross_entropy, decided, metrics, squared_error, training_loss
 from qjaxsim.training import TrainConfig, fit
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Z(2), 0.5 * qj.Y(1) + qj.Z(2)]
 CIRCUITS = {
     "first": qj.zz_feature_map(3, repetitions=1).compose(qj.efficient_su2(3, 1)),

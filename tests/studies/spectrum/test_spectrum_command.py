@@ -11,8 +11,6 @@ import qjaxsim as qj
 from qjaxsim.command.app import run
 from qjaxsim.curvature import SpectrumReport
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PROBLEM = """
 import jax
 import jax.numpy as jnp
