@@ -17,7 +17,7 @@ from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
-REPORT, PARAMS = "report.npz", "params.npz"
+REPORT, PARAMS, UNFINISHED = "report.npz", "params.npz", "unfinished"
 
 
 def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path, progress: Progress) -> CellResult:
@@ -42,7 +42,7 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         target.data,
         **_report_options(settings, target, result),
         seed=seed,
-        checkpoint=folder / "unfinished",
+        checkpoint=folder / UNFINISHED,
         progress=progress,
     )
     report.save(folder / REPORT)
