@@ -45,7 +45,11 @@ def test_npz(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (TEXT, {"label": "kid"}, "`label` must name columns of t.csv, petal, sepal, kind, but is 'kid' (did you mean 'kind'?)"),
+        (
+            TEXT,
+            {"label": "kid"},
+            "`label` must name columns of t.csv, petal, sepal, kind, but is 'kid' (did you mean 'kind'?)",
+        ),
         (TEXT, {"features": ["x"]}, "`features` must name columns of t.csv, petal, sepal, kind, but is 'x'"),
         (TEXT, {"features": ["kind"]}, "`features` must leave out the label, but holds 'kind'"),
         ("kind\na\n", {}, "must have a column beside the label 'kind', but t.csv has none"),
