@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
     from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.studies.shared.run import load_run
 
     __version__: str
 
@@ -43,6 +44,7 @@ __all__ = [
     "explain",
     "hessian",
     "hvp",
+    "load_run",
     "probabilities",
     "real_amplitudes",
     "sample",
@@ -67,6 +69,7 @@ _PLACES = {
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
     "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
     "planning.steps": ("PlanOptions",),
+    "studies.shared.run": ("load_run",),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
 

@@ -30,7 +30,7 @@ class Table:
 
 
 def load_table(path: str | Path, label: str, features: Sequence[str] | None = None) -> Table:
-    """Features and labels of a file.
+    r"""Features and labels of a file.
 
     Args:
         path: `.csv` with a header line and numbers below it (the label may be text), or `.npz` with the features (N, F)
@@ -40,11 +40,11 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another ending, a missing column, cells that are no finite numbers, or no samples; with the line.
+        ValueError: for another ending, a missing column, cells that are no finite numbers (with the line), or none.
 
     >>> import tempfile
     >>> where = Path(tempfile.mkdtemp()) / "flowers.csv"
-    >>> _ = where.write_text("petal,sepal,kind\\n1.0,2.0,rose\\n3.0,4.0,lily\\n")
+    >>> _ = where.write_text("petal,sepal,kind\n1.0,2.0,rose\n3.0,4.0,lily\n")
     >>> table = load_table(where, "kind")
     >>> table.x.tolist(), table.y.tolist(), table.classes
     ([[1.0, 2.0], [3.0, 4.0]], [1, 0], ('lily', 'rose'))

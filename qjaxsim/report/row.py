@@ -26,10 +26,11 @@ Grouping = Callable[[Sequence[Row]], list[Configuration]]
 def by_label(rows: Sequence[Row]) -> list[Configuration]:
     """Every row by itself, under what its column `label` says.
 
-    >>> by_label([{"label": "start"}, {}])
-    [Configuration(label='start', settings={}, rows=(0,)), Configuration(label='', settings={}, rows=(1,))]
+    >>> by_label([{"label": "start"}, {"label": "end"}])[1]
+    Configuration(label='end', settings={'label': 'end'}, rows=(1,))
     """
-    return [Configuration(str(row.get("label", "")), {}, (i,)) for i, row in enumerate(rows)]
+    labels = [str(row.get("label", "")) for row in rows]
+    return [Configuration(label, {"label": label}, (i,)) for i, label in enumerate(labels)]
 
 
 _NOUNS = {

@@ -248,7 +248,8 @@ def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row
 
     near, far = panels
     classes = sorted({int(row["n_classes"]) for row in rows if row.get("n_classes")})
-    most = max(classes, default=10)
+    longest = max(_support(cell).size for cell in arrays)
+    most = max(classes, default=max(2, min(10, longest // 2)))
     patches = [group.settings.get("patches") for group in groups]
     kinds = [tuple(value for name, value in group.settings.items() if name != "patches") for group in groups]
     hues = kinds if len(set(kinds)) > 1 else patches

@@ -241,8 +241,8 @@ def linear(w, x):
         (lambda w: w, {}, TypeError, r"`function` must return a real scalar, but it returned float64\[4\]; return one"),
         (lambda w: jax.lax.complex(w, w).sum(), {}, TypeError, r"returned complex128\[\]; take its real part"),
         (lambda w: "x", {}, TypeError, r"`function` must return a real scalar, but it returned 'x'"),
-        (lambda w: jnp.log(-(w**2).sum()), {}, ValueError, r"`function` must be finite at `params`, but is nan there"),
-        (lambda w: w.sum() * 0, {}, ValueError, r"does not depend on `params`: gradient and Hessian are zero"),
+        (lambda w: jnp.log(-(w**2).sum()), {}, ValueError, r"`function` must be finite at the point, but is nan there"),
+        (lambda w: w.sum() * 0, {}, ValueError, r"does not depend on its parameters: gradient and Hessian are zero"),
         (
             lambda w: (w * np.random.default_rng().random()).sum(),
             {},

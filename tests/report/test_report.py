@@ -95,6 +95,23 @@ def test_all_figures_are_written(tmp_path, patches, layers, seeds):
         assert len(figure.caption) > 80
 
 
+def test_use_and_links_are_sections_of_their_own(tmp_path):
+    rows = [{"patches": 4, "seed": 0, "lambda_max": 2.5}]
+    given = {"title": "T", "introduction": "", "settings": {}, "rows": rows, "columns": {}, "command": "c"}
+    bare = page.write_report(tmp_path / "bare.html", versions={}, **given).read_text()
+    assert "Use it in Python" not in bare and "Other runs" not in bare
+    more = {
+        "usage": 'print("<1>")',
+        "links": [page.Link("../a b/report.html", "a <b>", "x & y"), page.Link("./c:d/report.html", "c")],
+        "links_note": "Written by then.",
+        "appendix": [tables.ReportTable("Long", [{"seed": 1}], "a note")],
+    }
+    shown = page.write_report(tmp_path / "page.html", versions={}, **given, **more).read_text()
+    assert "<h2>Use it in Python</h2>\n<pre>print(&quot;&lt;1&gt;&quot;)</pre>" in shown and "<p>a note</p>" in shown
+    assert '<a href="../a%20b/report.html">a &lt;b&gt;</a>: x &amp; y</li>' in shown
+    assert '<a href="./c%3Ad/report.html">c</a></li>' in shown and "<p>Written by then.</p>" in shown
+
+
 def test_figures_without_data_are_left_out(tmp_path):
     rows, arrays = grid((1, 4), (2,), (0,))
     bare = [{"history_train_loss": a["history_train_loss"]} for a in arrays]

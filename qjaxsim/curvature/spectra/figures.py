@@ -29,9 +29,7 @@ def figure_of(report: "SpectrumReport", what: str) -> "Figure":
     row = {**report.numbers, **classes}
     if what == "spectrum":
         return spectra([row], [report.arrays])
-    # The point that planes are laid through is the path's lowest, or its last.
-    minimum = np.array(len(report.arrays[f"{PREFIXES[what]}trajectory"]) - 1)
-    return landscape([row], [{"minimum": minimum, **report.arrays}], PREFIXES[what], value="function")
+    return landscape([row], [report.arrays], PREFIXES[what], value="function")
 
 
 def figure_names(report: "SpectrumReport") -> list[str]:

@@ -161,13 +161,13 @@ def checked_value(problem: Problem) -> float:
     values = [float(compiled_once(lambda at: problem.function(at), problem.params)) for _ in range(2)]
     if not np.isfinite(values[0]):
         raise ValueError(
-            f"Argument `function` must be finite at `params`, but is {values[0]} there; choose another point, or mend "
+            f"Argument `function` must be finite at the point, but is {values[0]} there; choose another point, or mend "
             "what it computes."
         )
     allowed = float(np.finfo(problem.flat.dtype).eps) ** 0.75 * max(abs(values[0]), 1e-30)
     if abs(values[0] - values[1]) > allowed:
         raise ValueError(
-            f"Argument `function` must be deterministic, but two calls at the same `params` gave {values[0]!r} and "
-            f"{values[1]!r}; fix its random numbers (dropout off, one key), or pass `check_deterministic=False`."
+            f"Argument `function` must be deterministic, but two calls at the same point gave {values[0]!r} and "
+            f"{values[1]!r}; fix its random numbers (dropout off, one key)."
         )
     return values[0]

@@ -120,6 +120,9 @@ def spectrum_report(
             "top_vectors": np.asarray(pairs.vectors),
             "top_residuals": np.asarray(pairs.residuals),
             **{f"group_{i}": own for i, own in enumerate(places.values())},
+            "minimum": np.array(
+                0 if path is None else np.linalg.norm(path - np.asarray(problem.flat), axis=1).argmin()
+            ),
         }
         two = arrays["top_values"][:2], arrays["top_vectors"][:2]
         scene = Scene(problem.flat, problem.unravel, path, *two, held, key, points)
@@ -219,6 +222,6 @@ def _require_dependence(found: Measured) -> None:
     numbers = found.numbers
     if numbers["lambda_max"] == numbers["lambda_min"] == 0 and not np.asarray(found.gradient).any():
         raise ValueError(
-            "Argument `function` does not depend on `params`: gradient and Hessian are zero. Are the parameters "
+            "Argument `function` does not depend on its parameters: gradient and Hessian are zero. Are they "
             "frozen (`stop_gradient`, a filter), or is the function constant?"
         )

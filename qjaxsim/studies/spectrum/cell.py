@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import curvature
+from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.studies.spectrum.columns import COLUMNS
@@ -16,11 +17,11 @@ from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
-REPORT = "report.npz"
+REPORT, PARAMS = "report.npz", "params.npz"
 
 
 def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path, progress: Progress) -> CellResult:
-    """Row and arrays of a cell; its report is `report.npz` in the folder.
+    """Row and arrays of a cell; in the folder are its report and its parameters, an array for each leaf by name.
 
     Args:
         settings: of the study.
@@ -30,11 +31,14 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         progress: bars.
     """
     start = target.start(seed)
-    result = _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
+    result = (
+        _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
+    )
+    params = start if result is None else result.params_best
     began = time.perf_counter()
     report = curvature.spectrum_report(
         target.function,
-        start if result is None else result.params_best,
+        params,
         target.data,
         **_report_options(settings, target, result),
         seed=seed,
@@ -42,6 +46,7 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         progress=progress,
     )
     report.save(folder / REPORT)
+    files.write_npz(folder / PARAMS, _named(params))
     row: dict[str, Any] = {
         "label": f"seed {seed}, {settings.point}",
         "seed": seed,
@@ -62,6 +67,14 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
             "minimum": np.array(result.best_epoch),
         }
     return CellResult({name: row[name] for name in COLUMNS if row.get(name) is not None}, arrays)
+
+
+def _named(params: Any) -> dict[str, np.ndarray]:
+    """Leaves by name, as --params takes those of a circuit."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/") or "params": np.asarray(leaf) for path, leaf in leaves
+    }
 
 
 def _report_options(settings: SpectrumSettings, target: Target, result: TrainResult | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A problem from a circuit: one observable, or samples of a table and a loss."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from qjaxsim.running.simulate import expectation
 from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 
-_ENCODINGS = {"angle": angle_encoding, "zz": zz_feature_map}
+_ENCODINGS: dict[str, Callable[..., Circuit]] = {"angle": angle_encoding, "zz": zz_feature_map}
 # Name of the features of an encoding, which a circuit of the user's hardly has.
 _FEATURES = "features"
 

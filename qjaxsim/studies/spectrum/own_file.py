@@ -18,7 +18,19 @@ _FORMS = (
     "(function, params) or (outputs, params, (x, y), loss)"
 )
 # What a mapping may hold: of the report, and how to draw a start.
-_TAKEN = ("function", "params", "data", "loss", "observables", "classes", "groups", "frozen", "batch_size", "title", "init")
+_TAKEN = (
+    "function",
+    "params",
+    "data",
+    "loss",
+    "observables",
+    "classes",
+    "groups",
+    "frozen",
+    "batch_size",
+    "title",
+    "init",
+)
 
 
 def target_of_file(text: str, dtype: str) -> Target:

@@ -51,7 +51,9 @@ def _figures(settings: SpectrumSettings, rows: Rows, out: Path) -> list[ReportFi
     folder, figures = out / "figures", []
     if len(rows) > 1:
         figure = spectra(rows, sweep.rows_arrays(out, rows))
-        caption = "Spectra of all seeds on one signed logarithmic axis, and below them their leading eigenvalues by rank."
+        caption = (
+            "Spectra of all seeds on one signed logarithmic axis, and below them their leading eigenvalues by rank."
+        )
         figures.append(ReportFigure(style.save_png(figure, folder / "spectra.png"), "All seeds", caption))
     for row in rows[:_SHOWN]:
         named = len(rows) > 1
@@ -67,7 +69,8 @@ def _report(out: Path, row: dict[str, object]) -> SpectrumReport:
 _TABLE = (
     "seed", "point", "parameters", "samples", "start_loss", "loss", "gradient_norm", "spectrum", "lambda_max",
     "lambda_min", "trace", "trace_error", "gn_lambda_max", "residual_norm_ratio", "negative_eigenvalues",
-    "outliers_gap", "near_zero_fraction", "exact_zeros", "rank", "gradient_in_top_k", "seconds_train", "seconds_hessian",
+    "outliers_gap", "near_zero_fraction", "exact_zeros", "rank", "gradient_in_top_k", "seconds_train",
+    "seconds_hessian",
 )  # fmt: skip
 
 
@@ -77,10 +80,14 @@ def _tables(settings: SpectrumSettings, rows: Rows) -> list[ReportTable]:
 
 STUDY = Study(
     name="spectrum",
+    settings=SpectrumSettings,
     title=lambda settings: "Hessian spectra of a problem of one's own",
     introduction=_INTRODUCTION,
     source="",
     columns=COLUMNS | BLOCKS,
+    keys=_KEYS,
+    headline=("lambda_max",),
+    models=None,  # the problem is the user's own; a folder holds its reports and parameters
     prepare=_prepare,
     claims=lambda settings, rows: [],
     comparison=lambda settings, rows: [],

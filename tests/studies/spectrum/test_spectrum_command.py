@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.command.main import run
+from qjaxsim.command.app import run
 from qjaxsim.curvature import SpectrumReport
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
@@ -88,10 +88,9 @@ def test_function_of_a_file_at_its_start(files, capsys):
     page = (files / "out/report.html").read_text()
     assert page.count("data:image/png") == 2 and "run from 1.000 to 10.00" in page
     assert "Plane of the leading eigenvectors" in page and "qjaxsim --quiet spectrum springs.py:given" in page
-    assert "lambda_max" in capsys.readouterr().out
+    assert "Hessian spectra" in capsys.readouterr().out
     assert run([*words, "--resume"]) == 0
     assert summary(files / "out") == [row]
-    (files / "neighbour.py").write_text("SCALES = [1.0, 2.0, 3.0, 20.0]\n")
     (files / "springs.py").write_text(PROBLEM + "\n")
     assert run([*words, "--resume"]) == 2
     assert "target_sha256" in capsys.readouterr().err
@@ -176,7 +175,7 @@ def test_own_inputs_and_values(files, table):
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
         (["springs.py:number"], "springs.py:number returned 3"),
         (["springs.py:misspelt"], "that of springs.py:misspelt has no 'params'"),
-        (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same"),
+        (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same point"),
         (["springs.py:given", "--seeds", "1,2"], "--seeds must be one, since springs.py:given starts from the same"),
         (["springs.py:given", "--observable", "Z0"], "--observable is for circuits, but TARGET is 'springs.py:given'"),
         (["mine.qasm"], "--observable must say what to take the Hessian of for mine.qasm"),
@@ -197,7 +196,8 @@ def test_own_inputs_and_values(files, table):
 def test_refusals(files, table, capsys, words, message):
     assert run([*QUICK, *words]) == 2
     error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1, error
+    # A cell that fails says so in a line of its own.
+    assert message in error and error.count("\n") == 1 + error.startswith("spectrum: cell"), error
 
 
 def test_saved_parameters_are_the_start(files):
@@ -208,6 +208,8 @@ def test_saved_parameters_are_the_start(files):
     # <Z0> = cos a: one eigenvalue, and two parameters without effect.
     assert row["loss"] == pytest.approx(np.cos(0.1)) and row["exact_zeros"] == 2
     assert row["lambda_min"] == pytest.approx(-np.cos(0.1))
+    held = np.load(files / "out/cells/seed0/params.npz")
+    assert {name: float(held[name]) for name in held} == {"a": 0.1, "b": 0.2, "c": 0.3}
 
 
 def test_circuit_without_parameters(files, capsys):
