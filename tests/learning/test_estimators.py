@@ -297,6 +297,11 @@ def test_bad_data_are_named(classifier, regressor):
         classifier.curvature(X, np.where(THREE == "low", "new", THREE))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         QuantumRegressor().curvature(X, TARGETS)
+    failed = QuantumClassifier(feature_map="none")
+    with pytest.raises(ValueError, match="`feature_map` must be one of"):
+        failed.fit(X, THREE)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        failed.predict(X)
     with pytest.raises(ValueError, match="`observables` must hold 1 for these targets, but holds 2"):
         QuantumRegressor(observables=[qj.Z(0), qj.Z(1)]).fit(X, TARGETS)
     with pytest.raises(ValueError, match="must give an observable to each of 7 outputs, but 3 qubits have 6"):
