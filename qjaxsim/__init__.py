@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
     from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim_pennylane import from_pennylane
+    from qjaxsim_torch import to_torch
 
     __version__: str
 
@@ -31,25 +33,30 @@ __all__ = [
     "__version__",
     "expectation",
     "explain",
+    "from_pennylane",
     "hessian",
     "hvp",
     "probabilities",
     "sample",
     "statevector",
+    "to_torch",
     "unitary",
 ]
 
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
 _PLACES = {
-    "circuits.circuit": ("Circuit",),
-    "curvature.hvp": ("hessian", "hvp"),
-    "running.explanation": ("explain",),
-    "circuits.expressions": ("Expression", "Parameter"),
-    "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
-    "planning.steps": ("PlanOptions",),
+    "qjaxsim.circuits.circuit": ("Circuit",),
+    "qjaxsim.curvature.hvp": ("hessian", "hvp"),
+    "qjaxsim.running.explanation": ("explain",),
+    "qjaxsim.circuits.expressions": ("Expression", "Parameter"),
+    "qjaxsim.circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
+    "qjaxsim.running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "qjaxsim.planning.steps": ("PlanOptions",),
+    # Bridges, which say what to install where PyTorch or PennyLane is missing.
+    "qjaxsim_pennylane": ("from_pennylane",),
+    "qjaxsim_torch": ("to_torch",),
 }
-_MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 
 def _find(name: str) -> Any:
