@@ -8,6 +8,9 @@ from importlib import import_module, util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qjaxsim_pennylane import from_pennylane
+    from qjaxsim_torch import to_torch
+
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
@@ -15,8 +18,6 @@ if TYPE_CHECKING:
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
     from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
-    from qjaxsim_pennylane import from_pennylane
-    from qjaxsim_torch import to_torch
 
     __version__: str
 

@@ -114,7 +114,9 @@ def _initial(shapes: Mapping[str, tuple[int, ...]], init: Init, dtype: torch.dty
     """A tensor for each parameter."""
     given = _given(shapes, init) if isinstance(init, Mapping) else {}
     if not (init is None or callable(init) or isinstance(init, Mapping)):
-        raise TypeError(f"Argument `init` must hold values by name, or be a function of a tensor, but is {shown(init)}.")
+        raise TypeError(
+            f"Argument `init` must hold values by name, or be a function of a tensor, but is {shown(init)}."
+        )
     out = {}
     for name, shape in shapes.items():
         tensor = torch.empty(shape, dtype=dtype)
