@@ -37,7 +37,8 @@ def to_torch(
         inputs: name or names of the circuit's parameters that are given on calling.
         init: values of the other parameters by name, or a function that fills a tensor in place, such as
             `torch.nn.init.normal_`; parameters without a value are drawn uniformly from [-1, 1), like TorchConnector's.
-        dtype: of the parameters, torch.float32 or torch.float64 (which needs JAX's x64 mode); None for PyTorch's default.
+        dtype: of the parameters, torch.float32 or torch.float64 (which needs JAX's x64 mode); None for PyTorch's
+            default.
         options: forced choices of the planner.
 
     Returns:

@@ -24,7 +24,7 @@ class CircuitModule(torch.nn.Module):
     """Expectation values of a circuit; `to_torch` makes it and says what it does.
 
     Attributes:
-        inputs: names of the parameters that `forward` takes.
+        input_names: of the parameters that `forward` takes.
         observables: the Pauli sums.
     """
 
@@ -38,7 +38,7 @@ class CircuitModule(torch.nn.Module):
         options: PlanOptions | None,
     ):
         super().__init__()
-        self.inputs = inputs
+        self.input_names = inputs
         self.n_qubits = circuit.n_qubits
         self.observables = pauli_sums(observables, circuit.n_qubits)
         asked = observables if isinstance(observables, PauliSum) else self.observables
@@ -53,10 +53,12 @@ class CircuitModule(torch.nn.Module):
         """Expectation values (..., n_observables), or (...) for a single Pauli sum.
 
         Args:
-            *inputs: a tensor for each of `inputs`, batch axes in front, which broadcast.
+            *inputs: a tensor for each of `input_names`, batch axes in front, which broadcast.
         """
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f"The module takes {len(self.inputs)} inputs {self.inputs}, but got {len(inputs)}.")
+        if len(inputs) != len(self.input_names):
+            raise ValueError(
+                f"The module takes {len(self.input_names)} inputs {self.input_names}, but got {len(inputs)}."
+            )
         weights = [getattr(self, name) for name in self._weights]
         self._check(inputs, weights)
         (values,) = self._call(*inputs, *weights)
@@ -64,7 +66,7 @@ class CircuitModule(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
-        return f"qubits={self.n_qubits}, observables={len(self.observables)}, inputs={self.inputs}"
+        return f"qubits={self.n_qubits}, observables={len(self.observables)}, inputs={self.input_names}"
 
     def _register(self, name: str, value: torch.Tensor) -> None:
         try:
@@ -77,12 +79,13 @@ class CircuitModule(torch.nn.Module):
 
     def _check(self, inputs: tuple[Any, ...], weights: list[torch.nn.Parameter]) -> None:
         """Refuse what JAX would convert or misread."""
-        for name, value in zip(self.inputs, inputs, strict=True):
+        for name, value in zip(self.input_names, inputs, strict=True):
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"Input {name!r} must be a tensor, but is {shown(value)} ({type(value).__name__}).")
         dtypes = {value.dtype for value in (*inputs, *weights)}
         if len(dtypes) > 1 or not dtypes <= set(_DTYPES):
-            have = {name: value.dtype for name, value in zip((*self.inputs, *self._weights), (*inputs, *weights))}
+            names = (*self.input_names, *self._weights)
+            have = {name: value.dtype for name, value in zip(names, (*inputs, *weights), strict=True)}
             raise TypeError(
                 f"Inputs and parameters must all be torch.float32 or all torch.float64, but are {have}; convert with "
                 "`.to(dtype)`."
