@@ -28,13 +28,20 @@ def _rot(angles: Sequence[Any], qubits: tuple[int, ...], prefix: str = "") -> li
     return [Gate(f"{prefix}{name}", qubits, (a,)) for name, a in zip(("rz", "ry", "rz"), angles, strict=True)]
 
 
-# Classes whose conventions differ from those of our gates.
+def _fermionic_swap(angles: Sequence[Any], qubits: tuple[int, ...]) -> list[Gate]:
+    phases = [Gate("p", (qubit,), (angles[0] / 2,)) for qubit in qubits]
+    return [Gate("xx_plus_yy", qubits, (angles[0], 0.0)), *phases]
+
+
+# Classes whose conventions differ from those of our gates, or whose decomposition takes real angles through complex
+# numbers, where nothing follows them.
 _RULES: dict[type, Callable[[Sequence[Any], tuple[int, ...]], list[Gate]]] = {
     qml.GlobalPhase: lambda angles, qubits: [Gate("global_phase", (), (-angles[0],))],
     qml.Rot: _rot,
     qml.CRot: lambda angles, qubits: _rot(angles, qubits, "c"),
     qml.IsingXY: lambda angles, qubits: [Gate("xx_plus_yy", qubits, (-angles[0], 0.0))],
     qml.SingleExcitation: lambda angles, qubits: [Gate("xx_plus_yy", qubits, (angles[0], -math.pi / 2))],
+    qml.FermionicSWAP: _fermionic_swap,
 }
 
 
@@ -78,8 +85,10 @@ class Reader:
         return self._taken_apart(operation, qubits, where)
 
     def _taken_apart(self, operation: Any, qubits: tuple[int, ...], where: str) -> list[Any]:
+        if isinstance(operation, qml.ops.Evolution) and len(operation.base.pauli_rep or ()) == 1:
+            return self.read(_pauli_rotation(operation), where)
         if operation.has_decomposition:
-            return [each for part in operation.decomposition() for each in self.read(part, where)]
+            return [each for part in _parts(operation, where) for each in self.read(part, where)]
         if isinstance(operation, qml.ops.Pow) and isinstance(operation.z, int) and operation.z >= 0:
             return self.read(operation.base, where) * operation.z
         if operation.has_matrix:
@@ -114,13 +123,29 @@ class Reader:
         if any(map(isbox, operation.data)):
             raise ValueError(
                 f"{where} depends on parameters by a matrix ({operation.name}), not by angles of gates; keep it "
-                "constant."
+                'constant, as by parameters="constant" or without its numbers in `trainable_params`.'
             )
-        matrix = np.asarray(qml.math.unwrap([operation.matrix(wire_order=operation.wires)])[0], complex)
+        matrix = np.asarray(operation.matrix(wire_order=operation.wires), complex)
         error = np.abs(matrix @ matrix.conj().T - np.eye(len(matrix))).max()
         if not error < 1e-6:
             raise ValueError(f"{where} must be unitary ({operation.name}), but differs from it by {error:.2g}.")
         return Unitary(matrix, qubits, operation.name)
+
+
+def _parts(operation: Any, where: str) -> Sequence[Any]:
+    try:
+        parts: Sequence[Any] = list(operation.decomposition())
+    except Exception as error:  # anybody's code
+        raise ValueError(f"{where} cannot be decomposed ({operation.name}): {error}") from error
+    return parts
+
+
+def _pauli_rotation(evolution: Any) -> Any:
+    """The evolution exp(-i x G) under a multiple G of a Pauli word."""
+    ((word, factor),) = evolution.base.pauli_rep.items()
+    if not word:
+        return qml.GlobalPhase(factor.real * evolution.param)
+    return qml.PauliRot(2 * factor.real * evolution.param, "".join(word.values()), wires=list(word))
 
 
 def _refuse(operation: Any, where: str) -> None:

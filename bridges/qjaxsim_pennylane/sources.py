@@ -12,7 +12,7 @@ from qjaxsim.circuits.expressions import Parameter, as_expression
 from qjaxsim.common.checks import shown
 
 # Numbers of these are states and matrices, no angles.
-_NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary)
+_NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +57,20 @@ def _pieces(row: Any, like: Iterable[np.ndarray]) -> list[Any]:
 
 
 def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The tape itself, or that of a QNode for its arguments.
+    """The tape itself, or that of a QNode for its arguments, with NumPy's numbers.
 
     Raises:
         TypeError: for anything but a tape or QNode, and for arguments of a tape.
         ValueError: if the QNode's transforms make several.
     """
     if isinstance(source, qml.QNode):
-        return qml.workflow.construct_tape(source)(*args, **kwargs)
-    if not isinstance(source, qml.tape.QuantumScript):
+        source = qml.workflow.construct_tape(source)(*args, **kwargs)
+    elif not isinstance(source, qml.tape.QuantumScript):
         raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
-    if args or kwargs:
+    elif args or kwargs:
         raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
-    return source
+    (tape,), _ = qml.transforms.convert_to_numpy_parameters(source)
+    return tape
 
 
 def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:

@@ -59,9 +59,9 @@ def to_torch(
     >>> import qjaxsim as qj
     >>> circuit = qj.Circuit(1).rx(qj.Parameter("x"), 0).rx(qj.Parameter("angle"), 0)
     >>> module = qj.to_torch(circuit, qj.Z(0), inputs="x", init={"angle": 0.25})
-    >>> value = module(torch.tensor([0.25, 0.75]))  # the cosine of the sum
-    >>> value.sum().backward()
-    >>> [round(float(each), 3) for each in (*value, module.angle.grad)]
+    >>> values = module(torch.tensor([0.25, 0.75]))  # the cosine of the sum
+    >>> values.sum().backward()
+    >>> [round(each, 3) for each in (*values.tolist(), module.angle.grad.item())]
     [0.878, 0.54, -1.321]
     """
     require("torch", "A PyTorch module needs the package torch", "torch")
