@@ -87,6 +87,8 @@ class Reader:
     def _taken_apart(self, operation: Any, qubits: tuple[int, ...], where: str) -> list[Any]:
         if isinstance(operation, qml.ops.Evolution) and len(operation.base.pauli_rep or ()) == 1:
             return self.read(_pauli_rotation(operation), where)
+        if isinstance(operation, qml.ops.Pow) and isinstance(operation.base, qml.ops.Exp):
+            return self.read(operation.base.pow(operation.z), where)  # which PennyLane's own decomposition gets wrong
         if operation.has_decomposition:
             return [each for part in _parts(operation, where) for each in self.read(part, where)]
         if isinstance(operation, qml.ops.Pow) and isinstance(operation.z, int) and operation.z >= 0:

@@ -99,7 +99,7 @@ def _values(run: Run, names: tuple[str, ...], *arrays: jax.Array) -> Arrays:
 
 
 def _require_precision(what: str, dtype: torch.dtype) -> None:
-    if dtype == torch.float64 and not jax.config.read("jax_enable_x64"):
+    if dtype == torch.float64 and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise ValueError(
             f"{what} torch.float64, but JAX is in single precision; set JAX_ENABLE_X64=1 or use torch.float32."
         )
@@ -115,11 +115,9 @@ def _checked_dtype(dtype: Any) -> torch.dtype:
 
 def _initial(shapes: Mapping[str, tuple[int, ...]], init: Init, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """A tensor for each parameter."""
-    given = _given(shapes, init) if isinstance(init, Mapping) else {}
     if not (init is None or callable(init) or isinstance(init, Mapping)):
-        raise TypeError(
-            f"Argument `init` must hold values by name, or be a function of a tensor, but is {shown(init)}."
-        )
+        raise TypeError(f"Argument `init` must hold values by name or be a function of a tensor, but is {shown(init)}.")
+    given = _given(shapes, init) if isinstance(init, Mapping) else {}
     out = {}
     for name, shape in shapes.items():
         tensor = torch.empty(shape, dtype=dtype)
