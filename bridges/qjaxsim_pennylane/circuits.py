@@ -11,7 +11,7 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim_pennylane.reading import Reader
 from qjaxsim_pennylane.sources import Numbers
-from qjaxsim_pennylane.symbols import number, symbol, traced
+from qjaxsim_pennylane.symbols import plain, symbol, traced
 
 # How far from the example operations are made: far enough to be no special case such as an angle of zero, for which
 # decompositions leave gates out, and so near that whatever the program decides by values is decided alike.
@@ -29,7 +29,7 @@ def circuit_of(numbers: Numbers, qubits: Mapping[Any, int]) -> Circuit:
     reader = Reader(qubits)
     with qml.QueuingManager.stop_recording():
         if not numbers.values:
-            operations = [_with_angles(each, number) for each in _read(reader, numbers, numbers.flat)]
+            operations = [_with_angles(each, _number) for each in _read(reader, numbers, numbers.flat)]
         else:
             operations = _followed(reader, numbers)
     circuit = Circuit(len(qubits))
@@ -66,7 +66,7 @@ def _followed(reader: Reader, numbers: Numbers) -> list[Any]:
     here, there = (numbers.flat + sign * _NEAR * rng.uniform(1, 2, numbers.flat.shape) for sign in (1, -1))
     at_both = [traced(lambda flat: _read(reader, numbers, flat), flat, numbers.symbols) for flat in (here, there)]
     found = [_with_angles(each, _expression) for each in at_both[0]]
-    if not _agree(found, [_with_angles(each, number) for each in at_both[1]], numbers.split(there)):
+    if not _agree(found, [_with_angles(each, _number) for each in at_both[1]], numbers.split(there)):
         raise ValueError(
             "The circuit's gates depend on the values of the parameters, which those of a circuit here do not; use "
             'parameters="constant".'
@@ -87,7 +87,11 @@ def _expression(angle: Any) -> Any:
             "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** and elementary "
             'functions can; compute it before the circuit, or use parameters="constant".'
         )
-    return found if isinstance(found, Expression) else float(found)
+    return found if isinstance(found, Expression) else _number(found)
+
+
+def _number(angle: Any) -> float:
+    return float(plain(angle))
 
 
 def _agree(found: Sequence[Any], others: Sequence[Any], values: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ _ONE_MORE = {
     "x": "cx", "y": "cy", "z": "cz", "h": "ch", "s": "cs", "sdg": "csdg", "sx": "csx", "swap": "cswap", "cx": "ccx",
     "cz": "ccz", "rx": "crx", "ry": "cry", "rz": "crz", "p": "cp", "u1": "cu1", "u3": "cu3",
 }  # fmt: skip
-_ONE_LESS = {"crx": "rx", "cry": "ry", "crz": "rz", "cp": "p"}
+_ONE_LESS = {more: name for name, more in _ONE_MORE.items() if GATES[name].n_angles}
 
 
 def controlled(gate: Gate | Unitary, controls: Sequence[int], constant: Constant) -> list[Any]:

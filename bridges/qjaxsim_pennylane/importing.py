@@ -62,8 +62,8 @@ def from_pennylane(
         source: a `qml.tape.QuantumScript`, or a QNode, whose tape is made after the transforms that it was given.
         *args: of the QNode; example values where `parameters` is "arguments".
         parameters: "constant", every number stays as it is; "trainable", the trainable numbers among the angles of the
-            tape become entries of one parameter "params" of shape (P,), in their order; "arguments", the QNode's
-            arguments that are floats or arrays of floats become parameters of their names and shapes.
+            tape become entries of one parameter "params" of shape (P,), in their order; "arguments", those
+            given to the QNode that are floats or arrays of floats become parameters of their names and shapes.
         wire_order: label of the wire that each qubit is; default the device's order, or 0, 1, ... where these are the
             labels, or the order in which the tape uses them. Wires that nothing uses are left out, unless the tape asks
             for the state or for probabilities of all wires, or they are named here.
@@ -80,8 +80,8 @@ def from_pennylane(
             and `qml.state`; for angles that cannot be written as expressions of the parameters, and matrices or numbers
             of gates that depend on them; for wires that are missing in `wire_order`.
 
-    Cost: microseconds a gate, and twice as much with parameters. The QNode's function is called twice more then, near
-    the example, to see that the gates do not depend on the values.
+    Cost: some tenths of a millisecond a gate, and twice as much with parameters. The QNode's function is called twice
+    more then, near the example, to see that the gates do not depend on the values.
 
     >>> import pennylane as qml
     >>> import qjaxsim as qj
@@ -106,6 +106,5 @@ def from_pennylane(
     qubits = {wire: qubit for qubit, wire in enumerate(sources.wires_of(source, tape, wire_order))}
     numbers = sources.numbers_of(source, tape, args, kwargs, parameters)
     circuit = circuit_of(numbers, qubits)
-    measured = read_measurements(tape.measurements, qubits)
     params = {name: numbers.values[name] for name in circuit.parameters}
-    return ImportedTape(circuit, measured.observables, measured.probabilities, params, tuple(qubits))
+    return ImportedTape(circuit, *read_measurements(tape.measurements, qubits), params, tuple(qubits))

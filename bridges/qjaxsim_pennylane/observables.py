@@ -1,29 +1,22 @@
 """What a tape measures, as Pauli sums and qubits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pennylane as qml
 from pennylane.measurements import ExpectationMP, ProbabilityMP, StateMP
 
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim_pennylane.symbols import plain
 
 # The matrix of a wider observable is not taken apart: it has 4**n Pauli words.
 _MATRIX_QUBITS = 8
 
 
-@dataclass
-class Measured:
-    """Pauli sums of expectation values and qubits of probabilities, each in the order of the tape."""
-
-    observables: tuple[PauliSum, ...]
-    probabilities: tuple[tuple[int, ...], ...]
-
-
-def read_measurements(measurements: Sequence[Any], qubits: Mapping[Any, int]) -> Measured:
-    """The measurements of a tape.
+def read_measurements(
+    measurements: Sequence[Any], qubits: Mapping[Any, int]
+) -> tuple[tuple[PauliSum, ...], tuple[tuple[int, ...], ...]]:
+    """Pauli sums of a tape's expectation values and qubits of its probabilities, each in the order of the tape.
 
     Args:
         measurements: PennyLane's.
@@ -46,7 +39,7 @@ def read_measurements(measurements: Sequence[Any], qubits: Mapping[Any, int]) ->
                 f"{where} ({measurement}) cannot be converted; use qml.expval of an observable, qml.probs of wires, or "
                 "qml.state."
             )
-    return Measured(pauli_sums(sums, len(qubits)) if sums else (), tuple(chosen))
+    return pauli_sums(sums, len(qubits)) if sums else (), tuple(chosen)
 
 
 def _pauli_sum(observable: Any, qubits: Mapping[Any, int], where: str) -> PauliSum:
@@ -57,8 +50,11 @@ def _pauli_sum(observable: Any, qubits: Mapping[Any, int], where: str) -> PauliS
                 f"{where} ({observable.name}) has no Pauli words, and no matrix on {_MATRIX_QUBITS} wires or fewer; "
                 "write it as a sum of Pauli words."
             )
-        matrix = np.asarray(observable.matrix(wire_order=observable.wires))
+        matrix = plain(observable.matrix(wire_order=observable.wires))
         sentence = qml.pauli_decompose(matrix, wire_order=observable.wires, pauli=True)
     return PauliSum(
-        {tuple((qubits[wire], letter) for wire, letter in word.items()): complex(c) for word, c in sentence.items()}
+        {
+            tuple((qubits[wire], letter) for wire, letter in word.items()): complex(plain(c))
+            for word, c in sentence.items()
+        }
     )

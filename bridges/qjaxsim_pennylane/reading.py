@@ -10,6 +10,7 @@ from autograd.tracer import isbox
 
 from qjaxsim.circuits.operations import Gate, Projection, Unitary
 from qjaxsim_pennylane.controls import controlled
+from qjaxsim_pennylane.symbols import plain
 
 # Controlled operations on more qubits are taken apart: their matrices would be larger than all of their gates.
 _MATRIX_QUBITS = 6
@@ -127,7 +128,7 @@ class Reader:
                 f"{where} depends on parameters by a matrix ({operation.name}), not by angles of gates; keep it "
                 'constant, as by parameters="constant" or without its numbers in `trainable_params`.'
             )
-        matrix = np.asarray(operation.matrix(wire_order=operation.wires), complex)
+        matrix = plain(operation.matrix(wire_order=operation.wires)).astype(complex)
         error = np.abs(matrix @ matrix.conj().T - np.eye(len(matrix))).max()
         if not error < 1e-6:
             raise ValueError(f"{where} must be unitary ({operation.name}), but differs from it by {error:.2g}.")

@@ -10,6 +10,7 @@ import pennylane as qml
 
 from qjaxsim.circuits.expressions import Parameter, as_expression
 from qjaxsim.common.checks import shown
+from qjaxsim_pennylane.symbols import plain
 
 # Numbers of these are states and matrices, no angles.
 _NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
@@ -57,20 +58,19 @@ def _pieces(row: Any, like: Iterable[np.ndarray]) -> list[Any]:
 
 
 def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The tape itself, or that of a QNode for its arguments, with NumPy's numbers.
+    """The tape itself, or that of a QNode for its arguments.
 
     Raises:
         TypeError: for anything but a tape or QNode, and for arguments of a tape.
         ValueError: if the QNode's transforms make several.
     """
     if isinstance(source, qml.QNode):
-        source = qml.workflow.construct_tape(source)(*args, **kwargs)
-    elif not isinstance(source, qml.tape.QuantumScript):
+        return qml.workflow.construct_tape(source)(*args, **kwargs)
+    if not isinstance(source, qml.tape.QuantumScript):
         raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
-    elif args or kwargs:
+    if args or kwargs:
         raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
-    (tape,), _ = qml.transforms.convert_to_numpy_parameters(source)
-    return tape
+    return source
 
 
 def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:
@@ -156,7 +156,7 @@ def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> N
 def _floats(value: Any) -> np.ndarray | None:
     """Floats as an array in double precision; None for anything else."""
     try:
-        array = np.asarray(qml.math.unwrap([value])[0])
+        array = plain(value)
     except (TypeError, ValueError):
         return None
     return array.astype(float) if array.dtype.kind == "f" else None

@@ -31,8 +31,12 @@ class _Symbolic(Node):
         self.symbols = symbols
 
 
+# Functions that have no slope: those of shapes and comparisons are left alone, steps are followed, or angles would keep
+# the value of the example.
+_STEPS = ("floor", "ceil", "round", "rint", "around", "fix", "trunc", "sign", "floor_divide")
 for _function in notrace_primitives[VJPNode]:
-    register_notrace(_Symbolic, _function)
+    if _function.__name__ not in _STEPS:
+        register_notrace(_Symbolic, _function)
 
 
 def traced(function: Callable[[Any], Sequence[Any]], values: np.ndarray, symbols: np.ndarray) -> Sequence[Any]:
@@ -61,6 +65,7 @@ def symbol(angle: Any) -> Any:
     return found.item() if isinstance(found, np.ndarray) else found
 
 
-def number(angle: Any) -> float:
-    """The number alone."""
-    return float(getval(angle))
+def plain(value: Any) -> np.ndarray:
+    """A number or array of autograd, PyTorch or JAX as NumPy's."""
+    value = getval(value)
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)

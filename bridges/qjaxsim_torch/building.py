@@ -28,8 +28,8 @@ def to_torch(
 
     Its parameters are the circuit's, under their names and in their shapes, but for those that `inputs` names: these
     are the arguments of `forward`, in that order, each with any batch axes in front. Derivatives of all orders in
-    parameters and inputs are exact: `backward`, `torch.autograd.grad` with `create_graph=True`, and the `grad`,
-    `jacrev` and `vmap` of `torch.func`. JAX computes where the tensors are, which it reads without a copy.
+    parameters and inputs are exact: `backward`, `torch.autograd.grad` with `create_graph=True`, and `torch.func` with
+    `grad`, `jacrev`, `jacfwd`, `hessian` and `vmap`. JAX computes where the tensors are, which it reads without a copy.
 
     Args:
         circuit: what to run; a snapshot is taken.
