@@ -2,8 +2,5 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [
-    name
-    for name, package in (("qjaxsim_torch", "torch"), ("qjaxsim_pennylane", "pennylane"))
-    if find_spec(package) is None
-]
+_NEEDS = {"qjaxsim_torch": "torch", "qjaxsim_pennylane": "pennylane"}
+collect_ignore_glob = [f"{bridge}/*" for bridge, package in _NEEDS.items() if find_spec(package) is None]
