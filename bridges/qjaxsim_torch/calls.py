@@ -36,8 +36,8 @@ class TorchCall:
         """The values, outside of any graph."""
         # PyTorch may change what JAX reads as soon as this returns, so that JAX must have finished.
         values = jax.block_until_ready(self._jitted(*map(as_array, tensors)))
-        # Copies, since an array of JAX may be one of its arguments, and PyTorch changes tensors in place.
-        return tuple(torch.from_dlpack(value).clone() for value in values)
+        # Results of a jitted function share no memory with its arguments or each other, so that they may be changed.
+        return tuple(torch.from_dlpack(value) for value in values)
 
     def pullback(self, wanted: tuple[bool, ...]) -> "TorchCall":
         """Of arguments and slopes of the values, the slopes of the arguments that are wanted."""

@@ -282,9 +282,9 @@ def test_tensors_are_read_in_place_and_results_are_the_callers():
     assert as_array(tensor).unsafe_buffer_pointer() == tensor.data_ptr()
     for view in (tensor.T, tensor[1:, ::2], tensor[0].expand(3, 4)):
         np.testing.assert_array_equal(as_array(view), view.numpy())
-    (same,) = TorchCall(lambda x: (x,))(tensor)
+    same, again = TorchCall(lambda x: (x, x))(tensor)
     same.zero_()
-    assert tensor.abs().min() > 0
+    assert tensor.abs().min() > 0 and torch.equal(again, tensor)
 
 
 def test_workers_of_a_loader_are_spawned():
