@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.library import (
+        angle_encoding,
+        data_reuploading,
+        efficient_su2,
+        real_amplitudes,
+        zz_feature_map,
+    )
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
     from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.studies.shared.run import load_run
 
     __version__: str
 
@@ -32,32 +40,45 @@ __all__ = [
     "Y",
     "Z",
     "__version__",
+    "angle_encoding",
+    "data_reuploading",
+    "efficient_su2",
     "expectation",
     "explain",
     "from_pennylane",
     "hessian",
     "hvp",
+    "load_run",
     "probabilities",
+    "real_amplitudes",
     "sample",
     "statevector",
     "to_torch",
     "unitary",
+    "zz_feature_map",
 ]
 
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
 _PLACES = {
-    "qjaxsim.circuits.circuit": ("Circuit",),
-    "qjaxsim.curvature.hvp": ("hessian", "hvp"),
-    "qjaxsim.running.explanation": ("explain",),
-    "qjaxsim.circuits.expressions": ("Expression", "Parameter"),
-    "qjaxsim.circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "qjaxsim.running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
-    "qjaxsim.planning.steps": ("PlanOptions",),
-    # Bridges, which say what to install where PyTorch or PennyLane is missing.
-    "qjaxsim_pennylane": ("from_pennylane",),
-    "qjaxsim_torch": ("to_torch",),
+    "circuits.circuit": ("Circuit",),
+    "curvature.hvp": ("hessian", "hvp"),
+    "running.explanation": ("explain",),
+    "circuits.expressions": ("Expression", "Parameter"),
+    "circuits.library": (
+        "angle_encoding",
+        "data_reuploading",
+        "efficient_su2",
+        "real_amplitudes",
+        "zz_feature_map",
+    ),
+    "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
+    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "planning.steps": ("PlanOptions",),
+    "studies.shared.run": ("load_run",),
 }
-_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+# Bridges, which say what to install where PennyLane or PyTorch is missing.
+_MODULES |= {"from_pennylane": "qjaxsim_pennylane", "to_torch": "qjaxsim_torch"}
 
 
 def _find(name: str) -> Any:

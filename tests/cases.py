@@ -1,9 +1,18 @@
 """Problems that several test files share, as plain functions."""
 
+import contextlib
+import html
+import io
+import re
+import shutil
+
 import jax
 import jax.numpy as jnp
 
 import qjaxsim as qj
+from qjaxsim.studies.shared.listing import first_table, list_runs
+from qjaxsim.studies.shared.run import load_run
+from qjaxsim.studies.shared.side_by_side import side_by_side, write_page
 
 
 def layered(n_qubits, depth, entangler="cx", ring=False, data=True):
@@ -40,3 +49,24 @@ def qubo_file(folder):
     path = folder / "problem.coo"
     path.write_text("# vartype=BINARY\n0 0 -1\n1 1 -2\n3 3 1\n0 1 2.5\n1 3 -0.5\n")
     return path
+
+
+def assert_compares_with_itself(out, copy, headline):
+    """A real run is listed with its number, and beside its copy differs in nothing."""
+    shutil.copytree(out, copy)
+    (listed,) = list_runs([copy]).rows
+    assert listed["headline"].column == headline and listed["state"] == "finished"
+    found = side_by_side([load_run(out), load_run(copy)])
+    numbered = [row for row in first_table(load_run(out)) if row.get(headline) is not None]
+    assert found.headline == headline and found.settings == [] and len(found.short) == len(numbered) > 0
+    assert {row["B - A"] for row in found.shared} == {0}
+    assert write_page(found, copy, "again").is_file() and (copy / "compare.png").is_file()
+
+
+def run_lines_of_page(page):
+    """What the lines print that a report has under "Use it in Python"."""
+    (lines,) = re.findall(r"<h2>Use it in Python</h2>\n<pre>(.*?)</pre>", page.read_text(encoding="utf-8"), re.DOTALL)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(html.unescape(lines), {})
+    return printed.getvalue()

@@ -23,7 +23,7 @@ _FUNCTIONS = ("abs", "sign", "sin", "cos", "tan", "arcsin", "arccos", "arctan", 
 _QISKIT_MATH: Any = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x) for name in _FUNCTIONS})
 
 
-def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
+def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, layers: str = "unroll") -> "QuantumCircuit":
     """The circuit as a `qiskit.QuantumCircuit`; qubit q stays qubit q.
 
     Delays are left out. A matrix that is unitary to single precision only becomes the nearest unitary one, since Qiskit
@@ -31,6 +31,7 @@ def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
 
     Args:
         circuit: ours, without projections.
+        params: values by name that are put in, without batch axes; parameters that are not among them stay open.
         layers: how repeated layers are written: "unroll", or "subcircuit" for one gate a repetition, labelled "layer".
 
     Returns:
@@ -38,19 +39,24 @@ def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
         one of shape (). The global phase is kept. Shapes stand in its metadata, from where `from_qiskit` takes them.
 
     Raises:
-        ValueError: for a projection, which Qiskit has no unitary gate for, naming its place; or another `layers`.
+        ValueError: for a projection, which Qiskit has no unitary gate for, naming its place; for another `layers`; for
+            names that the circuit does not have, other shapes, and values that are not finite.
+        TypeError: for complex values.
 
     >>> import qjaxsim as qj
     >>> exported = to_qiskit(qj.Circuit(2).h(0).ry(2 * qj.Parameter("w", (3,))[1], 1))
     >>> [instruction.operation.name for instruction in exported.data], str(exported.parameters[0])
     (['h', 'ry'], 'w[1]')
+    >>> to_qiskit(qj.Circuit(1).ry(2 * qj.Parameter("w"), 0), {"w": 0.5}).data[0].operation.params
+    [1.0]
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter, ParameterVector
 
     if layers not in LAYERS:
         raise ValueError(f"Argument `layers` must be one of {', '.join(map(repr, LAYERS))}, but is {layers!r}.")
-    shapes = circuit.parameters
+    values = _values(circuit, params or {})
+    shapes = {name: shape for name, shape in circuit.parameters.items() if name not in values}
     symbols = {
         name: np.array(list(ParameterVector(name, math.prod(shape))), dtype=object).reshape(shape)
         if shape
@@ -58,8 +64,20 @@ def to_qiskit(circuit: Circuit, *, layers: str = "unroll") -> "QuantumCircuit":
         for name, shape in shapes.items()
     }
     out = QuantumCircuit(circuit.n_qubits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}})
-    _Writer(out, layers).circuit(circuit, symbols, "")
+    _Writer(out, layers).circuit(circuit, {**symbols, **values}, "")
     return out
+
+
+def _values(circuit: Circuit, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values of some of the circuit's parameters, as arrays of Python's floats, which Qiskit's gates take."""
+    shapes = circuit.parameters
+    if strange := sorted(params.keys() - shapes.keys()):
+        raise ValueError(f"Argument `params` must have keys among {sorted(shapes)}, but has {strange[0]!r}.")
+    found = {name: real_array(value, f"Parameter {name!r}") for name, value in params.items()}
+    for name, value in found.items():
+        if value.shape != shapes[name]:
+            raise ValueError(f"Parameter {name!r} must have shape {shapes[name]}, but has {value.shape}.")
+    return {name: np.array(value.tolist(), dtype=object).reshape(value.shape) for name, value in found.items()}
 
 
 def assignment(circuit: "QuantumCircuit", params: Mapping[str, Any]) -> dict[Any, Any]:

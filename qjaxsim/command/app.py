@@ -22,10 +22,13 @@ import typer
 
 from qjaxsim.command import programs
 from qjaxsim.command.bench import bench
+from qjaxsim.command.compare import compare
 from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
 from qjaxsim.command.messages import in_options
 from qjaxsim.command.qubo import qubo
+from qjaxsim.command.runs import runs
+from qjaxsim.command.spectrum import spectrum
 from qjaxsim.common import interrupts
 from qjaxsim.common.cache import cache_folder
 from qjaxsim.common.extras import MissingExtraError, how_to_install
@@ -75,6 +78,9 @@ study.command()(gradient_variance)
 study.command()(qrnn)
 study.command()(attention)
 study.command()(disentangler)
+app.command()(spectrum)
+app.command()(runs)
+app.command()(compare)
 app.command()(bench)
 app.command()(crosscheck)
 

@@ -17,7 +17,8 @@ _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
 )  # fmt: skip
 _FORMATS = {"value": ".2e", "bound": ".0e"} | dict.fromkeys(_COLUMNS[5:], ".3g")
-MODELS = ("patches", "hybrid")
+# Model -> the study that trains it.
+MODELS = {"patches": "hessian", "hybrid": "gradient-variance"}
 # When options have an effect.
 _OF_FILE, _OF_MODEL = {"file": GIVEN}, {"model": GIVEN}
 _NEEDS: dict[str, Needs] = {
@@ -156,21 +157,20 @@ def _model(
         raise ValueError(f"Option --images must be a positive number, but is {images}.")
     from qjaxsim_qiskit.crosscheck_models import crosscheck_hybrid, crosscheck_patches
 
+    from qjaxsim.studies.shared.run import load_run
+
+    opened = load_run(run)
+    if opened.study != MODELS[model]:
+        raise ValueError(
+            f"Option --run must be a results folder of the study {MODELS[model]!r}, but {run} holds {opened.study!r}."
+        )
+    trained: Any = opened.cell(cell, data_dir=data_dir)
+    require_at_most("images", images, len(trained.examples.x_test), "test images")
+    x, title = trained.examples.x_test[:images], f"{model}, {trained.key}"
     if model == "patches":
-        from qjaxsim.studies.hessian.trained import trained_cell
-
-        found = trained_cell(run, cell, data_dir=data_dir)
-        require_at_most("images", images, len(found.examples.x_test), "test images")
-        x = found.examples.x_test[:images]
-        return crosscheck_patches(found.model, found.params, x, title=f"patches, {found.key}", **options)
-    from qjaxsim.studies.gradient_variance.trained import trained_hybrid
-
-    trained = trained_hybrid(run, cell, data_dir=data_dir)
-    require_at_most("images", images, len(trained.images.x_test), "test images")
-    title = f"hybrid, {trained.key}, seed {trained.seed}"
-    return crosscheck_hybrid(
-        trained.model, trained.params, trained.images.x_test[:images], qnn=qnn, title=title, **options
-    )
+        return crosscheck_patches(trained.model, trained.params, x, title=title, **options)
+    title += f", seed {trained.seed}"  # one of several in its cell
+    return crosscheck_hybrid(trained.model, trained.params, x, qnn=qnn, title=title, **options)
 
 
 def _print(found: "CrossCheck") -> None:

@@ -13,6 +13,7 @@ from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.command import as_typed, default_in_words, flag_of
 from qjaxsim.studies.shared.setting import needs_in_words, values_in_words
+from qjaxsim.studies.spectrum.settings import SpectrumSettings
 
 STUDIES = {
     "hessian": HessianSettings,
@@ -21,6 +22,8 @@ STUDIES = {
     "attention": AttentionStudySettings,
     "disentangler": DisentanglerStudySettings,
 }
+# The command for problems of one's own, a study in all but its place.
+OWN = {"spectrum": SpectrumSettings}
 _INTRODUCTION = """# Options of the studies
 
 Made from the fields of each study's settings (`python -m qjaxsim.command.options_page > docs/options.md`), which the
@@ -32,11 +35,13 @@ _HEAD = "| option | default | values | what it is | has an effect only |\n|---|-
 
 def options_page() -> str:
     """The page, in Markdown."""
-    return "\n\n".join([_INTRODUCTION, *(_section(name, settings) for name, settings in STUDIES.items())]) + "\n"
+    sections = [_section(f"study {name}", settings) for name, settings in STUDIES.items()]
+    sections += [_section(f"{name} TARGET", settings) for name, settings in OWN.items()]
+    return "\n\n".join([_INTRODUCTION, *sections]) + "\n"
 
 
-def _section(study: str, settings: type) -> str:
-    return "\n".join([f"## qjaxsim study {study}\n", _HEAD, *(_line(field) for field in dataclasses.fields(settings))])
+def _section(command: str, settings: type) -> str:
+    return "\n".join([f"## qjaxsim {command}\n", _HEAD, *(_line(field) for field in dataclasses.fields(settings))])
 
 
 def _line(field: dataclasses.Field[Any]) -> str:

@@ -13,10 +13,12 @@ from qjaxsim.curvature.landscape import (
     pca_plane,
     random_plane,
 )
+from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.curvature.operators import (
     CurvatureOperators,
     LinearOperator,
     curvature_operators,
+    hessian_operator,
     linear_operator,
     matrix_operator,
 )
@@ -30,6 +32,8 @@ from qjaxsim.curvature.outliers import (
 )
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
+from qjaxsim.curvature.spectra.record import SpectrumReport
+from qjaxsim.curvature.spectra.report import spectrum_report
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
     PowerIteration,
@@ -53,6 +57,7 @@ __all__ = [
     "Plane",
     "PowerIteration",
     "SpectralDensity",
+    "SpectrumReport",
     "SplitPlan",
     "StagedCircuit",
     "TraceEstimate",
@@ -68,10 +73,12 @@ __all__ = [
     "gauss_newton_product",
     "grid_around",
     "hessian",
+    "hessian_operator",
     "hessian_product",
     "hvp",
     "linear_operator",
     "matrix_operator",
+    "mean_loss",
     "near_zero_fraction",
     "numerical_rank",
     "pca_plane",
@@ -80,6 +87,7 @@ __all__ = [
     "random_plane",
     "residual_product",
     "spectral_density",
+    "spectrum_report",
     "split_hessian",
     "top_eigenpairs",
     "trace_estimate",

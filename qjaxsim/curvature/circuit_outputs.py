@@ -33,6 +33,7 @@ class CircuitOutputs:
         data: names of the parameters that samples bring. The model's `x` is a dictionary of them, each (B, *shape), and
             `params` one of all others.
         scale: a constant factor.
+        inputs: from the model's x to that dictionary, where x is something else.
 
     Raises:
         ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have.
@@ -49,6 +50,7 @@ class CircuitOutputs:
     observables: Sequence[PauliSum]
     data: Sequence[str]
     scale: float = 1.0
+    inputs: Callable[[Any], Mapping[str, jax.Array]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "circuit", self.circuit.copy())
@@ -66,9 +68,12 @@ class CircuitOutputs:
     def _values(self) -> Callable[..., jax.Array]:
         return expectation(self.circuit, self.observables)
 
-    def __call__(self, params: Mapping[str, Any], x: Mapping[str, Any]) -> jax.Array:
+    def __call__(self, params: Mapping[str, Any], x: Any) -> jax.Array:
         """The outputs, shape (B, K)."""
-        return self.scale * self._values({**params, **x})
+        return self.scale * self._values({**params, **self._given(x)})
+
+    def _given(self, x: Any) -> Mapping[str, Any]:
+        return x if self.inputs is None else self.inputs(x)
 
     @cached_property
     def stages(self) -> tuple[Circuit, Circuit] | None:
@@ -100,10 +105,13 @@ class CircuitOutputs:
         return sum(place.size for place in self.places.values())
 
     @cached_property
-    def encoded(self) -> Callable[..., jax.Array]:
-        """From the samples' x to their encoded states (B, d), or (d,) where all are the same."""
+    def _encoding(self) -> Callable[..., jax.Array]:
         assert self.stages is not None
         return statevector(self.stages[0])
+
+    def encoded(self, x: Any) -> jax.Array:
+        """The samples' encoded states (B, d), or (d,) where all are the same."""
+        return self._encoding(self._given(x))
 
     @cached_property
     def cones(self) -> Cones | None:

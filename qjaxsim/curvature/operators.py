@@ -30,8 +30,9 @@ COLUMNS_AT_ONCE = 8
 class LinearOperator:
     """A symmetric linear map of P numbers, known by its products.
 
-    Build one with `curvature_operators`, `linear_operator` or `matrix_operator`. `operator @ v` is `matvec` or `matmat`
-    by the shape of v. For use outside `jax.jit`; a product is compiled at its first call and never again.
+    Build one with `curvature_operators`, `hessian_operator`, `linear_operator` or `matrix_operator`. `operator @ v` is
+    `matvec` or `matmat` by the shape of v. For use outside `jax.jit`; a product is compiled at its first call and never
+    again.
 
     Attributes:
         size: P.
@@ -179,6 +180,43 @@ def curvature_rows(
 
     # A single vector without a batch axis: contractions keep the shapes that they are quickest in.
     return image(rows[0])[None] if len(rows) == 1 else jax.vmap(image)(rows)
+
+
+def hessian_operator(f: Callable[[Any], jax.Array], params: Any) -> LinearOperator:
+    """The Hessian of a real scalar function, known by its products with vectors.
+
+    Args:
+        f: maps params to a real scalar, shape ().
+        params: pytree of real float arrays of one dtype, P numbers in all.
+
+    Returns:
+        LinearOperator on flat vectors in `ravel_pytree` order.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+
+    Cost: a product of one vector takes two to four gradients, as `qj.hvp`; several at once share what f computes.
+
+    >>> operator = hessian_operator(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0]))
+    >>> print(operator.dense())
+    [[6. 2.]
+     [2. 0.]]
+    """
+    flat, _ = flatten_real(params)
+    return LinearOperator(flat.size, flat.dtype, Compiled(_hessian_rows, f, params))
+
+
+def _hessian_rows(f: Callable[[Any], jax.Array], params: Any) -> Callable[[jax.Array], jax.Array]:
+    flat, unravel = flatten_real(params)
+    gradient = jax.grad(lambda w: f(unravel(w)))
+
+    def image(row: jax.Array) -> jax.Array:
+        return jax.jvp(gradient, (flat,), (row,))[1]
+
+    def rows(vectors: jax.Array) -> jax.Array:
+        return image(vectors[0])[None] if len(vectors) == 1 else jax.vmap(image)(vectors)
+
+    return rows
 
 
 def linear_operator(matvec: Callable[[Any], Any], example: Any) -> LinearOperator:

@@ -16,6 +16,7 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
 from qjaxsim.common.choices import GRADIENTS, KINDS, SELECTING
 from qjaxsim.common.precision import HIGHEST
@@ -292,23 +293,34 @@ def terms_of(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> Terms:
 def _values(settings: AttentionSettings, params: Params, tokens: jax.Array) -> jax.Array:
     if settings.kind not in ("circuit", "bottleneck"):
         return _linear(params["value"], tokens)
-    down = _linear(params["down"], tokens)
     if settings.kind == "circuit":
-        angles = (math.pi / 2) * jnp.tanh(down)
+        angles = value_angles(params, tokens)
         flat = {"inputs": angles.reshape(-1, CIRCUIT_QUBITS), "weights": params["weights"]}
-        inner = _circuit()(flat).reshape(down.shape)
+        inner = _expectations()(flat).reshape(angles.shape)
     else:
-        inner = _linear(params["second"], jnp.tanh(_linear(params["first"], down) + params["bias"][None, None]))
+        first = _linear(params["first"], _linear(params["down"], tokens))
+        inner = _linear(params["second"], jnp.tanh(first + params["bias"][None, None]))
     return _linear(params["up"], inner)
 
 
-@lru_cache(maxsize=1)
-def _circuit() -> Any:
-    from qjaxsim.circuits.observables import Z
+def value_angles(params: Params, tokens: jax.Array) -> jax.Array:
+    """The "inputs" (B, n, CIRCUIT_QUBITS) of `value_circuit` for tokens (B, n, dim)."""
+    return (math.pi / 2) * jnp.tanh(_linear(params["down"], tokens))
+
+
+def value_circuit() -> Circuit:
+    """The circuit of kind "circuit", whose <Z> of every qubit become a token's value; "weights" are trained."""
     from qjaxsim.models.hybrid import hybrid_circuit
+
+    return hybrid_circuit(CIRCUIT_QUBITS, CIRCUIT_LAYERS, "ring")
+
+
+@lru_cache(maxsize=1)
+def _expectations() -> Any:
+    from qjaxsim.circuits.observables import Z
     from qjaxsim.running.simulate import expectation
 
-    return expectation(hybrid_circuit(CIRCUIT_QUBITS, CIRCUIT_LAYERS, "ring"), [Z(i) for i in range(CIRCUIT_QUBITS)])
+    return expectation(value_circuit(), [Z(i) for i in range(CIRCUIT_QUBITS)])
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

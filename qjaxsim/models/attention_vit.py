@@ -112,7 +112,7 @@ class VisionTransformer:
 
     def first_attention(self, params: Params, x: Any) -> Attended:
         """What the first block's attention gives."""
-        return attend(self.attention, params["block0"]["attention"], self._first_tokens(params, x))
+        return attend(self.attention, params["block0"]["attention"], self.first_tokens(params, x))
 
     def first_problem(self, params: Params, x: Any) -> HeadsProblem:
         """The problems that the first block's attention solves, one an image.
@@ -120,9 +120,10 @@ class VisionTransformer:
         Raises:
             ValueError: for a kind of attention without them.
         """
-        return layer_problem(self.attention, params["block0"]["attention"], self._first_tokens(params, x))
+        return layer_problem(self.attention, params["block0"]["attention"], self.first_tokens(params, x))
 
-    def _first_tokens(self, params: Params, x: Any) -> jax.Array:
+    def first_tokens(self, params: Params, x: Any) -> jax.Array:
+        """What the first block's attention receives, (batch, n_tokens, dim)."""
         return _norm(params["block0"]["norm"], self._embedded(params, x))
 
     def _embedded(self, params: Params, x: Any) -> jax.Array:

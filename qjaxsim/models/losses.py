@@ -1,10 +1,77 @@
-"""Losses of classifiers."""
+"""Losses of outputs, and what training takes and measures: means over the samples given."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats."""
+    """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
+
+    A single logit is that of class 1; class 0 has the logit 0.
+
+    >>> print(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])) / jnp.log(2.0))  # bits
+    [2. 2.]
+    """
+    if logits.shape[1] == 1:
+        logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     return jax.scipy.special.logsumexp(logits, axis=1) - picked
+
+
+def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Squared error of each sample, summed over its outputs: (batch, K) and (batch,) or (batch, K) to (batch,).
+
+    Integer targets (batch,) are labels: the output of a label's class is to be 1 and all others -1, and a single output
+    1 for class 1 and -1 for class 0.
+
+    >>> print(squared_error(jnp.array([[1.0], [0.5]]), jnp.array([3.0, 0.5])))
+    [4. 0.]
+    >>> print(squared_error(jnp.array([[1.0, -1.0], [1.0, -1.0]]), jnp.array([0, 1])))
+    [0. 8.]
+    """
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        n_outputs = outputs.shape[1]
+        hot = jax.nn.one_hot(targets, max(n_outputs, 2), dtype=outputs.dtype)
+        wanted = 2 * hot[:, -n_outputs:] - 1
+    else:
+        wanted = targets.reshape(len(outputs), -1)
+    return jnp.sum((outputs - wanted) ** 2, axis=1)
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+
+
+def decided(outputs: Any) -> Any:
+    """The class that outputs (batch, K), JAX's or NumPy's, speak for: the largest; of a single one, its sign."""
+    return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+
+
+# One object for equal models, so that what is compiled for one serves those that differ in their seed.
+@functools.lru_cache(maxsize=16)
+def training_loss(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.Array]:
+    """Maps (params, x, y) to the mean loss of `model.outputs(params, x)`; one object for equal models."""
+
+    def mean(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        return loss(model.outputs(params, x), y).mean()
+
+    return mean
+
+
+@functools.lru_cache(maxsize=16)
+def metrics(model: Any, loss: Loss = cross_entropy) -> Callable[..., dict[str, jax.Array]]:
+    """Maps (params, x, y) to the mean "loss", and for integer y "accuracy"; one object for equal models."""
+
+    def measured(params: Any, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+        outputs = model.outputs(params, x)
+        found = {"loss": loss(outputs, y).mean()}
+        if jnp.issubdtype(y.dtype, jnp.integer):
+            found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype).mean()
+        return found
+
+    return measured

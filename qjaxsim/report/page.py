@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
@@ -19,6 +20,20 @@ _WIDTH = 110
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
 
 
+class Link(NamedTuple):
+    """A link to another page.
+
+    Attributes:
+        href: path from the page's own folder, with slashes.
+        text: what it is called.
+        note: what stands behind it.
+    """
+
+    href: str
+    text: str
+    note: str = ""
+
+
 def write_report(
     path: str | Path,
     *,
@@ -27,14 +42,18 @@ def write_report(
     settings: Mapping[str, Any],
     rows: Sequence[Row],
     columns: Mapping[str, str],
-    command: str,
     versions: Mapping[str, Any],
+    command: str = "",
     verdicts: Sequence[Row] = (),
     comparison: Sequence[Row] = (),
     tables: Sequence[ReportTable] = (),
     figures: Sequence[ReportFigure] = (),
     formats: Mapping[str, str] | None = None,
     keys: Sequence[str] = KEYS,
+    appendix: Sequence[ReportTable] = (),
+    usage: str = "",
+    links: Sequence[Link] = (),
+    links_note: str = "",
 ) -> Path:
     """The path, now holding the report as one HTML file.
 
@@ -45,8 +64,8 @@ def write_report(
         settings: name -> JSON value.
         rows: table of results.
         columns: column -> meaning and unit, listed below the tables for those that occur in any.
-        command: command line that makes the same results again.
         versions: name -> version or device.
+        command: command line that makes the same results again; "" where there is none.
         verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the results.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
@@ -54,6 +73,10 @@ def write_report(
         figures: as `write_figures` gives them; embedded.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
         keys: columns that tell rows apart, repeated where the table of results is split.
+        appendix: tables after the figures, long ones.
+        usage: lines of Python that use the results; no section without.
+        links: to other pages, a section of their own.
+        links_note: sentence above them.
 
     Raises:
         ValueError: if a row of `comparison` lacks a column, or has false for `comparable` instead of a reason; if a row
@@ -69,17 +92,17 @@ def write_report(
         parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
-    for table in tables:
-        parts.append(f"<h2>{escape(table.title)}</h2>")
-        parts += [f"<p>{escape(table.note)}</p>"] if table.note else []
-        parts.append(_table(table.rows, all_columns(table.rows), formats))
+    parts += [_section(table, formats) for table in tables]
     parts += [_figure(figure) for figure in figures]
-    shown = [*rows, *(row for table in tables for row in table.rows)]
+    parts += [_section(table, formats) for table in appendix]
+    shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
     parts += ["<h2>Columns</h2>", _definitions(explained)]
     parts += ["<h2>Settings</h2>", _definitions(settings)]
-    parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"]
+    parts += ["<h2>Use it in Python</h2>", f"<pre>{escape(usage)}</pre>"] if usage else []
+    parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"] if command else []
     parts += ["<h2>Versions</h2>", _definitions(versions)]
+    parts += ["<h2>Other runs</h2>", _links(links, links_note)] if links else []
     return files.write_text(path, _document(title, "\n".join(parts)))
 
 
@@ -104,6 +127,13 @@ def _document(title: str, body: str) -> str:
 </body>
 </html>
 """
+
+
+def _section(table: ReportTable, formats: Mapping[str, str] | None) -> str:
+    parts = [f"<h2>{escape(table.title)}</h2>"]
+    parts += [f"<p>{escape(table.note)}</p>"] if table.note else []
+    parts += [_table(table.rows, all_columns(table.rows), formats)] if table.rows else []
+    return "\n".join(parts)
 
 
 def _results(rows: Sequence[Row], formats: Mapping[str, str] | None, keys: Sequence[str]) -> str:
@@ -171,6 +201,16 @@ def _figure(figure: ReportFigure) -> str:
         f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n'
         f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
     )
+
+
+def _links(links: Sequence[Link], note: str) -> str:
+    above = f"<p>{escape(note)}</p>\n" if note else ""
+    lines = []
+    for link in links:
+        behind = f": {link.note}" if link.note else ""
+        lines.append(f'<li><a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}</li>')
+    inner = "\n".join(lines)
+    return f"{above}<ul>\n{inner}\n</ul>"
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:

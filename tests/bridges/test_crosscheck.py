@@ -330,6 +330,10 @@ def test_command_line_says_what_differs(program, monkeypatch, capsys):
         (["bell.qasm", "--run", "runs"], "Option --run has an effect only with --model"),
         (["--model", "patches", "--params", "p.npz"], "Option --params has an effect only with FILE"),
         (["--model", "patches"], "Option --model needs --run"),
+        (
+            ["--model", "patches", "--run", "runs"],
+            "--run must be a results folder of a study, but runs holds none",
+        ),
         (["--model", "nope", "--run", "runs"], "must be one of patches, hybrid, but is 'nope'"),
         (
             ["--model", "patches", "--run", "runs", "--images", "0"],

@@ -75,6 +75,32 @@ def test_assignment_takes_batches_and_goes_by_name_and_index():
         assignment(circuit, {"x": 1j * values, "t": 0})
 
 
+def test_values_are_put_in_and_others_stay_open():
+    circuit = circuit_of_everything()
+    params = params_of(circuit)
+    put, *left = sorted(params)
+    exported = to_qiskit(circuit, {put: params[put]})
+    assert {str(p).partition("[")[0] for p in exported.parameters} == set(left)
+    bound = exported.assign_parameters(assignment(exported, {name: params[name] for name in left}))
+    np.testing.assert_allclose(Operator(bound).data, reversed_matrix(reference.unitary(circuit, params)), atol=1e-12)
+    assert to_qiskit(circuit, params).num_parameters == 0
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"v": 1.0}, ValueError, r"`params` must have keys among \['w'\], but has 'v'"),
+        ({"w": [0.1, 0.2]}, ValueError, r"Parameter 'w' must have shape \(3,\), but has \(2,\)"),
+        ({"w": np.ones((5, 3))}, ValueError, r"Parameter 'w' must have shape \(3,\), but has \(5, 3\)"),
+        ({"w": [0.1, 0.2, np.nan]}, ValueError, "Parameter 'w' must be finite"),
+        ({"w": [0.1, 0.2, 1j]}, TypeError, "Parameter 'w' must be real"),
+    ],
+)
+def test_values_that_cannot_be_put_in(params, error, message):
+    with pytest.raises(error, match=message):
+        to_qiskit(qj.Circuit(1).ry(qj.Parameter("w", (3,))[1], 0), params)
+
+
 def test_delays_are_left_out_with_their_parameters():
     t = qj.Parameter("t", (2,))
     circuit = qj.Circuit(3).delay(t[0], 1).rx(0.2, 2)

@@ -42,6 +42,7 @@ BASES = {
     "ibm run": ["two.qasm", "--backend", "fake_manila"],
     "ibm fetch": ["abc"],
     "crosscheck": ["two.qasm"],
+    "compare": ["folder", "empty"],
 }
 
 
@@ -187,5 +188,15 @@ def test_options_meet_each_other(path, here, capsys):
 
 
 def test_the_commands_are_all_here():
-    assert {"study hessian", "study qrnn", "crosscheck", "qubo solve", "ibm run", "bench", "data prepare"} <= set(PATHS)
+    assert {
+        "study hessian",
+        "study qrnn",
+        "crosscheck",
+        "qubo solve",
+        "ibm run",
+        "bench",
+        "data prepare",
+        "runs",
+        "compare",
+    } <= set(PATHS)
     assert os.sep not in "".join(PATHS)

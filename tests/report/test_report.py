@@ -16,10 +16,10 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from qjaxsim.report import page, style, tables
+from qjaxsim.report.spectra import bin_edges
 from qjaxsim.report.verdict import CLASSES
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.hessian.configurations import configurations
-from qjaxsim.studies.hessian.figures_spectra import bin_edges
 
 PUBLISHED = [{"patches": p, "layers": n, "lambda_max": 60.0 / p + n / 50} for p in (4, 9, 16) for n in (50, 100)]
 ALL_FIGURES = ["spectra", "lambda_max", "landscape", "training"]
@@ -93,6 +93,23 @@ def test_all_figures_are_written(tmp_path, patches, layers, seeds):
         assert picture.shape[1] > 600
         assert 0.02 < np.mean(np.any(picture < 0.99, axis=-1)) < 0.9, "nearly blank, or no white left"
         assert len(figure.caption) > 80
+
+
+def test_use_and_links_are_sections_of_their_own(tmp_path):
+    rows = [{"patches": 4, "seed": 0, "lambda_max": 2.5}]
+    given = {"title": "T", "introduction": "", "settings": {}, "rows": rows, "columns": {}, "command": "c"}
+    bare = page.write_report(tmp_path / "bare.html", versions={}, **given).read_text()
+    assert "Use it in Python" not in bare and "Other runs" not in bare
+    more = {
+        "usage": 'print("<1>")',
+        "links": [page.Link("../a b/report.html", "a <b>", "x & y"), page.Link("./c:d/report.html", "c")],
+        "links_note": "Written by then.",
+        "appendix": [tables.ReportTable("Long", [{"seed": 1}], "a note")],
+    }
+    shown = page.write_report(tmp_path / "page.html", versions={}, **given, **more).read_text()
+    assert "<h2>Use it in Python</h2>\n<pre>print(&quot;&lt;1&gt;&quot;)</pre>" in shown and "<p>a note</p>" in shown
+    assert '<a href="../a%20b/report.html">a &lt;b&gt;</a>: x &amp; y</li>' in shown
+    assert '<a href="./c%3Ad/report.html">c</a></li>' in shown and "<p>Written by then.</p>" in shown
 
 
 def test_figures_without_data_are_left_out(tmp_path):

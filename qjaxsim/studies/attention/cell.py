@@ -9,10 +9,10 @@ import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.models.losses import metrics, training_loss
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
-from qjaxsim.studies.shared.classification import mean_loss, metrics
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
@@ -87,7 +87,7 @@ def train(
 ) -> TrainResult:
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     return fit(
-        mean_loss(model),
+        training_loss(model),
         model.init(jax.random.key(seed), np.float32),
         examples.x_train,
         examples.y_train,

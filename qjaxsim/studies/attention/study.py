@@ -7,9 +7,6 @@ kind. Each cell trains, then compares energies with other solvers, counts what i
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from qjaxsim import datasets
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
@@ -17,16 +14,16 @@ from qjaxsim.report.tables import ReportTable, present
 from qjaxsim.studies.attention.cell import model_of, run_cell
 from qjaxsim.studies.attention.claims import attention_verdicts
 from qjaxsim.studies.attention.columns import COLUMNS
+from qjaxsim.studies.attention.examples import load_examples
 from qjaxsim.studies.attention.figures import write_attention_figures
 from qjaxsim.studies.attention.published import PAPER, comparison_rows
 from qjaxsim.studies.attention.settings import ANNEALED, AttentionStudySettings
+from qjaxsim.studies.attention.trained import MODELS
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
+from qjaxsim.studies.shared.setting import refuse_idle
 from qjaxsim.studies.shared.study import Prepared, Study
 from qjaxsim.training.loop import require_trajectory
-
-_TEST_SHARE = 0.2
 
 
 def _prepare(given: AttentionStudySettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
@@ -73,44 +70,6 @@ def _sizes(examples: Examples) -> dict[str, int]:
     return {"images": len(examples.x_train), "test_images": len(examples.x_test), "energy_images": len(examples.x_test)}
 
 
-def load_examples(
-    settings: AttentionStudySettings, data_dir: Path | None, given: AttentionStudySettings | None = None
-) -> Examples:
-    """Images in [0, 1] with labels. A set without a test split gives a fifth of its images, chosen by `data_seed`.
-
-    Args:
-        settings: resolved.
-        data_dir: where prepared data sets are.
-        given: the same before defaults were filled in; it must not ask for more than there are.
-    """
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    try:
-        test = datasets.load(settings.dataset, "test", data_dir=data_dir)
-    except ValueError:
-        train, test = _split(train, settings.data_seed)
-    asked = given or settings
-    require_at_most("images", asked.images, len(train), f"training images of {settings.dataset}")
-    require_at_most("test_images", asked.test_images, len(test), f"test images of {settings.dataset}")
-    if settings.images is not None and settings.images < len(train):
-        train = datasets.subset(train, settings.images, seed=settings.data_seed)
-    if settings.test_images is not None and settings.test_images < len(test):
-        test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    if asked.energy_images != AttentionStudySettings.energy_images:
-        require_at_most("energy_images", asked.energy_images, len(test), "test images")
-    x_train, x_test = ((one.images / one.pixel_max).astype(np.float32) for one in (train, test))
-    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source)
-
-
-def _split(data: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
-    from qjaxsim.datasets.sampling import stratified_choice
-
-    n_test = round(_TEST_SHARE * len(data))
-    chosen = stratified_choice(data.labels, n_test, np.random.default_rng(seed))
-    kept = np.setdiff1d(np.arange(len(data)), chosen)
-    note = f"a fifth held out for testing, seed {seed}"
-    return data.take(kept, note), data.take(chosen, note)
-
-
 _INTRODUCTION = """A small vision transformer is trained with one kind of attention after the other: the same images,
 seeds, minibatches and number of updates. Annealed attention of the second published version selects tokens by
 minimising a quadratic binary problem built from queries, keys and values, and emits one number a token and head times a
@@ -131,10 +90,14 @@ _TABLE = (
 
 STUDY = Study(
     name="attention",
+    settings=AttentionStudySettings,
     title=lambda settings: f"Attention by annealing on {settings.dataset}",
     introduction=_INTRODUCTION,
     source=f"{PAPER}, authors' logs",
     columns=COLUMNS,
+    keys=("attention", "seed"),
+    headline=("test_accuracy",),
+    models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: attention_verdicts(rows),
     comparison=comparison_rows,

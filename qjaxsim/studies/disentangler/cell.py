@@ -29,9 +29,9 @@ from qjaxsim.studies.disentangler.model import (
     Evaluation,
     corpus_of,
     model_text,
-    params_as_arrays,
     params_from_arrays,
     train_model,
+    trained_arrays,
 )
 from qjaxsim.studies.disentangler.plan import require_layers
 from qjaxsim.studies.disentangler.rebuild import all_rebuilt, rebuilt_row
@@ -276,7 +276,7 @@ class ModelCells(LayerCells):
                 **evaluation.score({}), "model_parameters": evaluation.n_params,
                 "seconds": sum(float(entry["seconds"] or 0.0) for entry in result.history),
             }  # fmt: skip
-            return sweep.CellResult(row, params_as_arrays(result.params_best))
+            return sweep.CellResult(row, trained_arrays(result.params_best, self.text.characters))
 
         self.cells[f"s{seed}-train"] = run
 

@@ -19,6 +19,8 @@ from qjaxsim.training import TrainConfig, TrainResult, fit
 
 # Windows at once where metrics are computed; memory only.
 AT_ONCE = 128
+# The array of a trained cell that is no parameter.
+ALPHABET = "alphabet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,9 @@ def _metrics(model: CharTransformer) -> Callable[..., dict[str, jax.Array]]:
 
 
 @functools.lru_cache(maxsize=4)
-def _loss(model: CharTransformer) -> Callable[..., jax.Array]:
+def next_character_loss(model: CharTransformer) -> Callable[..., jax.Array]:
+    """Maps (params, x, y) to the mean cross-entropy of the next character; one object for equal models."""
+
     def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
         return next_character_metrics(model.outputs(params, x), y)["loss"]
 
@@ -77,7 +81,7 @@ def train_model(
 ) -> TrainResult:
     """The model trained on the training part, checkpointed in `folder` and resumed from there."""
     return fit(
-        _loss(model),
+        next_character_loss(model),
         model.init(jax.random.key(seed), np.float32),
         *corpus.train,
         config,
@@ -138,6 +142,16 @@ class Evaluation:
         return {name: np.asarray(rows) for name, rows in found.items()}
 
 
+def trained_arrays(params: Params, characters: str) -> dict[str, np.ndarray]:
+    """What a cell keeps of its trained model: parameters by name, and its characters, without which codes mean nothing.
+
+    Args:
+        params: of the model.
+        characters: code c stands for `characters[c]`.
+    """
+    return {ALPHABET: np.array([ord(one) for one in characters], np.int32), **params_as_arrays(params)}
+
+
 def params_as_arrays(params: Params) -> dict[str, np.ndarray]:
     """A pytree of dicts as named arrays, "block0.query.weight" and so on."""
     found: dict[str, np.ndarray] = {}
@@ -150,9 +164,11 @@ def params_as_arrays(params: Params) -> dict[str, np.ndarray]:
 
 
 def params_from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
-    """The inverse of `params_as_arrays`."""
+    """The inverse of `params_as_arrays`, and the parameters of `trained_arrays`."""
     params: Params = {}
     for name, array in arrays.items():
+        if name == ALPHABET:
+            continue
         *path, last = name.split(".")
         place = params
         for part in path:

@@ -23,6 +23,7 @@ from qjaxsim.studies.disentangler.figures import (
 )
 from qjaxsim.studies.disentangler.published import PAPER, comparison_rows
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
+from qjaxsim.studies.disentangler.trained import MODELS
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
 
@@ -97,6 +98,8 @@ def _tables(settings: DisentanglerStudySettings, rows: Rows) -> list[ReportTable
 
 def _page(settings: DisentanglerStudySettings, rows: Rows) -> list[ReportTable]:
     """The model first where there is one; the grid has hundreds of rows and a table a layer."""
+    if not rows:
+        return [ReportTable("Results", [])]
     tables = layer_tables(rows)
     first = model_table(rows) or tables.pop(0).rows
     return [ReportTable("Results", first, keys=("layer", "method", "chi", "gate_qubits", "depth")), *tables]
@@ -104,10 +107,14 @@ def _page(settings: DisentanglerStudySettings, rows: Rows) -> list[ReportTable]:
 
 STUDY = Study(
     name="disentangler",
+    settings=DisentanglerStudySettings,
     title=lambda settings: "Tensor-network disentanglers",
     introduction=_INTRODUCTION,
     source=f"{PAPER} and others",
     columns=COLUMNS,
+    keys=_KEYS,
+    headline=("perplexity", "error"),
+    models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: disentangler_verdicts(rows),
     comparison=lambda settings, rows: comparison_rows(rows),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from qjaxsim import datasets
 from qjaxsim.common.memory import require_memory, require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
@@ -20,14 +19,15 @@ from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, Ar
 from qjaxsim.studies.gradient_variance.claims import verdicts
 from qjaxsim.studies.gradient_variance.columns import COLUMNS
 from qjaxsim.studies.gradient_variance.curvature import hessian_cell
+from qjaxsim.studies.gradient_variance.examples import load_images
 from qjaxsim.studies.gradient_variance.figures import write_gradient_figures
 from qjaxsim.studies.gradient_variance.plateau import DEPTHS, plateau_cell
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.gradient_variance.tables import SHORT_COLUMNS, SWEPT, published, short_rows, tables
+from qjaxsim.studies.gradient_variance.trained import MODELS
 from qjaxsim.studies.gradient_variance.training import EVALUATED_AT_ONCE
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
 
@@ -85,30 +85,6 @@ def _run(settings: GradientSettings, arm: Arm, data: Examples, out: Path) -> swe
     return train_cell(settings, arm.run, data)
 
 
-def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
-    """Training and test images in [0, 1] with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
-    for name, split in (("images", train), ("test_images", test)):
-        require_at_most(name, getattr(settings, name), len(split), f"{split.split} images of {settings.dataset}")
-    if settings.images is not None:
-        train = datasets.subset(train, settings.images, seed=settings.data_seed)
-    if settings.test_images is not None:
-        test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    prepare = _preprocessing(train)
-    x_train, x_test = prepare(train.images), prepare(test.images)
-    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
-
-
-def _preprocessing(data: datasets.Dataset) -> Preprocessing:
-    _, height, width, channels = data.images.shape
-    if channels != 1 or height != width:
-        raise ValueError(
-            f"Argument `dataset` must name square grey images, but {data.name} has {height} x {width} x {channels}."
-        )
-    return Preprocessing(height, data.pixel_max)
-
-
 _INTRODUCTION = """A hybrid classifier: a classical layer takes an image to one angle a qubit, entangling layers of RX,
 RY, RZ and CNOTs act on the encoded state, and a linear layer takes <Z> of every qubit to class scores. Qubits,
 entangling layers and batch size are varied one at a time. At every update the mean and the variance of the gradient
@@ -155,10 +131,14 @@ def _page(settings: GradientSettings, rows: Rows) -> list[ReportTable]:
 
 STUDY = Study(
     name="gradient-variance",
+    settings=GradientSettings,
     title=lambda settings: f"Gradient variance of a hybrid classifier on {settings.dataset}",
     introduction=_INTRODUCTION,
     source="Moto and Yoshida",
     columns=COLUMNS | SHORT_COLUMNS,
+    keys=_KEYS,
+    headline=("accuracy_test",),
+    models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: verdicts(rows),
     comparison=lambda settings, rows: [],  # the published tables stand beside ours in tables of their own

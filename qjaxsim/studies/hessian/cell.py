@@ -11,13 +11,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.models.losses import metrics, training_loss
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.columns import COLUMNS
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.spectrum import measure
-from qjaxsim.studies.shared.classification import mean_loss, metrics
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainResult, fit
 
@@ -99,7 +99,7 @@ def train(
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     dtype = np.dtype(settings.training_dtype)
     return fit(
-        mean_loss(model),
+        training_loss(model),
         model.init(jax.random.key(settings.seeds[0]), dtype),
         examples.x_train.astype(dtype),
         examples.y_train,

@@ -1,9 +1,9 @@
 """Rows of one sweep sorted into configurations: what differs between two rows besides the seed."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from qjaxsim.report.row import Row, describe
+from qjaxsim.report.row import Configuration, Row, describe
 
 # Columns that tell configurations apart, in the order in which labels name them.
 IDENTITY = (
@@ -23,20 +23,6 @@ IDENTITY = (
 # Columns that labels name only where the columns before leave rows alike: a rate that goes with the depth says nothing.
 _NAMED_IF_NEEDED = ("learning_rate", "point")
 _ALWAYS_NAMED = ("patches", "layers")
-
-
-class Configuration(NamedTuple):
-    """Rows that differ in their seed only.
-
-    Attributes:
-        label: for titles and legends, "4 patches, 2 layers".
-        settings: values of the columns in `IDENTITY` that the rows have.
-        rows: positions of its rows in the table, in table order.
-    """
-
-    label: str
-    settings: dict[str, Any]
-    rows: tuple[int, ...]
 
 
 def configurations(rows: Sequence[Row], ignore: Sequence[str] = ()) -> list[Configuration]:

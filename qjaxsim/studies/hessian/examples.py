@@ -1,20 +1,22 @@
-"""The images of a cell, and the loss on them as a function of the parameters."""
+"""The images and the model of a cell, and the loss on images as a function of the parameters."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.curvature.chunks import window
+from qjaxsim import datasets
+from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
+from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.shared.examples import Examples
-
-_IMAGES_AT_ONCE = 1000
+from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.setting import require_at_most
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,17 +34,61 @@ class HessianExamples(Examples):
 def loss_of_params(
     model: PatchesModel, examples: HessianExamples, images: int | None, dtype: str
 ) -> Callable[[Any], jax.Array]:
-    """The mean loss on so many training images as a function of params, in chunks of a thousand."""
-    x, y = (jnp.asarray(array) for array in examples.chosen(images))
-    x = x.astype(dtype)
-    size = min(_IMAGES_AT_ONCE, len(x))
+    """The mean loss on so many training images as a function of params."""
+    x, y = examples.chosen(images)
+    return mean_loss(model.outputs, cross_entropy, x.astype(dtype), y)
 
-    def loss(params: Any) -> jax.Array:
-        def add(chunk: jax.Array, total: jax.Array) -> jax.Array:
-            start, _, fresh = window(chunk * size, size, len(x))
-            xs, ys = (jax.lax.dynamic_slice_in_dim(array, start, size) for array in (x, y))
-            return total + jnp.where(fresh, cross_entropy(model.outputs(params, xs), ys), 0).sum()
 
-        return jax.lax.fori_loop(0, -(-len(x) // size), add, jnp.zeros((), x.dtype)) / len(x)
+def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
+    """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
+    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
+    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    if classes is not None:
+        train, test = (datasets.select_classes(split, classes) for split in (train, test))
+    if settings.images is not None:
+        require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
+        train = datasets.subset(train, settings.images, seed=settings.data_seed)
 
-    return loss
+    prepare = _preprocessing(settings, train)
+
+    @functools.cache
+    def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
+        if images is None or images >= len(train):
+            return angles, train.labels
+        part = datasets.subset(train, images, seed=settings.data_seed)
+        return prepare(part.images), part.labels
+
+    angles = prepare(train.images)
+    return HessianExamples(
+        x_train=angles,
+        y_train=train.labels,
+        x_test=prepare(test.images),
+        y_test=test.labels,
+        n_classes=train.n_classes,
+        source=train.source,
+        chosen=chosen,
+        prepare=prepare,
+    )
+
+
+def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
+    if data.images.shape[-1] != 1:
+        raise ValueError(
+            f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
+        )
+    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
+
+
+def model_of(settings: HessianSettings, examples: HessianExamples) -> PatchesModel:
+    """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
+    assert settings.qubits is not None and settings.patch_size is not None
+    return PatchesModel(
+        n_patches=settings.patches[0],
+        n_layers=settings.layers[0],
+        n_qubits=settings.qubits,
+        image_size=examples.x_train.shape[1],
+        patch_size=settings.patch_size,
+        n_classes=examples.n_classes,
+        scale=settings.scale,
+        aggregation=settings.aggregation,
+    )

@@ -5,18 +5,20 @@ each row. Nothing here knows how they came about.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim.report import style
+from qjaxsim.report import plane, style
+from qjaxsim.report import spectra as spectra_figure
 from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.plane import has_landscape
 from qjaxsim.report.row import Row
+from qjaxsim.report.spectra import has_spectrum
 from qjaxsim.studies.hessian.configurations import configurations, is_baseline
 from qjaxsim.studies.hessian.figures_controls import controls, has_controls
-from qjaxsim.studies.hessian.figures_landscape import has_landscape, landscape
-from qjaxsim.studies.hessian.figures_spectra import has_spectrum, spectra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["controls", "lambda_max", "landscape", "spectra", "training", "write_figures"]
 
 Arrays = Mapping[str, np.ndarray]
+
+spectra = partial(spectra_figure.spectra, grouping=configurations)
+landscape = partial(plane.landscape, grouping=configurations)
 
 
 def write_figures(

@@ -4,9 +4,7 @@ import math
 from typing import NamedTuple
 
 from qjaxsim.report.row import Row
-
-# Eigenvalues of magnitude up to this share of lambda_max count as near zero; the axis of a spectrum is linear there.
-NEAR_ZERO = 1e-6
+from qjaxsim.report.spectra import NEAR_ZERO
 
 
 class NullCounts(NamedTuple):

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from qjaxsim.models.patches import PatchesModel
     from qjaxsim.training import TrainConfig
 
-# Up to this many parameters "auto" means the dense spectrum: at 9,924 it takes a quarter of the time of the 400
-# products that a matrix-free one needs.
-DENSE_UP_TO = 12_000
 DTYPES = ("float64", "float32")
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "eigen", "random")
@@ -169,4 +166,6 @@ def paper_learning_rate(layers: int) -> float:
 
 def use_dense(settings: HessianSettings, model: "PatchesModel") -> bool:
     """Whether a model's spectrum is computed from the dense matrix."""
-    return settings.spectrum == "dense" or (settings.spectrum == "auto" and model.n_parameters <= DENSE_UP_TO)
+    from qjaxsim.curvature.spectra.measure import is_dense
+
+    return is_dense(settings.spectrum, model.n_parameters, int(settings.dtype.removeprefix("float")) // 8)

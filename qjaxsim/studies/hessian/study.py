@@ -5,17 +5,16 @@ patches model, takes the checkpoint of lowest training loss (the paper's choice 
 Hessian of the training loss with its Gauss-Newton and residual parts, their spectra, and the loss on planes.
 """
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qjaxsim import datasets
 from qjaxsim.common.memory import require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.hvp import require_dense
+from qjaxsim.curvature.spectra.measure import DENSE_COPIES, SO_FAR
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
@@ -23,19 +22,15 @@ from qjaxsim.studies.hessian.cell import run_cell
 from qjaxsim.studies.hessian.cells import BASELINE, MATCHED, START, Arm, arms
 from qjaxsim.studies.hessian.claims import verdicts
 from qjaxsim.studies.hessian.columns import COLUMNS
-from qjaxsim.studies.hessian.examples import HessianExamples
+from qjaxsim.studies.hessian.examples import HessianExamples, load_examples, model_of
 from qjaxsim.studies.hessian.figures import write_figures
-from qjaxsim.studies.hessian.planes import SO_FAR
 from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
 from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
+from qjaxsim.studies.hessian.trained import MODELS
 from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.preprocessing import Preprocessing
 from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
 from qjaxsim.training.loop import require_trajectory
-
-# Matrices of P x P numbers that the dense path holds at its peak: two sums, one part, their total, workspace.
-DENSE_COPIES = 5
 
 
 def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir: Path | None = None) -> Prepared:
@@ -136,61 +131,6 @@ def _highest_minimum(out: Path, arm: Arm, all_arms: Iterable[Arm]) -> float:
     return max(float(sweep.read_row(out, key)["train_loss"]) for key in alike)
 
 
-def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
-    """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
-    if classes is not None:
-        train, test = (datasets.select_classes(split, classes) for split in (train, test))
-    if settings.images is not None:
-        require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
-        train = datasets.subset(train, settings.images, seed=settings.data_seed)
-
-    prepare = _preprocessing(settings, train)
-
-    @functools.cache
-    def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
-        if images is None or images >= len(train):
-            return angles, train.labels
-        part = datasets.subset(train, images, seed=settings.data_seed)
-        return prepare(part.images), part.labels
-
-    angles = prepare(train.images)
-    return HessianExamples(
-        x_train=angles,
-        y_train=train.labels,
-        x_test=prepare(test.images),
-        y_test=test.labels,
-        n_classes=train.n_classes,
-        source=train.source,
-        chosen=chosen,
-        prepare=prepare,
-    )
-
-
-def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
-    if data.images.shape[-1] != 1:
-        raise ValueError(
-            f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
-        )
-    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
-
-
-def model_of(settings: HessianSettings, examples: HessianExamples) -> PatchesModel:
-    """The model of one cell; `settings` must be resolved, with one value each of patches and layers."""
-    assert settings.qubits is not None and settings.patch_size is not None
-    return PatchesModel(
-        n_patches=settings.patches[0],
-        n_layers=settings.layers[0],
-        n_qubits=settings.qubits,
-        image_size=examples.x_train.shape[1],
-        patch_size=settings.patch_size,
-        n_classes=examples.n_classes,
-        scale=settings.scale,
-        aggregation=settings.aggregation,
-    )
-
-
 _INTRODUCTION = """Each image is cut into patches, and each patch drives a circuit with weights of its own; the
 circuits' expectation values are averaged into logits. The table gives, at the checkpoint of lowest training loss, the
 Hessian of the training loss in all trainable numbers: its largest and smallest eigenvalues, its trace, and its split
@@ -227,10 +167,14 @@ def _tables(settings: HessianSettings, rows: Rows) -> list[ReportTable]:
 
 STUDY = Study(
     name="hessian",
+    settings=HessianSettings,
     title=lambda settings: f"Hessian spectra of patch circuits on {settings.dataset}",
     introduction=_INTRODUCTION,
     source="arXiv:2504.19239",
     columns=COLUMNS,
+    keys=("control", "patches", "layers", "seed", "n_classes", "aggregation", "scale", "learning_rate", "point"),
+    headline=("lambda_max",),
+    models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: verdicts(rows),
     comparison=comparison_rows,

@@ -1,79 +1,82 @@
 """Trained models out of a results folder of the study `hessian`."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.models.patches import Params, PatchesModel
+from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.cells import MINIMUM, arms
-from qjaxsim.studies.hessian.examples import HessianExamples
-from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.studies.hessian.study import STUDY, load_examples, model_of
+from qjaxsim.studies.hessian.examples import load_examples, model_of
 from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.recorded import choose_finished, recorded_settings
-from qjaxsim.training.checkpoint import read_point
+from qjaxsim.studies.shared.run import Run
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedClassifier,
+    example_on_images,
+    params_of_training,
+)
 
 
-class TrainedCell(NamedTuple):
-    """A finished cell's model at its training minimum.
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class TrainedPatches(TrainedClassifier):
+    """A cell's model at its training minimum, the checkpoint of lowest training loss."""
 
-    Attributes:
-        key: of the cell.
-        model: the model.
-        params: at the checkpoint of lowest training loss, in the precision of training (single without JAX's x64 mode).
-        examples: its images as angles, with labels.
-        row: the cell's line of the summary.
-        labels: of the model's outputs, in their order.
-    """
-
-    key: str
     model: PatchesModel
-    params: Params
-    examples: HessianExamples
-    row: dict[str, Any]
-    labels: tuple[int, ...]
 
-    def predict(self, images: Any) -> np.ndarray:
-        """The label of each image, (N,) int32.
+    def circuits(self, x: Any = None) -> dict[str, TrainedCircuit]:
+        """One circuit a patch, "patch0", "patch1", ...; its data are angles of pixels and the trained bias of each.
+
+        The logits are the sum over patches of the expectation values of `qjaxsim.models.patches.readout`, times
+        `model.outputs.scale`.
 
         Args:
-            images: as the data set has them, (N, side, side) with pixels up to its largest; they are scaled here as
-                for training.
-
-        Raises:
-            ValueError: for images of other sizes, or pixels out of range.
+            x: images as `predict` takes them; None leaves "first" and "second", a patch's angles, open.
         """
-        prepare = self.examples.prepare
-        assert prepare is not None
-        logits = self.model.outputs(self.params, jnp.asarray(prepare(images), self.params["weights"].dtype))
-        return np.asarray(self.labels, np.int32)[np.asarray(logits).argmax(axis=1)]
+        outputs, flat = self.model.outputs, ravel_pytree(self.params)[0]
+        part = outputs.part
+        assert isinstance(part, StagedCircuit)
+        names = part.circuit.parameters.keys() - (part.data if x is None else frozenset())
+        patches = None if x is None else self.model.patches(self.prepare(x))
+        found = {}
+        for place, index in enumerate(outputs.index):
+            params = part.params(flat[index], None if patches is None else patches[:, place], sorted(names))
+            found[f"patch{place}"] = TrainedCircuit(part.circuit.copy(), params)
+        return found
 
 
-def trained_cell(out: str | Path, key: str | None = None, *, data_dir: Path | None = None) -> TrainedCell:
+def trained_patches(run: Run, key: str, *, data_dir: Path | None = None) -> TrainedPatches:
     """The trained model of one finished cell.
 
     Args:
-        out: results folder of the study.
-        key: the cell's key; default the first finished one.
+        run: of the study.
+        key: of the cell.
         data_dir: where prepared data sets are; None for TFDS's place.
 
     Raises:
-        ValueError: if `out` holds no such study, no such finished cell, or one that is no training minimum.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
-    recorded = recorded_settings(out, STUDY.name)
-    del recorded["images_source"]
-    known = {arm.cell.key: arm for arm in arms(HessianSettings(**recorded)) if arm.point == MINIMUM}
-    chosen = choose_finished(out, list(known), key)
-    changed = known[chosen].settings
-    examples = load_examples(changed, changed.classes, data_dir)
-    model, row = model_of(changed, examples), sweep.read_row(out, chosen)
-    flat = read_point(sweep.cell_folder(out, chosen) / "training", int(row["best_epoch"]))
-    dtype = jax.dtypes.canonicalize_dtype(flat.dtype)  # JAX would warn of doubles that it does not hold
-    _, unravel = ravel_pytree(model.init(jax.random.key(0), dtype))
-    labels = changed.classes or tuple(range(examples.n_classes))
-    return TrainedCell(chosen, model, unravel(jnp.asarray(flat, dtype)), examples, row, labels)
+    (settings,) = (arm.settings for arm in arms(run.settings) if arm.cell.key == key)
+    examples = load_examples(settings, settings.classes, data_dir)
+    model = model_of(settings, examples)
+    best = int(sweep.read_row(run.folder, key)["best_epoch"])
+    return TrainedPatches(
+        key=key,
+        seed=settings.seeds[0],
+        model=model,
+        params=params_of_training(sweep.cell_folder(run.folder, key) / "training", best, model.init),
+        examples=examples,
+        labels=settings.classes or tuple(range(examples.n_classes)),
+    )
+
+
+def _keeps(key: str, cell: Mapping[str, Any]) -> bool:
+    """Points of equal loss lie on the path of another cell's training."""
+    return cell.get("point", MINIMUM) == MINIMUM
+
+
+MODELS = ModelReader(_keeps, trained_patches, example_on_images)

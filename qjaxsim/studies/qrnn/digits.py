@@ -14,7 +14,7 @@ from qjaxsim import datasets
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn.images import binary_images, deskewed, two_scans
-from qjaxsim.studies.qrnn.tasks import Pair, SequenceTask
+from qjaxsim.studies.qrnn.tasks import Pair, SequenceTask, make_task
 
 # Training images of each digit that are held out, as published.
 VALIDATION_PER_DIGIT = 500
@@ -133,6 +133,13 @@ def generation_task(words: DigitWords) -> SequenceTask:
 def _named_first(rows: Any, classes: Any) -> Pair:
     pixels, first = jnp.asarray(rows).astype(jnp.int32), jnp.asarray(classes).astype(jnp.int32)
     return pixels.at[:, 0].set(first), pixels
+
+
+def task_of(name: str, length: int, words: DigitWords | None) -> SequenceTask:
+    """Any task by its name; those of digits need their words."""
+    if words is None:
+        return make_task(name, length)
+    return mnist_task(words) if name == "mnist" else generation_task(words)
 
 
 def _arrays(words: DigitWords) -> dict[str, np.ndarray]:

@@ -8,12 +8,13 @@ from qjaxsim.report.tables import ReportTable, present
 from qjaxsim.studies.qrnn.cell import gradient_cell, hessian_cell, neuron_cell, training_cell
 from qjaxsim.studies.qrnn.cells import Run, runs
 from qjaxsim.studies.qrnn.columns import COLUMNS
-from qjaxsim.studies.qrnn.digits import DigitWords, generation_task, load_digit_words, mnist_task
+from qjaxsim.studies.qrnn.digits import DigitWords, load_digit_words, task_of
 from qjaxsim.studies.qrnn.figures import write_figures
 from qjaxsim.studies.qrnn.networks import QuantumNetwork
 from qjaxsim.studies.qrnn.published import claims, comparison_rows
 from qjaxsim.studies.qrnn.settings import QrnnSettings
-from qjaxsim.studies.qrnn.tasks import SequenceTask, make_task
+from qjaxsim.studies.qrnn.tasks import SequenceTask
+from qjaxsim.studies.qrnn.trained import MODELS
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import refuse_idle
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
@@ -32,7 +33,7 @@ def _prepare(given: QrnnSettings, out: Path, progress: Progress, *, data_dir: Pa
     for run in by_key.values():
         # One object for equal tasks, so that what is compiled for it is shared.
         if (run.task, run.length) not in tasks:
-            tasks[run.task, run.length] = _task(run, digits)
+            tasks[run.task, run.length] = task_of(run.task, run.length, digits)
 
     def run_cell(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
         run = by_key[cell.key]
@@ -68,12 +69,6 @@ def _check(settings: QrnnSettings, run: Run) -> None:
         lanes = topology.width + topology.workspace
         what = f"{sequences:,} states of {lanes} lanes"
         require_memory(2 * sequences * 2**lanes * 4, what, "choose a smaller `workspace` or `batch_size`")
-
-
-def _task(run: Run, digits: DigitWords | None) -> SequenceTask:
-    if digits is None:
-        return make_task(run.task, run.length)
-    return mnist_task(digits) if run.task == "mnist" else generation_task(digits)
 
 
 def _cell(
@@ -117,12 +112,22 @@ def _tables(settings: QrnnSettings, rows: Rows) -> list[ReportTable]:
     return [ReportTable(title, rows, columns=present(_TABLE, rows), keys=("task", "length", "network"))]
 
 
+_KEYS = (
+    "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
+    "spread_rotation", "optimizer", "learning_rate",
+)  # fmt: skip
+
+
 STUDY = Study(
     name="qrnn",
+    settings=QrnnSettings,
     title=lambda settings: f"Recurrent quantum network: {settings.task}",
     introduction=_INTRODUCTION,
     source="arXiv:2006.14619",
     columns=COLUMNS,
+    keys=_KEYS,
+    headline=("test_accuracy_argmax", "accuracy_argmax", "gradient_norm", "success_postselected"),
+    models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: claims(rows, settings.encoding),
     comparison=lambda settings, rows: comparison_rows(rows, settings.encoding),

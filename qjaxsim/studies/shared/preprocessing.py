@@ -17,18 +17,20 @@ class Preprocessing:
         pixel_max: largest possible pixel value (255 for MNIST, 16 for digits).
         n_qubits: of the circuits that take pixels as angles up to 2 pi / n_qubits; None for grey values in [0, 1].
         pool: side of the pooling window.
+        channels: of images whose models take their axis; 0 for grey ones whose models do not.
     """
 
     side: int
     pixel_max: float
     n_qubits: int | None = None
     pool: int = 1
+    channels: int = 0
 
     def __call__(self, images: Any) -> np.ndarray:
-        """The model's inputs, (N, side // pool, side // pool) float64.
+        """The model's inputs, (N, side // pool, side // pool) float64, with `channels` behind where there are any.
 
         Args:
-            images: (N, side, side) or (N, side, side, 1), pixels from 0 to `pixel_max`.
+            images: (N, side, side), or with an axis of channels behind; pixels from 0 to `pixel_max`.
 
         Raises:
             ValueError: for other shapes, pixels out of range or not finite, or float images that are scaled already.
@@ -37,15 +39,17 @@ class Preprocessing:
         self._check(array)
         if self.n_qubits is not None:
             return scaled_images(array, self.pixel_max, self.n_qubits, self.pool)
-        grey = array[..., 0] if array.ndim == 4 else array
-        scaled: np.ndarray = grey / float(self.pixel_max)
+        last = (self.channels,) if self.channels else ()
+        scaled: np.ndarray = array.reshape(*array.shape[:3], *last) / float(self.pixel_max)
         return scaled
 
     def _check(self, images: np.ndarray) -> None:
+        grey, last = self.channels < 2, max(self.channels, 1)
         shape = (self.side, self.side)
-        if images.ndim not in (3, 4) or images.shape[1:3] != shape or (images.ndim == 4 and images.shape[3] != 1):
+        if images.shape[1:] != (*shape, last) and not (grey and images.shape[1:] == shape):
+            wanted = f"(N, {self.side}, {self.side}), with or without a last axis of 1"
             raise ValueError(
-                f"Argument `images` must have shape (N, {self.side}, {self.side}), with or without a last axis of 1, "
+                f"Argument `images` must have shape {wanted if grey else f'(N, {self.side}, {self.side}, {last})'}, "
                 f"but has {images.shape}; give images as the model's data set has them."
             )
         if images.dtype.kind not in "uif" or not np.isfinite(images).all():

@@ -1,53 +1,95 @@
-"""What a results folder says of the study that wrote it, for those who want its trained models."""
+"""What a results folder says of the study that wrote it, read back with checks."""
 
-import json
-from collections.abc import Sequence
+import datetime
+import re
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared import results_folder, sweep
 
 
-def recorded_settings(out: str | Path, study: str) -> dict[str, Any]:
-    """The settings that a study recorded in its folder, lists as tuples.
+class NoResultsError(ValueError):
+    """A folder cannot be read as results of a study; `reason` says why in a few words."""
 
-    Args:
-        out: results folder.
-        study: name of the study that must have written it.
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(f"Argument `folder` must be a results folder of a study, but {folder} holds none ({reason}).")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The record of one run.
+
+    Attributes:
+        study: its name.
+        settings: every setting with its value, and what else decided the results; lists as tuples.
+        cells: key -> what distinguishes the cell.
+        changed: settings that were given and are not their defaults; None where a version before did not record them.
+        began: when it was first started; of such a version, when it was last.
+        versions: versions and device of its last start.
+    """
+
+    study: str
+    settings: dict[str, Any]
+    cells: dict[str, dict[str, Any]]
+    changed: dict[str, Any] | None
+    began: datetime.datetime
+    versions: dict[str, Any]
+
+
+def read_recorded(folder: Path) -> Recorded:
+    """The record of a results folder.
 
     Raises:
-        ValueError: if the folder holds no study, or another one.
+        NoResultsError: if there is none, it is damaged, or a newer version wrote it.
     """
     try:
-        config = json.loads((Path(out) / sweep.CONFIG).read_text(encoding="utf-8"))
-        found, settings = config["study"], dict(config["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
-        raise ValueError(
-            f"Argument `run` must be a results folder of a study, but {out} holds none ({sweep.CONFIG}: {reason})."
-        ) from error
-    if found != study:
-        raise ValueError(f"Argument `run` must be a results folder of the study {study!r}, but {out} holds {found!r}.")
+        config = results_folder.read_config(folder)
+    except results_folder.UnreadableError as error:
+        raise NoResultsError(folder, f"{sweep.CONFIG}: {error}") from error
+    versions = config["environments"][-1] if config["environments"] else {}
+    cells, changed = config["cells"], config.get("changed")
+    if not all(sweep.is_key(key) and isinstance(cell, dict) for key, cell in cells.items()):
+        raise NoResultsError(folder, f"the cells in its {sweep.CONFIG} are damaged")
+    if not isinstance(versions, dict) or not isinstance(changed, dict | None):
+        raise NoResultsError(folder, f"its {sweep.CONFIG} is damaged")
+    wrote, here = str(versions.get("qjaxsim", "")), metadata.version("qjaxsim")
+    if _numbers(wrote) > _numbers(here):
+        raise NoResultsError(folder, f"qjaxsim {wrote} wrote it, which is newer than this, {here}; install that one")
+    return Recorded(
+        config["study"],
+        _with_tuples(config["settings"]),
+        cells,
+        None if changed is None else _with_tuples(changed),
+        _began(config, folder),
+        versions,
+    )
+
+
+def now() -> str:
+    """The time, as it is recorded."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _began(config: dict[str, Any], folder: Path) -> datetime.datetime:
+    """In local time."""
+    try:
+        return datetime.datetime.fromisoformat(config["began"]).astimezone()
+    except (KeyError, TypeError, ValueError):
+        return datetime.datetime.fromtimestamp((folder / sweep.CONFIG).stat().st_mtime).astimezone()
+
+
+def _with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def choose_finished(out: str | Path, keys: Sequence[str], key: str | None) -> str:
-    """A finished cell: `key` itself, or the first of `keys` for None.
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release in numbers, to be compared.
 
-    Args:
-        out: results folder.
-        keys: cells that may be chosen.
-        key: the one asked for.
-
-    Raises:
-        ValueError: if that is not among them or not finished, naming those that are.
+    >>> _numbers("0.10.2.dev1") > _numbers("0.9"), _numbers("")
+    (True, ())
     """
-    finished = [name for name in keys if sweep.finished(out, name)]
-    if key is None and finished:
-        return finished[0]
-    if key not in finished:
-        raise ValueError(
-            f"Argument `cell` must be a finished cell of {out} with a trained model "
-            f"({', '.join(finished) or 'there is none yet'}), but is {key!r}."
-        )
-    return key
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()

@@ -18,6 +18,11 @@ except ImportError:  # a system without such locks
 CONFIG = "config.json"
 _LOCK = ".lock"
 _ABSENT = object()
+_ENTRIES = {"study": str, "settings": dict, "cells": dict, "environments": list}
+
+
+class UnreadableError(Exception):
+    """The record of a folder is missing or damaged; the message says how."""
 
 
 @contextmanager
@@ -66,7 +71,13 @@ def entries(out: Path) -> list[str]:
     return [name for name in names if name != _LOCK and not name.endswith(files.TEMPORARY_SUFFIX)]
 
 
-def open_study(out: Path, configuration: Mapping[str, Any], environment: Mapping[str, Any], resume: bool) -> None:
+def open_study(
+    out: Path,
+    configuration: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    resume: bool,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
     """Make sure that a study may write into a claimed folder, and record it there.
 
     Args:
@@ -74,6 +85,7 @@ def open_study(out: Path, configuration: Mapping[str, Any], environment: Mapping
         configuration: what two runs must share to be one study.
         environment: versions and device, recorded beside those of earlier runs.
         resume: whether to go on with what the folder holds.
+        notes: recorded with the rest, but not compared; those of the first run stay.
 
     Raises:
         ValueError: if the folder holds results and `resume` is false, or holds another study, or cannot be written.
@@ -81,17 +93,37 @@ def open_study(out: Path, configuration: Mapping[str, Any], environment: Mapping
     there = entries(out)
     if there and not resume:
         raise holds_results(out)
-    environments = [dict(environment)]
+    recorded = {**(notes or {}), **configuration, "environments": [dict(environment)]}
     if there:
-        earlier = _read_config(out)
+        earlier = _earlier(out)
         _compare(earlier, configuration, out)
-        environments = [*earlier["environments"], *(e for e in environments if e not in earlier["environments"])]
+        more = [one for one in recorded["environments"] if one not in earlier["environments"]]
+        recorded |= {**earlier, "environments": [*earlier["environments"], *more]}
     try:
         # Also the test that the folder can be written, before hours of work.
-        files.write_json(out / CONFIG, {**configuration, "environments": environments})
+        files.write_json(out / CONFIG, recorded)
         files.remove_temporaries(out)
     except OSError as error:
         raise unusable(out, error) from error
+
+
+def in_use(out: Path) -> bool:
+    """Whether a process has claimed the folder now; not known, and false, where a file system has no locks."""
+    if fcntl is None:
+        return False
+    try:
+        lock = os.open(out / _LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return False
 
 
 def holds_results(out: Path) -> ValueError:
@@ -141,21 +173,34 @@ def _is_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _read_config(out: Path) -> dict[str, Any]:
+def read_config(out: Path) -> dict[str, Any]:
+    """What a study recorded in its folder, of the kinds that it should be of.
+
+    Raises:
+        UnreadableError: with the reason.
+    """
     try:
         config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-        if {"study", "settings", "cells", "environments"} <= set(config):
-            return dict(config)
-        reason = "it lacks entries"
-    except FileNotFoundError:
-        reason = "there is none"
+    except FileNotFoundError as error:
+        raise UnreadableError("there is none") from error
     except OSError as error:
-        reason = f"it cannot be read: {error.strerror or error}"
-    except (ValueError, TypeError) as error:
-        reason = f"it is damaged ({error})"
-    raise ValueError(
-        f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {reason}; choose another --out."
-    )
+        raise UnreadableError(f"it cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"it is damaged ({error})") from error
+    if not isinstance(config, dict) or not config.keys() >= _ENTRIES.keys():
+        raise UnreadableError("it lacks entries")
+    if wrong := [name for name, kind in _ENTRIES.items() if not isinstance(config[name], kind)]:
+        raise UnreadableError(f"its entry {wrong[0]!r} is damaged")
+    return config
+
+
+def _earlier(out: Path) -> dict[str, Any]:
+    try:
+        return read_config(out)
+    except UnreadableError as error:
+        raise ValueError(
+            f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {error}; choose another --out."
+        ) from error
 
 
 def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None:

@@ -1,13 +1,14 @@
 """A study as one record, and the one way to run it: cells, table, verdicts, comparison, figures, page."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from qjaxsim.common.environment import environment
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.page import write_report
@@ -15,6 +16,9 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.report.verdict import Verdict, verdict_rows
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.beside import BESIDE, runs_beside, usage
+from qjaxsim.studies.shared.recorded import now
+from qjaxsim.studies.shared.trained import ModelReader
 
 Rows = list[dict[str, Any]]
 
@@ -44,10 +48,14 @@ class Study:
 
     Attributes:
         name: as the command has it.
+        settings: class of its settings.
         title: of the page, from settings.
         introduction: of the page; empty lines separate paragraphs.
         source: where the numbers of `comparison` were published.
         columns: column -> meaning and unit.
+        keys: columns that tell the rows of its first table apart, the most important first.
+        headline: columns of that table that matter most; the first that rows have is the run's number in lists.
+        models: how its trained models are read; None where it keeps none.
         prepare: maps (settings, out, progress) and the sources of `run_study` to what will be computed. Refuses, before
             any work, what cannot be.
         claims: from settings and rows to verdicts on published claims.
@@ -59,10 +67,14 @@ class Study:
     """
 
     name: str
+    settings: type
     title: Callable[[Any], str]
     introduction: str
     source: str
     columns: Mapping[str, str]
+    keys: Sequence[str]
+    headline: Sequence[str]
+    models: ModelReader | None
     prepare: Callable[..., Prepared]
     claims: Callable[[Any, Rows], list[Verdict]]
     comparison: Callable[[Any, Rows], Sequence[Row]]
@@ -128,12 +140,26 @@ def run_study(
     work = study.prepare(settings, out, progress, **sources)
     recorded = {**asdict(work.settings), **work.recorded}
     rows = sweep.run_sweep(
-        study.name, recorded, work.cells, work.run, out, columns=study.columns, resume=resume, progress=progress
+        study.name,
+        recorded,
+        work.cells,
+        work.run,
+        out,
+        columns=study.columns,
+        resume=resume,
+        progress=progress,
+        notes={"began": now(), "changed": changed_settings(settings)},
     )
     work.done()
     found = Results(work.settings, rows, study.claims(work.settings, rows), study.comparison(work.settings, rows))
     _write_page(study, found, recorded, out, command)
     return found
+
+
+def changed_settings(settings: Any) -> dict[str, Any]:
+    """Settings that are not their defaults, by name."""
+    values = ((field, getattr(settings, field.name)) for field in fields(settings))
+    return {field.name: value for field, value in values if value != field.default}
 
 
 def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: Path, command: str) -> None:
@@ -146,10 +172,13 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         rows=first.rows,
         columns=study.columns,
         command=command or f"qjaxsim study {study.name}",
-        versions=sweep.environment(),
+        versions=environment(),
         verdicts=verdict_rows(found.verdicts),
         comparison=found.comparison,
         tables=more,
         figures=study.figures(found.settings, found.rows, out),
         keys=first.keys,
+        usage=usage(study, found.settings, out),
+        links=runs_beside(out, study.name),
+        links_note=BESIDE,
     )

@@ -2,7 +2,7 @@
 
 The results folder of a sweep:
 
-    config.json             study, settings, cells, versions, device
+    config.json             study, settings, cells, versions, device; when it began and which settings were given
     cells/KEY/arrays.npz    a finished cell's arrays
     cells/KEY/result.json   its row, or rows; written last, so a cell with this file is finished
     summary.json            list of rows, in the order of the cells; NaN is null
@@ -17,18 +17,17 @@ import csv
 import datetime
 import io
 import json
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.environment import environment
 from qjaxsim.common.progress import Progress as Progress
 from qjaxsim.studies.shared.results_folder import CONFIG as CONFIG
 from qjaxsim.studies.shared.results_folder import claimed, open_study
@@ -75,6 +74,7 @@ def run_sweep(
     columns: Mapping[str, str],
     resume: bool = False,
     progress: Progress | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of all cells, after running whichever cells `out` does not hold yet.
 
@@ -91,6 +91,7 @@ def run_sweep(
         resume: go on with the sweep that `out` holds. Its study, settings and cells must equal these; versions and
             device may differ and are then recorded side by side. A missing or empty folder starts a new sweep.
         progress: bars and messages; default a new one.
+        notes: more for config.json, which a resumed sweep need not share.
 
     Returns:
         Rows in the order of `cells`, each with the cell's key in the column "cell" first. Values are as JSON keeps
@@ -108,7 +109,7 @@ def run_sweep(
     progress = progress or Progress()
     rows: list[dict[str, Any]] = []
     with claimed(out), progress:
-        open_study(out, configuration, environment(), resume)
+        open_study(out, configuration, environment(), resume, notes)
         progress.message(f"results folder: {out}")
         with progress.bar(study, len(cells)) as advance:
             for position, cell in enumerate(cells, start=1):
@@ -146,8 +147,8 @@ def rows_arrays(out: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[dict
     return [read_arrays(out, row[CELL_COLUMN]) for row in rows]
 
 
-def read_row(out: str | Path, key: str) -> dict[str, Any]:
-    """Row of one finished cell that has one.
+def read_rows(out: str | Path, key: str) -> list[dict[str, Any]]:
+    """Rows of one finished cell.
 
     Args:
         out: results folder.
@@ -156,8 +157,13 @@ def read_row(out: str | Path, key: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: if the cell is not finished.
     """
-    result = json.loads((cell_folder(out, key) / _RESULT).read_text(encoding="utf-8"))
-    return dict(result["row"])
+    return _several(json.loads((cell_folder(out, key) / _RESULT).read_text(encoding="utf-8"))["row"])
+
+
+def read_row(out: str | Path, key: str) -> dict[str, Any]:
+    """The row of one finished cell that has one; see `read_rows`."""
+    (row,) = read_rows(out, key)
+    return row
 
 
 def finished(out: str | Path, key: str) -> bool:
@@ -184,30 +190,18 @@ def default_folder(study: str, runs: str | Path = "runs", now: datetime.datetime
     return Path(runs) / study / f"{now or datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def environment() -> dict[str, Any]:
-    """Versions, platform and device that results depend on, without anything that names the machine."""
-    import jax
-
-    devices = jax.devices()
-    versions = {package: metadata.version(package) for package in ("qjaxsim", "jax", "jaxlib", "numpy")}
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "system": f"{platform.system()} {platform.machine()}",
-        "backend": devices[0].platform,
-        "device_kind": devices[0].device_kind,
-        "n_devices": len(devices),
-        "x64": jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
-    }
-
-
 # --- the folder --------------------------------------------------------------------------------------------------
+
+
+def is_key(key: str) -> bool:
+    """Whether a cell may be called so, and so be a folder."""
+    return _KEY.fullmatch(key) is not None
 
 
 def _check_keys(cells: Sequence[Cell]) -> None:
     seen: set[str] = set()
     for cell in cells:
-        if not _KEY.fullmatch(cell.key):
+        if not is_key(cell.key):
             raise ValueError(
                 f"Keys of cells must be letters, digits and . _ = + -, starting with a letter or digit, to name a "
                 f"folder, but one is {cell.key!r}."

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import qjaxsim_data
 
+import qjaxsim as qj
 from qjaxsim import datasets
 from qjaxsim.command.main import main
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.attention import claims as judged
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
+from qjaxsim.studies.attention.examples import load_examples
 from qjaxsim.studies.attention.published import comparison_rows
 from qjaxsim.studies.attention.settings import AttentionStudySettings
-from qjaxsim.studies.attention.study import STUDY, load_examples
+from qjaxsim.studies.attention.study import STUDY
 from qjaxsim.studies.shared.study import run_study
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -49,6 +52,38 @@ def test_rows_arrays_and_report(study):
     assert len(list((out / "figures").glob("*.png"))) == 3
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary == rows
+
+
+def test_trained_models_come_out_of_the_folder(study):
+    settings, out, rows = study
+    run = qj.load_run(out)
+    assert list(run) == [row["cell"] for row in rows] and run.settings.attention == settings.attention
+    for row in rows:
+        found = run[row["cell"]]
+        pixels = np.rint(16 * found.examples.x_test).astype(np.uint8)
+        assert (found.predict(pixels) == found.examples.y_test).mean() == pytest.approx(row["test_accuracy"])
+        assert found.circuits() == {}
+    assert float(found.loss(found.params, *found.train)) == pytest.approx(rows[1]["train_loss"], rel=1e-4)
+    images = datasets.load("digits", "train").images[:5]
+    assert run_lines_of_page(out / "report.html") == f"{run.cell().predict(images)}\n"
+
+
+def test_a_run_is_listed_and_compared(study, tmp_path):
+    assert_compares_with_itself(study[1], tmp_path / "copy", "test_accuracy")
+
+
+def test_the_trained_layer_is_applied_to_sequences(study):
+    found = qj.load_run(study[1])["softmax-s1"]
+    tokens = np.random.default_rng(0).normal(size=(2, 5, 8))
+    attended = found.attend(tokens)
+    # Softmax attention of two heads in NumPy.
+    layer = {name: np.asarray(value, float) for name, value in found.params["block0"]["attention"].items()}
+    q, k, v = ((tokens @ layer[name].T).reshape(2, 5, 2, 4).swapaxes(1, 2) for name in ("query", "key", "value"))
+    scores = np.exp(q @ k.swapaxes(2, 3) / 2)
+    wanted = (scores / scores.sum(3, keepdims=True) @ v).swapaxes(1, 2).reshape(2, 5, 8)
+    np.testing.assert_allclose(attended.output, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"`tokens` must have shape \(batch, tokens, 8\), but has \(5, 8\)"):
+        found.attend(tokens[0])
 
 
 def test_a_study_resumes_to_the_same_rows(study):

@@ -1,6 +1,7 @@
 """The study `disentangler`: rows against NumPy, healing, resuming, report, one matrix of a file."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import qjaxsim as qj
+from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.text import load_text
 from qjaxsim.datasets.weights import LoadedMatrix
@@ -26,6 +29,7 @@ from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerSt
 from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -122,6 +126,99 @@ def test_an_operator_on_disk_is_the_one_of_its_row(study, evaluation):
         assert distance == pytest.approx(row["error"], rel=1e-4)
         assert (operator.n_classical, operator.n_circuit) == (row["classical"], row["circuit"])
         assert trained.score({layer: operator.to_dense()})["perplexity"] == pytest.approx(row["perplexity"], rel=1e-5)
+
+
+def test_trained_models_come_out_of_the_folder(study, evaluation, text, tmp_path):
+    out, rows = study
+    trained, corpus = evaluation
+    run = qj.load_run(out)
+    assert "s1-train" in run and not any(key.endswith("plain") or "-model-" in key for key in run)
+    found = run.cell("s1-train", text=text)
+    x, y = corpus.test
+    hits = (found.predict(x) == y).mean()
+    assert hits == pytest.approx(one(rows, method="original")["accuracy"], abs=1e-6)
+    # A string goes on by the likeliest character each time.
+    codes, words = corpus.text.encode("one two "), ""
+    for _ in range(3):
+        logits = trained.model.outputs(trained.params, jnp.asarray(codes[None]))
+        codes = np.append(codes, np.asarray(logits)[0, -1].argmax())
+        words += corpus.text.characters[codes[-1]]
+    assert found.predict("one two ", length=3) == words
+    assert run_lines_of_page(out / "report.html") == run["s1-train"].predict(corpus.text.characters[0]) + "\n"
+    np.testing.assert_array_equal(found.train[0], corpus.train[0])
+    loss = float(found.loss(found.params, *(part[:20] for part in found.train)))
+    assert 0 < loss < np.log(len(corpus.text.characters))
+    with pytest.raises(ValueError, match="`text` must be the text that the model learned .* but pydoc_data.topics"):
+        _ = run["s1-train"].train
+    for wrong, message in (
+        ("one §", "`x` must hold characters that the model knows, but '§' is none"),
+        ("", "`prompt` must hold at least one character"),
+        (np.zeros((1, 17), int), r"string or integer codes \(B, L\) of L up to 16, but is int64 of shape \(1, 17\)"),
+        (np.full((1, 2), 99), "`x` must hold codes from 0 to .*, but goes to 99"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            found.predict(wrong)
+
+
+def test_disentangled_layers_come_out_of_the_folder(study, evaluation):
+    out, rows = study
+    trained, _ = evaluation
+    run, key = qj.load_run(out), "s1-layers-block0.value-trained-explicit-k2-d2"
+    weight = np.asarray(trained.model.weight(trained.params, "block0.value"))
+    for chi in (1, 2):
+        found = run.cell(key, chi=chi)
+        row = one(rows, part="layers", layer="block0.value", source="trained", method="explicit", chi=chi)
+        applied = found.predict(np.eye(8)).T
+        assert np.linalg.norm(weight - applied) / np.linalg.norm(weight) == pytest.approx(row["error"], rel=1e-4)
+        assert found.model.chi == chi == run.cell(key, chi=chi).params.mpo.cores[0].shape[-1]
+    # The layer is u times the operator times v reversed.
+    u, v = (np.asarray(qj.unitary(found.circuits()[name].circuit)({})) for name in ("u", "v"))
+    np.testing.assert_allclose(u @ np.asarray(found.params.mpo.to_dense()) @ v.T, applied, atol=1e-5)
+    (wide,) = (key for key in run if "-bond-block0.value-trained" in key)
+    np.testing.assert_allclose(run[wide].predict(np.eye(8)).T, weight, atol=1e-5)
+    for choices, message in (
+        ({"chi": 3}, r"`chi` must be one of \[1, 2\], the bonds of .*, but is 3"),
+        ({"text": "x.txt"}, "`text` must be left out for"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.cell(key, **choices)
+    with pytest.raises(ValueError, match="`chi` must be left out for 's1-train', which holds no layer"):
+        run.cell("s1-train", chi=1)
+    with pytest.raises(ValueError, match=r"`x` must have shape \(..., 8\), but has \(7,\)"):
+        found.predict(np.ones(7))
+    with pytest.raises(ValueError, match="`x` must be left out for circuits of a layer"):
+        found.circuits(np.ones(8))
+    for name in ("loss", "train"):
+        with pytest.raises(NotImplementedError, match="optimised by sweeps .* not trained on examples"):
+            getattr(found, name)
+
+
+def test_circuits_of_a_disentangled_layer_go_to_qiskit(study):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Operator
+    from qjaxsim_qiskit import to_qiskit
+
+    found = qj.load_run(study[0])["s1-layers-block0.value-trained-explicit-k2-d2"]
+    for circuit, params in found.circuits().values():
+        theirs = Operator(to_qiskit(circuit, params)).reverse_qargs().data
+        np.testing.assert_allclose(theirs, qj.unitary(circuit)(params), atol=1e-6)
+
+
+def test_a_run_is_listed_and_compared(study, tmp_path):
+    assert_compares_with_itself(study[0], tmp_path / "copy", "perplexity")
+
+
+def test_a_folder_without_characters_takes_codes_and_says_what_is_missing(study, text, tmp_path):
+    out, key = tmp_path / "old", "s1-train"
+    shutil.copytree(study[0], out)
+    arrays = sweep.read_arrays(out, key)
+    characters = "".join(map(chr, arrays.pop("alphabet")))
+    files.write_npz(sweep.cell_folder(out, key) / "arrays.npz", arrays)
+    run = qj.load_run(out)
+    assert run[key].predict(np.zeros((1, 3), int)).shape == (1, 3)
+    with pytest.raises(ValueError, match="`text` must be the text that the model learned"):
+        run[key].predict("one")
+    assert run.cell(key, text=text).characters == characters
 
 
 def test_trivial_replacements(study):
@@ -347,6 +444,11 @@ def test_a_matrix_of_a_file(tmp_path):
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
     assert config["settings"]["matrix"] == "h.0/attn.weight" and "torch" in config["settings"]["orientation"]
     assert "s1-layers-h.0_attn.weight-file-explicit-k2-d2" in config["cells"]
+    found = qj.load_run(tmp_path / "out").cell()
+    own = one(rows, source="file", part="layers", method="explicit", chi=2)
+    distance = np.linalg.norm(inputs @ matrix.T - found.predict(inputs)) / np.linalg.norm(inputs @ matrix.T)
+    assert found.key == own["cell"] and distance == pytest.approx(own["activation_error"], rel=1e-4)
+    assert run_lines_of_page(tmp_path / "out" / "report.html") == f"{found.predict(np.ones(10))}\n"
     with pytest.raises(ValueError, match=r"`inputs` must hold rows of 10 numbers, .* shape \(3, 4\)"):
         run_study(STUDY, settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
     with pytest.raises(ValueError, match="`inputs` must hold finite numbers that are not all zero"):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import qjaxsim_data
 
+import qjaxsim as qj
+from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.studies.gradient_variance import study as gradient_variance
 from qjaxsim.studies.gradient_variance.cells import arms
 from qjaxsim.studies.gradient_variance.settings import CONTROLS, GradientSettings
-from qjaxsim.studies.gradient_variance.trained import trained_hybrid
 from qjaxsim.studies.shared.sweep import read_arrays
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -46,25 +48,44 @@ def finished(tmp_path_factory) -> Path:
 def test_trained_models_come_out_of_the_folder_and_agree_with_aer(finished, capsys):
     rows = [row for row in summary(finished) if row["control"] == "baseline" and row["epoch"] == 2]
     for key, seed in ((None, None), (rows[-1]["cell"], 6)):
-        found = trained_hybrid(finished, key, seed)
+        found = qj.load_run(finished).cell(key, seed=seed)
         (row,) = (row for row in rows if (row["cell"], row["seed"]) == (found.key, found.seed))
-        x = jnp.asarray(found.images.x_test, jnp.float32)
-        hits = np.asarray(found.model.outputs(found.params, x)).argmax(axis=1) == found.images.y_test
+        x = jnp.asarray(found.examples.x_test, jnp.float32)
+        hits = np.asarray(found.model.outputs(found.params, x)).argmax(axis=1) == found.examples.y_test
         assert hits.mean() == pytest.approx(row["accuracy_test"], abs=1e-6)
         # The study's images back to pixels are what a user has.
-        pixels = np.rint(16 * found.images.x_test).astype(np.uint8)
-        assert (found.predict(pixels) == found.images.y_test).mean() == hits.mean()
+        pixels = np.rint(16 * found.examples.x_test).astype(np.uint8)
+        assert (found.predict(pixels) == found.examples.y_test).mean() == hits.mean()
         with pytest.raises(ValueError, match="they are scaled already"):
-            found.predict(found.images.x_test)
+            found.predict(found.examples.x_test)
+        # Circuit, then post-layer, are the whole model; its loss is the row's.
+        circuit, params = found.circuits(pixels)["circuit"]
+        values = qj.expectation(circuit, [qj.Z(q) for q in range(circuit.n_qubits)])(params)
+        np.testing.assert_allclose(
+            found.model.classify(found.params, values), found.model.outputs(found.params, x), rtol=1e-5, atol=1e-5
+        )
+        assert found.circuits()["circuit"].params.keys() == {"weights"}
+        assert float(found.loss(found.params, *found.train)) == pytest.approx(row["loss"], rel=1e-5)
     with pytest.raises(ValueError, match=r"must be a finished cell of .* \(qubits2-layers1-batch16, .*, but is 'nope'"):
-        trained_hybrid(finished, "nope")
+        qj.load_run(finished)["nope"]
     with pytest.raises(ValueError, match=r"Argument `seed` must be one of \[5, 6\], but is 7"):
-        trained_hybrid(finished, None, 7)
+        qj.load_run(finished).cell(seed=7)
+    with pytest.raises(ValueError, match="'hessian-qubits2-layers1-batch16' keeps no trained model"):
+        qj.load_run(finished)["hessian-qubits2-layers1-batch16"]
+    images = datasets.load("digits", "train").images[:5]
+    first = qj.load_run(finished).cell().predict(images)
+    assert run_lines_of_page(finished / "report.html") == f"{first}\n"
+    assert cli.main(["crosscheck", "--model", "patches", "--run", str(finished)]) == 2
+    assert "--run must be a results folder of the study 'hessian', but" in capsys.readouterr().err
     words = ["crosscheck", "--model", "hybrid", "--run", str(finished), "--images", "2", "--qnn"]
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     assert "hybrid, qubits2-layers1-batch16, seed 5: 2 qubits" in printed
     assert "EstimatorQNN: gradients in weights" in printed and printed.rstrip().endswith("agrees")
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished, tmp_path / "copy", "accuracy_test")
 
 
 def test_rows(finished):

@@ -10,7 +10,6 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim import curvature
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.hessian import planes as hessian_planes
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
@@ -55,8 +54,8 @@ def lines(monkeypatch):
         Lines.done += 1
         return plain(*args)
 
-    plain = curvature.evaluate_plane
-    monkeypatch.setattr(hessian_planes.curvature, "evaluate_plane", counted)
+    plain = curvature.landscape.evaluate_plane
+    monkeypatch.setattr("qjaxsim.curvature.landscape.evaluate_plane", counted)
     monkeypatch.setattr("qjaxsim.common.checkpoint.SAVES_APART", 0)
     return Lines
 

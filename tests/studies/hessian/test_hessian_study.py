@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,15 +15,18 @@ import numpy as np
 import pytest
 from qjaxsim_data import load
 
+import qjaxsim as qj
 from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.common import memory
 from qjaxsim.models.losses import cross_entropy
+from qjaxsim.models.patches import readout
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.published import comparison_rows
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
-from qjaxsim.studies.hessian.trained import trained_cell
+from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import read_arrays
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -110,11 +115,12 @@ def test_results_folder(finished):
 def test_trained_models_come_out_of_the_folder(finished):
     rows = json.loads((finished / "summary.json").read_text())
     for key, row in ((None, rows[0]), (rows[1]["cell"], rows[1])):
-        found = trained_cell(finished, key)
+        found = qj.load_run(finished).cell(key)
         assert (found.key, found.model.n_patches) == (row["cell"], row["patches"])
-        x, y = found.examples.x_train, found.examples.y_train
+        x, y = found.train
         loss = cross_entropy(found.model.outputs(found.params, x), y).mean()
         assert float(loss) == pytest.approx(row["train_loss"], rel=1e-12)
+        assert float(found.loss(found.params, x, y)) == pytest.approx(row["train_loss"], rel=1e-12)
         # Images as they come, scaled by the model itself.
         test = datasets.load("digits", "test")
         own = np.isin(test.labels, found.labels)
@@ -132,20 +138,56 @@ def test_trained_models_come_out_of_the_folder(finished):
             with pytest.raises(ValueError, match=message):
                 found.predict(images)
     with jax.enable_x64(False):  # the study trained in doubles
-        assert trained_cell(finished).params["weights"].dtype == np.float32
-    with pytest.raises(ValueError, match=r"must be a finished cell of .* \(patches1-.*, patches4-.*\), but is 'nope'"):
-        trained_cell(finished, "nope")
+        assert qj.load_run(finished).cell().params["weights"].dtype == np.float32
 
 
-def test_folders_without_a_trained_model(tmp_path):
-    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: No such file or directory\)"):
-        trained_cell(tmp_path)
-    (tmp_path / "config.json").write_text("junk")
-    with pytest.raises(ValueError, match=r"of a study, but .* holds none \(config.json: it is damaged\)"):
-        trained_cell(tmp_path)
-    (tmp_path / "config.json").write_text('{"study": "other", "settings": {}, "cells": {}, "environments": []}')
-    with pytest.raises(ValueError, match="of the study 'hessian', but .* holds 'other'"):
-        trained_cell(tmp_path)
+def test_circuits_of_a_trained_model_make_its_logits_here_and_in_qiskit(finished):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Statevector
+    from qjaxsim_qiskit import assignment, to_qiskit, to_sparse_pauli_op
+
+    found = qj.load_run(finished)["patches4-layers1-seed1001"]
+    images = datasets.load("digits", "test").images[:3]
+    logits = np.asarray(found.model.outputs(found.params, found.prepare(images)))
+    observables = readout(3, 2)
+    circuits = found.circuits(images)
+    assert list(circuits) == ["patch0", "patch1", "patch2", "patch3"]
+    ours = sum(np.asarray(qj.expectation(circuit, observables)(params)) for circuit, params in circuits.values())
+    np.testing.assert_allclose(found.model.outputs.scale * ours, logits, rtol=1e-10, atol=1e-10)
+    # Weights are put in, data stay open and are bound in Qiskit.
+    theirs = np.zeros(3)
+    for name, circuit in found.circuits().items():
+        exported = to_qiskit(*circuit)
+        data = {one: np.asarray(circuits[name].params[one][1]) for one in ("first", "second")}
+        assert {str(p).split("[")[0] for p in exported.parameters} == set(data)
+        state = Statevector(exported.assign_parameters(assignment(exported, data)))
+        theirs += [state.expectation_value(to_sparse_pauli_op(one, 2)).real for one in observables]
+    np.testing.assert_allclose(found.model.outputs.scale * theirs, logits[1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_guide_runs_as_it_says(finished, capsys):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    guide = (Path(__file__).parents[3] / "docs" / "runs.md").read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL):
+        exec(block.replace("runs/hessian/TIME", str(finished)), names)
+    printed = capsys.readouterr().out
+    assert "2 of 2 cells finished" in printed and f"{names['trained'].predict(names['images'])}\n" in printed
+    assert printed.endswith("2 ['first', 'second']\nTrue\n(4,)\n")
+    # Training began where the study's had its minimum.
+    kept = sweep.read_row(finished, names["trained"].key)["train_loss"]
+    assert names["result"].history[0]["train_loss"] == pytest.approx(kept, rel=1e-12)
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished, tmp_path / "copy", "lambda_max")
+
+
+def test_a_cell_without_what_training_left_says_so(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out, ignore=shutil.ignore_patterns("trajectory"))
+    with pytest.raises(ValueError, match="must hold the parameters after epoch .* bring the cell's folder"):
+        qj.load_run(out).cell()
 
 
 def test_table_figures_and_page(finished):
@@ -160,6 +202,8 @@ def test_table_figures_and_page(finished):
     assert page.count("data:image/png;base64,") == 5
     assert 'src="http' not in page and "<script" not in page and "<link" not in page
     assert "qjaxsim study hessian --patches 1,4" in page
+    images = datasets.load("digits", "train").images[:5]
+    assert run_lines_of_page(finished / "report.html") == f"{qj.load_run(finished).cell().predict(images)}\n"
 
 
 @pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.slow), "hessian"])

@@ -1,6 +1,8 @@
 """The study of the recurrent network: sequences, classical networks, training and resuming, controls, command."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import math
 
@@ -11,10 +13,11 @@ import pytest
 import qjaxsim_data
 from jax.flatten_util import ravel_pytree
 
+import qjaxsim as qj
 from qjaxsim.command import main as cli
 from qjaxsim.common import checkpoint
 from qjaxsim.common.progress import Progress
-from qjaxsim.models.qrnn import published_loss
+from qjaxsim.models.qrnn import published_loss, simulate
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.studies.qrnn import training as qrnn_training
@@ -27,6 +30,8 @@ from qjaxsim.studies.qrnn.settings import DEFAULTS, QrnnSettings
 from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
 from qjaxsim.studies.shared import sweep
+from qjaxsim.training import TrainConfig, fit
+from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.usefixtures("quick_compiler")
 
@@ -365,13 +370,94 @@ def test_means_over_topologies_stand_beside_the_published_ones():
 # --- the study ----------------------------------------------------------------------------------------------------
 
 
-def test_a_small_study_from_the_command_line_and_resumed(tmp_path, capsys):
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The command of a small study, its folder and what it printed."""
+    out = tmp_path_factory.mktemp("study") / "run"
     command = ["study", "qrnn", "--task", "xor", "--experiments", "hessian,neuron", "--out", str(out)]
-    command += ["--workspace", "2", "--degree", "1", "--seeds", "0", "--batch-size", "4", "--updates", "10"]
+    command += ["--workspace", "2", "--degree", "1", "--seeds", "0,3", "--batch-size", "4", "--updates", "10"]
     command += ["--lengths", "6"]
-    assert cli.main(command) == 0, capsys.readouterr().err
-    shown = capsys.readouterr().out
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(command) == 0
+    return command, out, printed.getvalue()
+
+
+def test_trained_networks_come_out_of_the_folder(finished):
+    _, out, _ = finished
+    run = qj.load_run(out)
+    (key,) = run
+    arrays = sweep.read_arrays(out, key)
+    for seed, place in ((None, 0), (3, 1)):
+        found = run.cell(key, seed=seed)
+        assert found.seed == (0, 3)[place] and found.model == QuantumNetwork(
+            QrnnTopology(2, 2, 1, 1), (0.1, 0.01, 0.01)
+        )
+        x, targets = found.train
+        assert x.shape == targets.shape == (512, 6)
+        # Lanes set to the targets where the task says so, here everywhere but at the words that are asked for.
+        params = {name: arrays[f"params_{name}"][place] for name in found.params}
+        first = simulate(found.model.topology, params, x[:4, :2], targets[:4, 1:3])
+        np.testing.assert_array_equal(found.predict(x[:4], targets[:4])[:, :2], first.probabilities.argmax(axis=2))
+        # Without targets each lane is set to the most probable word.
+        free = simulate(found.model.topology, params, x[:4, :-1], choice="argmax")
+        np.testing.assert_array_equal(found.predict(x[:4]), free.words)
+    assert run_lines_of_page(out / "report.html") == f"{run.cell().predict(run.cell().train[0][:2])}\n"
+    more = fit(
+        found.loss, found.params, x[:64], targets[:64], TrainConfig(epochs=3, learning_rate=0.05), progress=False
+    )
+    assert more.history[more.best_epoch]["train_loss"] < more.history[0]["train_loss"]
+
+
+def test_a_run_is_listed_and_compared(finished, tmp_path):
+    assert_compares_with_itself(finished[1], tmp_path / "copy", "accuracy_argmax")
+
+
+def test_neurons_go_to_qiskit(finished):
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+    from qiskit.quantum_info import Statevector
+    from qjaxsim_qiskit import to_qiskit
+
+    found = qj.load_run(finished[1]).cell()
+    circuits = found.circuits()
+    assert list(circuits) == ["input0", "input1", "output0", "output1", "work0.0", "work0.1"]
+    circuit, params = circuits["work0.1"]
+    np.testing.assert_array_equal(params["numbers"], found.params["work"][0, 1])
+    ours = np.asarray(qj.statevector(circuit)(params)).reshape((2,) * circuit.n_qubits)
+    theirs = Statevector(to_qiskit(circuit, params)).data.reshape((2,) * circuit.n_qubits)
+    np.testing.assert_allclose(ours, theirs.transpose(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"x": [[0, 1, 4]]}, "`x` must hold words from 0 to 3, but goes from 0 to 4"),
+        ({"x": [0, 1, 1]}, r"`x` must hold integers \(B, L\) of L at least 2, but is int64 of shape \(3,\)"),
+        ({"x": [[0.0, 1.0]]}, "`x` must hold integers .* but is float64"),
+        ({"x": [[0, 1, 1]], "targets": [[2, 2, 1]]}, r"must have one shape \(B, 6\), .* \(1, 3\) and \(1, 3\)"),
+    ],
+)
+def test_bad_sequences(finished, choice, message):
+    with pytest.raises(ValueError, match=message):
+        qj.load_run(finished[1]).cell().predict(**choice)
+
+
+def test_choices_that_a_network_does_not_have(finished):
+    run = qj.load_run(finished[1])
+    with pytest.raises(ValueError, match=r"`seed` must be one of \[0, 3\], but is 1"):
+        run.cell(seed=1)
+    with pytest.raises(
+        TypeError, match=r"`seeds` is none of the choices \['seed', 'data_dir'\] .* \(did you mean 'seed'"
+    ):
+        run.cell(seeds=3)
+    with pytest.raises(ValueError, match="`x` must be left out for neurons, which have no data"):
+        run.cell().circuits([[0, 1]])
+    with pytest.raises(ValueError, match="'neuron-xor.*' keeps no trained model"):
+        run[run.cells[-1]]
+
+
+def test_a_small_study_from_the_command_line_and_resumed(finished, capsys):
+    command, out, shown = finished
     assert "Recurrent quantum network: xor" in shown and "results in" in shown and "claims" not in shown
     rows = json.loads((out / "summary.json").read_text())
     assert [row["experiment"] for row in rows] == ["hessian", "neuron"]
@@ -388,7 +474,7 @@ def test_a_small_study_from_the_command_line_and_resumed(tmp_path, capsys):
     assert neuron["branch_shift_amplified_2"] < 0.3 * neuron["branch_shift_postselected"]
     # Trained parameters can be saved for others.
     topology = QrnnTopology(2, 2, 1, 1)
-    path = save_params(tmp_path / "weights.npz", topology, {n: arrays[f"params_{n}"][0] for n in topology.shapes})
+    path = save_params(out / "weights.npz", topology, {n: arrays[f"params_{n}"][0] for n in topology.shapes})
     assert load_params(path)[0] == topology
     before = (out / "summary.json").read_text()
     assert cli.main([*command, "--resume"]) == 0

@@ -1,75 +1,15 @@
 """A study as a record: a made-up one is run, resumed, judged once, shown on its page, and refused."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 
 import jax
-import numpy as np
 import pytest
 
-from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
-from qjaxsim.report.verdict import HOLDS, Verdict
-from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.setting import check_settings, integer, number
-from qjaxsim.studies.shared.study import Prepared, Study, run_study
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Powers of some numbers."""
-
-    bases: tuple[int, ...] = integer((2, 3, 5), 1)
-    power: float = number(2.0, above=0)
-
-    def __post_init__(self):
-        check_settings(self)
-
-
-def made_up(calls, **changes):
-    """A study that notes in `calls` what of it was called."""
-
-    def prepare(settings, out, progress, *, offset=0.0):
-        if settings.power > 9:
-            raise ValueError("Argument `power` must be at most 9.")
-
-        def run(cell, folder):
-            calls.append(cell.key)
-            base = cell.settings["base"]
-            return sweep.CellResult({"base": base, "value": base**settings.power + offset}, {"x": np.array([base])})
-
-        cells = [sweep.Cell(f"b{base}", {"base": base}) for base in settings.bases]
-        return Prepared(settings, cells, run, {"offset": offset}, done=lambda: calls.append("done"))
-
-    def claims(settings, rows):
-        calls.append("claims")
-        grows = all(a["value"] < b["value"] for a, b in zip(rows, rows[1:], strict=False))
-        return [Verdict("Powers grow.", "nobody", HOLDS if grows else "not seen", f"{len(rows)} rows", "none")]
-
-    def comparison(settings, rows):
-        calls.append("comparison")
-        return [{"quantity": "first", "ours": rows[0]["value"], "published": 4, "difference": 0, "comparable": True}]
-
-    def figures(settings, rows, out):
-        from matplotlib.figure import Figure
-
-        path = out / "powers.png"
-        Figure().savefig(path)
-        return [ReportFigure(path, "Powers", f"{sweep.rows_arrays(out, rows)[2]['x'][0]} is the last base")]
-
-    record = Study(
-        name="powers",
-        title=lambda settings: f"Numbers to the power {settings.power:g}",
-        introduction="They grow.",
-        source="nobody",
-        columns={"base": "a number", "value": "its power"},
-        prepare=prepare,
-        claims=claims,
-        comparison=comparison,
-        figures=figures,
-        tables=lambda settings, rows: [ReportTable("Powers", rows)],
-    )
-    return replace(record, **changes)
+from qjaxsim.report.verdict import HOLDS
+from qjaxsim.studies.shared.study import run_study
+from tests.study_cases import Settings, made_up
 
 
 def test_a_study_is_run_judged_once_and_shown(tmp_path):

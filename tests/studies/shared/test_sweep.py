@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from qjaxsim.common import files
+from qjaxsim.common.environment import environment
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import Cell, CellResult, Progress, run_sweep
 
@@ -252,7 +252,7 @@ def test_resuming_demands_the_same_settings(tmp_path, change, message):
 
 def test_resuming_with_other_versions_records_both(tmp_path, monkeypatch):
     sweep_toy(tmp_path / "out")
-    here = sweep.environment()
+    here = environment()
     monkeypatch.setattr(sweep, "environment", lambda: {**here, "jax": "99.0"})
     sweep_toy(tmp_path / "out", resume=True)
     sweep_toy(tmp_path / "out", resume=True)
@@ -329,8 +329,10 @@ def test_reading_arrays_of_an_unfinished_cell(tmp_path):
 def test_default_folder_names_the_time(tmp_path):
     now = datetime.datetime(2026, 2, 3, 4, 5, 6)
     assert sweep.default_folder("hessian", tmp_path, now) == tmp_path / "hessian" / "20260203-040506"
-    before = time.strftime("%Y%m%d-%H%M%S")
-    assert before <= sweep.default_folder("hessian").name <= time.strftime("%Y%m%d-%H%M%S")
+    # Not `time.strftime`, whose clock lags by milliseconds.
+    before = datetime.datetime.now()
+    name = sweep.default_folder("hessian").name
+    assert f"{before:%Y%m%d-%H%M%S}" <= name <= f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def test_progress_is_plain_lines_without_a_terminal(tmp_path):

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.row import Row
-from qjaxsim.studies.hessian.configurations import Configuration, configurations
-from qjaxsim.studies.hessian.nulls import NEAR_ZERO
+from qjaxsim.report.row import Configuration, Grouping, Row, by_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, np.ndarray]
 
+# Eigenvalues of magnitude up to this share of the largest count as near zero; the axis is linear there.
+NEAR_ZERO = 1e-6
 _BINS_PER_DECADE = 6
 _NEGATIVE, _ZERO, _POSITIVE = style.ORANGE, "#9A9A9A", style.BLUE
 _WIDTH, _PANEL_HEIGHT, _SCREE_HEIGHT, _PANELS_PER_ROW = 12.0, 2.5, 3.8, 3
@@ -26,7 +26,7 @@ def has_spectrum(arrays: Arrays) -> bool:
     return "eigenvalues" in arrays or {"density_grid", "density", "lanczos_values"} <= set(arrays)
 
 
-def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
+def spectra(rows: Sequence[Row], arrays: Sequence[Arrays], grouping: Grouping = by_label) -> "Figure":
     """Spectrum of each configuration, and below them the leading eigenvalues of all.
 
     Args:
@@ -36,6 +36,7 @@ def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
             and `density` (n,), of integral 1.
             Of several seeds the first one's spectrum is drawn, and all their leading eigenvalues. A density is
             scaled by the column `parameters` to count eigenvalues.
+        grouping: from rows to configurations, a panel each.
 
     Returns:
         Figure. Panels have a signed logarithmic axis, the same for all, linear where |lambda| is below a millionth
@@ -49,7 +50,7 @@ def spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     if not kept:
         raise ValueError("Argument `arrays` must hold `eigenvalues` or a Lanczos density for a row, but has none.")
     rows, arrays = [rows[i] for i in kept], [arrays[i] for i in kept]
-    groups = configurations(rows)
+    groups = grouping(rows)
     columns = min(_PANELS_PER_ROW, len(groups))
     lines = -(-len(groups) // columns)
     figure = style.new_figure(_WIDTH, lines * _PANEL_HEIGHT + _SCREE_HEIGHT)
@@ -247,7 +248,8 @@ def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row
 
     near, far = panels
     classes = sorted({int(row["n_classes"]) for row in rows if row.get("n_classes")})
-    most = max(classes, default=10)
+    longest = max(_support(cell).size for cell in arrays)
+    most = max(classes, default=max(2, min(10, longest // 2)))
     patches = [group.settings.get("patches") for group in groups]
     kinds = [tuple(value for name, value in group.settings.items() if name != "patches") for group in groups]
     hues = kinds if len(set(kinds)) > 1 else patches

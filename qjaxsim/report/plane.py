@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.row import Row
-from qjaxsim.studies.hessian.configurations import configurations
+from qjaxsim.report.row import Grouping, Row, by_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +24,13 @@ def has_landscape(arrays: Arrays, prefix: str = "") -> bool:
     return "minimum" in arrays and all(prefix + name in arrays for name in _NEEDED)
 
 
-def landscape(rows: Sequence[Row], arrays: Sequence[Arrays], prefix: str = "") -> "Figure":
+def landscape(
+    rows: Sequence[Row],
+    arrays: Sequence[Arrays],
+    prefix: str = "",
+    grouping: Grouping = by_label,
+    value: str = "training loss",
+) -> "Figure":
     """Loss on a plane through parameter space: contours above, surface below, for the first seed of each configuration.
 
     Args:
@@ -35,6 +40,8 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays], prefix: str = "") -
             without `explained_variance` (2,), fractions of the path's variance along the axes. With the prefix
             "eigen_" the plane may have `eigen_values` (2,), the Hessian's eigenvalues along the axes.
         prefix: "" for the arrays of these names, "eigen_" for those whose names start with it, except `minimum`.
+        grouping: from rows to configurations, a part of the figure each.
+        value: what the plane shows.
 
     Returns:
         Figure. The colour scale is logarithmic; on the surface, points of the path lie at the plane's loss, which
@@ -47,7 +54,7 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays], prefix: str = "") -
     if not kept:
         raise ValueError(f"Argument `arrays` must hold a `{prefix}landscape` and its axes for a row, but has none.")
     rows, planes = [rows[i] for i in kept], [_plane(arrays[i], prefix) for i in kept]
-    groups = configurations(rows)
+    groups = grouping(rows)
     if len(groups) == 1:
         figure = style.new_figure(12.0, 5.0)
         grid = figure.add_gridspec(1, 2, width_ratios=[1.1, 1.0])
@@ -66,9 +73,9 @@ def landscape(rows: Sequence[Row], arrays: Sequence[Arrays], prefix: str = "") -
         position = group.rows[0]
         seed = f", seed {rows[position]['seed']}" if len(group.rows) > 1 and "seed" in rows[position] else ""
         flat = figure.add_subplot(above)
-        _contours(flat, planes[position])
+        _contours(flat, planes[position], value)
         flat.set_title(group.label + seed, fontsize=style.SMALL + 2, loc="left")
-        _surface(figure.add_subplot(below, projection="3d"), planes[position])
+        _surface(figure.add_subplot(below, projection="3d"), planes[position], value)
     assert flat is not None
     handles, labels = flat.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=style.SMALL)
@@ -92,7 +99,7 @@ def _norm(values: np.ndarray) -> Any:
     return LogNorm(low, high) if 0 < low < high else Normalize(low, high)
 
 
-def _contours(axes: "Axes", cell: Arrays) -> None:
+def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
     from matplotlib.ticker import LogLocator
 
     losses = cell["landscape"]
@@ -115,7 +122,7 @@ def _contours(axes: "Axes", cell: Arrays) -> None:
     figure = axes.get_figure()
     assert figure is not None
     bar = figure.colorbar(filled, ax=axes, pad=0.02)
-    bar.set_label("training loss", fontsize=style.SMALL)
+    bar.set_label(value, fontsize=style.SMALL)
     bar.ax.tick_params(labelsize=style.SMALL)
     if logarithmic:
         bar.ax.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
@@ -123,7 +130,13 @@ def _contours(axes: "Axes", cell: Arrays) -> None:
     path = cell["trajectory"]
     axes.plot(path[:, 0], path[:, 1], "-", color="white", linewidth=2.6, alpha=0.8)
     axes.plot(
-        path[:, 0], path[:, 1], ".-", color=style.INK, linewidth=0.9, markersize=3, label="path, one dot an epoch"
+        path[:, 0],
+        path[:, 1],
+        ".-",
+        color=style.INK,
+        linewidth=0.9,
+        markersize=3,
+        label="path, one dot an epoch" if len(path) > 1 else None,
     )
     _ends(axes, path, int(cell["minimum"]))
     for number, name in enumerate("xy"):
@@ -136,6 +149,11 @@ def _contours(axes: "Axes", cell: Arrays) -> None:
 
 def _ends(axes: Any, path: np.ndarray, minimum: int, heights: np.ndarray | None = None) -> None:
     """Start, last epoch and minimum; the last epoch is a ring, because it often surrounds the minimum."""
+    if len(path) == 1:
+        height = [] if heights is None else [heights]
+        look = {"color": style.VERMILION, "markeredgecolor": "white", "markersize": 12, "label": "point", "zorder": 10}
+        axes.plot(path[:, 0], path[:, 1], *height, "*", **look)
+        return
     for place, marker, fill, edge, size, name in (
         (0, "s", style.SKY, "white", 7, "initial weights"),
         (minimum, "*", style.VERMILION, "white", 12, "minimum (lowest training loss)"),
@@ -154,7 +172,7 @@ def _axis_name(cell: Arrays, number: int) -> str:
     return f"direction {number + 1}"
 
 
-def _surface(axes: Any, cell: Arrays) -> None:
+def _surface(axes: Any, cell: Arrays, value: str) -> None:
     losses = cell["landscape"]
     a, b = np.meshgrid(cell["landscape_a"], cell["landscape_b"])
     # Otherwise matplotlib sorts whole objects by depth, and the surface may hide the path on it.
@@ -180,7 +198,7 @@ def _surface(axes: Any, cell: Arrays) -> None:
     axes.set_ylabel(_axis_name(cell, 1).split(",")[0], fontsize=style.SMALL, labelpad=-4)
     axes.set_xlim(cell["landscape_a"][0], cell["landscape_a"][-1])
     axes.set_ylim(cell["landscape_b"][0], cell["landscape_b"][-1])
-    axes.set_zlabel("training loss", fontsize=style.SMALL, labelpad=-4)
+    axes.set_zlabel(value, fontsize=style.SMALL, labelpad=-4)
     axes.tick_params(labelsize=style.SMALL - 1, pad=-2)
     axes.view_init(elev=38, azim=-62)
     axes.set_box_aspect((1, 1, 0.62), zoom=0.95)

@@ -1,0 +1,51 @@
+"""The objective itself, the mean loss over samples, as a function of the parameters that takes samples in chunks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from qjaxsim.common.checks import positive_integer
+from qjaxsim.curvature.chunks import window
+from qjaxsim.curvature.objective import Loss, Outputs
+from qjaxsim.curvature.products import SAMPLES_AT_ONCE
+
+
+def mean_loss(
+    outputs: Outputs, loss: Loss, x: Any, y: Any, *, batch_size: int = SAMPLES_AT_ONCE
+) -> Callable[[Any], jax.Array]:
+    """The mean of `loss(outputs(params, x), y)` as a function of params, for planes, gradients and values.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K).
+        loss: maps (z, y) to one loss a sample, shape (B,).
+        x: inputs, pytree of arrays with N samples along axis 0.
+        y: targets, pytree of arrays with N samples along axis 0.
+        batch_size: samples held at once.
+
+    Returns:
+        A pure function that JAX differentiates. It holds the data: keep one and pass it around, since programs are kept
+        by the identity of functions.
+
+    Raises:
+        ValueError: if batch_size is not a positive integer.
+
+    >>> f = mean_loss(lambda w, x: w * x, lambda z, y: (z - y)[:, 0] ** 2, jnp.ones((4, 1)), jnp.zeros((4, 1)))
+    >>> print(f(jnp.array(3.0)), jax.grad(f)(jnp.array(3.0)))
+    9.0 6.0
+    """
+    x, y = jax.tree.map(jnp.asarray, (x, y))
+    count = len(jax.tree.leaves(y)[0])
+    size = min(positive_integer("batch_size", batch_size), count)
+
+    def mean(params: Any) -> jax.Array:
+        def losses(chunk: jax.Array) -> jax.Array:
+            start, _, fresh = window(chunk * size, size, count)
+            xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), (x, y))
+            return jnp.where(fresh, loss(outputs(params, xs), ys), 0).sum()
+
+        start = jnp.zeros((), jax.eval_shape(losses, jnp.zeros((), int)).dtype)
+        return jax.lax.fori_loop(0, -(-count // size), lambda chunk, total: total + losses(chunk), start) / count
+
+    return mean

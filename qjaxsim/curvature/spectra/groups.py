@@ -1,0 +1,187 @@
+"""Blocks of a Hessian: parameters that belong together, by leaf, by layer or as the user says."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.common.checks import shown
+from qjaxsim.common.progress import Progress
+from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.curvature.spectra.measure import TRACE_PROBES, Measured, counted
+from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
+from qjaxsim.report.row import Row
+
+Groups = str | Mapping[str, Any] | Callable[[str], str] | None
+KINDS = ("leaves", "rows")
+
+
+def places_of(groups: Groups, params: Any) -> dict[str, np.ndarray]:
+    """By name of a group, where its parameters stand in the flat vector; `groups` as in `spectrum_report`.
+
+    >>> found = places_of("rows", {"b": np.zeros(1), "w": np.zeros((2, 2))})
+    >>> {name: own.tolist() for name, own in found.items()}
+    {'b': [0], 'w[0]': [1, 2], 'w[1]': [3, 4]}
+    """
+    if groups is None:
+        return {}
+    leaves = _leaves(params)
+    size = sum(own.size for own in leaves.values())
+    if isinstance(groups, str):
+        if groups not in KINDS:
+            raise ValueError(
+                f"Argument `groups` must be {', '.join(map(repr, KINDS))}, a function of a leaf's name, a mapping from "
+                f"names to places, or None, but is {groups!r}{did_you_mean(groups, KINDS)}."
+            )
+        return {name: own.ravel() for name, own in leaves.items()} if groups == "leaves" else _rows(leaves)
+    if callable(groups):
+        return _named(groups, leaves)
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            f"Argument `groups` must be a name of a kind, a function, a mapping or None, but is {shown(groups)}."
+        )
+    return {str(name): _checked(name, own, size) for name, own in groups.items()}
+
+
+def _leaves(params: Any) -> dict[str, np.ndarray]:
+    """By name of a leaf, its places in its own shape."""
+    start, found = 0, {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator="/") or "params"
+        shape = np.shape(leaf)
+        size = int(np.prod(shape))
+        found[name] = np.arange(start, start + size).reshape(shape)
+        start += size
+    return found
+
+
+def _rows(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each slice along the leading axis of a leaf that has two axes or more, such as a layer's weights."""
+    found = {}
+    for name, own in leaves.items():
+        if own.ndim < 2:
+            found[name] = own.ravel()
+        else:
+            found |= {f"{name}[{i}]": row.ravel() for i, row in enumerate(own)}
+    return found
+
+
+def _named(name_of: Callable[[str], str], leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {}
+    for leaf, own in leaves.items():
+        name = name_of(leaf)
+        if not isinstance(name, str):
+            raise TypeError(
+                f"Argument `groups` must map the name of a leaf to that of its group, but mapped {leaf!r} to "
+                f"{shown(name)}."
+            )
+        found.setdefault(name, []).append(own.ravel())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _checked(name: Any, own: Any, size: int) -> np.ndarray:
+    """Places in the flat vector, from them or from a mask."""
+    places = np.asarray(own)
+    if places.dtype == bool and places.shape == (size,):
+        places = np.flatnonzero(places)
+    good = places.ndim == 1 and places.size and np.issubdtype(places.dtype, np.integer)
+    if not good or places.min() < 0 or places.max() >= size or np.unique(places).size != places.size:
+        raise ValueError(
+            f"Argument `groups` must give places from 0 to {size - 1}, none twice, or a mask of {size}, but gives "
+            f"{shown(own)} for {name!r}."
+        )
+    return places
+
+
+def block_rows(
+    places: dict[str, np.ndarray], found: Measured, pairs: EigenPairs, key: jax.Array, progress: Progress
+) -> list[Row]:
+    """A row of `columns.BLOCKS` for each group.
+
+    Cost: with the dense matrix the spectra of its blocks; else three Lanczos runs a group, and 24 products in all.
+    """
+    if not places:
+        return []
+    gradient, vector = np.asarray(found.gradient, float), np.asarray(pairs.vectors[0], float)
+    squares = max(float(gradient @ gradient), np.finfo(float).tiny)
+    dense = found.numbers["spectrum"] == "dense"
+    blocks = _dense_blocks(places, found) if dense else _product_blocks(places, found, key, progress)
+    return [
+        {
+            "group": name,
+            "parameters": own.size,
+            **block,
+            "gradient_share": float(gradient[own] @ gradient[own]) / squares,
+            "leading_share": float(vector[own] @ vector[own]),
+        }
+        for (name, own), block in zip(places.items(), blocks, strict=True)
+    ]
+
+
+def _dense_blocks(places: dict[str, np.ndarray], found: Measured) -> list[dict[str, Any]]:
+    hessian = np.asarray(found.hessian.dense())
+    gauss_newton = None if found.gauss_newton is None else np.asarray(found.gauss_newton.dense())
+    rows = np.abs(hessian).max(axis=1)
+    zero = rows <= len(rows) * float(np.finfo(hessian.dtype).eps) * rows.max()
+    blocks = []
+    for own in places.values():
+        values = _spectrum(hessian, own, found.arrays["eigenvalues"])
+        block: dict[str, Any] = {
+            "block_lambda_max": float(values[-1]),
+            "block_lambda_min": float(values[0]),
+            "block_trace": float(values.sum()),
+            "block_exact_zeros": int(zero[own].sum()),
+        }
+        if gauss_newton is not None:
+            values = _spectrum(gauss_newton, own, found.arrays["gn_eigenvalues"])
+            block["gn_block_lambda_max"] = float(values[-1])
+        blocks.append(block)
+    return blocks
+
+
+def _spectrum(matrix: np.ndarray, own: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Eigenvalues of a block; those of the matrix if the block is all of it."""
+    return whole if own.size == len(matrix) else dense_spectrum(matrix[np.ix_(own, own)])
+
+
+def _product_blocks(
+    places: dict[str, np.ndarray], found: Measured, key: jax.Array, progress: Progress
+) -> list[dict[str, Any]]:
+    keys = jax.random.split(key, 2)
+    with progress.bar("blocks, products (about)", 60 * len(places) + TRACE_PROBES, compiles=True) as advance:
+        hessian = counted(found.hessian, advance)
+        gauss_newton = None if found.gauss_newton is None else counted(found.gauss_newton, advance)
+        traces = _traces(hessian, places, keys[0])
+        blocks = []
+        for own, (trace, error) in zip(places.values(), traces, strict=True):
+            block = _block(hessian, own)
+            parts = {"block_lambda_max": block, "gn_block_lambda_max": gauss_newton and _block(gauss_newton, own)}
+            largest = {
+                name: float(top_eigenpairs(part, 1, key=keys[1], copies=False).values[0])
+                for name, part in parts.items()
+                if part is not None
+            }
+            lowest = -float(top_eigenpairs(-block, 1, key=keys[1], copies=False).values[0])
+            blocks.append(largest | {"block_lambda_min": lowest, "block_trace": trace, "block_trace_error": error})
+    return blocks
+
+
+def _block(operator: LinearOperator, own: np.ndarray) -> LinearOperator:
+    """A diagonal block, from products of the whole."""
+
+    def rows(vectors: jax.Array) -> jax.Array:
+        whole = jnp.zeros((len(vectors), operator.size), operator.dtype).at[:, own].set(vectors)
+        return operator.rows(whole)[:, own]
+
+    return LinearOperator(own.size, operator.dtype, rows)
+
+
+def _traces(operator: LinearOperator, places: dict[str, np.ndarray], key: jax.Array) -> list[tuple[float, float]]:
+    """Traces of all blocks and their standard errors from the same random signs: sums of v_i (H v)_i over a block."""
+    signs = jax.random.rademacher(key, (operator.size, TRACE_PROBES), operator.dtype)
+    products = np.asarray(signs * (operator @ signs), float)
+    sums = [products[own].sum(axis=0) for own in places.values()]
+    return [(float(one.mean()), float(one.std(ddof=1) / np.sqrt(TRACE_PROBES))) for one in sums]

@@ -1,0 +1,233 @@
+"""Numbers and arrays of a spectrum: from the dense matrix and its two parts, or by products alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
+from qjaxsim.common.memory import available_bytes
+from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.density import spectral_density
+from qjaxsim.curvature.gauss_newton import split_hessian
+from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
+from qjaxsim.curvature.operators import LinearOperator, matrix_operator
+from qjaxsim.curvature.outliers import (
+    count_outliers,
+    exact_zeros,
+    gap_ratios,
+    near_zero_fraction,
+    numerical_rank,
+)
+from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spectra.problem import Problem
+from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs, trace_estimate
+from qjaxsim.report.spectra import NEAR_ZERO
+
+Numbers = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+# Up to this many parameters "auto" means the dense spectrum: at 9,924 it takes a quarter of the time of the 400
+# products that a matrix-free one needs.
+DENSE_UP_TO = 12_000
+# Matrices of P x P numbers that the dense way holds at its peak: two sums, one part, their total, workspace.
+DENSE_COPIES = 5
+# Matrix-free estimates: Lanczos steps and probes of the density, probes of the trace and of the norms.
+DENSITY_STEPS, DENSITY_PROBES, TRACE_PROBES, NORM_PROBES = 80, 4, 24, 8
+# How the names of files end that hold unfinished work.
+SO_FAR = "_so_far.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What one of the two ways finds.
+
+    Attributes:
+        numbers: of `columns.NUMBERS`.
+        arrays: `eigenvalues` and, of a model, `gn_eigenvalues`; or `lanczos_values`, `lanczos_residuals`,
+            `density_grid`, `density`.
+        gradient: (P,).
+        hessian, gauss_newton: as operators; the latter of a model only.
+        pairs: leading pairs where the way met them, else None.
+    """
+
+    numbers: Numbers
+    arrays: Arrays
+    gradient: jax.Array
+    hessian: LinearOperator
+    gauss_newton: LinearOperator | None = None
+    pairs: EigenPairs | None = None
+
+
+def is_dense(method: str, size: int, itemsize: int) -> bool:
+    """Whether the spectrum comes from the dense matrix: if so asked, or up to 12,000 parameters that fit in memory."""
+    fits = DENSE_COPIES * size**2 * itemsize <= available_bytes()
+    return method == "dense" or (method == "auto" and size <= DENSE_UP_TO and fits)
+
+
+def counted(operator: LinearOperator, advance: Callable[[int], None]) -> LinearOperator:
+    """The operator, which says each product to a bar."""
+
+    def rows(vectors: jax.Array) -> jax.Array:
+        images = jax.block_until_ready(operator.rows(vectors))
+        advance(len(vectors))
+        return images
+
+    return LinearOperator(operator.size, operator.dtype, rows)
+
+
+def leading(found: Measured, k: int, key: jax.Array, progress: Progress) -> EigenPairs:
+    """The k leading pairs; those that the spectrum came from, where it came from pairs."""
+    if found.pairs is not None:
+        return found.pairs
+    with progress.bar("leading eigenvectors, products", found.hessian.size, compiles=True) as advance:
+        return top_eigenpairs(counted(found.hessian, advance), k, key=key, copies=False)
+
+
+def outlier_numbers(values: Any, classes: int) -> Numbers:
+    """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that classes suggest."""
+    outliers, ratios = count_outliers(values, classes), gap_ratios(values, classes)
+    return {
+        "outliers_gap": outliers.number,
+        "gap_ratio": outliers.ratio,
+        "ratio_k_minus_1": ratios["k-1"],
+        "ratio_k": ratios["k"],
+        "ratio_k_squared": ratios["k2"],
+    }
+
+
+# --- the dense matrix ------------------------------------------------------------------------------------------------
+
+
+def by_matrix(problem: Problem, batch_size: int | None, progress: Progress, folder: Path | None) -> Measured:
+    """All eigenvalues of H and, of a model, of G."""
+    require_dense(problem.flat.size, DENSE_COPIES, problem.flat.dtype.itemsize, "The dense Hessian")
+    if problem.model is None:
+        hessian = _matrix(problem, progress, folder)
+        gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
+        values = dense_spectrum(hessian)
+        return Measured(_of_values(values, hessian), {"eigenvalues": values}, gradient, matrix_operator(hessian))
+    model = problem.model
+    with progress.counter("Hessian, samples", model.n_samples) as moved:
+        split = split_hessian(
+            model.outputs,
+            model.loss,
+            problem.params,
+            model.x,
+            model.y,
+            batch_size=batch_size,
+            progress=moved,
+            checkpoint=None if folder is None else folder / f"hessian{SO_FAR}",
+        )
+    values, gauss_newton = dense_spectrum(split.hessian), dense_spectrum(split.gauss_newton)
+    numbers = _of_values(values, split.hessian) | {
+        "gn_lambda_max": float(gauss_newton[-1]),
+        "gn_null": int((np.abs(gauss_newton) <= _rounding(split.hessian) * np.abs(gauss_newton).max()).sum()),
+        "residual_norm_ratio": float(jnp.linalg.norm(split.residual) / jnp.linalg.norm(split.hessian)),
+    }
+    arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
+    return Measured(
+        numbers, arrays, split.gradient, matrix_operator(split.hessian), matrix_operator(split.gauss_newton)
+    )
+
+
+def _of_values(values: np.ndarray, hessian: jax.Array) -> Numbers:
+    return {
+        "spectrum": "dense",
+        "lambda_max": float(values[-1]),
+        "lambda_min": float(values[0]),
+        "trace": float(values.sum()),
+        "trace_error": None,
+        "negative_eigenvalues": int((values < -NEAR_ZERO * np.abs(values).max()).sum()),
+        "near_zero_fraction": near_zero_fraction(values, NEAR_ZERO),
+        "exact_zeros": exact_zeros(hessian),
+        "rank": numerical_rank(values, _rounding(hessian)),
+    }
+
+
+def _rounding(matrix: jax.Array) -> float:
+    """The relative rounding of eigenvalues."""
+    return len(matrix) * float(np.finfo(matrix.dtype).eps)
+
+
+def _matrix(problem: Problem, progress: Progress, folder: Path | None) -> jax.Array:
+    """The Hessian of a plain function, some rows at once, kept as they come."""
+    size, dtype = problem.flat.size, problem.flat.dtype
+    width = min(ROWS_AT_ONCE, size)
+    saved, rows = None, np.empty((0, size), dtype)
+    if folder is not None:
+        # One product stands for the function, which has no digest.
+        probe = problem.operators[0].matvec(jax.random.normal(jax.random.key(0), (size,), dtype))
+        mark = Fingerprint("product", "function", probe)
+        saved = Checkpoint(folder / f"hessian{SO_FAR}", {"params": digest(problem.flat)}, fingerprint=mark)
+        state = saved.restore({"rows": rows}, growing=("rows",))
+        rows = state["rows"] if state else rows
+    with progress.counter("Hessian, rows", size) as moved:
+        while len(rows) < size:
+            # The last rows slide back, so that one program serves all.
+            start = min(len(rows), size - width)
+            block = problem.operators[0].rows(jnp.eye(size, dtype=dtype)[start : start + width])
+            rows = np.concatenate([rows[:start], np.asarray(block)])
+            if saved is not None:
+                saved.save({"rows": rows}, last=len(rows) == size)
+            moved(len(rows), size)
+    return symmetrised(jnp.asarray(rows))
+
+
+# --- products alone --------------------------------------------------------------------------------------------------
+
+
+def by_products(problem: Problem, top: int, key: jax.Array, progress: Progress) -> Measured:
+    """Leading eigenvalues by Lanczos, density by SLQ, trace and norms by random probes: no matrix is formed."""
+    keys = jax.random.split(key, 5)
+    size = problem.flat.size
+    steps = min(DENSITY_STEPS, size)
+    least = 3 * top + steps * DENSITY_PROBES + TRACE_PROBES + 2 * NORM_PROBES
+    with progress.bar("spectrum, products (about)", least, compiles=True) as advance:
+        hessian, *parts = (counted(part, advance) for part in problem.operators)
+        pairs = top_eigenpairs(hessian, min(top, size), key=keys[0], copies=False)
+        lowest = top_eigenpairs(-hessian, 1, key=keys[1], copies=False)
+        of_parts = _of_parts(hessian, *parts, keys=keys) if parts else {}
+        density = spectral_density(hessian, key=keys[3], steps=steps, probes=DENSITY_PROBES)
+        trace = trace_estimate(hessian, key=keys[4], probes=TRACE_PROBES)
+    values = np.asarray(pairs.values, float)
+    lambda_min = -float(lowest.values[0])
+    near_zero = np.abs(density.nodes) <= NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
+    numbers = {
+        "spectrum": "lanczos",
+        "lambda_max": float(values[0]),
+        "lambda_min": lambda_min,
+        "trace": trace.value,
+        "trace_error": trace.standard_error,
+        **of_parts,
+        "near_zero_fraction": float(np.where(near_zero, density.weights, 0.0).sum() / density.weights.sum()),
+    }
+    arrays = {
+        "lanczos_values": values,
+        "lanczos_residuals": np.asarray(pairs.residuals),
+        "density_grid": np.asarray(density.grid),
+        "density": np.asarray(density.density),
+    }
+    gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
+    gauss_newton = problem.operators[1] if parts else None
+    return Measured(numbers, arrays, gradient, problem.operators[0], gauss_newton, pairs)
+
+
+def _of_parts(
+    hessian: LinearOperator, gauss_newton: LinearOperator, residual: LinearOperator, *, keys: jax.Array
+) -> Numbers:
+    leading_gn = top_eigenpairs(gauss_newton, 1, key=keys[2], copies=False)
+    return {
+        "gn_lambda_max": float(leading_gn.values[0]),
+        "residual_norm_ratio": _norm_ratio(residual, hessian, keys[4]),
+    }
+
+
+def _norm_ratio(residual: LinearOperator, hessian: LinearOperator, key: jax.Array) -> float:
+    """Estimate of ||R|| / ||H|| in the Frobenius norm, since E ||M v||^2 = ||M||_F^2 for normal v."""
+    probes = jax.random.normal(key, (hessian.size, NORM_PROBES), hessian.dtype)
+    return float(jnp.linalg.norm(residual @ probes) / jnp.linalg.norm(hessian @ probes))

@@ -1,0 +1,227 @@
+"""The one call that gives a function's curvature at a point."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.common.checks import integer_from, positive_integer, require_one_of
+from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.objective import Loss
+from qjaxsim.curvature.spectra.columns import NUMBERS
+from qjaxsim.curvature.spectra.groups import Groups, block_rows, places_of
+from qjaxsim.curvature.spectra.measure import Measured, by_matrix, by_products, is_dense, leading, outlier_numbers
+from qjaxsim.curvature.spectra.planes import PLANES, Scene, plane_arrays
+from qjaxsim.curvature.spectra.problem import Problem, checked_value, problem_of
+from qjaxsim.curvature.spectra.record import SpectrumReport
+from qjaxsim.curvature.spectrum import EigenPairs
+
+METHODS = ("auto", "dense", "lanczos")
+
+
+def spectrum_report(
+    function: Any,
+    params: Any,
+    data: tuple[Any, Any] | None = None,
+    *,
+    loss: Loss | None = None,
+    observables: Any = None,
+    classes: int | None = None,
+    method: str = "auto",
+    top: int = 20,
+    batch_size: int | None = None,
+    groups: Groups = "leaves",
+    planes: Sequence[str] | None = None,
+    plane_points: int = 20,
+    trajectory: Any = None,
+    frozen: Any = None,
+    seed: int = 0,
+    check_deterministic: bool = True,
+    checkpoint: str | Path | None = None,
+    progress: bool | Progress = True,
+    title: str = "Hessian spectrum",
+) -> SpectrumReport:
+    """Spectrum of a Hessian with its parts, blocks and planes, of any JAX function, model or circuit.
+
+    Args:
+        function: one of three things. A function of params that returns a real scalar. With `data` and `loss`, a
+            function of (params, x) that returns real outputs (B, K), such as logits: then G and R of H = G + R are
+            known too. A `qj.Circuit` with `observables`: the expectation value of one observable, or with `data`
+            (x by parameter name) and `loss` those of several as outputs.
+        params: the point: pytree of real float arrays of one dtype, P numbers in all. Of a module of Flax or Equinox
+            its arrays alone, with the rest closed over (`nnx.split`, `equinox.partition`).
+        data: pair (x, y) of inputs and targets, pytrees of arrays with N samples along axis 0.
+        loss: maps (outputs, y) to one loss a sample, shape (B,); the function is its mean.
+        observables: of a circuit.
+        classes: K of the rules for outliers; default the number of outputs, 2 where there are none.
+        method: "dense", "lanczos", or "auto": dense to 12,000 parameters if five matrices of them fit in free memory.
+        top: leading eigenvalues and vectors that lanczos computes, at least K; dense keeps K vectors.
+        batch_size: samples held at once; default as `split_hessian` and `curvature_operators` choose.
+        groups: blocks. "leaves": one for each leaf of params; "rows": one for each slice along the leading axis of a
+            leaf of two axes or more (a layer); a function from a leaf's name ("layers/0/kernel") to its group's; a
+            mapping from names to places in the flat vector or masks, which may overlap; None: no blocks.
+        planes: where to evaluate the function around the point: "eigen" (leading eigenvectors), "random"
+            (filter-normalised directions), "pca" (of `trajectory`). Default: "eigen", and "pca" with a trajectory.
+        plane_points: grid points along each axis.
+        trajectory: path that led to the point, (T, P) flat vectors or a sequence of pytrees; drawn on every plane.
+        frozen: mask (P,) of parameters that the plane "pca" holds at the point.
+        seed: of random probes, starting vectors and directions.
+        check_deterministic: evaluate the function twice at the point, and refuse two values.
+        checkpoint: folder for unfinished work: a killed call with the same arguments goes on from there. It is left
+            there; remove it when done. Lanczos runs begin anew.
+        progress: show bars on a terminal; or a Progress to add them to.
+        title: heading of the page.
+
+    Returns:
+        SpectrumReport; `plot`, `to_html` and `save` are its methods.
+
+    Raises:
+        TypeError: for params of other dtypes, or a function that returns no real scalar.
+        ValueError: for arguments that do not fit each other, a function that is not finite or not deterministic, or
+            one that does not depend on params at all.
+        MemoryError: if "dense" does not fit.
+
+    Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and
+    about 60 more a group. A plane takes `plane_points`^2 evaluations.
+
+    >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
+    >>> report = spectrum_report(outputs, w, (x, y), loss=loss, planes=(), progress=False)
+    >>> round(report.lambda_max, 3), round(report.numbers["gn_lambda_max"], 3)  # -cos(2 w) and sin(w)^2
+    (0.5, 0.75)
+    """
+    require_one_of("method", method, METHODS)
+    top, seed = positive_integer("top", top), integer_from(0, "seed", seed)
+    problem = problem_of(function, params, data, loss, observables, batch_size)
+    size = problem.flat.size
+    places, classes = places_of(groups, problem.params), _classes(classes, problem)
+    path, held = _path(trajectory, size), _mask(frozen, size)
+    planes = _planes(planes, path, size)
+    points = integer_from(2, "plane_points", plane_points)
+    value = checked_value(problem) if check_deterministic else None
+    key, folder = jax.random.key(seed), None if checkpoint is None else Path(checkpoint)
+    with _bars(progress) as bars:
+        if is_dense(method, size, problem.flat.dtype.itemsize):
+            found = by_matrix(problem, batch_size, bars, folder)
+        else:
+            found = by_products(problem, min(max(top, classes), size), key, bars)
+        _require_dependence(found)
+        pairs = leading(found, min(max(2, classes), size), key, bars)
+        blocks = block_rows(places, found, pairs, key, bars)
+        arrays = found.arrays | {
+            "params": np.asarray(problem.flat),
+            "gradient": np.asarray(found.gradient),
+            "top_values": np.asarray(pairs.values),
+            "top_vectors": np.asarray(pairs.vectors),
+            "top_residuals": np.asarray(pairs.residuals),
+            **{f"group_{i}": own for i, own in enumerate(places.values())},
+            "minimum": np.array(
+                0 if path is None else np.linalg.norm(path - np.asarray(problem.flat), axis=1).argmin()
+            ),
+        }
+        two = arrays["top_values"][:2], arrays["top_vectors"][:2]
+        scene = Scene(problem.flat, problem.unravel, path, *two, held, key, points)
+        for name in planes:
+            arrays |= plane_arrays(name, problem.function, scene, bars, folder)
+    settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}
+    numbers = _numbers(problem, found, pairs, classes, value)
+    return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian)
+
+
+@contextmanager
+def _bars(progress: bool | Progress) -> Iterator[Progress]:
+    """The Progress given, or one of our own, which shows nothing for False."""
+    if isinstance(progress, Progress):
+        yield progress
+        return
+    own = Progress()
+    own.disable |= not progress
+    with own:
+        yield own
+
+
+def _numbers(
+    problem: Problem, found: Measured, pairs: EigenPairs, classes: int, value: float | None
+) -> dict[str, float | int | str | None]:
+    """The numbers of `columns.NUMBERS`, in its order."""
+    gradient = found.gradient
+    within = pairs.vectors[:classes] @ gradient
+    values = found.arrays.get("eigenvalues", found.arrays.get("lanczos_values"))
+    largest = max(abs(found.numbers["lambda_max"]), abs(found.numbers["lambda_min"]))
+    squares = float(jnp.sum(gradient**2))
+    numbers = {
+        "parameters": problem.flat.size,
+        "samples": problem.model and problem.model.n_samples,
+        "loss": value,
+        "gradient_norm": float(jnp.linalg.norm(gradient)),
+        "gradient_in_top_k": float(jnp.sum(within**2) / squares) if squares else None,
+        **found.numbers,
+        **outlier_numbers(values, classes),
+        "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,
+    }
+    return {name: numbers.get(name) for name in NUMBERS}
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _classes(given: int | None, problem: Problem) -> int:
+    if given is not None:
+        return integer_from(2, "classes", given)
+    return 2 if problem.model is None else max(2, problem.model.n_outputs)
+
+
+def _path(trajectory: Any, size: int) -> np.ndarray | None:
+    """The path as (T, P)."""
+    if trajectory is None:
+        return None
+    if not hasattr(trajectory, "ndim"):
+        trajectory = [ravel_pytree(point)[0] for point in trajectory]
+    path = np.asarray(trajectory)
+    if path.ndim != 2 or path.shape[1] != size or len(path) < 2:
+        raise ValueError(
+            f"Argument `trajectory` must be at least two points of {size} parameters, shape (T, {size}), but has shape "
+            f"{path.shape}."
+        )
+    return path
+
+
+def _mask(frozen: Any, size: int) -> np.ndarray | None:
+    if frozen is None:
+        return None
+    mask = np.asarray(frozen)
+    if mask.dtype != bool or mask.shape != (size,):
+        raise ValueError(
+            f"Argument `frozen` must be a boolean mask of shape ({size},), but is {mask.dtype}{list(mask.shape)}."
+        )
+    return mask
+
+
+def _planes(planes: Sequence[str] | None, path: np.ndarray | None, size: int) -> Sequence[str]:
+    if planes is None:
+        planes = ("eigen",) if path is None else ("pca", "eigen")
+        return planes if size > 1 else ()
+    if isinstance(planes, str):
+        planes = (planes,)
+    for name in planes:
+        require_one_of("planes", name, PLANES)
+    if "pca" in planes and path is None:
+        raise ValueError("Argument `planes` has 'pca', the plane of a path, but there is no `trajectory`; give one.")
+    if planes and size < 2:
+        raise ValueError(f"Argument `planes` needs two parameters at least, but there is {size}; pass `planes=()`.")
+    return planes
+
+
+def _require_dependence(found: Measured) -> None:
+    """Refuse a function that no parameter changes, up to second order."""
+    numbers = found.numbers
+    if numbers["lambda_max"] == numbers["lambda_min"] == 0 and not np.asarray(found.gradient).any():
+        raise ValueError(
+            "Argument `function` does not depend on its parameters: gradient and Hessian are zero. Are they "
+            "frozen (`stop_gradient`, a filter), or is the function constant?"
+        )

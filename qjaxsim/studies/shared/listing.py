@@ -1,0 +1,128 @@
+"""Results folders below some folders, a line each: study, time, settings given, headline number, state."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qjaxsim.studies.shared import results_folder
+from qjaxsim.studies.shared.beside import COMPARISON_PAGE
+from qjaxsim.studies.shared.recorded import NoResultsError
+from qjaxsim.studies.shared.run import Run
+
+# Folders of runs are runs/STUDY/TIME; deeper ones than this are not looked for.
+_DEPTH = 3
+
+
+class Headline(NamedTuple):
+    """The number of a run that matters most: its column, and the least and the largest value of it in its rows."""
+
+    column: str
+    least: float
+    largest: float
+
+    def __str__(self) -> str:
+        ends = [f"{value:.4g}" for value in (self.least, self.largest)]
+        return f"{self.column} {' to '.join(dict.fromkeys(ends))}"
+
+
+class Listed(NamedTuple):
+    """The runs that were found, and what was passed over.
+
+    Attributes:
+        rows: one a run: study, began (ISO, local time), changed (settings given, None if not known), headline
+            (`Headline` or None), state, path, cells and finished (how many).
+        others: path and reason of folders that are no results of a study, or damaged.
+    """
+
+    rows: list[dict[str, Any]]
+    others: list[dict[str, str]]
+
+
+def list_runs(folders: Sequence[Path]) -> Listed:
+    """All runs in some folders and below, the newest first.
+
+    Raises:
+        ValueError: if one of `folders` is none.
+    """
+    found = Listed([], [])
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"Argument `folders` must name folders, but {folder} is none.")
+        for place in _candidates(folder, _DEPTH):
+            try:
+                found.rows.append(_row(Run(place)))
+            except NoResultsError as error:
+                found.others.append({"path": str(place), "reason": error.reason})
+    found.rows.sort(key=lambda row: (row["began"], row["path"]), reverse=True)
+    return found
+
+
+def first_table(run: Run) -> list[dict[str, Any]]:
+    """Rows of the first table of a run's page, of the cells finished so far.
+
+    Raises:
+        ValueError: if the rows are damaged.
+    """
+    try:
+        return [dict(row) for row in run.record.page(run.settings, run.rows)[0].rows]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NoResultsError(run.folder, f"its rows are damaged ({error!r})") from error
+
+
+def headline_column(run: Run, rows: Sequence[dict[str, Any]]) -> str | None:
+    """The first of the study's headline columns that has numbers in the rows."""
+    return next((name for name in run.record.headline if any(is_number(row.get(name)) for row in rows)), None)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a row is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def state_of(run: Run) -> str:
+    """Finished, running or interrupted, the latter two with the finished cells."""
+    done, all_cells = len(run.finished), len(run.cells)
+    if done == all_cells:
+        return "finished"
+    now = "running" if results_folder.in_use(run.folder) else "interrupted"
+    return f"{now}: {done} of {all_cells} cells"
+
+
+def _candidates(folder: Path, depth: int) -> Iterator[Path]:
+    """Results folders, and folders that hold files but neither a study, nor a comparison of some, nor folders."""
+    if os.path.isfile(folder / results_folder.CONFIG):
+        yield folder
+        return
+    if os.path.isfile(folder / COMPARISON_PAGE):
+        return
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        inside = []
+    below = [path for path in inside if path.is_dir()] if depth else []
+    if not below and inside:
+        yield folder
+    for path in below:
+        yield from _candidates(path, depth - 1)
+
+
+def _headline(run: Run) -> Headline | None:
+    rows = first_table(run)
+    if (column := headline_column(run, rows)) is None:
+        return None
+    values = [row[column] for row in rows if is_number(row.get(column))]
+    return Headline(column, min(values), max(values))
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "study": run.study,
+        "began": run.recorded.began.isoformat(timespec="seconds"),
+        "changed": run.recorded.changed,
+        "headline": _headline(run),
+        "state": state_of(run),
+        "path": str(run.folder),
+        "cells": len(run.cells),
+        "finished": len(run.finished),
+    }

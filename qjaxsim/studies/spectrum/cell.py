@@ -1,0 +1,121 @@
+"""One cell of the study `spectrum`: to the point from its start, and the report there."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim import curvature
+from qjaxsim.common import files
+from qjaxsim.common.progress import Progress
+from qjaxsim.studies.shared.sweep import CellResult
+from qjaxsim.studies.spectrum.columns import COLUMNS
+from qjaxsim.studies.spectrum.settings import SpectrumSettings
+from qjaxsim.studies.spectrum.target import Target
+from qjaxsim.training import TrainConfig, TrainResult, fit
+
+REPORT, PARAMS = "report.npz", "params.npz"
+
+
+def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path, progress: Progress) -> CellResult:
+    """Row and arrays of a cell; in the folder are its report and its parameters, an array for each leaf by name.
+
+    Args:
+        settings: of the study.
+        target: the problem.
+        seed: of the start, minibatches and probes.
+        folder: the cell's.
+        progress: bars.
+    """
+    start = target.start(seed)
+    result = (
+        _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
+    )
+    params = start if result is None else result.params_best
+    began = time.perf_counter()
+    report = curvature.spectrum_report(
+        target.function,
+        params,
+        target.data,
+        **_report_options(settings, target, result),
+        seed=seed,
+        checkpoint=folder / "unfinished",
+        progress=progress,
+    )
+    report.save(folder / REPORT)
+    files.write_npz(folder / PARAMS, _named(params))
+    row: dict[str, Any] = {
+        "label": f"seed {seed}, {settings.point}",
+        "seed": seed,
+        "point": settings.point,
+        **report.numbers,
+        "seconds_hessian": time.perf_counter() - began,
+    }
+    arrays = dict(report.arrays)
+    if result is not None:
+        row |= {
+            "epochs": settings.epochs,
+            "best_epoch": result.best_epoch,
+            "start_loss": result.history[0]["train_loss"],
+            "seconds_train": sum(float(entry["seconds"] or 0.0) for entry in result.history),
+        }
+        arrays |= {
+            "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
+            "minimum": np.array(result.best_epoch),
+        }
+    return CellResult({name: row[name] for name in COLUMNS if row.get(name) is not None}, arrays)
+
+
+def _named(params: Any) -> dict[str, np.ndarray]:
+    """Leaves by name, as --params takes those of a circuit."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/") or "params": np.asarray(leaf) for path, leaf in leaves
+    }
+
+
+def _report_options(settings: SpectrumSettings, target: Target, result: TrainResult | None) -> dict[str, Any]:
+    """Arguments of the report from the settings; what the problem itself says comes first."""
+    return {
+        "loss": target.loss,
+        "classes": settings.classes,
+        "method": settings.spectrum,
+        "top": settings.top,
+        "groups": None if settings.blocks == "none" else settings.blocks,
+        "planes": settings.landscape,
+        "plane_points": settings.landscape_points,
+        "trajectory": None if result is None else result.trajectory,
+        "title": f"Hessian spectrum of {target.name}",
+        **(target.options or {}),
+    }
+
+
+def _trained(
+    settings: SpectrumSettings, target: Target, start: Any, seed: int, folder: Path, progress: Progress
+) -> TrainResult:
+    """The way of the optimiser, kept in the folder and taken up from there."""
+    x, y = target.data if target.data is not None else (np.zeros((1, 1)), np.zeros(1))
+    count = len(jax.tree.leaves(y)[0])
+    held = jax.tree.map(jnp.asarray, (x, y))
+    loss = target.loss
+
+    def mean(params: Any, index: jax.Array, _: jax.Array) -> jax.Array:
+        # Samples by their number, so that inputs and targets may be any pytrees.
+        if loss is None:
+            return target.function(params)
+        xs, ys = jax.tree.map(lambda leaf: leaf[index.astype(int)], held)
+        return loss(target.function(params, xs), ys).mean()
+
+    labels = np.asarray(y) if getattr(y, "ndim", 0) == 1 else np.zeros(count)
+    config = TrainConfig(
+        epochs=settings.epochs,
+        batch_size=min(settings.batch_size, count),
+        learning_rate=settings.learning_rate,
+        schedule=settings.schedule,
+        optimizer=settings.optimizer,
+        seed=seed,
+    )
+    return fit(mean, start, np.arange(count), labels, config, folder=folder, resume=True, progress=progress)

@@ -1,0 +1,125 @@
+"""A problem from a function in a file of the user's, `file.py:function`."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from qjaxsim.common.checks import shown
+from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.studies.spectrum.target import Target
+
+_FORMS = (
+    "a mapping of the arguments of `qjaxsim.curvature.spectrum_report` (function, params, data, loss, ...), or a tuple "
+    "(function, params) or (outputs, params, (x, y), loss)"
+)
+# What a mapping may hold: of the report, and how to draw a start.
+_TAKEN = (
+    "function",
+    "params",
+    "data",
+    "loss",
+    "observables",
+    "classes",
+    "groups",
+    "frozen",
+    "batch_size",
+    "title",
+    "init",
+)
+
+
+def target_of_file(text: str, dtype: str) -> Target:
+    """The problem that a function of a Python file returns. The file is run, as `python file.py` would run it.
+
+    Args:
+        text: "file.py:function".
+        dtype: that the floats of params get.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has no such function, that function fails, or it returns no problem.
+    """
+    path, function = _function(text)
+    try:
+        returned = function()
+    except Exception as error:
+        raise ValueError(
+            f"Argument TARGET must name a function that returns a problem, but {text} raised {type(error).__name__}: "
+            f"{error}"
+        ) from error
+    problem = _problem(text, returned)
+    init = problem.pop("init", None)
+    params = _cast(problem.pop("params"), dtype)
+    start = (lambda seed: _cast(init(jax.random.key(seed)), dtype)) if init is not None else (lambda seed: params)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    core = {name: problem.pop(name, None) for name in ("data", "loss")}
+    return Target(
+        name=text,
+        function=problem.pop("function"),
+        start=start,
+        identity={"target": f"{path.name}:{text.rpartition(':')[2]}", "target_sha256": digest},
+        options=problem,
+        random=init is not None,
+        **core,
+    )
+
+
+def _function(text: str) -> tuple[Path, Callable[[], Any]]:
+    file, _, name = text.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"Argument TARGET must be FILE.py:FUNCTION of a file, but {file!r} is none.")
+    module = _module(path)
+    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(
+            f"Argument TARGET must name a function of {path.name}, but {name!r} is none{did_you_mean(name, own)}."
+        )
+    return path, function
+
+
+def _module(path: Path) -> Any:
+    """The file as a module; it finds its neighbours, as a script does."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"Argument TARGET must name a Python file that runs, but {path} raised {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _problem(text: str, returned: Any) -> dict[str, Any]:
+    if isinstance(returned, tuple) and len(returned) in (2, 4):
+        returned = dict(zip(("function", "params", "data", "loss"), returned, strict=False))
+    if not isinstance(returned, Mapping):
+        raise ValueError(f"Argument TARGET must name a function that returns {_FORMS}, but {text} returned "
+                         f"{shown(returned)}.")  # fmt: skip
+    unknown = [name for name in returned if name not in _TAKEN]
+    missing = [name for name in ("function", "params") if name not in returned]
+    if unknown or missing:
+        what = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}{did_you_mean(unknown[0], _TAKEN)}"
+        raise ValueError(f"Argument TARGET must name a function that returns {_FORMS}, but that of {text} {what}.")
+    return dict(returned)
+
+
+def _cast(params: Any, dtype: str) -> Any:
+    """Floats in the precision asked for; anything else is left for the checks of the report."""
+
+    def cast(leaf: Any) -> Any:
+        floats = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
+        return jax.numpy.asarray(leaf, dtype) if floats else leaf
+
+    return jax.tree.map(cast, params)

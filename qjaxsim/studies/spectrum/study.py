@@ -1,0 +1,98 @@
+"""The study `spectrum`: the Hessian spectrum of a problem that the user brings, at one point for each seed."""
+
+from pathlib import Path
+
+from qjaxsim.common.progress import Progress
+from qjaxsim.curvature import SpectrumReport
+from qjaxsim.curvature.spectra.columns import BLOCKS
+from qjaxsim.curvature.spectra.page import write_figures
+from qjaxsim.report import style
+from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.spectra import spectra
+from qjaxsim.report.tables import ReportTable
+from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.setting import refuse_idle
+from qjaxsim.studies.shared.study import Prepared, Rows, Study
+from qjaxsim.studies.spectrum.cell import REPORT, run_cell
+from qjaxsim.studies.spectrum.columns import COLUMNS
+from qjaxsim.studies.spectrum.settings import SpectrumSettings
+from qjaxsim.studies.spectrum.target import Target
+
+# Cells whose own figures the page shows.
+_SHOWN = 3
+_KEYS = ("seed",)
+
+
+def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: Target) -> Prepared:
+    refuse_idle(given)
+    if not target.random and len(given.seeds) > 1:
+        raise ValueError(
+            f"Argument `seeds` must be one, since {target.name} starts from the same parameters for every seed, but is "
+            f"{list(given.seeds)}; give the problem `init`, a function from a random key to params."
+        )
+    cells = {f"seed{seed}": seed for seed in given.seeds}
+
+    def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        return run_cell(given, target, cells[cell.key], folder, progress)
+
+    grid = [sweep.Cell(key, {"seed": seed}) for key, seed in cells.items()]
+    return Prepared(given, grid, run, target.identity)
+
+
+_INTRODUCTION = """Exact second derivatives of a problem of one's own: the table has a line for each seed, with the
+value of the function at the point, its largest and smallest eigenvalues, its trace, and where the function is a mean
+loss over samples the split into a Gauss-Newton part and a residual part.
+
+Read the largest eigenvalue beside the value: at a minimum all eigenvalues are positive or zero up to rounding; negative
+ones say how far the point is from one."""
+
+
+def _figures(settings: SpectrumSettings, rows: Rows, out: Path) -> list[ReportFigure]:
+    folder, figures = out / "figures", []
+    if len(rows) > 1:
+        figure = spectra(rows, sweep.rows_arrays(out, rows))
+        caption = (
+            "Spectra of all seeds on one signed logarithmic axis, and below them their leading eigenvalues by rank."
+        )
+        figures.append(ReportFigure(style.save_png(figure, folder / "spectra.png"), "All seeds", caption))
+    for row in rows[:_SHOWN]:
+        named = len(rows) > 1
+        made = write_figures(_report(out, row), folder, prefix=f"{row['cell']}_" if named else "")
+        figures += [one._replace(title=f"{one.title}, {row['label']}") if named else one for one in made]
+    return figures
+
+
+def _report(out: Path, row: dict[str, object]) -> SpectrumReport:
+    return SpectrumReport.load(sweep.cell_folder(out, str(row["cell"])) / REPORT)
+
+
+_TABLE = (
+    "seed", "point", "parameters", "samples", "start_loss", "loss", "gradient_norm", "spectrum", "lambda_max",
+    "lambda_min", "trace", "trace_error", "gn_lambda_max", "residual_norm_ratio", "negative_eigenvalues",
+    "outliers_gap", "near_zero_fraction", "exact_zeros", "rank", "gradient_in_top_k", "seconds_train",
+    "seconds_hessian",
+)  # fmt: skip
+
+
+def _tables(settings: SpectrumSettings, rows: Rows) -> list[ReportTable]:
+    return [ReportTable("Hessian spectra", rows, columns=_TABLE, keys=_KEYS)]
+
+
+STUDY = Study(
+    name="spectrum",
+    settings=SpectrumSettings,
+    title=lambda settings: "Hessian spectra of a problem of one's own",
+    introduction=_INTRODUCTION,
+    source="",
+    columns=COLUMNS | BLOCKS,
+    keys=_KEYS,
+    headline=("lambda_max",),
+    models=None,  # the problem is the user's own; a folder holds its reports and parameters
+    prepare=_prepare,
+    claims=lambda settings, rows: [],
+    comparison=lambda settings, rows: [],
+    figures=_figures,
+    tables=_tables,
+    page=lambda settings, rows: [ReportTable("Results", rows, keys=_KEYS)],
+    double=lambda settings: settings.dtype == "float64",
+)

@@ -1,0 +1,33 @@
+"""What the study is about: the user's problem, whichever way it was given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A problem of `spectrum_report` and where to begin.
+
+    Attributes:
+        name: as the user gave it.
+        function: a scalar of params, or with `data` the outputs of (params, x).
+        start: maps a seed to params.
+        identity: JSON values that change with the problem, so that a results folder takes up its own only.
+        data: pair (x, y), or None.
+        loss: of outputs and y, one number a sample; with data.
+        options: more of `spectrum_report`'s arguments that the problem brings.
+        random: whether starts differ from seed to seed.
+        train: maps (params, x, y) to the mean loss, where the optimiser needs a form of its own.
+    """
+
+    name: str
+    function: Callable[..., jax.Array]
+    start: Callable[[int], Any]
+    identity: dict[str, Any]
+    data: tuple[Any, Any] | None = None
+    loss: Callable[..., jax.Array] | None = None
+    options: dict[str, Any] | None = None
+    random: bool = True

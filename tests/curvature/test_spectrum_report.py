@@ -1,0 +1,290 @@
+"""The report on a spectrum: known spectra, both ways of computing, blocks, planes, files, pages, and refusals."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+from qjaxsim.common import files
+from qjaxsim.curvature import SpectrumReport, spectrum_report
+from qjaxsim.models.losses import cross_entropy
+from tests.cases import layered, network, network_problem
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+RNG = np.random.default_rng(5)
+SIZE = 12
+VALUES = np.array([30.0, 20.0, *RNG.uniform(0.5, 1.0, SIZE - 4), 0.0, -2.0])
+BASIS = np.linalg.qr(RNG.normal(size=(SIZE, SIZE)))[0]
+MATRIX = BASIS @ np.diag(VALUES) @ BASIS.T
+SLOPE = RNG.normal(size=SIZE)
+
+
+def quadratic(params):
+    """Half w^T A w + s^T w of known spectrum, its parameters in two leaves of 2 x 3 and 6."""
+    w = jnp.concatenate([params["a"].ravel(), params["b"]])
+    matrix, slope = jnp.asarray(MATRIX, w.dtype), jnp.asarray(SLOPE, w.dtype)
+    return w @ matrix @ w / 2 + slope @ w
+
+
+def origin(dtype=jnp.float64):
+    return {"a": jnp.zeros((2, 3), dtype), "b": jnp.zeros(6, dtype)}
+
+
+@pytest.fixture(scope="module")
+def reports():
+    options = {"planes": ("eigen", "random"), "plane_points": 5, "groups": "rows", "progress": False}
+    return {way: spectrum_report(quadratic, origin(), method=way, **options) for way in ("dense", "lanczos")}
+
+
+@pytest.mark.parametrize("way", ["dense", "lanczos"])
+def test_known_spectrum(reports, way):
+    report = reports[way]
+    np.testing.assert_allclose(report.eigenvalues, np.sort(VALUES), atol=1e-10)
+    assert report.lambda_max == pytest.approx(30) and report.lambda_min == pytest.approx(-2)
+    assert report.outliers == 2 and report.numbers["gap_ratio"] == pytest.approx(20 / VALUES[2:].max())
+    assert abs(report.trace - VALUES.sum()) <= 4 * (report.numbers["trace_error"] or 1e-12)
+    assert report.numbers["spectrum"] == way and report.numbers["loss"] == 0
+    np.testing.assert_allclose(report.arrays["gradient"], SLOPE, rtol=1e-12)
+    within = BASIS[:, :2].T @ SLOPE
+    assert report.numbers["gradient_in_top_k"] == pytest.approx(within @ within / (SLOPE @ SLOPE))
+    np.testing.assert_allclose(np.abs(np.asarray(report.pairs.vectors[:2]) @ BASIS[:, :2]), np.eye(2), atol=1e-6)
+    assert np.trapezoid(report.density.density, report.density.grid) == pytest.approx(1, abs=1e-6)
+    assert report.numbers["gn_lambda_max"] is None
+
+
+def test_dense_counts(reports):
+    numbers = reports["dense"].numbers
+    assert (numbers["negative_eigenvalues"], numbers["rank"], numbers["exact_zeros"]) == (1, SIZE - 1, 0)
+    assert numbers["near_zero_fraction"] == pytest.approx(1 / SIZE)
+
+
+@pytest.mark.parametrize("way", ["dense", "lanczos"])
+def test_blocks_are_those_of_the_matrix(reports, way):
+    report = reports[way]
+    assert [row["group"] for row in report.blocks] == ["a[0]", "a[1]", "b"]
+    for row, own in zip(report.blocks, (range(3), range(3, 6), range(6, 12)), strict=True):
+        block = MATRIX[np.ix_(own, own)]
+        values = np.linalg.eigvalsh(block)
+        assert row["parameters"] == len(own)
+        assert row["block_lambda_max"] == pytest.approx(values[-1])
+        assert row["block_lambda_min"] == pytest.approx(values[0])
+        assert abs(row["block_trace"] - np.trace(block)) <= 4 * row.get("block_trace_error", 1e-12)
+        assert row["gradient_share"] == pytest.approx((SLOPE[own] ** 2).sum() / (SLOPE**2).sum())
+        assert row["leading_share"] == pytest.approx((BASIS[own, 0] ** 2).sum())
+    np.testing.assert_allclose(report.shares.sum(axis=0), 1, rtol=1e-6)
+
+
+def test_planes_show_the_function(reports):
+    arrays = reports["dense"].arrays
+    a, b = arrays["eigen_landscape_a"], arrays["eigen_landscape_b"]
+    for j, i in ((0, 1), (3, 4)):
+        w = a[i] * arrays["top_vectors"][0] + b[j] * arrays["top_vectors"][1]
+        assert arrays["eigen_landscape"][j, i] == pytest.approx(w @ MATRIX @ w / 2 + SLOPE @ w)
+    assert reports["dense"].planes == ["eigen", "random"]
+
+
+def test_path_spans_its_plane():
+    path = RNG.normal(size=(4, SIZE))
+    frozen = np.arange(SIZE) < 3
+    point = {"a": jnp.asarray(path[3, :6].reshape(2, 3)), "b": jnp.asarray(path[3, 6:])}
+    options = {"frozen": frozen, "plane_points": 3, "groups": None, "progress": False}
+    report = spectrum_report(quadratic, point, trajectory=path, **options)
+    assert report.planes == ["pca", "eigen"] and report.blocks == []
+    np.testing.assert_allclose(report.arrays["eigen_trajectory"][3], 0, atol=1e-12)
+    leaves = [{"a": row[:6].reshape(2, 3), "b": row[6:]} for row in path]
+    again = spectrum_report(quadratic, point, trajectory=leaves, planes="pca", **options)
+    np.testing.assert_array_equal(report.arrays["landscape"], again.arrays["landscape"])
+    assert "path, one dot an epoch" in _texts(report.plot("pca"))
+
+
+def _texts(figure):
+    from matplotlib.text import Text
+
+    return [found.get_text() for found in figure.findobj(Text)]
+
+
+# --- models and circuits ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_model_has_three_parts_that_add_up(dtype):
+    params, x, y = network_problem(dtype)
+    options = {"loss": cross_entropy, "planes": (), "progress": False}
+    report = spectrum_report(network, params, (x, y), **options)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    hessian = np.asarray(jax.hessian(lambda w: cross_entropy(network(unravel(w), x), y).mean())(flat), float)
+    tolerance = 1e-10 if dtype == jnp.float64 else 1e-4
+    np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=tolerance)
+    assert report.numbers["samples"] == 13 and report.settings["classes"] == 3
+    by_products = spectrum_report(network, params, (x, y), method="lanczos", top=flat.size, **options)
+    for name in ("lambda_max", "lambda_min", "gn_lambda_max", "gradient_norm"):
+        assert by_products.numbers[name] == pytest.approx(report.numbers[name], rel=30 * tolerance)
+    for one, other in zip(report.blocks, by_products.blocks, strict=True):
+        assert other["gn_block_lambda_max"] == pytest.approx(one["gn_block_lambda_max"], rel=30 * tolerance)
+
+
+def test_circuit_with_an_observable_is_its_own_loss():
+    circuit = layered(3, 2, data=False)
+    weights = {"w": jnp.asarray(RNG.normal(size=(2, 3, 3)))}
+    energy = qj.Z(0) @ qj.Z(1) + 0.5 * qj.X(2)
+    report = spectrum_report(circuit, weights, observables=energy, groups="rows", planes=(), progress=False)
+    state = qj.statevector(circuit)
+    step, flat = 1e-4, np.asarray(weights["w"]).ravel()
+
+    def value(w):
+        z, x = np.diag([1.0, -1.0]), np.array([[0.0, 1.0], [1.0, 0.0]])
+        observable = np.kron(np.kron(z, z), np.eye(2)) + 0.5 * np.kron(np.eye(4), x)
+        psi = np.asarray(state({"w": jnp.asarray(w.reshape(2, 3, 3))}))
+        return (psi.conj() @ observable @ psi).real
+
+    units = step * np.eye(flat.size)
+    diagonal = [(value(flat + u) - 2 * value(flat) + value(flat - u)) / step**2 for u in units]
+    assert report.trace == pytest.approx(sum(diagonal), abs=1e-5)
+    assert report.numbers["loss"] == pytest.approx(value(flat))
+    assert [row["group"] for row in report.blocks] == ["w[0]", "w[1]"]
+
+
+def test_circuit_with_data_is_a_model():
+    circuit = layered(3, 1)
+    weights = {"w": jnp.asarray(RNG.normal(size=(1, 3, 3)))}
+    x, y = {"x": jnp.asarray(RNG.normal(size=(9, 3)))}, jnp.asarray(RNG.integers(0, 2, 9))
+    observables = [qj.Z(0), qj.Z(1)]
+    report = spectrum_report(
+        circuit, weights, (x, y), loss=cross_entropy, observables=observables, planes=(), progress=False
+    )
+    values = qj.expectation(circuit, observables)
+    function = lambda w: cross_entropy(values({"w": w.reshape(1, 3, 3), **x}), y).mean()  # noqa: E731
+    hessian = jax.hessian(function)(weights["w"].ravel())
+    np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=1e-10)
+    # Rotations about Z at the end change no Z: parameters that nothing depends on.
+    assert report.numbers["exact_zeros"] >= 3
+
+
+# --- files, pages, resuming ------------------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded(reports, tmp_path):
+    report = reports["lanczos"]
+    again = SpectrumReport.load(report.save(tmp_path / "mine.npz"))
+    assert again.numbers == dict(report.numbers) and list(again.blocks) == list(report.blocks)
+    assert set(again.arrays) == set(report.arrays) and again.hessian is None
+    np.testing.assert_array_equal(again.density.density, report.density.density)
+    assert repr(again) == repr(report) and "lambda_max 30.00" in repr(report)
+    files.write_npz(tmp_path / "other.npz", {"a": np.zeros(1)})
+    with pytest.raises(files.DamagedError, match="no report of a spectrum"):
+        SpectrumReport.load(tmp_path / "other.npz")
+    text = str(files.read_npz(tmp_path / "mine.npz", "report")["report"])
+    for broken, reason in ((text.replace('"form": 1', '"form": 2'), "newer version"), ("{}", "cannot be read")):
+        files.write_npz(tmp_path / "broken.npz", {"report": np.array(broken)})
+        with pytest.raises(files.DamagedError, match=reason):
+            SpectrumReport.load(tmp_path / "broken.npz")
+
+
+@pytest.mark.parametrize("way", ["dense", "lanczos"])
+def test_page_says_what_was_found(reports, way, tmp_path):
+    report = reports[way]
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert page.count("data:image/png") == 4
+    assert "run from -2.000 to 30.00" in page and "2 stand out" in page
+    assert re.search(r"The sharpest block is b \(|The sharpest block is a\[", page)
+    assert ">a[1]</td>" in page and "http" not in page.split("<main>")[1]
+    assert "<h4>Hessian spectrum</h4>" in report._repr_html_()
+    with pytest.raises(ValueError, match=r"`what` must be .*'spectrum', 'blocks', 'eigen', 'random'.*'pca'"):
+        report.plot("pca")
+
+
+def test_frozen_groups_are_named(tmp_path):
+    function = lambda p: quadratic({"a": jax.lax.stop_gradient(p["a"]), "b": p["b"]})  # noqa: E731
+    report = spectrum_report(function, origin(), planes=(), progress=False)
+    assert report.blocks[0]["block_exact_zeros"] == 6
+    assert "does not depend on a at all" in report.to_html(tmp_path / "page.html").read_text()
+
+
+def test_killed_matrix_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("qjaxsim.common.checkpoint.SAVES_APART", 0)
+    monkeypatch.setattr("qjaxsim.curvature.spectra.measure.ROWS_AT_ONCE", 5)
+    options = {"planes": (), "progress": False, "checkpoint": tmp_path, "check_deterministic": False}
+    whole = spectrum_report(quadratic, origin(), **options)
+    # A file with the first rows only, as a killed call leaves it.
+    path = tmp_path / "hessian_so_far.npz"
+    held = files.read_npz(path)
+    assert held["rows"].shape == (SIZE, SIZE)
+    files.write_npz(path, held | {"rows": held["rows"][:5]})
+    again = spectrum_report(quadratic, origin(), **options)
+    np.testing.assert_array_equal(again.eigenvalues, whole.eigenvalues)
+    # What the file holds is not computed again.
+    files.write_npz(path, held | {"rows": 2 * held["rows"]})
+    assert spectrum_report(quadratic, origin(), **options).lambda_max == pytest.approx(60)
+    with pytest.raises(ValueError, match="other params"):
+        spectrum_report(quadratic, {"a": jnp.ones((2, 3)), "b": jnp.zeros(6)}, **options)
+    with pytest.raises(ValueError, match="other function"):
+        spectrum_report(lambda p: 2 * quadratic(p), origin(), **options)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+XY = (jnp.ones((4, 2)), jnp.zeros(4, int))
+
+
+def linear(w, x):
+    return x @ w.reshape(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "error", "message"),
+    [
+        (3, {}, TypeError, r"`function` must be a function of params, or a qj.Circuit with `observables`, but is 3"),
+        (lambda w: w, {}, TypeError, r"`function` must return a real scalar, but it returned float64\[4\]; return one"),
+        (lambda w: jax.lax.complex(w, w).sum(), {}, TypeError, r"returned complex128\[\]; take its real part"),
+        (lambda w: "x", {}, TypeError, r"`function` must return a real scalar, but it returned 'x'"),
+        (lambda w: jnp.log(-(w**2).sum()), {}, ValueError, r"`function` must be finite at the point, but is nan there"),
+        (lambda w: w.sum() * 0, {}, ValueError, r"does not depend on its parameters: gradient and Hessian are zero"),
+        (
+            lambda w: (w * np.random.default_rng().random()).sum(),
+            {},
+            ValueError,
+            r"must be deterministic, but two calls .* gave",
+        ),
+        (linear, {"data": XY}, ValueError, r"`loss` must be given with `data`"),
+        (jnp.sum, {"loss": cross_entropy}, ValueError, r"`loss` needs `data`"),
+        (linear, {"data": 3, "loss": cross_entropy}, ValueError, r"`data` must be a pair \(x, y\) .* but is 3"),
+        (linear, {"data": (XY[0], XY[1][:3]), "loss": cross_entropy}, ValueError, "one and the same number of samples"),
+        (linear, {"data": (XY[0], None), "loss": cross_entropy}, ValueError, "`data` has no targets, y is None"),
+        (jnp.sum, {"observables": [qj.Z(0)]}, ValueError, r"`observables` goes with a qj.Circuit as `function`"),
+        (qj.Circuit(2), {}, ValueError, r"`observables` must be given for a circuit"),
+        (qj.Circuit(2), {"observables": [qj.Z(0), qj.Z(1)]}, ValueError, r"must be one for a circuit without `data`"),
+        (qj.Circuit(2), {"observables": qj.Z(0), "data": XY}, ValueError, r"circuit's inputs by name"),
+        (jnp.sum, {"method": "danse"}, ValueError, r"`method` must be .*dense.* but is 'danse'"),
+        (jnp.sum, {"top": 0}, ValueError, "`top` must be"),
+        (jnp.sum, {"classes": 1}, ValueError, "`classes` must be"),
+        (jnp.sum, {"seed": -1}, ValueError, "`seed` must be"),
+        (jnp.sum, {"planes": "pca"}, ValueError, r"`planes` has 'pca', .* but there is no `trajectory`"),
+        (jnp.sum, {"planes": ("eigne",)}, ValueError, r"`planes` must be .*eigen.* but is 'eigne'"),
+        (jnp.sum, {"plane_points": 1}, ValueError, "`plane_points` must be"),
+        (jnp.sum, {"trajectory": np.zeros((3, 5))}, ValueError, r"`trajectory` must be .* \(T, 4\), but .*\(3, 5\)"),
+        (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
+        (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
+        (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),
+        (jnp.sum, {"groups": {"all": [0, 4]}}, ValueError, r"places from 0 to 3, none twice, .* for 'all'"),
+        (jnp.sum, {"groups": lambda name: None}, TypeError, r"mapped 'params' to None"),
+    ],
+)
+def test_refusals(function, options, error, message):
+    with pytest.raises(error, match=message):
+        spectrum_report(function, jnp.ones(4), **{"progress": False, "planes": (), **options})
+
+
+def test_parameters_that_are_no_floats():
+    with pytest.raises(TypeError, match="real float arrays only, but a leaf has dtype int"):
+        spectrum_report(lambda w: 1.0, {"w": jnp.arange(3)}, progress=False)
+
+
+def test_one_parameter_has_no_plane():
+    report = spectrum_report(lambda w: 3 * w**2, jnp.array(1.0), progress=False)
+    assert report.lambda_max == pytest.approx(6) and report.planes == []
+    with pytest.raises(ValueError, match="`planes` needs two parameters"):
+        spectrum_report(lambda w: w**2, jnp.array(1.0), planes=("eigen",), progress=False)

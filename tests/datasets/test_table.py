@@ -1,0 +1,82 @@
+"""Own data from CSV and npz files: what is read, and every refusal."""
+
+import re
+
+import numpy as np
+import pytest
+
+from qjaxsim.datasets.table import load_table
+
+TEXT = "petal,sepal,kind\n1.5,2,rose\n3,4e-1,lily\n5,6,rose\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "flowers.csv"
+    path.write_text("\ufeff" + TEXT + "\n", encoding="utf-8")
+    return path
+
+
+def test_classes_and_values(table):
+    found = load_table(table, "kind")
+    np.testing.assert_array_equal(found.x, [[1.5, 2], [3, 0.4], [5, 6]])
+    assert found.y.tolist() == [1, 0, 1] and found.classes == ("lily", "rose") and found.y.dtype == np.int32
+    values = load_table(table, "petal", ["sepal"])
+    assert values.y.tolist() == [1.5, 3, 5] and values.classes is None and values.names == ("sepal",)
+
+
+def test_integers_are_classes_from_zero_on(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n1,10\n2,-3\n3,10\n")
+    found = load_table(path, "y")
+    assert found.y.tolist() == [1, 0, 1] and found.classes == ("-3", "10")
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "t.npz"
+    x, y = np.arange(6.0).reshape(3, 2), np.array(["b", "a", "b"])
+    np.savez(path, x=x, y=y, z=np.array([0.5, 1, 2]))
+    found = load_table(path, "y")
+    np.testing.assert_array_equal(found.x, np.column_stack([x, [0.5, 1, 2]]))
+    assert found.names == ("x0", "x1", "z") and found.classes == ("a", "b")
+    assert load_table(path, "y", ["x1"]).x.tolist() == [[1.0], [3.0], [5.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            TEXT,
+            {"label": "kid"},
+            "`label` must name columns of t.csv, petal, sepal, kind, but is 'kid' (did you mean 'kind'?)",
+        ),
+        (TEXT, {"features": ["x"]}, "`features` must name columns of t.csv, petal, sepal, kind, but is 'x'"),
+        (TEXT, {"features": ["kind"]}, "`features` must leave out the label, but holds 'kind'"),
+        ("kind\na\n", {}, "must have a column beside the label 'kind', but t.csv has none"),
+        (TEXT.replace("5,6", "5,"), {}, "finite numbers in column 'sepal', but line 4 of t.csv has ''"),
+        (TEXT.replace("5,6", "5,nan"), {}, "but line 4 of t.csv has 'nan'; mend it or leave the column out"),
+        (TEXT.replace("5,6,", "5,"), {}, "must have 3 cells in each line, but line 4 of t.csv has 2"),
+        (TEXT.replace("lily", ""), {}, "must have a label in each line, but line 3 of t.csv has none in column 'kind'"),
+        ("a,kind\n", {}, "must have a header and a line below it, but t.csv has 1"),
+        ("a,a,kind\n1,2,3\n", {}, "header of different names, but t.csv has ['a', 'a', 'kind']"),
+    ],
+)
+def test_refusals_of_csv(tmp_path, text, options, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_table(path, **{"label": "kind", **options})
+
+
+def test_other_refusals(tmp_path):
+    (tmp_path / "t.txt").write_text(TEXT)
+    with pytest.raises(ValueError, match="`data` must name a .csv or .npz file, but is"):
+        load_table(tmp_path / "t.txt", "kind")
+    with pytest.raises(FileNotFoundError, match="`data` must name a file, but"):
+        load_table(tmp_path / "none.csv", "kind")
+    (tmp_path / "t.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(ValueError, match="CSV file in UTF-8, but t.csv is none"):
+        load_table(tmp_path / "t.csv", "b")
+    np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.zeros(4))
+    with pytest.raises(ValueError, match=r"arrays \(N, F\) and \(N,\) of one N, at least 1, but t.npz holds"):
+        load_table(tmp_path / "t.npz", "y")

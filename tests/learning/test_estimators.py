@@ -1,0 +1,300 @@
+"""The estimators against the dense reference, the training loop and the Hessian of their loss."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qjaxsim_qiskit import from_qiskit
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import qjaxsim as qj
+from qjaxsim.circuits import reference
+from qjaxsim.learning import QuantumClassifier, QuantumRegressor
+from qjaxsim.models.losses import cross_entropy
+from qjaxsim.training import CheckpointError
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+rng = np.random.default_rng(5)
+X = rng.normal(size=(30, 3)) * [1, 10, 0.1]
+THREE = np.array(["low", "mid", "top"])[np.digitize(X[:, 0], [-0.5, 0.5])]
+TWO = (X[:, 1] > 0) * 4 - 2  # labels -2 and 2
+TARGETS = 100 + 5 * np.sin(X[:, 0])
+QUICK = {"layers": 1, "epochs": 6, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return QuantumClassifier(feature_map="zz", **QUICK).fit(X, THREE)
+
+
+@pytest.fixture(scope="module")
+def regressor():
+    return QuantumRegressor(reuploads=2, **QUICK).fit(X, TARGETS)
+
+
+def angles_of(x):
+    """Least and greatest value of each feature in training to 0 and pi."""
+    return (x - X.min(axis=0)) / (X.max(axis=0) - X.min(axis=0)) * np.pi
+
+
+def expectations(estimator, x, observables):
+    circuit, params = estimator.circuit_, estimator.params_
+    return np.array(
+        [[reference.expectation(circuit, o, {**params, "x": row}) for o in observables] for row in angles_of(x)]
+    )
+
+
+def test_outputs_of_a_classifier_are_scaled_expectation_values_of_the_circuit(classifier):
+    new = X[:4] + 0.1
+    assert classifier.circuit_ == qj.zz_feature_map(3).compose(qj.efficient_su2(3, 1))
+    logits = 5 * expectations(classifier, new, [qj.Z(0), qj.Z(1), qj.Z(2)])
+    np.testing.assert_allclose(classifier.decision_function(new), logits, atol=1e-10)
+    weights = np.exp(logits)
+    np.testing.assert_allclose(classifier.predict_proba(new), weights / weights.sum(1, keepdims=True), atol=1e-10)
+    assert classifier.predict(new).tolist() == [["low", "mid", "top"][i] for i in logits.argmax(axis=1)]
+    assert classifier.classes_.tolist() == ["low", "mid", "top"] and classifier.n_features_in_ == 3
+
+
+def test_history_and_weights_are_those_of_the_training_loop(classifier):
+    losses = [row["train_loss"] for row in classifier.history_]
+    assert len(losses) == 7 and min(losses) < losses[0]
+    picked = classifier.predict_proba(X)[np.arange(30), np.searchsorted(classifier.classes_, THREE)]
+    np.testing.assert_allclose(-np.log(picked).mean(), min(losses), rtol=1e-10)
+    best = classifier.history_[int(np.argmin(losses))]
+    assert best["train_accuracy"] == pytest.approx(classifier.score(X, THREE))
+    np.testing.assert_array_equal(classifier.trajectory_[best["epoch"]], ravel_pytree(classifier.params_)[0])
+
+
+def test_two_classes_have_one_output_that_is_positive_for_the_second():
+    single = QuantumClassifier(**QUICK).fit(X, TWO)
+    means = 5 * expectations(single, X[:5], [sum(qj.Z(q) for q in range(3)) / 3])[:, 0]
+    np.testing.assert_allclose(single.decision_function(X[:5]), means, atol=1e-10)
+    np.testing.assert_array_equal(single.predict(X[:5]), np.where(means > 0, 2, -2))
+    np.testing.assert_allclose(single.predict_proba(X[:5])[:, 1], 1 / (1 + np.exp(-means)), atol=1e-10)
+
+
+def test_two_classes_may_have_an_output_each():
+    double = QuantumClassifier(observables=[qj.Z(0), qj.X(2)], output_scale=3.0, **QUICK).fit(X, TWO)
+    values = 3 * expectations(double, X[:5], [qj.Z(0), qj.X(2)])
+    np.testing.assert_allclose(double.decision_function(X[:5]), values[:, 1] - values[:, 0], atol=1e-10)
+    np.testing.assert_array_equal(double.predict(X[:5]), np.where(values[:, 1] > values[:, 0], 2, -2))
+
+
+def test_a_regressor_predicts_in_the_units_of_its_targets(regressor):
+    middle, half = (TARGETS.max() + TARGETS.min()) / 2, (TARGETS.max() - TARGETS.min()) / 2
+    value = expectations(regressor, X[:4], [sum(qj.Z(q) for q in range(3)) / 3])[:, 0]
+    np.testing.assert_allclose(regressor.predict(X[:4]), middle + half * 2 * value, atol=1e-9)
+    scaled = (TARGETS - regressor.predict(X)) / half
+    assert (scaled**2).mean() == pytest.approx(min(row["train_loss"] for row in regressor.history_))
+
+
+@pytest.mark.parametrize("of", ("classifier", "regressor"))
+def test_curvature_is_that_of_the_training_loss(of, request):
+    estimator = request.getfixturevalue(of)
+    y = THREE if of == "classifier" else TARGETS
+    report = estimator.curvature(X, y, planes=(), groups=None, progress=False)
+    flat, unravel = ravel_pytree(estimator.params_)
+    outputs = qj.expectation(
+        estimator.circuit_,
+        [qj.Z(q) for q in range(3)] if of == "classifier" else [sum(qj.Z(q) for q in range(3)) / 3],
+    )
+    x = jnp.asarray(angles_of(X))
+
+    def loss(w):
+        z = outputs({**unravel(w), "x": x})
+        if of == "classifier":
+            return cross_entropy(5 * z, jnp.asarray(np.searchsorted(estimator.classes_, THREE))).mean()
+        return ((2 * z[:, 0] - jnp.asarray((TARGETS - estimator.y_middle_) / estimator.y_half_range_)) ** 2).mean()
+
+    gradient = jax.jit(jax.grad(loss))
+    steps = 1e-5 * np.eye(flat.size)
+    hessian = np.array([(gradient(flat + step) - gradient(flat - step)) / 2e-5 for step in steps])
+    assert report.lambda_max == pytest.approx(np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], abs=1e-6)
+    assert report.numbers["loss"] == pytest.approx(min(row["train_loss"] for row in estimator.history_))
+
+
+def test_curvature_draws_the_path_of_training(regressor):
+    report = regressor.curvature(
+        X, TARGETS, planes=("pca",), plane_points=3, trajectory=regressor.trajectory_, progress=False
+    )
+    assert report.arrays["trajectory"].shape == (7, 2)
+
+
+def test_a_seed_decides_everything(regressor):
+    again = clone(regressor).fit(X, TARGETS)
+    np.testing.assert_array_equal(again.trajectory_, regressor.trajectory_)
+    other = clone(regressor).set_params(random_state=1).fit(X, TARGETS)
+    assert np.abs(other.trajectory_[0] - regressor.trajectory_[0]).max() > 0.1
+
+
+def test_fits_of_one_shape_compile_once():
+    traced = []
+
+    def loss(z, y):
+        traced.append(z.shape)
+        return (z[:, 0] - y) ** 2
+
+    QuantumRegressor(loss=loss, **QUICK).fit(X, TARGETS)
+    before = len(traced)
+    QuantumRegressor(loss=loss, **{**QUICK, "random_state": 3}).fit(X[::-1], TARGETS)
+    # The shapes of metrics are found anew, without compiling.
+    assert before >= 3 and len(traced) <= before + 1
+
+
+def test_warm_start_goes_on_from_the_weights_that_are_there(regressor):
+    warm = clone(regressor).set_params(warm_start=True)
+    first = warm.fit(X, TARGETS).params_
+    assert warm.fit(X, TARGETS).history_[0]["train_loss"] == min(r["train_loss"] for r in regressor.history_)
+    np.testing.assert_array_equal(warm.trajectory_[0], ravel_pytree(first)[0])
+    with pytest.raises(ValueError, match="`warm_start` must be False after a change of circuit"):
+        warm.set_params(output_scale=1.0).fit(X, TARGETS)
+
+
+def test_a_run_goes_on_from_its_folder(tmp_path, regressor):
+    run = clone(regressor).set_params(folder=tmp_path / "run", epochs=2)
+    run.fit(X, TARGETS)
+    with pytest.raises(FileExistsError, match="pass resume=True"):
+        run.fit(X, TARGETS)
+    run.set_params(epochs=6, resume=True).fit(X, TARGETS)
+    np.testing.assert_array_equal(run.trajectory_, regressor.trajectory_)
+    with pytest.raises(CheckpointError, match="made with other settings"):
+        run.set_params(random_state=1).fit(X, TARGETS)
+
+
+def test_one_precision_throughout():
+    single = QuantumClassifier(dtype="float32", **QUICK).fit(X, TWO)
+    assert all(leaf.dtype == np.float32 for leaf in single.params_.values())
+    assert single.decision_function(X).dtype == np.float32
+    assert np.isfinite(single.curvature(X, TWO, planes=(), groups=None, progress=False).lambda_max)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="`dtype` must be 'float32' or None without"):
+        QuantumClassifier(dtype="float64", **QUICK).fit(X, TWO)
+
+
+def test_own_circuits_of_qiskit_and_ours():
+    theirs = QuantumCircuit(2)
+    for i in range(3):
+        theirs.ry(Parameter(f"x{i}"), i % 2)
+        theirs.rx(Parameter(f"t{i}"), i % 2)
+        theirs.cx(0, 1)
+    imported = from_qiskit(theirs).circuit
+    whole = QuantumClassifier(imported, None, observables=qj.Z(1), **QUICK).fit(X, TWO)
+    assert set(whole.params_) == {"t0", "t1", "t2"} and whole.circuit_ == imported
+    twice = clone(whole).set_params(reuploads=2).fit(X, TWO)
+    assert {name: leaf.shape for name, leaf in twice.params_.items()} == {f"t{i}": (2,) for i in range(3)}
+    named = QuantumClassifier(imported, "real_amplitudes", **QUICK).fit(X, TWO)
+    assert named.params_["weights"].shape == (2, 2)
+    ansatz = qj.Circuit(4).rx(qj.Parameter("a"), 0).cx(0, range(1, 4))
+    own = QuantumClassifier("angle", ansatz, inputs="feature", **QUICK).fit(X, TWO)
+    assert own.circuit_ == qj.angle_encoding(3, n_qubits=4, name="feature").compose(ansatz)
+
+
+def test_width_grows_with_classes_and_as_asked_for():
+    narrow = QuantumClassifier(**{**QUICK, "epochs": 0}).fit(X[:, :1], THREE)
+    assert narrow.circuit_.n_qubits == 2 and len(narrow.model_.observables) == 3
+    wide = QuantumClassifier(n_qubits=4, **{**QUICK, "epochs": 0}).fit(X, THREE)
+    assert wide.circuit_.n_qubits == 4
+
+
+def test_features_can_be_angles_already_and_optimisers_of_optax():
+    own = QuantumRegressor(scale_features=None, optimizer=optax.adam(0.05), **QUICK).fit(X, TARGETS)
+    assert own.scaler_ is None and own.history_[1]["learning_rate"] is None
+    value = reference.expectation(own.circuit_, sum(qj.Z(q) for q in range(3)) / 3, {**own.params_, "x": X[0]})
+    assert own.predict(X[:1])[0] == pytest.approx(own.y_middle_ + own.y_half_range_ * 2 * value)
+    with pytest.raises(ValueError, match="`learning_rate` must be left out with an optimiser of optax"):
+        own.set_params(learning_rate=0.2).fit(X, TARGETS)
+
+
+def test_probabilities_go_with_cross_entropy_alone(classifier):
+    assert hasattr(classifier, "predict_proba")
+    for loss in ("squared_error", lambda z, y: cross_entropy(2 * z, y)):
+        other = QuantumClassifier(loss=loss, **QUICK)
+        assert not hasattr(other, "predict_proba")
+        assert set(other.fit(X, THREE).predict(X)) <= {"low", "mid", "top"}
+
+
+def test_importing_models_and_the_package_leaves_scikit_learn_alone():
+    code = "import sys, qjaxsim, qjaxsim.models; qjaxsim.zz_feature_map(3); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "parameters, error, message",
+    (
+        (
+            {"feature_map": "ZZ"},
+            ValueError,
+            r"`feature_map` must be one of \['angle', 'zz'\] or a Circuit, .*mean 'zz'",
+        ),
+        ({"ansatz": "real_amplitude"}, ValueError, r"`ansatz` must be one of .* \(did you mean 'real_amplitudes'\?\)"),
+        ({"feature_map": 3}, TypeError, "`feature_map` must be a Circuit, but is 3"),
+        ({"ansatz": 3}, TypeError, "`ansatz` must be a Circuit, but is 3"),
+        ({"ansatz": None}, ValueError, "`circuit` must have parameters to train beside the inputs, but has 'x' alone"),
+        ({"feature_map": qj.Circuit(3).h(0)}, ValueError, "`inputs` must name parameters .* enter, but is 'x'; the"),
+        (
+            {"feature_map": qj.angle_encoding(2)},
+            ValueError,
+            "as many features as enter the circuit, 2 by 'x', but has 3",
+        ),
+        (
+            {"ansatz": qj.real_amplitudes(2)},
+            ValueError,
+            "`ansatz` must bring a qubit for each of 3 features, but brings 2; reduce",
+        ),
+        ({"n_qubits": 2}, ValueError, "`n_qubits` must bring a qubit for each of 3 features, but brings 2; reduce"),
+        (
+            {"n_qubits": 4, "ansatz": qj.real_amplitudes(3)},
+            ValueError,
+            "must have one width, but have n_qubits 4, ansatz 3 qubits",
+        ),
+        ({"layers": -1}, ValueError, "`layers` must be an integer of at least 0, but is -1"),
+        ({"reuploads": 0}, ValueError, "`reuploads` must be a positive integer, but is 0"),
+        ({"observables": [qj.Z(0)]}, ValueError, "`observables` must hold 3 for these targets, but holds 1"),
+        ({"observables": [qj.Z(q) for q in (0, 1, 3)]}, ValueError, "Observable 2 acts on qubit 3"),
+        ({"observables": "Z"}, TypeError, "Observable 0 must be a PauliSum, but is str"),
+        ({"output_scale": -1.0}, ValueError, "`output_scale` must be a positive number, but is -1"),
+        ({"loss": "crossentropy"}, ValueError, r"`loss` must be one of .*function.*did you mean 'cross_entropy'"),
+        ({"optimizer": "adamw"}, ValueError, r"`optimizer` must be one of .*did you mean 'adam'"),
+        ({"schedule": "cos"}, ValueError, "`schedule` must be one of"),
+        ({"epochs": 1.5}, ValueError, "`epochs` must be an integer of at least 0, but is 1.5"),
+        ({"batch_size": 0}, ValueError, "`batch_size` must be a positive integer, but is 0"),
+        ({"learning_rate": -0.1}, ValueError, "`learning_rate` must be finite and not negative, but is -0.1"),
+        ({"scale_features": (1.0, 0.0)}, ValueError, r"`scale_features` must be two angles .*, but is \(1.0, 0.0\)"),
+        ({"scale_features": "minmax"}, ValueError, "`scale_features` must be two angles .*, but is 'minmax'"),
+        ({"dtype": "float16"}, ValueError, r"`dtype` must be one of \[None, 'float32', 'float64'\], but is 'float16'"),
+        ({"resume": True}, ValueError, "`folder` must be given when resume=True"),
+    ),
+)
+def test_bad_parameters_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        QuantumClassifier(**parameters).fit(X, THREE)
+
+
+def test_bad_data_are_named(classifier, regressor):
+    with pytest.raises(ValueError, match="X has 2 features, but QuantumClassifier is expecting 3 features"):
+        classifier.predict(X[:, :2])
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        QuantumClassifier(**QUICK).fit(np.where(X > 1, np.nan, X), THREE)
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        QuantumClassifier(**QUICK).fit(X, None)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        regressor.predict(X + 0j)
+    with pytest.raises(ValueError, match="`y` must hold at least two classes, but holds one class alone, 'low'"):
+        QuantumClassifier(**QUICK).fit(X, np.full(30, "low"))
+    with pytest.raises(ValueError, match=r"classes seen in training, \['low', 'mid', 'top'\], but holds 'new'"):
+        classifier.curvature(X, np.where(THREE == "low", "new", THREE))
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        QuantumRegressor().curvature(X, TARGETS)
+    with pytest.raises(ValueError, match="`observables` must hold 1 for these targets, but holds 2"):
+        QuantumRegressor(observables=[qj.Z(0), qj.Z(1)]).fit(X, TARGETS)
+    with pytest.raises(ValueError, match="must give an observable to each of 7 outputs, but 3 qubits have 6"):
+        QuantumClassifier(n_qubits=3, **QUICK).fit(X, np.arange(30) % 7)

@@ -1,0 +1,196 @@
+"""CircuitModel against the dense reference, dense Hessians and circuits imported from Qiskit."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import SparsePauliOp, Statevector
+from qjaxsim_qiskit import from_qiskit
+
+import qjaxsim as qj
+from qjaxsim.circuits import reference
+from qjaxsim.curvature import plan_split, split_hessian
+from qjaxsim.models import CircuitModel
+from qjaxsim.models.losses import cross_entropy, decided, metrics, squared_error, training_loss
+from qjaxsim.training import TrainConfig, fit
+
+pytestmark = pytest.mark.usefixtures("quick_compiler")
+
+OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Z(2), 0.5 * qj.Y(1) + qj.Z(2)]
+CIRCUITS = {
+    "first": qj.zz_feature_map(3, repetitions=1).compose(qj.efficient_su2(3, 1)),
+    "in turn": qj.data_reuploading(qj.angle_encoding(3), qj.real_amplitudes(3, 1), 2),
+    "in turn, entangling": qj.data_reuploading(qj.zz_feature_map(3, repetitions=1), qj.real_amplitudes(3, 0), 2),
+}
+X = np.random.default_rng(0).uniform(-1, 2, (5, 3))
+LABELS = np.array([0, 2, 1, 1, 0], np.int32)
+
+
+def model_of(name, **options):
+    return CircuitModel(CIRCUITS[name], OBSERVABLES, scale=1.5, **options)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_outputs_are_the_references_expectation_values(name, dtype, key):
+    model = model_of(name)
+    params = model.init(key, dtype)
+    outputs = model.outputs(params, X.astype(dtype))
+    assert outputs.dtype == dtype and outputs.shape == (5, model.n_outputs)
+    wanted = [
+        [1.5 * reference.expectation(CIRCUITS[name], each, {**params, "x": row}) for each in OBSERVABLES] for row in X
+    ]
+    np.testing.assert_allclose(outputs, wanted, atol=1e-12 if dtype == np.float64 else 2e-5)
+
+
+@pytest.mark.parametrize("name, trainable", (("in turn", False), ("in turn, entangling", False), ("first", True)))
+def test_the_split_hessian_of_the_outputs_is_the_slope_of_the_gradient(name, trainable, key):
+    model = model_of(name, trainable_scale=trainable)
+    params = model.init(key)
+    found = split_hessian(model.outputs, cross_entropy, params, X, LABELS)
+    flat, unravel = ravel_pytree(params)
+    mean = training_loss(model)
+    gradient = jax.jit(jax.grad(lambda w: mean(unravel(w), jnp.asarray(X), jnp.asarray(LABELS))))
+    steps = 1e-5 * np.eye(flat.size)
+    wanted = [(gradient(flat + step) - gradient(flat - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(found.hessian, wanted, atol=1e-8)
+
+
+def test_the_split_takes_the_way_that_the_circuits_structure_allows(key):
+    found = {}
+    for name in CIRCUITS:
+        model = model_of(name)
+        x = np.zeros((2000, 3))
+        found[name] = plan_split(model.outputs, squared_error, model.init(key), x, x).structure
+    assert found["first"] in ("cones", "collapsed")
+    assert found["in turn"] == "stages"
+    assert found["in turn, entangling"] == "parts"
+
+
+def test_light_cones_and_one_unitary_see_columns_as_features(key):
+    """Enough samples that the ways for data that come first are taken."""
+    x = np.random.default_rng(1).uniform(-1, 2, (1100, 3))
+    y = np.arange(1100, dtype=np.int32) % 3
+    for circuit in (CIRCUITS["first"], qj.angle_encoding(3).compose(qj.real_amplitudes(3, 2, entanglement="full"))):
+        model = CircuitModel(circuit, OBSERVABLES)
+        params = model.init(key)
+        found = split_hessian(model.outputs, cross_entropy, params, x, y)
+        plain = split_hessian(lambda w, x, model=model: model.outputs(w, x), cross_entropy, params, x, y)
+        assert plan_split(model.outputs, cross_entropy, params, x, y).structure != "pushed"
+        np.testing.assert_allclose(found.hessian, plain.hessian, atol=1e-10)
+        np.testing.assert_allclose(found.residual, plain.residual, atol=1e-10)
+
+
+def test_equal_models_share_one_function_and_others_do_not(key):
+    one, same, other = model_of("first"), model_of("first"), model_of("first", trainable_scale=True)
+    assert one == same and hash(one) == hash(same) and one.outputs is same.outputs
+    assert one != other and one != CircuitModel(CIRCUITS["first"], OBSERVABLES)
+    assert training_loss(one) is training_loss(same) and training_loss(one, squared_error) is not training_loss(one)
+    copied = pickle.loads(pickle.dumps(one))
+    params = one.init(key)
+    assert copied == one
+    np.testing.assert_array_equal(copied.outputs(params, X), one.outputs(params, X))
+
+
+def test_later_changes_of_the_circuit_do_not_reach_the_model():
+    circuit = CIRCUITS["first"].copy()
+    model = CircuitModel(circuit, OBSERVABLES)
+    circuit.h(0)
+    assert model == CircuitModel(CIRCUITS["first"], OBSERVABLES)
+
+
+def test_the_loop_trains_it(key):
+    model = CircuitModel(CIRCUITS["in turn"], [qj.Z(0)], scale=3.0)
+    x = np.random.default_rng(2).uniform(0, np.pi, (60, 3))
+    y = (x[:, 0] > x[:, 1]).astype(np.int32)
+    config = TrainConfig(epochs=30, batch_size=20, learning_rate=0.1)
+    found = fit(training_loss(model), model.init(key), x, y, config, metrics=metrics(model), progress=False)
+    assert found.history[found.best_epoch]["train_accuracy"] > 0.9 > found.history[0]["train_accuracy"]
+
+
+def test_a_circuit_of_qiskit_with_separate_parameters_takes_them_by_prefix_in_the_order_of_their_numbers(key):
+    names = [f"x{i}" for i in range(11)]
+    theirs = QuantumCircuit(3)
+    for i, name in enumerate(names):
+        theirs.ry(Parameter(name), i % 3)
+        theirs.rx(Parameter(f"t{i}"), i % 3)
+    theirs.cx(0, 1)
+    theirs.cx(1, 2)
+    imported = from_qiskit(theirs)
+    model = CircuitModel(imported.circuit, [qj.Z(2) @ qj.X(0)], inputs="x")
+    assert model.inputs == tuple(names) and model == CircuitModel(imported.circuit, [qj.Z(2) @ qj.X(0)], inputs=names)
+    row, params = np.random.default_rng(3).uniform(-2, 2, (1, 11)), model.init(key)
+    values = {**dict(zip(names, row[0], strict=True)), **{name: float(leaf) for name, leaf in params.items()}}
+    state = Statevector(theirs.assign_parameters(values))
+    wanted = state.expectation_value(SparsePauliOp("ZIX")).real  # Qiskit's qubit 0 is the last letter
+    np.testing.assert_allclose(model.outputs(params, row), [[wanted]], atol=1e-12)
+
+
+def test_array_inputs_take_their_columns_one_after_the_other(key):
+    a, b, w = qj.Parameter("a", (2, 2)), qj.Parameter("b"), qj.Parameter("w")
+    circuit = qj.Circuit(1).ry(a[0, 0] + 2 * a[0, 1] + 4 * a[1, 0] + 8 * a[1, 1] + 16 * b + w, 0)
+    model = CircuitModel(circuit, [qj.Z(0)], inputs=["b", "a"])
+    assert model.n_features == 5 and model.weights == {"w": ()}
+    row = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])
+    params = {"w": jnp.asarray(0.7)}
+    angle = 16 * 0.1 + 0.2 + 2 * 0.3 + 4 * 0.4 + 8 * 0.5 + 0.7
+    np.testing.assert_allclose(model.outputs(params, row), [[np.cos(angle)]], atol=1e-12)
+
+
+def test_trainable_scales_begin_as_given_and_are_factors(key):
+    model = model_of("in turn", trainable_scale=True)
+    params = model.init(key)
+    np.testing.assert_array_equal(params["scale"], [1.5] * 3)
+    factors = jnp.array([1.0, -2.0, 3.0])
+    plain = CircuitModel(CIRCUITS["in turn"], OBSERVABLES).outputs({"weights": params["weights"]}, X)
+    np.testing.assert_allclose(model.outputs({**params, "scale": factors}, X), plain * factors[None], atol=1e-12)
+
+
+def test_single_logits_and_signs():
+    z = jnp.array([[0.3], [-1.0]])
+    both = jnp.concatenate([jnp.zeros_like(z), z], axis=1)
+    labels = jnp.array([1, 0])
+    np.testing.assert_allclose(cross_entropy(z, labels), cross_entropy(both, labels))
+    np.testing.assert_allclose(squared_error(z, labels), [0.7**2, 0])
+    np.testing.assert_allclose(squared_error(jnp.array([[0.5, -1.0, 0.0]]), jnp.array([2])), [1.5**2 + 0 + 1])
+    assert decided(np.asarray(z)).tolist() == [1, 0] and decided(both).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    (
+        (("circuit", OBSERVABLES), TypeError, "`circuit` must be a Circuit, but is 'circuit'"),
+        (
+            (qj.real_amplitudes(3), OBSERVABLES),
+            ValueError,
+            r"`inputs` must name parameters .* enter, but is 'x'; the circuit's parameters are \['weights'\]",
+        ),
+        ((CIRCUITS["first"], OBSERVABLES, "weight"), ValueError, r"is 'weight'; .*did you mean 'weights'\?"),
+        ((CIRCUITS["first"], OBSERVABLES, ["x", "X"]), ValueError, r"is \['x', 'X'\]; .*did you mean 'x'\?"),
+        ((CIRCUITS["first"], OBSERVABLES, []), ValueError, r"`inputs` must name parameters .* but is \[\]"),
+        ((CIRCUITS["first"], OBSERVABLES, ["x", "x"]), ValueError, "`inputs` must name each parameter once"),
+        ((qj.angle_encoding(3), OBSERVABLES), ValueError, "parameters to train beside the inputs, but has 'x' alone"),
+        ((CIRCUITS["first"], OBSERVABLES, "x", 0.0), ValueError, "`scale` must be a positive number, but is 0"),
+        ((CIRCUITS["first"], [qj.Z(3)]), ValueError, "Observable 0 acts on qubit 3, but the circuit has 3 qubits"),
+        (
+            (qj.angle_encoding(1).rx(qj.Parameter("scale"), 0), [qj.Z(0)], "x", 1.0, True),
+            ValueError,
+            "no parameter 'scale' with `trainable_scale`",
+        ),
+    ),
+)
+def test_bad_arguments_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        CircuitModel(*arguments)
+
+
+def test_data_of_another_width_are_refused(key):
+    for name in CIRCUITS:
+        model = model_of(name)
+        with pytest.raises(ValueError, match=r"`x` must have shape \(batch, 3\), a column a feature, but has \(5, 2\)"):
+            model.outputs(model.init(key), X[:, :2])
