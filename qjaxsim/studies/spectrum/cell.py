@@ -17,6 +17,8 @@ from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
+# On the way to a point: a step of a small circuit takes less time than writing one.
+_CHECKPOINTS = 20
 REPORT, PARAMS, UNFINISHED = "report.npz", "params.npz", "unfinished"
 
 
@@ -118,4 +120,14 @@ def _trained(
         optimizer=settings.optimizer,
         seed=seed,
     )
-    return fit(mean, start, np.arange(count), labels, config, folder=folder, resume=True, progress=progress)
+    return fit(
+        mean,
+        start,
+        np.arange(count),
+        labels,
+        config,
+        folder=folder,
+        resume=True,
+        progress=progress,
+        checkpoint_every=max(1, settings.epochs // _CHECKPOINTS),
+    )
