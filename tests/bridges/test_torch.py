@@ -20,7 +20,6 @@ import torch  # noqa: E402
 from qjaxsim_torch.calls import TorchCall, as_array  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 OBSERVABLES = [qj.Z(0), 0.5 * qj.X(1) @ qj.Y(2) - qj.Z(1)]
 
 
