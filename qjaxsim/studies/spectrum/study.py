@@ -86,6 +86,11 @@ def _tables(settings: SpectrumSettings, rows: Rows) -> list[ReportTable]:
     return [ReportTable("Hessian spectra", rows, columns=_TABLE, keys=_KEYS)]
 
 
+def _unlabelled(row: dict[str, object]) -> dict[str, object]:
+    """Without what seed and point say already."""
+    return {name: value for name, value in row.items() if name != "label"}
+
+
 STUDY = Study(
     name="spectrum",
     settings=SpectrumSettings,
@@ -101,6 +106,6 @@ STUDY = Study(
     comparison=lambda settings, rows: [],
     figures=_figures,
     tables=_tables,
-    page=lambda settings, rows: [ReportTable("Results", rows, keys=_KEYS)],
+    page=lambda settings, rows: [ReportTable("Results", [_unlabelled(row) for row in rows], keys=_KEYS)],
     double=lambda settings: settings.dtype == "float64",
 )

@@ -207,8 +207,8 @@ def test_saved_parameters_are_the_start(files):
     # <Z0> = cos a: one eigenvalue, and two parameters without effect.
     assert row["loss"] == pytest.approx(np.cos(0.1)) and row["exact_zeros"] == 2
     assert row["lambda_min"] == pytest.approx(-np.cos(0.1))
-    held = np.load(files / "out/cells/seed0/params.npz")
-    assert {name: float(held[name]) for name in held} == {"a": 0.1, "b": 0.2, "c": 0.3}
+    with np.load(files / "out/cells/seed0/params.npz") as held:
+        assert {name: float(held[name]) for name in held} == {"a": 0.1, "b": 0.2, "c": 0.3}
 
 
 def test_circuit_without_parameters(files, capsys):
