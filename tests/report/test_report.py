@@ -498,7 +498,7 @@ def write(path, rows, **changes):
 
 def test_page_is_self_contained_and_complete(tmp_path):
     rows, arrays = grid((4,), (2,), (0,))
-    made = figures.write_figures(rows, arrays, tmp_path)
+    made = figures.write_figures(rows, arrays, tmp_path, published=PUBLISHED)
     text = write(tmp_path / "report.html", rows, figures=made).read_text(encoding="utf-8")
     parsed = Page(text)
     assert not [tag for tag, _ in parsed.tags if tag in ("script", "link", "iframe", "object")]
