@@ -128,7 +128,8 @@ def split_hessian(
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
-        slopes = Fingerprint("slopes", "outputs or loss", _slopes(outputs, loss, params, *chunk(0))[0])
+        first, targets, weights = chunk(0)
+        slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
         saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
         state = saved.restore({"state": carried, "samples": done})
         carried, done = (state["state"], state["samples"]) if state else (carried, done)
@@ -164,11 +165,13 @@ class _Way(NamedTuple):
 
     Attributes:
         start: what is carried from chunk to chunk, for no samples.
+        outputs: from inputs to outputs (B, K).
         chunk: from what is carried, inputs, targets and weights of the losses (B,) to what is carried on.
         finish: from what is carried in the end to the result.
     """
 
     start: Any
+    outputs: Callable[[Any], jax.Array]
     chunk: Callable[[Any, Any, Any, jax.Array], Any]
     finish: Callable[[Any], HessianSplit]
 
@@ -182,16 +185,16 @@ def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array,
     def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
         return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)
 
-    return _Way(start, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
+    values = functools.partial(_outputs, outputs, params)
+    return _Way(start, values, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
 
 
 def _by_unitary(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
     """Through the unitary of all weights."""
     found = collapsed.tangents(outputs, params)
     return _by_slopes(
-        outputs,
+        functools.partial(_outputs, outputs, params),
         loss,
-        params,
         flat,
         collapsed.no_operators(outputs, flat.dtype),
         lambda carried, x, slope: collapsed.add_samples(outputs, found, x, slope, carried),
@@ -204,7 +207,7 @@ def _by_stages(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows:
     part = staged(outputs)
     assert part is not None
     parts = StagedParts(outputs, part, params)
-    return _by_slopes(outputs, loss, params, flat, parts.start(), parts.chunk, parts.residual)
+    return _by_slopes(parts.outputs, loss, flat, parts.start(), parts.chunk, parts.residual)
 
 
 def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
@@ -213,7 +216,8 @@ def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         return linearised_parts(outputs, params, x, slope, carried, rows)
 
-    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+    values = functools.partial(_outputs, outputs, params)
+    return _by_slopes(values, loss, flat, _no_samples(flat), push, lambda carried: carried)
 
 
 def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
@@ -222,7 +226,8 @@ def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, r
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         return _push_all(outputs, params, x, slope, carried, rows)
 
-    return _by_slopes(outputs, loss, params, flat, _no_samples(flat), push, lambda carried: carried)
+    values = functools.partial(_outputs, outputs, params)
+    return _by_slopes(values, loss, flat, _no_samples(flat), push, lambda carried: carried)
 
 
 WAYS: dict[str, Callable[..., _Way]] = {
@@ -240,9 +245,8 @@ def _no_samples(flat: jax.Array) -> jax.Array:
 
 
 def _by_slopes(
-    outputs: Outputs,
+    outputs: Callable[[Any], jax.Array],
     loss: Loss,
-    params: Any,
     flat: jax.Array,
     start: Any,
     push: Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]],
@@ -251,10 +255,9 @@ def _by_slopes(
     """Through the linearised loss.
 
     Args:
-        outputs: the model.
+        outputs: from inputs to outputs (B, K).
         loss: the loss.
-        params: the parameters.
-        flat: the same as one array (P,).
+        flat: the parameters (P,).
         start: what `push` carries from chunk to chunk, for no samples.
         push: from what is carried, inputs and slopes (B, K) to what is carried on, the Jacobian (P, B, K), and the
             gradient of sum(slope * z) (P,).
@@ -263,16 +266,23 @@ def _by_slopes(
 
     def chunk(carried: tuple, x: Any, y: Any, weights: jax.Array) -> tuple:
         inner, total, gradient = carried
-        slope, curvature = _slopes(outputs, loss, params, x, y, weights)
+        slope, curvature = _slopes(loss, outputs(x), y, weights)
         inner, jacobian, slopes = push(inner, x, slope)
         return inner, _add_gauss_newton(total, jacobian, curvature), gradient + slopes
 
     def finish(carried: tuple) -> HessianSplit:
         inner, total, gradient = carried
-        gauss_newton, own = symmetrised(total), symmetrised(residual(inner))
-        return HessianSplit(gauss_newton + own, gauss_newton, own, gradient)
+        hessian, gauss_newton, own = _with_sum(total, residual(inner))
+        return HessianSplit(hessian, gauss_newton, own, gradient)
 
-    return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), chunk, finish)
+    return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), outputs, chunk, finish)
+
+
+@functools.partial(jax.jit, donate_argnums=(0, 1))
+def _with_sum(gauss_newton: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """H = G + R and both, made symmetric."""
+    gauss_newton, residual = symmetrised(gauss_newton), symmetrised(residual)
+    return gauss_newton + residual, gauss_newton, residual
 
 
 def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -340,12 +350,15 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     return compiled_once(dual, flat, jax.tree.map(jnp.asarray, (x, y)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _slopes(
-    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnums=0)
+def _outputs(outputs: Outputs, params: Any, x: Any) -> jax.Array:
+    return outputs(params, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _slopes(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """First and second derivatives of the weighted losses in the outputs, (B, K) and (B, K, K)."""
-    return loss_derivatives(loss, outputs(params, x), y, weights)
+    return loss_derivatives(loss, z, y, weights)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

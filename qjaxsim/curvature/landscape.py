@@ -41,7 +41,14 @@ class Plane:
 
     def point(self, a: Any, b: Any) -> Any:
         """The params pytree at coordinates (a, b); differentiable and traceable."""
-        return self.unravel(self.origin + a * self.directions[0] + b * self.directions[1])
+        return _point(self.unravel, self.origin, self.directions, a, b)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _point(
+    unravel: Callable[[jax.Array], Any], origin: jax.Array, directions: jax.Array, a: jax.Array, b: jax.Array
+) -> Any:
+    return unravel(origin + a * directions[0] + b * directions[1])
 
 
 class TrajectoryPlane(NamedTuple):

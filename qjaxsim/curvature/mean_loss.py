@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.chunks import even_chunk
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.objective import Loss, Outputs
 from qjaxsim.curvature.products import SAMPLES_AT_ONCE
@@ -37,7 +38,7 @@ def mean_loss(
     """
     x, y = jax.tree.map(jnp.asarray, (x, y))
     count = len(jax.tree.leaves(y)[0])
-    size = min(positive_integer("batch_size", batch_size), count)
+    size = even_chunk(count, positive_integer("batch_size", batch_size))
 
     def mean(params: Any) -> jax.Array:
         def losses(chunk: jax.Array) -> jax.Array:

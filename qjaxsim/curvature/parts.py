@@ -5,7 +5,7 @@ parts at once, each on its own outputs, and R is assembled from one small block 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,11 @@ class PartSum:
         each = jax.vmap(self.part, in_axes=(0, 1))(flat[self.index], self.inputs(x))
         return self.scale * each.sum(axis=0)
 
+    def in_turn(self, params: Any, x: Any) -> jax.Array:
+        """The outputs, one part after the other: its states stay in cache, which pays without derivatives."""
+        own = (ravel_pytree(params)[0][self.index], jnp.moveaxis(self.inputs(x), 1, 0))
+        return self.scale * jax.lax.map(lambda given: self.part(*given), own).sum(axis=0)
+
     def two_phases(self) -> "tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]] | None":
         """The matrices of all stages of weights from the parameters, and the outputs from them; None without stages."""
         part = self.part
@@ -77,8 +82,16 @@ class PartSum:
         return before, after
 
 
+def for_values(outputs: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
+    """The same outputs in the way that is quickest without derivatives."""
+    return outputs.in_turn if isinstance(outputs, PartSum) and jax.default_backend() == "cpu" else outputs
+
+
 class StagedParts:
-    """The same for a sum over circuits of one structure, `StagedCircuit`s, from what their stages have in common."""
+    """The same for a sum over circuits of one structure, `StagedCircuit`s, from what their stages have in common.
+
+    What takes long to compile is a program of one circuit: it serves all of them, in models of any number of parts.
+    """
 
     def __init__(self, model: PartSum, part: StagedCircuit, params: Any):
         self.model, self.part = model, part
@@ -94,32 +107,57 @@ class StagedParts:
         """What is carried from chunk to chunk, for no samples."""
         return [stage_sweep.start(self.part, u) for u in self.own]
 
+    def outputs(self, x: Any) -> jax.Array:
+        """The outputs (B, K)."""
+        matrices = [[pair and pair[0] for pair in found] for found in self.found]
+        given = zip(matrices, self.own, _inputs(self.model, x), strict=True)
+        return _total(self.model, [stage_sweep.values(self.part, *one) for one in given])
+
     def chunk(self, carried: list[Any], x: Any, slope: jax.Array) -> tuple[list[Any], jax.Array, jax.Array]:
         """What is carried on, the Jacobian (P, B, K), and the gradient of sum(slope * z) (P,)."""
-        model, inputs = self.model, self.model.inputs(x)
-        jacobian = jnp.zeros((self.flat.size, *slope.shape), slope.dtype)
-        gradient = jnp.zeros_like(self.flat)
-        after = []
-        for position, index in enumerate(model.index):
-            now, columns, slopes = stage_sweep.add_samples(
-                self.part,
-                self.found[position],
-                self.own[position],
-                inputs[:, position],
-                model.scale * slope,
-                carried[position],
-            )
-            after.append(now)
-            jacobian = jacobian.at[index].add(model.scale * columns)
-            gradient = gradient.at[index].add(slopes)
-        return after, jacobian, gradient
+        own_slope = self.model.scale * slope
+        given = zip(self.found, self.own, _inputs(self.model, x), carried, strict=True)
+        each = [stage_sweep.add_samples(self.part, found, u, own, own_slope, now) for found, u, own, now in given]
+        after, columns, slopes = zip(*each, strict=True)
+        return list(after), *_assembled(self.model, self.flat, columns, slopes)
 
     def residual(self, carried: list[Any]) -> jax.Array:
         """R (P, P)."""
-        total = jnp.zeros((self.flat.size, self.flat.size), self.flat.dtype)
-        for index, u, now in zip(self.model.index, self.own, carried, strict=True):
-            total = total.at[np.ix_(index, index)].add(stage_sweep.finish(self.part, u, now))
-        return total
+        blocks = [stage_sweep.finish(self.part, u, now) for u, now in zip(self.own, carried, strict=True)]
+        return _with_blocks(self.model, jnp.zeros((self.flat.size, self.flat.size), self.flat.dtype), blocks)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _inputs(model: PartSum, x: Any) -> list[jax.Array]:
+    """The inputs of each part."""
+    return list(jnp.moveaxis(model.inputs(x), 1, 0))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _total(model: PartSum, each: list[jax.Array]) -> jax.Array:
+    """The outputs from those of the parts."""
+    return model.scale * sum(each[1:], each[0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _assembled(
+    model: PartSum, flat: jax.Array, columns: Sequence[jax.Array], slopes: Sequence[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """The Jacobian (P, B, K) and the gradient (P,) from those of the parts."""
+    jacobian = jnp.zeros((flat.size, *columns[0].shape[1:]), columns[0].dtype)
+    gradient = jnp.zeros_like(flat)
+    for index, own, slope in zip(model.index, columns, slopes, strict=True):
+        jacobian = jacobian.at[index].add(model.scale * own)
+        gradient = gradient.at[index].add(slope)
+    return jacobian, gradient
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _with_blocks(model: PartSum, total: jax.Array, blocks: Sequence[jax.Array]) -> jax.Array:
+    """A matrix (P, P) with the blocks of the parts added."""
+    for index, block in zip(model.index, blocks, strict=True):
+        total = total.at[np.ix_(index, index)].add(block)
+    return total
 
 
 def linearised_parts(
@@ -140,16 +178,12 @@ def linearised_parts(
         gradient of sum(slope * z), (P,).
     """
     flat, _ = ravel_pytree(params)
-    inputs = model.inputs(x)
-    jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    gradient = jnp.zeros_like(flat)
-    for position, index in enumerate(model.index):
-        # One compiled function serves every part, and every model with the same `part`.
-        block, columns, slopes = _one_part(model.part, flat[index], inputs[:, position], model.scale * slope, rows)
-        residual = residual.at[np.ix_(index, index)].add(block)
-        jacobian = jacobian.at[index].add(model.scale * columns)
-        gradient = gradient.at[index].add(slopes)
-    return residual, jacobian, gradient
+    own_slope = model.scale * slope
+    given = zip(model.index, _inputs(model, x), strict=True)
+    # One compiled function serves every part, and every model with the same `part`.
+    each = [_one_part(model.part, flat[index], own, own_slope, rows) for index, own in given]
+    blocks, columns, slopes = zip(*each, strict=True)
+    return _with_blocks(model, residual, blocks), *_assembled(model, flat, columns, slopes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.chunks import even_chunk
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
@@ -181,7 +182,7 @@ def _sum_products(
     shapes = check_model(outputs, loss, params, x, y)
     params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
-    samples = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
+    samples = even_chunk(count, chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE))
     data = jax.tree.map(jnp.asarray, (x, y))
     before, _ = two_phases(outputs)
 

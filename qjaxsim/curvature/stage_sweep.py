@@ -40,6 +40,7 @@ def matrices(part: StagedCircuit, u: jax.Array) -> list[jax.Array | None]:
     return [None if stage.wires is not None else _matrix(part, stage, u) for stage in part.stages]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def values(part: StagedCircuit, fixed: Sequence[jax.Array | None], u: jax.Array, x: Any) -> jax.Array:
     """The outputs (B, K) from what `matrices` gives, u (U,) and inputs x of B samples."""
     assert part.stages is not None

@@ -19,7 +19,7 @@ from qjaxsim.common.checks import positive_integer, require_one_of, require_posi
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
 from qjaxsim.models.circuit_model import CircuitModel
-from qjaxsim.models.losses import LOSSES, Loss, metrics, training_loss
+from qjaxsim.models.losses import LOSSES, Loss, metrics, sample_losses
 from qjaxsim.training import TrainConfig, fit
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class QuantumEstimator(BaseEstimator):
         model = self._model(X.shape[1], counts)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         found = fit(
-            training_loss(model, loss),
+            sample_losses(model, loss),
             self._start(model, seed, dtype),
             self._angles(X, dtype),
             self._targets(y, dtype),

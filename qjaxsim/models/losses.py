@@ -1,4 +1,4 @@
-"""Losses of outputs, and what training takes and measures: means over the samples given."""
+"""Losses of outputs, and what training takes and measures."""
 
 import functools
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from qjaxsim.curvature.parts import for_values
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -54,24 +56,31 @@ def decided(outputs: Any) -> Any:
 
 # One object for equal models, so that what is compiled for one serves those that differ in their seed.
 @functools.lru_cache(maxsize=16)
+def sample_losses(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.Array]:
+    """Maps (params, x, y) to the loss of each of `model.outputs(params, x)`, (B,); one object for equal models."""
+
+    def losses(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        return loss(model.outputs(params, x), y)
+
+    return losses
+
+
+@functools.lru_cache(maxsize=16)
 def training_loss(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.Array]:
-    """Maps (params, x, y) to the mean loss of `model.outputs(params, x)`; one object for equal models."""
-
-    def mean(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        return loss(model.outputs(params, x), y).mean()
-
-    return mean
+    """Maps (params, x, y) to the mean of `sample_losses`; one object for equal models."""
+    losses = sample_losses(model, loss)
+    return lambda params, x, y: losses(params, x, y).mean()
 
 
 @functools.lru_cache(maxsize=16)
 def metrics(model: Any, loss: Loss = cross_entropy) -> Callable[..., dict[str, jax.Array]]:
-    """Maps (params, x, y) to the mean "loss", and for integer y "accuracy"; one object for equal models."""
+    """Maps (params, x, y) to each sample's "loss", and for integer y "accuracy", (B,); one object for equal models."""
 
     def measured(params: Any, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
-        outputs = model.outputs(params, x)
-        found = {"loss": loss(outputs, y).mean()}
+        outputs = for_values(model.outputs)(params, x)
+        found = {"loss": loss(outputs, y)}
         if jnp.issubdtype(y.dtype, jnp.integer):
-            found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype).mean()
+            found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype)
         return found
 
     return measured

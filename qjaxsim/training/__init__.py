@@ -12,6 +12,7 @@
 
 from qjaxsim.training.checkpoint import CheckpointError
 from qjaxsim.training.config import TrainConfig, learning_rates
+from qjaxsim.training.evaluation import Evaluation
 from qjaxsim.training.loop import TrainResult, fit
 
-__all__ = ["CheckpointError", "TrainConfig", "TrainResult", "fit", "learning_rates"]
+__all__ = ["CheckpointError", "Evaluation", "TrainConfig", "TrainResult", "fit", "learning_rates"]

@@ -5,20 +5,22 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
+from qjaxsim.training.evaluation import Evaluation, Metrics
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 Params = Any
 Loss = Callable[[Params, jax.Array, jax.Array], jax.Array]
-Metrics = Callable[[Params, jax.Array, jax.Array], Mapping[str, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +73,15 @@ def fit(
     results. Minibatches of an epoch depend on `config.seed` and the number of the epoch only.
 
     Args:
-        loss: maps (params, x, y) to the mean over the examples given, a real scalar.
+        loss: maps (params, x, y) to the mean over the examples given, a real scalar, or to one number an example,
+            shape (B,), whose mean is minimised: then one compiled step serves minibatches of unequal sizes.
         params: pytree of float32 or float64 arrays.
         x: inputs, shape (N, ...).
         y: targets, shape (N, ...). Integers of shape (N,) are classes, and minibatches are stratified by them.
         config: settings.
-        metrics: maps (params, x, y) to a dict of means over the examples given, in which `config.best` minimises one;
-            default {"loss": loss}. Computed after every epoch on all of x, y and `test`.
+        metrics: maps (params, x, y) to a dict of means over the examples given, or of one number an example, in which
+            `config.best` minimises one; default {"loss": loss}. Computed after every epoch on all of x, y and `test`,
+            see `Evaluation`.
         test: inputs and targets that are only looked at.
         folder: where to keep checkpoints, trajectory and metrics.csv; nothing is written without it.
         resume: go on from the newest checkpoint in `folder`, if there is one. On one machine the outcome is equal bit
@@ -91,8 +94,8 @@ def fit(
         TrainResult.
 
     Raises:
-        ValueError: if shapes do not fit, `metrics` does not return scalars or lacks `config.best`, or `resume` has no
-            folder.
+        ValueError: if shapes do not fit, `metrics` does not return such numbers or lacks `config.best`, or `resume` has
+            no folder.
         MemoryError: if the trajectory does not fit in memory.
         TypeError: if a leaf of params is neither float32 nor float64.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
@@ -108,13 +111,14 @@ def fit(
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
-    columns = _metric_columns(metrics, params, data, config.best)
+    evaluation = Evaluation(metrics, params, data, config.eval_batch_size)
+    _require_best(config.best, evaluation.columns)
     place = None if folder is None else Path(folder)
-    identity = {} if place is None else _identity(config, params, data, columns)
+    identity = {} if place is None else _identity(config, params, data, evaluation.columns)
 
     optimizer_identity(config, params)
     optimizer = gradient_transformation(config)
-    evaluate = _evaluator(metrics, data, config)
+    evaluate = lambda params, where: _finite(evaluation(params), where)  # noqa: E731
     run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
     opt_state = jax.jit(optimizer.init)(params)
 
@@ -122,6 +126,7 @@ def fit(
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
     rates = learning_rates(config)
     classes = _classes(np.asarray(data["train"][1]))
+    each = _is_each(loss, params, *data["train"], even_chunk(len(classes), config.batch_size))
     with training_bar(progress, config.epochs, done=0 if restored is None else restored.epoch) as advance:
         if restored is None:
             history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
@@ -135,9 +140,10 @@ def fit(
             rate = float(rates[epoch - 1])
             where = f"in epoch {epoch}" + ("" if config.brings_its_rate else f" at learning rate {rate:g}")
             batches = stratified_batches(classes, config.batch_size, rng=np.random.default_rng((config.seed, epoch)))
+            stacks = _stacks(batches, together=each)
             began = time.perf_counter()
-            params, opt_state, losses = run_epoch(params, opt_state, *data["train"], _stacks(batches), rate)
-            batch_loss = _mean_loss(losses, batches, where)
+            params, opt_state, losses = run_epoch(params, opt_state, *data["train"], stacks, rate)
+            batch_loss = _mean_loss(losses, stacks, where)
             seconds = time.perf_counter() - began
             shown = None if config.brings_its_rate else rate
             history.append(_row(epoch, shown, batch_loss, evaluate(params, where), seconds))
@@ -166,6 +172,13 @@ def require_trajectory(epochs: int, n_parameters: int, itemsize: int) -> None:
     require_memory((epochs + 1) * n_parameters * itemsize, what, "choose fewer `epochs`")
 
 
+class _Batch(NamedTuple):
+    """Places of examples, and their weights in the mean."""
+
+    rows: Any
+    weights: Any
+
+
 # --- one epoch ---------------------------------------------------------------------------------------------------
 
 
@@ -174,9 +187,13 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     """A compiled function of one epoch: (params, state, x, y, stacks of indices, rate) -> (params, state, losses)."""
     optimizer = gradient_transformation(config)
 
-    def step(carry: tuple[Params, Any], batch: jax.Array, x: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
+    def mean(params: Params, x: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
+        value = jax.jit(loss)(params, x, y)
+        return value if value.ndim == 0 else jnp.sum(weights.astype(value.dtype) * value)
+
+    def step(carry: tuple[Params, Any], batch: _Batch, x: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
         params, state = carry
-        value, gradient = jax.value_and_grad(loss)(params, x[batch], y[batch])
+        value, gradient = jax.value_and_grad(mean)(params, x[batch.rows], y[batch.rows], batch.weights)
         # optax mixes integer counters with floats; the caller's loss keeps the caller's own rule of promotion.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(gradient, state, params)
@@ -187,7 +204,7 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
         return (params, state), value
 
     @jax.jit
-    def run(params: Params, state: Any, x: jax.Array, y: jax.Array, stacks: list[jax.Array], rate: jax.Array) -> Any:
+    def run(params: Params, state: Any, x: jax.Array, y: jax.Array, stacks: list[_Batch], rate: jax.Array) -> Any:
         carry, losses = (params, state), []
         for stack in stacks:
             carry, values = jax.lax.scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
@@ -197,23 +214,43 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     return run
 
 
-def _stacks(batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Batches of equal size stacked, larger ones first: one stack, or two when the sizes differ by one."""
-    sizes = sorted({len(batch) for batch in batches}, reverse=True)
-    return [np.stack([batch for batch in batches if len(batch) == size]).astype(np.int32) for size in sizes]
+def _is_each(loss: Loss, params: Params, x: jax.Array, y: jax.Array, size: int) -> bool:
+    """Whether the loss is one number an example, found on the shapes of a minibatch so that its trace serves again."""
+    batch = [jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype) for array in (x, y)]
+    shape = jax.jit(loss).eval_shape(params, *batch).shape
+    if shape not in ((), (size,)):
+        raise ValueError(
+            f"Argument `loss` must return the mean over the examples, or one number an example, but has shape {shape} "
+            f"of {size} examples; take its mean."
+        )
+    return shape != ()
 
 
-def _mean_loss(losses: list[jax.Array], batches: Sequence[np.ndarray], where: str) -> float:
+def _stacks(batches: Sequence[np.ndarray], together: bool) -> list[_Batch]:
+    """Batches stacked, larger ones first: one stack, or two when their sizes differ by one and are not to go together.
+
+    Together, smaller ones have their first example twice, once with weight 0.
+    """
+    most = max(map(len, batches))
+    stacks: dict[int, list[_Batch]] = {}
+    for batch in sorted(batches, key=len, reverse=True):
+        rows = np.resize(batch, most if together else len(batch)).astype(np.int32)
+        weights = np.where(np.arange(len(rows)) < len(batch), 1 / len(batch), 0)
+        stacks.setdefault(len(rows), []).append(_Batch(rows, weights))
+    return [_Batch(*map(np.stack, zip(*stack, strict=True))) for stack in stacks.values()]
+
+
+def _mean_loss(losses: list[jax.Array], stacks: Sequence[_Batch], where: str) -> float:
     """Mean over the examples of an epoch, once the epoch is done."""
     values = np.concatenate([np.asarray(part, np.float64) for part in losses])
-    weights = np.array(sorted((len(batch) for batch in batches), reverse=True), np.float64)
+    sizes = np.concatenate([np.count_nonzero(stack.weights, axis=1) for stack in stacks])
     if not np.all(np.isfinite(values)):
         first = int(np.flatnonzero(~np.isfinite(values))[0])
         raise FloatingPointError(
             f"The loss became {values[first]} {where} (minibatch {first + 1} of {len(values)}); lower `learning_rate` "
             f"or check the data and the initial parameters."
         )
-    return float(values @ weights / weights.sum())
+    return float(values @ sizes / sizes.sum())
 
 
 def _classes(y: np.ndarray) -> np.ndarray:
@@ -224,64 +261,28 @@ def _classes(y: np.ndarray) -> np.ndarray:
 # --- metrics -----------------------------------------------------------------------------------------------------
 
 
-def _evaluator(
-    metrics: Metrics, data: dict[str, tuple[jax.Array, jax.Array]], config: TrainConfig
-) -> Callable[[Params, str], dict[str, float]]:
-    """A function from parameters to the means of all metrics over all parts of the data."""
-    compiled = jax.jit(metrics)
-    # A traced start: indexing with a Python slice would compile anew for every chunk.
-    take = jax.jit(jax.lax.dynamic_slice_in_dim, static_argnums=2)
-
-    def evaluate(params: Params, where: str) -> dict[str, float]:
-        row = {}
-        for part, (x, y) in data.items():
-            starts = range(0, len(x), config.eval_batch_size)
-            sizes = [min(config.eval_batch_size, len(x) - start) for start in starts]
-            values = [
-                compiled(params, take(x, start, size), take(y, start, size))
-                for start, size in zip(starts, sizes, strict=True)
-            ]
-            weights = np.array(sizes) / len(x)
-            for name in values[0]:
-                row[f"{part}_{name}"] = _mean_metric(name, [value[name] for value in values], weights, where)
-        return row
-
-    return evaluate
-
-
-def _mean_metric(name: str, values: list[jax.Array], weights: np.ndarray, where: str) -> float:
-    mean = float(np.array([float(value) for value in values]) @ weights)
-    if not math.isfinite(mean):
-        raise FloatingPointError(
-            f"The metric {name!r} became {mean} {where}; lower `learning_rate` or check the data and the initial "
-            f"parameters."
-        )
-    return mean
+def _finite(row: dict[str, float], where: str) -> dict[str, float]:
+    """The means, if they are finite."""
+    for column, mean in row.items():
+        if not math.isfinite(mean):
+            name = column.partition("_")[2]
+            raise FloatingPointError(
+                f"The metric {name!r} became {mean} {where}; lower `learning_rate` or check the data and the initial "
+                f"parameters."
+            )
+    return row
 
 
 def _row(epoch: int, rate: float | None, batch_loss: float | None, metrics: dict[str, float], seconds: float) -> Row:
     return {"epoch": epoch, "learning_rate": rate, "batch_loss": batch_loss, **metrics, "seconds": seconds}
 
 
-def _metric_columns(
-    metrics: Metrics, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], best: str
-) -> list[str]:
-    """Names of the metrics' columns, found and checked without computing anything."""
-    one = [jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in data["train"]]
-    shapes = jax.eval_shape(metrics, params, *one)
-    for name, value in shapes.items():
-        if value.shape != ():
-            raise ValueError(
-                f"Argument `metrics` must return means over the examples, but {name!r} has shape {value.shape}; take "
-                f"its mean."
-            )
-    columns = [f"{part}_{name}" for part in data for name in shapes]
+def _require_best(best: str, columns: list[str]) -> None:
     if best not in columns:
         raise ValueError(
             f"Argument `config.best` must be one of the metrics {columns}, but is {best!r}; choose another or return "
             f"it from `metrics`."
         )
-    return columns
 
 
 # --- arguments ---------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim import datasets
 from qjaxsim.common import files
 from qjaxsim.datasets import stratified_batches
-from qjaxsim.training import CheckpointError, TrainConfig, fit, learning_rates
+from qjaxsim.training import CheckpointError, Evaluation, TrainConfig, fit, learning_rates
 from qjaxsim.training import checkpoint as checkpoint_module
 
 # The small problem of most tests, as text: killed runs execute it in a process of their own.
@@ -229,7 +229,7 @@ def test_seed_decides_the_batches(uninterrupted):
 
 
 def test_few_compilations():
-    """Two sizes of minibatch and two of chunk, traced once each however many epochs and batches follow."""
+    """One size of minibatch and two of chunk, traced once each however many epochs and batches follow."""
     traced = []
 
     def counted(p, x, y):
@@ -237,12 +237,54 @@ def test_few_compilations():
         return loss(p, x, y)
 
     fit(counted, params, x, y, TrainConfig(epochs=2, batch_size=9, eval_batch_size=10))
-    assert {shape[0] for shape in traced} == {1, 8, 4, 10}
-    assert len(traced) <= 10
+    assert sorted(shape[0] for shape in traced) == [4, 8, 10]
     traced.clear()
     # Another run with the same loss, whatever its seed and length, has its epochs compiled already.
     fit(counted, params, x, y, TrainConfig(epochs=5, batch_size=9, eval_batch_size=10, seed=1))
-    assert {shape[0] for shape in traced} == {1, 4, 10}
+    assert sorted(shape[0] for shape in traced) == [4, 10]
+
+
+def each_loss(p, x, y):
+    return -jnp.take_along_axis(jax.nn.log_softmax(problem["logits"](p, x)), y[:, None], axis=1)[:, 0]
+
+
+def each_metric(p, x, y):
+    right = jnp.argmax(problem["logits"](p, x), axis=1) == y
+    return {"loss": each_loss(p, x, y), "accuracy": right.astype(jnp.float32)}
+
+
+def test_one_number_an_example_trains_like_their_mean_with_one_size_of_minibatch_and_chunk():
+    """Unequal minibatches (8 and 9), and chunks (22) that fit neither 64 nor 20 examples."""
+    settings = dataclasses.replace(config, batch_size=9, eval_batch_size=30, epochs=4)
+    double = jax.tree.map(np.float64, params)
+    wide = x.astype(np.float64)
+    data = (wide[:60], y[:60], settings)
+    test = (wide[:20], y[:20])
+    traced = []
+
+    def counted(function):
+        def run(p, x, y):
+            traced.append(len(x))
+            return function(p, x, y)
+
+        return run
+
+    wanted = fit(loss, double, *data, metrics=metrics, test=test)
+    found = fit(counted(each_loss), double, *data, metrics=counted(each_metric), test=test)
+    assert sorted(traced) == [9, 30]
+    np.testing.assert_allclose(found.trajectory, wanted.trajectory, atol=1e-10)
+    for row, other in zip(found.history[1:], wanted.history[1:], strict=True):
+        assert {**row, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-6)
+
+
+def test_a_part_smaller_than_a_chunk_counts_each_example_once():
+    data = {"train": (x, y), "test": (x[:3], y[:3])}
+    evaluation = Evaluation(each_metric, params, data, 40)
+    assert evaluation.columns == ["train_accuracy", "train_loss", "test_accuracy", "test_loss"]
+    found = evaluation(params)
+    for part, (inputs, labels) in data.items():
+        for name, value in metrics(params, jnp.asarray(inputs), jnp.asarray(labels)).items():
+            assert found[f"{part}_{name}"] == pytest.approx(float(value), rel=1e-6)
 
 
 def test_mixed_precision_leaves_keep_their_dtype():
@@ -551,8 +593,14 @@ def test_arguments_that_do_not_fit():
 
 
 def test_metrics_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"`metrics` must return means .* but 'hits' has shape \(1,\); take its mean"):
-        fit(loss, params, x, y, config, metrics=lambda p, x, y: {"hits": y})
+    with pytest.raises(
+        ValueError, match=r"`metrics` must return means .* 'hits' has shape \(64, 5\) of 64 examples; take its mean"
+    ):
+        fit(loss, params, x, y, config, metrics=lambda p, x, y: {"hits": x})
+    with pytest.raises(
+        ValueError, match=r"`loss` must return the mean .* has shape \(8, 3\) of 8 examples; take its me"
+    ):
+        fit(lambda p, x, y: problem["logits"](p, x), params, x, y, config, metrics=metrics)
     with pytest.raises(
         ValueError, match=r"`config\.best` must be one of the metrics \['train_a'\], but is 'train_loss'"
     ):

@@ -17,6 +17,8 @@ from qjaxsim.curvature.spectra.measure import SO_FAR
 # The plane of eigenvectors reaches as far as the quadratic model rises by so much along each, and at most half a turn.
 EIGEN_RISE = 2.0
 PLANES = ("pca", "eigen", "random")
+Evaluate = Callable[[Plane, np.ndarray, np.ndarray], Any]
+"""From a plane and coordinates a (A,) and b (B,) to the function there, (B, A), as `evaluate_plane` gives it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,13 @@ _Laid = tuple[Plane, np.ndarray, tuple[np.ndarray, np.ndarray], dict[str, np.nda
 
 
 def plane_arrays(
-    name: str, function: Callable[[Any], jax.Array], scene: Scene, progress: Progress, folder: Path | None
+    name: str, evaluate: Evaluate, scene: Scene, progress: Progress, folder: Path | None
 ) -> dict[str, np.ndarray]:
     """The function on one plane, with the path in its coordinates.
 
     Args:
         name: "pca" (of the path), "eigen" (of the leading eigenvectors) or "random" (filter-normalised directions).
-        function: maps params to a real scalar; the same object for all planes shares a program.
+        evaluate: the function on a grid.
         scene: what to lay it through.
         progress: bars.
         folder: where an unfinished plane is kept, or None.
@@ -66,13 +68,13 @@ def plane_arrays(
     """
     plane, path, (a, b), extra = _LAID[name](scene)
     with progress.counter(f"landscape {name}, lines", len(b)) as moved:
-        values = _values(function, plane, a, b, None if folder is None else folder / f"plane_{name}{SO_FAR}", moved)
+        values = _values(evaluate, plane, a, b, None if folder is None else folder / f"plane_{name}{SO_FAR}", moved)
     own = {"landscape_a": a, "landscape_b": b, "landscape": values, "trajectory": path, **extra}
     return own if name == "pca" else {_prefixed(name, key): value for key, value in own.items()}
 
 
 def _values(
-    function: Callable[[Any], jax.Array],
+    evaluate: Evaluate,
     plane: Plane,
     a: np.ndarray,
     b: np.ndarray,
@@ -89,7 +91,7 @@ def _values(
             state = None
         lines = list(state["lines"]) if state else []
     for done in range(len(lines), len(b)):
-        lines.append(np.asarray(landscape.evaluate_plane(function, plane, a, b[done : done + 1])[0]))
+        lines.append(np.asarray(evaluate(plane, a, b[done : done + 1])[0]))
         if saved is not None:
             saved.save({"lines": np.stack(lines)}, last=done + 1 == len(b))
         moved(done + 1, len(b))

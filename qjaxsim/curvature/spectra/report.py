@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import integer_from, positive_integer, require_one_of
 from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
 from qjaxsim.curvature.spectra.columns import NUMBERS
 from qjaxsim.curvature.spectra.groups import Groups, block_rows, places_of
@@ -128,7 +130,7 @@ def spectrum_report(
         two = arrays["top_values"][:2], arrays["top_vectors"][:2]
         scene = Scene(problem.flat, problem.unravel, path, *two, held, key, points)
         for name in planes:
-            arrays |= plane_arrays(name, problem.function, scene, bars, folder)
+            arrays |= plane_arrays(name, partial(evaluate_plane, problem.function), scene, bars, folder)
     settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}
     numbers = _numbers(problem, found, pairs, classes, known, value)
     return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian)

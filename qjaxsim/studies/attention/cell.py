@@ -9,7 +9,7 @@ import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
-from qjaxsim.models.losses import metrics, training_loss
+from qjaxsim.models.losses import metrics, sample_losses
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
@@ -87,7 +87,7 @@ def train(
 ) -> TrainResult:
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     return fit(
-        training_loss(model),
+        sample_losses(model),
         model.init(jax.random.key(seed), np.float32),
         examples.x_train,
         examples.y_train,

@@ -1,9 +1,8 @@
 """One cell of the study `hessian`: train, take curvature at a point of the path, look at planes through it."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
-from qjaxsim.models.losses import metrics, training_loss
+from qjaxsim.models.losses import metrics, sample_losses
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.studies.hessian.columns import COLUMNS
 from qjaxsim.studies.hessian.examples import HessianExamples
@@ -19,7 +18,7 @@ from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.spectrum import measure
 from qjaxsim.studies.shared.sweep import CellResult
-from qjaxsim.training import TrainResult, fit
+from qjaxsim.training import Evaluation, TrainConfig, TrainResult, fit
 
 # Halvings of the way between two checkpoints to the point of a given loss.
 _HALVINGS = 30
@@ -99,7 +98,7 @@ def train(
     """The model trained with the study's settings, checkpointed in `folder` and resumed from there."""
     dtype = np.dtype(settings.training_dtype)
     return fit(
-        training_loss(model),
+        sample_losses(model),
         model.init(jax.random.key(settings.seeds[0]), dtype),
         examples.x_train.astype(dtype),
         examples.y_train,
@@ -135,12 +134,11 @@ def at_loss(model: PatchesModel, examples: HessianExamples, result: TrainResult,
     after = int(reached[0])
     if after == 0:
         return _evaluated(model, examples, result, 0.0)
-    metric = jax.jit(metrics(model))
+    evaluation = _evaluation(model, examples, result)
     low, high = float(after - 1), float(after)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        x, y = examples.x_train, examples.y_train
-        above = _mean_over(metric, _on_path(result, middle), x, y)["loss"] > loss
+        above = evaluation.means("train", _on_path(result, middle))["loss"] > loss
         low, high = (middle, high) if above else (low, middle)
         if (high - low) * abs(losses[after] - losses[after - 1]) < 1e-6 * loss:
             break
@@ -148,11 +146,18 @@ def at_loss(model: PatchesModel, examples: HessianExamples, result: TrainResult,
 
 
 def _evaluated(model: PatchesModel, examples: HessianExamples, result: TrainResult, epoch: float) -> Point:
-    params, metric = _on_path(result, epoch), jax.jit(metrics(model))
-    found: dict[str, float] = {}
-    for part, x, y in (("train", examples.x_train, examples.y_train), ("test", examples.x_test, examples.y_test)):
-        found |= {f"{part}_{name}": value for name, value in _mean_over(metric, params, x, y).items()}
-    return Point(params, epoch, found)
+    params = _on_path(result, epoch)
+    return Point(params, epoch, _evaluation(model, examples, result)(params))
+
+
+def _evaluation(model: PatchesModel, examples: HessianExamples, result: TrainResult) -> Evaluation:
+    """As in training, by the same program."""
+    dtype = result.trajectory.dtype
+    data = {
+        "train": (examples.x_train.astype(dtype), examples.y_train),
+        "test": (examples.x_test.astype(dtype), examples.y_test),
+    }
+    return Evaluation(metrics(model), result.params_best, data, TrainConfig.eval_batch_size)
 
 
 def _on_path(result: TrainResult, epoch: float) -> Params:
@@ -161,14 +166,3 @@ def _on_path(result: TrainResult, epoch: float) -> Params:
     share = epoch - before
     ends = result.trajectory[before : before + 2]
     return unravel(jnp.asarray(((1 - share) * ends[0] + share * ends[1]).astype(ends.dtype)))
-
-
-def _mean_over(metric: Callable[..., Any], params: Params, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Means over all examples, a thousand at once."""
-    dtype = jax.tree.leaves(params)[0].dtype
-    total: dict[str, float] = {}
-    for start in range(0, len(x), 1000):
-        part = slice(start, start + 1000)
-        for name, value in metric(params, jnp.asarray(x[part], dtype), jnp.asarray(y[part])).items():
-            total[name] = total.get(name, 0.0) + float(value) * len(y[part]) / len(y)
-    return total

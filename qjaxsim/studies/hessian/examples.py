@@ -1,17 +1,13 @@
-"""The images and the model of a cell, and the loss on images as a function of the parameters."""
+"""The images and the model of a cell."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 
 from qjaxsim import datasets
-from qjaxsim.curvature.mean_loss import mean_loss
-from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.shared.examples import Examples
@@ -28,15 +24,6 @@ class HessianExamples(Examples):
     """
 
     chosen: Callable[[int | None], tuple[np.ndarray, np.ndarray]]
-
-
-@functools.lru_cache(maxsize=8)  # one object for all planes of a model, so that one program serves them
-def loss_of_params(
-    model: PatchesModel, examples: HessianExamples, images: int | None, dtype: str
-) -> Callable[[Any], jax.Array]:
-    """The mean loss on so many training images as a function of params."""
-    x, y = examples.chosen(images)
-    return mean_loss(model.outputs, cross_entropy, x.astype(dtype), y)
 
 
 def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:

@@ -1,5 +1,6 @@
 """Landscapes of a cell: the training loss on planes through its path or its minimum."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -7,11 +8,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.landscape import Plane
 from qjaxsim.curvature.spectra.planes import Scene, plane_arrays
+from qjaxsim.models.losses import metrics
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.hessian.examples import HessianExamples, loss_of_params
+from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.training import TrainResult
+from qjaxsim.training import Evaluation, TrainConfig, TrainResult
 
 
 def planes(
@@ -34,8 +37,7 @@ def planes(
         progress: bars.
         folder: where an unfinished plane is kept.
     """
-    images = settings.landscape_images or settings.curvature_images
-    loss = loss_of_params(model, examples, images, settings.dtype)
+    x, y = examples.chosen(settings.landscape_images or settings.curvature_images)
     minimum, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(settings.dtype), result.params_best))
     scene = Scene(
         minimum,
@@ -46,7 +48,15 @@ def planes(
         key=jax.random.key(settings.data_seed),
         points=settings.landscape_points,
     )
+    images = {"images": (x.astype(settings.dtype), y)}
+    evaluation = Evaluation(metrics(model), unravel(minimum), images, TrainConfig.eval_batch_size)
     arrays: dict[str, np.ndarray] = {}
     for name in settings.landscape:
-        arrays |= plane_arrays(name, loss, scene, progress, folder)
+        arrays |= plane_arrays(name, partial(losses, evaluation), scene, progress, folder)
     return arrays
+
+
+def losses(evaluation: Evaluation, plane: Plane, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The mean loss at the points of a grid, (B, A), point by point through the program that training has compiled."""
+    lines = [[evaluation.means("images", plane.point(at, height))["loss"] for at in a] for height in b]
+    return np.array(lines, plane.origin.dtype)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim import curvature
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.patches import PatchesModel
+from qjaxsim.studies.hessian import planes as hessian_planes
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
@@ -52,8 +52,8 @@ def lines(monkeypatch):
         Lines.done += 1
         return plain(*args)
 
-    plain = curvature.landscape.evaluate_plane
-    monkeypatch.setattr("qjaxsim.curvature.landscape.evaluate_plane", counted)
+    plain = hessian_planes.losses
+    monkeypatch.setattr(hessian_planes, "losses", counted)
     monkeypatch.setattr("qjaxsim.common.checkpoint.SAVES_APART", 0)
     return Lines
 
