@@ -40,7 +40,7 @@ class KrylovSpace:
         room = min(_ROOM, operator.size + 1 - self.locked)
         require_basis(operator, self.locked + room)
         self.basis = jnp.pad(held, ((0, room), (0, 0)))
-        self.basis, _ = _append(self.basis, self.locked, start)
+        self.basis, self.newest, _ = _append(self.basis, self.locked, start)
 
     def grow(self, steps: int) -> None:
         """Take so many more steps, as far as the dimension allows."""
@@ -50,11 +50,8 @@ class KrylovSpace:
             if position + 1 == len(self.basis):
                 require_basis(self.operator, 2 * len(self.basis))
                 self.basis = jnp.pad(self.basis, ((0, len(self.basis)), (0, 0)))
-            newest = self.basis[position]
-            image = self.operator.matvec(newest)
-            diagonal = _dot(newest, image)
-            self.basis, length = _append(self.basis, position + 1, image)
-            self.coefficients.append((diagonal, length))
+            self.basis, self.newest, entries = _append(self.basis, position + 1, self.operator.matvec(self.newest))
+            self.coefficients.append(entries)
             self.steps += 1
 
     def tridiagonal(self) -> tuple[np.ndarray, np.ndarray]:
@@ -72,19 +69,21 @@ class KrylovSpace:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _append(basis: jax.Array, position: int, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The basis with the part of a vector outside it as a unit row at `position`, and that part's norm."""
+def _append(
+    basis: jax.Array, position: int, vector: jax.Array
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
+    """The basis with the part of a vector outside it as a unit row at `position`.
+
+    Returns:
+        The basis, that row, and two numbers: the vector's part along the row before, and the norm of that outside.
+    """
+    along = jnp.vdot(basis[position - 1], vector, precision=HIGHEST)
     with jax.default_matmul_precision("highest"):
         for _ in range(2):  # once leaves a part of the size of the rounding, twice none (Parlett, section 6.9)
             vector = vector - (basis @ vector) @ basis
     length = jnp.linalg.norm(vector)
     unit = vector / jnp.where(length > 0, length, 1)
-    return jax.lax.dynamic_update_slice_in_dim(basis, unit[None], position, axis=0), length
-
-
-@jax.jit
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.vdot(a, b, precision=HIGHEST)
+    return jax.lax.dynamic_update_slice_in_dim(basis, unit[None], position, axis=0), unit, (along, length)
 
 
 def normal(key: jax.Array, operator: LinearOperator) -> jax.Array:

@@ -180,8 +180,9 @@ def top_eigenpairs(
     balance = Balanced(operator)
     found, vectors, spent = leading_pairs(balance, k, key, steps, which, copies)
     # By products of their own: no estimate.
-    rest = balance.operator.matmat(vectors.T) - vectors.T * jnp.asarray(found, operator.dtype)[None, :]
-    residuals = balance.unbalanced(jnp.linalg.norm(rest, axis=0))
+    images = np.asarray(balance.operator.matmat(vectors.T))
+    rest = images - np.asarray(vectors).T * np.asarray(found, operator.dtype)
+    residuals = balance.unbalanced(np.linalg.norm(rest, axis=0))
     return EigenPairs(balance.unbalanced(found), vectors, residuals, spent + len(vectors) + balance.extra)
 
 
@@ -223,18 +224,18 @@ def power_iteration(
     require_key(key)
     max_steps = positive_integer("max_steps", max_steps)
     balance = Balanced(operator)
-    vector = normal(key, operator)
-    vector = vector / jnp.linalg.norm(vector)
+    vector = np.asarray(normal(key, operator))
+    vector = vector / np.linalg.norm(vector)
     old, converged = 0.0, False
     for count in range(1, max_steps + 1):
-        image = balance.operator.matvec(vector)
-        new, length = float(jnp.vdot(vector, image)), float(jnp.linalg.norm(image))
+        image = np.asarray(balance.operator.matvec(vector))
+        new, length = float(np.vdot(vector, image)), float(np.linalg.norm(image))
         # Equal quotients have converged, those of a matrix of zeros too.
         converged = count > 1 and (abs(new - old) < tol * abs(old) or new == old)
         if converged or count == max_steps:
             break
         vector, old = image / length if length > 0 else vector, new
-    return PowerIteration(new * balance.scale, vector, count, converged)
+    return PowerIteration(new * balance.scale, jnp.asarray(vector), count, converged)
 
 
 def trace_estimate(

@@ -1,6 +1,7 @@
 """The split of circuits stage by stage: against pushes of every sample, the generic Hessian and its refusals."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,12 @@ from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
 from qjaxsim.common import memory
-from qjaxsim.curvature import plan_split, split_hessian, split_plan
+from qjaxsim.curvature import hessian, plan_split, split_hessian, split_plan
 from qjaxsim.curvature.chunks import AtOnce
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.losses import cross_entropy
+from qjaxsim.models.patches import PatchesModel
 
 N, CLASSES = 3, 3
 OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(2), qj.Z(1) @ qj.Z(2) + qj.Y(0))
@@ -222,3 +224,27 @@ def test_the_program_of_a_chunk_does_not_grow_with_depth():
         made = jax.make_jaxpr(chunk)(found, u, jnp.zeros((4, 9)), jnp.zeros((4, 3)), carried)
         lengths.append(str(made).count(" = "))
     assert lengths[0] == lengths[1]
+
+
+def test_models_of_one_and_of_four_patches_share_the_programs_of_their_parts(caplog, key):
+    """What takes long to compile is compiled for the first model; both are right against the generic Hessian."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 1, (5, 5, 5)), np.arange(5, dtype=np.int32) % 2
+    of_parts = {"with_derivatives", "values", "add_samples", "finish"}
+    for patches, expected in ((1, of_parts), (4, set())):
+        model = PatchesModel(patches, 1, 2, image_size=5, patch_size=2, n_classes=2, scale=3.0)
+        params = model.init(key)
+        caplog.clear()
+        with jax.log_compiles():
+            found = split_hessian(model.outputs, cross_entropy, params, x, y, batch_size=2)
+        names = re.findall(r"Finished XLA compilation of jit\((\w+)\)", caplog.text)
+        assert sorted(name for name in names if name in of_parts) == sorted(expected), patches
+        wanted = hessian(lambda p, model=model: cross_entropy(model.outputs(p, x), y).mean(), params)
+        np.testing.assert_allclose(found.hessian, wanted, atol=1e-10)
+
+
+def test_parts_in_turn_give_the_same_values(key):
+    model = PatchesModel(4, 1, 2, image_size=5, patch_size=2, n_classes=2)
+    x = np.random.default_rng(0).uniform(0, 1, (3, 5, 5))
+    params = model.init(key)
+    np.testing.assert_allclose(model.outputs.in_turn(params, x), model.outputs(params, x), rtol=1e-13)

@@ -127,7 +127,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: Progress, fold
     numbers = _of_values(values, split.hessian) | {
         "gn_lambda_max": float(gauss_newton[-1]),
         "gn_null": int((np.abs(gauss_newton) <= _rounding(split.hessian) * np.abs(gauss_newton).max()).sum()),
-        "residual_norm_ratio": float(jnp.linalg.norm(split.residual) / jnp.linalg.norm(split.hessian)),
+        "residual_norm_ratio": float(np.linalg.norm(split.residual) / np.linalg.norm(split.hessian)),
     }
     arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
     return Measured(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
@@ -91,6 +90,7 @@ def spectrum_report(
     Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and
     about 60 more a group. A plane takes `plane_points`^2 evaluations.
 
+    >>> import jax.numpy as jnp
     >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
     >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
     >>> report = spectrum_report(outputs, w, (x, y), loss=loss, planes=(), progress=False)
@@ -152,17 +152,17 @@ def _numbers(
     problem: Problem, found: Measured, pairs: EigenPairs, classes: int, classes_known: bool, value: float | None
 ) -> dict[str, float | int | str | None]:
     """The numbers of `columns.NUMBERS`, in its order."""
-    gradient = found.gradient
-    within = pairs.vectors[:classes] @ gradient
+    gradient = np.asarray(found.gradient)
+    within = np.asarray(pairs.vectors)[:classes] @ gradient
     values = found.arrays.get("eigenvalues", found.arrays.get("lanczos_values"))
     largest = max(abs(found.numbers["lambda_max"]), abs(found.numbers["lambda_min"]))
-    squares = float(jnp.sum(gradient**2))
+    squares = float(np.sum(gradient**2))
     numbers = {
         "parameters": problem.flat.size,
         "samples": problem.model and problem.model.n_samples,
         "loss": value,
-        "gradient_norm": float(jnp.linalg.norm(gradient)),
-        "gradient_in_top_k": float(jnp.sum(within**2) / squares) if squares else None,
+        "gradient_norm": float(np.linalg.norm(gradient)),
+        "gradient_in_top_k": float(np.sum(within**2) / squares) if squares else None,
         **found.numbers,
         **outlier_numbers(values, classes, known=classes_known),
         "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,

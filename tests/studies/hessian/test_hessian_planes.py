@@ -1,5 +1,6 @@
 """Landscapes of a cell of the study `hessian`: what a killed one keeps, and when it is used."""
 
+import itertools
 from pathlib import Path
 
 import jax
@@ -8,12 +9,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.models.losses import cross_entropy, metrics
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian import planes as hessian_planes
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.training import TrainResult
+from qjaxsim.training import Evaluation, TrainResult
 
 SETTINGS = HessianSettings(patches=(1,), layers=(1,), landscape=("pca", "eigen"), landscape_points=4).resolved()
 MODEL = PatchesModel(1, 1, 3, image_size=4, patch_size=4, n_classes=3, scale=5.0)
@@ -80,3 +82,31 @@ def test_lines_of_another_plane_are_not_taken(cell, tmp_path, lines):
     other = evaluated((examples, result, (values, vectors[::-1])), tmp_path)
     assert lines.done == 4  # the plane of eigenvectors alone
     assert not np.array_equal(other["eigen_landscape"], evaluated(cell, tmp_path / "new")["eigen_landscape"])
+
+
+def test_planes_compile_no_evaluation_beside_that_of_training(cell, tmp_path, caplog):
+    examples, result, _ = cell
+    data = {"train": (examples.x_train, examples.y_train), "test": (examples.x_test[:7], examples.y_test[:7])}
+    jax.clear_caches()
+    compiled = []
+    for run in (
+        lambda: Evaluation(metrics(MODEL), result.params_best, data, 1000)(result.params_best),
+        lambda: evaluated(cell, tmp_path),
+    ):
+        caplog.clear()
+        with jax.log_compiles():
+            run()
+        compiled.append(caplog.text.count("Finished XLA compilation of jit(measured)"))
+    assert compiled == [1, 0]
+
+
+def test_a_plane_holds_the_mean_loss_at_its_points(cell, tmp_path):
+    examples, result, _ = cell
+    found = evaluated(cell, tmp_path)
+    loss = jax.jit(lambda p: cross_entropy(MODEL.outputs(p, examples.x_train), examples.y_train).mean())
+    flat, unravel = ravel_pytree(result.params_best)
+    for (j, b), (i, a) in itertools.product(
+        enumerate(found["eigen_landscape_b"]), enumerate(found["eigen_landscape_a"])
+    ):
+        wanted = loss(unravel(flat + np.array([a, b]) @ cell[2][1]))
+        assert found["eigen_landscape"][j, i] == pytest.approx(float(wanted), rel=1e-12)
