@@ -20,7 +20,7 @@ slow:  ## long reproductions
 	$(PYTHON) -m pytest -q -m slow
 
 docs:  ## runs what README, guides and docstrings show
-	$(PYTHON) -m pytest -q tests/test_readme.py tests/bridges/test_qiskit_docs.py tests/bridges/test_dimod_docs.py tests/bridges/test_ibm_docs.py qjaxsim bridges
+	$(PYTHON) -m pytest -q tests/test_readme.py tests/bridges/test_qiskit_docs.py tests/bridges/test_dimod_docs.py tests/bridges/test_ibm_docs.py tests/bridges/test_torch_pennylane_docs.py tests/learning/test_own_models_docs.py tests/curvature/test_curvature_docs.py tests/test_jobs.py qjaxsim bridges
 
 bench:  ## small sizes of the benchmark
 	$(PYTHON) -m qjaxsim.command.main bench --quick

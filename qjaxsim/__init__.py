@@ -8,6 +8,9 @@ from importlib import import_module, util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qjaxsim_pennylane import from_pennylane
+    from qjaxsim_torch import to_torch
+
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
     from qjaxsim.circuits.library import (
@@ -42,6 +45,7 @@ __all__ = [
     "efficient_su2",
     "expectation",
     "explain",
+    "from_pennylane",
     "hessian",
     "hvp",
     "load_run",
@@ -49,6 +53,7 @@ __all__ = [
     "real_amplitudes",
     "sample",
     "statevector",
+    "to_torch",
     "unitary",
     "zz_feature_map",
 ]
@@ -72,6 +77,8 @@ _PLACES = {
     "studies.shared.run": ("load_run",),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
+# Bridges, which say what to install where PennyLane or PyTorch is missing.
+_MODULES |= {"from_pennylane": "qjaxsim_pennylane", "to_torch": "qjaxsim_torch"}
 
 
 def _find(name: str) -> Any:

@@ -7,11 +7,17 @@ import hypothesis
 import jax
 import pytest
 
-# Small programs run a few times each, and XLA's older generator of fused loops compiles them in half the time. Read
-# when the first program is compiled; commands started by tests inherit it. Later releases have no such generator, and
-# XLA ends the process over a flag that it does not know.
+# Small programs run a few times each: compiling them takes the time. It takes half of it without optimising them
+# (JAX_DISABLE_MOST_OPTIMIZATIONS=0 does that, for long reproductions), and half of that with XLA's older generator of
+# fused loops and without splitting each program for several threads. Read when the first program is compiled; commands
+# started by tests inherit it. Later releases have no such generator, and XLA ends the process over a flag that it does
+# not know.
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    jax.config.update("jax_disable_most_optimizations", True)
 if jax.__version_info__ < (0, 11):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,12 +49,3 @@ def compiled_programs_are_dropped():
     """Programs of a file are let go at its end: every one holds memory mappings, of which a process has 65,530."""
     yield
     jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def quick_compiler():
-    """For small programs that run a few times each: compiling them takes the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)

@@ -12,8 +12,6 @@ from qjaxsim.command.app import run
 GUIDE = (Path(__file__).parents[1] / "docs" / "jobs.md").read_text(encoding="utf-8")
 JOBS = re.split(r"^## \d\. ", GUIDE, flags=re.MULTILINE)[1:]
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 @pytest.fixture
 def done(capsys, tmp_path, monkeypatch):

@@ -56,6 +56,8 @@ _OPTIONAL = {
     "dwave-system": "dwave",
     "tensorflow-datasets": "tfds",
     "safetensors": "weights",
+    "torch": "torch",
+    "pennylane": "pennylane",
 }
 
 app = typer.Typer(

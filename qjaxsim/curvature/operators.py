@@ -38,6 +38,7 @@ class LinearOperator:
         size: P.
         dtype: of vectors and images.
         rows: maps vectors as rows (m, P) to their images (m, P), compiled for the m that it meets.
+        matrix: where it is known, (P, P).
 
     >>> operator = linear_operator(lambda v: 2 * v, 3)
     >>> print(operator @ jnp.array([1.0, 2.0, 3.0]))
@@ -49,6 +50,7 @@ class LinearOperator:
     size: int
     dtype: Any
     rows: Callable[[jax.Array], jax.Array]
+    matrix: jax.Array | None = None
 
     def matvec(self, v: Any) -> jax.Array:
         """The image of one vector, (P,) to (P,)."""
@@ -61,11 +63,13 @@ class LinearOperator:
         return self._images(columns.T).T
 
     def dense(self) -> jax.Array:
-        """The matrix, (P, P), made exactly symmetric.
+        """The matrix, (P, P): the one known, or made from P products and exactly symmetric.
 
         Raises:
             MemoryError: if it and its work copies exceed the free main memory.
         """
+        if self.matrix is not None:
+            return self.matrix
         require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
         return symmetrised(self._images(jnp.eye(self.size, dtype=self.dtype)))
 
@@ -300,18 +304,7 @@ def matrix_operator(matrix: Any) -> LinearOperator:
     """
     held = as_array(matrix, "matrix")
     check_square(held)
-    return _OfMatrix(len(held), held.dtype, functools.partial(_matrix_rows, held), held)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _OfMatrix(LinearOperator):
-    """The operator of a matrix (P, P), which it need not ask for by products."""
-
-    matrix: jax.Array
-
-    def dense(self) -> jax.Array:
-        """The matrix."""
-        return self.matrix
+    return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held), held)
 
 
 def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:

@@ -103,7 +103,7 @@ class QuantumEstimator(BaseEstimator):
             sklearn.exceptions.NotFittedError: before `fit`.
             ValueError: for data that `predict` refuses, and targets of another number or of unknown classes.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X, y = validate_data(self, X, y, reset=False, dtype=REALS)  # noqa: N806
         dtype = self._trained_dtype
         data = self._angles(X, dtype), self._targets(y, dtype)
@@ -234,7 +234,7 @@ class QuantumEstimator(BaseEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         """The model's outputs, (N, K)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         x = self._angles(validate_data(self, X, reset=False, dtype=REALS), self._trained_dtype)
         parts = [x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE)]
         return np.concatenate([np.asarray(_run(self.model_.outputs, self.params_, part)) for part in parts])

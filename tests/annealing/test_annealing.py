@@ -11,8 +11,6 @@ from qjaxsim.annealing import chains, streams
 from qjaxsim.annealing.batch import anneal_batch
 from qjaxsim.annealing.problems import HeadsProblem
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def heads_problem(rng, batch, heads, n, penalty):
     c = rng.normal(size=(batch, heads, n, n))

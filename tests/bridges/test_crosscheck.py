@@ -19,8 +19,6 @@ from qjaxsim.command import main as cli
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 OPERATORS = [SparsePauliOp("ZII"), SparsePauliOp("XYZ"), SparsePauliOp(["IIZ", "IXX"], [0.5, 2])]
 
 

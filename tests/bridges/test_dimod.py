@@ -22,8 +22,6 @@ from qjaxsim_dimod import (
 
 from qjaxsim import annealing
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def assignments(n, vartype="BINARY"):
     return np.array(list(itertools.product((0, 1) if vartype == "BINARY" else (-1, 1), repeat=n)))

@@ -4,12 +4,10 @@ import re
 from pathlib import Path
 
 import jax
-import pytest
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "dimod.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick_compiler")
 def test_the_guide_runs(capsys):
     names: dict = {}
     with jax.enable_x64(False):

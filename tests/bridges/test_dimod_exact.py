@@ -12,8 +12,6 @@ from scipy import sparse
 
 from qjaxsim.annealing import sparse as annealing_sparse
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def lowering_flips(bqm, found):
     """Flips that lower the energy of a sample, over all samples, in rational arithmetic."""

@@ -21,7 +21,6 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm, ibm_parts, ibm_primitives, ibm_records, ibm_work  # noqa: E402
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compiler"),
     # Aer says of a noiseless GenericBackendV2 that its noise model will lack thermal relaxation.
     pytest.mark.filterwarnings("ignore:Qiskit backend .* has no QubitProperties:UserWarning"),
 ]

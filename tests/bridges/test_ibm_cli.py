@@ -17,8 +17,6 @@ from qiskit import QuantumCircuit, qpy  # noqa: E402
 from qiskit.circuit import ParameterVector  # noqa: E402
 from qjaxsim_qiskit import ibm_service  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PROGRAM = """OPENQASM 2.0;
 include "qelib1.inc";
 qreg q[3];

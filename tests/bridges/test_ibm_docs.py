@@ -12,7 +12,6 @@ from qjaxsim.command import main as cli
 pytest.importorskip("qiskit_ibm_runtime")
 pytest.importorskip("qiskit_aer")
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "qiskit.md").read_text(encoding="utf-8")
 SECTION = GUIDE.split("## From a trained model to a job on hardware")[1].split("\n## ")[0]

@@ -25,8 +25,6 @@ from qiskit_ibm_runtime.options_models.simulator import SimulatorOptions  # noqa
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS  # noqa: E402
 from qjaxsim_qiskit import ibm  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 CONVERTER = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"]
 
 

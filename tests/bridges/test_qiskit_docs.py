@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from scipy.linalg import expm
 
 from qjaxsim.circuits import gates
@@ -13,7 +12,6 @@ from qjaxsim.circuits import gates
 GUIDE = (Path(__file__).parents[2] / "docs" / "qiskit.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick_compiler")
 def test_from_an_ansatz_to_its_spectrum_and_a_cross_check(capsys):
     first, _, _ = GUIDE.partition("## From a trained model to a job on hardware")
     blocks = re.findall(r"```python\n(.*?)```", first, flags=re.DOTALL)

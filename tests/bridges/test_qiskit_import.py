@@ -240,7 +240,6 @@ def test_random_programs_there_and_back(seed):
     np.testing.assert_allclose(Operator(back.assign_parameters(assignment(back, params))).data, wanted, atol=1e-10)
 
 
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("seed", range(100, 103))
 def test_random_programs_in_the_engine(seed):
     circuit = random_program(np.random.default_rng(seed), 4)

@@ -34,7 +34,6 @@ from qjaxsim.command import main as cli
 from tests.qiskit_cases import matrix  # noqa: E402
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compiler"),
     pytest.mark.filterwarnings("ignore:.*CSC"),  # Qiskit's own matrix exponential
 ]
 

@@ -19,11 +19,6 @@ from qjaxsim.circuits.expressions import as_expression
 from tests.qiskit_cases import assert_imported_alike, matrix  # noqa: E402
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quickly(quick_compiler):
-    yield
-
-
 def test_expressions():
     a, b, v = Parameter("a"), Parameter("b"), ParameterVector("v", 12)
     angles = [

@@ -8,8 +8,6 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 x, w, s = qj.Parameter("x", (2,)), qj.Parameter("w", (2, 3)), qj.Parameter("s")
 VALUES = {"x": np.array([0.3, -0.8]), "w": np.linspace(-0.7, 0.9, 6).reshape(2, 3), "s": np.array(0.45)}
 

@@ -10,8 +10,6 @@ from qjaxsim.command.main import main
 from qjaxsim.command.qubo import energy_histogram
 from tests.cases import qubo_file
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 @pytest.fixture
 def problem(tmp_path):

@@ -18,8 +18,6 @@ from qjaxsim.curvature import split_hessian as split
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N, COUNT, CHUNK = 3, 17, 5
 DONE = [5, 10, 15, 17]
 KINDS = ["pushed", "stages", "collapsed", "cones"]

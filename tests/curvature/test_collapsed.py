@@ -14,8 +14,6 @@ from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, plan_s
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.running import measurement
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N = 3
 
 

@@ -11,8 +11,6 @@ SECTIONS = re.findall(r"```python\n(.*?)```\n\nprints (`[^`]*`(?:, then `[^`]*`)
 # Libraries that are no extra of ours; CI installs them for the tests of their recipes.
 OTHERS = ("flax", "equinox")
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def library_of(code):
     return next((name for name in OTHERS if re.search(rf"^(?:from|import) {name}", code, flags=re.MULTILINE)), None)

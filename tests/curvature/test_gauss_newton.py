@@ -17,8 +17,6 @@ from qjaxsim.curvature import (
 )
 from tests.cases import network, network_problem
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-13}
 PRODUCTS = {"gauss_newton": gauss_newton_product, "residual": residual_product, "hessian": hessian_product}
 

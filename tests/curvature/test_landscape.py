@@ -8,8 +8,6 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature import Plane, eigen_plane, evaluate_plane, grid_around, pca_plane, random_plane
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def identity(vector):
     return vector

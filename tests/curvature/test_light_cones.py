@@ -14,8 +14,6 @@ from qjaxsim.common import memory
 from qjaxsim.curvature import CircuitOutputs, cone_sweep, plan_split, split_hessian
 from qjaxsim.models.losses import cross_entropy
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N = 5
 X, W, V = qj.Parameter("x", (N,)), qj.Parameter("w", (N, 3)), qj.Parameter("v", (2,))
 

@@ -23,8 +23,6 @@ from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from tests.cases import network, network_problem
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PARTS = ("hessian", "gauss_newton", "residual")
 
 

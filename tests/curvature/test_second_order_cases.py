@@ -32,8 +32,6 @@ SINGLE = float(np.finfo(np.float32).eps)
 SATURATING = 1e3
 WAYS = {"staged": "stages", "collapsed": "collapsed", "cones": "cones", "pushed": "pushed"}
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 @functools.cache
 def patches(n_layers=2, n_classes=CLASSES, scale=10.0, image_size=3, aggregation="mean"):

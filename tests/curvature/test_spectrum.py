@@ -22,8 +22,6 @@ from qjaxsim.curvature import (
 )
 from qjaxsim.curvature.balance import Balanced
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 # negative, repeated and zero values above a bulk
 SPECTRUM = np.concatenate([[9.0, 9.0, 9.0, 5.0, -20.0, -1.0, -1.0, 0.0, 0.0], np.linspace(-0.5, 0.5, 191)])
 

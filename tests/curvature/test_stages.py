@@ -18,8 +18,6 @@ from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N, CLASSES = 3, 3
 OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(2), qj.Z(1) @ qj.Z(2) + qj.Y(0))
 

@@ -32,7 +32,6 @@ from qjaxsim.curvature import (
 )
 from qjaxsim.curvature.programs import compiled_once
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 FEW = settings(max_examples=max(5, settings.default.max_examples // 2))
 
 

@@ -21,7 +21,6 @@ from qjaxsim.curvature import (
     split_hessian,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 # Every example is a circuit that is compiled several times.
 SOME = settings(max_examples=max(2, settings.default.max_examples // 10))
 ROTATIONS = ("rx", "ry", "rz", "p")

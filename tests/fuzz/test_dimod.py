@@ -10,12 +10,10 @@ import dimod
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from qjaxsim_dimod import Qubo, read_problem, solve
 from scipy import sparse
 from scipy.io import mmwrite
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 # One size, padded with variables that touch nothing, shares the compiled chains.
 SIZE = 8
 LABELS = ("z", 3, ("a", 1), "b", 0, (2,), "a", 7)

@@ -4,15 +4,12 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES, pauli_matrix
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
-
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 
 # Larger circuits are drawn in the files of fixed seeds: their dense references take the time.
 MOST_QUBITS = 6

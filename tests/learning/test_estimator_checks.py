@@ -7,8 +7,6 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from qjaxsim.learning import QuantumClassifier, QuantumRegressor
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 SETTINGS = {"layers": 1, "epochs": 20, "batch_size": 64, "learning_rate": 0.2}
 # Those that train little or not at all; one of each kind.
 QUICK = {

@@ -3,12 +3,9 @@
 import re
 from pathlib import Path
 
-import pytest
-
 GUIDE = (Path(__file__).parents[2] / "docs" / "own_models.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("quick_compiler")
 def test_the_guide_prints_what_it_says(capsys):
     blocks = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
     said = re.findall(r"^prints (`.*)$", GUIDE, flags=re.MULTILINE)

@@ -13,8 +13,6 @@ from qjaxsim.models.attention import KINDS, AttentionSettings
 from qjaxsim.models.attention_problem import Terms
 from qjaxsim.models.attention_vit import VisionTransformer
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 @pytest.fixture(autouse=True)
 def several_tokens_are_selected(monkeypatch):

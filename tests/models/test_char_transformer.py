@@ -11,8 +11,6 @@ import pytest
 from qjaxsim.datasets.text import load_text, windows
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, generate, next_character_metrics
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 MODEL = CharTransformer(11, context=6, width=8, n_blocks=2, n_heads=2)
 
 

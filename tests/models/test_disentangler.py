@@ -13,8 +13,6 @@ from qjaxsim.models.disentangler.layer import disentangle
 from qjaxsim.models.disentangler.mpo import Geometry, bond_entropies, qubit_geometry, tt_svd
 from qjaxsim.models.disentangler.sweep import operand, polar_factor, sweep, truncated
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 WALLS = [(4, 2, 3), (5, 2, 4), (5, 3, 2), (7, 4, 2), (5, 4, 3), (3, 3, 5), (3, 7, 2), (4, 1, 3), (1, 2, 2), (0, 2, 2)]
 
 

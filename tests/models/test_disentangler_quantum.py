@@ -11,8 +11,6 @@ from qjaxsim.models.disentangler.adapter import identity_adapter
 from qjaxsim.models.disentangler.layer import DisentanglerConfig, disentangle, plan_disentangler
 from qjaxsim.models.disentangler.quantum import layer_circuits, read_amplitudes, shot_forward
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def found(shape=(12, 7), **settings):
     weight = np.random.default_rng(0).standard_normal(shape)

@@ -15,8 +15,6 @@ from qjaxsim.models.disentangler.layer import DisentanglerConfig, disentangle, p
 from qjaxsim.models.disentangler.mpo import Geometry, balanced_geometry, qubit_geometry, tt_svd
 from qjaxsim.models.disentangler.sweep import distance, operand, sweep
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def gaussian(d_out, d_in, seed=0):
     return np.random.default_rng(seed).standard_normal((d_out, d_in))

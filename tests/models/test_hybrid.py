@@ -11,8 +11,6 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.models.hybrid import HybridModel, cnot_pairs
 from qjaxsim.models.losses import cross_entropy
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PAULI = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]]), "Z": np.diag([1, -1])}
 # Written out from the descriptions of the conventions, layer by layer.
 PAIRS = {

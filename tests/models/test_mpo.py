@@ -8,9 +8,6 @@ import pytest
 from qjaxsim.models.disentangler.low_rank import svd_layer, svd_rank_at
 from qjaxsim.models.disentangler.mpo import Geometry, balanced_geometry, bond_entropies, qubit_geometry, tt_svd
 
-# The programs here are small: compiling them takes the time.
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def random_matrix(d_out, d_in, dtype=np.float64, seed=3):
     rng = np.random.default_rng(seed)

@@ -22,8 +22,6 @@ from qjaxsim.models.patches import (
 )
 from qjaxsim.running.simulate import statevector
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PAULI = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]])}
 
 

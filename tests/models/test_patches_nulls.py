@@ -8,8 +8,6 @@ import pytest
 from qjaxsim.models.patches import PatchesModel, readout
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, null_weights, redundant_weights
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def test_paper_note():
     """Eight null weights a circuit, and 290, 1090, 1890, 2690 redundant ones, at the published sizes."""

@@ -16,8 +16,6 @@ from qjaxsim.models.qrnn import generate, published_loss, simulate, unroll
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit, neuron_circuit
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params, subsets
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 SMALL = QrnnTopology(width=2, workspace=3, stages=2, degree=2)
 
 

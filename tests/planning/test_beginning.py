@@ -11,7 +11,6 @@ from qjaxsim.planning import beginning
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Start
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
 N, LONG = 5, beginning.LEAST_GATES
 
 

@@ -11,8 +11,6 @@ import qjaxsim as qj
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.running import adjoint
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N, LAYERS, BATCH = 3, 2, 4
 
 

@@ -10,8 +10,6 @@ from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 N, DEPTH, BATCH = 4, 2, 3
 OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Y(3), 0.5 * qj.Z(2) @ qj.Z(3) - qj.X(0)]
 OPTIONS = {"collapse": qj.PlanOptions(collapse=True), "blocks": qj.PlanOptions(max_block=2, unroll=2)}

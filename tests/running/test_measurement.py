@@ -11,8 +11,6 @@ import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.running import measurement
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (3,))
 
 

@@ -26,8 +26,6 @@ from qjaxsim.models.qrnn import simulate
 from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.training import TrainConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 x, w = qj.Parameter("x"), qj.Parameter("w", (2,))
 CIRCUIT = qj.Circuit(2).ry(x, 0).rx(w[0], 0).cx(0, 1).rz(w[1] * x, 1).ry(w[1], 1)
 VALUES = {"x": jnp.linspace(0, 1, 3), "w": jnp.array([0.3, 0.7])}

@@ -32,8 +32,6 @@ from qjaxsim.models.patches import PatchesModel
 from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.training import TrainConfig
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 x, w = qj.Parameter("x"), qj.Parameter("w", (2,))
 VALUE = qj.expectation(qj.Circuit(2).ry(x, 0).rx(w[0], 1).cx(0, 1).ry(w[1], 0).swap(0, 1), [qj.Z(0), qj.X(1)])
 DRAW = qj.sample(qj.Circuit(1).ry(x, 0), 3)

@@ -9,8 +9,6 @@ from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.curvature import CircuitOutputs, split_hessian
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 X, W = qj.Parameter("x"), qj.Parameter("w", (2,))
 SEVERAL = {name: spec for name, spec in GATES.items() if spec.n_angles > 1}
 CASES = [(name, number) for name, spec in SEVERAL.items() for number in range(spec.n_angles + 1)]

@@ -16,7 +16,6 @@ from qjaxsim.curvature import (CircuitOutputs, curvature_operators, gauss_newton
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 
-jax.config.update("jax_disable_most_optimizations", True)
 mesh = Mesh(np.array(jax.devices()), ("d",))
 found = {}
 ALL = sys.argv[1] == "all"

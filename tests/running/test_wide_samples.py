@@ -10,8 +10,6 @@ import qjaxsim as qj
 from qjaxsim.running.measurement import marginal_probabilities
 from qjaxsim.running.sampling import draw_outcomes
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def test_every_bit_of_a_wide_uniform_distribution_is_drawn_evenly(key):
     n, shots = 25, 4000

@@ -38,3 +38,8 @@ BLOCKS = {
     "leading_share": "fraction of the leading eigenvector's square in the group",
     "block_exact_zeros": "parameters of the group on which the function does not depend at all; dense only",
 }
+
+
+def of_report(*names: str) -> dict[str, str]:
+    """Some of the numbers with what they mean, for the columns of a study."""
+    return {name: NUMBERS[name] for name in names}

@@ -88,15 +88,15 @@ def leading(found: Measured, k: int, key: jax.Array, progress: Progress) -> Eige
         return top_eigenpairs(counted(found.hessian, advance), k, key=key, copies=False)
 
 
-def outlier_numbers(values: Any, classes: int) -> Numbers:
-    """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that classes suggest."""
-    outliers, ratios = count_outliers(values, classes), gap_ratios(values, classes)
+def outlier_numbers(values: Any, classes: int, *, known: bool) -> Numbers:
+    """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that known classes suggest."""
+    outliers, ratios = count_outliers(values, classes), gap_ratios(values, classes) if known else {}
     return {
         "outliers_gap": outliers.number,
         "gap_ratio": outliers.ratio,
-        "ratio_k_minus_1": ratios["k-1"],
-        "ratio_k": ratios["k"],
-        "ratio_k_squared": ratios["k2"],
+        "ratio_k_minus_1": ratios.get("k-1"),
+        "ratio_k": ratios.get("k"),
+        "ratio_k_squared": ratios.get("k2"),
     }
 
 

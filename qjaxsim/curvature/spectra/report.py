@@ -101,6 +101,7 @@ def spectrum_report(
     top, seed = positive_integer("top", top), integer_from(0, "seed", seed)
     problem = problem_of(function, params, data, loss, observables, batch_size)
     size = problem.flat.size
+    known = classes is not None or problem.model is not None
     places, classes = places_of(groups, problem.params), _classes(classes, problem)
     path, held = _path(trajectory, size), _mask(frozen, size)
     planes = _planes(planes, path, size)
@@ -131,7 +132,7 @@ def spectrum_report(
         for name in planes:
             arrays |= plane_arrays(name, partial(evaluate_plane, problem.function), scene, bars, folder)
     settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}
-    numbers = _numbers(problem, found, pairs, classes, value)
+    numbers = _numbers(problem, found, pairs, classes, known, value)
     return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian)
 
 
@@ -148,7 +149,7 @@ def _bars(progress: bool | Progress) -> Iterator[Progress]:
 
 
 def _numbers(
-    problem: Problem, found: Measured, pairs: EigenPairs, classes: int, value: float | None
+    problem: Problem, found: Measured, pairs: EigenPairs, classes: int, classes_known: bool, value: float | None
 ) -> dict[str, float | int | str | None]:
     """The numbers of `columns.NUMBERS`, in its order."""
     gradient = np.asarray(found.gradient)
@@ -163,7 +164,7 @@ def _numbers(
         "gradient_norm": float(np.linalg.norm(gradient)),
         "gradient_in_top_k": float(np.sum(within**2) / squares) if squares else None,
         **found.numbers,
-        **outlier_numbers(values, classes),
+        **outlier_numbers(values, classes, known=classes_known),
         "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,
     }
     return {name: numbers.get(name) for name in NUMBERS}

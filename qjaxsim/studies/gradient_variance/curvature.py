@@ -8,13 +8,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.curvature import HessianSplit, dense_spectrum, near_zero_fraction, split_hessian
+from qjaxsim.curvature import HessianSplit, dense_spectrum, spectrum_report, split_hessian
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.gradient_variance.cell import END, START, seed_parameters
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.sweep import CellResult
+
+# Columns that a report brings.
+_OF_REPORT = (
+    "parameters", "lambda_max", "lambda_min", "trace", "gn_lambda_max", "residual_norm_ratio", "near_zero_fraction",
+)  # fmt: skip
 
 
 def hessian_cell(
@@ -50,27 +55,31 @@ def spectra(model: HybridModel, params: Params, x: np.ndarray, y: np.ndarray) ->
     Pre- and post-layer have no structure that `split_hessian` knows, so the whole matrix takes its generic way; the
     circuit's block goes through `CircuitOutputs` as well, and the row says how far the two are apart.
     """
-    whole = split_hessian(model.outputs, cross_entropy, params, x, y)
-    block = circuit_split(model, params, x, y)
     places = circuit_places(params)
-    inner = np.asarray(whole.hessian)[np.ix_(places, places)]
-    values, own = (dense_spectrum(matrix) for matrix in (whole.hessian, block.hessian))
-    values, own = np.asarray(values), np.asarray(own)
+    report = spectrum_report(
+        model.outputs,
+        params,
+        (x, y),
+        loss=cross_entropy,
+        method="dense",
+        groups=None,
+        planes=(),
+        check_deterministic=False,  # ours
+        progress=False,
+    )
+    assert report.hessian is not None
+    inner = np.asarray(report.hessian.dense())[np.ix_(places, places)]
+    block = circuit_split(model, params, x, y)
+    own = dense_spectrum(block.hessian)
     row = {
-        "parameters": values.size,
         "hessian_images": len(x),
-        "lambda_max": float(values[-1]),
-        "lambda_min": float(values[0]),
-        "trace": float(values.sum()),
-        "gn_lambda_max": float(dense_spectrum(whole.gauss_newton)[-1]),
-        "residual_norm_ratio": float(jnp.linalg.norm(whole.residual) / jnp.linalg.norm(whole.hessian)),
-        "near_zero_fraction": float(near_zero_fraction(values)),
+        **{name: report.numbers[name] for name in _OF_REPORT},
         "circuit_lambda_max": float(own[-1]),
         "circuit_lambda_min": float(own[0]),
         "circuit_trace": float(own.sum()),
         "block_difference": float(np.abs(inner - np.asarray(block.hessian)).max() / np.abs(inner).max()),
     }
-    return row, {"": values, "_circuit": own}
+    return row, {"": report.eigenvalues, "_circuit": own}
 
 
 def circuit_split(model: HybridModel, params: Params, x: np.ndarray, y: np.ndarray) -> HessianSplit:

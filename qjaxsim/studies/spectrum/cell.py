@@ -17,7 +17,9 @@ from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
-REPORT, PARAMS = "report.npz", "params.npz"
+# On the way to a point: a step of a small circuit takes less time than writing one.
+_CHECKPOINTS = 20
+REPORT, PARAMS, UNFINISHED = "report.npz", "params.npz", "unfinished"
 
 
 def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path, progress: Progress) -> CellResult:
@@ -42,7 +44,7 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         target.data,
         **_report_options(settings, target, result),
         seed=seed,
-        checkpoint=folder / "unfinished",
+        checkpoint=folder / UNFINISHED,
         progress=progress,
     )
     report.save(folder / REPORT)
@@ -118,4 +120,14 @@ def _trained(
         optimizer=settings.optimizer,
         seed=seed,
     )
-    return fit(mean, start, np.arange(count), labels, config, folder=folder, resume=True, progress=progress)
+    return fit(
+        mean,
+        start,
+        np.arange(count),
+        labels,
+        config,
+        folder=folder,
+        resume=True,
+        progress=progress,
+        checkpoint_every=max(1, settings.epochs // _CHECKPOINTS),
+    )

@@ -32,17 +32,17 @@ class SpectrumSettings:
         "minimum", POINTS, help="minimum (lowest value on the way of the optimiser from the start), or start."
     )
     params: str | None = other(
-        None, help="Start from parameters in a file, .npz or .json, an array for each name. [default: random]"
+        None, help="Start from parameters in a file, .npz or .json, an array for each name.", defaults="random"
     )
     seeds: tuple[int, ...] = integer((0,), 0, LARGEST_SEED, help="Seeds of random starts, a cell each.")
     observable: str | None = other(
         None,
-        help='Of a circuit: the function, "Z0 Z1 + 0.5 X2"; with --data outputs separated by commas. [default: with '
-        "--data Z on a qubit for each class]",
+        help='Of a circuit: the function, "Z0 Z1 + 0.5 X2"; with --data outputs separated by commas.',
+        defaults="with --data Z on a qubit for each class",
     )
     data: str | None = other(None, help="Table of samples for a circuit, .csv with a header or .npz.")
     label: str | None = other(None, needs=_WITH_DATA, help="Column to learn: text and integers are classes.")
-    features: tuple[str, ...] = other((), needs=_WITH_DATA, help="Columns to learn from. [default: all others]")
+    features: tuple[str, ...] = other((), needs=_WITH_DATA, help="Columns to learn from.", defaults="all others")
     inputs: tuple[str, ...] = other(
         (),
         needs=_WITH_DATA,

@@ -1,5 +1,6 @@
 """The study `spectrum`: the Hessian spectrum of a problem that the user brings, at one point for each seed."""
 
+import shutil
 from pathlib import Path
 
 from qjaxsim.common.progress import Progress
@@ -13,7 +14,7 @@ from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import refuse_idle
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
-from qjaxsim.studies.spectrum.cell import REPORT, run_cell
+from qjaxsim.studies.spectrum.cell import REPORT, UNFINISHED, run_cell
 from qjaxsim.studies.spectrum.columns import COLUMNS
 from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
@@ -32,11 +33,18 @@ def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: 
         )
     cells = {f"seed{seed}": seed for seed in given.seeds}
 
+    def forget(kept: str = "") -> None:
+        """Remove what unfinished work of other cells left: they are done, the files may be large."""
+        for key in cells:
+            if key != kept:
+                shutil.rmtree(sweep.cell_folder(out, key) / UNFINISHED, ignore_errors=True)
+
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
+        forget(kept=cell.key)
         return run_cell(given, target, cells[cell.key], folder, progress)
 
     grid = [sweep.Cell(key, {"seed": seed}) for key, seed in cells.items()]
-    return Prepared(given, grid, run, target.identity)
+    return Prepared(given, grid, run, target.identity, done=forget)
 
 
 _INTRODUCTION = """Exact second derivatives of a problem of one's own: the table has a line for each seed, with the
@@ -78,6 +86,11 @@ def _tables(settings: SpectrumSettings, rows: Rows) -> list[ReportTable]:
     return [ReportTable("Hessian spectra", rows, columns=_TABLE, keys=_KEYS)]
 
 
+def _unlabelled(row: dict[str, object]) -> dict[str, object]:
+    """Without what seed and point say already."""
+    return {name: value for name, value in row.items() if name != "label"}
+
+
 STUDY = Study(
     name="spectrum",
     settings=SpectrumSettings,
@@ -93,6 +106,6 @@ STUDY = Study(
     comparison=lambda settings, rows: [],
     figures=_figures,
     tables=_tables,
-    page=lambda settings, rows: [ReportTable("Results", rows, keys=_KEYS)],
+    page=lambda settings, rows: [ReportTable("Results", [_unlabelled(row) for row in rows], keys=_KEYS)],
     double=lambda settings: settings.dtype == "float64",
 )

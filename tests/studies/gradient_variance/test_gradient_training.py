@@ -18,8 +18,6 @@ from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.gradient_variance.training import minibatches, train_seeds
 from qjaxsim.studies.shared.examples import Examples
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 RUN = Run(2, 1, 8, "linear", "alternate", 0.05)
 
 

@@ -17,8 +17,6 @@ from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import CONTROLS, HessianSettings
 from qjaxsim.training import TrainResult
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def cells(control: str, **settings) -> list[HessianSettings]:
     """Settings of a control's own cells."""

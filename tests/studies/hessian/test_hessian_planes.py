@@ -17,8 +17,6 @@ from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.training import Evaluation, TrainResult
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 SETTINGS = HessianSettings(patches=(1,), layers=(1,), landscape=("pca", "eigen"), landscape_points=4).resolved()
 MODEL = PatchesModel(1, 1, 3, image_size=4, patch_size=4, n_classes=3, scale=5.0)
 

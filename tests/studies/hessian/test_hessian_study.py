@@ -28,8 +28,6 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
 SMALL = (
     "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2", "--images", "60",
@@ -48,14 +46,12 @@ def compiled_once(tmp_path_factory):
     """The runs of this file start the same programs in new processes: compile them once."""
     folder = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        patch.setenv("QJAXSIM_PROGRAMS", str(folder))
         yield
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen([COMMAND, *arguments], env=environment, stdout=-1, stderr=-1, text=True, **options)
 
 

@@ -26,8 +26,6 @@ from qjaxsim.studies.qrnn.published import claims, comparison_rows
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared import sweep
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 ALL = tuple(range(10))
 
 

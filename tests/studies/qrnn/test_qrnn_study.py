@@ -33,8 +33,6 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.training import TrainConfig, fit
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 TINY = QuantumNetwork(QrnnTopology(2, 2, 1, 2))
 
 

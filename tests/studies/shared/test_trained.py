@@ -11,8 +11,6 @@ from qjaxsim.studies.attention.trained import TrainedTransformer
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.preprocessing import Preprocessing
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 
 def transformer(kind, channels=1):
     """An untrained model of 4 x 4 images, as if it came out of a folder."""

@@ -11,8 +11,6 @@ import qjaxsim as qj
 from qjaxsim.command.app import run
 from qjaxsim.curvature import SpectrumReport
 
-pytestmark = pytest.mark.usefixtures("quick_compiler")
-
 PROBLEM = """
 import jax
 import jax.numpy as jnp
@@ -85,6 +83,7 @@ def test_function_of_a_file_at_its_start(files, capsys):
     assert row["loss"] == pytest.approx(8) and row["gradient_norm"] == pytest.approx(np.linalg.norm([1, 2, 3, 10]))
     report = SpectrumReport.load(files / "out/cells/seed0/report.npz")
     np.testing.assert_allclose(report.eigenvalues, [1, 2, 3, 10])
+    assert not (files / "out/cells/seed0/unfinished").exists()
     page = (files / "out/report.html").read_text()
     assert page.count("data:image/png") == 2 and "run from 1.000 to 10.00" in page
     assert "Plane of the leading eigenvectors" in page and "qjaxsim --quiet spectrum springs.py:given" in page
@@ -208,8 +207,8 @@ def test_saved_parameters_are_the_start(files):
     # <Z0> = cos a: one eigenvalue, and two parameters without effect.
     assert row["loss"] == pytest.approx(np.cos(0.1)) and row["exact_zeros"] == 2
     assert row["lambda_min"] == pytest.approx(-np.cos(0.1))
-    held = np.load(files / "out/cells/seed0/params.npz")
-    assert {name: float(held[name]) for name in held} == {"a": 0.1, "b": 0.2, "c": 0.3}
+    with np.load(files / "out/cells/seed0/params.npz") as held:
+        assert {name: float(held[name]) for name in held} == {"a": 0.1, "b": 0.2, "c": 0.3}
 
 
 def test_circuit_without_parameters(files, capsys):

@@ -1,0 +1,116 @@
+"""A circuit of PennyLane's operations, whose angles are numbers or expressions of the parameters."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.operations import Gate, Unitary
+from qjaxsim_pennylane.reading import Reader
+from qjaxsim_pennylane.sources import Numbers
+from qjaxsim_pennylane.symbols import plain, symbol, traced
+
+# How far from the example operations are made: far enough to be no special case such as an angle of zero, for which
+# decompositions leave gates out, and so near that whatever the program decides by values is decided alike.
+_NEAR = 1e-3
+# Angles as they are written and as they are computed differ by rounding alone.
+_ROUNDING = 1e-9
+
+
+def circuit_of(numbers: Numbers, qubits: Mapping[Any, int]) -> Circuit:
+    """The circuit, with a parameter for each of the numbers' arrays that it uses.
+
+    Raises:
+        ValueError: for operations that cannot be converted, or angles that are no expressions of the numbers.
+    """
+    reader = Reader(qubits)
+    with qml.QueuingManager.stop_recording():
+        if not numbers.values:
+            operations = [_with_angles(each, _number) for each in _read(reader, numbers, numbers.flat)]
+        else:
+            operations = _followed(reader, numbers)
+    circuit = Circuit(len(qubits))
+    for each in operations:
+        if isinstance(each, Gate):
+            circuit.append(each.name, each.qubits, each.angles)
+        else:
+            circuit.extend([each])
+    return circuit
+
+
+def _read(reader: Reader, numbers: Numbers, flat: Any) -> list[Any]:
+    operations = _built(numbers, flat)
+    return [
+        each
+        for place, operation in enumerate(operations)
+        for each in reader.read(operation, f"The tape's operation {place} ({operation.name})")
+    ]
+
+
+def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
+    try:
+        return numbers.operations(numbers.split(flat))
+    except Exception as error:  # anybody's code
+        raise ValueError(
+            f"The operations cannot be made for traced parameters ({type(error).__name__}: {error}); use qml.math or "
+            'pennylane.numpy for arithmetic, or parameters="constant".'
+        ) from error
+
+
+def _followed(reader: Reader, numbers: Numbers) -> list[Any]:
+    """Operations with expressions as angles, which are compared with the angles at another place."""
+    rng = np.random.default_rng(0)
+    here, there = (numbers.flat + sign * _NEAR * rng.uniform(1, 2, numbers.flat.shape) for sign in (1, -1))
+    at_both = [traced(lambda flat: _read(reader, numbers, flat), flat, numbers.symbols) for flat in (here, there)]
+    found = [_with_angles(each, _expression) for each in at_both[0]]
+    if not _agree(found, [_with_angles(each, _number) for each in at_both[1]], numbers.split(there)):
+        raise ValueError(
+            "The circuit's gates depend on the values of the parameters, which those of a circuit here do not; use "
+            'parameters="constant".'
+        )
+    return found
+
+
+def _with_angles(operation: Any, convert: Any) -> Any:
+    if not isinstance(operation, Gate):
+        return operation
+    return Gate(operation.name, operation.qubits, tuple(convert(angle) for angle in operation.angles))
+
+
+def _expression(angle: Any) -> Any:
+    found = symbol(angle)
+    if found is None:
+        raise ValueError(
+            "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** and elementary "
+            'functions can; compute it before the circuit, or use parameters="constant".'
+        )
+    return found if isinstance(found, Expression) else _number(found)
+
+
+def _number(angle: Any) -> float:
+    return float(plain(angle))
+
+
+def _agree(found: Sequence[Any], others: Sequence[Any], values: Mapping[str, Any]) -> bool:
+    """Whether the operations are the others at some values."""
+
+    def lookup(name: str, index: int) -> float:
+        return float(np.ravel(values[name])[index])
+
+    def at_values(angle: Any) -> float:
+        return float(angle.evaluate(lookup, np)) if isinstance(angle, Expression) else angle
+
+    return len(found) == len(others) and all(
+        _same(_with_angles(one, at_values), other) for one, other in zip(found, others, strict=True)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other) or one.qubits != other.qubits:
+        return False
+    if isinstance(one, Gate):
+        return one.name == other.name and np.allclose(one.angles, other.angles, rtol=0, atol=_ROUNDING)
+    return np.array_equal(one.matrix, other.matrix) if isinstance(one, Unitary) else bool(one == other)

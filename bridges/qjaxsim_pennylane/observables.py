@@ -1,0 +1,60 @@
+"""What a tape measures, as Pauli sums and qubits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pennylane as qml
+from pennylane.measurements import ExpectationMP, ProbabilityMP, StateMP
+
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim_pennylane.symbols import plain
+
+# The matrix of a wider observable is not taken apart: it has 4**n Pauli words.
+_MATRIX_QUBITS = 8
+
+
+def read_measurements(
+    measurements: Sequence[Any], qubits: Mapping[Any, int]
+) -> tuple[tuple[PauliSum, ...], tuple[tuple[int, ...], ...]]:
+    """Pauli sums of a tape's expectation values and qubits of its probabilities, each in the order of the tape.
+
+    Args:
+        measurements: PennyLane's.
+        qubits: our qubit for each wire.
+
+    Raises:
+        ValueError: for anything but expectation values, probabilities of wires, and the state.
+    """
+    sums, chosen = [], []
+    for number, measurement in enumerate(measurements):
+        where = f"The tape's measurement {number}"
+        plain = measurement.mv is None
+        if type(measurement) is ExpectationMP and plain:
+            sums.append(_pauli_sum(measurement.obs, qubits, where))
+        elif type(measurement) is ProbabilityMP and plain and measurement.obs is None:
+            wires = measurement.wires or qubits
+            chosen.append(tuple(qubits[wire] for wire in wires))
+        elif type(measurement) is not StateMP:
+            raise ValueError(
+                f"{where} ({measurement}) cannot be converted; use qml.expval of an observable, qml.probs of wires, or "
+                "qml.state."
+            )
+    return pauli_sums(sums, len(qubits)) if sums else (), tuple(chosen)
+
+
+def _pauli_sum(observable: Any, qubits: Mapping[Any, int], where: str) -> PauliSum:
+    sentence = observable.pauli_rep
+    if sentence is None:
+        if not observable.has_matrix or len(observable.wires) > _MATRIX_QUBITS:
+            raise ValueError(
+                f"{where} ({observable.name}) has no Pauli words, and no matrix on {_MATRIX_QUBITS} wires or fewer; "
+                "write it as a sum of Pauli words."
+            )
+        matrix = plain(observable.matrix(wire_order=observable.wires))
+        sentence = qml.pauli_decompose(matrix, wire_order=observable.wires, pauli=True)
+    return PauliSum(
+        {
+            tuple((qubits[wire], letter) for wire, letter in word.items()): complex(plain(c))
+            for word, c in sentence.items()
+        }
+    )

@@ -1,0 +1,162 @@
+"""Tapes and QNodes: their tape, their wires, and their operations as a function of the numbers that are parameters."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+
+from qjaxsim.circuits.expressions import Parameter, as_expression
+from qjaxsim.common.checks import shown
+from qjaxsim_pennylane.symbols import plain
+
+# Numbers of these are states and matrices, no angles.
+_NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Operations as a function of some numbers, all others fixed.
+
+    Attributes:
+        operations: PennyLane's, for an array of each parameter by name.
+        values: by name of the parameter.
+    """
+
+    operations: Callable[[Mapping[str, Any]], Sequence[Any]]
+    values: Mapping[str, np.ndarray]
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All values in a row."""
+        return np.concatenate([np.zeros(0), *(value.ravel() for value in self.values.values())])
+
+    @property
+    def symbols(self) -> np.ndarray:
+        """Our expression for each of them, (P,) objects."""
+        out = []
+        for name, value in self.values.items():
+            parameter = Parameter(name, value.shape)
+            out += [as_expression(parameter[index] if index else parameter) for index in np.ndindex(value.shape)]
+        return np.array(out, dtype=object)
+
+    def split(self, flat: Any) -> dict[str, Any]:
+        """A row of numbers, traced or not, as the arrays by name."""
+        return dict(zip(self.values, _pieces(flat, self.values.values()), strict=True))
+
+
+def _pieces(row: Any, like: Iterable[np.ndarray]) -> list[Any]:
+    """A row of numbers, traced or not, cut into arrays of the shapes of others."""
+    out, start = [], 0
+    for each in like:
+        part = row[start : start + each.size]
+        out.append(part.reshape(each.shape) if each.shape else part[0])
+        start += each.size
+    return out
+
+
+def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The tape itself, or that of a QNode for its arguments.
+
+    Raises:
+        TypeError: for anything but a tape or QNode, and for arguments of a tape.
+        ValueError: if the QNode's transforms make several.
+    """
+    if isinstance(source, qml.QNode):
+        return qml.workflow.construct_tape(source)(*args, **kwargs)
+    if not isinstance(source, qml.tape.QuantumScript):
+        raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
+    if args or kwargs:
+        raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
+    return source
+
+
+def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:
+    """Labels of the wires in the order of our qubits.
+
+    Raises:
+        ValueError: if there are none, or `wire_order` lacks one or names one twice.
+    """
+    used = tape.wires.tolist()
+    if wire_order is not None:
+        order = tuple(wire_order)
+        if missing := [wire for wire in used if wire not in order]:
+            raise ValueError(f"Argument `wire_order` must name every wire, but {order} lacks {missing}.")
+        if len(set(order)) < len(order):
+            raise ValueError(f"Argument `wire_order` must name a wire once, but is {order}.")
+        return order
+    device = getattr(getattr(source, "device", None), "wires", None) or ()
+    if any(not measurement.wires and measurement.mv is None for measurement in tape.measurements):
+        used += [wire for wire in device if wire not in used]
+    if not used:
+        raise ValueError(
+            "A circuit must have at least one qubit, but the tape has no wires; name them in `wire_order`."
+        )
+    if device:
+        return tuple(wire for wire in device if wire in used)
+    return tuple(range(len(used))) if set(used) == set(range(len(used))) else tuple(used)
+
+
+def numbers_of(source: Any, tape: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], parameters: str) -> Numbers:
+    """The tape's operations as a function of the numbers that become parameters.
+
+    Raises:
+        ValueError: for "arguments" of a tape, and if no number is of the kind that is asked for.
+    """
+    if parameters == "constant":
+        return Numbers(lambda values: tape.operations, {})
+    if parameters == "trainable":
+        numbers = _of_tape(tape)
+    elif isinstance(source, qml.QNode):
+        numbers = _of_qnode(source, args, kwargs)
+    else:
+        raise ValueError('A tape has no arguments; use parameters="trainable" or "constant", or give the QNode.')
+    if not numbers.flat.size:
+        ways = {
+            "trainable": "has no trainable angle; mark numbers as trainable (`tape.trainable_params`, "
+            "`pennylane.numpy.array(..., requires_grad=True)` for a QNode)",
+            "arguments": "has no argument that is a float or an array of floats",
+        }
+        raise ValueError(f'The circuit {ways[parameters]}, or use parameters="constant".')
+    return numbers
+
+
+def _of_tape(tape: Any) -> Numbers:
+    """The trainable angles as one row."""
+    chosen, parts = [], []
+    for index in tape.trainable_params:
+        info = tape.par_info[index]
+        value = _floats(info["op"].data[info["p_idx"]])
+        if info["op_idx"] < len(tape.operations) and value is not None and not isinstance(info["op"], _NO_ANGLES):
+            chosen.append(index)
+            parts.append(value)
+
+    def operations(values: Mapping[str, Any]) -> Sequence[Any]:
+        found: Sequence[Any] = tape.bind_new_parameters(_pieces(values["params"], parts), chosen).operations
+        return found
+
+    return Numbers(operations, {"params": np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])})
+
+
+def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Numbers:
+    """The arguments that are floats, by name."""
+    bound = inspect.signature(qnode.func).bind(*args, **kwargs)
+    floats = {name: _floats(value) for name, value in bound.arguments.items()}
+
+    def operations(values: Mapping[str, Any]) -> Sequence[Any]:
+        bound.arguments.update(values)
+        found: Sequence[Any] = qml.workflow.construct_tape(qnode)(*bound.args, **bound.kwargs).operations
+        return found
+
+    return Numbers(operations, {name: value for name, value in floats.items() if value is not None and value.size})
+
+
+def _floats(value: Any) -> np.ndarray | None:
+    """Floats as an array in double precision; None for anything else."""
+    try:
+        array = plain(value)
+    except (TypeError, ValueError):
+        return None
+    return array.astype(float) if array.dtype.kind == "f" else None
