@@ -3,6 +3,7 @@
 Everything here is Qiskit's own work in Qiskit's order of bits, and shares nothing with this package's engine.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter, ParameterExpression
     from qiskit.quantum_info import SparsePauliOp
+    from qiskit.transpiler import Target
 
 # Rotations exp(-i angle P / 2), whose expectation values obey the two-term shift rule, and what needs no rule.
 _ROTATIONS = ("rx", "ry", "rz")
@@ -139,11 +141,18 @@ def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list
     and 2403).
     """
     from qiskit import transpile
-    from qiskit_aer import AerSimulator
 
-    lowered = transpile(inlined(circuit), AerSimulator(), optimization_level=0)
+    lowered = transpile(inlined(circuit), target=_target(), optimization_level=0)
     require_angles(lowered, values)
     return [lowered.assign_parameters(dict(each)) for each in values]
+
+
+@functools.cache
+def _target() -> "Target":
+    """What Aer runs, asked once: the simulator makes it anew for each of the hundred questions of a transpilation."""
+    from qiskit_aer import AerSimulator
+
+    return AerSimulator().target
 
 
 def _in_rotations(circuit: "QuantumCircuit") -> "QuantumCircuit":

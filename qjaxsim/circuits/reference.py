@@ -37,7 +37,7 @@ def statevector(circuit: Circuit, params: Params | None = None) -> np.ndarray:
 def unitary(circuit: Circuit, params: Params | None = None) -> np.ndarray:
     """The circuit's matrix, shape (2**n, 2**n) complex128."""
     values = {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}
-    return np.stack([_run(circuit, values, column) for column in np.eye(2**circuit.n_qubits, dtype=complex)], axis=1)
+    return _run(circuit, values, np.eye(2**circuit.n_qubits, dtype=complex))
 
 
 def pauli_sum_matrix(observable: PauliSum, n_qubits: int) -> np.ndarray:
@@ -56,6 +56,7 @@ def expectation(circuit: Circuit, observable: PauliSum, params: Params | None = 
 
 
 def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
+    """The circuit on a state, (2**n,), or on each column of states, (2**n, m)."""
     for operation in circuit.operations:
         if isinstance(operation, Repeat):
             order = range(operation.times)
@@ -66,7 +67,7 @@ def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
             matrix = _matrix(operation, params)
             state = embed(matrix, operation.qubits, circuit.n_qubits) @ state
             if isinstance(operation, Projection):
-                state = state / np.linalg.norm(state)
+                state = state / np.linalg.norm(state, axis=0)
     return state
 
 

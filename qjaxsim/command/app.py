@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,7 +107,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: words after `qjaxsim`; default those of this process.
     """
     settings = Settings()
-    command = typer.main.get_command(app)
+    command = _command()
     words = sys.argv[1:] if arguments is None else list(arguments)
     remember(words)
     forget_results()
@@ -127,6 +127,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         _print_error(interrupts.message())
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Any:
+    """The command with all that are under it; typer takes a hundredth of a second to read their options."""
+    return typer.main.get_command(app)
 
 
 def _call(command: Any, words: list[str], settings: Settings) -> Any:

@@ -37,7 +37,7 @@ def _kept(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("**/*-cache")}
 
 
-def test_second_command_reads_what_the_first_compiled_and_says_the_same(tmp_path):
+def test_second_command_reads_what_the_first_compiled_and_damaged_programs_are_compiled_anew_and_forgotten(tmp_path):
     first = _run(tmp_path)
     kept = _kept(tmp_path / "cache" / "programs")
     assert first.returncode == 0 and kept
@@ -45,11 +45,6 @@ def test_second_command_reads_what_the_first_compiled_and_says_the_same(tmp_path
     assert _run(tmp_path).returncode == 0
     assert _kept(tmp_path / "cache" / "programs") == kept
     assert _samples(tmp_path) == samples
-
-
-def test_damaged_programs_are_compiled_anew_and_forgotten_without_a_word(tmp_path):
-    first = _run(tmp_path)
-    samples = _samples(tmp_path)
     damaged = sorted((tmp_path / "cache" / "programs").glob("**/*-cache"))
     for path in damaged:
         path.write_bytes(path.read_bytes()[:20])
@@ -64,7 +59,6 @@ def test_damaged_programs_are_compiled_anew_and_forgotten_without_a_word(tmp_pat
 @pytest.mark.parametrize(
     ("words", "variables", "place"),
     [
-        (["--programs", "{}/mine"], {}, "mine"),
         (["--programs={}/mine"], {"QJAXSIM_PROGRAMS": "off"}, "mine"),
         ([], {"QJAXSIM_PROGRAMS": "{}/mine"}, "mine"),
         ([], {"JAX_COMPILATION_CACHE_DIR": "{}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}, "jax"),

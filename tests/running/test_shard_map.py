@@ -11,10 +11,9 @@ PROGRAM = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np, qjaxsim as qj
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from qjaxsim.curvature import (CircuitOutputs, curvature_operators, gauss_newton_product, hessian_product,
-    residual_product, plan_split, split_hessian)
+from qjaxsim.curvature import (CircuitOutputs, PartSum, StagedCircuit, curvature_operators, gauss_newton_product,
+    hessian_product, residual_product, plan_split, split_hessian)
 from qjaxsim.models.hybrid import HybridModel
-from qjaxsim.models.patches import PatchesModel
 
 mesh = Mesh(np.array(jax.devices()), ("d",))
 found = {}
@@ -111,11 +110,15 @@ if ALL:
     type(first).collapses = lambda self, n, p: True
     second_order("collapsed", CircuitOutputs(first.circuit, first.observables, ("x",)), *problem)
 
-patches = PatchesModel(4, 1, 2, 2, 1, 2, 10.0, "mean")
-images = jnp.linspace(0, 1, 32).reshape(8, 2, 2)
-staged = patches.outputs, patches.init(jax.random.key(0)), images, jnp.arange(8.0) % 2
-assert plan_split(staged[0], lambda z, y: z[:, 0], *staged[1:]).structure == "stages"
+x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (4,))
+part = qj.Circuit(2).rx(w[0], 0).crz(w[1], 0, 1).ry(x[0] + w[2], 0).rx(x[1], 1).cx(0, 1).ry(w[3], 1)
+part = StagedCircuit(part, [qj.Z(1), qj.X(0)], {"w": np.arange(4)}, lambda x: {"x": x}, frozenset({"x"}))
+pair = PartSum(part, np.array([[0, 1, 2, 3], [0, 4, 5, 6]]), lambda x: x, 2.0)  # two circuits that share a weight
+staged = pair, jnp.linspace(0.3, 2, 7), jnp.linspace(0, 1, 32).reshape(8, 2, 2), jnp.arange(8.0) % 2
+assert plan_split(pair, lambda z, y: z[:, 0], *staged[1:]).structure == "stages"
 second_order("staged", *staged, products=False)
+
+images = jnp.linspace(0, 1, 32).reshape(8, 2, 2)
 
 def drawn():
     model, key = HybridModel(2, 1, image_size=2, n_classes=2), jax.random.key(1)
