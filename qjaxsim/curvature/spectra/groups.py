@@ -1,19 +1,21 @@
 """Blocks of a Hessian: parameters that belong together, by leaf, by layer or as the user says."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import shown
-from qjaxsim.common.progress import Progress
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.spectra.measure import TRACE_PROBES, Measured, counted
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
 from qjaxsim.report.row import Row
+
+if TYPE_CHECKING:
+    from qjaxsim.common.progress import Progress
 
 Groups = str | Mapping[str, Any] | Callable[[str], str] | None
 KINDS = ("leaves", "rows")
@@ -97,7 +99,7 @@ def _checked(name: Any, own: Any, size: int) -> np.ndarray:
 
 
 def block_rows(
-    places: dict[str, np.ndarray], found: Measured, pairs: EigenPairs, key: jax.Array, progress: Progress
+    places: dict[str, np.ndarray], found: Measured, pairs: EigenPairs, key: jax.Array, progress: "Progress"
 ) -> list[Row]:
     """A row of `columns.BLOCKS` for each group.
 
@@ -148,7 +150,7 @@ def _spectrum(matrix: np.ndarray, own: np.ndarray, whole: np.ndarray) -> np.ndar
 
 
 def _product_blocks(
-    places: dict[str, np.ndarray], found: Measured, key: jax.Array, progress: Progress
+    places: dict[str, np.ndarray], found: Measured, key: jax.Array, progress: "Progress"
 ) -> list[dict[str, Any]]:
     keys = jax.random.split(key, 2)
     with progress.bar("blocks, products (about)", 60 * len(places) + TRACE_PROBES, compiles=True) as advance:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.memory import available_bytes
-from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.density import spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
@@ -27,6 +26,9 @@ from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spectra.problem import Problem
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs, trace_estimate
 from qjaxsim.report.spectra import NEAR_ZERO
+
+if TYPE_CHECKING:
+    from qjaxsim.common.progress import Progress
 
 Numbers = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -80,7 +82,7 @@ def counted(operator: LinearOperator, advance: Callable[[int], None]) -> LinearO
     return LinearOperator(operator.size, operator.dtype, rows)
 
 
-def leading(found: Measured, k: int, key: jax.Array, progress: Progress) -> EigenPairs:
+def leading(found: Measured, k: int, key: jax.Array, progress: "Progress") -> EigenPairs:
     """The k leading pairs; those that the spectrum came from, where it came from pairs."""
     if found.pairs is not None:
         return found.pairs
@@ -103,7 +105,7 @@ def outlier_numbers(values: Any, classes: int, *, known: bool) -> Numbers:
 # --- the dense matrix ------------------------------------------------------------------------------------------------
 
 
-def by_matrix(problem: Problem, batch_size: int | None, progress: Progress, folder: Path | None) -> Measured:
+def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", folder: Path | None) -> Measured:
     """All eigenvalues of H and, of a model, of G."""
     require_dense(problem.flat.size, DENSE_COPIES, problem.flat.dtype.itemsize, "The dense Hessian")
     if problem.model is None:
@@ -154,7 +156,7 @@ def _rounding(matrix: jax.Array) -> float:
     return len(matrix) * float(np.finfo(matrix.dtype).eps)
 
 
-def _matrix(problem: Problem, progress: Progress, folder: Path | None) -> jax.Array:
+def _matrix(problem: Problem, progress: "Progress", folder: Path | None) -> jax.Array:
     """The Hessian of a plain function, some rows at once, kept as they come."""
     size, dtype = problem.flat.size, problem.flat.dtype
     width = min(ROWS_AT_ONCE, size)
@@ -181,7 +183,7 @@ def _matrix(problem: Problem, progress: Progress, folder: Path | None) -> jax.Ar
 # --- products alone --------------------------------------------------------------------------------------------------
 
 
-def by_products(problem: Problem, top: int, key: jax.Array, progress: Progress) -> Measured:
+def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress") -> Measured:
     """Leading eigenvalues by Lanczos, density by SLQ, trace and norms by random probes: no matrix is formed."""
     keys = jax.random.split(key, 5)
     size = problem.flat.size

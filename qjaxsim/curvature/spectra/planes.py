@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, OtherComputationError, digest
-from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import landscape
 from qjaxsim.curvature.landscape import Plane
 from qjaxsim.curvature.spectra.measure import SO_FAR
+
+if TYPE_CHECKING:
+    from qjaxsim.common.progress import Progress
 
 # The plane of eigenvectors reaches as far as the quadratic model rises by so much along each, and at most half a turn.
 EIGEN_RISE = 2.0
@@ -50,7 +52,7 @@ _Laid = tuple[Plane, np.ndarray, tuple[np.ndarray, np.ndarray], dict[str, np.nda
 
 
 def plane_arrays(
-    name: str, evaluate: Evaluate, scene: Scene, progress: Progress, folder: Path | None
+    name: str, evaluate: Evaluate, scene: Scene, progress: "Progress", folder: Path | None
 ) -> dict[str, np.ndarray]:
     """The function on one plane, with the path in its coordinates.
 

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import integer_from, positive_integer, require_one_of
-from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
 from qjaxsim.curvature.spectra.columns import NUMBERS
@@ -21,6 +20,9 @@ from qjaxsim.curvature.spectra.planes import PLANES, Scene, plane_arrays
 from qjaxsim.curvature.spectra.problem import Problem, checked_value, problem_of
 from qjaxsim.curvature.spectra.record import SpectrumReport
 from qjaxsim.curvature.spectrum import EigenPairs
+
+if TYPE_CHECKING:
+    from qjaxsim.common.progress import Progress
 
 METHODS = ("auto", "dense", "lanczos")
 
@@ -44,7 +46,7 @@ def spectrum_report(
     seed: int = 0,
     check_deterministic: bool = True,
     checkpoint: str | Path | None = None,
-    progress: bool | Progress = True,
+    progress: "bool | Progress" = True,
     title: str = "Hessian spectrum",
 ) -> SpectrumReport:
     """Spectrum of a Hessian with its parts, blocks and planes, of any JAX function, model or circuit.
@@ -137,8 +139,10 @@ def spectrum_report(
 
 
 @contextmanager
-def _bars(progress: bool | Progress) -> Iterator[Progress]:
+def _bars(progress: "bool | Progress") -> "Iterator[Progress]":
     """The Progress given, or one of our own, which shows nothing for False."""
+    from qjaxsim.common.progress import Progress  # rich takes a while to import
+
     if isinstance(progress, Progress):
         yield progress
         return
