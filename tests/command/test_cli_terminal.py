@@ -5,6 +5,7 @@ import json
 import re
 import sys
 
+import jax
 import numpy as np
 import pytest
 from qjaxsim_bench import suite
@@ -166,8 +167,11 @@ def test_an_interrupt_gives_the_terminal_its_cursor_back():
 def test_training_says_that_it_compiles_before_its_first_epoch(monkeypatch):
     progress, seen = watched(), []
 
-    def metrics(params, x, y):
+    def look():
         seen.append([task.description for task in progress.tasks])
+
+    def metrics(params, x, y):
+        jax.debug.callback(look)  # when the metrics are evaluated, which compiles them first
         return {"loss": mean_square(params, x, y)}
 
     def mean_square(params, x, y):
@@ -178,4 +182,5 @@ def test_training_says_that_it_compiles_before_its_first_epoch(monkeypatch):
     with progress:
         fit(mean_square, np.ones(2), x, y, config, metrics=metrics, progress=progress)
         assert re.fullmatch(r"training, [\d.e-]+", progress.tasks[0].description)
-    assert ["training, compiling"] in seen
+    jax.effects_barrier()
+    assert seen[0] == ["training, compiling"]
