@@ -38,7 +38,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fixed")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def key() -> jax.Array:
     """The same random key in every test."""
     return jax.random.key(20251)

@@ -154,6 +154,7 @@ def block_size(n: int, n_heads: int) -> tuple[int, int]:
     return block, padded(block)
 
 
+@functools.partial(jax.jit, static_argnames="descent")
 def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax.Array, descent: int) -> jax.Array:
     """Sweeps at the given temperatures, then descending ones until nothing changes."""
     n = start.shape[3]

@@ -35,7 +35,12 @@ def statevector(circuit: Circuit, params: Params | None = None) -> np.ndarray:
 
 
 def unitary(circuit: Circuit, params: Params | None = None) -> np.ndarray:
-    """The circuit's matrix, shape (2**n, 2**n) complex128."""
+    """The circuit's matrix, shape (2**n, 2**n) complex128; with projections each column is a final state, of norm 1.
+
+    >>> print(unitary(Circuit(1).h(0).project(0, 0)).real)
+    [[1. 1.]
+     [0. 0.]]
+    """
     values = {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}
     return _run(circuit, values, np.eye(2**circuit.n_qubits, dtype=complex))
 
