@@ -78,6 +78,15 @@ def pauli_matrix(label: str) -> np.ndarray:
     return kron(*(PAULI[letter] for letter in label))
 
 
+def index_of_bits(places: Sequence[int], k: int) -> np.ndarray:
+    """For every index of k bits, the index that its bits at `places` spell (first most significant)."""
+    index = np.arange(2**k)
+    out = np.zeros_like(index)
+    for place in places:
+        out = 2 * out + (index >> (k - 1 - place) & 1)
+    return out
+
+
 def applied(matrix: np.ndarray, qubits: Sequence[int], to: np.ndarray) -> np.ndarray:
     """A matrix on some qubits (first most significant) times a (2**n,) or (2**n, columns) array."""
     k, n = len(qubits), len(to).bit_length() - 1

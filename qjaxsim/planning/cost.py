@@ -38,6 +38,11 @@ def diagonal(tables: int, amplitudes: float) -> float:
     return CALL + (traffic(amplitudes) * PASS + 12 * tables) * amplitudes
 
 
+def rotation(tables: int, amplitudes: float) -> float:
+    """Rotations about Pauli strings with the same flips: the state read twice."""
+    return CALL + (traffic(amplitudes) * 2 * PASS + 12 * tables) * amplitudes
+
+
 def monomial(amplitudes: float) -> float:
     """A gather of whole rows."""
     return CALL + traffic(amplitudes) * 2 * PASS * amplitudes

@@ -7,11 +7,11 @@ block needs one, and it puts the qubits that are wanted next right behind. NumPy
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, applied, monomial
+from qjaxsim.circuits.gates import GATES, applied, index_of_bits, monomial
 from qjaxsim.circuits.operations import Gate, Projection
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
@@ -23,7 +23,10 @@ from qjaxsim.planning.steps import (
     Leaf,
     Loop,
     Monomial,
+    PauliRotation,
+    Phases,
     Project,
+    Rotation,
     Start,
     Step,
     Table,
@@ -134,7 +137,7 @@ def _step(item: Planned, order: Order) -> Step:
     if isinstance(item, Loop):
         return item
     assert isinstance(item, Group)
-    return _monomial(item, order)
+    return _rotation(item, order) if item.kind == "rotation" else _monomial(item, order)
 
 
 def _in_front(block: Group, order: Order, later: Sequence[Planned]) -> Order:
@@ -206,15 +209,6 @@ def _constant(layers: Sequence[tuple[Leaf, ...] | Monomial], k: int) -> np.ndarr
     return total
 
 
-def _bits(places: Sequence[int], k: int) -> np.ndarray:
-    """For every index of k bits, the index that its bits at `places` spell (first most significant)."""
-    index = np.arange(2**k)
-    out = np.zeros_like(index)
-    for place in places:
-        out = 2 * out + (index >> (k - 1 - place) & 1)
-    return out
-
-
 def _fold(leaves: list[Leaf], k: int) -> Monomial:
     """The product of constant monomials on k qubits."""
     source, phase = np.arange(2**k), np.ones(2**k, dtype=complex)
@@ -222,7 +216,7 @@ def _fold(leaves: list[Leaf], k: int) -> Monomial:
         split = monomial(leaf.factors[0])  # type: ignore[arg-type]  # by construction a constant matrix
         assert split is not None
         small_source, small_phase = split
-        inside = _bits(leaf.qubits, k)
+        inside = index_of_bits(leaf.qubits, k)
         # Replace the bits on the leaf's qubits by those of their source.
         moved = np.arange(2**k)
         for position, qubit in enumerate(reversed(leaf.qubits)):
@@ -230,6 +224,41 @@ def _fold(leaves: list[Leaf], k: int) -> Monomial:
             moved = moved & ~(1 << shift) | ((small_source[inside] >> position & 1) << shift)
         source, phase = source[moved], small_phase[inside] * phase[moved]
     return Monomial(tuple(range(k)), source, None if (phase == 1).all() else phase)
+
+
+def _rotation(group: Group, order: Order) -> Rotation:
+    """Rotations about Pauli strings that flip the same qubits; signs relative to the first string."""
+    leaves = _local(group.leaves, order)
+    first = _PauliBits.of(leaves[0])
+    others = [_PauliBits.of(leaf) for leaf in leaves]
+    places = tuple(sorted({bit for other in others for bit in other.signs ^ first.signs}))
+    columns = []
+    for other in others:
+        parity = index_of_bits([places.index(bit) for bit in other.signs ^ first.signs], len(places))
+        turns = (other.n_y - first.n_y) // 2  # i**2 for each pair of Y more or less
+        columns.append((-1.0) ** turns * (1 - 2.0 * (np.bitwise_count(parity) % 2)))
+    angles = tuple(leaf.factors[0].angles[0] for leaf in leaves)  # type: ignore[union-attr]
+    table = Table(places, np.stack(columns, axis=1), angles, np.zeros(2 ** len(places)))
+    name = " ".join(f"{a}{q}" for q, a in zip(group.leaves[0].qubits, group.leaves[0].factors[0].letters, strict=True))
+    return Rotation(tuple(sorted(first.flips)), tuple(sorted(first.signs)), table, name, group.data)
+
+
+class _PauliBits(NamedTuple):
+    """A Pauli string as bits: those that it flips (X and Y) and those that give signs (Y and Z)."""
+
+    flips: frozenset[int]
+    signs: frozenset[int]
+
+    @classmethod
+    def of(cls, leaf: Leaf) -> "_PauliBits":
+        (rotation,) = leaf.factors
+        assert isinstance(rotation, PauliRotation)
+        letters = list(zip(leaf.qubits, rotation.letters, strict=True))
+        return cls(frozenset(q for q, a in letters if a != "Z"), frozenset(q for q, a in letters if a != "X"))
+
+    @property
+    def n_y(self) -> int:
+        return len(self.flips & self.signs)
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------
@@ -260,11 +289,15 @@ def _table(leaves: Sequence[Leaf]) -> Table:
     columns: list[np.ndarray] = [np.zeros((2 ** len(places), 0))]
     angles: list[Any] = []
     for leaf in _local(leaves, places):
-        rows = _bits(leaf.qubits, len(places))
+        rows = index_of_bits(leaf.qubits, len(places))
         for factor in leaf.factors:
             if isinstance(factor, Gate):
                 columns.append(GATES[factor.name].phases[rows])  # type: ignore[index]
                 angles.extend(factor.angles)
+            elif isinstance(factor, Phases):
+                columns.append(factor.table[rows])
+                angles.extend(factor.angles)
+                offset += factor.offset[rows]
             else:
                 offset += np.angle(factor.diagonal())[rows]
     return Table(places, np.concatenate(columns, axis=1), tuple(itertools.chain(angles)), offset)

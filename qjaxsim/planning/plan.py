@@ -19,7 +19,7 @@ from qjaxsim.circuits.operations import Projection, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
-from qjaxsim.planning.normal_form import Item, Relabel, normal_form
+from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -29,6 +29,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Plan,
     PlanOptions,
+    Rotation,
     Step,
     Transpose,
     Widen,
@@ -172,7 +173,9 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
 
 def _group_cost(group: Group, amplitudes: float) -> float:
     if group.kind == "dense":
-        return cost.dense(len(group.qubits), amplitudes, 2)
+        return cost.dense(len(group.qubits), amplitudes, 2 + sum(kind(leaf) == "rotation" for leaf in group.leaves))
+    if group.kind == "rotation":
+        return cost.rotation(1, amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
 
 
@@ -185,6 +188,8 @@ def step_cost(step: Step, amplitudes: float) -> float:
         return cost.product(len(step.qubits), amplitudes) + layers * cost.build(len(step.qubits))
     if isinstance(step, Diagonal):
         return cost.diagonal(len(step.tables), amplitudes)
+    if isinstance(step, Rotation):
+        return cost.rotation(1, amplitudes)
     if isinstance(step, Transpose):
         return cost.transpose(amplitudes)
     return cost.monomial(amplitudes)

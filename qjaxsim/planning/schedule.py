@@ -13,7 +13,7 @@ import numpy as np
 
 from qjaxsim.planning import cost
 from qjaxsim.planning.normal_form import kind, undo_each_other
-from qjaxsim.planning.steps import Leaf
+from qjaxsim.planning.steps import Leaf, flipped
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12
@@ -42,7 +42,7 @@ class Group:
     """Leaves that become one step.
 
     Attributes:
-        kind: "dense", "monomial" or "diagonal".
+        kind: "dense", "monomial", "diagonal" or "rotation".
         qubits: those that the leaves touch, ascending.
         leaves: in time order.
         data: whether they depend on data.
@@ -265,11 +265,17 @@ class _Chooser:
         # not on wide registers, where they would need many tables with scattered qubits.
         late = "diagonal" if self.limits.defer and self.limits.n_qubits <= FULL_REGISTER else ""
         seed = min((i for i in graph.ready if graph.leaf(i).data == data), key=lambda i: (graph.kinds[i] == late, i))
-        kinds = {"diagonal": ("diagonal", "monomial", "dense"), "monomial": ("monomial", "dense")}
+        kinds = {
+            "diagonal": ("diagonal", "monomial", "dense"),
+            "monomial": ("monomial", "dense"),
+            "rotation": ("rotation", "dense"),
+        }
         options = []
         for each in kinds.get(graph.kinds[seed], ("dense",)):
             if each == "dense":
                 options.append(self._dense(seed, data))
+            elif each == "rotation":
+                options.append(self._rotations(seed, data))
             elif found := self._wide(each, data):
                 options.append(found)
         best = max(options, key=lambda block: block.worth)
@@ -290,6 +296,16 @@ class _Chooser:
             )
             price = cost.diagonal(2, limits.amplitudes)
         return Block(self._weight(members) / price, name, members) if members else None
+
+    def _rotations(self, seed: int, data: bool) -> Block:
+        """All ready rotations about Pauli strings that flip the same qubits as the oldest one and commute with it."""
+        graph = self.graph
+        flips = flipped(graph.leaf(seed))
+        members, _ = graph.absorb(
+            self.everything,
+            lambda i: graph.kinds[i] == "rotation" and graph.leaf(i).data == data and flipped(graph.leaf(i)) == flips,
+        )
+        return Block(self._weight(members) / cost.rotation(1, self.limits.amplitudes), "rotation", members)
 
     def _constant_monomial(self, i: int) -> bool:
         leaf = self.graph.leaf(i)
@@ -330,7 +346,9 @@ class _Chooser:
         """The leaves of a dense block and their weight for its cost."""
         if self.limits.defer:
             members = self._without_loose_ends(members)
-        price = cost.dense(mask.bit_count(), self.limits.amplitudes, 2)
+        # Each rotation about a longer Pauli string is a layer of its own.
+        layers = 2 + sum(self.graph.kinds[i] == "rotation" for i in members)
+        price = cost.dense(mask.bit_count(), self.limits.amplitudes, layers)
         return Block(self._weight(members) / price, "dense", members)
 
     def _without_loose_ends(self, members: list[int]) -> list[int]:

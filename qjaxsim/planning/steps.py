@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -64,25 +64,59 @@ def plan_options(given: Any) -> PlanOptions:
 
 
 @dataclass(frozen=True, eq=False)
+class Phases:
+    """A diagonal factor exp(i (offset + table @ angles)): phases seen through permutations around them.
+
+    Attributes:
+        table: (2**k, number of angles) real.
+        angles: numbers or expressions.
+        offset: (2**k,) real.
+    """
+
+    table: np.ndarray
+    angles: tuple[Any, ...]
+    offset: np.ndarray
+    name: ClassVar[str] = "phases"
+
+
+@dataclass(frozen=True, eq=False)
+class PauliRotation:
+    """A factor exp(-i angle P / 2).
+
+    Attributes:
+        letters: those of the Pauli string P, none of them I.
+        angles: the one angle, an expression.
+    """
+
+    letters: str
+    angles: tuple[Any, ...]
+    name: ClassVar[str] = "pauli"
+
+
+Factor = Gate | Phases | PauliRotation | np.ndarray
+"""What a gate is to the planner; a matrix is constant."""
+
+
+@dataclass(frozen=True, eq=False)
 class Leaf:
     """Gates in a row on the same qubits, to be multiplied into one small matrix.
 
     Attributes:
         qubits: where it acts.
-        factors: in time order, gates with angles or constant matrices.
+        factors: in time order.
         data: whether it depends on data.
         axes: by qubit the Pauli letter that it commutes with there, or None.
     """
 
     qubits: tuple[int, ...]
-    factors: tuple[Gate | np.ndarray, ...]
+    factors: tuple[Factor, ...]
     data: bool
     axes: tuple[str | None, ...] = ()
 
     @property
     def signature(self) -> tuple:
         """Leaves with equal signatures are computed as one stack."""
-        names = tuple("" if isinstance(f, np.ndarray) else f.name for f in self.factors)
+        names = tuple("" if isinstance(f, np.ndarray) else (f.name, len(f.angles)) for f in self.factors)
         return (len(self.qubits), names, self.data)
 
 
@@ -158,6 +192,28 @@ class Diagonal:
 
 
 @dataclass(frozen=True, eq=False)
+class Rotation:
+    """exp(-i sum_j angle_j P_j / 2) for commuting Pauli strings that flip the same qubits, in one pass.
+
+    With P the first string and P_j = +- P Z_j this is cos(t / 2) - i sin(t / 2) P, t = table @ angles over the index
+    bits that the Z_j differ on. P sends the basis state x to i**n_y (-1)**(x . signs) times x with its flips.
+
+    Attributes:
+        flips: places of the index bits with X or Y, ascending.
+        signs: places of those with Y or Z, ascending.
+        table: that of t.
+        first: P in words.
+        data: whether an angle depends on data.
+    """
+
+    flips: tuple[int, ...]
+    signs: tuple[int, ...]
+    table: Table
+    first: str
+    data: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Transpose:
     """A new order of the index bits: from standing for the qubits in `before` to those in `after`."""
 
@@ -222,7 +278,7 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+Step = Dense | Monomial | Diagonal | Rotation | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,6 +332,17 @@ def is_invertible(step: "Step") -> bool:
     return not isinstance(step, Project)
 
 
+def flipped(leaf: Leaf) -> tuple[tuple[int, ...], bool]:
+    """For a rotation about a Pauli string: the qubits that it flips, and whether an odd number of letters is Y.
+
+    Two rotations that agree in both commute.
+    """
+    (rotation,) = leaf.factors
+    assert isinstance(rotation, PauliRotation)
+    letters = zip(leaf.qubits, rotation.letters, strict=True)
+    return tuple(qubit for qubit, letter in letters if letter != "Z"), rotation.letters.count("Y") % 2 == 1
+
+
 def names_in(step: "Step") -> set[str]:
     """The names of the parameters in a step's angles."""
     if isinstance(step, Loop):
@@ -285,8 +352,10 @@ def names_in(step: "Step") -> set[str]:
     angles: list[Any] = []
     if isinstance(step, Diagonal):
         angles = [angle for table in step.tables for angle in table.angles]
+    if isinstance(step, Rotation):
+        angles = list(step.table.angles)
     if isinstance(step, Dense):
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
+        gates = [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
         angles = [angle for gate in gates for angle in gate.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -23,6 +23,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Plan,
     PlanOptions,
+    Rotation,
     Step,
     Widen,
     is_invertible,
@@ -89,7 +90,7 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += step.repeat.times * kept_bytes(step.body.steps, n_qubits, columns, itemsize)
         elif isinstance(step, Collapsed):
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
-        elif isinstance(step, Diagonal) or (isinstance(step, Dense) and step.constant is None):
+        elif isinstance(step, Diagonal | Rotation) or (isinstance(step, Dense) and step.constant is None):
             total += state
     return total
 

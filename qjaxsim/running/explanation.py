@@ -21,6 +21,7 @@ from qjaxsim.planning.steps import (
     Plan,
     PlanOptions,
     Project,
+    Rotation,
     Start,
     Step,
     Transpose,
@@ -217,6 +218,8 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
         case Diagonal():
             angles = sum(len(table.angles) for table in step.tables)
             return "diagonal", "", f"{len(step.tables)} tables, {angles} angles", 6 * len(step.tables) * amplitudes
+        case Rotation():
+            return "rotation", "", f"{len(step.table.angles)} Pauli strings, first {step.first}", 8 * amplitudes
         case Monomial():
             return "monomial", "", "a permutation" + (" with phases" if step.phase is not None else ""), 0.0
         case Transpose():
@@ -256,8 +259,9 @@ def _role(step: Step) -> str:
         return "constant"
     if isinstance(step, Dense):
         return "constant" if step.constant is not None else "weights"
-    if isinstance(step, Diagonal):
-        free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)
+    if isinstance(step, Diagonal | Rotation):
+        tables = step.tables if isinstance(step, Diagonal) else (step.table,)
+        free = any(isinstance(angle, Expression) for table in tables for angle in table.angles)
         return "weights" if free else "constant"
     return "weights" if isinstance(step, Loop | Collapsed) else ""
 

@@ -4,16 +4,19 @@ Per-sample quantities carry the batch as their last axis: angles (stack, batch),
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, Table
+from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotation, Table
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
 
@@ -94,16 +97,39 @@ def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.
             continue
         columns = zip(*(gate.angles for gate in factors), strict=True)
         angles = _same_shape([angle_stack(column, env, dtype) for column in columns])
-        pauli = GATES[fixed.name].pauli
+        pauli = GATES[fixed.name].pauli if isinstance(fixed, Gate) else None
         if angles[0].ndim == 1:
-            terms.multiply(GATES[fixed.name].matrix(jnp, *angles))
+            terms.multiply(_factor_matrices(factors, angles))
         elif pauli is not None and terms.has_room:
             terms.rotate(pauli, angles[0])
         else:
             partial = terms.value() if total is None else _multiply_stacks(terms.value(), total)
-            total = _multiply_stacks(GATES[fixed.name].matrix(jnp, *angles), partial)
+            total = _multiply_stacks(_factor_matrices(factors, angles), partial)
             terms = _Expansion(terms.size, terms.stack, dtype)
     return terms.value() if total is None else _multiply_stacks(terms.value(), total)
+
+
+def _factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.Array:
+    """The matrices of one kind of factor, (d, d, stack) or (d, d, stack, batch), from their angles."""
+    fixed = factors[0]
+    if isinstance(fixed, Gate):
+        return jnp.asarray(GATES[fixed.name].matrix(jnp, *angles))
+    dtype = complex_dtype(angles[0].dtype)
+    trailing = (len(factors),) + (1,) * (angles[0].ndim - 1)
+    if isinstance(fixed, PauliRotation):
+        paulis = np.stack([pauli_matrix(factor.letters) for factor in factors], axis=-1)
+        identity = np.eye(len(paulis)).reshape(*paulis.shape[:2], *(1,) * len(trailing))
+        c, s = (part(angles[0] / 2).astype(dtype)[None, None] for part in (jnp.cos, jnp.sin))
+        generators = jnp.asarray(-1j * paulis.reshape(*paulis.shape[:2], *trailing), dtype)
+        return jnp.asarray(identity, dtype) * c + generators * s
+    offsets = np.stack([factor.offset for factor in factors], axis=-1)  # (d, stack)
+    exponents = jnp.asarray(offsets.reshape(-1, *trailing), angles[0].dtype)
+    for i, angle in enumerate(angles):
+        column = np.stack([factor.table[:, i] for factor in factors], axis=-1)
+        exponents = exponents + jnp.asarray(column.reshape(-1, *trailing), angle.dtype) * angle[None]
+    diagonals = lax.complex(jnp.cos(exponents), jnp.sin(exponents))
+    identity = np.eye(len(offsets)).reshape(len(offsets), len(offsets), *(1,) * len(trailing))
+    return jnp.asarray(identity, dtype) * diagonals[:, None]
 
 
 class _Expansion:
@@ -221,6 +247,12 @@ def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
 def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> list[jax.Array]:
     """The phases of each table of a diagonal step, real and imaginary part, (2, 2**m) or (2, 2**m, batch)."""
     return [_phases(table, env, dtype) for table in step.tables]
+
+
+def rotation_phases(step: Rotation, env: Environment, dtype: Any) -> jax.Array:
+    """Cosine and sine of half the angle of a rotation, (2, 2**m) or (2, 2**m, batch)."""
+    halved = replace(step.table, table=step.table.table / 2)
+    return _phases(halved, env, dtype)
 
 
 def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:

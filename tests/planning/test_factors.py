@@ -3,7 +3,7 @@
 import numpy as np
 
 from qjaxsim.circuits.gates import GATES, pauli_matrix
-from qjaxsim.planning.normal_form import find_axes
+from qjaxsim.planning.factors import find_axes
 
 
 def expected(matrix):
