@@ -38,9 +38,9 @@ def diagonal(tables: int, amplitudes: float) -> float:
     return CALL + (traffic(amplitudes) * PASS + 12 * tables) * amplitudes
 
 
-def rotation(tables: int, amplitudes: float) -> float:
-    """Rotations about Pauli strings with the same flips: the state read twice."""
-    return CALL + (traffic(amplitudes) * 2 * PASS + 12 * tables) * amplitudes
+def rotations(count: int, amplitudes: float) -> float:
+    """Rotations about Pauli strings in a loop, each a gather and a pass."""
+    return CALL + count * (CALL / 10 + traffic(amplitudes) * 2 * PASS * amplitudes)
 
 
 def monomial(amplitudes: float) -> float:

@@ -29,6 +29,29 @@ def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:
     return [(GATES[name].matrix(np, *(np.float64(angle) for angle in angles)), qubits)]
 
 
+# Phases of more qubits are not written down.
+WIDEST_PHASES = 10
+
+
+def pauli_rotation(factor: Factor) -> PauliRotation | None:
+    """A factor as a rotation about a Pauli string, its letters in the order of its qubits, if it is one."""
+    if isinstance(factor, Gate) and (label := GATES[factor.name].pauli) is not None:
+        return PauliRotation(label, factor.angles)
+    return factor if isinstance(factor, PauliRotation) else None
+
+
+def phases_of(factor: Gate | Phases | PauliRotation) -> Phases:
+    """A diagonal factor with angles as phases, in the order of its qubits."""
+    if isinstance(factor, Phases):
+        return factor
+    if isinstance(factor, Gate):
+        table = GATES[factor.name].phases
+        assert table is not None
+    else:
+        table = functools.reduce(np.kron, [np.array([1.0, -1.0])] * len(factor.letters))[:, None] / -2
+    return Phases(table, factor.angles, np.zeros(len(table)))
+
+
 def uses(factor: Factor, data: Collection[str]) -> bool:
     """Whether a factor's angles contain a parameter named in `data`."""
     if isinstance(factor, np.ndarray) or not data:
@@ -147,8 +170,10 @@ def is_diagonal(factor: Factor) -> bool:
     """Whether a factor is diagonal in a form that phases are read from."""
     if isinstance(factor, Gate):
         return GATES[factor.name].phases is not None
-    if not isinstance(factor, np.ndarray):
-        return isinstance(factor, Phases)
+    if isinstance(factor, PauliRotation):
+        return set(factor.letters) == {"Z"} and len(factor.letters) <= WIDEST_PHASES
+    if isinstance(factor, Phases):
+        return True
     return np.count_nonzero(factor) == len(factor) and bool(np.count_nonzero(factor.diagonal()) == len(factor))
 
 

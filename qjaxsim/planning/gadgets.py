@@ -1,4 +1,4 @@
-"""Rotations seen through constant gates around them: CX P CX becomes phases, a conjugated rotation one about a Pauli string.
+"""Rotations seen through the constant gates around them: CX P CX is phases, H RZ H a rotation about X.
 
 A constant gate C that is undone later, with nothing but rotations and phases in between that meet it, is taken out, and
 what stood in between is conjugated by it: C+ exp(-i a P / 2) C = exp(-i a P' / 2) with P' = C+ P C for a Clifford gate,
@@ -17,11 +17,21 @@ import numpy as np
 
 from qjaxsim.circuits.gates import GATES, index_of_bits, monomial, pauli_matrix
 from qjaxsim.circuits.operations import Gate
-from qjaxsim.planning.factors import ascending, axes_of, inverse_pair, is_diagonal, is_standard, standard
+from qjaxsim.planning.factors import (
+    WIDEST_PHASES,
+    ascending,
+    axes_of,
+    inverse_pair,
+    is_diagonal,
+    is_standard,
+    pauli_rotation,
+    phases_of,
+    standard,
+)
 from qjaxsim.planning.steps import Factor, PauliRotation, Phases
 
-# Phases of more qubits are not written down; free of angles, they become a matrix.
-WIDEST_PHASES, WIDEST_CONSTANT = 10, 3
+# Phases of more qubits are not written down; without angles they become a matrix.
+WIDEST_CONSTANT = 3
 # So many gates are looked at for the one that a gate undoes.
 REACH = 100
 # Rotations that have a name, by their Pauli strings.
@@ -127,11 +137,9 @@ def _is_rotation(factor: Factor) -> bool:
     """Whether it can be conjugated: a rotation about a Pauli string, or phases."""
     if isinstance(factor, Gate):
         return GATES[factor.name].pauli is not None or GATES[factor.name].phases is not None
-    return isinstance(factor, PauliRotation) or (is_diagonal(factor) and len(_offset(factor)) <= 2**WIDEST_CONSTANT)
-
-
-def _offset(factor: Phases | np.ndarray) -> np.ndarray:
-    return factor.offset if isinstance(factor, Phases) else np.angle(factor.diagonal())
+    if isinstance(factor, np.ndarray):
+        return len(factor) <= 2**WIDEST_CONSTANT and is_diagonal(factor)
+    return True
 
 
 def _is_phases(item: _Item) -> bool:
@@ -141,9 +149,10 @@ def _is_phases(item: _Item) -> bool:
 def _image(item: _Item, gate: _Item) -> _Item | None:
     """C+ (item) C for a gate C, or None where that is neither a rotation about a Pauli string nor phases."""
     assert isinstance(gate.factor, np.ndarray)
-    rotation = _as_rotation(item)
+    rotation = pauli_rotation(item.factor)
     if rotation is not None:
-        letters, angle = rotation
+        letters = dict(zip(item.wires, rotation.letters, strict=True))
+        (angle,) = rotation.angles
         on_gate = "".join(letters.get(wire, "I") for wire in gate.wires)
         found = _pauli_image(id(gate.factor), on_gate)
         if found is not None:
@@ -153,15 +162,6 @@ def _image(item: _Item, gate: _Item) -> _Item | None:
                 {w: letter for w, letter in letters.items() if letter != "I"}, angle if sign > 0 else -angle
             )
     return _moved_phases(item, gate) if _is_phases(item) else None
-
-
-def _as_rotation(item: _Item) -> tuple[dict[int, str], Any] | None:
-    """Letters by wire and angle, of a rotation about a Pauli string."""
-    factor = item.factor
-    if isinstance(factor, PauliRotation):
-        return dict(zip(item.wires, factor.letters, strict=True)), factor.angles[0]
-    label = GATES[factor.name].pauli if isinstance(factor, Gate) else None
-    return None if label is None else (dict(zip(item.wires, label, strict=True)), factor.angles[0])  # type: ignore[union-attr]
 
 
 def _rotation(letters: dict[int, str], angle: Any) -> _Item:
@@ -213,22 +213,9 @@ def _standard_source(gate: int) -> np.ndarray | None:
 
 def _as_phases(item: _Item) -> Phases:
     """A diagonal factor as phases, in the order of its wires."""
-    factor = item.factor
-    if isinstance(factor, Phases):
-        return factor
-    if isinstance(factor, np.ndarray):
-        return Phases(np.zeros((len(factor), 0)), (), _offset(factor))
-    if isinstance(factor, PauliRotation):
-        return _signs(len(item.wires), factor.angles[0])
-    table = GATES[factor.name].phases
-    assert table is not None
-    return Phases(table, factor.angles, np.zeros(len(table)))
-
-
-def _signs(k: int, angle: Any) -> Phases:
-    """exp(-i angle Z...Z / 2) as phases."""
-    signs = functools.reduce(np.kron, [np.array([1.0, -1.0])] * k)
-    return Phases(-signs[:, None] / 2, (angle,), np.zeros(2**k))
+    if isinstance(item.factor, np.ndarray):
+        return Phases(np.zeros((len(item.factor), 0)), (), np.angle(item.factor.diagonal()))
+    return phases_of(item.factor)
 
 
 def _narrowed(phases: Phases, wires: Wires) -> _Item:
@@ -245,10 +232,8 @@ def _narrowed(phases: Phases, wires: Wires) -> _Item:
 
 
 def _written(item: _Item) -> tuple[Factor, Wires]:
-    """The factor in the form that the planner likes best: phases where they are narrow, matrices without angles."""
+    """The factor, phases without angles as a matrix."""
     factor = item.factor
-    if isinstance(factor, PauliRotation) and _is_phases(item) and len(item.wires) <= WIDEST_PHASES:
-        factor = _signs(len(item.wires), factor.angles[0])
     if isinstance(factor, Phases) and not factor.angles:
         factor = np.diag(np.exp(1j * factor.offset))
     return factor, item.wires

@@ -7,12 +7,13 @@ block needs one, and it puts the qubits that are wanted next right behind. NumPy
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, applied, index_of_bits, monomial
-from qjaxsim.circuits.operations import Gate, Projection
+from qjaxsim.circuits.gates import applied, index_of_bits, monomial
+from qjaxsim.circuits.operations import Projection
+from qjaxsim.planning.factors import pauli_rotation, phases_of
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
 from qjaxsim.planning.steps import (
@@ -23,10 +24,8 @@ from qjaxsim.planning.steps import (
     Leaf,
     Loop,
     Monomial,
-    PauliRotation,
-    Phases,
     Project,
-    Rotation,
+    Rotations,
     Start,
     Step,
     Table,
@@ -137,7 +136,7 @@ def _step(item: Planned, order: Order) -> Step:
     if isinstance(item, Loop):
         return item
     assert isinstance(item, Group)
-    return _rotation(item, order) if item.kind == "rotation" else _monomial(item, order)
+    return _rotations(item, order) if item.kind == "rotation" else _monomial(item, order)
 
 
 def _in_front(block: Group, order: Order, later: Sequence[Planned]) -> Order:
@@ -226,39 +225,18 @@ def _fold(leaves: list[Leaf], k: int) -> Monomial:
     return Monomial(tuple(range(k)), source, None if (phase == 1).all() else phase)
 
 
-def _rotation(group: Group, order: Order) -> Rotation:
-    """Rotations about Pauli strings that flip the same qubits; signs relative to the first string."""
-    leaves = _local(group.leaves, order)
-    first = _PauliBits.of(leaves[0])
-    others = [_PauliBits.of(leaf) for leaf in leaves]
-    places = tuple(sorted({bit for other in others for bit in other.signs ^ first.signs}))
-    columns = []
-    for other in others:
-        parity = index_of_bits([places.index(bit) for bit in other.signs ^ first.signs], len(places))
-        turns = (other.n_y - first.n_y) // 2  # i**2 for each pair of Y more or less
-        columns.append((-1.0) ** turns * (1 - 2.0 * (np.bitwise_count(parity) % 2)))
-    angles = tuple(leaf.factors[0].angles[0] for leaf in leaves)  # type: ignore[union-attr]
-    table = Table(places, np.stack(columns, axis=1), angles, np.zeros(2 ** len(places)))
-    name = " ".join(f"{a}{q}" for q, a in zip(group.leaves[0].qubits, group.leaves[0].factors[0].letters, strict=True))
-    return Rotation(tuple(sorted(first.flips)), tuple(sorted(first.signs)), table, name, group.data)
-
-
-class _PauliBits(NamedTuple):
-    """A Pauli string as bits: those that it flips (X and Y) and those that give signs (Y and Z)."""
-
-    flips: frozenset[int]
-    signs: frozenset[int]
-
-    @classmethod
-    def of(cls, leaf: Leaf) -> "_PauliBits":
-        (rotation,) = leaf.factors
-        assert isinstance(rotation, PauliRotation)
+def _rotations(group: Group, order: Order) -> Rotations:
+    masks, angles, strings = [], [], []
+    for leaf in group.leaves:
+        rotation = pauli_rotation(leaf.factors[0])
+        assert rotation is not None
         letters = list(zip(leaf.qubits, rotation.letters, strict=True))
-        return cls(frozenset(q for q, a in letters if a != "Z"), frozenset(q for q, a in letters if a != "X"))
-
-    @property
-    def n_y(self) -> int:
-        return len(self.flips & self.signs)
+        bits = [(1 << (len(order) - 1 - order.index(qubit)), letter) for qubit, letter in letters]
+        masks.append([sum(bit for bit, letter in bits if letter in wanted) for wanted in ("XY", "YZ")])
+        angles.append(rotation.angles[0])
+        strings.append(" ".join(f"{letter}{qubit}" for qubit, letter in letters))
+    flips, signs = np.array(masks, np.uint32).T
+    return Rotations(flips, signs, tuple(angles), tuple(strings), group.data)
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------
@@ -291,13 +269,11 @@ def _table(leaves: Sequence[Leaf]) -> Table:
     for leaf in _local(leaves, places):
         rows = index_of_bits(leaf.qubits, len(places))
         for factor in leaf.factors:
-            if isinstance(factor, Gate):
-                columns.append(GATES[factor.name].phases[rows])  # type: ignore[index]
-                angles.extend(factor.angles)
-            elif isinstance(factor, Phases):
-                columns.append(factor.table[rows])
-                angles.extend(factor.angles)
-                offset += factor.offset[rows]
-            else:
+            if isinstance(factor, np.ndarray):
                 offset += np.angle(factor.diagonal())[rows]
+                continue
+            phases = phases_of(factor)
+            columns.append(phases.table[rows])
+            angles.extend(phases.angles)
+            offset += phases.offset[rows]
     return Table(places, np.concatenate(columns, axis=1), tuple(itertools.chain(angles)), offset)

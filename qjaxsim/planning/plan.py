@@ -29,7 +29,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Plan,
     PlanOptions,
-    Rotation,
+    Rotations,
     Step,
     Transpose,
     Widen,
@@ -175,7 +175,7 @@ def _group_cost(group: Group, amplitudes: float) -> float:
     if group.kind == "dense":
         return cost.dense(len(group.qubits), amplitudes, 2 + sum(kind(leaf) == "rotation" for leaf in group.leaves))
     if group.kind == "rotation":
-        return cost.rotation(1, amplitudes)
+        return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
 
 
@@ -188,8 +188,8 @@ def step_cost(step: Step, amplitudes: float) -> float:
         return cost.product(len(step.qubits), amplitudes) + layers * cost.build(len(step.qubits))
     if isinstance(step, Diagonal):
         return cost.diagonal(len(step.tables), amplitudes)
-    if isinstance(step, Rotation):
-        return cost.rotation(1, amplitudes)
+    if isinstance(step, Rotations):
+        return cost.rotations(len(step.angles), amplitudes)
     if isinstance(step, Transpose):
         return cost.transpose(amplitudes)
     return cost.monomial(amplitudes)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from qjaxsim.planning import cost
+from qjaxsim.planning.factors import pauli_rotation
 from qjaxsim.planning.normal_form import kind, undo_each_other
-from qjaxsim.planning.steps import Leaf, flipped
+from qjaxsim.planning.steps import Leaf
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12
@@ -275,7 +276,7 @@ class _Chooser:
             if each == "dense":
                 options.append(self._dense(seed, data))
             elif each == "rotation":
-                options.append(self._rotations(seed, data))
+                options += [self._rotations(data, any_width) for any_width in (False, True)]
             elif found := self._wide(each, data):
                 options.append(found)
         best = max(options, key=lambda block: block.worth)
@@ -297,15 +298,18 @@ class _Chooser:
             price = cost.diagonal(2, limits.amplitudes)
         return Block(self._weight(members) / price, name, members) if members else None
 
-    def _rotations(self, seed: int, data: bool) -> Block:
-        """All ready rotations about Pauli strings that flip the same qubits as the oldest one and commute with it."""
+    def _rotations(self, data: bool, any_width: bool) -> Block:
+        """All ready rotations about longer Pauli strings, or about any, in an order that is possible."""
         graph = self.graph
-        flips = flipped(graph.leaf(seed))
-        members, _ = graph.absorb(
-            self.everything,
-            lambda i: graph.kinds[i] == "rotation" and graph.leaf(i).data == data and flipped(graph.leaf(i)) == flips,
-        )
-        return Block(self._weight(members) / cost.rotation(1, self.limits.amplitudes), "rotation", members)
+
+        def accept(i: int) -> bool:
+            leaf = graph.leaf(i)
+            single = any_width and len(leaf.factors) == 1 and pauli_rotation(leaf.factors[0]) is not None
+            return leaf.data == data and (single or graph.kinds[i] == "rotation")
+
+        members, _ = graph.absorb(self.everything, accept)
+        price = cost.rotations(len(members), self.limits.amplitudes)
+        return Block(self._weight(members) / price, "rotation", members)
 
     def _constant_monomial(self, i: int) -> bool:
         leaf = self.graph.leaf(i)

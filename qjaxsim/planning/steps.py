@@ -192,24 +192,23 @@ class Diagonal:
 
 
 @dataclass(frozen=True, eq=False)
-class Rotation:
-    """exp(-i sum_j angle_j P_j / 2) for commuting Pauli strings that flip the same qubits, in one pass.
+class Rotations:
+    """Rotations exp(-i angle P / 2) about Pauli strings, one after the other, as a loop.
 
-    With P the first string and P_j = +- P Z_j this is cos(t / 2) - i sin(t / 2) P, t = table @ angles over the index
-    bits that the Z_j differ on. P sends the basis state x to i**n_y (-1)**(x . signs) times x with its flips.
+    P sends the basis state x to i**n (-1)**(x . signs) times x with `flips` flipped, n the number of its Y.
 
     Attributes:
-        flips: places of the index bits with X or Y, ascending.
-        signs: places of those with Y or Z, ascending.
-        table: that of t.
-        first: P in words.
+        flips: (count,) uint32, the index bits with X or Y, the first index bit most significant.
+        signs: (count,) uint32, those with Y or Z.
+        angles: one for each.
+        strings: in words, one for each.
         data: whether an angle depends on data.
     """
 
-    flips: tuple[int, ...]
-    signs: tuple[int, ...]
-    table: Table
-    first: str
+    flips: np.ndarray
+    signs: np.ndarray
+    angles: tuple[Any, ...]
+    strings: tuple[str, ...]
     data: bool
 
 
@@ -278,7 +277,7 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Rotation | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+Step = Dense | Monomial | Diagonal | Rotations | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,17 +331,6 @@ def is_invertible(step: "Step") -> bool:
     return not isinstance(step, Project)
 
 
-def flipped(leaf: Leaf) -> tuple[tuple[int, ...], bool]:
-    """For a rotation about a Pauli string: the qubits that it flips, and whether an odd number of letters is Y.
-
-    Two rotations that agree in both commute.
-    """
-    (rotation,) = leaf.factors
-    assert isinstance(rotation, PauliRotation)
-    letters = zip(leaf.qubits, rotation.letters, strict=True)
-    return tuple(qubit for qubit, letter in letters if letter != "Z"), rotation.letters.count("Y") % 2 == 1
-
-
 def names_in(step: "Step") -> set[str]:
     """The names of the parameters in a step's angles."""
     if isinstance(step, Loop):
@@ -352,8 +340,8 @@ def names_in(step: "Step") -> set[str]:
     angles: list[Any] = []
     if isinstance(step, Diagonal):
         angles = [angle for table in step.tables for angle in table.angles]
-    if isinstance(step, Rotation):
-        angles = list(step.table.angles)
+    if isinstance(step, Rotations):
+        angles = list(step.angles)
     if isinstance(step, Dense):
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
         gates = [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]

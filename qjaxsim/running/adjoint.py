@@ -23,7 +23,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Plan,
     PlanOptions,
-    Rotation,
+    Rotations,
     Step,
     Widen,
     is_invertible,
@@ -33,6 +33,7 @@ from qjaxsim.running import execute
 from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Each, Prepared, Setting, prepare_all, split_loop, with_definitions
+from qjaxsim.running.rotations import reverse_rotations
 from qjaxsim.running.varying import vary_alike
 
 # Backpropagation that would keep more than this many bytes of states gives way to the adjoint sweep.
@@ -90,8 +91,10 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += step.repeat.times * kept_bytes(step.body.steps, n_qubits, columns, itemsize)
         elif isinstance(step, Collapsed):
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
-        elif isinstance(step, Diagonal | Rotation) or (isinstance(step, Dense) and step.constant is None):
+        elif isinstance(step, Diagonal) or (isinstance(step, Dense) and step.constant is None):
             total += state
+        elif isinstance(step, Rotations):
+            total += len(step.angles) * state
     return total
 
 
@@ -141,6 +144,8 @@ def _reverse_step(
     step: Step, own: Tree, state: jax.Array, ct: jax.Array, setting: Setting
 ) -> tuple[jax.Array, jax.Array, Tree]:
     """The same for one step that is no loop, with the cotangent of its matrix or phases."""
+    if isinstance(step, Rotations):
+        return reverse_rotations(step, own, state, ct)
     before = undo(step, own, state, setting)
     d_own = None
     if own is not None:

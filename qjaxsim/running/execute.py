@@ -16,7 +16,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Monomial,
     Project,
-    Rotation,
+    Rotations,
     Start,
     Step,
     Transpose,
@@ -28,6 +28,7 @@ from qjaxsim.running import (
 )
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
+from qjaxsim.running.rotations import apply_rotations, undo_rotations
 from qjaxsim.running.varying import vary_alike
 
 
@@ -57,8 +58,8 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
             return kernels.reorder(state, step.before, step.after)
         case Diagonal():
             return kernels.apply_phases(_tables(step, own), state)
-        case Rotation():
-            return kernels.apply_rotation(step.flips, step.signs, step.table.positions, own, state)
+        case Rotations():
+            return apply_rotations(step, own, state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
         case Start():
@@ -91,9 +92,8 @@ def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
         case Diagonal():
             conjugates = [(positions, phases * _conjugate(phases)) for positions, phases in _tables(step, own)]
             return kernels.apply_phases(conjugates, state)
-        case Rotation():
-            back = own * _conjugate(own)
-            return kernels.apply_rotation(step.flips, step.signs, step.table.positions, back, state)
+        case Rotations():
+            return undo_rotations(step, own, state)
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
             return kernels.apply_monomial(np.argsort(step.source), phase, state)

@@ -21,7 +21,7 @@ from qjaxsim.planning.steps import (
     Plan,
     PlanOptions,
     Project,
-    Rotation,
+    Rotations,
     Start,
     Step,
     Transpose,
@@ -218,8 +218,10 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
         case Diagonal():
             angles = sum(len(table.angles) for table in step.tables)
             return "diagonal", "", f"{len(step.tables)} tables, {angles} angles", 6 * len(step.tables) * amplitudes
-        case Rotation():
-            return "rotation", "", f"{len(step.table.angles)} Pauli strings, first {step.first}", 8 * amplitudes
+        case Rotations():
+            count = len(step.angles)
+            holds = f"{count} Pauli string{'s' * (count > 1)}, first {step.strings[0]}"
+            return "rotations", "", holds, 8.0 * count * amplitudes
         case Monomial():
             return "monomial", "", "a permutation" + (" with phases" if step.phase is not None else ""), 0.0
         case Transpose():
@@ -259,11 +261,10 @@ def _role(step: Step) -> str:
         return "constant"
     if isinstance(step, Dense):
         return "constant" if step.constant is not None else "weights"
-    if isinstance(step, Diagonal | Rotation):
-        tables = step.tables if isinstance(step, Diagonal) else (step.table,)
-        free = any(isinstance(angle, Expression) for table in tables for angle in table.angles)
+    if isinstance(step, Diagonal):
+        free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)
         return "weights" if free else "constant"
-    return "weights" if isinstance(step, Loop | Collapsed) else ""
+    return "weights" if isinstance(step, Loop | Collapsed | Rotations) else ""
 
 
 def _cut(text: str, width: int) -> str:

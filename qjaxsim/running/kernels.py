@@ -15,7 +15,7 @@ from jax import lax
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running.permutation import of_bits, of_rows, permute
 
-# Index bits that one reduction sums over, and that one vector of signs is written for.
+# Index bits that one reduction sums over.
 BITS_AT_ONCE = 10
 
 
@@ -91,41 +91,6 @@ def apply_phases(tables: Sequence[tuple[Sequence[int], jax.Array]], state: jax.A
         c, s = phases.reshape(2, *inside, phases.shape[2] if phases.ndim == 3 else 1)
         re, im = c * re - s * im, c * im + s * re
     return jnp.stack([re, im]).reshape(state.shape)
-
-
-def apply_rotation(
-    flips: Sequence[int], signs: Sequence[int], positions: Sequence[int], phases: jax.Array, state: jax.Array
-) -> jax.Array:
-    """exp(-i t P / 2) for a Pauli string P with letters X and Y on index bits `flips`, Y and Z on `signs`.
-
-    Args:
-        flips, signs: ascending index bits.
-        positions: ascending index bits that the angle t depends on.
-        phases: cosine and sine of t / 2 over those, (2, 2**m) or (2, 2**m, columns).
-        state: (2, 2**n, columns).
-    """
-    n_bits = state.shape[1].bit_length() - 1
-    short = [range(start, start + BITS_AT_ONCE) for start in range(0, n_bits, 2 * BITS_AT_ONCE)]
-    ends = _segments([flips, signs, positions, *short], n_bits)
-    sizes = [2 ** (stop - start) for start, stop in ends]
-    inside = [size if start in positions else 1 for (start, _), size in zip(ends, sizes, strict=True)]
-    c, s = phases.reshape(2, *inside, phases.shape[2] if phases.ndim == 3 else 1)
-    for axis, (start, stop) in enumerate(ends):
-        if start in signs:
-            # The sign is that of the row that a row comes from: turned once for each Y.
-            ones = np.bitwise_count(np.arange(2 ** (stop - start))) + (stop - start) * (start in flips)
-            s = s * jnp.asarray((-1.0) ** ones, s.dtype).reshape([-1 if i == axis else 1 for i in range(s.ndim)])
-    re, im = state.reshape(2, *sizes, state.shape[2])
-    axes = [axis for axis, (start, _) in enumerate(ends) if start in flips]
-    n_y = len(set(flips) & set(signs))
-    # -i of the exponent and i of each Y.
-    other_re, other_im = _times_power_of_i(n_y - 1, lax.rev(re, axes), lax.rev(im, axes))
-    return jnp.stack([c * re + s * other_re, c * im + s * other_im]).reshape(state.shape)
-
-
-def _times_power_of_i(power: int, re: jax.Array, im: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """i**power times a complex number."""
-    return ((re, im), (-im, re), (-re, -im), (im, -re))[power % 4]
 
 
 def _segments(chosen: Sequence[Sequence[int]], n_bits: int) -> list[tuple[int, int]]:

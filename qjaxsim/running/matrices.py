@@ -4,7 +4,6 @@ Per-sample quantities carry the batch as their last axis: angles (stack, batch),
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,7 +15,7 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotation, Table
+from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotations, Table
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
 
@@ -249,10 +248,10 @@ def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> list[jax.Ar
     return [_phases(table, env, dtype) for table in step.tables]
 
 
-def rotation_phases(step: Rotation, env: Environment, dtype: Any) -> jax.Array:
-    """Cosine and sine of half the angle of a rotation, (2, 2**m) or (2, 2**m, batch)."""
-    halved = replace(step.table, table=step.table.table / 2)
-    return _phases(halved, env, dtype)
+def rotation_halves(step: Rotations, env: Environment, dtype: Any) -> jax.Array:
+    """Cosines and sines of half the angles of rotations, (count, 2) or (count, 2, batch)."""
+    halves = angle_stack(step.angles, env, dtype) / 2
+    return jnp.stack([jnp.cos(halves), jnp.sin(halves)], axis=1)
 
 
 def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Plan, Rotation, Step, flat_steps, names_in
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Plan, Rotations, Step, flat_steps, names_in
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
 
@@ -100,8 +100,8 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return matrices.dense_matrix(step, leaf_matrices, setting.dtype)
             case Diagonal() if step.data == data:
                 return matrices.diagonal_phases(step, env, setting.dtype)
-            case Rotation() if step.data == data:
-                return matrices.rotation_phases(step, env, setting.dtype)
+            case Rotations() if step.data == data:
+                return matrices.rotation_halves(step, env, setting.dtype)
         return None
 
     return tuple(needed(step) for step in plan.steps)
