@@ -40,7 +40,7 @@ def diagonal(tables: int, amplitudes: float) -> float:
 
 def rotations(count: int, amplitudes: float) -> float:
     """Rotations about Pauli strings in a loop, each a gather and a pass."""
-    return CALL + count * (CALL / 10 + traffic(amplitudes) * 2 * PASS * amplitudes)
+    return CALL + count * (CALL / 10 + traffic(amplitudes) * 3 * PASS * amplitudes)
 
 
 def monomial(amplitudes: float) -> float:

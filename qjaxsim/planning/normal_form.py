@@ -19,6 +19,7 @@ from qjaxsim.planning.factors import (
     is_diagonal,
     is_identity,
     is_monomial,
+    pauli_rotation,
     uses,
 )
 from qjaxsim.planning.gadgets import Gadgets
@@ -147,6 +148,11 @@ def undo_each_other(first: Leaf, second: Leaf) -> bool:
     if first.qubits != second.qubits or len(first.factors) != 1 or len(second.factors) != 1:
         return False
     return inverse_pair(first.factors[0], second.factors[0])
+
+
+def is_rotation(leaf: Leaf) -> bool:
+    """Whether a leaf is one rotation about a Pauli string."""
+    return len(leaf.factors) == 1 and pauli_rotation(leaf.factors[0]) is not None
 
 
 def kind(leaf: Leaf) -> str:

@@ -12,14 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from qjaxsim.planning import cost
-from qjaxsim.planning.factors import pauli_rotation
-from qjaxsim.planning.normal_form import kind, undo_each_other
+from qjaxsim.planning.normal_form import is_rotation, kind, undo_each_other
 from qjaxsim.planning.steps import Leaf
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12
 # How many ways to widen a block are tried at each turn.
 CANDIDATES = 6
+# How many rotations about Pauli strings one step takes.
+LONGEST_LOOP = 256
 
 Accept = Callable[[int], bool]
 
@@ -120,6 +121,7 @@ class Graph:
         for leaf in leaves:
             self._add(leaf)
         self.kinds = ["" if leaf is None else kind(leaf) for leaf in self.leaves]
+        self.rotations = [leaf is not None and is_rotation(leaf) for leaf in self.leaves]
         self.weights = [0 if leaf is None else 1 if len(leaf.qubits) == 1 else 2 for leaf in self.leaves]
         self.ready: dict[int, None] = {}
         self._release(i for i, count in enumerate(self.waiting) if count == 0)
@@ -136,21 +138,23 @@ class Graph:
             del self.ready[i]
             self._release(self._freed(i))
 
-    def absorb(self, allowed: int, accept: Accept) -> tuple[list[int], list[int]]:
+    def absorb(self, allowed: int, accept: Accept, most: int | None = None) -> tuple[list[int], list[int]]:
         """What can be done on some qubits alone.
 
         Args:
             allowed: bit mask of the qubits.
             accept: which leaves are wanted.
+            most: how many at most; None for all.
 
         Returns:
             The leaves in an order that is possible, and acceptable leaves ready after them that need more qubits.
         """
         freed: dict[int, int] = {}
-        inside, edge = [], []
+        inside: list[int] = []
+        edge: list[int] = []
         queue = [i for i in self.ready if accept(i)]
         position = 0
-        while position < len(queue):
+        while position < len(queue) and (most is None or len(inside) < most):
             i = queue[position]
             position += 1
             if self.leaves[i] is not None:
@@ -258,6 +262,8 @@ class _Chooser:
     def __init__(self, graph: Graph, limits: Limits):
         self.graph, self.limits = graph, limits
         self.everything = (1 << limits.n_qubits) - 1
+        # Narrow rotations alone are better off in dense blocks.
+        self.has_rotations = "rotation" in graph.kinds
 
     def next_step(self, data: bool) -> tuple[str, list[int]]:
         """Kind and leaves of the next step."""
@@ -266,19 +272,17 @@ class _Chooser:
         # not on wide registers, where they would need many tables with scattered qubits.
         late = "diagonal" if self.limits.defer and self.limits.n_qubits <= FULL_REGISTER else ""
         seed = min((i for i in graph.ready if graph.leaf(i).data == data), key=lambda i: (graph.kinds[i] == late, i))
-        kinds = {
-            "diagonal": ("diagonal", "monomial", "dense"),
-            "monomial": ("monomial", "dense"),
-            "rotation": ("rotation", "dense"),
-        }
+        kinds = {"diagonal": ("diagonal", "monomial", "dense"), "monomial": ("monomial", "dense")}
         options = []
         for each in kinds.get(graph.kinds[seed], ("dense",)):
             if each == "dense":
                 options.append(self._dense(seed, data))
-            elif each == "rotation":
-                options += [self._rotations(data, any_width) for any_width in (False, True)]
             elif found := self._wide(each, data):
                 options.append(found)
+        if self.has_rotations and graph.rotations[seed]:
+            options.append(self._rotations(data, True))
+            if graph.kinds[seed] == "rotation":
+                options.append(self._rotations(data, False))
         best = max(options, key=lambda block: block.worth)
         return best.kind, best.members
 
@@ -298,16 +302,15 @@ class _Chooser:
             price = cost.diagonal(2, limits.amplitudes)
         return Block(self._weight(members) / price, name, members) if members else None
 
-    def _rotations(self, data: bool, any_width: bool) -> Block:
-        """All ready rotations about longer Pauli strings, or about any, in an order that is possible."""
+    def _rotations(self, data: bool, narrow: bool) -> Block:
+        """Ready rotations about Pauli strings, narrow ones too or not, in an order that is possible."""
         graph = self.graph
 
         def accept(i: int) -> bool:
-            leaf = graph.leaf(i)
-            single = any_width and len(leaf.factors) == 1 and pauli_rotation(leaf.factors[0]) is not None
-            return leaf.data == data and (single or graph.kinds[i] == "rotation")
+            wanted = graph.rotations[i] if narrow else graph.kinds[i] == "rotation"
+            return wanted and graph.leaf(i).data == data
 
-        members, _ = graph.absorb(self.everything, accept)
+        members, _ = graph.absorb(self.everything, accept, LONGEST_LOOP)
         price = cost.rotations(len(members), self.limits.amplitudes)
         return Block(self._weight(members) / price, "rotation", members)
 
