@@ -18,6 +18,7 @@ from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotations, Table
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
+from qjaxsim.running.trigonometry import cos_sin
 
 Environment = Mapping[str, jax.Array]
 """Flat parameters by name: weights (size,), data (size, batch)."""
@@ -159,7 +160,7 @@ class _Expansion:
         generator = jnp.asarray(-1j * pauli_matrix(pauli), self.matrices.dtype)
         turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=HIGHEST)
         self.matrices, self.empty = jnp.concatenate([self.matrices, turned]), False
-        pair = jnp.stack([jnp.cos(angles / 2), jnp.sin(angles / 2)])
+        pair = jnp.stack(cos_sin(angles / 2))
         old = jnp.ones_like(pair[:1]) if self.numbers is None else self.numbers
         self.numbers = (pair[:, None] * old[None]).reshape(-1, *angles.shape)
 
@@ -251,7 +252,7 @@ def diagonal_phases(step: Diagonal, env: Environment, dtype: Any) -> list[jax.Ar
 def rotation_halves(step: Rotations, env: Environment, dtype: Any) -> jax.Array:
     """Cosines and sines of half the angles of rotations, (count, 2) or (count, 2, batch)."""
     halves = angle_stack(step.angles, env, dtype) / 2
-    return jnp.stack([jnp.cos(halves), jnp.sin(halves)], axis=1)
+    return jnp.stack(cos_sin(halves), axis=1)
 
 
 def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:
@@ -261,4 +262,4 @@ def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:
     exponents = jnp.matmul(jnp.asarray(table.table, dtype), angles, precision=HIGHEST)
     offset = table.offset.reshape((-1,) + (1,) * (exponents.ndim - 1))
     exponents = exponents + offset.astype(dtype) if offset.any() else exponents
-    return jnp.stack([jnp.cos(exponents), jnp.sin(exponents)])
+    return jnp.stack(cos_sin(exponents))
