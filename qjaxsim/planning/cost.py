@@ -28,6 +28,12 @@ def product(k: int, amplitudes: float) -> float:
     return CALL + (8 * 2**k + traffic(amplitudes) * PASS) * amplitudes
 
 
+def dense_of_data(k: int, amplitudes: float, columns: int) -> float:
+    """A dense matrix on k qubits of each column's own, for which no matrix product serves."""
+    made = 2 * PASS * 4**k * columns
+    return 2 * CALL + (16 * 2**k + traffic(amplitudes) * (PASS + TRANSPOSE)) * amplitudes + made
+
+
 def build(k: int) -> float:
     """Making one Kronecker layer of a matrix on k qubits and multiplying it to the others."""
     return CALL + 8 * 8**k

@@ -245,20 +245,34 @@ def _rotations(group: Group, order: Order) -> Rotations:
 def _tables(leaves: Sequence[Leaf], order: Order) -> tuple[Table, ...]:
     """Diagonal leaves gathered in few small tables.
 
-    The places are cut into chunks of neighbours; leaves that touch the same two chunks share a table. On registers up
-    to TABLE_QUBITS there is one table in all.
+    The places are cut into chunks of neighbours; leaves that touch the same two chunks share a table, those that touch
+    more whatever table has room. On registers up to TABLE_QUBITS there is one table in all.
     """
     n_chunks = 1 if len(order) <= FULL_REGISTER else -(-2 * len(order) // TABLE_QUBITS)
     width = -(-len(order) // n_chunks)
     by_chunks: dict[tuple[int, ...], list[Leaf]] = {}
+    scattered: list[Leaf] = []
     for leaf in _local(leaves, order):
         chunks = tuple(sorted({place // width for place in leaf.qubits}))
-        by_chunks.setdefault(chunks, []).append(leaf)
+        (by_chunks.setdefault(chunks, []) if len(chunks) <= 2 else scattered).append(leaf)
     for chunks in [c for c in by_chunks if len(c) == 1]:
         wider = next((other for other in by_chunks if len(other) == 2 and chunks[0] in other), None)
         if wider is not None:
             by_chunks[wider].extend(by_chunks.pop(chunks))
-    return tuple(_table(members) for members in by_chunks.values())
+    return tuple(_table(members) for members in (*by_chunks.values(), *_packed(scattered)))
+
+
+def _packed(leaves: Iterable[Leaf]) -> list[list[Leaf]]:
+    """Leaves put together as long as they touch no more than TABLE_QUBITS places."""
+    packs: list[tuple[set[int], list[Leaf]]] = []
+    for leaf in leaves:
+        touched = set(leaf.qubits)
+        pack = next((pack for pack in packs if len(pack[0] | touched) <= TABLE_QUBITS), None)
+        if pack is None:
+            packs.append(pack := (set(), []))
+        pack[0].update(touched)
+        pack[1].append(leaf)
+    return [members for _, members in packs]
 
 
 def _table(leaves: Sequence[Leaf]) -> Table:

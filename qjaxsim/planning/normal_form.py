@@ -186,8 +186,13 @@ def _runs(wire: int, factors: list[Factor], data: Collection[str]) -> Iterable[L
     first, last = (positions[0], positions[-1] + 1) if positions else (len(factors), len(factors))
     for part, is_data in ((factors[:first], False), (factors[first:last], True), (factors[last:], False)):
         if part:
-            axes = {axes_of(factor)[0] for factor in part}
-            yield Leaf((wire,), tuple(part), is_data, (axes.pop() if len(axes) == 1 else None,))
+            yield run_leaf(wire, part, is_data)
+
+
+def run_leaf(wire: int, factors: Sequence[Factor], data: bool) -> Leaf:
+    """A run of one-qubit gates as a leaf."""
+    axes = {axes_of(factor)[0] for factor in factors}
+    return Leaf((wire,), tuple(factors), data, (axes.pop() if len(axes) == 1 else None,))
 
 
 def _leaf(qubits: tuple[int, ...], factor: Factor, data: Collection[str]) -> Leaf:

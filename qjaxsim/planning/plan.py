@@ -20,6 +20,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
+from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -98,7 +99,9 @@ class _Planner:
                 if from_zero and not items:
                     start, leaves = constant_beginning(leaves, circuit.n_qubits)
                     items += [] if start is None else [start]
-                items.extend(self._best_groups(leaves, circuit.n_qubits, columns))
+                phased = with_phased_data(leaves, from_zero and not items) if columns > 1 else None
+                variants = [leaves] if phased is None else [leaves, phased]
+                items.extend(self._best_groups(variants, circuit.n_qubits, columns))
             else:
                 items.extend(self._barrier(item, outer) for item in members)
         return items
@@ -116,18 +119,18 @@ class _Planner:
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
         return Loop(Plan(n_qubits, tuple(steps), data=self.data), item, has_data)
 
-    def _best_groups(self, leaves: list[Leaf], n_qubits: int, columns: int) -> list[Group]:
-        """The grouping of least cost over widths of blocks."""
-        widths: Sequence[int] = (LONG_BLOCK,) if len(leaves) > LONG_CIRCUIT else BLOCKS
+    def _best_groups(self, variants: Sequence[list[Leaf]], n_qubits: int, columns: int) -> list[Group]:
+        """The grouping of least cost over widths of blocks and ways to write the same leaves."""
+        widths: Sequence[int] = (LONG_BLOCK,) if len(variants[0]) > LONG_CIRCUIT else BLOCKS
         if self.options.max_block is not None:
             widths = (self.options.max_block,)
         best: tuple[float, list[Group]] | None = None
         for width in dict.fromkeys(min(width, n_qubits) for width in widths):
-            for defer in (False, True):
+            for leaves, defer in itertools.product(variants, (False, True)):
                 # A block that differs from sample to sample holds 4**k numbers for each: at most as many as the state.
                 limits = Limits(n_qubits, width, min(width, 4, (n_qubits + 1) // 2), columns, defer)
                 groups = schedule(leaves, limits)
-                price = sum(_group_cost(group, limits.amplitudes) for group in groups)
+                price = sum(_group_cost(group, limits.amplitudes, columns) for group in groups)
                 if best is None or price < best[0]:
                     best = (price, groups)
         assert best is not None
@@ -171,7 +174,9 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
-def _group_cost(group: Group, amplitudes: float) -> float:
+def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
+    if group.kind == "dense" and group.data:
+        return cost.dense_of_data(len(group.qubits), amplitudes, columns)
     if group.kind == "dense":
         return cost.dense(len(group.qubits), amplitudes, 2 + sum(kind(leaf) == "rotation" for leaf in group.leaves))
     if group.kind == "rotation":

@@ -146,6 +146,17 @@ def test_long_strings_are_one_loop_and_explained():
     assert "rotations" in text and "7 Pauli strings, first X0 Z1" in text
 
 
+def test_tables_of_scattered_phases_stay_small():
+    rng = np.random.default_rng(0)
+    circuit = qj.Circuit(24).h(range(24))
+    for _ in range(40):
+        letters = dict.fromkeys(rng.permutation(24)[:5].tolist(), "Z")
+        string_rotation(circuit, letters, THETA).ccz(*list(letters)[:3])
+    tables = [table for step in make_plan(circuit).steps if isinstance(step, Diagonal) for table in step.tables]
+    assert sum(len(table.angles) for table in tables) == 40
+    assert all(len(table.offset) <= 2**12 for table in tables)
+
+
 def test_short_strings_stay_in_dense_blocks():
     circuit = qj.Circuit(4)
     for q in range(3):
