@@ -4,11 +4,15 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 "weights") and on the size of that batch, never on values:
 
 1. `recognise`: layers that repeat in a long flat circuit become a loop;
-2. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
-3. `beginning`: a long beginning without angles is run here and now, its state is the first step;
-4. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials and diagonals by cost;
-5. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
-6. `layout`: the order of the index bits is chosen and every step written for it.
+2. `gadgets`: constant gates that are undone later vanish, and rotations between them turn into phases or into rotations
+   about Pauli strings;
+3. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
+4. `beginning`: a long beginning without angles is run here and now, its state is the first step;
+5. `phased`: rotations by data may be written as phases between constant gates;
+6. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials, diagonals and loops of
+   rotations, by cost;
+7. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
+8. `layout`: the order of the index bits is chosen and every step written for it.
 """
 
 import itertools
