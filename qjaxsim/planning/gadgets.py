@@ -8,7 +8,7 @@ and phases stay phases for a permutation. Ladders open from the inside, pair aft
 import functools
 import heapq
 import itertools
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +74,8 @@ class Gadgets:
     def add(self, factor: Factor, wires: Wires) -> None:
         """One gate. Cost: that of the gates on its wires back to the one that it undoes, `REACH` at most."""
         if is_standard(factor):
-            factor, wires = ascending(factor, wires), tuple(sorted(wires))  # type: ignore[arg-type]
+            if wires != (order := tuple(sorted(wires))):
+                factor, wires = ascending(factor, wires), order  # type: ignore[arg-type]
             if self._opens(_Item(factor, wires)):
                 return
         for wire in wires:
@@ -129,7 +130,8 @@ class Gadgets:
 
     def _take_out(self, number: int) -> None:
         for wire in self._item(number).wires:
-            self.history[wire].remove(number)
+            numbers = self.history[wire]
+            del numbers[bisect_left(numbers, number)]  # near its end, where nothing much moves
         self.items[number] = None
 
 
