@@ -39,6 +39,8 @@ class Peer:
         dtypes: precisions it has.
         largest: by kind of task, the largest number of qubits that is asked of it.
         prepare: from a task and a precision to the work.
+        modules: what is imported before any time is taken.
+        most_gates: gates of a circuit, beyond which compiling it takes minutes.
     """
 
     name: str
@@ -47,11 +49,21 @@ class Peer:
     dtypes: tuple[str, ...]
     largest: dict[str, int]
     prepare: Callable[[Task, str], Work]
+    modules: tuple[str, ...] = ()
+    most_gates: int | None = None
+
+    def precision(self, dtype: str) -> str | None:
+        """Its precision beside ours: without single it runs in double, without double it does not run."""
+        return dtype if dtype in self.dtypes else "double" if dtype == "single" else None
 
     def supports(self, task: Task, dtype: str) -> bool:
-        """Whether it is run on this task; a simulator without single precision is compared with our double."""
-        return dtype in self.dtypes and task.n_qubits <= self.largest.get(task.kind, 0)
+        """Whether it is run on this task."""
+        fits = self.most_gates is None or len(task.ops) <= self.most_gates
+        return self.precision(dtype) is not None and fits and task.n_qubits <= self.largest.get(task.kind, 0)
 
+
+# A jitted program of more gates, each an operation of XLA's, compiles for minutes.
+MOST_GATES = 600
 
 StateFunction = Callable[[Any], Any]
 
@@ -75,11 +87,17 @@ def jax_work(
     if task.kind == "state":
         assert state is not None
         return compiled(state(task), theta)
+    if task.kind == "kernel":
+        assert state is not None and task.features is not None
+        one, features = state(task), task.features
+        return compiled(jax.vmap(lambda x: one(features(jnp, x))), jnp.asarray(task.inputs, real))
     outputs = values(task)
     if task.kind == "expectation":
         return compiled(outputs, theta)
     if task.kind == "gradient":
         return compiled(jax.grad(lambda t: outputs(t).sum()), theta)
+    if task.kind == "energy-hessian":
+        return compiled(jax.hessian(lambda t: outputs(t).sum()), theta)
     inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
 
     def batched(weights: Any) -> Any:
@@ -170,6 +188,12 @@ def compiled(function: Callable[[Any], Any], argument: Any) -> Work:
 def qubit_matrix(task: Task) -> list[tuple[Term, ...]]:
     """The observables of a task: its own sum, or Z of every qubit."""
     return [task.terms] if task.terms else [(("Z", (q,), 1.0),) for q in range(task.n_qubits)]
+
+
+def angles_of(task: Task) -> np.ndarray:
+    """A kernel's angles, (samples, places)."""
+    assert task.features is not None
+    return np.asarray(task.features(np, task.inputs))
 
 
 def reversed_qubits(n_qubits: int) -> list[int]:
