@@ -73,5 +73,6 @@ PEERS = {
         {"state": 24, "expectation": 16, "kernel": 8},
         prepare,
         ("qiskit", "qiskit.transpiler", "qiskit_aer"),
+        lacks=(),
     )
 }

@@ -41,6 +41,7 @@ class Peer:
         prepare: from a task and a precision to the work.
         modules: what is imported before any time is taken.
         most_gates: gates of a circuit, beyond which compiling it takes minutes.
+        lacks: names of gates that it is not given.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Peer:
     prepare: Callable[[Task, str], Work]
     modules: tuple[str, ...] = ()
     most_gates: int | None = None
+    lacks: tuple[str, ...] = ("prepare",)
 
     def precision(self, dtype: str) -> str | None:
         """Its precision beside ours: without single it runs in double, without double it does not run."""
@@ -58,12 +60,17 @@ class Peer:
 
     def supports(self, task: Task, dtype: str) -> bool:
         """Whether it is run on this task."""
-        fits = self.most_gates is None or len(task.ops) <= self.most_gates
-        return self.precision(dtype) is not None and fits and task.n_qubits <= self.largest.get(task.kind, 0)
+        if self.precision(dtype) is None or task.n_qubits > self.largest.get(task.kind, 0):
+            return False
+        if self.most_gates is not None and len(task.ops) > self.most_gates:
+            return False
+        return not any(name in self.lacks for name, _, _ in task.ops)
 
 
 # A jitted program of more gates, each an operation of XLA's, compiles for minutes.
 MOST_GATES = 600
+# What the JAX simulators have no gate for.
+NOT_IN_JAX = ("prepare", "mcz")
 
 StateFunction = Callable[[Any], Any]
 

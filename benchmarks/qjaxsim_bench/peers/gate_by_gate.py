@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim_bench.peers import qrnn_gates
-from qjaxsim_bench.peers.base import MOST_GATES, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
 _FIXED = {
@@ -175,5 +175,6 @@ PEERS = {
         prepare,
         ("jax",),
         MOST_GATES,
+        NOT_IN_JAX,
     )
 }

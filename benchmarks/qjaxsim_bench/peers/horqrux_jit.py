@@ -6,7 +6,7 @@ Under our JAX its `jit` and `grad` raise, so it is run in an environment of its 
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import MOST_GATES, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Op, Task
 
 
@@ -78,5 +78,6 @@ PEERS = {
         prepare,
         ("jax", "horqrux"),
         MOST_GATES,
+        (*NOT_IN_JAX, "unitary", "sx", "sxdg"),
     )
 }

@@ -236,5 +236,6 @@ PEERS = {
         dict.fromkeys(_ALL, 30),
         prepare,
         ("jax", "qjaxsim.curvature", "qjaxsim.models.hybrid", "qjaxsim.models.patches"),
+        lacks=(),
     ),
 }

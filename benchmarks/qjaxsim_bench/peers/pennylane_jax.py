@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import MOST_GATES, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
 GATES = {
@@ -91,5 +91,6 @@ PEERS = {
         prepare,
         ("jax", "pennylane"),
         MOST_GATES,
+        NOT_IN_JAX,
     )
 }

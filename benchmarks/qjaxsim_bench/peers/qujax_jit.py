@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim_bench.peers.base import MOST_GATES, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.peers.gate_by_gate import matrix
 from qjaxsim_bench.tasks import Task
 
@@ -34,6 +34,8 @@ def prepare(task: Task, dtype: str) -> Work:
     start = jnp.zeros((2,) * task.n_qubits, complex_type).at[(0,) * task.n_qubits].set(1)
 
     def state(theta: Any) -> Any:
+        if not any(places):
+            return run(start)
         full = jnp.concatenate([theta, jnp.asarray(numbers, theta.dtype)]) / np.asarray(np.pi, theta.dtype)
         return run(full, start)
 
@@ -83,5 +85,6 @@ PEERS = {
         prepare,
         ("jax", "qujax"),
         MOST_GATES,
+        NOT_IN_JAX,
     )
 }

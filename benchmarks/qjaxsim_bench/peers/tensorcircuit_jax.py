@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import MOST_GATES, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.peers.gate_by_gate import matrix
 from qjaxsim_bench.tasks import Task
 
@@ -67,5 +67,6 @@ PEERS = {
         prepare,
         ("jax", "tensorcircuit"),
         MOST_GATES,
+        NOT_IN_JAX,
     )
 }
