@@ -6,6 +6,7 @@ Results are compared with this engine's before anything is timed. `--benchmark-s
 
 import functools
 import os
+import time
 import warnings
 
 import numpy as np
@@ -21,12 +22,14 @@ from qjaxsim_bench.peers.environments import Environments  # noqa: E402
 from qjaxsim_bench.problems import PROBLEMS  # noqa: E402
 
 SMALL = {name: problem.quick[0] for name, problem in PROBLEMS.items() if name != "qasm"} | {
-    "hybrid": "4x1x64", "layered": "8", "random": "8", "qft": "8", "gradient": "6", "hamiltonian": "6x20",
-    "hvp": "3x1x8", "hessian": "3x1x8", "qnn": "3x1x4", "training": "3x1x2", "patches": "1x20",
-    "qrnn": "2x3x1x2x5x3", "vqe-gradient": "3x1", "vqe-hessian": "3x1", "qaoa-gradient": "3x1x3",
+    "hybrid": "3x1x8", "layered": "4x2", "random": "5x40", "qft": "4", "gradient": "4x2", "hamiltonian": "4x10",
+    "hvp": "2x1x4", "hessian": "2x1x4", "qnn": "3x1x4", "training": "3x1x2", "patches": "1x4",
+    "qrnn": "2x2x1x1x4x2", "vqe-gradient": "3x1", "vqe-hessian": "3x1", "qaoa-gradient": "3x1x3",
     "qaoa-hessian": "3x1x3", "evolution": "4x1", "kernel": "3x8", "crosscheck": "3x1",
 }  # fmt: skip
 ENVIRONMENTS = Environments({})
+# Many seconds at any size; `-m slow` runs them.
+LONG = ("patches", "crosscheck")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -54,14 +57,16 @@ def check(problem, size, peer, benchmark):
     if dtype is None:
         pytest.skip(f"{peer} is not run on {problem}")
     warnings.simplefilter("ignore")
+    begin = time.perf_counter()
     work, result = ready(problem, size, peer, chosen.precision(dtype))
+    quick = time.perf_counter() - begin < 4
     assert worker.difference(result, reference(problem, size, dtype)) < worker.TOLERANCE[dtype]
     benchmark.extra_info.update(problem=problem, peer=peer, size=size, dtype=dtype)
-    benchmark.pedantic(work.run, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(work.run, rounds=3 if quick else 1, warmup_rounds=int(quick))
 
 
 @pytest.mark.parametrize("peer", list(peers.MODULES))
-@pytest.mark.parametrize("problem", list(SMALL))
+@pytest.mark.parametrize("problem", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL])
 def test_problem(problem, peer, benchmark):
     check(problem, SMALL[problem], peer, benchmark)
 

@@ -139,7 +139,7 @@ def phase_estimation(bits: int = 10) -> Made:
     """The phase of a P gate read into so many bits."""
     eigen, counting = bits, list(range(bits))
     ops = [*_gates("x", [eigen]), *_gates("h", counting)]
-    ops += [("cp", (q, eigen), 2 * math.pi * 0.3141 * 2 ** (bits - 1 - q)) for q in counting]
+    ops += [("cp", (q, eigen), 2 * math.pi * 0.3141 * 2**q) for q in counting]
     return bits + 1, [*ops, *fourier(counting, -1)]
 
 

@@ -101,14 +101,14 @@ def evolution(n_qubits: int, steps: int) -> Task:
 
 def _rotation(word: str, qubits: tuple[int, ...], place: int) -> list[Op]:
     """exp(-i theta P / 2): to the basis of Z, parities down to the first qubit, RZ, and back."""
-    into = {"X": "h", "Y": "sx", "Z": None}
-    out_of = {"X": "h", "Y": "sxdg", "Z": None}
-    before, after = (
-        [(names[letter], (q,), None) for letter, q in zip(word, qubits, strict=True) if names[letter]]
-        for names in (into, out_of)
-    )
-    chain: list[Op] = [("cx", (b, a), None) for a, b in itertools.pairwise(qubits)][::-1]
-    return [*before, *chain, ("rz", (qubits[0],), place), *reversed(chain), *after]  # type: ignore[list-item]
+    before: list[Op] = []
+    after: list[Op] = []
+    for letter, q in zip(word, qubits, strict=True):
+        if letter != "Z":
+            before.append(("h" if letter == "X" else "sx", (q,), None))
+            after.append(("h" if letter == "X" else "sxdg", (q,), None))
+    down: list[Op] = [("cx", (b, a), None) for a, b in itertools.pairwise(qubits)]
+    return [*before, *reversed(down), ("rz", (qubits[0],), place), *down, *after]
 
 
 def grover(n_qubits: int, rounds: int) -> Task:
@@ -140,8 +140,11 @@ def haar(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def wide_unitary(n_qubits: int) -> Task:
-    """One random unitary on all qubits."""
-    ops: tuple[Op, ...] = (("unitary", tuple(range(n_qubits)), haar(2**n_qubits, np.random.default_rng(43))),)
+    """One unitary on all qubits: random phases and Fourier transforms by turns, which are made fast."""
+    matrix, rng = np.eye(2**n_qubits, dtype=complex), np.random.default_rng(43)
+    for _ in range(3):
+        matrix = np.fft.fft(np.exp(2j * np.pi * rng.uniform(size=len(matrix)))[:, None] * matrix, axis=0, norm="ortho")
+    ops: tuple[Op, ...] = (("unitary", tuple(range(n_qubits)), matrix),)
     return Task("state", n_qubits, ops, np.zeros(0), imported=True)
 
 

@@ -1,6 +1,7 @@
 """The problems: what is computed, at which sizes, and the target it is measured against."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from qjaxsim_bench import tasks
 from qjaxsim_bench.problem import Problem, Target
@@ -14,7 +15,7 @@ WIDE_PEERS = ("qsimcirq", "lightning")
 
 
 def _states(
-    name: str, make: Callable[[int], Task], title: str, *, wide: float, double: float = 1.5, single: float = 3
+    name: str, make: Callable[..., Task], title: str, *, wide: float, double: float = 1.5, single: float = 3
 ) -> Problem:
     """Final states, with the ratios to reach at 20 qubits in either precision and at 24 in single."""
     targets = (
@@ -24,7 +25,7 @@ def _states(
     )
     full = tuple(str(n) for n in (4, 8, 12, 16, 20, 22, 24))
     quick = ("8", "20") if name == "layered" else ("20",)
-    return Problem(name, f"final state, {title}", "qubits", lambda s: make(int(s)), quick, full, targets=targets)
+    return Problem(name, f"final state, {title}", "qubits", lambda s: make(*_numbers(s)), quick, full, targets=targets)
 
 
 def _hybrid(name: str, title: str, quick: tuple[str, ...], full: tuple[str, ...], *targets: Target) -> Problem:
@@ -57,7 +58,7 @@ PROBLEMS = {
             "gradient",
             "gradient of the mean of Z, layered circuit, all angles",
             "qubits",
-            lambda s: tasks.layered(int(s), kind="gradient"),
+            lambda s: replace(tasks.layered(*_numbers(s)), kind="gradient"),
             ("16",),
             ("8", "16", "20"),
             ("double",),

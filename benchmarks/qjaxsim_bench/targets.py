@@ -100,8 +100,10 @@ def _against_peers(target: Target, rows: Sequence[Row]) -> Outcome:
         failed = ours is not None and ours["status"] != "ok"
         status = f"missed: {ours['reason']}" if failed and ours else "not measured"
         return Outcome(target.label, None, None, "", None, None, None, goal, status)
-    sides = (best.theirs, peer, best.ratio, best.low, best.high) if best else (None, "", None, None, None)
-    return Outcome(target.label, own, *sides, goal, "met" if met else "missed")
+    status = "met" if met else "missed"
+    if best is None:
+        return Outcome(target.label, own, None, "", None, None, None, goal, status)
+    return Outcome(target.label, own, best.theirs, peer, best.ratio, best.low, best.high, goal, status)
 
 
 def _against_size(name: str, quantity: str, first: Row | None, last: Row | None) -> Outcome:

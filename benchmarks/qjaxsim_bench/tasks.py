@@ -66,11 +66,11 @@ def layers(n_qubits: int, n_layers: int, start: int = 0) -> list[Op]:
     return ops
 
 
-def layered(n_qubits: int, n_layers: int = 4, kind: str = "state") -> Task:
+def layered(n_qubits: int, n_layers: int = 4) -> Task:
     """The layered circuit; its gradient is that of the mean of Z over all qubits."""
     theta = np.random.default_rng(n_qubits).uniform(-np.pi, np.pi, 3 * n_qubits * n_layers)
     terms = tuple(("Z", (q,), 1.0 / n_qubits) for q in range(n_qubits))
-    return Task(kind, n_qubits, tuple(layers(n_qubits, n_layers)), theta, terms)
+    return Task("state", n_qubits, tuple(layers(n_qubits, n_layers)), theta, terms)
 
 
 # All angles are parameters, values at run time: a circuit of numbers alone would be computed by the compiler.

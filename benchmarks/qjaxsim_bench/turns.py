@@ -60,7 +60,6 @@ class Worker:
         self._process.send_signal(signal.SIGCONT)
         with suppress(OSError):  # it has ended; what it answered says why
             self._process.stdin.write(f"{count}\n".encode())
-            self._process.stdin.flush()
         answer = self._answer()
         self._pause()
         if isinstance(answer, dict):
@@ -98,7 +97,7 @@ def started(command: Sequence[str], environment: Mapping[str, str], timeout: flo
     pipe = subprocess.PIPE
     # In a group of its own, a stopped process whose parent is killed is ended by the system.
     process = subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=dict(environment), process_group=0
+        command, bufsize=0, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=dict(environment), process_group=0
     )
     with process, interrupts.cleaned_up(process.kill):
         try:

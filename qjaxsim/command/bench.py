@@ -53,6 +53,7 @@ def bench(
     run has some 800 cells and takes hours on two cores; --problems, --peers and --targets choose.
     """
     from qjaxsim_bench import report, suite
+    from qjaxsim_bench.groups import Cell, Settings
     from qjaxsim_bench.peers.environments import parsed
 
     from qjaxsim.common.progress import Progress
@@ -61,7 +62,7 @@ def bench(
     for name, value in (("seconds", seconds), ("timeout", timeout)):
         if value is not None and not 0 < value < threading.TIMEOUT_MAX:
             raise ValueError(f"Argument `{name}` must be a positive number of seconds, but is {value}.")
-    settings = suite.Settings(
+    settings = Settings(
         suite.check_names("problems", names(problems), PROBLEMS) if problems is not None else PROBLEMS,
         suite.check_names("peers", names(peers), PEERS) if peers is not None else PEERS,
         quick,
@@ -77,7 +78,7 @@ def bench(
         suite.begin(folder, settings, resume)
         progress.message(f"results folder: {folder}")
 
-        def begin(cell: suite.Cell) -> None:
+        def begin(cell: Cell) -> None:
             progress.message(cell.name)
             advance(1)
 

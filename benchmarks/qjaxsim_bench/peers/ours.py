@@ -18,6 +18,9 @@ def circuit(task: Task) -> Any:
     weights = qj.Parameter("weights", (max(len(task.theta), 1),))
     out = qj.Circuit(task.n_qubits)
     for name, qubits, angle in task.ops:
+        if isinstance(angle, np.ndarray):
+            out.unitary(angle, qubits)
+            continue
         if isinstance(angle, int):
             angle = inputs[angle] if angle < n_inputs else weights[angle - n_inputs]
         out.append(name, qubits, () if angle is None else (angle,))
