@@ -16,6 +16,9 @@ from qjaxsim_bench.peers.environments import Environments
 from qjaxsim_bench.problems import PROBLEMS
 from qjaxsim_bench.turns import Ended, Worker, in_turns, started
 
+# First calls that took more times the seconds of a cell are not repeated.
+_PATIENCE = 5
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -106,14 +109,15 @@ class Group:
                 turns = in_turns((ours, theirs), self._settings.seconds)
             except Ended as end:
                 return end.row
-        firsts = [[first_seconds(worker.found) for worker in (ours, theirs)]]
-        firsts += self._more_firsts(cell)
+        firsts = self._firsts(cell, [first_seconds(worker.found) for worker in (ours, theirs)])
         return {**theirs.found, **_summary([theirs for _, theirs in turns]), "turns": turns, "first_turns": firsts}
 
-    def _more_firsts(self, cell: Cell) -> list[list[float]]:
-        """First calls of further pairs, in fresh processes, where the first call is what the problem is about."""
-        firsts: list[list[float]] = []
+    def _firsts(self, cell: Cell, first: list[float]) -> list[list[float]]:
+        """First calls of this pair and, where they are what the problem is about, of further fresh ones."""
+        firsts = [first]
         for _ in range(PROBLEMS[cell.problem].fresh - 1):
+            if sum(map(sum, firsts)) > _PATIENCE * self._settings.seconds:
+                break
             pair = []
             for name in (OURS, cell.peer):
                 with self._worker(Cell(cell.problem, cell.size, cell.dtype, name)) as worker:
@@ -121,8 +125,6 @@ class Group:
                         return firsts
                     pair.append(first_seconds(worker.found))
             firsts.append(pair)
-            if sum(map(sum, firsts)) > 5 * self._settings.seconds:
-                break
         return firsts
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from qjaxsim_bench import tasks
 from qjaxsim_bench.problem import Problem, Target
 from qjaxsim_bench.problem import numbers as _numbers
-from qjaxsim_bench.second_round import SECOND_ROUND
+from qjaxsim_bench.more_problems import MORE
 from qjaxsim_bench.tasks import Task
 
 JAX_PEERS = ("pennylane", "tensorcircuit", "qujax")
@@ -156,7 +156,7 @@ PROBLEMS = {
             # A thousand projections magnify single precision's rounding beyond any tolerance.
             ("double",),
         ),
-        *SECOND_ROUND,
+        *MORE,
     )
 }
 """All problems whose results are compared, by name."""

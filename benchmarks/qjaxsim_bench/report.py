@@ -19,7 +19,7 @@ from qjaxsim_bench.peers import MODULES
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problem import FIRST, REPEATED, numbers
 from qjaxsim_bench.problems import PROBLEMS
-from qjaxsim_bench.targets import Comparison, compared, outcomes
+from qjaxsim_bench.targets import Comparison, Outcome, compared, outcomes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,6 +77,11 @@ def _status(cell: Row, compared: Comparison | None) -> str:
     return "ok" if compared else "ok, but there is nothing of ours to compare with"
 
 
+def _outcomes(record: Mapping[str, Any]) -> list[Outcome]:
+    """The targets of the problems that were run."""
+    return outcomes(record["cells"], record["settings"]["problems"])
+
+
 def target_rows(record: Mapping[str, Any]) -> list[Row]:
     """The table of targets."""
     return [
@@ -89,14 +94,14 @@ def target_rows(record: Mapping[str, Any]) -> list[Row]:
             "target": outcome.target,
             "status": outcome.status,
         }
-        for outcome in outcomes(record["cells"])
+        for outcome in _outcomes(record)
     ]
 
 
 def markdown(record: Mapping[str, Any]) -> str:
     """The table of targets that were measured, for a document."""
     lines = ["| work | ours | best peer | ratio (quartiles) | target |", "|---|---|---|---|---|"]
-    for o in outcomes(record["cells"]):
+    for o in _outcomes(record):
         if o.status == "not measured":
             continue
         ratio = "" if o.ratio is None else f"{o.ratio:.2f}"
@@ -122,7 +127,7 @@ def print_results(record: Mapping[str, Any]) -> None:
 
 def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
     """`bench.json`, `bench.csv`, `targets.md`, `figures/*.png`, `report.html` in a folder."""
-    write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in outcomes(record["cells"])]})
+    write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in _outcomes(record)]})
     write_text(folder / "bench.csv", _csv(rows(record)))
     write_text(folder / "targets.md", markdown(record))
     made = figures(record, folder / "figures")

@@ -1,7 +1,7 @@
 """The table of targets: ours, the best peer's, the ratio and its spread, met or missed."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +53,17 @@ class Comparison:
     high: float | None
 
 
-def outcomes(cells: Sequence[Row]) -> list[Outcome]:
-    """All targets against the measured cells."""
+def outcomes(cells: Sequence[Row], problems: Collection[str] = (*PROBLEMS, *METRICS)) -> list[Outcome]:
+    """All targets of some problems against the measured cells."""
     out = [
         _against_peers(target, [c for c in cells if c["problem"] == name])
         for name, problem in PROBLEMS.items()
+        if name in problems
         for target in problem.targets
     ]
     for name, metric in METRICS.items():
+        if name not in problems:
+            continue
         rows = {c["size"]: c for c in cells if c["problem"] == name and c["status"] == "ok"}
         first, last = (rows.get(str(n)) for n in metric.bounds)
         out += [_against_size(name, quantity, first, last) for quantity in metric.quantities]

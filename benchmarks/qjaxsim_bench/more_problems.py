@@ -23,7 +23,7 @@ def _first_call(label: str, size: str, ratio: float, peer: str = "aer") -> Targe
 
 
 _NAMED = "separately named parameters, 8 qubits, against one vector"
-SECOND_ROUND = (
+MORE = (
     Problem(
         "kernel",
         "states of a kernel's samples, ZZ feature map of 2 repetitions",
