@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from qjaxsim_bench import tasks
+from qjaxsim_bench.more_problems import MORE
 from qjaxsim_bench.problem import Problem, Target
 from qjaxsim_bench.problem import numbers as _numbers
-from qjaxsim_bench.more_problems import MORE
 from qjaxsim_bench.tasks import Task
 
 JAX_PEERS = ("pennylane", "tensorcircuit", "qujax")

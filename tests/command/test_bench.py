@@ -241,6 +241,17 @@ def test_times_that_were_taken_apart_are_read_without_a_spread():
     assert table[1]["ratio"] == 1.6 and table[1]["low"] is None and table[1]["first_ratio"] == 1
 
 
+def test_the_second_round_knows_its_problems_and_replaces_its_table():
+    import second_round
+
+    assert set(second_round.PROBLEMS) <= set(PROBLEMS)
+    assert all(PROBLEMS[name].targets for name in second_round.PROBLEMS)
+    page = second_round.PAGE.read_text(encoding="utf-8")
+    once = second_round.with_table(page, "| new |\n")
+    assert "| new |" in once and second_round.with_table(once, "| newer |\n").count("| new") == 1
+    assert once.split(second_round.BEGIN)[0] == page.split(second_round.BEGIN)[0]
+
+
 def test_a_target_may_be_a_time():
     def found(seconds):
         return outcome([row(base.OURS, seconds, "double", "12x8x24", "qaoa-hessian")], "QAOA Hessian, 16 angles")
