@@ -82,7 +82,7 @@ MORE = (
         "qubits x steps",
         lambda s: families.evolution(*numbers(s)),
         ("4x1",),
-        ("10x1", "10x4"),
+        ("6x1", "10x1", "10x4"),
         DOUBLE,
     ),
     Problem(

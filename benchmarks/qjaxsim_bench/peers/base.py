@@ -1,7 +1,7 @@
 """What an adapter provides, and what all adapters to JAX simulators share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Peer:
         modules: what is imported before any time is taken.
         most_gates: gates of a circuit, beyond which compiling it takes minutes.
         lacks: names of gates that it is not given.
+        variables: of its processes, where its documentation advises some.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Peer:
     modules: tuple[str, ...] = ()
     most_gates: int | None = None
     lacks: tuple[str, ...] = ("prepare",)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def precision(self, dtype: str) -> str | None:
         """Its precision beside ours: without single it runs in double, without double it does not run."""

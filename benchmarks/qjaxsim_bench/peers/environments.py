@@ -42,10 +42,11 @@ class Environments:
         return str(self._folders[peer] / "bin" / "python") if peer in self._folders else sys.executable
 
     def variables(self, peer: str) -> dict[str, str]:
-        """Variables of its processes: this one's, and in this environment its search path too."""
-        if peer in self._folders:
-            return dict(os.environ)
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        """Variables of its processes: this one's and its own, and in this environment the search path too."""
+        given = {**os.environ, **load(peer).variables}
+        if peer not in self._folders:
+            given["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        return given
 
     def versions(self, peer: str) -> dict[str, str | None]:
         """Version of each distribution that a simulator needs, None for one that is not installed."""

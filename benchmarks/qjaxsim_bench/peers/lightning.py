@@ -1,5 +1,6 @@
 """PennyLane's Lightning simulators: states and expectations in C++, gradients by their adjoint method."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def _work(name: str, task: Task, dtype: str) -> Work:
     return Work(gradient)
 
 
-def _peer(name: str, device: str, package: str) -> Peer:
+def _peer(name: str, device: str, package: str, variables: Mapping[str, str]) -> Peer:
     return Peer(
         name,
         (package, "pennylane"),
@@ -53,10 +54,13 @@ def _peer(name: str, device: str, package: str) -> Peer:
         {"state": 24, "gradient": 22, "expectation": 16, "kernel": 8},
         lambda task, dtype: _work(device, task, dtype),
         ("pennylane", package),
+        variables=variables,
     )
 
 
+# What Kokkos itself asks for.
+_OPENMP = {"OMP_PROC_BIND": "spread", "OMP_PLACES": "threads"}
 PEERS = {
-    "lightning": _peer("lightning", "lightning.qubit", "pennylane_lightning"),
-    "lightning-kokkos": _peer("lightning-kokkos", "lightning.kokkos", "pennylane_lightning_kokkos"),
+    "lightning": _peer("lightning", "lightning.qubit", "pennylane_lightning", {}),
+    "lightning-kokkos": _peer("lightning-kokkos", "lightning.kokkos", "pennylane_lightning_kokkos", _OPENMP),
 }
