@@ -1,6 +1,6 @@
 """The second round's table: data-heavy circuits, variational Hessians, first calls, against peers in turns.
 
-    python benchmarks/second_round.py [--seconds 2] [--timeout 150] [--out runs/second_round] [--environments LIST]
+    python benchmarks/second_round.py [--seconds 2] [--timeout 300] [--out runs/second_round] [--environments LIST]
 
 Runs what the targets of these problems speak of (both sizes, both precisions), goes on where an earlier call with the
 same options was stopped, and then writes benchmarks/results/bench_second_round_cpu.json and the table in
@@ -36,7 +36,7 @@ def main() -> int:
     """Run, then keep result and table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", default="2", help="of turns for each pair")
-    parser.add_argument("--timeout", default="150", help="seconds for one first call or turn")
+    parser.add_argument("--timeout", default="300", help="seconds for one first call or turn")
     parser.add_argument("--out", type=Path, default=Path("runs/second_round"))
     parser.add_argument("--environments", help="as for qjaxsim bench")
     given = parser.parse_args()

@@ -108,7 +108,9 @@ class Group:
             try:
                 turns = in_turns((ours, theirs), self._settings.seconds)
             except Ended as end:
-                return end.row
+                if theirs.found["status"] != "ok":
+                    return theirs.found
+                return {"status": "failed", "reason": f"ours, beside it: {end}"}
         firsts = self._firsts(cell, [first_seconds(worker.found) for worker in (ours, theirs)])
         return {**theirs.found, **_summary([theirs for _, theirs in turns]), "turns": turns, "first_turns": firsts}
 
@@ -139,8 +141,8 @@ def _alone(worker: Worker, seconds: float) -> dict[str, Any]:
         return worker.found
     try:
         return {**worker.found, **_summary([own for (own,) in in_turns((worker,), seconds)])}
-    except Ended as end:
-        return end.row
+    except Ended:
+        return worker.found
 
 
 def _summary(seconds: list[float]) -> dict[str, Any]:

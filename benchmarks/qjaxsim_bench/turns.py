@@ -28,26 +28,19 @@ _PATIENCE = 6  # times the seconds that are given
 
 
 class Ended(RuntimeError):
-    """A worker that gives no more times."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.row = {"status": status, "reason": reason}
+    """A worker gives no more times; its `found` has the reason."""
 
 
 class Worker:
     """A simulator's process: ready after its first call, stopped but for its turns. `started` makes one.
 
     Attributes:
-        found: what its first call answered: status, times or a reason.
+        found: what its first call answered, status, times or a reason; after a failure the reason of that.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", timeout: float) -> None:
         self._process, self._timeout, self._rest = process, timeout, b""
-        try:
-            self.found: dict[str, Any] = self._answer()
-        except Ended as end:
-            self.found = end.row
+        self.found: dict[str, Any] = self._answer()
         self._pause()
 
     def runs(self, count: int) -> list[float]:
@@ -63,23 +56,24 @@ class Worker:
         answer = self._answer()
         self._pause()
         if isinstance(answer, dict):
-            raise Ended(answer["status"], answer["reason"])
+            self.found = answer
+            raise Ended(answer["reason"])
         return answer
 
     def _pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 
     def _answer(self) -> Any:
-        """The next line that the process prints."""
+        """The next line that the process prints, or the status and reason why there is none."""
         assert self._process.stdout is not None
         end = time.monotonic() + self._timeout
         while b"\n" not in self._rest:
             if not select.select([self._process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
                 self._process.kill()
-                raise Ended("timeout", f"not done within {self._timeout:g} s")
+                return {"status": "timeout", "reason": f"not done within {self._timeout:g} s"}
             read = os.read(self._process.stdout.fileno(), 2**16)
             if not read:
-                raise Ended("failed", f"the process ended with exit code {self._process.wait()}")
+                return {"status": "failed", "reason": f"the process ended with exit code {self._process.wait()}"}
             self._rest += read
         line, self._rest = self._rest.split(b"\n", 1)
         return json.loads(line)
