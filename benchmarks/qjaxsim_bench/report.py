@@ -106,16 +106,16 @@ def markdown(record: Mapping[str, Any]) -> str:
             continue
         ratio = "" if o.ratio is None else f"{o.ratio:.2f}"
         spread = "" if o.low is None or o.high is None else f" ({o.low:.2f} to {o.high:.2f})"
-        peer = f"{o.peer} {_seconds(o.best)}".strip()
+        peer = f"{o.peer} {_shown(o.best, o.unit)}".strip()
         goal = o.target.removeprefix(">= ").replace("<= ", "at most ")
-        lines.append(f"| {o.work} | {_seconds(o.ours)} | {peer} | {ratio}{spread} | {goal}, {o.status} |")
+        lines.append(f"| {o.work} | {_shown(o.ours, o.unit)} | {peer} | {ratio}{spread} | {goal}, {o.status} |")
     return "\n".join(lines) + "\n"
 
 
-def _seconds(value: float | None) -> str:
+def _shown(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+    return f"{1e3 * value:.3g} ms" if unit == "s" and value < 1 else f"{value:.3g} {unit}"
 
 
 def print_results(record: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ class Outcome:
         high: its upper quartile.
         target: the ratio to reach, or the time or, against a size, the ratio not to exceed.
         status: "met", "missed" or "not measured".
+        unit: of our figure and the other.
     """
 
     work: str
@@ -40,6 +41,7 @@ class Outcome:
     high: float | None
     target: str
     status: str
+    unit: str = "s"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _against_size(name: str, quantity: str, first: Row | None, last: Row | None)
     work = f"{name}, {quantity}, {metric.bounds[0]} -> {metric.bounds[1]} {metric.axis}"
     goal = f"<= {FLAT:g}"
     if first is None or last is None:
-        return Outcome(work, None, None, "", None, None, None, goal, "not measured")
+        return Outcome(work, None, None, "", None, None, None, goal, "not measured", metric.unit)
     a, b = first["values"][quantity], last["values"][quantity]
     status = "met" if b <= FLAT * a else "missed"
-    return Outcome(work, b, a, f"{metric.bounds[0]} {metric.axis}", b / a, None, None, goal, status)
+    return Outcome(work, b, a, f"{metric.bounds[0]} {metric.axis}", b / a, None, None, goal, status, metric.unit)
