@@ -71,13 +71,13 @@ PEERS = {
         ("qujax", "jax"),
         "get_params_to_statetensor_func, jax.jit, jax.vmap over samples",
         ("single", "double"),
+        # No "expectation": strings of three letters raise, for the logarithm of 64 is rounded down.
         {
             "state": 12,
             "gradient": 12,
             "energy-hessian": 12,
             "kernel": 8,
             "hybrid": 8,
-            "expectation": 12,
             "hvp": 4,
             "hessian": 8,
             "qnn": 4,
