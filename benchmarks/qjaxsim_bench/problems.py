@@ -1,74 +1,31 @@
 """The problems: what is computed, at which sizes, and the target it is measured against."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from qjaxsim_bench import tasks
+from qjaxsim_bench.more_problems import MORE
+from qjaxsim_bench.problem import Problem, Target
+from qjaxsim_bench.problem import numbers as _numbers
 from qjaxsim_bench.tasks import Task
 
-
-@dataclass(frozen=True)
-class Target:
-    """What this engine should reach.
-
-    Attributes:
-        label: the work, in words.
-        size: at which size of the problem.
-        dtype: in which precision of ours.
-        ratio: our speed over the best peer's.
-        peers: names of the peers that count; empty for all.
-        measure: "repeated" or "compile+first".
-    """
-
-    label: str
-    size: str
-    dtype: str
-    ratio: float
-    peers: tuple[str, ...] = ()
-    measure: str = "repeated"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One row of the suite.
-
-    Attributes:
-        name: as the command line takes it.
-        title: what is computed.
-        axis: what a size is.
-        make: from a size to the task.
-        quick: sizes of a quick run.
-        full: sizes of a full run.
-        dtypes: precisions of ours that are run.
-        targets: what it is measured against.
-    """
-
-    name: str
-    title: str
-    axis: str
-    make: Callable[[str], Task]
-    quick: tuple[str, ...]
-    full: tuple[str, ...]
-    dtypes: tuple[str, ...] = ("single", "double")
-    targets: tuple[Target, ...] = ()
-
-
 JAX_PEERS = ("pennylane", "tensorcircuit", "qujax")
-STATE_PEERS = ("qulacs", "qulacs-optimised", "aer", "lightning")
+STATE_PEERS = ("qulacs", "qulacs-optimised", "aer", "lightning", "lightning-kokkos", "qsimcirq")
+WIDE_PEERS = ("qsimcirq", "lightning")
 
 
-def _numbers(size: str) -> list[int]:
-    return [int(part) for part in size.split("x")]
-
-
-def _states(name: str, make: Callable[[int], Task], title: str) -> Problem:
-    targets = tuple(
-        Target(f"{title}, 20 qubits, {dtype}", "20", dtype, ratio, STATE_PEERS)
-        for dtype, ratio in (("double", 1.5), ("single", 3.0))
+def _states(
+    name: str, make: Callable[..., Task], title: str, *, wide: float, double: float = 1.5, single: float = 3
+) -> Problem:
+    """Final states, with the ratios to reach at 20 qubits in either precision and at 24 in single."""
+    targets = (
+        Target(f"{title}, 20 qubits, double", "20", "double", double, STATE_PEERS),
+        Target(f"{title}, 20 qubits, single", "20", "single", single, STATE_PEERS),
+        Target(f"{title}, 24 qubits, single", "24", "single", wide, WIDE_PEERS),
     )
     full = tuple(str(n) for n in (4, 8, 12, 16, 20, 22, 24))
     quick = ("8", "20") if name == "layered" else ("20",)
-    return Problem(name, f"final state, {title}", "qubits", lambda s: make(int(s)), quick, full, targets=targets)
+    return Problem(name, f"final state, {title}", "qubits", lambda s: make(*_numbers(s)), quick, full, targets=targets)
 
 
 def _hybrid(name: str, title: str, quick: tuple[str, ...], full: tuple[str, ...], *targets: Target) -> Problem:
@@ -94,14 +51,14 @@ PROBLEMS = {
             ("4x3x64", "8x3x64", "8x3x1024"),
             Target("value and gradient, 8 qubits x 3 layers x batch 1,024", "8x3x1024", "single", 5, JAX_PEERS),
         ),
-        _states("layered", tasks.layered, "layered circuit"),
-        _states("random", tasks.random, "random circuit of 300 gates"),
-        _states("qft", tasks.qft, "quantum Fourier transform"),
+        _states("layered", tasks.layered, "layered circuit", wide=1.5),
+        _states("random", tasks.random, "random circuit of 300 gates", wide=2, double=2, single=2),
+        _states("qft", tasks.qft, "quantum Fourier transform", wide=4),
         Problem(
             "gradient",
             "gradient of the mean of Z, layered circuit, all angles",
             "qubits",
-            lambda s: tasks.layered(int(s), kind="gradient"),
+            lambda s: replace(tasks.layered(*_numbers(s)), kind="gradient"),
             ("16",),
             ("8", "16", "20"),
             ("double",),
@@ -199,6 +156,7 @@ PROBLEMS = {
             # A thousand projections magnify single precision's rounding beyond any tolerance.
             ("double",),
         ),
+        *MORE,
     )
 }
 """All problems whose results are compared, by name."""

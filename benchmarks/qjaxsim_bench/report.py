@@ -14,27 +14,35 @@ from qjaxsim.report.page import write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
 from qjaxsim_bench.flat import METRICS
+from qjaxsim_bench.groups import first_seconds
 from qjaxsim_bench.peers import MODULES
 from qjaxsim_bench.peers.base import OURS
+from qjaxsim_bench.problem import FIRST, REPEATED, numbers
 from qjaxsim_bench.problems import PROBLEMS
-from qjaxsim_bench.targets import outcomes
+from qjaxsim_bench.targets import Comparison, Outcome, compared, outcomes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SENTENCE = "Absolute times vary between machines; the ratios are the result."
-_FORMATS = dict.fromkeys(("compile_s", "first_s", "median_s", "ours", "best_of_peers"), ".3g") | {"ratio": ".2f"}
+_SPREAD = ("ratio", "low", "high")
+_FORMATS = dict.fromkeys(("first_call_s", "compile_s", "median_s", "ours", "best_of_peers"), ".3g") | dict.fromkeys(
+    ("first_ratio", *_SPREAD), ".2f"
+)
 _COLUMNS = {
     "problem": "what is computed",
     "size": "sizes as the problem's axis says",
-    "dtype": "precision of ours that is compared with; peers of double precision alone are compared with our double",
+    "dtype": "precision of ours that is compared with; peers of double precision alone run in it beside our single too",
     "peer": "simulator",
     "status": "ok, or why there is no time",
-    "compile_s": "seconds to compile; 0 where nothing is compiled",
-    "first_s": "seconds of the first call after it",
+    "first_call_s": "seconds of the first call: preparing, compiling and running, without imports",
+    "compile_s": "seconds of that to compile; 0 where nothing is compiled ahead",
     "median_s": "median of repeated calls, s",
-    "repeats": "number of repeated calls",
-    "ratio": "their median over ours at the same size and precision: how many times faster this engine is",
+    "repeats": "number of turns, each the median of its calls",
+    "first_ratio": "their first call over ours",
+    "ratio": "their repeated call over ours, the median of all turns: how many times faster this engine is",
+    "low": "lower quartile of that ratio over the turns",
+    "high": "upper quartile",
 }
 # Families of a size string such as 8x3x1024: one line in the figure for each remainder.
 _COLOURS = {name: i for i, name in enumerate(MODULES)}
@@ -43,21 +51,35 @@ _COLOURS = {name: i for i, name in enumerate(MODULES)}
 def rows(record: Mapping[str, Any]) -> list[Row]:
     """Cells whose results are times, with ratios."""
     cells = [cell for cell in record["cells"] if cell["problem"] in PROBLEMS]
-    ours = {(c["problem"], c["size"], c["dtype"]): c["median"] for c in cells if c["peer"] == OURS and "median" in c}
+    ours = {(c["problem"], c["size"], c["dtype"]): c for c in cells if c["peer"] == OURS}
     out: list[Row] = []
     for cell in cells:
         own = ours.get((cell["problem"], cell["size"], cell["dtype"]))
-        median = cell.get("median")
+        repeated, first = (compared(own, cell, measure) for measure in (REPEATED, FIRST))
         out.append(
             {
                 **{name: cell[name] for name in ("problem", "size", "dtype", "peer")},
-                "status": cell["status"] if cell["status"] == "ok" else f"{cell['status']}: {cell['reason']}",
-                **{f"{name}_s": cell.get(name) for name in ("compile", "first", "median")},
+                "status": _status(cell, repeated),
+                "first_call_s": first_seconds(cell) if "first" in cell else None,
+                "compile_s": cell.get("compile"),
+                "median_s": cell.get("median"),
                 "repeats": cell.get("repeats"),
-                "ratio": median / own if median is not None and own else None,
+                "first_ratio": first.ratio if first else None,
+                **{name: getattr(repeated, name, None) for name in _SPREAD},
             }
         )
     return out
+
+
+def _status(cell: Row, compared: Comparison | None) -> str:
+    if cell["status"] != "ok":
+        return f"{cell['status']}: {cell['reason']}"
+    return "ok" if compared else "ok, but there is nothing of ours to compare with"
+
+
+def _outcomes(record: Mapping[str, Any]) -> list[Outcome]:
+    """The targets of the problems that were run."""
+    return outcomes(record["cells"], record["settings"]["problems"])
 
 
 def target_rows(record: Mapping[str, Any]) -> list[Row]:
@@ -68,12 +90,32 @@ def target_rows(record: Mapping[str, Any]) -> list[Row]:
             "ours": outcome.ours,
             "best_of_peers": outcome.best,
             "peer": outcome.peer,
-            "ratio": outcome.ratio,
+            **{name: getattr(outcome, name) for name in _SPREAD},
             "target": outcome.target,
             "status": outcome.status,
         }
-        for outcome in outcomes(record["cells"])
+        for outcome in _outcomes(record)
     ]
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The table of targets that were measured, for a document."""
+    lines = ["| work | ours | best peer | ratio (quartiles) | target |", "|---|---|---|---|---|"]
+    for o in _outcomes(record):
+        if o.status == "not measured":
+            continue
+        ratio = "" if o.ratio is None else f"{o.ratio:.2f}"
+        spread = "" if o.low is None or o.high is None else f" ({o.low:.2f} to {o.high:.2f})"
+        peer = f"{o.peer} {_shown(o.best, o.unit)}".strip()
+        goal = o.target.removeprefix(">= ").replace("<= ", "at most ")
+        lines.append(f"| {o.work} | {_shown(o.ours, o.unit)} | {peer} | {ratio}{spread} | {goal}, {o.status} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{1e3 * value:.3g} ms" if unit == "s" and value < 1 else f"{value:.3g} {unit}"
 
 
 def print_results(record: Mapping[str, Any]) -> None:
@@ -84,20 +126,22 @@ def print_results(record: Mapping[str, Any]) -> None:
 
 
 def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
-    """`bench.json`, `bench.csv`, `figures/*.png`, `report.html` in a folder."""
-    write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in outcomes(record["cells"])]})
+    """`bench.json`, `bench.csv`, `targets.md`, `figures/*.png`, `report.html` in a folder."""
+    write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in _outcomes(record)]})
     write_text(folder / "bench.csv", _csv(rows(record)))
+    write_text(folder / "targets.md", markdown(record))
     made = figures(record, folder / "figures")
     machine = record["machine"]
     settings = {name: f"{p['settings']} ({_versions(p['versions'])})" for name, p in record["peers"].items()}
-    columns = ("work", "ours", "best_of_peers", "peer", "ratio", "target", "status")
+    columns = ("work", "ours", "best_of_peers", "peer", *_SPREAD, "target", "status")
     write_report(
         folder / "report.html",
         title="Benchmarks",
         introduction=(
             "Every simulator computes the same; results are compared with ours (1e-5 in single, 1e-10 in double "
-            "precision) and no time is taken of one that differs. Compile time, first call and repeated calls are "
-            f"apart; times are medians of repeated calls. {SENTENCE}"
+            "precision) before anything is timed. Then both sides take turns, each in a process that is stopped while "
+            "the other runs; a ratio is the median over all turns, low and high are its quartiles. First calls "
+            f"(preparing, compiling, running, without imports) are apart. {SENTENCE}"
         ),
         settings={"date": machine["date"], "processor": machine["processor"], "cores": machine["cores"], **settings},
         rows=[{name: row[name] for name in columns} for row in target_rows(record)] or [{"work": "none"}],
@@ -146,7 +190,8 @@ def _times(name: str, cells: Sequence[Row], folder: Path) -> Path:
     problem = PROBLEMS[name]
     dtypes = [d for d in problem.dtypes if any(c["dtype"] == d for c in cells)]
     sizes = list(dict.fromkeys(c["size"] for c in cells))
-    sizes.sort(key=lambda s: [int(part) for part in s.split("x")])
+    if all(part.isdigit() for size in sizes for part in size.split("x")):
+        sizes.sort(key=numbers)
     figure = style.new_figure(1.5 + 4.5 * len(dtypes), 4.2)
     panels = figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0]
     numeric = all(size.isdigit() for size in sizes)

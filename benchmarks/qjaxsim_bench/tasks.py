@@ -1,12 +1,16 @@
 """What every simulator is given: circuits as plain lists of gates, and numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-Op = tuple[str, tuple[int, ...], float | int | None]
-"""Gate name, qubits, and its angle: a float, the place of a parameter (int), or None."""
+Op = tuple[str, tuple[int, ...], float | int | np.ndarray | None]
+"""Gate name, qubits, and its angle: a float, the place of a parameter (int), or None.
+
+"unitary" has a matrix in its place and "prepare" a vector, first qubit most significant; "mcz" takes any qubits.
+"""
 
 Term = tuple[str, tuple[int, ...], float]
 """Pauli letters, their qubits, coefficient."""
@@ -17,16 +21,19 @@ class Task:
     """One computation at one size.
 
     Attributes:
-        kind: "state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches" or
-            "qrnn".
+        kind: what is computed: "state", "gradient", "expectation", "energy-hessian" of `terms`, "kernel" (the states
+            of all `inputs`), "hybrid", "hvp", "hessian", "qnn", "training", "patches", "qrnn", or, of ours alone,
+            "pauli-sum", "eager-hessian", "parameters", "crosscheck".
         n_qubits: width; qubit 0 is the most significant bit of a state's index.
         ops: the circuit. Angles are places in `theta`; in a hybrid model the first `n_qubits` places are a sample's
-            inputs, the others the weights.
+            inputs, the others the weights; in a kernel they are places in `features(sample)`.
         theta: values of the parameters (of the weights alone in a hybrid model).
         terms: the observable of "gradient" and "expectation".
         inputs: (batch, n_qubits) of a hybrid model; (batch, pixels) of "training".
         labels: (batch,) classes.
         extra: other sizes, by name.
+        features: of a kernel, from an array module and inputs (..., n_qubits) to all angles (..., places).
+        imported: whether ours gets the circuit as Qiskit's, and imports it.
     """
 
     kind: str
@@ -37,6 +44,8 @@ class Task:
     inputs: np.ndarray | None = None
     labels: np.ndarray | None = None
     extra: dict[str, int] = field(default_factory=dict)
+    features: Callable[[Any, Any], Any] | None = None
+    imported: bool = False
 
 
 def pairs(n_qubits: int, layer: int) -> list[tuple[int, int]]:
@@ -57,11 +66,11 @@ def layers(n_qubits: int, n_layers: int, start: int = 0) -> list[Op]:
     return ops
 
 
-def layered(n_qubits: int, n_layers: int = 4, kind: str = "state") -> Task:
+def layered(n_qubits: int, n_layers: int = 4) -> Task:
     """The layered circuit; its gradient is that of the mean of Z over all qubits."""
     theta = np.random.default_rng(n_qubits).uniform(-np.pi, np.pi, 3 * n_qubits * n_layers)
     terms = tuple(("Z", (q,), 1.0 / n_qubits) for q in range(n_qubits))
-    return Task(kind, n_qubits, tuple(layers(n_qubits, n_layers)), theta, terms)
+    return Task("state", n_qubits, tuple(layers(n_qubits, n_layers)), theta, terms)
 
 
 # All angles are parameters, values at run time: a circuit of numbers alone would be computed by the compiler.
@@ -178,6 +187,6 @@ def qrnn(width: int, workspace: int, stages: int, degree: int, length: int, batc
     )
 
 
-def gates(ops: Sequence[Op], theta: np.ndarray) -> list[tuple[str, tuple[int, ...], float | None]]:
+def gates(ops: Sequence[Op], theta: np.ndarray) -> list[tuple[str, tuple[int, ...], float | np.ndarray | None]]:
     """The circuit with all angles as numbers."""
     return [(name, q, float(theta[angle]) if isinstance(angle, int) else angle) for name, q, angle in ops]

@@ -6,11 +6,16 @@ from qjaxsim_bench.peers.base import OURS, Peer
 
 MODULES = {
     OURS: "ours",
+    "by-hand": "by_hand",
     "gate-by-gate": "gate_by_gate",
     "pennylane": "pennylane_jax",
     "lightning": "lightning",
+    "lightning-kokkos": "lightning",
+    "catalyst": "catalyst",
     "tensorcircuit": "tensorcircuit_jax",
     "qujax": "qujax_jit",
+    "horqrux": "horqrux_jit",
+    "qsimcirq": "qsim",
     "qulacs": "qulacs_cpp",
     "qulacs-optimised": "qulacs_cpp",
     "aer": "aer",

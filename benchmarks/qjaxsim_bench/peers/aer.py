@@ -1,21 +1,30 @@
 """Qiskit Aer's statevector method with its own gate fusion, circuit transpiled before the timing."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from qjaxsim_bench.peers.base import Peer, Work, reversed_qubits
+from qjaxsim_bench.peers.base import Peer, Work, angles_of, reversed_qubits
 from qjaxsim_bench.tasks import Task, gates
 
 
-def circuit(task: Task) -> Any:
-    """The circuit with Qiskit's order of qubits."""
+def circuit(task: Task, theta: np.ndarray, at: Sequence[int]) -> Any:
+    """The circuit as Qiskit's, with qubit q at place at[q]."""
     from qiskit import QuantumCircuit
 
-    at = reversed_qubits(task.n_qubits)
     made = QuantumCircuit(task.n_qubits)
-    for name, qubits, angle in gates(task.ops, task.theta):
-        getattr(made, name)(*(() if angle is None else (angle,)), *(at[q] for q in qubits))
+    for name, qubits, angle in gates(task.ops, theta):
+        places = [at[q] for q in qubits]
+        if name == "mcz":
+            made.mcp(math.pi, places[:-1], places[-1])
+        elif name == "unitary":
+            made.unitary(angle, places[::-1])  # Qiskit's first qubit is the least significant
+        elif name == "prepare":
+            made.prepare_state(angle, places[::-1])
+        else:
+            getattr(made, name)(*(() if angle is None else (angle,)), *places)
     return made
 
 
@@ -26,17 +35,33 @@ def prepare(task: Task, dtype: str) -> Work:
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(method="statevector", precision=dtype)
-    made = circuit(task)
+    at = reversed_qubits(task.n_qubits)
+    if task.kind == "kernel":
+        return _kernel(simulator, [circuit(task, angles, at) for angles in angles_of(task)])
+    made = circuit(task, task.theta, at)
     if task.kind == "state":
         made.save_statevector()
         ready = transpile(made, simulator, optimization_level=0)
         return Work(lambda: simulator.run(ready).result(), lambda result: np.asarray(result.get_statevector().data))
-    at = reversed_qubits(task.n_qubits)
     terms = [(word, [at[q] for q in qubits], value) for word, qubits, value in task.terms]
     operator = SparsePauliOp.from_sparse_list(terms, num_qubits=task.n_qubits)
     made.save_expectation_value(operator, range(task.n_qubits))
     ready = transpile(made, simulator, optimization_level=0)
     return Work(lambda: simulator.run(ready).result(), lambda result: np.array([result.data()["expectation_value"]]))
+
+
+def _kernel(simulator: Any, circuits: list[Any]) -> Work:
+    """States of all samples in one job."""
+    from qiskit import transpile
+
+    for made in circuits:
+        made.save_statevector()
+    ready = transpile(circuits, simulator, optimization_level=0)
+
+    def states(result: Any) -> np.ndarray:
+        return np.array([np.asarray(result.get_statevector(i).data) for i in range(len(circuits))])
+
+    return Work(lambda: simulator.run(ready).result(), states)
 
 
 PEERS = {
@@ -45,7 +70,9 @@ PEERS = {
         ("qiskit-aer", "qiskit"),
         "statevector method, its default fusion and threads, run() of a transpiled circuit",
         ("single", "double"),
-        {"state": 24, "expectation": 16},
+        {"state": 24, "expectation": 16, "kernel": 8},
         prepare,
+        ("qiskit", "qiskit.transpiler", "qiskit_aer"),
+        lacks=(),
     )
 }

@@ -1,7 +1,7 @@
 """What an adapter provides, and what all adapters to JAX simulators share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class Peer:
         dtypes: precisions it has.
         largest: by kind of task, the largest number of qubits that is asked of it.
         prepare: from a task and a precision to the work.
+        modules: what is imported before any time is taken.
+        most_gates: gates of a circuit, beyond which compiling it takes minutes.
+        lacks: names of gates that it is not given.
+        variables: of its processes, where its documentation advises some.
     """
 
     name: str
@@ -47,11 +51,28 @@ class Peer:
     dtypes: tuple[str, ...]
     largest: dict[str, int]
     prepare: Callable[[Task, str], Work]
+    modules: tuple[str, ...] = ()
+    most_gates: int | None = None
+    lacks: tuple[str, ...] = ("prepare",)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def precision(self, dtype: str) -> str | None:
+        """Its precision beside ours: without single it runs in double, without double it does not run."""
+        return dtype if dtype in self.dtypes else "double" if dtype == "single" else None
 
     def supports(self, task: Task, dtype: str) -> bool:
-        """Whether it is run on this task; a simulator without single precision is compared with our double."""
-        return dtype in self.dtypes and task.n_qubits <= self.largest.get(task.kind, 0)
+        """Whether it is run on this task."""
+        if self.precision(dtype) is None or task.n_qubits > self.largest.get(task.kind, 0):
+            return False
+        if self.most_gates is not None and len(task.ops) > self.most_gates:
+            return False
+        return not any(name in self.lacks for name, _, _ in task.ops)
 
+
+# A jitted program of more gates, each an operation of XLA's, compiles for minutes.
+MOST_GATES = 600
+# What the JAX simulators have no gate for.
+NOT_IN_JAX = ("prepare", "mcz")
 
 StateFunction = Callable[[Any], Any]
 
@@ -75,11 +96,17 @@ def jax_work(
     if task.kind == "state":
         assert state is not None
         return compiled(state(task), theta)
+    if task.kind == "kernel":
+        assert state is not None and task.features is not None
+        one, features = state(task), task.features
+        return compiled(jax.vmap(lambda x: one(features(jnp, x))), jnp.asarray(task.inputs, real))
     outputs = values(task)
     if task.kind == "expectation":
         return compiled(outputs, theta)
     if task.kind == "gradient":
         return compiled(jax.grad(lambda t: outputs(t).sum()), theta)
+    if task.kind == "energy-hessian":
+        return compiled(jax.hessian(lambda t: outputs(t).sum()), theta)
     inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
 
     def batched(weights: Any) -> Any:
@@ -170,6 +197,12 @@ def compiled(function: Callable[[Any], Any], argument: Any) -> Work:
 def qubit_matrix(task: Task) -> list[tuple[Term, ...]]:
     """The observables of a task: its own sum, or Z of every qubit."""
     return [task.terms] if task.terms else [(("Z", (q,), 1.0),) for q in range(task.n_qubits)]
+
+
+def angles_of(task: Task) -> np.ndarray:
+    """A kernel's angles, (samples, places)."""
+    assert task.features is not None
+    return np.asarray(task.features(np, task.inputs))
 
 
 def reversed_qubits(n_qubits: int) -> list[int]:

@@ -98,6 +98,7 @@ PEERS = {
         ("double",),
         {"qnn": 4, "training": 4},
         lambda task, dtype: _work(task, False),
+        ("qiskit", "qiskit_machine_learning.neural_networks"),
     ),
     "qnn-reverse": Peer(
         "qnn-reverse",
@@ -106,5 +107,6 @@ PEERS = {
         ("double",),
         {"qnn": 4, "training": 4},
         lambda task, dtype: _work(task, True),
+        ("qiskit", "qiskit_machine_learning.neural_networks", "qiskit_algorithms.gradients"),
     ),
 }

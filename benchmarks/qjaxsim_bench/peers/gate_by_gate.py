@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 
 from qjaxsim_bench.peers import qrnn_gates
-from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
 _FIXED = {
     "h": np.array([[1, 1], [1, -1]]) / np.sqrt(2),
+    "s": np.diag([1, 1j]),
     "t": np.diag([1, np.exp(0.25j * np.pi)]),
+    "sx": np.array([[1 + 1j, 1 - 1j], [1 - 1j, 1 + 1j]]) / 2,
+    "sxdg": np.array([[1 - 1j, 1 + 1j], [1 + 1j, 1 - 1j]]) / 2,
     "x": np.array([[0, 1], [1, 0]]),
     "y": np.array([[0, -1j], [1j, 0]]),
     "z": np.diag([1, -1]),
     "cx": np.eye(4)[[0, 1, 3, 2]],
     "cz": np.diag([1, 1, 1, -1]),
     "swap": np.eye(4)[[0, 2, 1, 3]],
+    "ccx": np.eye(8)[[0, 1, 2, 3, 4, 5, 7, 6]],
+    "cswap": np.eye(8)[[0, 1, 2, 3, 4, 6, 5, 7]],
 }
 
 
@@ -29,9 +34,13 @@ def matrix(name: str, angle: Any, complex_type: Any) -> Any:
 
     if name in _FIXED:
         return jnp.asarray(_FIXED[name], complex_type)
-    if name == "cp":
+    if name == "unitary":
+        return jnp.asarray(angle, complex_type)
+    if name in ("p", "cp"):
         phase = jnp.cos(angle) + 1j * jnp.sin(angle)
-        return jnp.diag(jnp.asarray([1, 1, 1, phase])).astype(complex_type)
+        return jnp.diag(jnp.asarray([1, phase] if name == "p" else [1, 1, 1, phase])).astype(complex_type)
+    if name == "rzz":
+        return jnp.diag(jnp.exp(jnp.asarray([-0.5j, 0.5j, 0.5j, -0.5j]) * angle)).astype(complex_type)
     pauli = jnp.asarray(_FIXED[name[1]], complex_type)
     half = jnp.asarray(angle / 2).astype(complex_type)
     return jnp.cos(half) * jnp.eye(2, dtype=complex_type) - 1j * jnp.sin(half) * pauli
@@ -151,7 +160,21 @@ PEERS = {
         ("jax",),
         "tensordot for each gate, vmap over samples, jit; repeats as scans",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4, "patches": 8, "qrnn": 11},
+        {
+            "state": 12,
+            "gradient": 12,
+            "energy-hessian": 12,
+            "kernel": 8,
+            "hybrid": 8,
+            "hvp": 4,
+            "hessian": 8,
+            "qnn": 4,
+            "patches": 8,
+            "qrnn": 11,
+        },
         prepare,
+        ("jax",),
+        MOST_GATES,
+        NOT_IN_JAX,
     )
 }

@@ -1,50 +1,66 @@
-"""PennyLane's lightning.qubit: states and expectations in C++, gradients by its adjoint method."""
+"""PennyLane's Lightning simulators: states and expectations in C++, gradients by their adjoint method."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from qjaxsim_bench.peers.base import Peer, Work
+from qjaxsim_bench.peers.base import Peer, Work, angles_of
 from qjaxsim_bench.peers.pennylane_jax import apply, observables
 from qjaxsim_bench.tasks import Task
 
 
-def prepare(task: Task, dtype: str) -> Work:
-    """The task on lightning.qubit; the quantum script is made once where the device takes one."""
+def _work(name: str, task: Task, dtype: str) -> Work:
+    """The task on a device; the quantum script is made once, since the device takes one."""
     import pennylane as qml
     from pennylane.devices import ExecutionConfig
 
-    device = qml.device(
-        "lightning.qubit", wires=task.n_qubits, c_dtype=np.complex64 if dtype == "single" else np.complex128
-    )
-    theta = np.asarray(task.theta)
+    device = qml.device(name, wires=task.n_qubits, c_dtype=np.complex64 if dtype == "single" else np.complex128)
+    places = [angle for _, _, angle in task.ops if isinstance(angle, int)]
 
-    def script(measurements: list[Any]) -> Any:
+    def script(measurements: list[Any], theta: np.ndarray = task.theta) -> Any:
         with qml.queuing.AnnotatedQueue() as queue:
             apply(task, theta)
             for measurement in measurements:
                 measurement()
         made = qml.tape.QuantumScript.from_queue(queue)
-        made.trainable_params = list(range(len(theta)))  # not the observable's coefficients
+        made.trainable_params = list(range(len(places)))  # not the observable's coefficients
         return made
 
     if task.kind == "state":
         made = script([qml.state])
         return Work(lambda: device.execute(made), np.asarray)
+    if task.kind == "kernel":
+        scripts = [script([qml.state], angles) for angles in angles_of(task)]
+        return Work(lambda: device.execute(scripts), np.asarray)
     made = script([lambda o=o: qml.expval(o) for o in observables(task)])
     if task.kind == "expectation":
         return Work(lambda: np.atleast_1d(device.execute(made)))
     config = ExecutionConfig(gradient_method="adjoint", use_device_gradient=True)
-    return Work(lambda: np.asarray(device.compute_derivatives(made, config)).reshape(-1))
+
+    def gradient() -> np.ndarray:
+        slopes = np.asarray(device.compute_derivatives(made, config)).reshape(-1)  # of every gate
+        return np.bincount(places, slopes, len(task.theta))
+
+    return Work(gradient)
 
 
-PEERS = {
-    "lightning": Peer(
-        "lightning",
-        ("pennylane_lightning", "pennylane"),
-        "lightning.qubit, script made before the timing, adjoint gradients, its default threads",
+def _peer(name: str, device: str, package: str, variables: Mapping[str, str]) -> Peer:
+    return Peer(
+        name,
+        (package, "pennylane"),
+        f"{device}, script made before the timing, adjoint gradients, its default threads",
         ("single", "double"),
-        {"state": 24, "gradient": 22, "expectation": 16},
-        prepare,
+        {"state": 24, "gradient": 22, "expectation": 16, "kernel": 8},
+        lambda task, dtype: _work(device, task, dtype),
+        ("pennylane", package),
+        variables=variables,
     )
+
+
+# What Kokkos itself asks for.
+_OPENMP = {"OMP_PROC_BIND": "spread", "OMP_PLACES": "threads"}
+PEERS = {
+    "lightning": _peer("lightning", "lightning.qubit", "pennylane_lightning", {}),
+    "lightning-kokkos": _peer("lightning-kokkos", "lightning.kokkos", "pennylane_lightning_kokkos", _OPENMP),
 }

@@ -1,6 +1,9 @@
 """This engine."""
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
 from qjaxsim_bench.tasks import RATE, Task, classical_layers
@@ -10,11 +13,14 @@ def circuit(task: Task) -> Any:
     """The task's circuit; places below the number of inputs are the parameter "inputs", others "weights"."""
     import qjaxsim as qj
 
-    n_inputs = 0 if task.inputs is None else task.n_qubits
+    n_inputs = 0 if task.inputs is None or task.features else task.n_qubits
     inputs = qj.Parameter("inputs", (max(n_inputs, 1),))
     weights = qj.Parameter("weights", (max(len(task.theta), 1),))
     out = qj.Circuit(task.n_qubits)
     for name, qubits, angle in task.ops:
+        if isinstance(angle, np.ndarray):
+            out.unitary(angle, qubits)
+            continue
         if isinstance(angle, int):
             angle = inputs[angle] if angle < n_inputs else weights[angle - n_inputs]
         out.append(name, qubits, () if angle is None else (angle,))
@@ -50,18 +56,28 @@ def prepare(task: Task, dtype: str) -> Work:
     import qjaxsim as qj
 
     real = jnp.float32 if dtype == "single" else jnp.float64
-    if task.kind == "patches":
-        return _patches(task, real)
-    if task.kind == "training":
-        return _training(task, real)
-    if task.kind == "qrnn":
-        return _qrnn(task, real)
+    whole = {"patches": _patches, "training": _training, "qrnn": _qrnn, "parameters": _parameters}
+    if task.kind in whole:
+        return whole[task.kind](task, real)
+    if task.kind == "pauli-sum":
+        return Work(lambda: _term_by_term(task), coefficients(task))
+    if task.kind == "crosscheck":
+        return _crosscheck(task)
+    if task.kind == "kernel":
+        return kernel(qj.zz_feature_map(task.n_qubits, repetitions=task.extra["repetitions"]), task, dtype)
     theta = jnp.asarray(task.theta, real)
-    made = circuit(task)
+    made = _imported(task) if task.imported else circuit(task)
     if task.kind == "state":
         run = qj.statevector(made)
-        # A circuit of numbers alone follows JAX's default precision, which the worker sets.
-        return compiled((lambda t: run({"weights": t})) if made.parameters else (lambda t: run()), theta)
+        if not made.parameters:
+            # Called as by a user. Such a circuit follows JAX's default precision, which the worker sets.
+            return Work(lambda: jax.block_until_ready(run()))
+        return compiled(lambda t: run({"weights": t}), theta)
+    if task.kind in ("energy-hessian", "eager-hessian"):
+        energy = qj.expectation(made, observables(task)[0])
+        if task.kind == "eager-hessian":
+            return Work(lambda: jax.block_until_ready(qj.hessian(lambda w: energy({"weights": w}), theta)))
+        return compiled(lambda t: qj.hessian(energy, {"weights": t}), theta)
     values = qj.expectation(made, observables(task))
     if task.kind == "expectation":
         return compiled(lambda t: values({"weights": t}), theta)
@@ -71,6 +87,69 @@ def prepare(task: Task, dtype: str) -> Work:
     if task.kind == "hessian":
         return _split_hessian(made, task, theta, inputs, labels)
     return hybrid_work(task, lambda w: values({"inputs": inputs, "weights": w}), theta, labels)
+
+
+def _imported(task: Task) -> Any:
+    """The task's circuit as Qiskit's, imported."""
+    from qjaxsim_qiskit import from_qiskit
+
+    from qjaxsim_bench.peers import aer
+
+    return from_qiskit(aer.circuit(task, task.theta, range(task.n_qubits))).circuit
+
+
+def kernel(circuit: Any, task: Task, dtype: str) -> Work:
+    """States of all samples, from a circuit of the parameter "x"."""
+    import jax.numpy as jnp
+
+    import qjaxsim as qj
+
+    run = qj.statevector(circuit)
+    return compiled(
+        lambda x: run({"x": x}), jnp.asarray(task.inputs, jnp.float32 if dtype == "single" else jnp.float64)
+    )
+
+
+def _parameters(task: Task, real: Any) -> Work:
+    """The state, from numbers by the names of their parameters."""
+    import jax
+    import jax.numpy as jnp
+
+    import qjaxsim as qj
+
+    made = qj.Circuit(task.n_qubits)
+    for name, qubits, angle in task.ops:
+        made.append(name, qubits, () if angle is None else (qj.Parameter(f"w{angle}"),))
+    run = qj.statevector(made)
+    values = {f"w{i}": jnp.asarray(value, real) for i, value in enumerate(task.theta)}
+    return Work(lambda: jax.block_until_ready(run(values)))
+
+
+def _term_by_term(task: Task) -> Any:
+    import qjaxsim as qj
+
+    letters, total = {"X": qj.X, "Y": qj.Y, "Z": qj.Z}, 0 * qj.I()
+    for word, qubits, value in task.terms:
+        product = value * qj.I()
+        for letter, qubit in zip(word, qubits, strict=True):
+            product = product @ letters[letter](qubit)
+        total = total + product
+    len(total.terms)  # sums are collected when they are looked at
+    return total
+
+
+def coefficients(task: Task) -> Callable[[Any], np.ndarray]:
+    """From a Pauli sum to its coefficients, in the task's order."""
+    keys = [tuple(zip(qubits, word, strict=True)) for word, qubits, _ in task.terms]
+    return lambda total: np.array([total.terms[key] for key in keys])
+
+
+def _crosscheck(task: Task) -> Work:
+    """Whether both agree."""
+    from qjaxsim_qiskit import crosscheck
+
+    made = circuit(task)
+    return Work(lambda: np.array(float(crosscheck(made, {"weights": task.theta}).agrees)))
 
 
 def _split_hessian(circuit: Any, task: Task, theta: Any, inputs: Any, labels: Any) -> Work:
@@ -147,7 +226,19 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
     return compiled(value_and_gradient, flat)
 
 
-_ALL = ("state", "gradient", "expectation", "hybrid", "hvp", "hessian", "qnn", "training", "patches", "qrnn")
+_ALL = (
+    "state", "gradient", "expectation", "energy-hessian", "kernel", "hybrid", "hvp", "hessian", "qnn", "training",
+    "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
+)  # fmt: skip
 PEERS = {
-    OURS: Peer(OURS, ("qjaxsim", "jax"), "defaults", ("single", "double"), dict.fromkeys(_ALL, 30), prepare),
+    OURS: Peer(
+        OURS,
+        ("qjaxsim", "jax"),
+        "defaults",
+        ("single", "double"),
+        dict.fromkeys(_ALL, 30),
+        prepare,
+        ("jax", "qjaxsim.curvature", "qjaxsim.models.hybrid", "qjaxsim.models.patches"),
+        lacks=(),
+    ),
 }

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
 GATES = {
-    "rx": "RX", "ry": "RY", "rz": "RZ", "h": "Hadamard", "t": "T", "cx": "CNOT", "cp": "ControlledPhaseShift",
-    "swap": "SWAP",
+    "rx": "RX", "ry": "RY", "rz": "RZ", "rzz": "IsingZZ", "p": "PhaseShift", "cp": "ControlledPhaseShift",
+    "h": "Hadamard", "x": "PauliX", "s": "S", "t": "T", "sx": "SX", "cx": "CNOT", "cz": "CZ", "swap": "SWAP",
+    "ccx": "Toffoli", "cswap": "CSWAP", "unitary": "QubitUnitary",
 }  # fmt: skip
 
 
@@ -18,7 +19,12 @@ def apply(task: Task, theta: Any) -> None:
     for name, qubits, angle in task.ops:
         value = theta[angle] if isinstance(angle, int) else angle
         arguments = () if value is None else (value,)
-        getattr(qml, GATES[name])(*arguments, wires=list(qubits))
+        if name == "mcz":
+            qml.ctrl(qml.PauliZ(qubits[-1]), control=list(qubits[:-1]))
+        elif name == "sxdg":
+            qml.adjoint(qml.SX(qubits[0]))
+        else:
+            getattr(qml, GATES[name])(*arguments, wires=list(qubits))
 
 
 def observables(task: Task) -> list[Any]:
@@ -71,7 +77,20 @@ PEERS = {
         ("pennylane", "jax"),
         "default.qubit, interface jax, backprop, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "expectation": 12, "hvp": 4, "hessian": 8, "qnn": 4},
+        {
+            "state": 12,
+            "gradient": 12,
+            "energy-hessian": 12,
+            "kernel": 8,
+            "hybrid": 8,
+            "expectation": 12,
+            "hvp": 4,
+            "hessian": 8,
+            "qnn": 4,
+        },
         prepare,
+        ("jax", "pennylane"),
+        MOST_GATES,
+        NOT_IN_JAX,
     )
 }

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.peers.gate_by_gate import matrix
 from qjaxsim_bench.tasks import Task
 
-GATES = {"cx": "cnot", "cp": "cphase"}
+GATES = {"cx": "cnot", "cp": "cphase", "p": "phase", "ccx": "toffoli", "cswap": "fredkin"}
 
 
 def prepare(task: Task, dtype: str) -> Work:
@@ -20,6 +21,9 @@ def prepare(task: Task, dtype: str) -> Work:
         made = tc.Circuit(task.n_qubits)
         for name, qubits, angle in task.ops:
             value = theta[angle] if isinstance(angle, int) else angle
+            if name in ("unitary", "sx", "sxdg"):  # it has no name for the last two
+                made.any(*qubits, unitary=matrix(name, value, tc.dtypestr))
+                continue
             arguments = {} if value is None else {"theta": value}
             getattr(made, GATES.get(name, name))(*qubits, **arguments)
         return made
@@ -50,7 +54,19 @@ PEERS = {
         ("tensorcircuit-ng", "jax"),
         "jax backend, default contractor, jax.jit, jax.vmap over samples",
         ("single", "double"),
-        {"state": 12, "gradient": 12, "hybrid": 8, "hvp": 4, "hessian": 8, "qnn": 4},
+        {
+            "state": 12,
+            "gradient": 12,
+            "energy-hessian": 12,
+            "kernel": 8,
+            "hybrid": 8,
+            "hvp": 4,
+            "hessian": 8,
+            "qnn": 4,
+        },
         prepare,
+        ("jax", "tensorcircuit"),
+        MOST_GATES,
+        NOT_IN_JAX,
     )
 }
