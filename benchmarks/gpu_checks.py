@@ -6,13 +6,16 @@ Needs JAX with the accelerator's plugin and nothing else (no Qiskit, no peers). 
 reference or with double precision before anything is timed; the JSON names the device. The last stages train the
 published model, 4 circuits x 50 layers, and compute all its 10,308 eigenvalues on 60,000 images: of MNIST where
 --data-dir has it (`qjaxsim data prepare mnist`), else random ones, which take as long. The JSON is written anew after
-every stage. `--small` takes sizes for a test on a CPU.
+every stage; compiled programs of the slowest first calls lie as text in a folder of its name. `--small` takes sizes for
+a test on a CPU.
 """
 
 import argparse
+import collections
 import datetime
 import json
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -121,6 +124,47 @@ def timings(small: bool) -> dict[str, Any]:
     step = jax.value_and_grad(lambda p: cross_entropy(model.outputs(p, x), y).mean())
     out[f"patches step 4 x {layers}, batch {batch}, single"] = measure(step, params)
     return out
+
+
+def programs(small: bool, folder: Path) -> dict[str, Any]:
+    """Where the time of the slowest programs goes: tracing, lowering and compiling; instructions by kind; bytes moved.
+
+    Each compiled program is written to a text file of its own, to be read. A 28-qubit state in single precision has
+    2 GiB: twice that is one pass, by which `bytes_accessed` counts passes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    out: dict[str, Any] = {}
+    for name, function, arguments in _slow_programs(small):
+        start = time.perf_counter()
+        traced = jax.jit(function).trace(*arguments)
+        seconds = {"trace": time.perf_counter() - start}
+        start = time.perf_counter()
+        lowered = traced.lower()
+        seconds["lower"] = time.perf_counter() - start
+        start = time.perf_counter()
+        compiled = lowered.compile()
+        seconds["compile"] = time.perf_counter() - start
+        text = compiled.as_text() or ""
+        (folder / f"{name}.hlo.txt").write_text(text, encoding="utf-8")
+        kinds = collections.Counter(re.findall(r"^\s*(?:ROOT )?%?\S+ = \S+ ([a-z-]+)\(", text, re.MULTILINE))
+        analysis = compiled.cost_analysis() or {}
+        out[name] = {
+            "seconds": seconds,
+            "instructions": dict(kinds.most_common(12)),
+            "bytes_accessed": analysis.get("bytes accessed"),
+        }
+    return out
+
+
+def _slow_programs(small: bool) -> list[tuple[str, Callable, tuple]]:
+    layers, batch, wide = (2, 50, 10) if small else (50, 1000, 28)
+    model = PatchesModel(4, layers)
+    params = model.init(jax.random.key(0), jnp.float32)
+    x = jax.random.uniform(jax.random.key(1), (batch, 14, 14), jnp.float32)
+    y = jax.random.randint(jax.random.key(2), (batch,), 0, 10)
+    step = jax.value_and_grad(lambda p: cross_entropy(model.outputs(p, x), y).mean())
+    state = qj.statevector(layered(wide, 4))
+    return [("patches_step", step, (params,)), ("wide_state", state, (point(wide, 4, np.float32),))]
 
 
 class Spectrum:
@@ -251,6 +295,7 @@ def main() -> None:
     stages: dict[str, Callable[[], Any]] = {
         "errors": checks,
         "seconds": lambda: timings(options.small),
+        "programs": lambda: programs(options.small, options.result.with_suffix("")),
         "train": spectrum.train,
         "hessian": spectrum.hessian,
         "eigenvalues": spectrum.eigenvalues,
@@ -258,7 +303,7 @@ def main() -> None:
         "eigenvalues_lapack": spectrum.eigenvalues_lapack,
     }
     if options.skip_timings:
-        del stages["seconds"]
+        del stages["seconds"], stages["programs"]
     for name, stage in stages.items():
         record[name] = stage()
         print(json.dumps({name: record[name]}, indent=2), flush=True)
