@@ -206,7 +206,7 @@ def _constant(layers: Sequence[tuple[Leaf, ...] | Monomial], k: int) -> np.ndarr
     return total
 
 
-def _bits(places: Sequence[int], k: int) -> np.ndarray:
+def index_bits(places: Sequence[int], k: int) -> np.ndarray:
     """For every index of k bits, the index that its bits at `places` spell (first most significant)."""
     index = np.arange(2**k)
     out = np.zeros_like(index)
@@ -222,7 +222,7 @@ def _fold(leaves: list[Leaf], k: int) -> Monomial:
         split = monomial(leaf.factors[0])  # type: ignore[arg-type]  # by construction a constant matrix
         assert split is not None
         small_source, small_phase = split
-        inside = _bits(leaf.qubits, k)
+        inside = index_bits(leaf.qubits, k)
         # Replace the bits on the leaf's qubits by those of their source.
         moved = np.arange(2**k)
         for position, qubit in enumerate(reversed(leaf.qubits)):
@@ -260,7 +260,7 @@ def _table(leaves: Sequence[Leaf]) -> Table:
     columns: list[np.ndarray] = [np.zeros((2 ** len(places), 0))]
     angles: list[Any] = []
     for leaf in _local(leaves, places):
-        rows = _bits(leaf.qubits, len(places))
+        rows = index_bits(leaf.qubits, len(places))
         for factor in leaf.factors:
             if isinstance(factor, Gate):
                 columns.append(GATES[factor.name].phases[rows])  # type: ignore[index]
