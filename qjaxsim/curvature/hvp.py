@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.chunks import window
+from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 
@@ -92,7 +93,13 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
-    return compiled_once(lambda at: _by_rows(lambda w: _real_scalar(f)(unravel(w)), at, rows), flat)
+
+    def found(at: jax.Array) -> jax.Array:
+        scalar = lambda w: _real_scalar(f)(unravel(w))  # noqa: E731
+        short = without_circuits(scalar, at) if batch_size is None else None
+        return _by_rows(short or scalar, at, rows)
+
+    return compiled_once(found, flat)
 
 
 def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:

@@ -24,6 +24,8 @@ from qjaxsim.planning.steps import Leaf, Plan
 
 # Most qubits in a dense step: derivatives take a matrix of its size for each angle.
 WIDEST = 6
+# What a step costs whatever its size, and an entry of an angle's matrix, in operations (see `cost.py`).
+STEP, ENTRY = 2e5, 40
 
 
 def layered_plan(circuit: Circuit, columns: int, max_block: int | None = None) -> Plan:
@@ -89,7 +91,7 @@ class _Layers:
         return [self._taken("dense", members) for members in self._blocks(layer)]
 
     def _blocks(self, layer: Sequence[int]) -> list[list[int]]:
-        width = self._width(sum(len(self.graph.leaf(i).qubits) for i in layer))
+        width = self._width(layer)
         blocks: list[list[int]] = []
         left = 0
         for i in layer:
@@ -101,11 +103,18 @@ class _Layers:
             left -= size
         return blocks
 
-    def _width(self, qubits: int) -> int:
-        """The width of equal blocks on so many qubits with the least cost."""
-        counts = range(-(-qubits // self.limit), qubits + 1)
-        best = min(counts, key=lambda count: count * cost.dense(-(-qubits // count), self.amplitudes, 0), default=1)
-        return -(-qubits // max(best, 1))
+    def _width(self, layer: Sequence[int]) -> int:
+        """The width of equal blocks for a layer with the least cost."""
+        qubits = sum(len(self.graph.leaf(i).qubits) for i in layer)
+        angles = sum(isinstance(factor, Gate) for i in layer for factor in self.graph.leaf(i).factors)
+
+        def price(count: int) -> float:
+            width = -(-qubits // count)
+            run = count * (STEP + (8 * 2**width + cost.PASS + cost.TRANSPOSE) * self.amplitudes)
+            return run + angles * (ENTRY * 4**width + 16 * 2**width * 2**self.n_qubits)
+
+        count = min(range(-(-qubits // self.limit), qubits + 1), key=price, default=1)
+        return -(-qubits // max(count, 1))
 
     def _taken(self, kind: str, members: list[int]) -> Group:
         self.graph.take(members)

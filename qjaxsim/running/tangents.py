@@ -5,8 +5,8 @@ co-states; `curvature/hessian.md` derives it. Plans are layered (`planning/layer
 to the state behind the step is a small operator, see `turns.py`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,74 +17,33 @@ from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Plan
 from qjaxsim.running.execute import apply, no_qubits, undo
 from qjaxsim.running.matrices import Environment
-from qjaxsim.running.measurement import apply_observables
+from qjaxsim.running.measurement import apply_observables, expectation_values
 from qjaxsim.running.prepare import Setting, prepare_all
 from qjaxsim.running.turns import Turn, inner, turns_of, variables_of
 
 
-class Second(NamedTuple):
-    """Expectation values of K observables with derivatives in V variables.
-
-    Attributes:
-        values: (K,).
-        gradient: (K, V).
-        hessian: (K, V, V).
-    """
-
-    values: jax.Array
-    gradient: jax.Array
-    hessian: jax.Array
-
-
-def state_and_tangents(plan: Plan, env: Environment, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """The final state (2, 2**n, 1) and its derivatives in the variables of the plan, (2, 2**n, V)."""
-    sweep = _Sweep(plan, env, dtype)
-    return sweep.states[-1], sweep.tangents()
-
-
-def second_derivatives(plan: Plan, observables: Sequence[PauliSum], env: Environment, dtype: Any) -> Second:
-    """Expectation values with their gradients and Hessians in the variables of a plan, V of them.
+class Sweep:
+    """One state of a layered plan with its numbers, and its derivatives in V variables.
 
     Args:
         plan: a layered plan with an angle that is no number.
-        observables: K Pauli sums.
         env: flat parameters by name, without a batch.
         dtype: real dtype of the results.
+        held: names of the parameters that stay fixed.
 
-    Cost: a run with V / 2 columns, for each step the products of its derivatives with 1 + K columns, and 3 K V^2 2^n
-    multiply-adds for inner products of tangents with each other and with the co-states. Memory: a few times V states.
+    Attributes:
+        variables: what derivatives are taken in, each with its place.
+        states: before the first step, and behind every step, (2, d, 1) each.
     """
-    sweep = _Sweep(plan, env, dtype)
-    final = sweep.states[-1]
-    costate = jnp.concatenate([_applied(observable, 2 * final) for observable in observables], axis=2)
-    mixed = _Mixed(sweep, sweep.costates(costate))
-    tangents = sweep.tangents(mixed.add)
-    half = mixed.total() + jnp.stack([inner(_applied(observable, tangents), tangents) for observable in observables])
-    return Second(inner(costate, final)[:, 0] / 2, inner(costate, tangents), half + jnp.swapaxes(half, 1, 2))
 
-
-def _applied(observable: PauliSum, state: jax.Array) -> jax.Array:
-    return apply_observables([observable], jnp.ones((1, 1), state.dtype), state)
-
-
-class _Sweep:
-    """A plan with its numbers: the states after every step, and the tangents that are carried through."""
-
-    def __init__(self, plan: Plan, env: Environment, dtype: Any):
+    def __init__(self, plan: Plan, env: Environment, dtype: Any, held: Collection[str] = ()):
         self.plan, self.setting = plan, Setting(dtype, frozenset(), 1, 1)
-        self.variables = variables_of(plan)
+        self.variables = variables_of(plan, held)
         self.prepared = prepare_all(plan, env, self.setting)
-        self.turns = turns_of(plan, env, dtype)
+        self.turns = turns_of(plan, env, dtype, held)
         self.states = [no_qubits(self.setting)]
         for step, own in zip(plan.steps, self.prepared, strict=True):
             self.states.append(apply(step, own, self.states[-1], {}, self.setting))
-
-    def costates(self, last: jax.Array) -> list[jax.Array]:
-        """A co-state after every step, from that after the last one."""
-        out = [last]
-        for step, own in zip(reversed(self.plan.steps[1:]), reversed(self.prepared[1:]), strict=True):
-            out.append(undo(step, own, out[-1], self.setting))
-        return out[::-1]
 
     def tangents(self, new: Callable[[int, Turn, jax.Array], jax.Array] | None = None) -> jax.Array:
         """The final state's derivatives in all variables, (2, 2**n, V).
@@ -101,6 +60,31 @@ class _Sweep:
             if turn is not None:
                 tangents = _joined(tangents, new(i, turn, tangents), turn.places)
         return tangents
+
+    def values(self, observables: Sequence[PauliSum]) -> jax.Array:
+        """Expectation values (K,) of K observables."""
+        return expectation_values(observables, self.states[-1])[:, 0]
+
+    def derivatives(self, observables: Sequence[PauliSum], weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The gradients (K, V) of K expectation values, and the Hessian (V, V) of their sum with weights (K,).
+
+        Cost: a run with V / 2 columns, for each step the products of its derivatives with two columns, and 3 V^2 2^n
+        multiply-adds for inner products of tangents with each other and with the co-state. Memory: a few times V states.
+        """
+        one = jnp.ones((1, 1), self.setting.dtype)
+        final, columns = self.states[-1], weights[:, None]
+        mixed = _Mixed(self, self._costates(2 * apply_observables(observables, columns, final)))
+        tangents = self.tangents(mixed.add)
+        half = mixed.total() + inner(apply_observables(observables, columns, tangents), tangents)
+        slopes = jnp.concatenate([apply_observables([each], one, 2 * final) for each in observables], axis=2)
+        return inner(slopes, tangents), half + half.T
+
+    def _costates(self, last: jax.Array) -> list[jax.Array]:
+        """A co-state behind every step, from that behind the last one."""
+        out = [last]
+        for step, own in zip(reversed(self.plan.steps[1:]), reversed(self.prepared[1:]), strict=True):
+            out.append(undo(step, own, out[-1], self.setting))
+        return out[::-1]
 
 
 def _joined(tangents: jax.Array, new: jax.Array, places: Sequence[int]) -> jax.Array:
@@ -125,7 +109,7 @@ class _Mixed:
     Rows are halves: with their transpose they are the whole.
     """
 
-    def __init__(self, sweep: _Sweep, costates: Sequence[jax.Array]):
+    def __init__(self, sweep: Sweep, costates: Sequence[jax.Array]):
         self.sweep, self.costates = sweep, costates
         self.width = len(sweep.variables)
         self.rows: list[jax.Array] = []
@@ -133,29 +117,23 @@ class _Mixed:
 
     def add(self, i: int, turn: Turn, tangents: jax.Array) -> jax.Array:
         """Note the rows of a step's variables; returns the derivatives of the state in them."""
-        state, costate = self.sweep.states[i + 1], self.costates[i]
+        state, costate, met = self.sweep.states[i + 1], self.costates[i], tangents.shape[2]
         turned = turn(jnp.concatenate([state, costate], axis=2))
-        new, pulled = turned[:, :, 0], -turned[:, :, 1:]
-        rows = _overlaps(pulled, new) / 2 + turn.within(state, costate)
-        if turn.places[0] == tangents.shape[2]:
-            rows = jnp.pad(rows, ((0, 0), (0, 0), (tangents.shape[2], self.width - turn.places[-1] - 1)))
+        new, pulled = turned[:, :, 0], -turned[:, :, 1]
+        rows = inner(pulled, new) / 2 + turn.within(state, costate)
+        if turn.places[0] == met:
+            rows = jnp.pad(rows, ((0, 0), (met, self.width - turn.places[-1] - 1)))
         else:
             rows = jnp.matmul(rows, _one_hot(turn.places, self.width, rows.dtype), precision=HIGHEST)
-        if tangents.shape[2]:
-            cross = _overlaps(pulled, tangents)
-            rows = rows + jnp.pad(cross, ((0, 0), (0, 0), (0, self.width - cross.shape[2])))
+        if met:
+            rows = rows + jnp.pad(inner(pulled, tangents), ((0, 0), (0, self.width - met)))
         self.rows.append(rows)
         self.places.extend(turn.places)
         return new
 
     def total(self) -> jax.Array:
-        """All rows at their places, (K, V, V)."""
-        rows = jnp.concatenate(self.rows, axis=1)
+        """All rows at their places, (V, V)."""
+        rows = jnp.concatenate(self.rows)
         if self.places == list(range(self.width)):
             return rows
-        return jnp.einsum("rv,krw->kvw", _one_hot(self.places, self.width, rows.dtype), rows, precision=HIGHEST)
-
-
-def _overlaps(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Real inner products (2, d, K, A) with (2, d, B): (K, A, B)."""
-    return inner(a.reshape(*a.shape[:2], -1), b).reshape(*a.shape[2:], b.shape[2])
+        return jnp.matmul(_one_hot(self.places, self.width, rows.dtype).T, rows, precision=HIGHEST)

@@ -8,14 +8,14 @@ d_i d_j psi = H_i d_j psi for all that came before.
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuits.expressions import Element, Expression
+from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
@@ -28,24 +28,30 @@ Variable = Expression
 """What tangents belong to: an element of a parameter, or the value of an expression that is not affine."""
 
 
-def variables_of(plan: Plan) -> dict[Variable, int]:
-    """The variables of a plan in the order in which its steps use them first, each with its place."""
+def variables_of(plan: Plan, held: Collection[str] = ()) -> dict[Variable, int]:
+    """The variables of a plan in the order in which its steps use them first, each with its place.
+
+    Args:
+        plan: a layered plan.
+        held: names of the parameters that stay fixed.
+    """
     found: dict[Variable, int] = {}
     for step in plan.steps:
         for angle in _angles(step):
-            for variable in _terms(angle):
+            for variable in _terms(angle, held):
                 found.setdefault(variable, len(found))
     return found
 
 
-def _terms(angle: Any) -> dict[Variable, float]:
+def _terms(angle: Any, held: Collection[str]) -> dict[Variable, float]:
     """An angle's derivative in each variable."""
     if not isinstance(angle, Expression):
         return {}
-    if (affine := angle.affine()) is None:
-        return {angle: 1.0}
-    elements = {(element.name, element.flat_index): element for element in angle.elements()}
-    return {elements[key]: factor for key, factor in affine[0].items()}
+    moving = {(each.name, each.flat_index): each for each in angle.elements() if each.name not in held}
+    affine = angle.affine()
+    if affine is None:
+        return {angle: 1.0} if moving else {}
+    return {moving[key]: factor for key, factor in affine[0].items() if key in moving}
 
 
 def _angles(step: Step) -> list[Any]:
@@ -65,14 +71,15 @@ def _gates(leaf: Leaf) -> list[Gate]:
     return [factor for factor in leaf.factors if isinstance(factor, Gate)]
 
 
-def turns_of(plan: Plan, env: Environment, dtype: Any) -> list["Turn | None"]:
-    """By step: what gives its derivatives; None for a step without angles."""
-    variables, operators = variables_of(plan), _Operators(plan, env, dtype)
+def turns_of(plan: Plan, env: Environment, dtype: Any, held: Collection[str] = ()) -> list["Turn | None"]:
+    """By step: what gives its derivatives in the variables of the plan; None for a step without any."""
+    variables, operators = variables_of(plan, held), _Operators(plan, env, dtype)
 
     def turn(step: Step) -> Turn | None:
-        if not any(_terms(angle) for angle in _angles(step)):
+        terms = [{variables[key]: factor for key, factor in _terms(a, held).items()} for a in _angles(step)]
+        if not any(terms):
             return None
-        return _DenseTurn(step, variables, operators) if isinstance(step, Dense) else _DiagonalTurn(step, variables)
+        return _DenseTurn(step, terms, operators) if isinstance(step, Dense) else _DiagonalTurn(step, terms)
 
     return [turn(step) for step in plan.steps]
 
@@ -85,26 +92,22 @@ class Turn:
         matrix: derivative of the step's angles in them, (angles, variables).
     """
 
-    def __init__(self, step: Step, variables: Mapping[Variable, int]):
+    def __init__(self, step: Step, terms: Sequence[Mapping[int, float]]):
         self.step = step
-        terms = [_terms(angle) for angle in _angles(step)]
-        self.places = sorted({variables[variable] for row in terms for variable in row})
-        self.matrix = np.zeros((len(terms), len(self.places)))
-        for row, own in zip(self.matrix, terms, strict=True):
-            for variable, factor in own.items():
-                row[self.places.index(variables[variable])] += factor
+        self.places = sorted({place for row in terms for place in row})
+        self.matrix = np.array([[row.get(place, 0.0) for place in self.places] for row in terms])
 
     def __call__(self, state: jax.Array) -> jax.Array:
         """The anti-Hermitian operator H of every variable on states (2, d, columns): (2, d, columns, variables)."""
         raise NotImplementedError
 
     def within(self, state: jax.Array, costate: jax.Array) -> jax.Array:
-        """What is missing where the operators do not commute, (K, variables, variables), without its transpose.
+        """What is missing where the operators do not commute, (variables, variables), without its transpose.
 
         With g before h, d_g d_h psi = H_h H_g psi, which is half the anticommutator and half [H_h, H_g].
         """
         size = len(self.places)
-        return jnp.zeros((costate.shape[2], size, size), state.dtype)
+        return jnp.zeros((size, size), state.dtype)
 
 
 class _DiagonalTurn(Turn):
@@ -127,8 +130,8 @@ class _DiagonalTurn(Turn):
 class _DenseTurn(Turn):
     """Gates on different qubits: H acts on the qubits of its gate alone."""
 
-    def __init__(self, step: Dense, variables: Mapping[Variable, int], operators: "_Operators"):
-        super().__init__(step, variables)
+    def __init__(self, step: Dense, terms: Sequence[Mapping[int, float]], operators: "_Operators"):
+        super().__init__(step, terms)
         self.operators = operators
 
     def __call__(self, state: jax.Array) -> jax.Array:
@@ -147,7 +150,7 @@ class _DenseTurn(Turn):
         first, second = (self.matrix[[pair[side] for pair in pairs]] for side in (0, 1))
         spread = (first[:, :, None] * second[:, None]).reshape(len(pairs), -1)
         size = len(self.places)
-        return jnp.matmul(found, jnp.asarray(spread, state.dtype), precision=HIGHEST).reshape(-1, size, size)
+        return jnp.matmul(found, jnp.asarray(spread, state.dtype), precision=HIGHEST).reshape(size, size)
 
 
 def _applied_to(parts: jax.Array, state: jax.Array) -> jax.Array:
