@@ -164,7 +164,7 @@ def _run(
         out = _replaced(equation, values, depends, meet)
         wanted = [var for var in equation.outvars if var in used]
         if out is None:
-            results = _evaluated(equation, values, wanted)
+            results = _evaluated(jaxpr, equation, values, wanted)
             known.update((var, (value, max(depends, default=FIXED))) for var, value in zip(wanted, results, strict=True))
         else:
             known.update(zip(equation.outvars, zip(*out, strict=True), strict=True))
@@ -176,10 +176,12 @@ def _is_variable(atom: Any) -> bool:
     return not isinstance(atom, core.Literal)
 
 
-def _evaluated(equation: core.JaxprEqn, values: Sequence[Any], wanted: Sequence[Any]) -> list[Any]:
-    """The wanted outputs of one operation."""
+def _evaluated(
+    whole: core.Jaxpr, equation: core.JaxprEqn, values: Sequence[Any], wanted: Sequence[Any]
+) -> list[Any]:
+    """The wanted outputs of one operation of a program."""
     inputs = {atom: value for atom, value in zip(equation.invars, values, strict=True) if _is_variable(atom)}
-    program = core.Jaxpr((), list(inputs), wanted, [equation], equation.effects)
+    program = core.Jaxpr((), list(inputs), wanted, [equation], equation.effects, whole.debug_info)
     return core.jaxpr_as_fun(core.ClosedJaxpr(program, ()))(*inputs.values())
 
 

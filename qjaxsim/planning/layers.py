@@ -91,9 +91,8 @@ class _Layers:
         return [self._taken("dense", members) for members in self._blocks(layer)]
 
     def _blocks(self, layer: Sequence[int]) -> list[list[int]]:
-        width = self._width(layer)
         blocks: list[list[int]] = []
-        left = 0
+        width, left = self._width(layer) if layer else 0, 0
         for i in layer:
             size = len(self.graph.leaf(i).qubits)
             if size > left:
@@ -113,8 +112,7 @@ class _Layers:
             run = count * (STEP + (8 * 2**width + cost.PASS + cost.TRANSPOSE) * self.amplitudes)
             return run + angles * (ENTRY * 4**width + 16 * 2**width * 2**self.n_qubits)
 
-        count = min(range(-(-qubits // self.limit), qubits + 1), key=price, default=1)
-        return -(-qubits // max(count, 1))
+        return -(-qubits // min(range(-(-qubits // self.limit), qubits + 1), key=price))
 
     def _taken(self, kind: str, members: list[int]) -> Group:
         self.graph.take(members)
