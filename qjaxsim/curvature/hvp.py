@@ -65,8 +65,9 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     Args:
         f: maps params to a real scalar, shape ().
         params: pytree of real float arrays of one dtype, P numbers in all.
-        batch_size: rows computed at once. Default: all of them up to 32, else 32. Any value gives the same
-            matrix up to rounding; a smaller one takes less memory.
+        batch_size: rows computed at once, as products of f alone. Any value gives the same matrix up to rounding; a
+            smaller one takes less memory. Default: all of them up to 32, else 32, and expectation values of one
+            state in one sweep, below.
 
     Returns:
         Array of shape (P, P), the dtype of params.
@@ -78,7 +79,13 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         MemoryError: if the matrix and its work copies exceed the free main memory. Checked before anything
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
 
-    Cost: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
+    Where f calls functions of `qj.expectation` with parameters that move and no batch (an eigensolver, QAOA; wrapped,
+    scaled and added to other terms as one likes), their second derivatives come from the tangents of the state in all
+    angles, carried through the circuit once and multiplied by each other: far fewer operations than products take.
+    Memory: several times P states; where they do not fit, for circuits with projections, of more than 2,000 gates, or
+    with the options `gradient="adjoint"` or `scan=True`, products are taken. `jax.hessian` knows nothing of this.
+
+    Cost else: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
     `jax.jit`. Outside, f is traced at every call (milliseconds), since what it reads beside params may have changed,
     and compiled once for all calls of the same operations on the same shapes, as in a loop over training steps or
     batches, also where f is a lambda made anew. A Python number that f closes over is part of its operations: another
@@ -86,6 +93,13 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
 
     >>> hessian(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0])).tolist()
     [[6.0, 2.0], [2.0, 0.0]]
+
+    >>> import qjaxsim as qj
+    >>> w = qj.Parameter("w", (2,))
+    >>> energy = qj.expectation(qj.Circuit(2).ry(w[0], 0).ry(w[1], 1), qj.Z(0) @ qj.Z(1))  # cos(w0) cos(w1)
+    >>> print(np.asarray(hessian(energy, {"w": jnp.full(2, jnp.pi / 3)})).round(3))
+    [[-0.25  0.75]
+     [ 0.75 -0.25]]
     """
     require_unsharded("Argument `params`", params)
     flat, unravel = flatten_real(params)

@@ -1,7 +1,7 @@
 """Hessians of functions of expectation values of one state, by its tangents in place of passes through the circuit.
 
 A function is traced, and expectation values of the engine are found in its program. Around the present point each is
-replaced by a polynomial of second order with the same derivatives, so that what is left to differentiate holds no circuit:
+replaced by a polynomial of second order with the same derivatives, so that no circuit is left to be differentiated:
 with values E(v) of variables v(w), slopes s = df/dE, gradients J and the Hessian R of sum_k s_k E_k,
 
     f(w, E(v0) + J dv) + dv^T R dv / 2,        dv = v(w) - v(w0),
@@ -9,7 +9,6 @@ with values E(v) of variables v(w), slopes s = df/dE, gradients J and the Hessia
 has the Hessian of f at w0. `running/tangents.py` finds J and R in one sweep.
 """
 
-import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -19,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Repeat
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import layered_plan
-from qjaxsim.planning.steps import names_in
 from qjaxsim.running.compiled import Compiled, compiled_as
 from qjaxsim.running.matrices import Environment, angle_stack
 from qjaxsim.running.simulate import Observed, has_projection, observed
 from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import variables_of
+from qjaxsim.running.varying import vary_alike
 
 # Circuits of more gates, repeats written out, are left to products: every gate is part of the program.
 MOST_GATES = 2000
@@ -154,7 +151,9 @@ def _run(
 ) -> tuple[list[Any], list[int]]:
     """The outputs of a program, and what they depend on."""
     jaxpr = program.jaxpr
-    known: dict[Any, tuple[Any, int]] = {var: (c, FIXED) for var, c in zip(jaxpr.constvars, program.consts, strict=True)}
+    known: dict[Any, tuple[Any, int]] = {
+        var: (c, FIXED) for var, c in zip(jaxpr.constvars, program.consts, strict=True)
+    }
     known.update(zip(jaxpr.invars, zip(inputs, marks, strict=True), strict=True))
     read = lambda atom: (atom.val, FIXED) if isinstance(atom, core.Literal) else known[atom]  # noqa: E731
     used = {atom for atoms in (jaxpr.outvars, *(e.invars for e in jaxpr.eqns)) for atom in atoms if _is_variable(atom)}
@@ -165,7 +164,9 @@ def _run(
         wanted = [var for var in equation.outvars if var in used]
         if out is None:
             results = _evaluated(jaxpr, equation, values, wanted)
-            known.update((var, (value, max(depends, default=FIXED))) for var, value in zip(wanted, results, strict=True))
+            known.update(
+                (var, (value, max(depends, default=FIXED))) for var, value in zip(wanted, results, strict=True)
+            )
         else:
             known.update(zip(equation.outvars, zip(*out, strict=True), strict=True))
     pairs = [read(atom) for atom in jaxpr.outvars]
@@ -176,11 +177,9 @@ def _is_variable(atom: Any) -> bool:
     return not isinstance(atom, core.Literal)
 
 
-def _evaluated(
-    whole: core.Jaxpr, equation: core.JaxprEqn, values: Sequence[Any], wanted: Sequence[Any]
-) -> list[Any]:
+def _evaluated(whole: core.Jaxpr, equation: core.JaxprEqn, values: Sequence[Any], wanted: Sequence[Any]) -> list[Any]:
     """The wanted outputs of one operation of a program."""
-    inputs = {atom: value for atom, value in zip(equation.invars, values, strict=True) if _is_variable(atom)}
+    inputs: dict[Any, Any] = {a: value for a, value in zip(equation.invars, values, strict=True) if _is_variable(a)}
     program = core.Jaxpr((), list(inputs), wanted, [equation], equation.effects, whole.debug_info)
     return core.jaxpr_as_fun(core.ClosedJaxpr(program, ()))(*inputs.values())
 
@@ -199,8 +198,9 @@ def _replaced(
     if worst == REPLACED:
         raise _ChainedError
     given = zip(energy.names, values, strict=True)
-    env = {name: jnp.asarray(value, energy.dtype).reshape(-1) for name, value in given}
-    return [meet(energy, env).reshape(equation.outvars[0].aval.shape)], [REPLACED]
+    env = vary_alike({name: jnp.asarray(value, energy.dtype).reshape(-1) for name, value in given})
+    result: Any = equation.outvars[0].aval
+    return [meet(energy, env).reshape(result.shape)], [REPLACED]
 
 
 def _has_calls(jaxpr: core.Jaxpr) -> bool:
@@ -226,11 +226,11 @@ def _energy(equation: core.JaxprEqn, marks: Sequence[int]) -> _Energy | None:
         return None
     names = sorted(what.circuit.parameters)
     held = frozenset(name for name, mark in zip(names, marks, strict=True) if mark == FIXED)
-    dtype = equation.outvars[0].aval.dtype
+    result: Any = equation.outvars[0].aval
     known = _energies.setdefault(function, {})
     key = types, held
     if key not in known:
-        known[key] = _Energy(what, held, dtype) if _is_possible(what, types, held, dtype) else None
+        known[key] = _Energy(what, held, result.dtype) if _is_possible(what, types, held, result.dtype) else None
     return known[key]
 
 

@@ -1,8 +1,8 @@
 """A plan layer by layer: every dense step holds gates on different qubits. For derivatives of the state. NumPy only.
 
 `plan.py` puts gates one after the other into one block, which is best for running a state. Where derivatives in all
-angles are carried along, an angle should be near the surface: in a step whose gates with angles touch no qubit twice, the
-derivative in one of them is a small matrix on its qubits, applied after the step.
+angles are carried along, an angle should be near the surface: in a step whose gates with angles touch no qubit twice,
+the derivative in one of them is a small matrix on its qubits, applied after the step.
 """
 
 import itertools

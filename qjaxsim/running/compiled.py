@@ -83,9 +83,9 @@ def _noting(traced: dict[Types, Any], function: Callable[..., jax.Array]) -> Cal
 
 
 def compiled_as(jaxpr: ClosedJaxpr, name: str, types: Sequence[Any]) -> Compiled | None:
-    """The function of that name whose trace a program is, as it stands in the program of a caller; None if there is none.
+    """The function of that name whose trace a program is, if there is one.
 
-    JAX keeps traces, so that the same function gives the same object for the same types.
+    JAX keeps traces: wherever a function is called with the same types, the caller's program holds the same object.
     """
     candidates = [each for each in _living if each.__name__ == name]
     return next((each for each in candidates if each.is_traced(jaxpr, tuple(types))), None)

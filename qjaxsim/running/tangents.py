@@ -1,8 +1,8 @@
 """A state's derivatives in all angles at once, and the second derivatives of its expectation values.
 
 One sweep forwards carries the tangents of the variables met so far as columns of one array, one sweep backwards the
-co-states; `curvature/hessian.md` derives it. Plans are layered (`planning/layers.py`), so that what an angle of a step does
-to the state behind the step is a small operator, see `turns.py`.
+co-state; `curvature/hessian.md` derives it. Plans are layered (`planning/layers.py`), so that what an angle of a step
+does to the state behind the step is a small operator, see `turns.py`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -69,7 +69,8 @@ class Sweep:
         """The gradients (K, V) of K expectation values, and the Hessian (V, V) of their sum with weights (K,).
 
         Cost: a run with V / 2 columns, for each step the products of its derivatives with two columns, and 3 V^2 2^n
-        multiply-adds for inner products of tangents with each other and with the co-state. Memory: a few times V states.
+        multiply-adds for inner products of tangents with each other and with the co-state. Memory: a few times V
+        states.
         """
         one = jnp.ones((1, 1), self.setting.dtype)
         final, columns = self.states[-1], weights[:, None]

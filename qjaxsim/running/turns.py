@@ -1,8 +1,8 @@
 """What the angles of one step do to a state: the derivatives of a step of a layered plan, to second order.
 
-Behind a step U(a) of gates on different qubits, d_i U = H_i U with an anti-Hermitian operator H_i for each angle, small and
-known: a gate's generator seen from behind the step. Both derivatives that a Hessian needs follow, d_i psi = H_i psi, and
-d_i d_j psi = H_i d_j psi for all that came before.
+Behind a step U(a) of gates on different qubits, d_i U = H_i U with an anti-Hermitian operator H_i for each angle, small
+and known: a gate's generator seen from behind the step. Both derivatives that a Hessian needs follow,
+d_i psi = H_i psi, and d_i d_j psi = H_i d_j psi for all angles j of earlier steps.
 """
 
 import functools
@@ -184,8 +184,8 @@ class _Operators:
     """The operators H of all gates with angles in dense steps, and half the commutators of those in one leaf.
 
     Gates m_1 ... m_G in time order have d_g (m_G ... m_1) = H_g m_G ... m_1 for H_g = B A_g B^dagger with the gate's
-    generator A_g and B = m_G ... m_(g+1). Small matrices, all leaves of one kind at once; they lie in one array each, from
-    which a gather makes matrices on the qubits of a step.
+    generator A_g and B = m_G ... m_(g+1). Small matrices, all leaves of one kind at once; they lie in one array each,
+    from which a gather makes matrices on the qubits of a step.
     """
 
     def __init__(self, plan: Plan, env: Environment, dtype: Any):

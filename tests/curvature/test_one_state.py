@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
@@ -17,6 +16,7 @@ from qjaxsim.curvature import one_state
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import generator
+from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 
 def ising(n):
@@ -108,3 +108,143 @@ def second_differences(f, at, step=2e-3):
         total = sum(a * b * f(at + m * unit[i] + n * unit[j]) for (m, a), (n, b) in terms)
         out[i, j] = out[j, i] = total / step**2
     return out
+
+
+# --- what is found ---------------------------------------------------------------------------------------------------
+
+
+def sample_circuit():
+    """Data in products, expressions that are not affine, one weight in several gates of a qubit, a repeated layer."""
+    x, w, s = qj.Parameter("x", (2,)), qj.Parameter("w", (2, 2)), qj.Parameter("s")
+    own = qj.Parameter("w", (2,))
+    layer = qj.Circuit(3).u(own[0], own[1] * 0.5, own[0], 2).crx(own[1], 2, 0).rx(own[0] - own[1], 1).cx(0, 1)
+    circuit = qj.Circuit(3).ry(x[0] * s, 0).rx(s, 1).rz(s.sin() + w[1, 1], 1).ry(x[1], 1)
+    return circuit.repeat(layer, 2).rxx(s * s - x[0], 0, 2).ry(x[1] * x[0], 2)
+
+
+SAMPLE = {"x": jnp.asarray([0.4, -0.9]), "w": jnp.asarray([[0.3, 1.1], [-0.7, 0.2]]), "s": jnp.asarray(0.6)}
+SEVERAL = [ising(3), qj.Z(1), qj.X(0) @ qj.Y(2)]
+
+
+@functools.cache
+def several():
+    return qj.expectation(sample_circuit(), SEVERAL)
+
+
+def loss(weights):
+    """A function of several expectation values, of other things, with data held fixed."""
+    energies = several()({**weights, "x": SAMPLE["x"]})
+    return jnp.sin(energies[0]) * energies[1] + energies[2] + 0.1 * jnp.sum(weights["w"] ** 4)
+
+
+WEIGHTS = {name: SAMPLE[name] for name in ("w", "s")}
+
+
+def test_functions_of_several_expectation_values_with_data_held_fixed():
+    assert_is_the_hessian_by_products(loss, WEIGHTS)
+
+
+def test_one_state_is_found_inside_jit_and_vmap():
+    flat, unravel = ravel_pytree(WEIGHTS)
+    points = jnp.stack([flat, 2 * flat])
+    found = jax.jit(jax.vmap(lambda w: qj.hessian(jax.jit(loss), unravel(w))))(points)
+    for point, matrix in zip(points, found, strict=True):
+        np.testing.assert_allclose(matrix, qj.hessian(loss, unravel(point)), atol=1e-12)
+
+
+def is_found(f, flat):
+    return one_state.without_circuits(f, flat) is not None
+
+
+def on_weights(energy):
+    """A function of the layered circuit's weights as one vector."""
+    return lambda w: energy({"w": w.reshape(2, 3, 2)})
+
+
+def forced(**options):
+    return on_weights(qj.expectation(layered(), ising(3), options=qj.PlanOptions(**options)))
+
+
+def test_what_is_left_to_products():
+    energy = qj.expectation(layered(), ising(3))
+    f, flat = on_weights(energy), jnp.linspace(0, 1, 12)
+    assert is_found(f, flat)
+    assert not is_found(lambda w: jnp.sum(energy({"w": jnp.stack([w, 2 * w]).reshape(2, 2, 3, 2)})), flat)  # a batch
+    assert not is_found(lambda w: jnp.sum(w) + energy({"w": jnp.ones((2, 3, 2))}), flat)  # nothing in it moves
+    assert not is_found(lambda w: jnp.sum(w**2), flat)
+    assert not is_found(lambda w: f(f(w) * w), flat)  # one in the parameters of another
+    assert not is_found(lambda w: jnp.sum(jax.grad(f)(w)), flat)
+    assert not is_found(on_weights(qj.expectation(layered().project(0, 0), ising(3))), flat)
+    assert not is_found(forced(gradient="adjoint"), flat)
+    assert not is_found(forced(scan=True), flat)
+
+
+def test_tangents_that_do_not_fit_and_long_circuits_are_left_to_products(monkeypatch):
+    flat = jnp.linspace(0, 1, 12)
+    monkeypatch.setattr(one_state, "available_bytes", lambda: 1000)
+    assert not is_found(forced(), flat)
+    monkeypatch.undo()
+    monkeypatch.setattr(one_state, "MOST_GATES", 10)
+    assert not is_found(forced(), flat)
+
+
+def test_a_function_of_the_same_name_is_not_taken_for_an_expectation_value():
+    @jax.jit
+    def expectation(w):
+        return jnp.sum(w**3)
+
+    flat = jnp.arange(3.0)
+    assert not is_found(expectation, flat)
+    np.testing.assert_allclose(qj.hessian(expectation, flat), jnp.diag(6 * flat))
+
+
+# --- how -------------------------------------------------------------------------------------------------------------
+
+
+def floating_point_operations(f, at):
+    return jax.jit(f).lower(at).compile().cost_analysis()["flops"]
+
+
+def test_the_sweep_takes_a_part_of_the_operations_that_products_take():
+    energy, flat = qj.expectation(layered(4, 3), ising(4)), jnp.linspace(0, 1, 24)
+    f = lambda w: energy({"w": w.reshape(3, 4, 2)})  # noqa: E731
+    sweep = floating_point_operations(lambda w: qj.hessian(f, w), flat)
+    products = floating_point_operations(lambda w: qj.hessian(f, w, batch_size=24), flat)
+    assert sweep < products / 3
+
+
+def test_parameters_shared_by_gates_have_one_tangent():
+    circuit = alternating(4, 3)
+    sweep = Sweep(layered_plan(circuit, 3), drawn(circuit), np.float64)
+    assert len(sweep.variables) == 6
+    assert sweep.tangents().shape == (2, 16, 6)
+
+
+def test_tangents_are_those_of_the_state():
+    circuit = alternating()
+    params = drawn(circuit)
+    sweep = Sweep(layered_plan(circuit, 2), params, np.float64)
+    order = [f"{variable.name}{variable.flat_index}" for variable in sweep.variables]
+    jacobian = jax.jacfwd(qj.statevector(circuit))(params)
+    columns = {f"{name}{i}": jacobian[name][:, i] for name in ("g", "b") for i in range(2)}
+    found = jax.lax.complex(*sweep.tangents())
+    np.testing.assert_allclose(found, jnp.stack([columns[name] for name in order], axis=1), atol=1e-12)
+    np.testing.assert_allclose(jax.lax.complex(*sweep.states[-1])[:, 0], qj.statevector(circuit)(params), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in GATES.items() if spec.n_angles == 1 and name != "delay"])
+def test_gates_of_one_angle_are_exponentials_of_their_generators(name):
+    values, vectors = np.linalg.eig(generator(name))
+    matrix = vectors @ np.diag(np.exp(0.7 * values)) @ np.linalg.inv(vectors)
+    np.testing.assert_allclose(matrix, GATES[name].matrix(np, np.float64(0.7)), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in GATES.items() if spec.n_angles > 1])
+def test_gates_of_several_angles_are_products_of_gates_of_one(name):
+    angles = qj.Parameter("a", (GATES[name].n_angles,))
+    circuit = qj.Circuit(2).append(name, list(range(GATES[name].n_qubits)), list(angles))
+    values = {"a": np.linspace(0.3, 1.2, len(angles))}
+    sweep = Sweep(layered_plan(circuit, 1), {"a": jnp.asarray(values["a"])}, np.float64)
+    np.testing.assert_allclose(
+        jax.lax.complex(*sweep.states[-1])[:, 0], reference.statevector(circuit, values), atol=1e-14
+    )
