@@ -90,14 +90,14 @@ class Sweep:
 
 def _joined(tangents: jax.Array, new: jax.Array, places: Sequence[int]) -> jax.Array:
     """The tangents with those of a step's angles added at the places of its variables."""
-    met = tangents.shape[2]
+    met, start, stop = tangents.shape[2], places[0], places[-1] + 1
     if not met:
         return new
-    if places[0] == met:
-        return jnp.concatenate([tangents, new], axis=2)
-    width = max(met, places[-1] + 1)
-    spread = jnp.matmul(new, _one_hot(places, width, new.dtype), precision=HIGHEST)
-    return jnp.pad(tangents, ((0, 0), (0, 0), (0, width - met))) + spread
+    if stop - start > len(places):  # between them lie others
+        new = jnp.matmul(new, _one_hot([place - start for place in places], stop - start, new.dtype), precision=HIGHEST)
+    if start < met:
+        new = new + jnp.pad(tangents[:, :, start:stop], ((0, 0), (0, 0), (0, max(stop - met, 0))))
+    return jnp.concatenate([tangents[:, :, :start], new, tangents[:, :, stop:]], axis=2)
 
 
 def _one_hot(places: Sequence[int], width: int, dtype: Any) -> jax.Array:
