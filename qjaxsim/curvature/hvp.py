@@ -82,8 +82,9 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     Where f calls functions of `qj.expectation` with parameters that move and no batch (an eigensolver, QAOA; wrapped,
     scaled and added to other terms as one likes), their second derivatives come from the tangents of the state in all
     angles, carried through the circuit once and multiplied by each other: far fewer operations than products take.
-    Memory: several times P states; where they do not fit, for circuits with projections, of more than 2,000 gates, or
-    with the options `gradient="adjoint"` or `scan=True`, products are taken. `jax.hessian` knows nothing of this.
+    Memory: several times P states. Products are taken where those do not fit, for circuits with projections, of more
+    than 2,000 gates or 300 steps, and with the options `gradient="adjoint"` or `scan=True`. `jax.hessian` knows nothing
+    of this.
 
     Cost else: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
     `jax.jit`. Outside, f is traced at every call (milliseconds), since what it reads beside params may have changed,

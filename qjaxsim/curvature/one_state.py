@@ -28,8 +28,8 @@ from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import variables_of
 from qjaxsim.running.varying import vary_alike
 
-# Circuits of more gates, repeats written out, are left to products: every gate is part of the program.
-MOST_GATES = 2000
+# Circuits of more gates, repeats written out, or of more steps are left to products: every step is part of the program.
+MOST_GATES, MOST_STEPS = 2000, 300
 # Arrays of the size of all tangents that are held at once.
 COPIES = 6
 # What a value in a traced function depends on: nothing, the vector, expectation values that are replaced.
@@ -89,6 +89,7 @@ class _Energy:
 
     Attributes:
         names: of all parameters, in the order of the program's inputs.
+        steps: how many the circuit is run in.
         variables: what derivatives are taken in.
         values: from flat parameters by name to the values (K,).
         derivatives: from them and weights (K,) to gradients (K, V) and the Hessian (V, V) of the weighted sum.
@@ -98,7 +99,7 @@ class _Energy:
         self.names, self.dtype = sorted(what.circuit.parameters), dtype
         moving = sum(int(np.prod(shape)) for name, shape in what.circuit.parameters.items() if name not in held)
         plan = layered_plan(what.circuit, max(moving // 2, 1), what.options.max_block)
-        self.variables = tuple(variables_of(plan, held))
+        self.steps, self.variables = len(plan.steps), tuple(variables_of(plan, held))
         self.values = jax.jit(lambda env: Sweep(plan, env, dtype, held).values(what.observables))
         self.derivatives = jax.jit(
             lambda env, weights: Sweep(plan, env, dtype, held).derivatives(what.observables, weights)
@@ -230,7 +231,8 @@ def _energy(equation: core.JaxprEqn, marks: Sequence[int]) -> _Energy | None:
     known = _energies.setdefault(function, {})
     key = types, held
     if key not in known:
-        known[key] = _Energy(what, held, result.dtype) if _is_possible(what, types, held, result.dtype) else None
+        energy = _Energy(what, held, result.dtype) if _is_possible(what, types, held, result.dtype) else None
+        known[key] = energy if energy and energy.variables and energy.steps <= MOST_STEPS else None
     return known[key]
 
 

@@ -1,6 +1,7 @@
 """Jitted functions that can be pickled and copied: by what they were built from, not by what was compiled."""
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,7 +33,8 @@ class Compiled:
         self._traced: dict[Types, Any] = {}
         self._jitted = jax.jit(_noting(self._traced, function))
         functools.update_wrapper(self, function)
-        _living.add(self)
+        with _lock:
+            _living.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
         """The value, compiled at the first call with such shapes."""
@@ -67,6 +69,7 @@ def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check
 
 
 _living: weakref.WeakSet[Compiled] = weakref.WeakSet()
+_lock = threading.Lock()
 
 
 def _noting(traced: dict[Types, Any], function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -87,5 +90,6 @@ def compiled_as(jaxpr: ClosedJaxpr, name: str, types: Sequence[Any]) -> Compiled
 
     JAX keeps traces: wherever a function is called with the same types, the caller's program holds the same object.
     """
-    candidates = [each for each in _living if each.__name__ == name]
+    with _lock:
+        candidates = [each for each in _living if each.__name__ == name]
     return next((each for each in candidates if each.is_traced(jaxpr, tuple(types))), None)

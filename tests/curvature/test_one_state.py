@@ -172,6 +172,8 @@ def test_what_is_left_to_products():
     assert not is_found(lambda w: jnp.sum(energy({"w": jnp.stack([w, 2 * w]).reshape(2, 2, 3, 2)})), flat)  # a batch
     assert not is_found(lambda w: jnp.sum(w) + energy({"w": jnp.ones((2, 3, 2))}), flat)  # nothing in it moves
     assert not is_found(lambda w: jnp.sum(w**2), flat)
+    vanishing = qj.expectation(qj.Circuit(3).ry(qj.Parameter("a"), 0).ry(-qj.Parameter("a"), 0), ising(3))
+    assert not is_found(lambda w: vanishing({"a": w[0]}), flat)
     assert not is_found(lambda w: f(f(w) * w), flat)  # one in the parameters of another
     assert not is_found(lambda w: jnp.sum(jax.grad(f)(w)), flat)
     assert not is_found(on_weights(qj.expectation(layered().project(0, 0), ising(3))), flat)
@@ -184,8 +186,10 @@ def test_tangents_that_do_not_fit_and_long_circuits_are_left_to_products(monkeyp
     monkeypatch.setattr(one_state, "available_bytes", lambda: 1000)
     assert not is_found(forced(), flat)
     monkeypatch.undo()
-    monkeypatch.setattr(one_state, "MOST_GATES", 10)
-    assert not is_found(forced(), flat)
+    for limit in ("MOST_GATES", "MOST_STEPS"):
+        monkeypatch.setattr(one_state, limit, 5)
+        assert not is_found(forced(), flat)
+        monkeypatch.undo()
 
 
 def test_a_function_of_the_same_name_is_not_taken_for_an_expectation_value():
