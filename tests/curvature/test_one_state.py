@@ -187,7 +187,7 @@ def test_tangents_that_do_not_fit_and_long_circuits_are_left_to_products(monkeyp
     assert not is_found(forced(), flat)
     monkeypatch.undo()
     for limit in ("MOST_GATES", "MOST_STEPS"):
-        monkeypatch.setattr(one_state, limit, 5)
+        monkeypatch.setattr(one_state, limit, 3)
         assert not is_found(forced(), flat)
         monkeypatch.undo()
 
