@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.chunks import window
+from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 
@@ -64,8 +65,9 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     Args:
         f: maps params to a real scalar, shape ().
         params: pytree of real float arrays of one dtype, P numbers in all.
-        batch_size: rows computed at once. Default: all of them up to 32, else 32. Any value gives the same
-            matrix up to rounding; a smaller one takes less memory.
+        batch_size: rows computed at once, as products of f alone. Any value gives the same matrix up to rounding; a
+            smaller one takes less memory. Default: all of them up to 32, else 32, and expectation values of one
+            state in one sweep, below.
 
     Returns:
         Array of shape (P, P), the dtype of params.
@@ -77,7 +79,14 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         MemoryError: if the matrix and its work copies exceed the free main memory. Checked before anything
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
 
-    Cost: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
+    Where f calls functions of `qj.expectation` with parameters that move and no batch (an eigensolver, QAOA; wrapped,
+    scaled and added to other terms as one likes), their second derivatives come from the tangents of the state in all
+    angles, carried through the circuit once and multiplied by each other: far fewer operations than products take.
+    Memory: several times P states. Products are taken where those do not fit, for circuits with projections, of more
+    than 2,000 gates or 300 steps, and with the options `gradient="adjoint"` or `scan=True`. `jax.hessian` knows nothing
+    of this.
+
+    Cost else: P Hessian-vector products; memory 3 P^2 numbers plus `batch_size` tangents of f. May be used inside
     `jax.jit`. Outside, f is traced at every call (milliseconds), since what it reads beside params may have changed,
     and compiled once for all calls of the same operations on the same shapes, as in a loop over training steps or
     batches, also where f is a lambda made anew. A Python number that f closes over is part of its operations: another
@@ -85,6 +94,13 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
 
     >>> hessian(lambda w: w[0] ** 2 * w[1], jnp.array([1.0, 3.0])).tolist()
     [[6.0, 2.0], [2.0, 0.0]]
+
+    >>> import qjaxsim as qj
+    >>> w = qj.Parameter("w", (2,))
+    >>> energy = qj.expectation(qj.Circuit(2).ry(w[0], 0).ry(w[1], 1), qj.Z(0) @ qj.Z(1))  # cos(w0) cos(w1)
+    >>> print(np.asarray(hessian(energy, {"w": jnp.full(2, jnp.pi / 3)})).round(3))
+    [[-0.25  0.75]
+     [ 0.75 -0.25]]
     """
     require_unsharded("Argument `params`", params)
     flat, unravel = flatten_real(params)
@@ -92,7 +108,13 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
-    return compiled_once(lambda at: _by_rows(lambda w: _real_scalar(f)(unravel(w)), at, rows), flat)
+
+    def found(at: jax.Array) -> jax.Array:
+        scalar = lambda w: _real_scalar(f)(unravel(w))  # noqa: E731
+        short = without_circuits(scalar, at) if batch_size is None else None
+        return _by_rows(short or scalar, at, rows)
+
+    return compiled_once(found, flat)
 
 
 def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:

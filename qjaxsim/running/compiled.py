@@ -1,12 +1,17 @@
 """Jitted functions that can be pickled and copied: by what they were built from, not by what was compiled."""
 
 import functools
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.extend.core import ClosedJaxpr
 
 Check = Callable[..., Any] | None
+Types = tuple[Any, ...]
+"""The types of the arrays in a function's arguments, in their order."""
 
 
 class Compiled:
@@ -25,8 +30,11 @@ class Compiled:
         function = build(*arguments)
         function.__qualname__ = function.__name__  # Python's errors name it: not by where it was built
         self._parts = build, arguments, check
-        self._jitted = jax.jit(function)
+        self._traced: dict[Types, Any] = {}
+        self._jitted = jax.jit(_noting(self._traced, function))
         functools.update_wrapper(self, function)
+        with _lock:
+            _living.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
         """The value, compiled at the first call with such shapes."""
@@ -37,6 +45,15 @@ class Compiled:
                 self._parts[2](*args, **kwargs)
             raise
         return out
+
+    @property
+    def parts(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """The function that builds this one, and its arguments."""
+        return self._parts[:2]
+
+    def is_traced(self, jaxpr: ClosedJaxpr, types: Types) -> bool:
+        """Whether a program is this function traced for arguments of such types."""
+        return types in self._traced and self._jitted.trace(*self._traced[types]).jaxpr is jaxpr
 
     def __getattr__(self, name: str) -> Any:
         if name in ("lower", "trace", "eval_shape", "clear_cache"):
@@ -49,3 +66,30 @@ class Compiled:
 
 def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check) -> Compiled:
     return Compiled(build, *arguments, check=check)
+
+
+_living: weakref.WeakSet[Compiled] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def _noting(traced: dict[Types, Any], function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The function, which notes for which types it is traced."""
+
+    @functools.wraps(function)
+    def noting(*args: Any, **kwargs: Any) -> jax.Array:
+        if not kwargs:
+            types = tuple(jax.typeof(leaf) for leaf in jax.tree.leaves(args))
+            traced[types] = jax.tree.unflatten(jax.tree.structure(args), types)
+        return function(*args, **kwargs)
+
+    return noting
+
+
+def compiled_as(jaxpr: ClosedJaxpr, name: str, types: Sequence[Any]) -> Compiled | None:
+    """The function of that name whose trace a program is, if there is one.
+
+    JAX keeps traces: wherever a function is called with the same types, the caller's program holds the same object.
+    """
+    with _lock:
+        candidates = [each for each in _living if each.__name__ == name]
+    return next((each for each in candidates if each.is_traced(jaxpr, tuple(types))), None)

@@ -68,6 +68,12 @@ def reverse_rotations(
     return both[0], both[1], d_halves
 
 
+def turned_by(step: Rotations, number: int, state: jax.Array) -> jax.Array:
+    """-i P times a state, for the Pauli string of one of the rotations."""
+    nothing = jnp.zeros((len(step.angles), 2), state.dtype)
+    return _turned(state, jax.tree.map(lambda each: each[number], _each(step, nothing)))
+
+
 def _overlaps(a: jax.Array, b: jax.Array) -> jax.Array:
     """Sums of products of two states, column by column."""
     if a.shape[2] == 1:  # as one product of vectors: XLA would add up a single column number by number

@@ -10,7 +10,7 @@ Qubit 0 is the most significant bit of every index. Results are complex64 or flo
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,23 @@ def expectation(
     sums = pauli_sums(observables, circuit.n_qubits)
     readout = functools.partial(measurement.expectation_values, sums)
     return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
+
+
+class Observed(NamedTuple):
+    """What a function of `expectation` was built from."""
+
+    circuit: Circuit
+    observables: tuple[PauliSum, ...]
+    options: PlanOptions
+
+
+def observed(function: Compiled) -> Observed | None:
+    """What a compiled function was built from, if it gives expectation values."""
+    build, arguments = function.parts
+    if build is not _run_and_read or arguments[3] != "expectation":
+        return None
+    circuit, options, readout, *_ = arguments
+    return Observed(circuit, readout.args[0], options)
 
 
 def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
