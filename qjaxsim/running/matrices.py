@@ -14,6 +14,7 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, Table
+from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
 
@@ -33,7 +34,7 @@ def angle_stack(angles: Sequence[Any], env: Environment, dtype: Any) -> jax.Arra
     if not names and not rest:
         return jnp.asarray(offsets, dtype)
     parts = [env[name] for name in names] + [angle.evaluate(lambda n, i: env[n][i], jnp)[None] for angle in rest]
-    pool = parts[0] if len(parts) == 1 else jnp.concatenate(_same_shape(parts, keep=0))
+    pool = parts[0] if len(parts) == 1 else joined(_same_shape(parts, keep=0))
     sizes = np.cumsum([0, *(len(part) for part in parts)])
     values = _rows(pool, sizes[rows[:, 0]] + rows[:, 1])
     column = (len(rows),) + (1,) * (values.ndim - 1)
