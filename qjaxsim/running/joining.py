@@ -28,8 +28,8 @@ def joined(arrays: Sequence[jax.Array]) -> jax.Array:
     width = math.isqrt(len(arrays) - 1) + 1
     rows = [arrays[i : i + width] for i in range(0, len(arrays), width)]
     rows[-1] = [*rows[-1], *[jnp.zeros_like(arrays[0])] * (width - len(rows[-1]))]
-    table = _register([_register(row) for row in rows])
-    return table.reshape(-1, *table.shape[3:])[: len(arrays) * len(arrays[0])]
+    table = _register([jnp.concatenate(row) for row in rows])
+    return table.reshape(-1, *table.shape[2:])[: len(arrays) * len(arrays[0])]
 
 
 def _register(arrays: Sequence[jax.Array]) -> jax.Array:
