@@ -14,6 +14,7 @@ import numpy as np
 from qjaxsim.circuits.gates import GATES, applied, monomial
 from qjaxsim.circuits.operations import Gate, Projection
 from qjaxsim.planning.normal_form import Relabel, kind
+from qjaxsim.planning.packing import Bundle, packed
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
 from qjaxsim.planning.steps import (
     Collapsed,
@@ -43,7 +44,7 @@ class Stretch:
     items: tuple["Planned", ...]
 
 
-Planned = Group | Loop | Projection | Relabel | Start | Stretch
+Planned = Group | Bundle | Loop | Projection | Relabel | Start | Stretch
 
 
 def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
@@ -82,6 +83,8 @@ class _Layout:
                 self.order = tuple(range(self.n_qubits))
             elif isinstance(item, Relabel):
                 self._relabel(item)
+            elif isinstance(item, Bundle):
+                self._packed(item)
             elif isinstance(item, Group) and item.kind == "diagonal":
                 self.enter(item.qubits)
                 self.waiting.append(item)
@@ -112,6 +115,13 @@ class _Layout:
         self.reorder(self.order)
         names = {wire: q for q, wire in enumerate(item.wires)}
         self.order = tuple(names[wire] for wire in self.order)
+
+    def _packed(self, item: Bundle) -> None:
+        self.enter(range(self.n_qubits))
+        self.reorder(self.order)
+        step = packed(item, self.order)
+        self.steps.append(step)
+        self.order = tuple(step.orders[-1].tolist())
 
     def _dense(self, item: Group, later: Sequence[Planned]) -> None:
         entering = self._missing(item.qubits)  # by the block itself

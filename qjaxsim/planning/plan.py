@@ -20,6 +20,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form
+from qjaxsim.planning.packing import Bundle, bundle, price
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -27,6 +28,7 @@ from qjaxsim.planning.steps import (
     Diagonal,
     Leaf,
     Loop,
+    Packed,
     Plan,
     PlanOptions,
     Step,
@@ -40,6 +42,8 @@ from qjaxsim.planning.steps import (
 BLOCKS = (3, 4, 5, 6, 7)
 # Circuits with more leaves than this are grouped once, with blocks of up to `LONG_BLOCK` qubits.
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
+# Stretches of so many leaves without data are loops over blocks, as far as no leaf is wider than `WIDEST`.
+LONG_STRETCH, WIDEST = 256, 4
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
 MAX_UNITARY_BYTES = 2**28
 
@@ -97,7 +101,7 @@ class _Planner:
                 if from_zero and not items:
                     start, leaves = constant_beginning(leaves, circuit.n_qubits)
                     items += [] if start is None else [start]
-                items.extend(self._best_groups(leaves, circuit.n_qubits, columns))
+                items.extend(self._steps(leaves, circuit.n_qubits, columns))
             else:
                 items.extend(self._barrier(item, outer) for item in members)
         return items
@@ -114,6 +118,30 @@ class _Planner:
         n_qubits = layer.n_qubits
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
         return Loop(Plan(n_qubits, tuple(steps), data=self.data), item, has_data)
+
+    def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
+        """Leaves as blocks, those of long stretches without data as loops."""
+        if self.options.scan is False or len(leaves) < LONG_STRETCH:
+            return list(self._best_groups(leaves, n_qubits, columns))
+        if not any(leaf.data for leaf in leaves):
+            return self._packed(leaves, n_qubits, columns)
+        items: list[Group | Bundle] = []
+        for data, members in itertools.groupby(self._best_groups(leaves, n_qubits, columns), lambda group: group.data):
+            stretch = list(members)
+            inside = [leaf for group in stretch for leaf in group.leaves]
+            items += stretch if data or len(inside) < LONG_STRETCH else self._packed(inside, n_qubits, columns)
+        return items
+
+    def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
+        """A stretch without data as loops over blocks, leaves too wide for them as blocks of their own."""
+        items: list[Group | Bundle] = []
+        for narrow, members in itertools.groupby(leaves, lambda leaf: len(leaf.qubits) <= WIDEST):
+            part = list(members)
+            if narrow:
+                items.append(bundle(part, n_qubits, columns * 2.0**n_qubits))
+            else:
+                items += self._best_groups(part, n_qubits, columns)
+        return items
 
     def _best_groups(self, leaves: list[Leaf], n_qubits: int, columns: int) -> list[Group]:
         """The grouping of least cost over widths of blocks."""
@@ -155,7 +183,7 @@ class _Planner:
 
 
 def _depends_on_data(item: Planned) -> bool:
-    return isinstance(item, Group | Loop) and item.data
+    return isinstance(item, Group | Bundle | Loop) and item.data
 
 
 def _is_linear_item(item: Planned) -> bool:
@@ -167,6 +195,8 @@ def _is_linear_item(item: Planned) -> bool:
 def _item_cost(item: Planned, amplitudes: float) -> float:
     if isinstance(item, Group):
         return _group_cost(item, amplitudes)
+    if isinstance(item, Bundle):
+        return price(item, amplitudes)
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
@@ -187,4 +217,6 @@ def step_cost(step: Step, amplitudes: float) -> float:
         return cost.diagonal(len(step.tables), amplitudes)
     if isinstance(step, Transpose):
         return cost.transpose(amplitudes)
+    if isinstance(step, Packed):
+        return len(step.orders) * cost.turn(step.width, amplitudes)
     return cost.monomial(amplitudes)

@@ -222,7 +222,46 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Many small matrices with angles, each the product of as many factors.
+
+    Attributes:
+        stacks: gates of one name on the same places (first most significant) among a matrix's qubits, with the places.
+        constants: (m, d, d) complex128, the first the identity, the second zero.
+        slots: (factors, matrices) int, in time order: the constants; zero where a gate stands.
+        where: (gates,) int: for each gate of the stacks in turn its slot, counted along the rows of `slots`.
+    """
+
+    stacks: tuple[tuple[tuple[int, ...], tuple[Gate, ...]], ...]
+    constants: np.ndarray
+    slots: np.ndarray
+    where: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Many small blocks in a row, run as a loop over their matrices.
+
+    Attributes:
+        before: the qubits that the index bits stand for at first.
+        orders: (blocks, n) int, those that they stand for when each block is applied to the leading bits.
+        width: qubits of each block.
+        gates: how many gates the blocks hold.
+        constant: (blocks, 2**width, 2**width) complex128 if nothing in them has angles, else None.
+        factors: what their matrices are made of if something has.
+    """
+
+    before: tuple[int, ...]
+    orders: np.ndarray
+    width: int
+    gates: int
+    constant: np.ndarray | None
+    factors: Factors | None
+    data: bool = False
+
+
+Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project | Loop | Collapsed | Packed
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,4 +328,6 @@ def names_in(step: "Step") -> set[str]:
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
         gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
         angles = [angle for gate in gates for angle in gate.angles]
+    if isinstance(step, Packed) and step.factors is not None:
+        angles = [angle for _, stack in step.factors.stacks for gate in stack for angle in gate.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -101,10 +101,10 @@ def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.
         elif pauli is not None and terms.has_room:
             terms.rotate(pauli, angles[0])
         else:
-            partial = terms.value() if total is None else _multiply_stacks(terms.value(), total)
-            total = _multiply_stacks(GATES[fixed.name].matrix(jnp, *angles), partial)
+            partial = terms.value() if total is None else multiply_stacks(terms.value(), total)
+            total = multiply_stacks(GATES[fixed.name].matrix(jnp, *angles), partial)
             terms = _Expansion(terms.size, terms.stack, dtype)
-    return terms.value() if total is None else _multiply_stacks(terms.value(), total)
+    return terms.value() if total is None else multiply_stacks(terms.value(), total)
 
 
 class _Expansion:
@@ -157,7 +157,7 @@ def _same_shape(arrays: Sequence[jax.Array], keep: int | None = None) -> list[ja
     return [jnp.broadcast_to(array, (*array.shape[: keep + 1], *shape)) for array in padded]
 
 
-def _multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
+def multiply_stacks(a: jax.Array, b: jax.Array) -> jax.Array:
     """Matrix products of two stacks, either of which may lack the batch axis.
 
     Written as multiply and add: the matrices are 2 x 2 or 4 x 4 and the stack axes long.

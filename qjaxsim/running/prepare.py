@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Plan, Step, flat_steps, names_in
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Packed, Plan, Step, flat_steps, names_in
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
+from qjaxsim.running.packed import block_matrices
 
 Prepared = tuple[Any, ...]
 """What steps need, one entry for each step in their order.
@@ -100,6 +101,8 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return matrices.dense_matrix(step, leaf_matrices, setting.dtype)
             case Diagonal() if step.data == data:
                 return matrices.diagonal_phases(step, env, setting.dtype)
+            case Packed() if not data and step.factors is not None:
+                return block_matrices(step, env, setting.dtype)
         return None
 
     return tuple(needed(step) for step in plan.steps)
