@@ -51,3 +51,8 @@ def transpose(amplitudes: float) -> float:
 def turn(k: int, amplitudes: float) -> float:
     """One turn of a loop over blocks of k qubits: a gather of single amplitudes and a product."""
     return CALL / 100 + (8 * 2**k + traffic(amplitudes) * 3 * PASS) * amplitudes
+
+
+def slot(k: int) -> float:
+    """Making one factor of a block of k qubits, and its product with the next, among very many."""
+    return 450.0 * 8**k

@@ -16,8 +16,8 @@ from qjaxsim.circuits.operations import Gate
 from qjaxsim.planning import cost
 from qjaxsim.planning.steps import Factors, Leaf, Packed
 
-# Widths of blocks that are tried.
-WIDTHS = (2, 3, 4)
+# Widths of blocks that are tried: matrices with angles are made anew in every run.
+WIDTHS, WIDTHS_WITH_ANGLES = (2, 3, 4, 5), (2, 3)
 # A block with angles is the product of at most so many matrices.
 SLOTS = 8
 
@@ -45,11 +45,13 @@ class Bundle:
     Attributes:
         blocks: in time order.
         width: qubits of each matrix, at least those of every block.
+        fixed: whether nothing in them has angles.
         data: never.
     """
 
     blocks: tuple[Block, ...]
     width: int
+    fixed: bool
     data: bool = False
 
 
@@ -64,15 +66,17 @@ def bundle(leaves: Sequence[Leaf], n_qubits: int, amplitudes: float) -> Bundle:
     Returns:
         The blocks. Cost: linear in the number of leaves.
     """
+    fixed = all(isinstance(factor, np.ndarray) for leaf in leaves for factor in leaf.factors)
     least = max(len(leaf.qubits) for leaf in leaves)
-    widths = {min(max(width, least), n_qubits) for width in WIDTHS}
-    bundles = [Bundle(fused(leaves, width), width) for width in sorted(widths)]
+    widths = {min(max(width, least), n_qubits) for width in (WIDTHS if fixed else WIDTHS_WITH_ANGLES)}
+    bundles = [Bundle(fused(leaves, width), width, fixed) for width in sorted(widths)]
     return min(bundles, key=lambda each: price(each, amplitudes))
 
 
 def price(each: Bundle, amplitudes: float) -> float:
     """Estimated cost of running a bundle on a state of so many amplitudes in all."""
-    return len(each.blocks) * cost.turn(each.width, amplitudes)
+    slots = 0 if each.fixed else sum(len(leaf.factors) for block in each.blocks for leaf in block.leaves)
+    return len(each.blocks) * cost.turn(each.width, amplitudes) + slots * cost.slot(each.width)
 
 
 def fused(leaves: Iterable[Leaf], width: int) -> tuple[Block, ...]:
@@ -107,11 +111,8 @@ def packed(found: Bundle, before: tuple[int, ...]) -> Packed:
         for entries in _cut(_entries(block, order[: found.width])):
             orders.append(order)
             rows.append(entries)
-    constant, factors = None, None
-    if all(len(entries) == 1 and isinstance(entries[0], np.ndarray) for entries in rows):
-        constant = np.stack([entries[0] for entries in rows])  # type: ignore[misc]  # checked above
-    else:
-        factors = _factors(rows, 2**found.width)
+    constant = np.stack([entries[0] for entries in rows]) if found.fixed else None  # type: ignore[misc]
+    factors = None if found.fixed else _factors(rows, 2**found.width)
     gates = sum(len(leaf.factors) for block in found.blocks for leaf in block.leaves)
     return Packed(before, np.array(orders), found.width, gates, constant, factors)
 
@@ -127,7 +128,7 @@ def _entries(block: Block, qubits: Sequence[int]) -> list[Entry]:
     """The factors of a block in time order, constants between gates with angles multiplied up."""
     place = {qubit: i for i, qubit in enumerate(qubits)}
     entries: list[Entry] = []
-    constant: np.ndarray | None = None
+    identity, constant = np.eye(2 ** len(qubits), dtype=complex), None
     for leaf in block.leaves:
         places = tuple(place[q] for q in leaf.qubits)
         for factor in leaf.factors:
