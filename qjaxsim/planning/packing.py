@@ -1,28 +1,35 @@
-"""Long stretches of gates as small blocks of one width, to be run as a loop over their matrices. NumPy only, no JAX.
+"""Many small matrices together: blocks as loops over stacks, and what they are made of. NumPy only, no JAX.
 
 A program of thousands of steps takes XLA minutes to compile, and one that makes hundreds of matrices with angles, each
-from gates in an order of its own, as long. As a loop both are short whatever they hold: one pass makes all gates of one
-name, one product all blocks, and every turn moves a block's qubits to the front and applies its matrix.
+from gates in an order of its own, as long. Here both become short whatever they hold. Matrices with angles are made all
+at once: one pass for the gates of one name, a product over each doubling of the factors for blocks of two or three
+qubits, and for wider ones a loop that applies those to identities side by side. And a long stretch of blocks is one
+loop: every turn moves a block's qubits to the front of the index and applies its matrix.
 """
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qjaxsim.circuits.gates import applied
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.planning import cost
-from qjaxsim.planning.steps import Factors, Leaf, Packed
+from qjaxsim.planning.steps import Leaf, Packed, Products
 
-# Widths of blocks that are tried: matrices with angles are made anew in every run.
-WIDTHS, WIDTHS_WITH_ANGLES = (2, 3, 4, 5), (2, 3)
-# A block with angles is the product of at most so many matrices.
-SLOTS = 8
+# Widths of blocks that are tried.
+WIDTHS = (2, 3, 4, 5)
+# Wider blocks with angles are made from parts of so many qubits: matrices of more are slow to make factor by factor.
+PART = 2
+# A part is the product of at most so many factors, and as a rule of fewer; a wider block has some `PARTS` parts at most.
+SLOTS, FACTORS, PARTS = 8, 3, 8
+# Leaves on more qubits are no part of such blocks.
+WIDEST = 3
 
-Entry = np.ndarray | tuple[Gate, tuple[int, ...]]
-"""A factor of a block: a constant matrix on all its qubits, or a gate and its places among them."""
+Order = tuple[int, ...]
+Entry = np.ndarray | tuple[Gate, Order]
+"""A factor of a part: a constant matrix on all its qubits, or a gate and its places among them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Block:
         leaves: in time order.
     """
 
-    qubits: tuple[int, ...]
+    qubits: Order
     leaves: tuple[Leaf, ...]
 
 
@@ -45,114 +52,189 @@ class Bundle:
     Attributes:
         blocks: in time order.
         width: qubits of each matrix, at least those of every block.
-        fixed: whether nothing in them has angles.
         data: never.
     """
 
     blocks: tuple[Block, ...]
     width: int
-    fixed: bool
     data: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing has angles."""
+        return all(is_fixed(leaf) for block in self.blocks for leaf in block.leaves)
+
+
+def is_fixed(leaf: Leaf) -> bool:
+    """Whether a leaf has no angles."""
+    return all(isinstance(factor, np.ndarray) for factor in leaf.factors)
 
 
 def bundle(leaves: Sequence[Leaf], n_qubits: int, amplitudes: float) -> Bundle:
     """Leaves in blocks of the width that costs least.
 
     Args:
-        leaves: in time order, none of them with data.
+        leaves: in time order, none of them with data or on more than `WIDEST` qubits.
         n_qubits: width of the register.
         amplitudes: size of all states together.
 
     Returns:
         The blocks. Cost: linear in the number of leaves.
     """
-    fixed = all(isinstance(factor, np.ndarray) for leaf in leaves for factor in leaf.factors)
     least = max(len(leaf.qubits) for leaf in leaves)
-    widths = {min(max(width, least), n_qubits) for width in (WIDTHS if fixed else WIDTHS_WITH_ANGLES)}
-    bundles = [Bundle(fused(leaves, width), width, fixed) for width in sorted(widths)]
+    most = len(leaves) if all(map(is_fixed, leaves)) else SLOTS
+    widths = sorted({min(max(width, least), n_qubits) for width in WIDTHS})
+    # A block of several parts holds as many more factors.
+    bundles = [Bundle(fused(leaves, width, most if width <= PART + 1 else PARTS * most), width) for width in widths]
     return min(bundles, key=lambda each: price(each, amplitudes))
 
 
-def price(each: Bundle, amplitudes: float) -> float:
+def price(found: Bundle, amplitudes: float) -> float:
     """Estimated cost of running a bundle on a state of so many amplitudes in all."""
-    slots = 0 if each.fixed else sum(len(leaf.factors) for block in each.blocks for leaf in block.leaves)
-    return len(each.blocks) * cost.turn(each.width, amplitudes) + slots * cost.slot(each.width)
+    turns = len(found.blocks) * cost.turn(found.width, amplitudes)
+    if found.fixed:
+        return turns
+    factors = sum(len(leaf.factors) for block in found.blocks for leaf in block.leaves)
+    if found.width <= PART + 1:
+        return turns + factors * cost.slot(found.width)
+    return turns + factors * (cost.slot(PART) + cost.turn(PART, 4**found.width) / FACTORS)
 
 
-def fused(leaves: Iterable[Leaf], width: int) -> tuple[Block, ...]:
-    """Leaves gathered in blocks of up to `width` qubits, in an order that keeps those on shared qubits.
+def fused(leaves: Iterable[Leaf], width: int, most: int) -> tuple[Block, ...]:
+    """Leaves gathered in blocks, in an order that keeps those on shared qubits.
 
     A leaf joins the youngest of the blocks that come last on its qubits: the others are older, so that it is behind
     them there as well.
+
+    Args:
+        leaves: in time order.
+        width: most qubits of a block.
+        most: most factors of a block.
     """
     blocks: list[tuple[set[int], list[Leaf]]] = []
+    factors: list[int] = []
     last: dict[int, int] = {}
-    for leaf in leaves:
+    for leaf in itertools.chain.from_iterable(_pieces(leaf, most) for leaf in leaves):
         place = max((last[q] for q in leaf.qubits if q in last), default=None)
-        if place is None or len(blocks[place][0].union(leaf.qubits)) > width:
+        full = place is None or factors[place] + len(leaf.factors) > most
+        if full or len(blocks[place][0].union(leaf.qubits)) > width:
             place = len(blocks)
             blocks.append((set(), []))
+            factors.append(0)
         blocks[place][0].update(leaf.qubits)
         blocks[place][1].append(leaf)
+        factors[place] += len(leaf.factors)
         last.update(dict.fromkeys(leaf.qubits, place))
     return tuple(Block(tuple(sorted(qubits)), tuple(members)) for qubits, members in blocks)
 
 
-def packed(found: Bundle, before: tuple[int, ...]) -> Packed:
+def _pieces(leaf: Leaf, most: int) -> Iterable[Leaf]:
+    """A leaf in pieces of few factors."""
+    if len(leaf.factors) <= most:
+        return (leaf,)
+    return (replace(leaf, factors=leaf.factors[i : i + most]) for i in range(0, len(leaf.factors), most))
+
+
+def packed(found: Bundle, before: Order) -> Packed:
     """The step of a bundle.
 
     Args:
         found: the blocks.
         before: the qubits that the index bits stand for at first.
     """
-    order, orders, rows = before, [], []
-    for block in found.blocks:
-        order = _in_front(block.qubits, order, found.width)
-        for entries in _cut(_entries(block, order[: found.width])):
-            orders.append(order)
-            rows.append(entries)
-    constant = np.stack([entries[0] for entries in rows]) if found.fixed else None  # type: ignore[misc]
-    factors = None if found.fixed else _factors(rows, 2**found.width)
+    width = found.width
+    orders = _orders([block.qubits for block in found.blocks], before, width)
+    blocks = [
+        [_moved(leaf, order[:width]) for leaf in block.leaves]
+        for block, order in zip(found.blocks, orders, strict=True)
+    ]
     gates = sum(len(leaf.factors) for block in found.blocks for leaf in block.leaves)
-    return Packed(before, np.array(orders), found.width, gates, constant, factors)
+    if found.fixed:
+        constant = np.stack([_product(leaves, width) for leaves in blocks])
+        return Packed(before, np.array(orders), width, gates, constant, None)
+    return Packed(before, np.array(orders), width, gates, None, products(blocks, width))
 
 
-def _in_front(qubits: Sequence[int], order: tuple[int, ...], width: int) -> tuple[int, ...]:
-    """The order with some qubits in front, filled up to the width with those that were in front before."""
-    others = [q for q in order if q not in qubits]
-    front = {*qubits, *others[: width - len(qubits)]}
-    return (*(q for q in order if q in front), *(q for q in others if q not in front))
+def _orders(blocks: Iterable[Sequence[int]], order: Order, width: int) -> list[Order]:
+    """For every block an order with its qubits in front, filled up with those that were in front before."""
+    orders = []
+    for qubits in blocks:
+        others = [q for q in order if q not in qubits]
+        front = {*qubits, *others[: width - len(qubits)]}
+        order = (*(q for q in order if q in front), *(q for q in others if q not in front))
+        orders.append(order)
+    return orders
 
 
-def _entries(block: Block, qubits: Sequence[int]) -> list[Entry]:
-    """The factors of a block in time order, constants between gates with angles multiplied up."""
-    place = {qubit: i for i, qubit in enumerate(qubits)}
-    entries: list[Entry] = []
-    identity, constant = np.eye(2 ** len(qubits), dtype=complex), None
-    for leaf in block.leaves:
-        places = tuple(place[q] for q in leaf.qubits)
+def _moved(leaf: Leaf, qubits: Sequence[int]) -> Leaf:
+    """A leaf with its qubits counted by place."""
+    return Leaf(tuple(qubits.index(q) for q in leaf.qubits), leaf.factors, leaf.data)
+
+
+def _product(leaves: Iterable[Leaf], width: int) -> np.ndarray:
+    """The matrix of leaves without angles."""
+    total = np.eye(2**width, dtype=complex)
+    for leaf in leaves:
         for factor in leaf.factors:
-            if isinstance(factor, np.ndarray):
-                constant = applied(
-                    factor, places, np.eye(2 ** len(qubits), dtype=complex) if constant is None else constant
-                )
-                continue
-            entries += [factor_pair for factor_pair in (constant,) if factor_pair is not None]
-            entries.append((factor, places))
-            constant = None
-    return entries if constant is None else [*entries, constant]
+            assert isinstance(factor, np.ndarray)
+            total = applied(factor, leaf.qubits, total)
+    return total
 
 
-def _cut(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    return [entries[i : i + SLOTS] for i in range(0, len(entries), SLOTS)]
+# --- what matrices with angles are made of ---------------------------------------------------------------------------
 
 
-def _factors(rows: Sequence[Sequence[Entry]], size: int) -> Factors:
-    """Blocks as products of gates and constants, all gates of one name on the same places together."""
+def products(blocks: Sequence[Sequence[Leaf]], width: int) -> Products:
+    """Matrices of one width.
+
+    Args:
+        blocks: for each its leaves in time order, qubits counted from 0 to `width` - 1.
+        width: qubits of each matrix.
+    """
+    widest = max(len(leaf.qubits) for leaves in blocks for leaf in leaves)
+    size = width if width <= PART + 1 else max(PART, widest)
+    parts = [_parts(leaves, size, width) for leaves in blocks]
+    length = max(map(len, parts))
+    idle: tuple[Order, list[Entry]] = (tuple(range(width)), [])
+    filled = [each + [idle] * (length - len(each)) for each in parts]
+    rows = [filled[block][part][1] for part in range(length) for block in range(len(blocks))]
+    orders = np.array([[each[part][0] for each in filled] for part in range(length)])
+    return _with_slots(rows, size, width, orders)
+
+
+def _parts(leaves: Sequence[Leaf], size: int, width: int) -> list[tuple[Order, list[Entry]]]:
+    """Parts of a block in time order: the order of its qubits for each, and its factors."""
+    found = fused(leaves, size, SLOTS)
+    orders = _orders([part.qubits for part in found], tuple(range(width)), size)
+    return [
+        (order, _entries([_moved(leaf, order[:size]) for leaf in part.leaves], size))
+        for part, order in zip(found, orders, strict=True)
+    ]
+
+
+def _entries(leaves: Iterable[Leaf], size: int) -> list[Entry]:
+    """The factors of a part in time order, constants between gates with angles multiplied up."""
+    entries: list[Entry] = []
+    for fixed, members in itertools.groupby(_factors(leaves), lambda leaf: isinstance(leaf.factors[0], np.ndarray)):
+        if fixed:
+            entries.append(_product(members, size))
+        else:
+            entries += [(leaf.factors[0], leaf.qubits) for leaf in members]  # type: ignore[misc]  # gates
+    return entries
+
+
+def _factors(leaves: Iterable[Leaf]) -> Iterable[Leaf]:
+    for leaf in leaves:
+        for factor in leaf.factors:
+            yield Leaf(leaf.qubits, (factor,), leaf.data)
+
+
+def _with_slots(rows: Sequence[Sequence[Entry]], size: int, width: int, orders: np.ndarray) -> Products:
+    """Every factor at a slot, all gates of one name on the same places together."""
     length = 1 << (max(map(len, rows)) - 1).bit_length()
-    constants = _Constants(size)
+    constants = _Constants(2**size)
     slots = np.zeros((length, len(rows)), np.int32)  # the identity
-    stacks: dict[tuple[str, tuple[int, ...]], tuple[list[Gate], list[int]]] = {}
+    stacks: dict[tuple[str, Order], tuple[list[Gate], list[int]]] = {}
     for column, entries in enumerate(rows):
         for slot, entry in enumerate(entries):
             if isinstance(entry, np.ndarray):
@@ -163,9 +245,9 @@ def _factors(rows: Sequence[Sequence[Entry]], size: int) -> Factors:
             gates.append(gate)
             where.append(slot * len(rows) + column)
             slots[slot, column] = 1  # nothing: the gate is added
-    places_of = np.array(list(itertools.chain(*(where for _, where in stacks.values()))))
     members = tuple((places, tuple(gates)) for (_, places), (gates, _) in stacks.items())
-    return Factors(members, np.stack(constants.matrices), slots, places_of)
+    where_all = np.array(list(itertools.chain(*(where for _, where in stacks.values()))))
+    return Products(width, size, members, np.stack(constants.matrices), slots, where_all, orders)
 
 
 class _Constants:

@@ -20,7 +20,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form
-from qjaxsim.planning.packing import Bundle, bundle, price
+from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -42,8 +42,8 @@ from qjaxsim.planning.steps import (
 BLOCKS = (3, 4, 5, 6, 7)
 # Circuits with more leaves than this are grouped once, with blocks of up to `LONG_BLOCK` qubits.
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
-# Stretches of so many leaves without data are loops over blocks, as far as no leaf is wider than `WIDEST`.
-LONG_STRETCH, WIDEST = 256, 4
+# Stretches of so many leaves without data are loops over blocks.
+LONG_STRETCH = 256
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
 MAX_UNITARY_BYTES = 2**28
 

@@ -223,20 +223,26 @@ class Collapsed:
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
-    """Many small matrices with angles, each the product of as many factors.
+class Products:
+    """Many matrices with angles, each made of as many parts, each of those the product of as many factors.
 
     Attributes:
-        stacks: gates of one name on the same places (first most significant) among a matrix's qubits, with the places.
-        constants: (m, d, d) complex128, the first the identity, the second zero.
-        slots: (factors, matrices) int, in time order: the constants; zero where a gate stands.
+        width: qubits of each matrix.
+        part: qubits of each part, applied one after the other to the first bits of a matrix's index.
+        stacks: gates of one name on the same places (first most significant) among a part's qubits, with the places.
+        constants: (m, 2**part, 2**part) complex128, the first the identity, the second zero.
+        slots: (factors, parts * matrices) int, in time order: the constants; zero where a gate stands.
         where: (gates,) int: for each gate of the stacks in turn its slot, counted along the rows of `slots`.
+        orders: (parts, matrices, width) int: the matrix's qubits as its index bits stand for them at each part.
     """
 
+    width: int
+    part: int
     stacks: tuple[tuple[tuple[int, ...], tuple[Gate, ...]], ...]
     constants: np.ndarray
     slots: np.ndarray
     where: np.ndarray
+    orders: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +255,7 @@ class Packed:
         width: qubits of each block.
         gates: how many gates the blocks hold.
         constant: (blocks, 2**width, 2**width) complex128 if nothing in them has angles, else None.
-        factors: what their matrices are made of if something has.
+        products: what their matrices are made of if something has.
     """
 
     before: tuple[int, ...]
@@ -257,7 +263,7 @@ class Packed:
     width: int
     gates: int
     constant: np.ndarray | None
-    factors: Factors | None
+    products: Products | None
     data: bool = False
 
 
@@ -328,6 +334,6 @@ def names_in(step: "Step") -> set[str]:
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
         gates = [factor for leaf in leaves for factor in leaf.factors if isinstance(factor, Gate)]
         angles = [angle for gate in gates for angle in gate.angles]
-    if isinstance(step, Packed) and step.factors is not None:
-        angles = [angle for _, stack in step.factors.stacks for gate in stack for angle in gate.angles]
+    if isinstance(step, Packed) and step.products is not None:
+        angles = [angle for _, stack in step.products.stacks for gate in stack for angle in gate.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

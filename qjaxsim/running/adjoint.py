@@ -92,7 +92,7 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
         elif isinstance(step, Collapsed):
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
         elif isinstance(step, Packed):
-            total += state * len(step.orders) if step.factors is not None else 0
+            total += state * len(step.orders) if step.products is not None else 0
         elif isinstance(step, Diagonal) or (isinstance(step, Dense) and step.constant is None):
             total += state
     return total

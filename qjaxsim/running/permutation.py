@@ -99,8 +99,8 @@ class Tables(NamedTuple):
     """A permutation of rows that may be known only when the program runs: `high` and `low` as in `Permutation`.
 
     Attributes:
-        high: (..., rows of the first half of the bits) uint32.
-        low: (..., rows of the second) uint32.
+        high: (groups, 2**(bits of the first half)) uint32, one permutation for each group.
+        low: (groups, 2**(bits of the second)) uint32.
         inverse_high, inverse_low: the same of the inverse.
     """
 
@@ -116,38 +116,44 @@ class Tables(NamedTuple):
 
     @classmethod
     def of_rows(cls, source: np.ndarray, inverse: np.ndarray) -> "Tables":
-        """The permutation with out[i] = rows[source[i]], its inverse given."""
-        nothing = np.zeros(1, np.uint32)
-        return cls(source.astype(np.uint32), nothing, inverse.astype(np.uint32), nothing)
+        """The permutation with out[i] = rows[source[i]], its inverse given, of one group."""
+        nothing = np.zeros((1, 1), np.uint32)
+        return cls(source.astype(np.uint32)[None], nothing, inverse.astype(np.uint32)[None], nothing)
 
 
-def tables_of_orders(before: Sequence[int], orders: np.ndarray) -> Tables:
+def tables_of_orders(orders: np.ndarray) -> Tables:
     """Permutations from one order of qubits to the next.
 
     Args:
-        before: the qubits that the index bits stand for at first.
-        orders: (times, n) int, one order after the other.
+        orders: (times + 1, ..., n) int, the qubits that the index bits stand for.
+
+    Returns:
+        Tables with leading axes (times, ...).
     """
-    earlier = np.concatenate([np.array([before], int), orders[:-1]])
-    places = np.take_along_axis(np.argsort(earlier, axis=1), orders, axis=1)
-    return Tables(*_halves(places), *_halves(np.argsort(places, axis=1)))
+    places = np.take_along_axis(np.argsort(orders[:-1], axis=-1), orders[1:], axis=-1)
+    return Tables(*_halves(places), *_halves(np.argsort(places, axis=-1)))
 
 
 def _halves(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every permutation of bits, (times, n), the sums of weights as in `_tables`."""
-    n = places.shape[1]
+    """For permutations of bits, (..., n), what `_tables` gives for one."""
+    n = places.shape[-1]
     weights = 1 << (n - 1 - places)
-    return _all_sums(weights[:, : n // 2]), _all_sums(weights[:, n // 2 :])
+    return _all_sums(weights[..., : n // 2]), _all_sums(weights[..., n // 2 :])
 
 
 def _all_sums(weights: np.ndarray) -> np.ndarray:
-    k = weights.shape[1]
+    k = weights.shape[-1]
     bits = np.arange(2**k)[:, None] >> np.arange(k)[::-1] & 1
     return (weights @ bits.T).astype(np.uint32)
 
 
 def move_rows(array: jax.Array, tables: Tables) -> jax.Array:
-    """Permute the rows of an array (lead, size, columns) by tables; linear like `permute`."""
+    """Permute rows by tables; linear like `permute`.
+
+    Args:
+        array: (groups, lead, size, columns).
+        tables: (groups, ...), a permutation for each group.
+    """
     return move_p.bind(array, *map(jnp.asarray, tables))
 
 
@@ -175,8 +181,20 @@ def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
 
 
 def _move(array: jax.Array, high: jax.Array, low: jax.Array, *_: jax.Array) -> jax.Array:
-    places = (high[:, None] ^ low[None]).reshape(-1)
-    return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")
+    groups, lead, size, columns = array.shape
+    places = (high[:, :, None] ^ low[:, None, :]).reshape(groups, 1, size)
+    first = np.arange(groups * lead, dtype=np.uint32).reshape(groups, lead, 1) * np.uint32(size)
+    rows = array.reshape(groups * lead * size, columns)
+    absolute = (jnp.asarray(first) + places).reshape(-1)
+    return rows.at[absolute].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
+
+
+def _batch_move(args: Sequence[Any], dims: Sequence[Any]) -> tuple[jax.Array, int]:
+    """The mapped axis of the array joins the one that all rows of a group share."""
+    assert all(dim is None for dim in dims[1:])
+    array = jnp.moveaxis(args[0], dims[0], 1)
+    merged = array.reshape(len(array), -1, *array.shape[3:])
+    return move_p.bind(merged, *args[1:]).reshape(array.shape), 1
 
 
 def _flip(array: jax.Array, mask: jax.Array) -> jax.Array:
@@ -231,3 +249,4 @@ def _linear(
 permute_p = _linear("permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"])
 flip_p = _linear("flip", _flip)
 move_p = _linear("move", _move, inverse_operands=lambda tables: (*tables[2:], *tables[:2]))
+batching.primitive_batchers[move_p] = _batch_move

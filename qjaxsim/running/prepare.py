@@ -101,8 +101,8 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return matrices.dense_matrix(step, leaf_matrices, setting.dtype)
             case Diagonal() if step.data == data:
                 return matrices.diagonal_phases(step, env, setting.dtype)
-            case Packed() if not data and step.factors is not None:
-                return block_matrices(step, env, setting.dtype)
+            case Packed() if not data and step.products is not None:
+                return block_matrices(step.products, env, setting.dtype)
         return None
 
     return tuple(needed(step) for step in plan.steps)
