@@ -174,9 +174,11 @@ def _local(leaves: Sequence[Leaf], qubits: Order) -> list[Leaf]:
 
 
 def _dense(group: Group, qubits: Order, entering: int) -> Dense:
-    layers = _layers(_local(group.leaves, qubits), len(qubits))
+    leaves = _local(group.leaves, qubits)
+    layers = _layers(leaves, len(qubits))
     fixed = all(isinstance(f, np.ndarray) for leaf in group.leaves for f in leaf.factors)
-    return Dense(qubits, layers, group.data, _constant(layers, len(qubits)) if fixed else None, entering)
+    constant = _constant(layers, len(qubits)) if fixed else None
+    return Dense(qubits, layers, group.data, constant, entering, tuple(leaves))
 
 
 def _monomial(group: Group, qubits: Order) -> Monomial:

@@ -22,7 +22,7 @@ from qjaxsim.planning.steps import Leaf, Packed, Products
 WIDTHS = (2, 3, 4, 5)
 # Wider blocks with angles are made from parts of so many qubits: matrices of more are slow to make factor by factor.
 PART = 2
-# A part is the product of at most so many factors, and as a rule of fewer; a wider block has some `PARTS` parts at most.
+# A part is the product of at most so many factors, as a rule of fewer; a wider block has some `PARTS` parts at most.
 SLOTS, FACTORS, PARTS = 8, 3, 8
 # Leaves on more qubits are no part of such blocks.
 WIDEST = 3

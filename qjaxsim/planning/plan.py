@@ -20,7 +20,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form
-from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price
+from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price, products
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -32,8 +32,10 @@ from qjaxsim.planning.steps import (
     Plan,
     PlanOptions,
     Step,
+    Together,
     Transpose,
     Widen,
+    flat_steps,
     is_linear,
     plan_options,
 )
@@ -44,6 +46,8 @@ BLOCKS = (3, 4, 5, 6, 7)
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data are loops over blocks.
 LONG_STRETCH = 256
+# Blocks of so many products in all are made at once.
+MANY_LAYERS = 48
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
 MAX_UNITARY_BYTES = 2**28
 
@@ -81,7 +85,7 @@ def make_plan(
     widen = next((i for i, step in enumerate(steps) if step.data), None)
     if widen is not None:
         steps.insert(widen, Widen())
-    return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data)
+    return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data, together(steps, options))
 
 
 class _Planner:
@@ -117,7 +121,8 @@ class _Planner:
             groups = self.collapse(groups, layer.n_qubits)
         n_qubits = layer.n_qubits
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
-        return Loop(Plan(n_qubits, tuple(steps), data=self.data), item, has_data)
+        body = Plan(n_qubits, tuple(steps), data=self.data, together=together(steps, self.options))
+        return Loop(body, item, has_data)
 
     def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
         """Leaves as blocks, those of long stretches without data as loops."""
@@ -180,6 +185,20 @@ class _Planner:
         on_identity = sum(_item_cost(item, size * size) for item in stretch)
         on_batch = sum(_item_cost(item, size * self.batch) for item in stretch)
         return on_identity + cost.product(n_qubits, size * self.batch) < on_batch
+
+
+def together(steps: Sequence[Step], options: PlanOptions) -> Together | None:
+    """The blocks of weights whose matrices are made at once: all where they are many products, else none."""
+    blocks = tuple(step for step in flat_steps(steps) if isinstance(step, Dense) and _is_made(step))
+    layers = sum(len(step.layers) for step in blocks)
+    if options.scan is False or layers < MANY_LAYERS:
+        return None
+    return Together(blocks, products([step.leaves for step in blocks], max(len(step.qubits) for step in blocks)))
+
+
+def _is_made(step: Dense) -> bool:
+    """Whether a block's matrix depends on weights, and no leaf is too wide to be made with others."""
+    return step.constant is None and not step.data and all(len(leaf.qubits) <= WIDEST for leaf in step.leaves)
 
 
 def _depends_on_data(item: Planned) -> bool:

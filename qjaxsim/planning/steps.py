@@ -118,6 +118,7 @@ class Dense:
         data: whether it depends on data.
         constant: the (2**k, 2**k) complex128 matrix if nothing in it has angles, else None.
         entering: how many of its first qubits were in |0> and not part of the state until now.
+        leaves: those of the layers, in time order.
     """
 
     qubits: tuple[int, ...]
@@ -125,6 +126,7 @@ class Dense:
     data: bool
     constant: np.ndarray | None = None
     entering: int = 0
+    leaves: tuple[Leaf, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +273,19 @@ Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project
 
 
 @dataclass(frozen=True, eq=False)
+class Together:
+    """Dense blocks whose matrices are made all at once, where one by one would be a long program.
+
+    Attributes:
+        steps: the blocks.
+        products: their matrices, those of narrower blocks with identities on the last qubits.
+    """
+
+    steps: tuple[Dense, ...]
+    products: Products
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Steps in time order.
 
@@ -280,21 +295,25 @@ class Plan:
             unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
+        together: blocks at this level whose matrices are made at once, if any.
     """
 
     n_qubits: int
     steps: tuple[Step, ...]
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
+    together: Together | None = None
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:
-        """All leaves at this level (not inside loops) by signature, those of constant blocks left out."""
+        """All leaves at this level (not inside loops) by signature, those of blocks made otherwise left out."""
         leaves: dict[tuple, list[Leaf]] = {}
+        others = frozenset(() if self.together is None else self.together.steps)
         for step in flat_steps(self.steps):
-            for layer in step.layers if isinstance(step, Dense) and step.constant is None else ():
-                for leaf in layer if isinstance(layer, tuple) else ():
-                    leaves.setdefault(leaf.signature, []).append(leaf)
+            if isinstance(step, Dense) and step.constant is None and step not in others:
+                for layer in step.layers:
+                    for leaf in layer if isinstance(layer, tuple) else ():
+                        leaves.setdefault(leaf.signature, []).append(leaf)
         return {signature: tuple(members) for signature, members in leaves.items()}
 
 

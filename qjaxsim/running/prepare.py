@@ -11,7 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Packed, Plan, Step, flat_steps, names_in
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Leaf,
+    Loop,
+    Packed,
+    Plan,
+    Step,
+    Together,
+    flat_steps,
+    names_in,
+)
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.packed import block_matrices
@@ -91,8 +103,12 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
             stack = matrices.stack_matrices(members, env, setting.dtype)
             leaf_matrices.update({leaf: stack[:, :, i] for i, leaf in enumerate(members)})
 
+    made = {} if data or plan.together is None else _made_together(plan.together, env, setting)
+
     def needed(step: Step) -> Any:
         match step:
+            case Dense() if step in made:
+                return made[step]
             case Loop() if not (data or _is_lazy(step, setting)):
                 return _prepare_loop(step, env, setting)
             case Collapsed() if not data:
@@ -106,6 +122,14 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
         return None
 
     return tuple(needed(step) for step in plan.steps)
+
+
+def _made_together(together: Together, env: Environment, setting: Setting) -> dict[Step, jax.Array]:
+    """The matrices of blocks that are made at once, (2, d, d) each."""
+    count, width = len(together.steps), together.products.width
+    pieces = jax.lax.split(block_matrices(together.products, env, setting.dtype), (1,) * count)
+    apart = [2 ** (width - len(step.qubits)) for step in together.steps]
+    return {step: piece[0, :, ::each, ::each] for step, piece, each in zip(together.steps, pieces, apart, strict=True)}
 
 
 def _is_lazy(loop: Loop, setting: Setting) -> bool:
