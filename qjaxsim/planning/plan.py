@@ -46,8 +46,8 @@ BLOCKS = (3, 4, 5, 6, 7)
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data are loops over blocks.
 LONG_STRETCH = 256
-# Blocks of so many products in all are made at once.
-MANY_LAYERS = 48
+# Blocks of one width and so many products in all are made at once.
+MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
 MAX_UNITARY_BYTES = 2**28
 
@@ -187,13 +187,17 @@ class _Planner:
         return on_identity + cost.product(n_qubits, size * self.batch) < on_batch
 
 
-def together(steps: Sequence[Step], options: PlanOptions) -> Together | None:
-    """The blocks of weights whose matrices are made at once: all where they are many products, else none."""
-    blocks = tuple(step for step in flat_steps(steps) if isinstance(step, Dense) and _is_made(step))
-    layers = sum(len(step.layers) for step in blocks)
-    if options.scan is False or layers < MANY_LAYERS:
-        return None
-    return Together(blocks, products([step.leaves for step in blocks], max(len(step.qubits) for step in blocks)))
+def together(steps: Sequence[Step], options: PlanOptions) -> tuple[Together, ...]:
+    """The blocks of weights whose matrices are made at once: those of one width where they are many products."""
+    by_width: dict[int, list[Dense]] = {}
+    for step in flat_steps(steps):
+        if options.scan is not False and isinstance(step, Dense) and _is_made(step):
+            by_width.setdefault(len(step.qubits), []).append(step)
+    return tuple(
+        Together(tuple(blocks), products([step.leaves for step in blocks], width))
+        for width, blocks in by_width.items()
+        if sum(len(step.layers) for step in blocks) >= MANY_LAYERS
+    )
 
 
 def _is_made(step: Dense) -> bool:

@@ -274,11 +274,11 @@ Step = Dense | Monomial | Diagonal | Transpose | Start | Enter | Widen | Project
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Dense blocks whose matrices are made all at once, where one by one would be a long program.
+    """Dense blocks of one width whose matrices are made all at once, where one by one would be a long program.
 
     Attributes:
         steps: the blocks.
-        products: their matrices, those of narrower blocks with identities on the last qubits.
+        products: their matrices.
     """
 
     steps: tuple[Dense, ...]
@@ -295,20 +295,20 @@ class Plan:
             unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
-        together: blocks at this level whose matrices are made at once, if any.
+        together: blocks at this level whose matrices are made at once, by width.
     """
 
     n_qubits: int
     steps: tuple[Step, ...]
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
-    together: Together | None = None
+    together: tuple[Together, ...] = ()
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:
         """All leaves at this level (not inside loops) by signature, those of blocks made otherwise left out."""
         leaves: dict[tuple, list[Leaf]] = {}
-        others = frozenset(() if self.together is None else self.together.steps)
+        others = frozenset(step for blocks in self.together for step in blocks.steps)
         for step in flat_steps(self.steps):
             if isinstance(step, Dense) and step.constant is None and step not in others:
                 for layer in step.layers:

@@ -103,7 +103,9 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
             stack = matrices.stack_matrices(members, env, setting.dtype)
             leaf_matrices.update({leaf: stack[:, :, i] for i, leaf in enumerate(members)})
 
-    made = {} if data or plan.together is None else _made_together(plan.together, env, setting)
+    made: dict[Step, jax.Array] = {}
+    for blocks in () if data else plan.together:
+        made.update(_made_together(blocks, env, setting))
 
     def needed(step: Step) -> Any:
         match step:
@@ -124,12 +126,11 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
     return tuple(needed(step) for step in plan.steps)
 
 
-def _made_together(together: Together, env: Environment, setting: Setting) -> dict[Step, jax.Array]:
+def _made_together(blocks: Together, env: Environment, setting: Setting) -> dict[Step, jax.Array]:
     """The matrices of blocks that are made at once, (2, d, d) each."""
-    count, width = len(together.steps), together.products.width
-    pieces = jax.lax.split(block_matrices(together.products, env, setting.dtype), (1,) * count)
-    apart = [2 ** (width - len(step.qubits)) for step in together.steps]
-    return {step: piece[0, :, ::each, ::each] for step, piece, each in zip(together.steps, pieces, apart, strict=True)}
+    matrices = block_matrices(blocks.products, env, setting.dtype)
+    pieces = jax.lax.split(matrices, (1,) * len(blocks.steps))
+    return {step: piece[0] for step, piece in zip(blocks.steps, pieces, strict=True)}
 
 
 def _is_lazy(loop: Loop, setting: Setting) -> bool:
