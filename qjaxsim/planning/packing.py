@@ -24,6 +24,8 @@ WIDTHS = (2, 3, 4, 5)
 PART = 2
 # A part is the product of at most so many factors, as a rule of fewer; a wider block has some `PARTS` parts at most.
 SLOTS, FACTORS, PARTS = 8, 3, 8
+# A loop's matrices hold at most so many numbers, where narrower blocks allow it.
+MOST_NUMBERS = 2**22
 # Leaves on more qubits are no part of such blocks.
 WIDEST = 3
 
@@ -86,7 +88,8 @@ def bundle(leaves: Sequence[Leaf], n_qubits: int, amplitudes: float) -> Bundle:
     widths = sorted({min(max(width, least), n_qubits) for width in WIDTHS})
     # A block of several parts holds as many more factors.
     bundles = [Bundle(fused(leaves, width, most if width <= PART + 1 else PARTS * most), width) for width in widths]
-    return min(bundles, key=lambda each: price(each, amplitudes))
+    small = [each for each in bundles if len(each.blocks) * 4**each.width <= MOST_NUMBERS]
+    return min(small or bundles[:1], key=lambda each: price(each, amplitudes))
 
 
 def price(found: Bundle, amplitudes: float) -> float:
@@ -115,8 +118,8 @@ def fused(leaves: Iterable[Leaf], width: int, most: int) -> tuple[Block, ...]:
     factors: list[int] = []
     last: dict[int, int] = {}
     for leaf in itertools.chain.from_iterable(_pieces(leaf, most) for leaf in leaves):
-        place = max((last[q] for q in leaf.qubits if q in last), default=None)
-        full = place is None or factors[place] + len(leaf.factors) > most
+        place = max((last[q] for q in leaf.qubits if q in last), default=-1)
+        full = place < 0 or factors[place] + len(leaf.factors) > most
         if full or len(blocks[place][0].union(leaf.qubits)) > width:
             place = len(blocks)
             blocks.append((set(), []))

@@ -44,8 +44,8 @@ from qjaxsim.planning.steps import (
 BLOCKS = (3, 4, 5, 6, 7)
 # Circuits with more leaves than this are grouped once, with blocks of up to `LONG_BLOCK` qubits.
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
-# Stretches of so many leaves without data are loops over blocks.
-LONG_STRETCH = 256
+# Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
+LONG_STRETCH, MOST_GROUPS, MOST_LEAVES = 256, 128, 5000
 # Blocks of one width and so many products in all are made at once.
 MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
@@ -64,7 +64,7 @@ def make_plan(
     Args:
         circuit: what to run.
         data: names of the parameters that carry the batch.
-        batch: the number of columns that data brings.
+        batch: the number of columns that data brings, or of the states that the plan is run on.
         options: forced choices.
         from_zero: whether the plan is run on |0...0>, else on any states.
 
@@ -75,8 +75,8 @@ def make_plan(
     """
     options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
-    planner = _Planner(frozenset(data) | found.data, batch, options)
-    items = planner.group(found.circuit, frozenset(), from_zero)
+    planner = _Planner(frozenset(data) | found.data, batch, options, from_zero)
+    items = planner.group(found.circuit, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
@@ -91,18 +91,18 @@ def make_plan(
 class _Planner:
     """What all levels of a circuit have in common while it is planned."""
 
-    def __init__(self, data: frozenset[str], batch: int, options: PlanOptions):
-        self.data, self.batch, self.options = data, batch, options
+    def __init__(self, data: frozenset[str], batch: int, options: PlanOptions, from_zero: bool):
+        self.data, self.batch, self.options, self.from_zero = data, batch, options, from_zero
 
-    def group(self, circuit: Circuit, outer: frozenset[str], from_zero: bool = False) -> list[Planned]:
+    def group(self, circuit: Circuit, outer: frozenset[str], inside: bool = False) -> list[Planned]:
         """The circuit's leaves grouped, its repeats planned; barriers (repeats, projections) keep their places."""
         items: list[Planned] = []
-        # In weights before the data, and in circuits without any, there is one column.
-        columns = self.batch if self.data & (circuit.parameters.keys() | outer) else 1
+        # From |0...0>, in weights before the data and in circuits without any, there is one column.
+        columns = self.batch if not self.from_zero or self.data & (circuit.parameters.keys() | outer) else 1
         for is_leaf, members in itertools.groupby(normal_form(circuit, self.data), lambda item: isinstance(item, Leaf)):
             if is_leaf:
                 leaves: list[Leaf] = list(members)  # type: ignore[arg-type]
-                if from_zero and not items:
+                if self.from_zero and not inside and not items:
                     start, leaves = constant_beginning(leaves, circuit.n_qubits)
                     items += [] if start is None else [start]
                 items.extend(self._steps(leaves, circuit.n_qubits, columns))
@@ -116,7 +116,7 @@ class _Planner:
             return item
         layer = item.circuit
         has_data = bool(self.data & layer.parameters.keys())
-        groups = self.group(layer, outer | self.data)
+        groups = self.group(layer, outer | self.data, True)
         if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
             groups = self.collapse(groups, layer.n_qubits)
         n_qubits = layer.n_qubits
@@ -125,16 +125,22 @@ class _Planner:
         return Loop(body, item, has_data)
 
     def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
-        """Leaves as blocks, those of long stretches without data as loops."""
-        if self.options.scan is False or len(leaves) < LONG_STRETCH:
-            return list(self._best_groups(leaves, n_qubits, columns))
-        if not any(leaf.data for leaf in leaves):
+        """Leaves as blocks, those of long stretches without data as loops where that is cheaper or they are many."""
+        if self.options.scan is not False and len(leaves) > MOST_LEAVES and not any(leaf.data for leaf in leaves):
             return self._packed(leaves, n_qubits, columns)
+        groups = self._best_groups(leaves, n_qubits, columns)
+        if self.options.scan is False or len(leaves) < LONG_STRETCH:
+            return list(groups)
         items: list[Group | Bundle] = []
-        for data, members in itertools.groupby(self._best_groups(leaves, n_qubits, columns), lambda group: group.data):
+        for data, members in itertools.groupby(groups, lambda group: group.data):
             stretch = list(members)
             inside = [leaf for group in stretch for leaf in group.leaves]
-            items += stretch if data or len(inside) < LONG_STRETCH else self._packed(inside, n_qubits, columns)
+            if data or len(inside) < LONG_STRETCH:
+                items += stretch
+                continue
+            packed = self._packed(inside, n_qubits, columns)
+            prices = [sum(_item_cost(item, columns * 2.0**n_qubits) for item in each) for each in (packed, stretch)]
+            items += packed if prices[0] < prices[1] or len(stretch) > MOST_GROUPS else stretch
         return items
 
     def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
