@@ -57,3 +57,13 @@ def monomial(amplitudes: float) -> float:
 def transpose(amplitudes: float) -> float:
     """A new order of the qubits."""
     return CALL + traffic(amplitudes) * TRANSPOSE * amplitudes
+
+
+def turn(k: int, amplitudes: float) -> float:
+    """One turn of a loop over blocks of k qubits: a gather of single amplitudes and a product."""
+    return CALL / 100 + (8 * 2**k + traffic(amplitudes) * 3 * PASS) * amplitudes
+
+
+def slot(k: int) -> float:
+    """Making one factor of a block of k qubits, and its product with the next, among very many."""
+    return 450.0 * 8**k

@@ -15,6 +15,7 @@ from qjaxsim.circuits.gates import applied, index_of_bits, monomial
 from qjaxsim.circuits.operations import Projection
 from qjaxsim.planning.factors import pauli_rotation, phases_of
 from qjaxsim.planning.normal_form import Relabel, kind
+from qjaxsim.planning.packing import Bundle, packed
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
 from qjaxsim.planning.steps import (
     Collapsed,
@@ -45,7 +46,7 @@ class Stretch:
     items: tuple["Planned", ...]
 
 
-Planned = Group | Loop | Projection | Relabel | Start | Stretch
+Planned = Group | Bundle | Loop | Projection | Relabel | Start | Stretch
 
 
 def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
@@ -84,6 +85,8 @@ class _Layout:
                 self.order = tuple(range(self.n_qubits))
             elif isinstance(item, Relabel):
                 self._relabel(item)
+            elif isinstance(item, Bundle):
+                self._packed(item)
             elif isinstance(item, Group) and item.kind == "diagonal":
                 self.enter(item.qubits)
                 self.waiting.append(item)
@@ -114,6 +117,13 @@ class _Layout:
         self.reorder(self.order)
         names = {wire: q for q, wire in enumerate(item.wires)}
         self.order = tuple(names[wire] for wire in self.order)
+
+    def _packed(self, item: Bundle) -> None:
+        self.enter(range(self.n_qubits))
+        self.reorder(self.order)
+        step = packed(item, self.order)
+        self.steps.append(step)
+        self.order = tuple(step.orders[-1].tolist())
 
     def _dense(self, item: Group, later: Sequence[Planned]) -> None:
         entering = self._missing(item.qubits)  # by the block itself
@@ -166,9 +176,11 @@ def _local(leaves: Sequence[Leaf], qubits: Order) -> list[Leaf]:
 
 
 def _dense(group: Group, qubits: Order, entering: int) -> Dense:
-    layers = _layers(_local(group.leaves, qubits), len(qubits))
+    leaves = _local(group.leaves, qubits)
+    layers = _layers(leaves, len(qubits))
     fixed = all(isinstance(f, np.ndarray) for leaf in group.leaves for f in leaf.factors)
-    return Dense(qubits, layers, group.data, _constant(layers, len(qubits)) if fixed else None, entering)
+    constant = _constant(layers, len(qubits)) if fixed else None
+    return Dense(qubits, layers, group.data, constant, entering, tuple(leaves))
 
 
 def _monomial(group: Group, qubits: Order) -> Monomial:

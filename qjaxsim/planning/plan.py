@@ -24,6 +24,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
+from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price, products
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
@@ -32,12 +33,15 @@ from qjaxsim.planning.steps import (
     Diagonal,
     Leaf,
     Loop,
+    Packed,
     Plan,
     PlanOptions,
     Rotations,
     Step,
+    Together,
     Transpose,
     Widen,
+    flat_steps,
     is_linear,
     plan_options,
 )
@@ -46,6 +50,10 @@ from qjaxsim.planning.steps import (
 BLOCKS = (3, 4, 5, 6, 7)
 # Circuits with more leaves than this are grouped once, with blocks of up to `LONG_BLOCK` qubits.
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
+# Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
+LONG_STRETCH, MOST_GROUPS, MOST_LEAVES = 256, 128, 5000
+# Blocks of one width and so many products in all are made at once.
+MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
 MAX_UNITARY_BYTES = 2**28
 
@@ -62,7 +70,7 @@ def make_plan(
     Args:
         circuit: what to run.
         data: names of the parameters that carry the batch.
-        batch: the number of columns that data brings.
+        batch: the number of columns that data brings, or of the states that the plan is run on.
         options: forced choices.
         from_zero: whether the plan is run on |0...0>, else on any states.
 
@@ -73,8 +81,8 @@ def make_plan(
     """
     options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
-    planner = _Planner(frozenset(data) | found.data, batch, options)
-    items = planner.group(found.circuit, frozenset(), from_zero)
+    planner = _Planner(frozenset(data) | found.data, batch, options, from_zero)
+    items = planner.group(found.circuit, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
@@ -83,29 +91,28 @@ def make_plan(
     widen = next((i for i, step in enumerate(steps) if step.data), None)
     if widen is not None:
         steps.insert(widen, Widen())
-    return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data)
+    return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data, together(steps, options))
 
 
 class _Planner:
     """What all levels of a circuit have in common while it is planned."""
 
-    def __init__(self, data: frozenset[str], batch: int, options: PlanOptions):
-        self.data, self.batch, self.options = data, batch, options
+    def __init__(self, data: frozenset[str], batch: int, options: PlanOptions, from_zero: bool):
+        self.data, self.batch, self.options, self.from_zero = data, batch, options, from_zero
 
-    def group(self, circuit: Circuit, outer: frozenset[str], from_zero: bool = False) -> list[Planned]:
+    def group(self, circuit: Circuit, outer: frozenset[str], inside: bool = False) -> list[Planned]:
         """The circuit's leaves grouped, its repeats planned; barriers (repeats, projections) keep their places."""
         items: list[Planned] = []
-        # In weights before the data, and in circuits without any, there is one column.
-        columns = self.batch if self.data & (circuit.parameters.keys() | outer) else 1
+        # From |0...0>, in weights before the data and in circuits without any, there is one column.
+        columns = self.batch if not self.from_zero or self.data & (circuit.parameters.keys() | outer) else 1
         for is_leaf, members in itertools.groupby(normal_form(circuit, self.data), lambda item: isinstance(item, Leaf)):
             if is_leaf:
                 leaves: list[Leaf] = list(members)  # type: ignore[arg-type]
-                if from_zero and not items:
+                if self.from_zero and not inside and not items:
                     start, leaves = constant_beginning(leaves, circuit.n_qubits)
                     items += [] if start is None else [start]
-                phased = with_phased_data(leaves, from_zero and not items) if columns > 1 else None
-                variants = [leaves] if phased is None else [leaves, phased]
-                items.extend(self._best_groups(variants, circuit.n_qubits, columns))
+                first = self.from_zero and not inside and not items
+                items.extend(self._steps(leaves, circuit.n_qubits, columns, first))
             else:
                 items.extend(self._barrier(item, outer) for item in members)
         return items
@@ -116,12 +123,46 @@ class _Planner:
             return item
         layer = item.circuit
         has_data = bool(self.data & layer.parameters.keys())
-        groups = self.group(layer, outer | self.data)
+        groups = self.group(layer, outer | self.data, True)
         if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
             groups = self.collapse(groups, layer.n_qubits)
         n_qubits = layer.n_qubits
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
-        return Loop(Plan(n_qubits, tuple(steps), data=self.data), item, has_data)
+        body = Plan(n_qubits, tuple(steps), data=self.data, together=together(steps, self.options))
+        return Loop(body, item, has_data)
+
+    def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int, first: bool) -> "list[Group | Bundle]":
+        """Leaves as blocks, those of long stretches without data as loops where that is cheaper or they are many."""
+        plain = not any(leaf.data or kind(leaf) == "rotation" for leaf in leaves)
+        if self.options.scan is not False and len(leaves) > MOST_LEAVES and plain:
+            return self._packed(leaves, n_qubits, columns)
+        phased = with_phased_data(leaves, first) if columns > 1 else None
+        groups = self._best_groups([leaves] if phased is None else [leaves, phased], n_qubits, columns)
+        if self.options.scan is False or len(leaves) < LONG_STRETCH:
+            return list(groups)
+        items: list[Group | Bundle] = []
+        # Rotations about Pauli strings are loops of their own.
+        for other, members in itertools.groupby(groups, lambda group: group.data or group.kind == "rotation"):
+            stretch = list(members)
+            inside = [leaf for group in stretch for leaf in group.leaves]
+            if other or len(inside) < LONG_STRETCH:
+                items += stretch
+                continue
+            packed = self._packed(inside, n_qubits, columns)
+            prices = [sum(_item_cost(item, columns * 2.0**n_qubits) for item in each) for each in (packed, stretch)]
+            items += packed if prices[0] < prices[1] or len(stretch) > MOST_GROUPS else stretch
+        return items
+
+    def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
+        """A stretch without data as loops over blocks, leaves too wide for them as blocks of their own."""
+        items: list[Group | Bundle] = []
+        for narrow, members in itertools.groupby(leaves, lambda leaf: len(leaf.qubits) <= WIDEST):
+            part = list(members)
+            if narrow:
+                items.append(bundle(part, n_qubits, columns * 2.0**n_qubits))
+            else:
+                items += self._best_groups([part], n_qubits, columns)
+        return items
 
     def _best_groups(self, variants: Sequence[list[Leaf]], n_qubits: int, columns: int) -> list[Group]:
         """The grouping of least cost over widths of blocks and ways to write the same leaves."""
@@ -162,8 +203,26 @@ class _Planner:
         return on_identity + cost.product(n_qubits, size * self.batch) < on_batch
 
 
+def together(steps: Sequence[Step], options: PlanOptions) -> tuple[Together, ...]:
+    """The blocks of weights whose matrices are made at once: those of one width where they are many products."""
+    by_width: dict[int, list[Dense]] = {}
+    for step in flat_steps(steps):
+        if options.scan is not False and isinstance(step, Dense) and _is_made(step):
+            by_width.setdefault(len(step.qubits), []).append(step)
+    return tuple(
+        Together(tuple(blocks), products([step.leaves for step in blocks], width))
+        for width, blocks in by_width.items()
+        if sum(len(step.layers) for step in blocks) >= MANY_LAYERS
+    )
+
+
+def _is_made(step: Dense) -> bool:
+    """Whether a block's matrix depends on weights, and no leaf is too wide to be made with others."""
+    return step.constant is None and not step.data and all(len(leaf.qubits) <= WIDEST for leaf in step.leaves)
+
+
 def _depends_on_data(item: Planned) -> bool:
-    return isinstance(item, Group | Loop) and item.data
+    return isinstance(item, Group | Bundle | Loop) and item.data
 
 
 def _is_linear_item(item: Planned) -> bool:
@@ -175,6 +234,8 @@ def _is_linear_item(item: Planned) -> bool:
 def _item_cost(item: Planned, amplitudes: float) -> float:
     if isinstance(item, Group):
         return _group_cost(item, amplitudes)
+    if isinstance(item, Bundle):
+        return price(item, amplitudes)
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
@@ -201,4 +262,6 @@ def step_cost(step: Step, amplitudes: float) -> float:
         return cost.rotations(len(step.angles), amplitudes)
     if isinstance(step, Transpose):
         return cost.transpose(amplitudes)
+    if isinstance(step, Packed):
+        return len(step.orders) * cost.turn(step.width, amplitudes)
     return cost.monomial(amplitudes)

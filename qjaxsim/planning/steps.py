@@ -152,6 +152,7 @@ class Dense:
         data: whether it depends on data.
         constant: the (2**k, 2**k) complex128 matrix if nothing in it has angles, else None.
         entering: how many of its first qubits were in |0> and not part of the state until now.
+        leaves: those of the layers, in time order.
     """
 
     qubits: tuple[int, ...]
@@ -159,6 +160,7 @@ class Dense:
     data: bool
     constant: np.ndarray | None = None
     entering: int = 0
+    leaves: tuple[Leaf, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +279,65 @@ class Collapsed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Rotations | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Many matrices with angles, each made of as many parts, each of those the product of as many factors.
+
+    Attributes:
+        width: qubits of each matrix.
+        part: qubits of each part, applied one after the other to the first bits of a matrix's index.
+        stacks: factors of one name on the same places (first most significant) among a part's qubits, with the places.
+        constants: (m, 2**part, 2**part) complex128, the first the identity, the second zero.
+        slots: (factors, parts * matrices) int, in time order: the constants; zero where a gate stands.
+        where: (gates,) int: for each gate of the stacks in turn its slot, counted along the rows of `slots`.
+        orders: (parts, matrices, width) int: the matrix's qubits as its index bits stand for them at each part.
+    """
+
+    width: int
+    part: int
+    stacks: tuple[tuple[tuple[int, ...], tuple[Any, ...]], ...]
+    constants: np.ndarray
+    slots: np.ndarray
+    where: np.ndarray
+    orders: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Many small blocks in a row, run as a loop over their matrices.
+
+    Attributes:
+        before: the qubits that the index bits stand for at first.
+        orders: (blocks, n) int, those that they stand for when each block is applied to the leading bits.
+        width: qubits of each block.
+        gates: how many gates the blocks hold.
+        constant: (blocks, 2**width, 2**width) complex128 if nothing in them has angles, else None.
+        products: what their matrices are made of if something has.
+    """
+
+    before: tuple[int, ...]
+    orders: np.ndarray
+    width: int
+    gates: int
+    constant: np.ndarray | None
+    products: Products | None
+    data: bool = False
+
+
+Step = Dense | Monomial | Diagonal | Rotations | Packed | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Dense blocks of one width whose matrices are made all at once, where one by one would be a long program.
+
+    Attributes:
+        steps: the blocks.
+        products: their matrices.
+    """
+
+    steps: tuple[Dense, ...]
+    products: Products
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,21 +350,25 @@ class Plan:
             unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
+        together: blocks at this level whose matrices are made at once, by width.
     """
 
     n_qubits: int
     steps: tuple[Step, ...]
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
+    together: tuple[Together, ...] = ()
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:
-        """All leaves at this level (not inside loops) by signature, those of constant blocks left out."""
+        """All leaves at this level (not inside loops) by signature, those of blocks made otherwise left out."""
         leaves: dict[tuple, list[Leaf]] = {}
+        others = frozenset(step for blocks in self.together for step in blocks.steps)
         for step in flat_steps(self.steps):
-            for layer in step.layers if isinstance(step, Dense) and step.constant is None else ():
-                for leaf in layer if isinstance(layer, tuple) else ():
-                    leaves.setdefault(leaf.signature, []).append(leaf)
+            if isinstance(step, Dense) and step.constant is None and step not in others:
+                for layer in step.layers:
+                    for leaf in layer if isinstance(layer, tuple) else ():
+                        leaves.setdefault(leaf.signature, []).append(leaf)
         return {signature: tuple(members) for signature, members in leaves.items()}
 
 
@@ -346,4 +410,6 @@ def names_in(step: "Step") -> set[str]:
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
         gates = [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
         angles = [angle for gate in gates for angle in gate.angles]
+    if isinstance(step, Packed) and step.products is not None:
+        angles = [angle for _, stack in step.products.stacks for gate in stack for angle in gate.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -16,6 +16,7 @@ from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
     Loop,
+    Packed,
     Plan,
     PlanOptions,
     Rotations,
@@ -27,6 +28,7 @@ from qjaxsim.planning.steps import (
 from qjaxsim.running import execute
 from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment
+from qjaxsim.running.packed import reverse_packed
 from qjaxsim.running.prepare import Each, Prepared, Setting, prepare_all, split_loop, with_definitions
 from qjaxsim.running.rotations import reverse_rotations
 from qjaxsim.running.sweep import with_sweep
@@ -87,6 +89,8 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += step.repeat.times * kept_bytes(step.body.steps, n_qubits, columns, itemsize)
         elif isinstance(step, Collapsed):
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
+        elif isinstance(step, Packed):
+            total += state * len(step.orders) if step.products is not None else 0
         elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense) and step.constant is None):
             total += state
     return total
@@ -140,6 +144,8 @@ def _reverse_step(
     """The same for one step that is no loop, with the cotangent of its matrix or phases."""
     if isinstance(step, Rotations):
         return reverse_rotations(step, own, state, ct)
+    if isinstance(step, Packed) and own is not None:
+        return reverse_packed(step, own, state, ct)
     before = undo(step, own, state, setting)
     d_own = None
     if own is not None:

@@ -15,6 +15,7 @@ from qjaxsim.planning.steps import (
     Enter,
     Loop,
     Monomial,
+    Packed,
     Project,
     Rotations,
     Start,
@@ -27,6 +28,7 @@ from qjaxsim.running import (
     taylor,  # noqa: F401  (taylor: Taylor series through the loops here)
 )
 from qjaxsim.running.matrices import Environment
+from qjaxsim.running.packed import apply_packed, undo_packed
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.running.rotations import apply_rotations, undo_rotations
 from qjaxsim.running.varying import vary_alike
@@ -73,6 +75,8 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
             return _run_loop(step, own, state, env, setting)
         case Collapsed():
             return kernels.apply_dense(own, state)
+        case Packed():
+            return apply_packed(step, own, state)
         case Project():
             return kernels.project(step.position, step.outcome, state)
 
@@ -87,6 +91,8 @@ def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
             return kernels.apply_dense(kernels.dagger(_matrix(step, own, setting)), state)
         case Collapsed():
             return kernels.apply_dense(kernels.dagger(own), state)
+        case Packed():
+            return undo_packed(step, own, state)
         case Transpose():
             return kernels.reorder(state, step.after, step.before)
         case Diagonal():

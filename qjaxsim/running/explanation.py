@@ -18,6 +18,7 @@ from qjaxsim.planning.steps import (
     Enter,
     Loop,
     Monomial,
+    Packed,
     Plan,
     PlanOptions,
     Project,
@@ -236,6 +237,10 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "project", "", f"outcome {step.outcome}", 4 * amplitudes
         case Loop():
             return f"loop x {step.repeat.times}", "", f"{len(step.body.steps)} steps", 0.0
+        case Packed():
+            blocks, n_qubits = step.orders.shape
+            flops = blocks * 8 * 2**step.width * amplitudes
+            return f"packed x {blocks}", f"{step.width} of {n_qubits} each time", f"{step.gates} gates", flops
         case Collapsed():
             size = 2**step.n_qubits
             return "collapsed", "all", f"{len(step.steps)} steps as one matrix", 8 * size * amplitudes
@@ -259,7 +264,7 @@ def _role(step: Step) -> str:
         return "data"
     if isinstance(step, Start):
         return "constant"
-    if isinstance(step, Dense):
+    if isinstance(step, Dense | Packed):
         return "constant" if step.constant is not None else "weights"
     if isinstance(step, Diagonal):
         free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)

@@ -16,6 +16,7 @@ from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotations, Table
+from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
 from qjaxsim.running.trigonometry import cos_sin
@@ -36,7 +37,7 @@ def angle_stack(angles: Sequence[Any], env: Environment, dtype: Any) -> jax.Arra
     if not names and not rest:
         return jnp.asarray(offsets, dtype)
     parts = [env[name] for name in names] + [angle.evaluate(lambda n, i: env[n][i], jnp)[None] for angle in rest]
-    pool = parts[0] if len(parts) == 1 else jnp.concatenate(_same_shape(parts, keep=0))
+    pool = parts[0] if len(parts) == 1 else joined(_same_shape(parts, keep=0))
     sizes = np.cumsum([0, *(len(part) for part in parts)])
     values = _rows(pool, sizes[rows[:, 0]] + rows[:, 1])
     column = (len(rows),) + (1,) * (values.ndim - 1)
@@ -99,17 +100,17 @@ def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.
         angles = _same_shape([angle_stack(column, env, dtype) for column in columns])
         pauli = GATES[fixed.name].pauli if isinstance(fixed, Gate) else None
         if angles[0].ndim == 1:
-            terms.multiply(_factor_matrices(factors, angles))
+            terms.multiply(factor_matrices(factors, angles))
         elif pauli is not None and terms.has_room:
             terms.rotate(pauli, angles[0])
         else:
             partial = terms.value() if total is None else multiply_stacks(terms.value(), total)
-            total = multiply_stacks(_factor_matrices(factors, angles), partial)
+            total = multiply_stacks(factor_matrices(factors, angles), partial)
             terms = _Expansion(terms.size, terms.stack, dtype)
     return terms.value() if total is None else multiply_stacks(terms.value(), total)
 
 
-def _factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.Array:
+def factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.Array:
     """The matrices of one kind of factor, (d, d, stack) or (d, d, stack, batch), from their angles."""
     fixed = factors[0]
     if isinstance(fixed, Gate):

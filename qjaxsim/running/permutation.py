@@ -7,7 +7,7 @@ index bits costs several times more than a gather of the same rows from a table 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +95,68 @@ def permute(permutation: Permutation, array: jax.Array) -> jax.Array:
     return permute_p.bind(flat, permutation=permutation).reshape(array.shape)
 
 
+class Tables(NamedTuple):
+    """A permutation of rows that may be known only when the program runs: `high` and `low` as in `Permutation`.
+
+    Attributes:
+        high: (groups, 2**(bits of the first half)) uint32, one permutation for each group.
+        low: (groups, 2**(bits of the second)) uint32.
+        inverse_high, inverse_low: the same of the inverse.
+    """
+
+    high: jax.Array | np.ndarray
+    low: jax.Array | np.ndarray
+    inverse_high: jax.Array | np.ndarray
+    inverse_low: jax.Array | np.ndarray
+
+    @property
+    def inverse(self) -> "Tables":
+        """The permutation that undoes this one."""
+        return Tables(self.inverse_high, self.inverse_low, self.high, self.low)
+
+    @classmethod
+    def of_rows(cls, source: np.ndarray, inverse: np.ndarray) -> "Tables":
+        """The permutation with out[i] = rows[source[i]], its inverse given, of one group."""
+        nothing = np.zeros((1, 1), np.uint32)
+        return cls(source.astype(np.uint32)[None], nothing, inverse.astype(np.uint32)[None], nothing)
+
+
+def tables_of_orders(orders: np.ndarray) -> Tables:
+    """Permutations from one order of qubits to the next.
+
+    Args:
+        orders: (times + 1, ..., n) int, the qubits that the index bits stand for.
+
+    Returns:
+        Tables with leading axes (times, ...).
+    """
+    places = np.take_along_axis(np.argsort(orders[:-1], axis=-1), orders[1:], axis=-1)
+    return Tables(*_halves(places), *_halves(np.argsort(places, axis=-1)))
+
+
+def _halves(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For permutations of bits, (..., n), what `_tables` gives for one."""
+    n = places.shape[-1]
+    weights = 1 << (n - 1 - places)
+    return _all_sums(weights[..., : n // 2]), _all_sums(weights[..., n // 2 :])
+
+
+def _all_sums(weights: np.ndarray) -> np.ndarray:
+    k = weights.shape[-1]
+    bits = np.arange(2**k)[:, None] >> np.arange(k)[::-1] & 1
+    return (weights @ bits.T).astype(np.uint32)
+
+
+def move_rows(array: jax.Array, tables: Tables) -> jax.Array:
+    """Permute rows by tables; linear like `permute`.
+
+    Args:
+        array: (groups, lead, size, columns).
+        tables: (groups, ...), a permutation for each group.
+    """
+    return move_p.bind(array, *map(jnp.asarray, tables))
+
+
 def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
     """Exchange rows whose places differ by the set bits of a mask.
 
@@ -118,6 +180,23 @@ def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
     return rows.at[places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
 
 
+def _move(array: jax.Array, high: jax.Array, low: jax.Array, *_: jax.Array) -> jax.Array:
+    groups, lead, size, columns = array.shape
+    places = (high[:, :, None] ^ low[:, None, :]).reshape(groups, 1, size)
+    first = np.arange(groups * lead, dtype=np.uint32).reshape(groups, lead, 1) * np.uint32(size)
+    rows = array.reshape(groups * lead * size, columns)
+    absolute = (jnp.asarray(first) + places).reshape(-1)
+    return rows.at[absolute].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
+
+
+def _batch_move(args: Sequence[Any], dims: Sequence[Any]) -> tuple[jax.Array, int]:
+    """The mapped axis of the array joins the one that all rows of a group share."""
+    assert all(dim is None for dim in dims[1:])
+    array = jnp.moveaxis(args[0], dims[0], 1)
+    merged = array.reshape(len(array), -1, *array.shape[3:])
+    return move_p.bind(merged, *args[1:]).reshape(array.shape), 1
+
+
 def _flip(array: jax.Array, mask: jax.Array) -> jax.Array:
     places = jnp.arange(array.shape[1], dtype=jnp.uint32) ^ mask
     return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")
@@ -132,9 +211,13 @@ def _batch(primitive: Primitive, args: Sequence[Any], dims: Sequence[Any], **par
 
 
 def _linear(
-    name: str, gather: Callable, inverse: Callable[[dict[str, Any]], dict[str, Any]], static: Sequence[str] = ()
+    name: str,
+    gather: Callable,
+    inverse: Callable[[dict[str, Any]], dict[str, Any]] = lambda params: params,
+    static: Sequence[str] = (),
+    inverse_operands: Callable[[tuple], tuple] = lambda operands: operands,
 ) -> Primitive:
-    """A primitive that is linear in its first operand, transposed by itself with other parameters."""
+    """A primitive that is linear in its first operand, transposed by itself with other parameters and operands."""
     primitive = Primitive(name)
 
     def forward(args: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
@@ -148,7 +231,7 @@ def _linear(
         return move(primals[0]), [move(term) for term in terms[0]]
 
     def transpose(ct: Any, *args: Any, **params: Any) -> list[Any]:
-        back = ct if type(ct) is ad.Zero else primitive.bind(ct, *args[1:], **inverse(params))
+        back = ct if type(ct) is ad.Zero else primitive.bind(ct, *inverse_operands(args[1:]), **inverse(params))
         return [back, *(None for _ in args[1:])]
 
     primitive.def_impl(jax.jit(gather, static_argnames=static))
@@ -164,4 +247,6 @@ def _linear(
 
 
 permute_p = _linear("permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"])
-flip_p = _linear("flip", _flip, lambda params: params)
+flip_p = _linear("flip", _flip)
+move_p = _linear("move", _move, inverse_operands=lambda tables: (*tables[2:], *tables[:2]))
+batching.primitive_batchers[move_p] = _batch_move

@@ -11,9 +11,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Leaf, Loop, Plan, Rotations, Step, flat_steps, names_in
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Leaf,
+    Loop,
+    Packed,
+    Plan,
+    Rotations,
+    Step,
+    Together,
+    flat_steps,
+    names_in,
+)
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment
+from qjaxsim.running.packed import block_matrices
 
 Prepared = tuple[Any, ...]
 """What steps need, one entry for each step in their order.
@@ -90,8 +104,14 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
             stack = matrices.stack_matrices(members, env, setting.dtype)
             leaf_matrices.update({leaf: stack[:, :, i] for i, leaf in enumerate(members)})
 
+    made: dict[Step, jax.Array] = {}
+    for blocks in () if data else plan.together:
+        made.update(_made_together(blocks, env, setting))
+
     def needed(step: Step) -> Any:
         match step:
+            case Dense() if step in made:
+                return made[step]
             case Loop() if not (data or _is_lazy(step, setting)):
                 return _prepare_loop(step, env, setting)
             case Collapsed() if not data:
@@ -102,9 +122,18 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return matrices.diagonal_phases(step, env, setting.dtype)
             case Rotations() if step.data == data:
                 return matrices.rotation_halves(step, env, setting.dtype)
+            case Packed() if not data and step.products is not None:
+                return block_matrices(step.products, env, setting.dtype)
         return None
 
     return tuple(needed(step) for step in plan.steps)
+
+
+def _made_together(blocks: Together, env: Environment, setting: Setting) -> dict[Step, jax.Array]:
+    """The matrices of blocks that are made at once, (2, d, d) each."""
+    matrices = block_matrices(blocks.products, env, setting.dtype)
+    pieces = jax.lax.split(matrices, (1,) * len(blocks.steps))
+    return {step: piece[0] for step, piece in zip(blocks.steps, pieces, strict=True)}
 
 
 def _is_lazy(loop: Loop, setting: Setting) -> bool:

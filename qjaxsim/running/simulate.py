@@ -191,8 +191,8 @@ def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
     def unitary(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
         _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
-        plan = make_plan(snapshot, options=chosen, from_zero=False)
         size = 2**snapshot.n_qubits
+        plan = make_plan(snapshot, batch=size, options=chosen, from_zero=False)
         adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
         setting = Setting(batch.dtype, frozenset(), size, chosen.unroll, adjoint)
 
