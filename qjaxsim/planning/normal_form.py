@@ -239,7 +239,9 @@ def _axes(factor: Factor) -> tuple[str | None, ...]:
     """
     if isinstance(factor, Gate):
         return _axes_of_gate(factor.name)
-    return _axes_of_standard(id(factor)) if id(factor) in _STANDARD else find_axes(factor)
+    if id(factor) in _STANDARD:
+        return _axes_of_standard(id(factor))
+    return find_axes(factor) if len(factor) not in (4, 8) else _axes_of_entries(factor.tobytes(), len(factor))
 
 
 @functools.cache
@@ -252,6 +254,11 @@ def _axes_of_gate(name: str) -> tuple[str | None, ...]:
 @functools.cache
 def _axes_of_standard(key: int) -> tuple[str | None, ...]:
     return find_axes(_STANDARD[key])
+
+
+@functools.lru_cache(maxsize=1024)
+def _axes_of_entries(entries: bytes, size: int) -> tuple[str | None, ...]:
+    return find_axes(np.frombuffer(entries, complex).reshape(size, size))
 
 
 def find_axes(matrix: np.ndarray) -> tuple[str | None, ...]:
