@@ -129,7 +129,9 @@ def axes_of(factor: Factor) -> tuple[str | None, ...]:
         return tuple(factor.letters)
     if isinstance(factor, Phases):
         return ("Z",) * (len(factor.offset).bit_length() - 1)
-    return _axes_of_standard(id(factor)) if id(factor) in _STANDARD else find_axes(factor)
+    if id(factor) in _STANDARD:
+        return _axes_of_standard(id(factor))
+    return find_axes(factor) if len(factor) not in (4, 8) else _axes_of_entries(factor.tobytes(), len(factor))
 
 
 @functools.cache
@@ -142,6 +144,11 @@ def _axes_of_gate(name: str) -> tuple[str | None, ...]:
 @functools.cache
 def _axes_of_standard(key: int) -> tuple[str | None, ...]:
     return find_axes(_STANDARD[key])
+
+
+@functools.lru_cache(maxsize=1024)
+def _axes_of_entries(entries: bytes, size: int) -> tuple[str | None, ...]:
+    return find_axes(np.frombuffer(entries, complex).reshape(size, size))
 
 
 def find_axes(matrix: np.ndarray) -> tuple[str | None, ...]:

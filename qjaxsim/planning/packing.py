@@ -7,13 +7,13 @@ qubits, and for wider ones a loop that applies those to identities side by side.
 loop: every turn moves a block's qubits to the front of the index and applies its matrix.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qjaxsim.circuits.gates import applied
 from qjaxsim.planning import cost
 from qjaxsim.planning.steps import Factor, Leaf, Packed, Products
 
@@ -146,14 +146,12 @@ def packed(found: Bundle, before: Order) -> Packed:
     """
     width = found.width
     orders = _orders([block.qubits for block in found.blocks], before, width)
-    blocks = [
-        [_moved(leaf, order[:width]) for leaf in block.leaves]
-        for block, order in zip(found.blocks, orders, strict=True)
-    ]
     gates = sum(len(leaf.factors) for block in found.blocks for leaf in block.leaves)
+    pairs = list(zip(found.blocks, orders, strict=True))
     if found.fixed:
-        constant = np.stack([_product(leaves, width) for leaves in blocks])
+        constant = np.stack([product(block.leaves, order[:width]) for block, order in pairs])
         return Packed(before, np.array(orders), width, gates, constant, None)
+    blocks = [[_moved(leaf, order[:width]) for leaf in block.leaves] for block, order in pairs]
     return Packed(before, np.array(orders), width, gates, None, products(blocks, width))
 
 
@@ -173,14 +171,22 @@ def _moved(leaf: Leaf, qubits: Sequence[int]) -> Leaf:
     return Leaf(tuple(qubits.index(q) for q in leaf.qubits), leaf.factors, leaf.data)
 
 
-def _product(leaves: Iterable[Leaf], width: int) -> np.ndarray:
-    """The matrix of leaves without angles."""
-    total = np.eye(2**width, dtype=complex)
+def product(leaves: Iterable[Leaf], qubits: Sequence[int]) -> np.ndarray:
+    """The matrix of leaves without angles on some qubits, the first one the most significant."""
+    total = np.eye(2 ** len(qubits), dtype=complex)
     for leaf in leaves:
+        rows = _rows(tuple(qubits.index(q) for q in leaf.qubits), len(qubits))
         for factor in leaf.factors:
             assert isinstance(factor, np.ndarray)
-            total = applied(factor, leaf.qubits, total)
+            total[rows] = (factor @ total[rows].reshape(len(factor), -1)).reshape(*rows.shape, -1)
     return total
+
+
+@functools.lru_cache(maxsize=4096)
+def _rows(places: Order, width: int) -> np.ndarray:
+    """The rows of a matrix by the bits at some places, (2**places, others)."""
+    bits = np.arange(2**width).reshape((2,) * width)
+    return np.moveaxis(bits, places, range(len(places))).reshape(2 ** len(places), -1)
 
 
 # --- what matrices with angles are made of ---------------------------------------------------------------------------
@@ -219,7 +225,7 @@ def _entries(leaves: Iterable[Leaf], size: int) -> list[Entry]:
     entries: list[Entry] = []
     for fixed, members in itertools.groupby(_factors(leaves), lambda leaf: isinstance(leaf.factors[0], np.ndarray)):
         if fixed:
-            entries.append(_product(members, size))
+            entries.append(product(members, range(size)))
         else:
             entries += [(leaf.factors[0], leaf.qubits) for leaf in members]  # those with angles
     return entries
