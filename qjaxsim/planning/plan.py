@@ -18,6 +18,8 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 import itertools
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Projection, Repeat
 from qjaxsim.planning import cost
@@ -52,6 +54,8 @@ BLOCKS = (3, 4, 5, 6, 7)
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
 LONG_STRETCH, MOST_GROUPS, MOST_LEAVES = 256, 128, 5000
+# Layers of a block that are not counted one by one.
+FEW_LAYERS = 8
 # Blocks of one width and so many products in all are made at once.
 MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
@@ -150,7 +154,8 @@ class _Planner:
                 continue
             packed = self._packed(inside, n_qubits, columns)
             prices = [sum(_item_cost(item, columns * 2.0**n_qubits) for item in each) for each in (packed, stretch)]
-            items += packed if prices[0] < prices[1] or len(stretch) > MOST_GROUPS else stretch
+            longer = prices[1] + sum(map(_further_layers, stretch))
+            items += packed if prices[0] < longer or len(stretch) > MOST_GROUPS else stretch
         return items
 
     def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
@@ -237,6 +242,14 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     if isinstance(item, Bundle):
         return price(item, amplitudes)
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
+
+
+def _further_layers(group: Group) -> float:
+    """What a dense block costs to make beyond the few layers that others have."""
+    if group.kind != "dense" or all(isinstance(factor, np.ndarray) for leaf in group.leaves for factor in leaf.factors):
+        return 0.0
+    layers = sum(len(leaf.qubits) for leaf in group.leaves) / len(group.qubits)
+    return max(layers - FEW_LAYERS, 0) * cost.build(len(group.qubits))
 
 
 def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
