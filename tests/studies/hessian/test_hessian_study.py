@@ -1,5 +1,7 @@
 """The study `hessian` end to end at a small size: results, resume after SIGKILL, and bad input at the command line."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -63,12 +65,11 @@ def summary(out: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """An uninterrupted run."""
+    """An uninterrupted run, in this process: what it compiles, the tests use again."""
     out = tmp_path_factory.mktemp("study") / "run"
-    process = start(*SMALL, "--out", str(out))
-    stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr
-    (out.parent / "stdout").write_text(stdout)
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        assert cli.main([*SMALL, "--out", str(out)]) == 0
+    (out.parent / "stdout").write_text(stdout.getvalue())
     return out
 
 
@@ -203,7 +204,7 @@ def test_table_figures_and_page(finished):
 
 
 @pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.slow), "hessian"])
-def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
+def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment, capsys):
     out = tmp_path / "run"
     process = start(*SMALL, "--out", str(out), start_new_session=True)
     checkpoints = out / "cells" / "patches4-layers1-seed1001" / "training" / "checkpoints"
@@ -219,9 +220,7 @@ def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment):
     first = out / "cells" / "patches1-layers1-seed1001" / "result.json"
     written = first.stat().st_mtime_ns
 
-    resumed = start(*SMALL, "--out", str(out), "--resume")
-    _, stderr = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, stderr
+    assert cli.main([*SMALL, "--out", str(out), "--resume"]) == 0, capsys.readouterr().err
     assert summary(out) == summary(finished)
     assert first.stat().st_mtime_ns == written
     for row in summary(out):
