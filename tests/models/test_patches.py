@@ -182,7 +182,7 @@ def test_cross_entropy_of_known_logits():
 @pytest.fixture(scope="module")
 def splits():
     """The split Hessian by structure and by the generic path, which knows nothing of circuits."""
-    model = small_model(scale=10.0)
+    model = small_model(scale=10.0, n_layers=1)
     params, images, labels = random_point(model, 5)
     assert isinstance(model.outputs, PartSum)
     structured = split_hessian(model.outputs, cross_entropy, params, images, labels, batch_size=3)
