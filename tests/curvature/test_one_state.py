@@ -86,13 +86,13 @@ def few(seeds, others):
     return [*seeds, *(pytest.param(seed, marks=pytest.mark.slow) for seed in others)]
 
 
-@pytest.mark.parametrize("seed", few([4], [5, 11]))  # single and double precision, repeats in repeats, equal layers
+@pytest.mark.parametrize("seed", few([4, 5], [11]))  # single and double precision, repeats in repeats, equal layers
 def test_random_circuits(seed):
     _, params, f, tolerance = one_sample(seed)
     assert_is_the_hessian_by_products(f, params, tolerance)
 
 
-@pytest.mark.parametrize("seed", few([1, 5, 7, 13], [9, 17, 19]))
+@pytest.mark.parametrize("seed", few([1, 7, 13], [9, 17, 19]))
 def test_random_circuits_by_differences_of_dense_matrices(seed):
     circuit, params, f, _ = one_sample(seed)
     flat, unravel = ravel_pytree(params)

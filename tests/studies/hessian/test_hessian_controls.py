@@ -136,8 +136,8 @@ def test_loss_at_the_ends_of_the_path(path):
 def test_run_with_controls(tmp_path, capsys):
     options = (
         "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--patch-size", "2",
-        "--classes", "0,1,2", "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10", "--landscape", "none",
-        "--control", "scale,loss",
+        "--classes", "0,1,2", "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10",
+        "--landscape", "none", "--control", "scale,loss",
     )  # fmt: skip
     assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -204,11 +204,38 @@ def test_table_figures_and_page(finished):
     assert run_lines_of_page(finished / "report.html") == f"{qj.load_run(finished).cell().predict(images)}\n"
 
 
-@pytest.mark.parametrize("moment", [pytest.param("training", marks=pytest.mark.slow), "hessian"])
+SECOND = "patches4-layers1-seed1001"
+
+
+def assert_resumes_to(finished, out, capsys):
+    """Going on leaves the first cell alone and ends with the same numbers."""
+    first = out / "cells" / "patches1-layers1-seed1001" / "result.json"
+    written = first.stat().st_mtime_ns
+    assert cli.main([*SMALL, "--out", str(out), "--resume"]) == 0, capsys.readouterr().err
+    assert summary(out) == summary(finished)
+    assert first.stat().st_mtime_ns == written
+    for row in summary(out):
+        ours, theirs = (read_arrays(folder, row["cell"]) for folder in (out, finished))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_resumed_after_training_is_as_if_uninterrupted(finished, tmp_path, capsys):
+    """From what a run leaves that is killed before the second cell's Hessian is there."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for path in (out / "summary.json", out / "report.html", *(out / "cells" / SECOND).iterdir()):
+        if path.is_file():
+            path.unlink()
+    assert (out / "cells" / SECOND / "training" / "checkpoints" / "epoch_0003.npz").exists()
+    assert_resumes_to(finished, out, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["training", "hessian"])
 def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment, capsys):
     out = tmp_path / "run"
     process = start(*SMALL, "--out", str(out), start_new_session=True)
-    checkpoints = out / "cells" / "patches4-layers1-seed1001" / "training" / "checkpoints"
+    checkpoints = out / "cells" / SECOND / "training" / "checkpoints"
     awaited = checkpoints / ("epoch_0001.npz" if moment == "training" else "epoch_0003.npz")
     deadline = time.monotonic() + 240
     while not awaited.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -218,15 +245,7 @@ def test_killed_and_resumed_is_as_if_uninterrupted(finished, tmp_path, moment, c
     cell = checkpoints.parent.parent
     assert awaited.exists() and not (cell / "result.json").exists() and not (out / "report.html").exists()
     assert (checkpoints / "epoch_0003.npz").exists() == (moment == "hessian")
-    first = out / "cells" / "patches1-layers1-seed1001" / "result.json"
-    written = first.stat().st_mtime_ns
-
-    assert cli.main([*SMALL, "--out", str(out), "--resume"]) == 0, capsys.readouterr().err
-    assert summary(out) == summary(finished)
-    assert first.stat().st_mtime_ns == written
-    for row in summary(out):
-        ours, theirs = (read_arrays(folder, row["cell"]) for folder in (out, finished))
-        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert_resumes_to(finished, out, capsys)
 
 
 @pytest.mark.slow
