@@ -191,7 +191,7 @@ def test_a_patches_model_agrees_with_the_logits_put_together_from_aer():
     assert len(found.checks) == 6 and found.samples == 4 * 2 and found.n_parameters == model.n_parameters
 
 
-@pytest.mark.parametrize("pre", ["linear", "conv"])
+@pytest.mark.parametrize("pre", ["linear", pytest.param("conv", marks=pytest.mark.slow)])
 def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(pre):
     model = HybridModel(3, 2, image_size=8, n_classes=4, pre=pre, pairing="ring")
     x = np.random.default_rng(2).uniform(0, 1, (3, 8, 8))
@@ -243,7 +243,7 @@ def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):
         (lambda circuit: circuit.global_phase(1e-6), {"amplitudes, with global phase"}),
         (lambda circuit: circuit.z(0), {"state", "amplitudes, with global phase", "expectation values",
                                         "gradients, JAX and parameter shift"}),
-        (lambda circuit: circuit.rx(0.4, 1), None),
+        pytest.param(lambda circuit: circuit.rx(0.4, 1), None, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_another_circuit_on_the_other_side_differs(ours, monkeypatch, change, failing):

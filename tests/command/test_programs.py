@@ -63,7 +63,7 @@ def test_second_command_reads_what_the_first_compiled_and_damaged_programs_are_c
         ([], {"QJAXSIM_PROGRAMS": "{}/mine"}, "mine"),
         ([], {"JAX_COMPILATION_CACHE_DIR": "{}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}, "jax"),
         (["--programs", "off"], {"JAX_COMPILATION_CACHE_DIR": "{}/jax"}, None),
-        ([], {"QJAXSIM_PROGRAMS": "off"}, None),
+        pytest.param([], {"QJAXSIM_PROGRAMS": "off"}, None, marks=pytest.mark.slow),
     ],
 )
 def test_programs_are_kept_where_the_user_says(tmp_path, words, variables, place):

@@ -94,8 +94,9 @@ def check_against_generic(outputs, params, x, y, **options):
     return split
 
 
+# The chain is compared with pushes of every sample below, and one sample with the mean of several.
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", [pytest.param("chain", marks=pytest.mark.slow), "every rotation", "layered"])
 def test_equal_to_the_generic_hessian(name):
     outputs, (params, x, y) = model(name), problem(name)
     assert outputs.cones is not None
@@ -108,6 +109,7 @@ def split_of_chain(n_samples=7, batch_size=None):
     return split_hessian(outputs, cross_entropy, params, x, y, batch_size=batch_size)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_one_sample():
     check_against_generic(model("chain"), *problem("chain", 1))
@@ -219,20 +221,27 @@ def test_sums_are_all_that_the_result_is_made_from():
     assert "48" not in program
 
 
-@pytest.mark.parametrize(
-    "add",
-    [
-        lambda made: made.u(W[0, 0], W[0, 1], W[0, 2], 1),
-        lambda made: made.rx(W[0, 0] * W[0, 1], 1),
-        lambda made: made.repeat(qj.Circuit(N).rx(qj.Parameter("w", (N, 3))[0, 0] ** 2, 0), 2, shared=("w",)),
-        lambda made: made.rx(W[0, 0], 0).ry(X[0], 0),
-        lambda made: made.rx(W[0, 0], 0).project(1, 0),
-    ],
-)
-def test_other_circuits_take_another_way(add):
-    outputs = CircuitOutputs(add(encoding()), SUMS, ("x",))
+OTHERS = {
+    "several angles": lambda made: made.u(W[0, 0], W[0, 1], W[0, 2], 1),
+    "products": lambda made: made.rx(W[0, 0] * W[0, 1], 1),
+    "powers": lambda made: made.repeat(qj.Circuit(N).rx(qj.Parameter("w", (N, 3))[0, 0] ** 2, 0), 2, shared=("w",)),
+    "data among weights": lambda made: made.rx(W[0, 0], 0).ry(X[0], 0),
+    "projection": lambda made: made.rx(W[0, 0], 0).project(1, 0),
+}
+# One whose weights form one unitary, and one that has no such; the ways that they take have tests of their own.
+BOTH = ("several angles", "projection")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_circuits_have_no_cones(name):
+    outputs = CircuitOutputs(OTHERS[name](encoding()), SUMS, ("x",))
     assert outputs.cones is None
     assert not outputs.sees_little(10**6)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in BOTH)) for name in OTHERS])
+def test_other_circuits_take_another_way(name):
+    outputs = CircuitOutputs(OTHERS[name](encoding()), SUMS, ("x",))
     params = {"w": jnp.linspace(-1, 1, 3 * N).reshape(N, 3)}
     _, x, y = problem("chain")
     check_against_generic(outputs, params, x, y)
@@ -244,9 +253,11 @@ def test_no_weights_have_no_cones():
 
 @pytest.mark.usefixtures("always")
 def test_other_orders_of_parameters_take_another_way():
-    outputs, (params, x, y) = model("chain"), problem("chain")
+    made = encoding().rx(W[0, 0], 0).crz(V[0], 0, 1).ry(W[0, 1], 1)
+    outputs, (params, x, y) = CircuitOutputs(made, SUMS[:2], ("x",)), problem("chain")
+    assert outputs.cones is not None
     turned = collections.OrderedDict((name, params[name]) for name in ("w", "v"))
-    check_against_generic(outputs, turned, x, y)
+    check_against_generic(outputs, turned, x, y % 2)
 
 
 def layers(n_layers):

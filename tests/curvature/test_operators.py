@@ -30,16 +30,16 @@ def plain_problem(dtype=jnp.float64):
     return network, *network_problem(dtype, n_samples=11)
 
 
-MODEL = PatchesModel(4, 2, n_qubits=3, image_size=4, patch_size=3, n_classes=4, scale=5.0)
+MODEL = PatchesModel(4, 1, n_qubits=3, image_size=3, patch_size=2, n_classes=3, scale=5.0)
 
 
 def patches_problem(dtype=jnp.float64):
     """Four circuits of three qubits that share a position bias: phases apart."""
     model = MODEL
     params = model.init(jax.random.key(1), dtype)
-    params["bias"] = 0.1 * jax.random.normal(jax.random.key(2), (4, 4), dtype)
-    x = jax.random.uniform(jax.random.key(3), (11, 4, 4), dtype)
-    return model.outputs, params, x, jnp.arange(11) % 4
+    params["bias"] = 0.1 * jax.random.normal(jax.random.key(2), (3, 3), dtype)
+    x = jax.random.uniform(jax.random.key(3), (11, 3, 3), dtype)
+    return model.outputs, params, x, jnp.arange(11) % 3
 
 
 PROBLEMS = {"plain": plain_problem, "patches": patches_problem}

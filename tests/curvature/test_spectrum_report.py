@@ -108,7 +108,7 @@ def _texts(figure):
 # --- models and circuits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 def test_model_has_three_parts_that_add_up(dtype):
     params, x, y = network_problem(dtype)
     options = {"loss": cross_entropy, "planes": (), "progress": False}

@@ -180,28 +180,33 @@ def test_cross_entropy_of_known_logits():
 
 
 @pytest.fixture(scope="module")
-def splits():
-    """The split Hessian by structure and by the generic path, which knows nothing of circuits."""
-    model = small_model(scale=10.0)
-    params, images, labels = random_point(model, 5)
+def split():
+    """Model, its split Hessian by structure, and what it was made from."""
+    model = small_model(scale=10.0, n_layers=1)
+    given = random_point(model, 5)
     assert isinstance(model.outputs, PartSum)
-    structured = split_hessian(model.outputs, cross_entropy, params, images, labels, batch_size=3)
-    generic = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, params, images, labels)
-    loss = lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean()  # noqa: E731
-    gradient = jax.jit(jax.grad(loss))(params)
-    return model, structured, generic, gradient
+    return model, split_hessian(model.outputs, cross_entropy, *given, batch_size=3), given
 
 
-def test_structured_split_equals_the_generic_one(splits):
-    _, structured, generic, gradient = splits
+@pytest.mark.slow
+def test_structured_split_equals_the_generic_one(split):
+    """The generic path knows nothing of circuits; tests/curvature compares smaller models with it every time."""
+    model, structured, given = split
+    generic = split_hessian(lambda p, x: model.outputs(p, x), cross_entropy, *given)
     for ours, theirs in zip(structured, generic, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-11)
+
+
+def test_gradient_of_the_split_is_that_of_the_loss(split):
+    model, structured, (params, images, labels) = split
+    loss = lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean()  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))(params)
     flat = np.concatenate([np.asarray(gradient["bias"]).reshape(-1), np.asarray(gradient["weights"]).reshape(-1)])
     np.testing.assert_allclose(structured.gradient, flat, atol=1e-12)
 
 
-def test_blocks_between_circuits_are_gauss_newton_alone(splits):
-    model, _, split, _ = splits
+def test_blocks_between_circuits_are_gauss_newton_alone(split):
+    model, split, _ = split
     weights = slice(model.image_size**2, None)
     blocks = np.asarray(split.residual)[weights, weights].reshape(4, model.n_weights, 4, model.n_weights)
     between = [np.abs(blocks[a, :, b]).max() for a in range(4) for b in range(4) if a != b]

@@ -181,7 +181,7 @@ def test_unitaries_and_wide_flat_circuits():
     assert_equal(weighted("adjoint"), weighted("backprop"))
 
 
-@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("depth", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_loops_in_loops_that_make_their_own_matrices(depth):
     circuit = qj.Circuit(3).rx(qj.Parameter("u", ()), 1).cx(0, 1).ry(qj.Parameter("v", (2,))[1], 0)
     for times in (5, 2, 3)[:depth]:

@@ -46,7 +46,7 @@ def split(params):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_gradient_and_hessian_are_those_of_the_shift_rules(options):
+def test_gradients_are_those_of_the_shift_rules(options):
     run = qj.expectation(model(), OBSERVABLES, options=OPTIONS[options])
     flat, join = split(model_params())
     size, half = len(flat), np.pi / 2 * np.eye(len(flat))
@@ -59,7 +59,17 @@ def test_gradient_and_hessian_are_those_of_the_shift_rules(options):
     assert jacobian.shape == (BATCH, 3, size)
     np.testing.assert_allclose(jacobian, np.moveaxis(shifted[:size] - shifted[size:], 0, -1) / 2, atol=1e-12)
 
-    # The Hessian by the rule twice, on some pairs of weights from both loops.
+
+@pytest.mark.parametrize("options", ["collapse", pytest.param("blocks", marks=pytest.mark.slow)])
+def test_hessians_are_those_of_the_rule_twice(options):
+    """On some pairs of weights from both loops."""
+    run = qj.expectation(model(), OBSERVABLES, options=OPTIONS[options])
+    flat, join = split(model_params())
+    size, half = len(flat), np.pi / 2 * np.eye(len(flat))
+
+    def f(vector):
+        return run(join(vector))
+
     hessian = jax.jit(jax.jacfwd(jax.jacrev(f)))(flat)
     np.testing.assert_allclose(hessian, np.swapaxes(hessian, -1, -2), atol=1e-12)
     pairs = [(i, j) for i in (0, 3, 5, size - 4, size - 1) for j in (1, 3, 4, size - 1)]

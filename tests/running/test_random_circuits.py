@@ -9,8 +9,8 @@ from qjaxsim.circuits.gates import GATES
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 PER_TEST = 10
-# A fifth of them in every run of the tests, the others by hand: most of the time goes into compiling.
-STARTS = [pytest.param(i, marks=[] if i % 50 == 0 else [pytest.mark.slow]) for i in range(0, 300, PER_TEST)]
+# A tenth of them in every run of the tests, the others by hand: most of the time goes into compiling.
+STARTS = [pytest.param(i, marks=[] if i % 100 == 0 else [pytest.mark.slow]) for i in range(0, 300, PER_TEST)]
 
 
 @pytest.mark.parametrize("start", STARTS)

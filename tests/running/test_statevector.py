@@ -143,14 +143,18 @@ BATCHES = [
 ]
 
 
-@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(s, marks=pytest.mark.slow) for s in range(12, 18))])
+# Every plan, and all batches but the plainest.
+FEW = range(3, 9)
+
+
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=[] if s in FEW else [pytest.mark.slow]) for s in range(18)])
 def test_random_circuits(seed):
     rng = np.random.default_rng(seed)
     circuit = random_circuit(rng, 1 + seed % 5, 20)
     check(circuit, random_params(rng, circuit, BATCHES[seed % 9]), list(OPTIONS.values())[seed % 6])
 
 
-@pytest.mark.parametrize("names", ["", pytest.param("x", marks=pytest.mark.slow), "w", "xws"])
+@pytest.mark.parametrize("names", ["", *(pytest.param(one, marks=pytest.mark.slow) for one in "xw"), "xws"])
 @pytest.mark.parametrize("options", ["collapse", "blocks of 2"])
 def test_loops_with_own_and_shared_weights_and_data_mixed(names, options):
     x, w, s = qj.Parameter("x", (2,)), qj.Parameter("w", (3,)), qj.Parameter("s")

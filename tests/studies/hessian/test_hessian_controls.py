@@ -90,9 +90,9 @@ def test_matched_loss_cells_take_the_baselines_training():
 @pytest.fixture(scope="module")
 def path():
     """A made-up training path of three checkpoints, from high to low loss and on."""
-    model = PatchesModel(1, 1, 2, image_size=4, patch_size=4, n_classes=3, scale=5.0)
+    model = PatchesModel(1, 1, 2, image_size=2, patch_size=2, n_classes=3, scale=5.0)
     rng = np.random.default_rng(0)
-    x, y = rng.uniform(0, 1, (40, 4, 4)), rng.integers(0, 3, 40)
+    x, y = rng.uniform(0, 1, (40, 2, 2)), rng.integers(0, 3, 40)
     examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     flat, unravel = jax.flatten_util.ravel_pytree(model.init(jax.random.key(1)))
     loss = jax.jit(lambda w: cross_entropy(model.outputs(unravel(w), jnp.asarray(x)), jnp.asarray(y)).mean())
@@ -135,9 +135,9 @@ def test_loss_at_the_ends_of_the_path(path):
 
 def test_run_with_controls(tmp_path, capsys):
     options = (
-        "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--classes", "0,1,2",
-        "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10", "--landscape", "none",
-        "--control", "scale,loss",
+        "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--patch-size", "2",
+        "--classes", "0,1,2", "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10",
+        "--landscape", "none", "--control", "scale,loss",
     )  # fmt: skip
     assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "run" / "summary.json").read_text())
