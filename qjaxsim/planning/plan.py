@@ -16,9 +16,8 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Sequence
-
-import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Projection, Repeat
@@ -54,8 +53,6 @@ BLOCKS = (3, 4, 5, 6, 7)
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
 LONG_STRETCH, MOST_GROUPS, MOST_LEAVES = 256, 128, 5000
-# Layers of a block that are not counted one by one.
-FEW_LAYERS = 8
 # Blocks of one width and so many products in all are made at once.
 MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
@@ -153,9 +150,11 @@ class _Planner:
                 items += stretch
                 continue
             packed = self._packed(inside, n_qubits, columns)
-            prices = [sum(_item_cost(item, columns * 2.0**n_qubits) for item in each) for each in (packed, stretch)]
-            longer = prices[1] + sum(map(_further_layers, stretch))
-            items += packed if prices[0] < longer or len(stretch) > MOST_GROUPS else stretch
+            amplitudes = columns * 2.0**n_qubits
+            cheaper = sum(_item_cost(item, amplitudes) for item in packed) < sum(
+                _group_cost(group, amplitudes, columns, _depth(group)) for group in stretch
+            )
+            items += packed if cheaper or len(stretch) > MOST_GROUPS else stretch
         return items
 
     def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
@@ -244,19 +243,17 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
-def _further_layers(group: Group) -> float:
-    """What a dense block costs to make beyond the few layers that others have."""
-    if group.kind != "dense" or all(isinstance(factor, np.ndarray) for leaf in group.leaves for factor in leaf.factors):
-        return 0.0
-    layers = sum(len(leaf.qubits) for leaf in group.leaves) / len(group.qubits)
-    return max(layers - FEW_LAYERS, 0) * cost.build(len(group.qubits))
+def _depth(group: Group) -> int:
+    """The layers of a group: most leaves on one qubit."""
+    return max(Counter(q for leaf in group.leaves for q in leaf.qubits).values())
 
 
-def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
+def _group_cost(group: Group, amplitudes: float, columns: int = 1, layers: int = 2) -> float:
     if group.kind == "dense" and group.data:
         return cost.dense_of_data(len(group.qubits), amplitudes, columns)
     if group.kind == "dense":
-        return cost.dense(len(group.qubits), amplitudes, 2 + sum(kind(leaf) == "rotation" for leaf in group.leaves))
+        strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
+        return cost.dense(len(group.qubits), amplitudes, layers + strings)
     if group.kind == "rotation":
         return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
