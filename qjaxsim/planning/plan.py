@@ -12,6 +12,7 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
@@ -139,8 +140,11 @@ class _Planner:
                 items += stretch
                 continue
             packed = self._packed(inside, n_qubits, columns)
-            prices = [sum(_item_cost(item, columns * 2.0**n_qubits) for item in each) for each in (packed, stretch)]
-            items += packed if prices[0] < prices[1] or len(stretch) > MOST_GROUPS else stretch
+            amplitudes = columns * 2.0**n_qubits
+            cheaper = sum(_item_cost(item, amplitudes) for item in packed) < sum(
+                _group_cost(group, amplitudes, _depth(group)) for group in stretch
+            )
+            items += packed if cheaper or len(stretch) > MOST_GROUPS else stretch
         return items
 
     def _packed(self, leaves: list[Leaf], n_qubits: int, columns: int) -> "list[Group | Bundle]":
@@ -229,9 +233,14 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
-def _group_cost(group: Group, amplitudes: float) -> float:
+def _depth(group: Group) -> int:
+    """The layers of a group: most leaves on one qubit."""
+    return max(Counter(q for leaf in group.leaves for q in leaf.qubits).values())
+
+
+def _group_cost(group: Group, amplitudes: float, layers: int = 2) -> float:
     if group.kind == "dense":
-        return cost.dense(len(group.qubits), amplitudes, 2)
+        return cost.dense(len(group.qubits), amplitudes, layers)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
 
 
