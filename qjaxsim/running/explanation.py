@@ -92,7 +92,7 @@ class Explanation:
     @property
     def products(self) -> int:
         """Steps that are products with a dense matrix, those in loops counted once."""
-        return sum(line.kind in ("dense", "collapsed") for line in self.lines)
+        return sum(line.kind.split()[0] in ("dense", "collapsed", "packed") for line in self.lines)
 
     @cached_property
     def memory(self) -> dict[str, int]:
@@ -203,7 +203,8 @@ class _Reader:
             for inner in step.body.steps:
                 yield from self._lines(inner, width, columns, depth + 1, times * step.repeat.times)
             return
-        yield Line(depth, kind, qubits, holds, _role(step), times * flops, moved)
+        passes = 2 * len(step.orders) if isinstance(step, Packed) else 1  # rows moved, matrix applied
+        yield Line(depth, kind, qubits, holds, _role(step), times * flops, passes * moved)
         if isinstance(step, Collapsed):
             for inner in step.steps:
                 yield from self._lines(inner, width, 2**width, depth + 1, times)
