@@ -11,8 +11,9 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 5. `phased`: rotations by data may be written as phases between constant gates;
 6. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials, diagonals and loops of
    rotations, by cost;
-7. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
-8. `layout`: the order of the index bits is chosen and every step written for it.
+7. `packing`: long stretches without data become loops over small blocks;
+8. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
+9. `layout`: the order of the index bits is chosen and every step written for it.
 """
 
 import itertools
