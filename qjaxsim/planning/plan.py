@@ -7,12 +7,13 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 2. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
 3. `beginning`: a long beginning without angles is run here and now, its state is the first step;
 4. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials and diagonals by cost;
-5. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
-6. `layout`: the order of the index bits is chosen and every step written for it.
+5. `packing`: long stretches of weights become loops over small blocks where that is cheaper or they are very long, and
+   the matrices of other blocks with angles are made together;
+6. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
+7. `layout`: the order of the index bits is chosen and every step written for it.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
@@ -21,7 +22,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form
-from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price, products
+from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
@@ -72,7 +73,8 @@ def make_plan(
     Returns:
         The plan; it is pure data and can be used for any values of the parameters.
 
-    Cost: linear in the number of operations, below a second for 10,000 gates; no table larger than 2**12 entries.
+    Cost: linear in the number of operations, below a second for 10,000 gates, some seconds for 100,000; no table larger
+    than 2**12 entries.
     """
     options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
@@ -142,7 +144,7 @@ class _Planner:
             packed = self._packed(inside, n_qubits, columns)
             amplitudes = columns * 2.0**n_qubits
             cheaper = sum(_item_cost(item, amplitudes) for item in packed) < sum(
-                _group_cost(group, amplitudes, _depth(group)) for group in stretch
+                _price_made_together(group, amplitudes) for group in stretch
             )
             items += packed if cheaper or len(stretch) > MOST_GROUPS else stretch
         return items
@@ -233,14 +235,17 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
-def _depth(group: Group) -> int:
-    """The layers of a group: most leaves on one qubit."""
-    return max(Counter(q for leaf in group.leaves for q in leaf.qubits).values())
+def _price_made_together(group: Group, amplitudes: float) -> float:
+    """Cost of a group whose matrix is made with others."""
+    if group.kind != "dense":
+        return _group_cost(group, amplitudes)
+    made = 0.0 if all(map(is_fixed, group.leaves)) else making(group.leaves, len(group.qubits))
+    return cost.dense(len(group.qubits), amplitudes, 0) + made
 
 
-def _group_cost(group: Group, amplitudes: float, layers: int = 2) -> float:
+def _group_cost(group: Group, amplitudes: float) -> float:
     if group.kind == "dense":
-        return cost.dense(len(group.qubits), amplitudes, layers)
+        return cost.dense(len(group.qubits), amplitudes, 2)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
 
 
