@@ -96,10 +96,15 @@ def price(found: Bundle, amplitudes: float) -> float:
     turns = len(found.blocks) * cost.turn(found.width, amplitudes)
     if found.fixed:
         return turns
-    factors = sum(len(leaf.factors) for block in found.blocks for leaf in block.leaves)
-    if found.width <= PART + 1:
-        return turns + factors * cost.slot(found.width)
-    return turns + factors * (cost.slot(PART) + cost.turn(PART, 4**found.width) / FACTORS)
+    return turns + sum(making(block.leaves, found.width) for block in found.blocks)
+
+
+def making(leaves: Iterable[Leaf], width: int) -> float:
+    """Estimated cost of one matrix among many that are made together."""
+    factors = sum(len(leaf.factors) for leaf in leaves)
+    if width <= PART + 1:
+        return factors * cost.slot(width)
+    return factors * (cost.slot(PART) + cost.turn(PART, 4**width) / FACTORS)
 
 
 def fused(leaves: Iterable[Leaf], width: int, most: int) -> tuple[Block, ...]:

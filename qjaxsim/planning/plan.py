@@ -11,13 +11,13 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
 5. `phased`: rotations by data may be written as phases between constant gates;
 6. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials, diagonals and loops of
    rotations, by cost;
-7. `packing`: long stretches without data become loops over small blocks;
+7. `packing`: long stretches of weights become loops over small blocks where that is cheaper or they are very long, and
+   the matrices of other blocks with angles are made together;
 8. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
 9. `layout`: the order of the index bits is chosen and every step written for it.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
@@ -26,7 +26,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
-from qjaxsim.planning.packing import WIDEST, Bundle, bundle, price, products
+from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.schedule import Group, Limits, schedule
@@ -79,7 +79,8 @@ def make_plan(
     Returns:
         The plan; it is pure data and can be used for any values of the parameters.
 
-    Cost: linear in the number of operations, below a second for 10,000 gates; no table larger than 2**12 entries.
+    Cost: linear in the number of operations, below a second for 10,000 gates, some seconds for 100,000; no table larger
+    than 2**12 entries.
     """
     options = plan_options(options)
     found = with_loops(circuit, frozenset(data), options.scan)
@@ -153,7 +154,7 @@ class _Planner:
             packed = self._packed(inside, n_qubits, columns)
             amplitudes = columns * 2.0**n_qubits
             cheaper = sum(_item_cost(item, amplitudes) for item in packed) < sum(
-                _group_cost(group, amplitudes, columns, _depth(group)) for group in stretch
+                _price_made_together(group, amplitudes) for group in stretch
             )
             items += packed if cheaper or len(stretch) > MOST_GROUPS else stretch
         return items
@@ -244,17 +245,20 @@ def _item_cost(item: Planned, amplitudes: float) -> float:
     return step_cost(item, amplitudes) if isinstance(item, Loop) else 0.0
 
 
-def _depth(group: Group) -> int:
-    """The layers of a group: most leaves on one qubit."""
-    return max(Counter(q for leaf in group.leaves for q in leaf.qubits).values())
+def _price_made_together(group: Group, amplitudes: float) -> float:
+    """Cost of a group whose matrix is made with others."""
+    if group.kind != "dense":
+        return _group_cost(group, amplitudes)
+    made = 0.0 if all(map(is_fixed, group.leaves)) else making(group.leaves, len(group.qubits))
+    return cost.dense(len(group.qubits), amplitudes, 0) + made
 
 
-def _group_cost(group: Group, amplitudes: float, columns: int = 1, layers: int = 2) -> float:
+def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
     if group.kind == "dense" and group.data:
         return cost.dense_of_data(len(group.qubits), amplitudes, columns)
     if group.kind == "dense":
         strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
-        return cost.dense(len(group.qubits), amplitudes, layers + strings)
+        return cost.dense(len(group.qubits), amplitudes, 2 + strings)
     if group.kind == "rotation":
         return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
