@@ -54,6 +54,8 @@ BLOCKS = (3, 4, 5, 6, 7)
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
 LONG_STRETCH, MOST_GROUPS, MOST_LEAVES = 256, 128, 5000
+# Larger states are not gathered for speed.
+MOST_GATHERED = 2**16
 # Blocks of one width and so many products in all are made at once.
 MANY_LAYERS = 24
 # A collapsed unitary of more than this many bytes (complex64) is never formed.
@@ -153,7 +155,8 @@ class _Planner:
                 continue
             packed = self._packed(inside, n_qubits, columns)
             amplitudes = columns * 2.0**n_qubits
-            cheaper = sum(_item_cost(item, amplitudes) for item in packed) < sum(
+            # Wide states are gathered amplitude by amplitude from all over memory: only where programs grow too long.
+            cheaper = amplitudes <= MOST_GATHERED and sum(_item_cost(item, amplitudes) for item in packed) < sum(
                 _price_made_together(group, amplitudes) for group in stretch
             )
             items += packed if cheaper or len(stretch) > MOST_GROUPS else stretch
