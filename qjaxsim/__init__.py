@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
-    from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.running.simulate import density_matrix, expectation, probabilities, sample, statevector, unitary
     from qjaxsim.studies.shared.run import load_run
 
     __version__: str
@@ -42,6 +42,7 @@ __all__ = [
     "__version__",
     "angle_encoding",
     "data_reuploading",
+    "density_matrix",
     "efficient_su2",
     "expectation",
     "explain",
@@ -72,7 +73,7 @@ _PLACES = {
         "zz_feature_map",
     ),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "running.simulate": ("density_matrix", "expectation", "probabilities", "sample", "statevector", "unitary"),
     "planning.steps": ("PlanOptions",),
     "studies.shared.run": ("load_run",),
 }

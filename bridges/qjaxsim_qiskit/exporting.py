@@ -9,7 +9,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
+from qjaxsim.circuits.operations import Channel, Gate, Kraus, Operation, ReadoutError, Repeat, Unitary, kraus_of
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
@@ -213,11 +213,30 @@ class _Writer:
                 own = {n: s if n in operation.shared else s[turn] for n, s in symbols.items() if n in _names(operation)}
                 # One entry of an object array is the object itself.
                 self.layer(operation.circuit, {n: np.array(s, dtype=object) for n, s in own.items()}, f"{place}.")
+        elif isinstance(operation, Channel | Kraus):
+            self.channel(operation, place)
+        elif isinstance(operation, ReadoutError):
+            raise ValueError(
+                f"Argument `circuit` must be free of readout errors to be exported, but operation {place} is one of "
+                f"qubit {operation.qubit}; put it into Aer's noise model."
+            )
         else:
             raise ValueError(
                 f"Argument `circuit` must be free of projections to be exported, but operation {place} projects qubit "
                 f"{operation.qubit} on {operation.outcome}."
             )
+
+    def channel(self, operation: Channel | Kraus, place: str) -> None:
+        """A channel as Qiskit's `Kraus` instruction, which Aer runs."""
+        from qiskit.quantum_info import Kraus as QiskitKraus
+
+        if isinstance(operation, Channel) and any(isinstance(angle, Expression) for angle in operation.angles):
+            raise ValueError(
+                f"Channels of Qiskit have no parameters, but operation {place} is {operation.name!r} with a free "
+                "strength; give the channel a number."
+            )
+        matrices = kraus_of(operation)
+        self.out.append(QiskitKraus(list(matrices)).to_instruction(), matrix_qubits(operation.qubits))
 
     def gate(self, gate: Gate, symbols: Mapping[str, np.ndarray]) -> None:
         """A standard gate."""

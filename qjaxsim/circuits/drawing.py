@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary
+from qjaxsim.circuits.operations import Kraus, Operation, Projection, ReadoutError, Repeat, Unitary
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -64,9 +64,10 @@ def _label(operation: Operation, position: int) -> str:
         return _summary(operation)
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
-    if isinstance(operation, Unitary):
+    if isinstance(operation, ReadoutError):
+        return f"READ({operation.one_for_zero:.6g}, {operation.zero_for_one:.6g})"
+    if isinstance(operation, Unitary | Kraus):
         return operation.label if len(operation.qubits) == 1 else f"{operation.label}:{position}"
-    assert isinstance(operation, Gate)
     angles = ", ".join(str(a) if isinstance(a, Expression) else f"{a:.6g}" for a in operation.angles)
     arguments = f"({angles})" if angles else ""
     last = position == len(operation.qubits) - 1

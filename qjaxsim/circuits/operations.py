@@ -1,21 +1,27 @@
-"""What circuits are made of: gates, constant matrices, projections, repeated layers.
+"""What circuits are made of: gates, constant matrices, channels, projections, repeated layers.
 
 A repeated layer holds a circuit again, so that this module and `qjaxsim.circuits.circuit` name each other: the first
 in its types only.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim.circuits.channels import ChannelSpec, channel_spec
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.gates import GATES, GateSpec
 
 if TYPE_CHECKING:
     from qjaxsim.circuits.circuit import Circuit
+
+
+def _comparable(angles: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Angles for a key: adding 0.0 makes -0.0 and 0.0, which are equal, look the same in a hash."""
+    return tuple(a if isinstance(a, Expression) else a + 0.0 for a in angles)
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,14 @@ class Gate:
     angles: tuple[Any, ...] = ()
 
     @property
+    def spec(self) -> GateSpec:
+        """What the engine knows of its kind."""
+        return GATES[self.name]
+
+    @property
     def key(self) -> tuple:
         """The gate as plain, comparable data."""
-        # Adding 0.0 makes -0.0 and 0.0, which are equal, look the same in a hash.
-        return ("gate", self.name, self.qubits, tuple(a if isinstance(a, Expression) else a + 0.0 for a in self.angles))
+        return ("gate", self.name, self.qubits, _comparable(self.angles))
 
     def on(self, qubits: Sequence[int]) -> "Gate":
         """The same gate with qubit q moved to `qubits[q]`."""
@@ -44,7 +54,7 @@ class Gate:
 
     def inverse(self) -> "Gate | Unitary":
         """The inverse, by name where it has one and as a matrix otherwise."""
-        spec = GATES[self.name]
+        spec = self.spec
         if spec.inverse is None:
             return Unitary(spec.matrix(np).conj().T, self.qubits, f"{self.name}_dg")
         name, angles = spec.inverse(self.angles)
@@ -78,6 +88,121 @@ class Unitary:
         """The conjugate transpose."""
         label = self.label[:-3] if self.label.endswith("_dg") else f"{self.label}_dg"
         return Unitary(self.matrix.conj().T.copy(), self.qubits, label)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A noise channel by name on some qubits.
+
+    Attributes:
+        name: a key of `qjaxsim.circuits.channels.CHANNELS`, or "pauli[XX,ZI]" for a mixture of Pauli strings.
+        qubits: the qubits, in the order of its matrices.
+        angles: its strengths, floats or expressions.
+    """
+
+    name: str
+    qubits: tuple[int, ...]
+    angles: tuple[Any, ...] = ()
+
+    @property
+    def spec(self) -> ChannelSpec:
+        """What the engine knows of its kind."""
+        return channel_spec(self.name)
+
+    @property
+    def key(self) -> tuple:
+        """The channel as plain, comparable data."""
+        return ("channel", self.name, self.qubits, _comparable(self.angles))
+
+    def on(self, qubits: Sequence[int]) -> "Channel":
+        """The same channel with qubit q moved to `qubits[q]`."""
+        return Channel(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
+
+    def inverse(self) -> "Channel":
+        """There is none."""
+        raise ValueError(f"A channel has no inverse ({self.name!r} on qubits {self.qubits}).")
+
+
+class Superoperator(Gate):
+    """A channel as a matrix on the wires of a density matrix: those of the rows, then those of the columns.
+
+    Not unitary, otherwise treated like a gate; only circuits made by `qjaxsim.planning.doubling` hold any.
+    """
+
+    @property
+    def spec(self) -> GateSpec:
+        """The table's entry of its matrix."""
+        return channel_spec(self.name).superoperator
+
+    def on(self, qubits: Sequence[int]) -> "Superoperator":
+        """The same matrix with wire q moved to `qubits[q]`."""
+        return Superoperator(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
+
+
+@dataclass(frozen=True, eq=False)
+class Kraus:
+    """A constant channel: a state becomes the sum of K rho K+ over its matrices K.
+
+    Attributes:
+        matrices: (m, 2**k, 2**k) complex128, first qubit most significant; the sum of K+ K is the identity.
+        qubits: the k qubits.
+        label: name in drawings.
+    """
+
+    matrices: np.ndarray
+    qubits: tuple[int, ...]
+    label: str = "kraus"
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("kraus", self.qubits, self.label, hashlib.sha256((self.matrices + 0.0).tobytes()).hexdigest())
+
+    def on(self, qubits: Sequence[int]) -> "Kraus":
+        """The same channel with qubit q moved to `qubits[q]`."""
+        return Kraus(self.matrices, tuple(qubits[q] for q in self.qubits), self.label)
+
+    def inverse(self) -> "Kraus":
+        """There is none."""
+        raise ValueError(f"A channel has no inverse ({self.label!r} on qubits {self.qubits}).")
+
+
+@dataclass(frozen=True)
+class ReadoutError:
+    """A bit that is read wrongly: classical, after the state of the qubit is done with.
+
+    Attributes:
+        qubit: whose bit.
+        one_for_zero: the probability of reading 1 where the outcome is 0.
+        zero_for_one: the probability of reading 0 where the outcome is 1.
+    """
+
+    qubit: int
+    one_for_zero: float
+    zero_for_one: float
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The one qubit, as a tuple like any operation's."""
+        return (self.qubit,)
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("readout_error", self.qubit, self.one_for_zero, self.zero_for_one)
+
+    def on(self, qubits: Sequence[int]) -> "ReadoutError":
+        """The same error on `qubits[self.qubit]`."""
+        return ReadoutError(qubits[self.qubit], self.one_for_zero, self.zero_for_one)
+
+    def inverse(self) -> "ReadoutError":
+        """There is none."""
+        raise ValueError(f"A readout error has no inverse (qubit {self.qubit}).")
+
+    def matrix(self) -> np.ndarray:
+        """The probability of reading a bit (row) for an outcome (column), (2, 2)."""
+        wrong_0, wrong_1 = self.one_for_zero, self.zero_for_one
+        return np.array([[1 - wrong_0, wrong_1], [wrong_0, 1 - wrong_1]])
 
 
 @dataclass(frozen=True)
@@ -145,14 +270,29 @@ class Repeat:
         return shape if name in self.shared else (self.times, *shape)
 
 
-Operation = Gate | Unitary | Projection | Repeat
+Operation = Gate | Channel | Unitary | Kraus | ReadoutError | Projection | Repeat
+
+
+def is_unitary(operations: Iterable[Operation]) -> bool:
+    """Whether operations are gates alone, those of repeated layers too: no channel, projection or readout error."""
+    return all(
+        is_unitary(op.circuit.operations) if isinstance(op, Repeat) else isinstance(op, Gate | Unitary)
+        for op in operations
+    )
 
 
 def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every parameter an operation uses, with repetitions, as the surrounding circuit sees it."""
     if isinstance(operation, Repeat):
         return [(name, operation.outer_shape(name, shape)) for name, shape in operation.circuit.parameters.items()]
-    if isinstance(operation, Gate):
+    if isinstance(operation, Gate | Channel):
         angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
         return [(element.name, element.shape) for angle in angles for element in angle.elements()]
     return []
+
+
+def kraus_of(operation: Channel | Kraus) -> np.ndarray:
+    """The Kraus matrices, (m, 2**k, 2**k), of a channel whose strengths are numbers."""
+    if isinstance(operation, Kraus):
+        return operation.matrices
+    return np.asarray(operation.spec.kraus(np, *(np.float64(angle) for angle in operation.angles)))

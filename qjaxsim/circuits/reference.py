@@ -4,15 +4,16 @@ Independent of the plan and of the array kernels; it shares only the table of ga
 users who want to see what a circuit means. Cost: O(gates * 8**n) time and O(4**n) memory; made for n <= 8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, PAULI, kron
+from qjaxsim.circuits.gates import PAULI, kron
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import Gate, Projection, Repeat, Unitary
+from qjaxsim.circuits.operations import Channel, Gate, Kraus, Projection, ReadoutError, Repeat, Unitary
 
 Params = Mapping[str, np.ndarray]
 
@@ -60,15 +61,52 @@ def expectation(circuit: Circuit, observable: PauliSum, params: Params | None = 
     return float((psi.conj() @ pauli_sum_matrix(observable, circuit.n_qubits) @ psi).real)
 
 
+def density_matrix(circuit: Circuit, params: Params | None = None) -> np.ndarray:
+    """The final density matrix, (2**n, 2**n) complex128 of trace 1, channels as sums over their Kraus matrices.
+
+    >>> print(density_matrix(Circuit(1).h(0).phase_flip(0.5, 0)).real.round(6))
+    [[0.5 0. ]
+     [0.  0.5]]
+    """
+    rho = np.zeros((2**circuit.n_qubits,) * 2, dtype=complex)
+    rho[0, 0] = 1
+    return _run_density(circuit, {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}, rho)
+
+
+def _run_density(circuit: Circuit, params: Params, rho: np.ndarray) -> np.ndarray:
+    for operation in circuit.operations:
+        if isinstance(operation, Repeat):
+            for own in _iterations(operation, params):
+                rho = _run_density(operation.circuit, own, rho)
+        elif not isinstance(operation, ReadoutError):
+            full = [embed(matrix, operation.qubits, circuit.n_qubits) for matrix in _kraus(operation, params)]
+            rho = sum((matrix @ rho @ matrix.conj().T for matrix in full), np.zeros_like(rho))
+            rho = rho / np.trace(rho) if isinstance(operation, Projection) else rho
+    return rho
+
+
+def _kraus(operation: Any, params: Params) -> np.ndarray:
+    if isinstance(operation, Channel):
+        return np.asarray(operation.spec.kraus(np, *_angles(operation, params)))
+    return operation.matrices if isinstance(operation, Kraus) else _matrix(operation, params)[None]
+
+
+def _iterations(repeat: Repeat, params: Params) -> Iterator[dict[str, np.ndarray]]:
+    """The parameters of each iteration, in the order in which they run."""
+    order = range(repeat.times)
+    for i in reversed(order) if repeat.reverse else order:
+        yield {k: params[k] if k in repeat.shared else params[k][i] for k in repeat.circuit.parameters}
+
+
 def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
     """The circuit on a state, (2**n,), or on each column of states, (2**n, m)."""
     for operation in circuit.operations:
         if isinstance(operation, Repeat):
-            order = range(operation.times)
-            for i in reversed(order) if operation.reverse else order:
-                own = {k: params[k] if k in operation.shared else params[k][i] for k in operation.circuit.parameters}
+            for own in _iterations(operation, params):
                 state = _run(operation.circuit, own, state)
-        else:
+        elif isinstance(operation, Channel | Kraus):
+            raise ValueError("A circuit with channels has no state vector; use `density_matrix`.")
+        elif not isinstance(operation, ReadoutError):
             matrix = _matrix(operation, params)
             state = embed(matrix, operation.qubits, circuit.n_qubits) @ state
             if isinstance(operation, Projection):
@@ -81,10 +119,13 @@ def _matrix(operation: Gate | Unitary | Projection, params: Params) -> np.ndarra
         return operation.matrix
     if isinstance(operation, Projection):
         return np.diag([1.0 - operation.outcome, operation.outcome])
-    angles = [
+    return operation.spec.matrix(np, *_angles(operation, params))
+
+
+def _angles(operation: Gate | Channel, params: Params) -> list[np.float64]:
+    return [
         np.float64(
             angle.evaluate(lambda name, i: params[name].reshape(-1)[i], np) if isinstance(angle, Expression) else angle
         )
         for angle in operation.angles
     ]
-    return GATES[operation.name].matrix(np, *angles)

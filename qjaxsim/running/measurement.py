@@ -4,8 +4,9 @@ States have shape (2, 2**n, columns), real and imaginary part, index bits in the
 columns last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,24 +55,36 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     """
     n_qubits = state.shape[1].bit_length() - 1
     bases, rest = choose_bases(observables, n_qubits, state.shape[2])
-    total = _flipped_sums(rest, state, n_qubits)
+    total = flipped_sums(rest, _overlap_of(state), n_qubits, state)
     setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
     for basis in bases:
         prepared = prepare_all(basis.rotation, {}, setting)
         rotated = run_steps(basis.rotation.steps, state, prepared, {}, setting)
-        total = total + _flipped_sums(basis.observables, rotated, n_qubits)
+        total = total + flipped_sums(basis.observables, _overlap_of(rotated), n_qubits, rotated)
     return total
 
 
-def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: int) -> jax.Array:
-    """The same with one pass for each set of flipped qubits."""
-    total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
+Overlap = Callable[[Any, Any], jax.Array]
+"""From the mask of the flipped bits, and whether the number of Y is odd, to the real or imaginary part of the entries
+rho[i, i xor flip] of the density matrix, (2**n, columns)."""
+
+
+def flipped_sums(observables: Sequence[PauliSum], overlap: Overlap, n_qubits: int, like: jax.Array) -> jax.Array:
+    """Expectation values with one pass for each set of flipped qubits.
+
+    Args:
+        observables: Pauli sums with real coefficients.
+        overlap: reads what a set of flipped qubits needs.
+        n_qubits: width of the register.
+        like: an array of the states' dtype, columns last.
+    """
+    total = jnp.zeros((len(observables), like.shape[-1]), like.dtype)
     groups = _flip_groups(observables)
     written, scanned = (groups, []) if len(groups) <= WRITTEN_OUT else ([], groups)
     for group in written:
-        overlap = _overlap(state, group, n_qubits)
-        total = total + _signed_sums(overlap, group, n_qubits)
-    return _scanned_sums(state, scanned, total, n_qubits) if scanned else total
+        entries = overlap(_mask(group.flip, n_qubits), group.odd)
+        total = total + _signed_sums(entries, group, n_qubits)
+    return _scanned_sums(overlap, scanned, vary_alike(total, like), n_qubits) if scanned else total
 
 
 def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
@@ -93,15 +106,19 @@ def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
     return groups
 
 
-def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
-    """Real or imaginary part of conj(psi_(i xor flip)) psi_i, shape (2**n, columns)."""
+def _overlap_of(state: jax.Array) -> Overlap:
+    """Reads conj(psi_(i xor flip)) psi_i of pure states (2, 2**n, columns)."""
     re, im = state
-    if not group.flip:
-        return re * re + im * im
-    flipped = flip_rows(state, jnp.uint32(_mask(group.flip, n_qubits)))
-    if group.odd:
-        return flipped[0] * im - flipped[1] * re
-    return flipped[0] * re + flipped[1] * im
+
+    def overlap(flip: Any, odd: Any) -> jax.Array:
+        if isinstance(odd, bool) and flip == 0:
+            return re * re + im * im
+        flipped_re, flipped_im = flip_rows(state, jnp.uint32(flip))
+        if isinstance(odd, bool):
+            return flipped_re * im - flipped_im * re if odd else flipped_re * re + flipped_im * im
+        return jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
+
+    return overlap
 
 
 def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
@@ -120,7 +137,7 @@ def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Ar
     return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=HIGHEST)
 
 
-def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
+def _scanned_sums(overlap: Overlap, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
     """The same for many groups as a scan, so that the program does not grow with their number.
 
     What a group needs is given by bit masks: which bits flip and which bits give each of its terms its signs.
@@ -132,15 +149,12 @@ def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Arr
     @jax.checkpoint
     def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         flip, odd, signs, weights = group
-        re, im = state
-        flipped_re, flipped_im = flip_rows(state, flip)
-        overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
-        blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
-        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=HIGHEST)
-        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=HIGHEST)
+        blocks = overlap(flip, odd).reshape(2**half, 2 ** (n_qubits - half), -1)
+        partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, total.dtype), blocks, precision=HIGHEST)
+        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, total.dtype), partial, precision=HIGHEST)
         return total + jnp.matmul(weights, per_term, precision=HIGHEST), None
 
-    out, _ = lax.scan(body, vary_alike(total, state), _stacked(groups, n_qubits, state.dtype))
+    out, _ = lax.scan(body, total, _stacked(groups, n_qubits, total.dtype))
     return out
 
 
@@ -211,8 +225,13 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
 
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
     """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
-    n_qubits = state.shape[1].bit_length() - 1
-    kept = sum_over_bits(state[0] ** 2 + state[1] ** 2, [q for q in range(n_qubits) if q not in qubits])
+    return marginal(state[0] ** 2 + state[1] ** 2, qubits)
+
+
+def marginal(probabilities: jax.Array, qubits: Sequence[int]) -> jax.Array:
+    """Probabilities of the outcomes of some qubits from those of all, (2**n, columns)."""
+    n_qubits = probabilities.shape[0].bit_length() - 1
+    kept = sum_over_bits(probabilities, [q for q in range(n_qubits) if q not in qubits])
     ascending = sorted(qubits)
     axes = [ascending.index(q) for q in qubits]
     return kept.transpose([*axes, len(axes)]).reshape(2 ** len(axes), -1)

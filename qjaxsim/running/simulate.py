@@ -21,9 +21,11 @@ from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.circuits.operations import Projection, Repeat
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
+from qjaxsim.planning.doubling import doubled, is_noisy
 from qjaxsim.planning.plan import make_plan
+from qjaxsim.planning.readout import readout_errors, with_readout
 from qjaxsim.planning.steps import PlanOptions, plan_options
-from qjaxsim.running import kernels, measurement
+from qjaxsim.running import density, kernels, measurement
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
@@ -57,7 +59,41 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     [[0.878 0.479]
      [0.54  0.841]]
     """
+    _require_pure(circuit, "state vector", "`density_matrix`")
     return _state_function(circuit, options, kernels.to_complex, "statevector")
+
+
+def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the final density matrix.
+
+    Args:
+        circuit: what to run, channels among it; a snapshot is taken.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., 2**n, 2**n)` complex, of trace 1. Raises like `statevector`. Cost: that of a state of 2 n
+        qubits; of n where the circuit has no channel.
+
+    >>> import qjaxsim as qj
+    >>> noisy = qj.Circuit(1).h(0).phase_flip(qj.Parameter("p"), 0)
+    >>> print(np.asarray(qj.density_matrix(noisy)({"p": 0.25})).real.round(6))  # coherences times 1 - 2 p
+    [[0.5  0.25]
+     [0.25 0.5 ]]
+    """
+    require_circuit("circuit", circuit)
+    read = density.of_pure
+    if is_noisy(circuit):
+        read = functools.partial(density.entries, _reading(circuit))
+    flat = _state_function(circuit, options, read, "density_matrix")
+    return Compiled(_square, flat, circuit.n_qubits, check=_check_call(circuit))
+
+
+def _square(flat: Run, n_qubits: int) -> Run:
+    def density_matrix(params: Params | None = None) -> jax.Array:
+        entries = flat(params)
+        return entries.reshape(*entries.shape[:-1], 2**n_qubits, 2**n_qubits)
+
+    return density_matrix
 
 
 def expectation(
@@ -82,7 +118,12 @@ def expectation(
     """
     require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
-    readout = functools.partial(measurement.expectation_values, sums)
+    reading = _reading(circuit)
+    if is_noisy(circuit):
+        readout = functools.partial(density.expectation_values, sums, reading)
+    else:
+        read = tuple(with_readout(one, reading.errors) for one in sums)
+        readout = functools.partial(measurement.expectation_values, read)
     return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
 
 
@@ -97,7 +138,7 @@ class Observed(NamedTuple):
 def observed(function: Compiled) -> Observed | None:
     """What a compiled function was built from, if it gives expectation values."""
     build, arguments = function.parts
-    if build is not _run_and_read or arguments[3] != "expectation":
+    if build is not _run_and_read or arguments[3] != "expectation" or is_noisy(arguments[0]):
         return None
     circuit, options, readout, *_ = arguments
     return Observed(circuit, readout.args[0], options)
@@ -120,7 +161,11 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
     [0.5 0.  0.  0.5]
     """
     chosen = _measured(circuit, qubits)
-    readout = functools.partial(measurement.marginal_probabilities, qubits=chosen)
+    reading = _reading(circuit)
+    if is_noisy(circuit):
+        readout = functools.partial(density.marginal_probabilities, reading, qubits=chosen)
+    else:
+        readout = functools.partial(density.pure_probabilities, reading, qubits=chosen)
     return _state_function(circuit, options, readout, "probabilities")
 
 
@@ -182,6 +227,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     """
     require_circuit("circuit", circuit)
     snapshot = circuit.copy()
+    _require_pure(circuit, "unitary", "`density_matrix`")
     if has_projection(snapshot):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
     return Compiled(_unitary, snapshot, plan_options(options), check=_check_call(snapshot))
@@ -257,12 +303,26 @@ def _check_draw(shapes: Shapes, params: Params | None = None, key: Any = None, *
     require_key(key)
 
 
+def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
+    """Refuse circuits with channels where there is nothing of the kind."""
+    require_circuit("circuit", circuit)
+    if is_noisy(circuit):
+        raise ValueError(f"A circuit with channels has no {what}; use {way_out}, or leave the channels out.")
+
+
+def _reading(circuit: Circuit) -> density.Reading:
+    return density.Reading(has_projection(circuit), readout_errors(circuit))
+
+
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
+    noisy = is_noisy(snapshot)
+    circuit = doubled(snapshot) if noisy else snapshot
+
     def run(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters)
-        _require_state(snapshot.n_qubits, batch.total, batch.dtype)
-        plan = make_plan(snapshot, batch.data, batch.size, chosen)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen)
+        _require_state(circuit.n_qubits, batch.total, batch.dtype, noisy)
+        plan = make_plan(circuit, batch.data, batch.size, chosen)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, noisy)
         setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
@@ -276,12 +336,13 @@ def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name
     return run
 
 
-def _require_state(n_qubits: int, columns: int, dtype: Any) -> None:
-    """Refuse states that do not fit; a run holds about two copies."""
+def _require_state(n_qubits: int, columns: int, dtype: Any, noisy: bool = False) -> None:
+    """Refuse states that do not fit; a run holds about two copies. Density matrices have two wires for each qubit."""
     itemsize = 2 * np.dtype(dtype).itemsize
+    what = f"density matri{'ces' if columns > 1 else 'x'}" if noisy else f"state{'s' * (columns > 1)}"
     require_memory(
         2 * itemsize * columns * 2**n_qubits,
-        f"Running {columns} state{'s' * (columns > 1)} of {n_qubits} qubits",
+        f"Running {columns} {what} of {n_qubits // 2 if noisy else n_qubits} qubits",
         "use fewer qubits, a smaller batch or single precision",
     )
 
@@ -304,4 +365,14 @@ def has_projection(circuit: Circuit) -> bool:
     )
 
 
-__all__ = ["Batch", "Params", "PlanOptions", "expectation", "probabilities", "sample", "statevector", "unitary"]
+__all__ = [
+    "Batch",
+    "Params",
+    "PlanOptions",
+    "density_matrix",
+    "expectation",
+    "probabilities",
+    "sample",
+    "statevector",
+    "unitary",
+]

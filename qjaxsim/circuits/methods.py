@@ -1,0 +1,210 @@
+"""Methods of circuits: those of gates and channels by name, and those that add noise.
+
+`Circuit` names the rest; this module knows it in its types only.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
+from qjaxsim.circuits.expressions import Angle, Expression, as_expression
+from qjaxsim.circuits.gates import GateSpec
+from qjaxsim.circuits.operations import Channel, Kraus, ReadoutError
+from qjaxsim.common.checks import as_integer, as_number, shown
+
+if TYPE_CHECKING:
+    from qjaxsim.circuits.circuit import Circuit
+
+Qubits = int | Sequence[int]
+
+
+class Wording(NamedTuple):
+    """How messages speak of a gate or a channel.
+
+    Attributes:
+        kind: "Gate" or "Channel".
+        amount: how many numbers it takes.
+        numbers: those in words.
+    """
+
+    kind: str
+    amount: int
+    numbers: str
+
+
+def wording(spec: GateSpec | ChannelSpec) -> Wording:
+    """How messages speak of an entry of the tables."""
+    if isinstance(spec, GateSpec):
+        return Wording("Gate", spec.n_angles, f"{spec.n_angles} angles")
+    count = len(spec.strengths)
+    return Wording("Channel", count, f"{count} strengths ({', '.join(spec.strengths)})")
+
+
+def checked_channel(channel: Channel) -> Channel:
+    """A channel whose strengths, where they are numbers, are possible.
+
+    Raises:
+        ValueError: for others, naming them.
+    """
+    if not any(isinstance(value, Expression) for value in channel.angles):
+        text = channel.spec.problem(*channel.angles)
+        if text is not None:
+            raise ValueError(f"Channel {channel.name!r} cannot have such strengths: {text}.")
+    return channel
+
+
+class NoiseMethods:
+    """What `Circuit` has for noise beside the channels by name."""
+
+    def kraus(self: "Circuit", matrices: Any, qubits: Qubits, label: str = "kraus") -> "Circuit":  # type: ignore[misc]
+        """Add a constant channel by its Kraus matrices.
+
+        Args:
+            matrices: (m, 2**k, 2**k), the sum of K+ K the identity to 1e-6; the first qubit is the most significant.
+            qubits: the k qubits.
+            label: name in drawings.
+
+        >>> import qjaxsim as qj
+        >>> measured = [np.diag([1, 0]), np.diag([0, 1])]  # and the outcome forgotten
+        >>> print(np.asarray(qj.density_matrix(qj.Circuit(1).h(0).kraus(measured, 0))()).real.round(6))
+        [[0.5 0. ]
+         [0.  0.5]]
+        """
+        chosen = self.check_qubits(qubits, label)
+        array = constant_matrix(matrices)
+        size = 2 ** len(chosen)
+        if array.ndim != 3 or array.shape[1:] != (size, size) or not len(array):
+            raise ValueError(
+                f"Argument `matrices` must have shape (m, {size}, {size}) for qubits {chosen}, but has {array.shape}."
+            )
+        error = np.abs(np.einsum("mba,mbc->ac", array.conj(), array) - np.eye(size)).max()
+        if not error < ROUNDING:
+            raise ValueError(
+                f"Argument `matrices` must keep the trace (the sum of K+ K the identity), but differs by {error:.2g}."
+            )
+        return self.extend([Kraus(array, chosen, label)])
+
+    def pauli_channel(self: "Circuit", probabilities: Mapping[str, Angle], qubits: Qubits) -> "Circuit":  # type: ignore[misc]
+        """Add a mixture of Pauli strings: each with its probability, else nothing.
+
+        Args:
+            probabilities: by string, such as {"XX": 0.01, "ZI": p}, first letter on the first qubit; numbers or
+                expressions. The identity has the rest.
+            qubits: as many as the strings have letters.
+
+        >>> import qjaxsim as qj
+        >>> noisy = qj.Circuit(2).x(0).pauli_channel({"XX": 0.25}, (0, 1))
+        >>> print(np.asarray(qj.probabilities(noisy)()).round(6))
+        [0.   0.25 0.75 0.  ]
+        """
+        chosen = self.check_qubits(qubits, "pauli_channel")
+        if not isinstance(probabilities, Mapping) or not probabilities:
+            raise TypeError(
+                f"Argument `probabilities` must be a dictionary by Pauli string, but is {shown(probabilities)}."
+            )
+        for label in probabilities:
+            if not isinstance(label, str) or len(label) != len(chosen) or set(label) - set("IXYZ"):
+                raise ValueError(
+                    f"Argument `probabilities` must have strings of {len(chosen)} letters I, X, Y, Z as keys for "
+                    f"qubits {chosen}, but has {shown(label)}."
+                )
+        named = {label: as_expression(value) for label, value in probabilities.items() if set(label) != {"I"}}
+        if not named:
+            return self
+        spec = pauli_channel(tuple(named))
+        return self.extend([checked_channel(Channel(spec.name, chosen, tuple(named.values())))])
+
+    def readout_error(self: "Circuit", one_for_zero: float, zero_for_one: float, qubits: Qubits) -> "Circuit":  # type: ignore[misc]
+        """Let the bits of some qubits be read wrongly: in `probabilities`, `sample` and `expectation`.
+
+        It is classical and comes after all else, whatever is added later: each bit of an outcome changes by itself, and
+        an expectation value is that of what is read, each Pauli string measured in its own basis. A density matrix
+        knows nothing of it.
+
+        Args:
+            one_for_zero: the probability of reading 1 where the outcome is 0.
+            zero_for_one: the probability of reading 0 where the outcome is 1.
+            qubits: one or several.
+
+        >>> import qjaxsim as qj
+        >>> print(np.asarray(qj.probabilities(qj.Circuit(1).readout_error(0.125, 0.25, 0))()).round(6))
+        [0.875 0.125]
+        """
+        numbers = []
+        for name, value in (("one_for_zero", one_for_zero), ("zero_for_one", zero_for_one)):
+            number = as_number(value, f"Argument `{name}`", "give the probabilities as numbers")
+            if number is None or number.imag or not 0 <= number.real <= 1:
+                raise ValueError(f"Argument `{name}` must be a probability from 0 to 1, but is {shown(value)}.")
+            numbers.append(float(number.real))
+        return self.extend(ReadoutError(qubit, *numbers) for qubit in self.check_qubits(qubits, "readout_error"))
+
+
+def by_name(spec: GateSpec | ChannelSpec) -> Callable[..., Any]:
+    """The method of `Circuit` that adds a gate or a channel of the tables."""
+    words = wording(spec)
+
+    def method(self: "Circuit", *args: Any) -> "Circuit":
+        if len(args) != words.amount + spec.n_qubits:
+            raise TypeError(
+                f"{words.kind} {spec.name!r} takes {words.numbers} and then {spec.n_qubits} qubits, "
+                f"but got {len(args)} arguments."
+            )
+        angles = args[: words.amount]
+        qubits: list[Any] = [
+            q if as_integer(q) is not None or not isinstance(q, Iterable) else listed(q) for q in args[words.amount :]
+        ]
+        lengths = {len(q) for q in qubits if isinstance(q, tuple)}
+        if not lengths:
+            return self.append(spec.name, qubits, angles)
+        if len(lengths) > 1:
+            raise ValueError(
+                f"Qubit sequences of {words.kind.lower()} {spec.name!r} must have equal lengths, "
+                f"but have {sorted(lengths)}."
+            )
+        (length,) = lengths
+        for each in zip(*(q if isinstance(q, tuple) else (q,) * length for q in qubits), strict=True):
+            self.append(spec.name, each, angles)
+        return self
+
+    method.__name__ = spec.name
+    method.__qualname__ = f"Circuit.{spec.name}"
+    method.__doc__ = _gate_doc(spec)
+    return method
+
+
+def _gate_doc(spec: GateSpec | ChannelSpec) -> str:
+    words = wording(spec)
+    width, qubits, angles = max(spec.n_qubits, 1), tuple(range(spec.n_qubits)), (0.25,) * words.amount
+    call = ", ".join(map(str, angles + qubits))
+    return f"""Add the {words.kind.lower()} {spec.name!r}: {words.numbers}, then {spec.n_qubits} qubits.
+
+    >>> Circuit({width}).{spec.name}({call}) == Circuit({width}).append({spec.name!r}, {qubits}, {angles})
+    True
+    """
+
+
+def listed(qubits: Any) -> tuple[Any, ...]:
+    """One qubit or several as a tuple; an array of no axes is one."""
+    single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
+    return (qubits,) if single else tuple(qubits)
+
+
+def constant_matrix(matrix: Any) -> np.ndarray:
+    """An array of complex numbers, copied.
+
+    Raises:
+        TypeError: for what makes none, and for what JAX traces.
+    """
+    try:
+        return np.array(matrix, dtype=complex)
+    except (TypeError, ValueError) as error:
+        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
+            raise TypeError(
+                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
+                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
+            ) from None
+        raise TypeError(
+            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
+        ) from None
