@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         real_amplitudes,
         zz_feature_map,
     )
+    from qjaxsim.circuits.noise import NoiseModel
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
@@ -33,6 +34,7 @@ __all__ = [
     "Circuit",
     "Expression",
     "I",
+    "NoiseModel",
     "Parameter",
     "PauliSum",
     "PlanOptions",
@@ -62,6 +64,7 @@ __all__ = [
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
 _PLACES = {
     "circuits.circuit": ("Circuit",),
+    "circuits.noise": ("NoiseModel",),
     "curvature.hvp": ("hessian", "hvp"),
     "running.explanation": ("explain",),
     "circuits.expressions": ("Expression", "Parameter"),
