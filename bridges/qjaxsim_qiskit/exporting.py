@@ -9,7 +9,17 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Channel, Gate, Kraus, Operation, ReadoutError, Repeat, Unitary, kraus_of
+from qjaxsim.circuits.operations import (
+    Channel,
+    Gate,
+    Kraus,
+    Operation,
+    Preparation,
+    ReadoutError,
+    Repeat,
+    Unitary,
+    kraus_of,
+)
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
@@ -215,6 +225,8 @@ class _Writer:
                 self.layer(operation.circuit, {n: np.array(s, dtype=object) for n, s in own.items()}, f"{place}.")
         elif isinstance(operation, Channel | Kraus):
             self.channel(operation, place)
+        elif isinstance(operation, Preparation):
+            self.preparation(operation, place)
         elif isinstance(operation, ReadoutError):
             raise ValueError(
                 f"Argument `circuit` must be free of readout errors to be exported, but operation {place} is one of "
@@ -225,6 +237,17 @@ class _Writer:
                 f"Argument `circuit` must be free of projections to be exported, but operation {place} projects qubit "
                 f"{operation.qubit} on {operation.outcome}."
             )
+
+    def preparation(self, operation: Preparation, place: str) -> None:
+        """A constant state as Qiskit's gate that prepares it."""
+        from qiskit.circuit.library import StatePreparation
+
+        if isinstance(operation.state, str):
+            raise ValueError(
+                f"Qiskit prepares states of numbers only, but operation {place} prepares that of parameter "
+                f"{operation.state!r}; initialize with an array."
+            )
+        self.out.append(StatePreparation(operation.state), matrix_qubits(operation.qubits))
 
     def channel(self, operation: Channel | Kraus, place: str) -> None:
         """A channel as Qiskit's `Kraus` instruction, which Aer runs."""

@@ -21,6 +21,7 @@ from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.layouts import chosen_qubits, has_no_effect, on_qubits, used_qubits
 from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.preparations import prepared_state, sets_state
 from qjaxsim_qiskit.unrolling import Item, Unrolled, unrolled
 from qjaxsim_qiskit.values import Binding
 
@@ -118,8 +119,10 @@ def from_qiskit(
     through their definitions with their global phases, which is what simulators and devices run; a matrix of their own
     counts where there is no definition. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
     Barriers, delays, instructions to save something and resets of untouched qubits are skipped, final measurements are
-    left out and reported. Boxes, loops over fixed values and branches on constants are written out. Only a delay of a
-    free parameter's length becomes our gate of that name, which does nothing, so that no parameter is lost.
+    left out and reported. States that qubits begin in (`initialize`, `prepare_state`, Aer's `set_statevector`, before
+    anything else acts on them) are `Circuit.initialize`. Boxes, loops over fixed values and branches on constants are
+    written out. Only a delay of a free parameter's length becomes our gate of that name, which does nothing, so that no
+    parameter is lost.
 
     Args:
         circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by
@@ -295,6 +298,13 @@ class _Reader:
                 self.out.delay(angle_of(operation.params[0], self.symbols, where), qubits)
             return
         _refuse(operation, where)
+        state = None if self.touched & set(qubits) else prepared_state(operation)
+        if state is not None:
+            self.touched |= set(qubits)
+            self.out.initialize(state, matrix_qubits(qubits))
+            return
+        if sets_state(operation):
+            raise ValueError(f"The circuit's {where} sets the state of qubits that are in use; set it first.")
         name = self.names.get(getattr(operation, "base_class", None))
         # Subclasses of standard gates are these to Qiskit, whatever they define.
         if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):

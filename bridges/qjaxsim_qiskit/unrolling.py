@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qjaxsim_qiskit.constants import NotConstantError, constant
 from qjaxsim_qiskit.definitions import definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
+from qjaxsim_qiskit.preparations import sets_state
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -319,6 +320,8 @@ def _is_skipped(operation: Any, where: str) -> bool:
     if isinstance(operation, Store):
         raise ValueError(f"The circuit's {where} stores a classical value, which a unitary circuit does not have.")
     if not getattr(operation, "_directive", False) or isinstance(operation, Barrier):
+        return False
+    if sets_state(operation):
         return False
     if any(kind.__module__ == "qiskit_aer.library.save_instructions.save_data" for kind in type(operation).__mro__):
         return True

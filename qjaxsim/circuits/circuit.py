@@ -15,14 +15,23 @@ from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.methods import NoiseMethods, by_name, checked_channel, constant_matrix, listed, wording
-from qjaxsim.circuits.operations import Channel, Gate, Operation, Projection, Repeat, Unitary, used_parameters
+from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, constant_matrix, listed, wording
+from qjaxsim.circuits.operations import (
+    Channel,
+    Gate,
+    Operation,
+    Preparation,
+    Projection,
+    Repeat,
+    Unitary,
+    used_parameters,
+)
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
 
 
-class Circuit(NoiseMethods):
+class Circuit(StateMethods):
     """A quantum circuit on `n_qubits` qubits that start in |0...0>.
 
     Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
@@ -167,6 +176,8 @@ class Circuit(NoiseMethods):
         {'x': (2,), 'w': (5, 2)}
         """
         require_circuit("layer", layer)
+        if any(isinstance(operation, Preparation) for operation in layer.operations):
+            raise ValueError("Argument `layer` must not initialize qubits; do so before the layers.")
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
@@ -194,6 +205,9 @@ class Circuit(NoiseMethods):
         chosen = self.check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
+        prepared = {chosen[q] for op in other.operations if isinstance(op, Preparation) for q in op.qubits}
+        if late := prepared & {qubit for operation in self._operations for qubit in operation.qubits}:
+            raise ValueError(f"Argument `other` initializes qubits {sorted(late)}, which are in use already.")
         return self.extend(other.on(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":

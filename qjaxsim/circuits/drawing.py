@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Kraus, Operation, Projection, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import Kraus, Operation, Preparation, Projection, ReadoutError, Repeat, Unitary
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -64,6 +64,9 @@ def _label(operation: Operation, position: int) -> str:
         return _summary(operation)
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
+    if isinstance(operation, Preparation):
+        name = operation.state if isinstance(operation.state, str) else "state"
+        return f"|{name}>" if len(operation.qubits) == 1 else f"|{name}>:{position}"
     if isinstance(operation, ReadoutError):
         return f"READ({operation.one_for_zero:.6g}, {operation.zero_for_one:.6g})"
     if isinstance(operation, Unitary | Kraus):

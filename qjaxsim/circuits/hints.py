@@ -1,8 +1,7 @@
 """What users of Qiskit, PennyLane and Cirq type for a method of a circuit, and what there is instead."""
 
-_PARTS = "a circuit has unitary gates and `.project` alone"
+_PARTS = "a circuit measures nothing on its way but what `.project` fixes"
 _ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
-_STARTS = f"{_PARTS}, and starts in |0...0>; prepare another state with gates, or the first column of a `.unitary`"
 HINTS = {
     "cnot": "use `.cx`",
     "toffoli": "use `.ccx`",
@@ -20,9 +19,10 @@ HINTS = {
     "mct": "use `.ccx`, `.c3x` or `.c4x`",
     "measure": _ENDS,
     "measure_all": _ENDS,
-    "reset": _ENDS,
-    "initialize": _STARTS,
-    "prepare_state": _STARTS,
+    "reset": "use `.reset_error(1, 0, qubit)`, the channel that resets",
+    "prepare_state": "use `.initialize`",
+    "amplitude_encoding": "use `.initialize` with a parameter",
+    "depolarizing_channel": "use `.depolarizing`",
     "barrier": "leave it out: the engine fuses gates without changing the circuit's result",
     "depth": "use `.count_ops`",
     "num_qubits": "use `.n_qubits`",

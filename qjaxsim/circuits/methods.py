@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
-from qjaxsim.circuits.expressions import Angle, Expression, as_expression
+from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.operations import Channel, Kraus, ReadoutError
+from qjaxsim.circuits.operations import Channel, Kraus, Preparation, ReadoutError
 from qjaxsim.common.checks import as_integer, as_number, shown
 
 if TYPE_CHECKING:
@@ -55,8 +55,47 @@ def checked_channel(channel: Channel) -> Channel:
     return channel
 
 
-class NoiseMethods:
-    """What `Circuit` has for noise beside the channels by name."""
+class StateMethods:
+    """What `Circuit` has for states and noise, beside the channels by name."""
+
+    def initialize(self: "Circuit", state: Any, qubits: Qubits | None = None) -> "Circuit":  # type: ignore[misc]
+        """Let some qubits begin in a state other than |0...0>; nothing may have acted on them.
+
+        Args:
+            state: 2**k amplitudes, real or complex, of norm 1 to 1e-6; or a `Parameter` of shape (2**k,) for real
+                amplitudes (amplitude encoding), or (2, 2**k) for real and imaginary parts, whose values are divided by
+                their norm, with derivatives through that.
+            qubits: the k qubits, first most significant; None for all in order.
+
+        >>> import qjaxsim as qj
+        >>> x = qj.Parameter("x", (4,))
+        >>> encoded = qj.Circuit(2).initialize(x)
+        >>> print(np.asarray(qj.probabilities(encoded)({"x": np.array([3.0, 0.0, 4.0, 0.0])})).round(6))
+        [0.36 0.   0.64 0.  ]
+        """
+        chosen = self.check_qubits(range(self.n_qubits) if qubits is None else qubits, "initialize")
+        used = {qubit for operation in self.operations for qubit in operation.qubits}
+        if not chosen or used & set(chosen):
+            raise ValueError(
+                f"Argument `qubits` of `initialize` must name qubits that nothing has acted on, but {list(chosen)} "
+                f"{'has' if chosen else 'names none, and'} {sorted(used & set(chosen))} in use."
+            )
+        size = 2 ** len(chosen)
+        if isinstance(state, Parameter):
+            if state.shape not in ((size,), (2, size)):
+                raise ValueError(
+                    f"Argument `state` must have shape ({size},) or (2, {size}) for qubits {chosen}, but parameter "
+                    f"{state.name!r} has {state.shape}."
+                )
+            return self.extend([Preparation(chosen, state.name, state.shape)])
+        array = constant_matrix(state)
+        norm = np.linalg.norm(array)
+        if array.shape != (size,) or not abs(norm - 1) < ROUNDING:
+            raise ValueError(
+                f"Argument `state` must be {size} amplitudes of norm 1 for qubits {chosen}, but has shape "
+                f"{array.shape} and norm {norm:.6g}."
+            )
+        return self.extend([Preparation(chosen, array / norm)])
 
     def kraus(self: "Circuit", matrices: Any, qubits: Qubits, label: str = "kraus") -> "Circuit":  # type: ignore[misc]
         """Add a constant channel by its Kraus matrices.

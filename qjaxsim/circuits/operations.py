@@ -6,7 +6,7 @@ in its types only.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,6 +167,38 @@ class Kraus:
         raise ValueError(f"A channel has no inverse ({self.label!r} on qubits {self.qubits}).")
 
 
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A state that some qubits begin in, before anything acts on them.
+
+    Attributes:
+        qubits: first most significant.
+        state: (2**k,) complex128 of norm 1; or the name of a parameter with the real amplitudes, shape (2**k,), or with
+            their real and imaginary parts, shape (2, 2**k). The engine divides by the norm.
+        shape: of that parameter; () for a constant state.
+        conjugated: whether the complex conjugate is meant.
+    """
+
+    qubits: tuple[int, ...]
+    state: np.ndarray | str
+    shape: tuple[int, ...] = ()
+    conjugated: bool = False
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        given = self.state if isinstance(self.state, str) else hashlib.sha256((self.state + 0.0).tobytes()).hexdigest()
+        return ("preparation", self.qubits, given, self.shape, self.conjugated)
+
+    def on(self, qubits: Sequence[int]) -> "Preparation":
+        """The same preparation with qubit q moved to `qubits[q]`."""
+        return replace(self, qubits=tuple(qubits[q] for q in self.qubits))
+
+    def inverse(self) -> "Preparation":
+        """There is none."""
+        raise ValueError(f"A preparation has no inverse (qubits {self.qubits}).")
+
+
 @dataclass(frozen=True)
 class ReadoutError:
     """A bit that is read wrongly: classical, after the state of the qubit is done with.
@@ -270,7 +302,7 @@ class Repeat:
         return shape if name in self.shared else (self.times, *shape)
 
 
-Operation = Gate | Channel | Unitary | Kraus | ReadoutError | Projection | Repeat
+Operation = Gate | Channel | Unitary | Kraus | Preparation | ReadoutError | Projection | Repeat
 
 
 def is_unitary(operations: Iterable[Operation]) -> bool:
@@ -288,6 +320,8 @@ def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(operation, Gate | Channel):
         angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
         return [(element.name, element.shape) for angle in angles for element in angle.elements()]
+    if isinstance(operation, Preparation) and isinstance(operation.state, str):
+        return [(operation.state, operation.shape)]
     return []
 
 

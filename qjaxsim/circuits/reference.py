@@ -13,7 +13,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import PAULI, kron
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import Channel, Gate, Kraus, Projection, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import Channel, Gate, Kraus, Preparation, Projection, ReadoutError, Repeat, Unitary
 
 Params = Mapping[str, np.ndarray]
 
@@ -114,12 +114,22 @@ def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
     return state
 
 
-def _matrix(operation: Gate | Unitary | Projection, params: Params) -> np.ndarray:
+def _matrix(operation: Gate | Unitary | Preparation | Projection, params: Params) -> np.ndarray:
     if isinstance(operation, Unitary):
         return operation.matrix
+    if isinstance(operation, Preparation):
+        psi = (
+            operation.state if not isinstance(operation.state, str) else _amplitudes(params[operation.state], operation)
+        )
+        return np.outer(psi.conj() if operation.conjugated else psi, np.eye(len(psi))[0])
     if isinstance(operation, Projection):
         return np.diag([1.0 - operation.outcome, operation.outcome])
     return operation.spec.matrix(np, *_angles(operation, params))
+
+
+def _amplitudes(values: np.ndarray, operation: Preparation) -> np.ndarray:
+    psi = values if len(operation.shape) == 1 else values[0] + 1j * values[1]
+    return psi / np.linalg.norm(psi)
 
 
 def _angles(operation: Gate | Channel, params: Params) -> list[np.float64]:

@@ -5,6 +5,8 @@ A density matrix of n qubits, its rows' bits first, is an array of 4**n numbers,
 superoperator on both. Gates of such circuits need not be unitary.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from qjaxsim.circuits.channels import superoperator
@@ -15,6 +17,7 @@ from qjaxsim.circuits.operations import (
     Gate,
     Kraus,
     Operation,
+    Preparation,
     Projection,
     ReadoutError,
     Repeat,
@@ -70,6 +73,9 @@ def _doubled(operation: Operation, n: int) -> list[Operation]:
             return [Unitary(kept, both, f"|{operation.outcome}><{operation.outcome}|")]
         case Repeat():
             return [Repeat(doubled(operation.circuit), operation.times, operation.shared, operation.reverse)]
+        case Preparation():
+            columns = tuple(n + q for q in operation.qubits)
+            return [operation, replace(operation, qubits=columns, conjugated=not operation.conjugated)]
         case ReadoutError():
             return []  # no part of the state
     raise TypeError(f"Operation {type(operation).__name__} has no form on density matrices.")

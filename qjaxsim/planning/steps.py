@@ -247,6 +247,27 @@ class Enter:
 
 
 @dataclass(frozen=True, eq=False)
+class Prepare:
+    """Qubits become part of the state, as its first index bits, in a state of their own.
+
+    Attributes:
+        qubits: first most significant.
+        constant: (2**k,) complex128, or None where a parameter has the amplitudes.
+        name: of that parameter.
+        parts: how many numbers an amplitude has there, 1 or 2.
+        conjugated: whether the complex conjugate is meant.
+        data: whether the parameter carries the batch.
+    """
+
+    qubits: tuple[int, ...]
+    constant: np.ndarray | None
+    name: str
+    parts: int
+    conjugated: bool
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Widen:
     """One column becomes as many as the batch has, before the first step that depends on data."""
 
@@ -325,7 +346,21 @@ class Packed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Rotations | Packed | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+Step = (
+    Dense
+    | Monomial
+    | Diagonal
+    | Rotations
+    | Packed
+    | Transpose
+    | Start
+    | Enter
+    | Prepare
+    | Widen
+    | Project
+    | Loop
+    | Collapsed
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,6 +437,8 @@ def names_in(step: "Step") -> set[str]:
         return set(step.repeat.circuit.parameters)
     if isinstance(step, Collapsed):
         return set().union(*(names_in(inner) for inner in step.steps))
+    if isinstance(step, Prepare):
+        return set() if step.constant is not None else {step.name}
     angles: list[Any] = []
     if isinstance(step, Diagonal):
         angles = [angle for table in step.tables for angle in table.angles]

@@ -19,6 +19,7 @@ from qjaxsim.planning.steps import (
     Packed,
     Plan,
     PlanOptions,
+    Prepare,
     Rotations,
     Step,
     Widen,
@@ -92,7 +93,7 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
         elif isinstance(step, Packed):
             total += state * len(step.orders) if step.products is not None else 0
-        elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense) and step.constant is None):
+        elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense | Prepare) and step.constant is None):
             total += state
     return total
 

@@ -21,6 +21,7 @@ from qjaxsim.planning.steps import (
     Packed,
     Plan,
     PlanOptions,
+    Prepare,
     Project,
     Rotations,
     Start,
@@ -188,7 +189,7 @@ class _Reader:
             columns = self.batch if isinstance(step, Widen) else columns
             if isinstance(step, Start):
                 width = self.n_qubits
-            if isinstance(step, Enter):
+            if isinstance(step, Enter | Prepare):
                 width += len(step.qubits)
             if isinstance(step, Dense):
                 width += step.entering
@@ -232,6 +233,9 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "start", "all", f"the state of {step.gates} constant gates", 0.0
         case Enter():
             return "enter", ",".join(map(str, step.qubits)), "qubits in |0>", 0.0
+        case Prepare():
+            where, of = ",".join(map(str, step.qubits)), "numbers" if step.constant is not None else step.name
+            return "prepare", where, f"a state of {of}", 6 * amplitudes
         case Widen():
             return "widen", "", "one column for each sample", 0.0
         case Project():
@@ -265,7 +269,7 @@ def _role(step: Step) -> str:
         return "data"
     if isinstance(step, Start):
         return "constant"
-    if isinstance(step, Dense | Packed):
+    if isinstance(step, Dense | Packed | Prepare):
         return "constant" if step.constant is not None else "weights"
     if isinstance(step, Diagonal):
         free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
+from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.circuits.operations import Preparation, Projection, Repeat
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.doubling import doubled, is_noisy
@@ -27,7 +28,7 @@ from qjaxsim.planning.readout import readout_errors, with_readout
 from qjaxsim.planning.steps import PlanOptions, plan_options
 from qjaxsim.running import density, kernels, measurement
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
-from qjaxsim.running.batching import Batch, parse_params
+from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes, require_key
@@ -46,7 +47,9 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., 2**n)` complex, `...` being the broadcast batch axes.
+        `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state to
+        begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, and
+        derivatives go through that. All functions built here take it, but for `unitary`.
 
     Raises:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
@@ -89,8 +92,8 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
 
 
 def _square(flat: Run, n_qubits: int) -> Run:
-    def density_matrix(params: Params | None = None) -> jax.Array:
-        entries = flat(params)
+    def density_matrix(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        entries = flat(params, initial=initial)
         return entries.reshape(*entries.shape[:-1], 2**n_qubits, 2**n_qubits)
 
     return density_matrix
@@ -194,12 +197,14 @@ def sample(
     chosen = _measured(circuit, qubits)
     distribution = probabilities(circuit, chosen, options=options)
 
-    return Compiled(_draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters))
+    return Compiled(
+        _draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters, circuit.n_qubits)
+    )
 
 
 def _draws(distribution: Run, shots: int) -> Run:
-    def sample(params: Params | None, key: jax.Array) -> jax.Array:
-        weights = distribution(params)
+    def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
+        weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
         outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
@@ -287,20 +292,33 @@ def _state_function(
 
 def _check_call(circuit: Circuit) -> Callable[..., Any]:
     """What says in our words why JAX takes no such parameters."""
-    return functools.partial(_check_params, circuit.parameters)
+    return functools.partial(_check_params, circuit.parameters, circuit.n_qubits)
 
 
-def _check_params(shapes: Shapes, params: Params | None = None, *_: Any, **others: Any) -> None:
+def _check_params(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, *_: Any, initial: Any = None, **others: Any
+) -> None:
     if others:
         raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
+    with_initial({}, initial, n_qubits)
     parse_params(params, shapes)
 
 
-def _check_draw(shapes: Shapes, params: Params | None = None, key: Any = None, *_: Any, **others: Any) -> None:
-    _check_params(shapes, params, **others)
+def _check_draw(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, key: Any = None, *_: Any, **others: Any
+) -> None:
+    _check_params(shapes, n_qubits, params, **others)
     if key is None:
         raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
     require_key(key)
+
+
+def _begun(circuit: Circuit) -> Circuit:
+    """The circuit on a state that is given when it is called."""
+    if any(isinstance(operation, Preparation) for operation in circuit.operations):
+        return circuit  # the parameter of the state is then unknown, and the message says so
+    parts = Parameter(INITIAL, (2, 2**circuit.n_qubits))
+    return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
 
 
 def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
@@ -316,10 +334,12 @@ def _reading(circuit: Circuit) -> density.Reading:
 
 def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
     noisy = is_noisy(snapshot)
-    circuit = doubled(snapshot) if noisy else snapshot
+    begun = {False: snapshot, True: _begun(snapshot)}
 
-    def run(params: Params | None = None) -> jax.Array:
-        batch = parse_params(params, snapshot.parameters)
+    def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        circuit = begun[initial is not None]
+        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), circuit.parameters)
+        circuit = doubled(circuit) if noisy else circuit
         _require_state(circuit.n_qubits, batch.total, batch.dtype, noisy)
         plan = make_plan(circuit, batch.data, batch.size, chosen)
         adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, noisy)

@@ -116,7 +116,7 @@ REFUSED = [
     (lambda: qj.Circuit(2).cnot(0, 1), AttributeError, "no method `.cnot`; use `.cx`"),
     (lambda: qj.Circuit(3).toffoli(0, 1, 2), AttributeError, "use `.ccx`"),
     (lambda: qj.Circuit(1).measure(0, 0), AttributeError, "`qjaxsim.sample`"),
-    (lambda: qj.Circuit(1).initialize([1, 0]), AttributeError, "starts in |0...0>"),
+    (lambda: qj.Circuit(1).prepare_state([1, 0]), AttributeError, "use `.initialize`"),
     (lambda: qj.Circuit(1).barrier(), AttributeError, "leave it out"),
     (lambda: qj.Circuit(1).rxz(0.1, 0), AttributeError, "the nearest name is"),
     (lambda: qj.Circuit(2).repeat(3, 2), TypeError, "Argument `layer` must be a Circuit, but is 3"),
