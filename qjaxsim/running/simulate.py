@@ -47,9 +47,9 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         options: forced choices of the planner.
 
     Returns:
-        `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state to
-        begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, and
-        derivatives go through that. All functions built here take it, but for `unitary`.
+        `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state
+        to begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, with
+        derivatives through that. All functions built here take it, but for `unitary`.
 
     Raises:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
