@@ -71,7 +71,7 @@ class LinearOperator:
         if self.matrix is not None:
             return self.matrix
         require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
-        return symmetrised(self._images(jnp.eye(self.size, dtype=self.dtype)))
+        return symmetrised(self._images(_identity(self.size, self.dtype)))
 
     def __matmul__(self, other: Any) -> jax.Array:
         given = as_array(other, "v")
@@ -98,6 +98,11 @@ class LinearOperator:
         if given.dtype != self.dtype:
             raise TypeError(f"Argument `v` must have dtype {self.dtype}, but it has {given.dtype}; cast it.")
         return given
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _identity(size: int, dtype: Any) -> jax.Array:
+    return jnp.eye(size, dtype=dtype)
 
 
 @functools.partial(jax.jit, static_argnums=1)
