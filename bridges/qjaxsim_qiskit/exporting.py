@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import (
     Channel,
+    Conditional,
     Gate,
     Kraus,
+    Measure,
     Operation,
     Preparation,
     ReadoutError,
     Repeat,
+    Reset,
     Unitary,
     kraus_of,
 )
@@ -73,7 +77,10 @@ def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, laye
         else np.array(Parameter(name), dtype=object)
         for name, shape in shapes.items()
     }
-    out = QuantumCircuit(circuit.n_qubits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}})
+    bits = (circuit.n_bits,) if circuit.n_bits else ()
+    out = QuantumCircuit(
+        circuit.n_qubits, *bits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}}
+    )
     _Writer(out, layers).circuit(circuit, {**symbols, **values}, "")
     return out
 
@@ -227,6 +234,15 @@ class _Writer:
             self.channel(operation, place)
         elif isinstance(operation, Preparation):
             self.preparation(operation, place)
+        elif isinstance(operation, Measure):
+            self.out.measure(operation.qubit, operation.bit)
+        elif isinstance(operation, Reset):
+            self.out.reset(operation.qubit)
+        elif isinstance(operation, Conditional):
+            with ExitStack() as conditions:
+                for bit, value in zip(operation.bits, operation.values, strict=True):
+                    conditions.enter_context(self.out.if_test((self.out.clbits[bit], value)))
+                self.circuit(operation.circuit, symbols, f"{place}.")
         elif isinstance(operation, ReadoutError):
             raise ValueError(
                 f"Argument `circuit` must be free of readout errors to be exported, but operation {place} is one of "

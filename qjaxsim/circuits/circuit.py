@@ -18,12 +18,15 @@ from qjaxsim.circuits.hints import HINTS
 from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, constant_matrix, listed, wording
 from qjaxsim.circuits.operations import (
     Channel,
+    Conditional,
     Gate,
     Operation,
     Preparation,
     Projection,
     Repeat,
     Unitary,
+    bits_of,
+    is_static,
     used_parameters,
 )
 from qjaxsim.common.checks import as_integer, positive_integer, shown
@@ -178,6 +181,10 @@ class Circuit(StateMethods):
         require_circuit("layer", layer)
         if any(isinstance(operation, Preparation) for operation in layer.operations):
             raise ValueError("Argument `layer` must not initialize qubits; do so before the layers.")
+        if not is_static(layer.operations):
+            raise ValueError(
+                "Argument `layer` must not measure, reset or depend on measured bits; add its rounds one by one."
+            )
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
@@ -189,6 +196,15 @@ class Circuit(StateMethods):
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
         return self.extend([Repeat(layer.copy(), count, names)])
+
+    @property
+    def n_bits(self) -> int:
+        """How many classical bits it has: one more than the largest that it measures into or asks for.
+
+        >>> Circuit(2).measure([0, 1], [0, 2]).n_bits
+        3
+        """
+        return bits_of(self._operations)
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -237,6 +253,8 @@ class Circuit(StateMethods):
         for operation in self._operations:
             if isinstance(operation, Repeat):
                 counts.update({k: operation.times * v for k, v in operation.circuit.count_ops().items()})
+            elif isinstance(operation, Conditional):
+                counts.update(operation.circuit.count_ops())
             else:
                 counts[operation.key[1 if isinstance(operation, Gate | Channel) else 0]] += 1
         return dict(counts.most_common())
@@ -282,7 +300,7 @@ class Circuit(StateMethods):
         True
         """
         return Circuit(n_qubits).extend(
-            operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits)
+            operation.on(qubits, n_qubits) if isinstance(operation, Repeat | Conditional) else operation.on(qubits)
             for operation in self._operations
         )
 

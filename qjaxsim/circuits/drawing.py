@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Kraus, Operation, Preparation, Projection, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import (
+    Conditional,
+    Kraus,
+    Measure,
+    Operation,
+    Preparation,
+    Projection,
+    ReadoutError,
+    Repeat,
+    Reset,
+    Unitary,
+)
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -64,6 +75,13 @@ def _label(operation: Operation, position: int) -> str:
         return _summary(operation)
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
+    if isinstance(operation, Measure):
+        return f"M>{operation.bit}"
+    if isinstance(operation, Reset):
+        return "|0>"
+    if isinstance(operation, Conditional):
+        asked = ",".join(f"{bit}={value}" for bit, value in zip(operation.bits, operation.values, strict=True))
+        return f"[if {asked}: {len(operation.circuit)} operations]"
     if isinstance(operation, Preparation):
         name = operation.state if isinstance(operation.state, str) else "state"
         return f"|{name}>" if len(operation.qubits) == 1 else f"|{name}>:{position}"

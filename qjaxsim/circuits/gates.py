@@ -41,6 +41,7 @@ class GateSpec:
         phases: for a diagonal gate with angles, the (d, n_angles) real matrix C of diag = exp(i C @ angles), else None.
         pauli: for a rotation exp(-i theta P / 2), the label of P, else None.
         inverse: `(angles) -> (name, angles)` of the inverse where it has a standard name, else None.
+        is_unitary: whether its matrix is; those of channels are not.
     """
 
     name: str
@@ -51,6 +52,7 @@ class GateSpec:
     phases: np.ndarray | None = None
     pauli: str | None = None
     inverse: Inverse | None = None
+    is_unitary: bool = True
 
     def matrix(self, xp: ModuleType, *angles: Any) -> Any:
         """The gate's matrix, shape (d, d, *angle shape); a constant gate ignores `xp` and gives complex128."""
@@ -214,6 +216,27 @@ def controlled(matrix: np.ndarray, n_controls: int = 1) -> np.ndarray:
     out = np.eye(size, dtype=complex)
     out[-len(matrix) :, -len(matrix) :] = matrix
     return out
+
+
+def controlled_spec(spec: GateSpec, n_controls: int, prefix: str) -> GateSpec:
+    """A gate with controls in front, under its name with a prefix."""
+    function = spec.function
+    for _ in range(n_controls):
+        function = None if function is None else _controlled(function)
+    constant = None if spec.constant is None else controlled(spec.constant, n_controls)
+    phases = spec.phases
+    if phases is not None:
+        idle = np.zeros((len(phases) * (2**n_controls - 1), phases.shape[1]))
+        phases = np.concatenate([idle, phases])
+
+    def inverse(angles: tuple) -> tuple[str, tuple]:
+        assert spec.inverse is not None
+        name, values = spec.inverse(angles)
+        return prefix + name, values
+
+    undo = None if spec.inverse is None else inverse
+    name, width = prefix + spec.name, spec.n_qubits + n_controls
+    return GateSpec(name, width, spec.n_angles, constant, function, phases, None, undo, spec.is_unitary)
 
 
 _S2 = np.sqrt(0.5)

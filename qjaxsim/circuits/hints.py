@@ -1,7 +1,6 @@
 """What users of Qiskit, PennyLane and Cirq type for a method of a circuit, and what there is instead."""
 
-_PARTS = "a circuit measures nothing on its way but what `.project` fixes"
-_ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
+_ENDS = "read the end of a circuit with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
 HINTS = {
     "cnot": "use `.cx`",
     "toffoli": "use `.ccx`",
@@ -17,9 +16,10 @@ HINTS = {
     "si": "use `.sdg`",
     "mcx": "use `.ccx`, `.c3x` or `.c4x`",
     "mct": "use `.ccx`, `.c3x` or `.c4x`",
-    "measure": _ENDS,
     "measure_all": _ENDS,
-    "reset": "use `.reset_error(1, 0, qubit)`, the channel that resets",
+    "if_test": "use `.if_bits`",
+    "c_if": "use `.if_bits`",
+    "cond": "use `.if_bits`",
     "prepare_state": "use `.initialize`",
     "amplitude_encoding": "use `.initialize` with a parameter",
     "depolarizing_channel": "use `.depolarizing`",

@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, GateSpec, monomial
-from qjaxsim.circuits.operations import Gate, Superoperator, Unitary
+from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim.planning.steps import Factor, PauliRotation, Phases
 
 
@@ -66,7 +66,7 @@ def inverse_pair(first: Factor, second: Factor) -> bool:
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         both_standard = id(first) in _STANDARD and id(second) in _STANDARD
         return _standard_inverse(id(first), id(second)) if both_standard else is_identity(second @ first)
-    if not (isinstance(first, Gate) and isinstance(second, Gate)) or isinstance(first, Superoperator):
+    if not (isinstance(first, Gate) and isinstance(second, Gate) and first.spec.is_unitary):
         return False
     return first.qubits == second.qubits and first.inverse() == second
 

@@ -10,7 +10,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import GIB
-from qjaxsim.planning.doubling import doubled, is_noisy
+from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import (
     Collapsed,
@@ -68,7 +68,7 @@ class Explanation:
         columns: states that are run together.
         itemsize: bytes of a real number.
         options: the choices it was made with.
-        noisy: whether its states are density matrices, which have two wires for each qubit.
+        form: the circuit as it is run: states or density matrices, with wires for measurements.
     """
 
     plan: Plan
@@ -76,7 +76,7 @@ class Explanation:
     columns: int
     itemsize: int
     options: PlanOptions
-    noisy: bool = False
+    form: Lowered
 
     @property
     def state_bytes(self) -> int:
@@ -103,14 +103,14 @@ class Explanation:
         """Bytes held by a forward run, by a gradient that keeps states and by one that runs the circuit backwards."""
         kept = kept_bytes(self.plan.steps, self.plan.n_qubits, self.columns, self.itemsize)
         out = {"forward": 2 * self.state_bytes, "backprop": 3 * self.state_bytes + kept}
-        if not self.noisy and all(is_invertible(step) for step in self.plan.steps):
+        if not self.form.is_density and all(is_invertible(step) for step in self.plan.steps):
             out["adjoint"] = 5 * self.state_bytes
         return out
 
     @property
     def gradient(self) -> str:
         """The way of reverse-mode derivatives: "adjoint" or "backprop"."""
-        chosen = uses_adjoint(self.plan, self.columns, self.itemsize, self.options, self.noisy)
+        chosen = uses_adjoint(self.plan, self.columns, self.itemsize, self.options, self.form.is_density)
         return "adjoint" if chosen else "backprop"
 
     def __str__(self) -> str:
@@ -121,10 +121,12 @@ class Explanation:
             for i, line in enumerate(self.lines)
         ]
         held = ", ".join(f"{name} {size / GIB:.3g} GiB" for name, size in self.memory.items())
-        what = "channels" if self.noisy else "projections"
-        reason = "" if "adjoint" in self.memory else f" (the circuit has {what}, which cannot be run backwards)"
-        width = self.plan.n_qubits
-        qubits = f"a density matrix of {width // 2} qubits on {width} wires" if self.noisy else f"{width} qubits"
+        what = "a density matrix" if self.form.is_density else "a circuit with projections"
+        reason = "" if "adjoint" in self.memory else f" ({what} cannot be run backwards)"
+        own, width = self.form.n_qubits, self.plan.n_qubits
+        qubits = f"a density matrix of {own} qubits on {width} wires" if self.form.is_density else f"{own} qubits"
+        if not self.form.is_density and width > own:
+            qubits += f" and {width - own} wires for measurements and resets, outcomes followed at once"
         return "\n".join(
             [
                 f"{qubits}, {self.columns} column{'s' * (self.columns > 1)}, "
@@ -176,11 +178,11 @@ def explain(
     if dtype not in ("complex64", "complex128"):
         raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
     options = plan_options(options)
-    noisy = is_noisy(circuit)
-    plan = make_plan(doubled(circuit) if noisy else circuit, names, int(batch), options)
+    form = lowered(circuit)
+    plan = make_plan(form.circuit, names, int(batch), options)
     itemsize = 4 if dtype == "complex64" else 8
     lines = tuple(_Reader(plan.n_qubits, int(batch), itemsize).read(plan.steps))
-    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options, noisy)
+    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options, form)
 
 
 class _Reader:

@@ -223,7 +223,7 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
     return total
 
 
-def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:
+def marginal_probabilities(qubits: Sequence[int], state: jax.Array) -> jax.Array:
     """Probabilities of the outcomes of some qubits, shape (2**len(qubits), columns), first qubit most significant."""
     return marginal(state[0] ** 2 + state[1] ** 2, qubits)
 

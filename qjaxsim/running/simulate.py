@@ -19,12 +19,13 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import Preparation, Projection, Repeat
+from qjaxsim.circuits.operations import Preparation, Projection, Repeat, is_static
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
-from qjaxsim.planning.doubling import doubled, is_noisy
+from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.doubling import is_noisy
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.readout import readout_errors, with_readout
+from qjaxsim.planning.readout import Errors, readout_errors, with_readout
 from qjaxsim.planning.steps import PlanOptions, plan_options
 from qjaxsim.running import density, kernels, measurement
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
@@ -84,9 +85,7 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
      [0.25 0.5 ]]
     """
     require_circuit("circuit", circuit)
-    read = density.of_pure
-    if is_noisy(circuit):
-        read = functools.partial(density.entries, _reading(circuit))
+    read = density.entries if lowered(circuit).is_density else density.of_pure
     flat = _state_function(circuit, options, read, "density_matrix")
     return Compiled(_square, flat, circuit.n_qubits, check=_check_call(circuit))
 
@@ -121,12 +120,9 @@ def expectation(
     """
     require_circuit("circuit", circuit)
     sums = pauli_sums(observables, circuit.n_qubits)
-    reading = _reading(circuit)
-    if is_noisy(circuit):
-        readout = functools.partial(density.expectation_values, sums, reading)
-    else:
-        read = tuple(with_readout(one, reading.errors) for one in sums)
-        readout = functools.partial(measurement.expectation_values, read)
+    errors = readout_errors(circuit)
+    module = density if lowered(circuit).is_density else measurement
+    readout = functools.partial(module.expectation_values, tuple(with_readout(one, errors) for one in sums))
     return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
 
 
@@ -141,18 +137,25 @@ class Observed(NamedTuple):
 def observed(function: Compiled) -> Observed | None:
     """What a compiled function was built from, if it gives expectation values."""
     build, arguments = function.parts
-    if build is not _run_and_read or arguments[3] != "expectation" or is_noisy(arguments[0]):
+    if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
         return None
     circuit, options, readout, *_ = arguments
     return Observed(circuit, readout.args[0], options)
 
 
-def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
+def probabilities(
+    circuit: Circuit,
+    qubits: Sequence[int] | None = None,
+    *,
+    bits: Sequence[int] | None = None,
+    options: PlanOptions | None = None,
+) -> Run:
     """A function giving the probabilities of measurement outcomes.
 
     Args:
         circuit: what to run; a snapshot is taken.
         qubits: those measured, the first the most significant bit of an outcome; None for all in order.
+        bits: instead of qubits, classical bits that the circuit measures into, likewise.
         options: forced choices of the planner.
 
     Returns:
@@ -163,17 +166,45 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
     >>> print(np.asarray(qj.probabilities(ghz, [0, 2])()).round(3))
     [0.5 0.  0.  0.5]
     """
+    if bits is not None:
+        return _state_function(circuit, options, _Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
     chosen = _measured(circuit, qubits)
-    reading = _reading(circuit)
-    if is_noisy(circuit):
-        readout = functools.partial(density.marginal_probabilities, reading, qubits=chosen)
-    else:
-        readout = functools.partial(density.pure_probabilities, reading, qubits=chosen)
+    module = density if lowered(circuit).is_density else measurement
+    exact = functools.partial(module.marginal_probabilities, chosen)
+    readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
     return _state_function(circuit, options, readout, "probabilities")
 
 
+class _Bits(NamedTuple):
+    """Classical bits as what is read of a circuit."""
+
+    bits: tuple[int, ...]
+
+
+def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
+    require_circuit("circuit", circuit)
+    chosen = tuple(int(bit) for bit in bits)
+    if qubits is not None:
+        raise ValueError("Give either `qubits` or `bits`, what is read.")
+    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(circuit.n_bits)):
+        raise ValueError(
+            f"Argument `bits` must name different classical bits of the circuit, which has {circuit.n_bits}, but is "
+            f"{list(chosen)}."
+        )
+    return chosen
+
+
+def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: jax.Array) -> jax.Array:
+    return density.read_wrongly(exact(state), qubits, errors)
+
+
 def sample(
-    circuit: Circuit, shots: int, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None
+    circuit: Circuit,
+    shots: int,
+    qubits: Sequence[int] | None = None,
+    *,
+    bits: Sequence[int] | None = None,
+    options: PlanOptions | None = None,
 ) -> Run:
     """A function drawing measurement outcomes.
 
@@ -181,6 +212,7 @@ def sample(
         circuit: what to run; a snapshot is taken.
         shots: draws for each element of the batch.
         qubits: those measured; None for all in order.
+        bits: instead of qubits, classical bits that the circuit measures into.
         options: forced choices of the planner.
 
     Returns:
@@ -194,8 +226,7 @@ def sample(
     ((100, 2), True)
     """
     count = positive_integer("shots", shots)
-    chosen = _measured(circuit, qubits)
-    distribution = probabilities(circuit, chosen, options=options)
+    distribution = probabilities(circuit, qubits, bits=bits, options=options)
 
     return Compiled(
         _draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters, circuit.n_qubits)
@@ -241,7 +272,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
     def unitary(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
-        _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
+        _require_state(lowered(snapshot), 2**snapshot.n_qubits * batch.total, batch.dtype)
         size = 2**snapshot.n_qubits
         plan = make_plan(snapshot, batch=size, options=chosen, from_zero=False)
         adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
@@ -274,11 +305,8 @@ def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Arr
     return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
 
 
-Readout = Callable[[jax.Array], jax.Array]
-
-
 def _state_function(
-    circuit: Circuit, options: PlanOptions | None, readout: Readout, name: str, single: bool = False
+    circuit: Circuit, options: PlanOptions | None, readout: "density.Readout | _Bits", name: str, single: bool = False
 ) -> Run:
     """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
 
@@ -324,29 +352,29 @@ def _begun(circuit: Circuit) -> Circuit:
 def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
     """Refuse circuits with channels where there is nothing of the kind."""
     require_circuit("circuit", circuit)
-    if is_noisy(circuit):
-        raise ValueError(f"A circuit with channels has no {what}; use {way_out}, or leave the channels out.")
+    if is_noisy(circuit) or not is_static(circuit.operations):
+        parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
+        raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
 
 
-def _reading(circuit: Circuit) -> density.Reading:
-    return density.Reading(has_projection(circuit), readout_errors(circuit))
-
-
-def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
-    noisy = is_noisy(snapshot)
-    begun = {False: snapshot, True: _begun(snapshot)}
+def _run_and_read(
+    snapshot: Circuit, chosen: PlanOptions, readout: "density.Readout | _Bits", name: str, only: bool
+) -> Run:
+    forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
+    projects = has_projection(snapshot)
 
     def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
-        circuit = begun[initial is not None]
-        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), circuit.parameters)
-        circuit = doubled(circuit) if noisy else circuit
-        _require_state(circuit.n_qubits, batch.total, batch.dtype, noisy)
-        plan = make_plan(circuit, batch.data, batch.size, chosen)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, noisy)
+        form = forms[initial is not None]
+        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
+        _require_state(form, batch.total, batch.dtype)
+        plan = make_plan(form.circuit, batch.data, batch.size, chosen)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
         setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
-            columns = readout(run_from_zero(plan, env, setting))
+            state = run_from_zero(plan, env, setting)
+            state = density.normalised(form, state) if form.is_density and projects else state
+            columns = _read_out(readout, form, state)
             return jnp.broadcast_to(columns, (len(columns), batch.size)).T
 
         values = batch.map(single)
@@ -356,13 +384,22 @@ def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name
     return run
 
 
-def _require_state(n_qubits: int, columns: int, dtype: Any, noisy: bool = False) -> None:
-    """Refuse states that do not fit; a run holds about two copies. Density matrices have two wires for each qubit."""
+def _read_out(readout: "density.Readout | _Bits", form: Lowered, state: jax.Array) -> jax.Array:
+    if isinstance(readout, _Bits):
+        return density.bit_probabilities(form, readout.bits, state)
+    return density.read_qubits(readout, form, state)
+
+
+def _require_state(form: Lowered, columns: int, dtype: Any) -> None:
+    """Refuse states that do not fit; a run holds about two copies."""
     itemsize = 2 * np.dtype(dtype).itemsize
-    what = f"density matri{'ces' if columns > 1 else 'x'}" if noisy else f"state{'s' * (columns > 1)}"
+    matrix = f"density matri{'ces' if columns > 1 else 'x'}"
+    what = matrix if form.is_density else f"state{'s' * (columns > 1)}"
+    width = form.circuit.n_qubits
+    wires = f" on {width} wires" if width not in (form.n_qubits, 2 * form.n_qubits) else ""
     require_memory(
-        2 * itemsize * columns * 2**n_qubits,
-        f"Running {columns} {what} of {n_qubits // 2 if noisy else n_qubits} qubits",
+        2 * itemsize * columns * 2**width,
+        f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
         "use fewer qubits, a smaller batch or single precision",
     )
 
