@@ -144,6 +144,40 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
     return out
 
 
+def dynamic_counts(
+    circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed: int, noise: Any = None
+) -> np.ndarray:
+    """Counts of a circuit with measurements on its way: of its bits, then of its qubits at the end.
+
+    Args:
+        circuit: with measurements, resets and branches.
+        values: a number for every parameter, once for each row.
+        shots: draws for each row.
+        seed: of Aer's random numbers.
+        noise: a noise model of Aer's, or None.
+
+    Returns:
+        (len(values), 2**(bits + qubits)) int64, bit 0 most significant, the qubits last.
+    """
+    from qiskit import transpile
+    from qiskit.circuit import ClassicalRegister
+    from qiskit_aer import AerSimulator
+
+    simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
+    ends = ClassicalRegister(circuit.num_qubits, "all qubits")
+    read = circuit.copy()
+    read.add_register(ends)
+    read.measure(read.qubits, ends)
+    lowered = read if noise is not None else transpile(read, target=_target(), optimization_level=0)
+    bound = [lowered.assign_parameters(dict(each)) for each in values]
+    result = simulator.run(bound, shots=shots).result()
+    out = np.zeros((len(values), 2**read.num_clbits), np.int64)
+    for row, number in zip(out, range(len(values)), strict=True):
+        for outcome, count in result.get_counts(number).items():
+            row[int(outcome.replace(" ", "")[::-1], 2)] = count
+    return out
+
+
 def shift_gradients(
     circuit: "QuantumCircuit", values: Values, operators: Sequence["SparsePauliOp"], chosen: Sequence["Parameter"]
 ) -> np.ndarray:

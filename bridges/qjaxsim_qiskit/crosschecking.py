@@ -13,11 +13,13 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import is_static
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.importing import from_qiskit
 from qjaxsim_qiskit.noisy_checks import noise_of, noisy_checks
@@ -53,7 +55,8 @@ def crosscheck(
             `ImportedCircuit.params`; default one set, uniform in [-pi, pi).
         observables: Pauli sums, ours or Qiskit's operators of the circuit's width; default X and Z on every qubit and
             one string of X, Y, Z on all.
-        shots: draws on either side for a test of counts; None for none.
+        shots: draws on either side for a test of counts; None for none. A circuit that measures on its way, resets or
+            depends on measured bits is compared by the counts of all its bits and qubits alone, 10,000 by default.
         seed: of parameters, draws and the choice of gradients.
         gradients: whether to compare them.
         max_rotations: shifted rotations at most. Parameters are chosen at random until they take part in so many (one
@@ -83,6 +86,9 @@ def crosscheck(
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
     noisy = None if noise is None else noise_of(noise, circuit, params, seed)
     pair = pair_of(circuit if noisy is None else noisy.circuit, params, observables, seed, evolution)
+    if not is_static(pair.circuit.operations):
+        found = dynamic_checks(pair, noisy, shots or DYNAMIC_SHOTS, seed)
+        return _named(pair, seed, found, title or repr(pair.circuit))
     if noisy is not None:
         found = noisy_checks(pair, noisy, shots, seed, tolerance)
         return _named(pair, seed, found, title or f"{pair.circuit!r} under noise")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim_qiskit.conditions import bits_asked
 from qjaxsim_qiskit.constants import NotConstantError, constant
 from qjaxsim_qiskit.definitions import definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
@@ -54,19 +55,26 @@ class Unrolled:
     evolutions: int = 0
 
 
-def unrolled(circuit: "QuantumCircuit", evolution: str) -> Unrolled:
-    """The circuit's operations, written out as far as nothing depends on a measurement.
+def unrolled(circuit: "QuantumCircuit", evolution: str, place: str = "") -> Unrolled:
+    """The circuit's operations, written out as far as nothing depends on a measurement; branches on bits stay.
 
     Args:
         circuit: Qiskit's.
         evolution: "synthesis" or "exact", what evolutions become.
+        place: of the operation whose block it is, for messages.
 
     Raises:
         ValueError: for control flow that depends on classical bits, instructions that set a state, stored values,
             gates that cannot be taken apart, and loops that are too long, naming the operation and its place.
     """
-    writer = _Unroller(evolution)
-    writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
+    writer = _Unroller(evolution, circuit)
+    try:
+        writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
+    except (_BreakLoop, _NextTurn):
+        raise ValueError(
+            f"The circuit's operation {place} ends a loop, or a turn of it, depending on measured bits, which cannot be "
+            "followed; write the turns out with conditions."
+        ) from None
     return writer.out
 
 
@@ -79,11 +87,11 @@ class _NextTurn(Exception):
 
 
 class _Unroller:
-    def __init__(self, evolution: str):
+    def __init__(self, evolution: str, top: "QuantumCircuit"):
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
         self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
-        self.evolution = evolution
+        self.evolution, self.clbits = evolution, frozenset(top.clbits)
         self.out = Unrolled()
         self.turns = 0
         # By identity, with the object itself: identities of objects that are gone come back.
@@ -208,9 +216,12 @@ class _Unroller:
         try:
             blocks = _blocks(item.operation, variables)
         except NotConstantError as error:
+            if self.is_followed(item.operation):
+                self.out.items.append(item)
+                return
             raise ValueError(
-                f"The circuit's {item.where} is control flow that depends on classical bits, which a unitary circuit "
-                "does not have; write out the branch that is taken."
+                f"The circuit's {item.where} is control flow that depends on classical bits in a way that cannot be "
+                "followed: a loop, a variable, or bits of a sub-circuit; write out the branch that is taken."
             ) from error
         loops = item.operation.name in ("for_loop", "while_loop")
         if item.operation.name == "for_loop":
@@ -227,6 +238,11 @@ class _Unroller:
             except _NextTurn:
                 if not loops:
                     raise
+
+    def is_followed(self, operation: Any) -> bool:
+        """Whether it is a branch on bits of the circuit itself, all ways of which can be followed."""
+        asked = bits_asked(operation)
+        return bool(asked) and asked <= self.clbits
 
     def require_few(self, item: Item) -> None:
         """Refuse a long loop at once, where nothing can end it before its last turn."""
