@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.hermitian import (
+        Diagonal,
+        Hermitian,
+        Projector,
+        SparseHermitian,
+        pauli_coefficients,
+        pauli_expansion,
+    )
     from qjaxsim.circuits.library import (
         angle_encoding,
         data_reuploading,
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
         zz_feature_map,
     )
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
+    from qjaxsim.circuits.operators import OperatorSum
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
@@ -31,11 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Circuit",
+    "Diagonal",
     "Expression",
+    "Hermitian",
     "I",
+    "OperatorSum",
     "Parameter",
     "PauliSum",
     "PlanOptions",
+    "Projector",
+    "SparseHermitian",
     "X",
     "Y",
     "Z",
@@ -49,6 +63,8 @@ __all__ = [
     "hessian",
     "hvp",
     "load_run",
+    "pauli_coefficients",
+    "pauli_expansion",
     "probabilities",
     "real_amplitudes",
     "sample",
@@ -71,6 +87,15 @@ _PLACES = {
         "real_amplitudes",
         "zz_feature_map",
     ),
+    "circuits.hermitian": (
+        "Diagonal",
+        "Hermitian",
+        "Projector",
+        "SparseHermitian",
+        "pauli_coefficients",
+        "pauli_expansion",
+    ),
+    "circuits.operators": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
     "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
     "planning.steps": ("PlanOptions",),

@@ -4,12 +4,16 @@ import cmath
 import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qjaxsim.circuits.expressions import Expression, Parameter
-from qjaxsim.common.checks import as_integer, as_number, shown
+from qjaxsim.circuits.pauli_terms import Term, check_term, product
+from qjaxsim.circuits.qiskit_operators import is_qiskit_operator, terms_of
+from qjaxsim.common.checks import as_number, shown
 
-Term = tuple[tuple[int, str], ...]
+if TYPE_CHECKING:
+    from qjaxsim.circuits.operators import OperatorSum
+
 _Parts = tuple[tuple["PauliSum", complex], ...]
 
 # Terms that `repr` shows; `str` and `print` show all.
@@ -17,11 +21,7 @@ SHOWN = 10
 # Imaginary parts below this fraction of a sum's size are rounding: thousands of terms add up to some 1e-13.
 ROUNDING = 1e-10
 
-# By whether a qubit's X and Z occur in a product.
-_LETTERS = {(True, False): "X", (True, True): "Y", (False, True): "Z"}
-_POWERS = (1, 1j, -1, -1j)
-
-_CONSTANT = ("A coefficient of a Pauli sum", "measure the terms apart with `expectation` and weigh their values")
+_CONSTANT = ("A coefficient of a Pauli sum", "make it a `Parameter` and give its value on calling")
 
 
 class PauliSum:
@@ -46,7 +46,7 @@ class PauliSum:
     def __init__(self, terms: Mapping[Term, complex]):
         total: dict[Term, complex] = {}
         for term, coefficient in terms.items():
-            key = _check_term(term)
+            key = check_term(term)
             total[key] = total.get(key, 0) + _coefficient(coefficient)
         self._fill(nonzero(total))
 
@@ -104,7 +104,9 @@ class PauliSum:
         """
         return _largest_imaginary(self) is None
 
-    def __add__(self, other: Any) -> "PauliSum":
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Parameter | Expression):
+            return _with_parameters(self) + other
         if (number := _number(other)) is not None:
             other = I() * number
         return _total((self, 1), (other, 1)) if isinstance(other, PauliSum) else NotImplemented
@@ -114,13 +116,15 @@ class PauliSum:
     def __neg__(self) -> "PauliSum":
         return self * -1
 
-    def __sub__(self, other: Any) -> "PauliSum":
+    def __sub__(self, other: Any) -> Any:
         return _total((self, 1), (other, -1)) if isinstance(other, PauliSum) else -(-self + other)
 
-    def __rsub__(self, other: Any) -> "PauliSum":
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __mul__(self, factor: Any) -> "PauliSum":
+    def __mul__(self, factor: Any) -> Any:
+        if isinstance(factor, Parameter | Expression):
+            return _with_parameters(self) * factor
         if isinstance(factor, PauliSum):
             raise TypeError("Two Pauli sums are multiplied with @; * is for scaling by a number.")
         if (number := _number(factor)) is None:
@@ -131,7 +135,9 @@ class PauliSum:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: Any) -> "PauliSum":
+    def __truediv__(self, divisor: Any) -> Any:
+        if isinstance(divisor, Parameter | Expression):
+            return _with_parameters(self) / divisor
         if (number := _number(divisor)) is None:
             return NotImplemented
         if number == 0:
@@ -141,7 +147,7 @@ class PauliSum:
     def __matmul__(self, other: "PauliSum") -> "PauliSum":
         if not isinstance(other, PauliSum):
             return NotImplemented
-        total = _product(self._terms, other._terms)
+        total = product(self._terms, other._terms)
         return _made(nonzero(total), _size_of(self) * _size_of(other))
 
     def __eq__(self, other: object) -> bool:
@@ -166,9 +172,7 @@ class PauliSum:
 
 
 def _number(value: Any) -> complex | None:
-    """A number that scales a sum or is added to it; None for what is none. Arrays and parameters are refused."""
-    if isinstance(value, Parameter | Expression):
-        raise TypeError(f"{_CONSTANT[0]} must be a number known when it is written, but is {value}; {_CONSTANT[1]}.")
+    """A number that scales a sum or is added to it; None for what is none. Arrays are refused."""
     found = as_number(value, *_CONSTANT)
     if found is None and (shape := getattr(value, "shape", ())):
         raise TypeError(
@@ -178,14 +182,38 @@ def _number(value: Any) -> complex | None:
     return found
 
 
+def _with_parameters(observable: PauliSum) -> "OperatorSum":
+    """The same as a sum whose coefficients may be parameters."""
+    from qjaxsim.circuits.operators import OperatorSum  # made of Pauli sums, so that each names the other
+
+    return OperatorSum([(1.0, observable)])
+
+
+def real_number(value: Any) -> float | None:
+    """A number that scales operators, None for what is none.
+
+    Raises:
+        ValueError: for a number that is not real and finite.
+    """
+    if (number := _number(value)) is None:
+        return None
+    if number.imag or not cmath.isfinite(number):
+        raise ValueError(f"A coefficient of an operator must be real and finite, but is {shown(value)}.")
+    return number.real
+
+
 def _coefficient(value: Any) -> complex:
+    if isinstance(value, Parameter | Expression):
+        raise TypeError(
+            f"Coefficients of a Pauli sum must be numbers where it is made, but one is {value}; multiply by it."
+        )
     if (number := _number(value)) is None:
         raise TypeError(f"Coefficients of a Pauli sum must be numbers, but got {value!r}.")
     return number
 
 
 def _one_letter(letter: str, qubit: Any) -> PauliSum:
-    return PauliSum({_check_term(((qubit, letter),)): 1})  # checked first: a key must be hashable
+    return PauliSum({check_term(((qubit, letter),)): 1})  # checked first: a key must be hashable
 
 
 def X(qubit: int) -> PauliSum:  # noqa: N802
@@ -232,35 +260,70 @@ def I() -> PauliSum:  # noqa: N802, E743
     return PauliSum({(): 1})
 
 
-def pauli_sums(observables: PauliSum | Iterable[PauliSum], n_qubits: int) -> tuple[PauliSum, ...]:
+def pauli_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
     """Check observables against a width and return them as a tuple.
 
+    Args:
+        observables: one or several Pauli sums, or Qiskit's SparsePauliOp, Pauli and SparseObservable, whose qubit q is
+            qubit q of the circuit.
+        n_qubits: width of the circuit.
+
     Raises:
-        TypeError: for anything but Pauli sums.
-        ValueError: for an empty list, a qubit out of range, or a coefficient that is not real.
+        TypeError: for anything else.
+        ValueError: for an empty list, a qubit out of range, an operator of Qiskit's of another width, or a coefficient
+            that is not real.
     """
-    if not isinstance(observables, Iterable | PauliSum):
+    return tuple(check_pauli_sum(each, position, n_qubits) for position, each in enumerate(as_given(observables)))
+
+
+def as_given(observables: Any, single: tuple[type, ...] = ()) -> tuple[Any, ...]:
+    """One observable or several as a tuple, not checked themselves; `single` are further types of one.
+
+    Raises:
+        TypeError: for what is neither.
+        ValueError: for an empty list.
+    """
+    if is_single(observables, single):
+        return (observables,)
+    if not isinstance(observables, Iterable):
         raise TypeError(
             f"Argument `observables` must be a PauliSum or several, but is {shown(observables)} "
             f"({type(observables).__name__})."
         )
-    sums = (observables,) if isinstance(observables, PauliSum) else tuple(observables)
-    if not sums:
+    given = tuple(observables)
+    if not given:
         raise ValueError("Argument `observables` must hold at least one PauliSum, but is empty.")
-    for position, observable in enumerate(sums):
-        if not isinstance(observable, PauliSum):
-            raise TypeError(f"Observable {position} must be a PauliSum, but is {type(observable).__name__}.")
-        if observable.n_qubits > n_qubits:
+    return given
+
+
+def is_single(observables: Any, single: tuple[type, ...] = ()) -> bool:
+    """Whether this is one observable and no list of them; `single` are further types of one."""
+    return isinstance(observables, (PauliSum, *single)) or is_qiskit_operator(observables)
+
+
+def check_pauli_sum(observable: Any, position: int, n_qubits: int) -> PauliSum:
+    """An observable as a Pauli sum with real coefficients; arguments and errors as of `pauli_sums`."""
+    if is_qiskit_operator(observable):
+        if observable.num_qubits != n_qubits:
             raise ValueError(
-                f"Observable {position} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits."
+                f"Observable {position} must have the circuit's {n_qubits} qubits, but has {observable.num_qubits}; "
+                "give it on the qubits that the circuit was written for, before any layout."
             )
-        if (term := _largest_imaginary(observable)) is not None:
-            value, count = observable.terms[term], len(observable.terms)
-            raise ValueError(
-                f"Observable {position} must have real coefficients, but has ({value:.6g}){_text(term)}"
-                f"{f' among its {count:,} terms' if count > 1 else ''}."
-            )
-    return tuple(map(_real, sums))
+        observable = PauliSum(terms_of(observable))
+    if not isinstance(observable, PauliSum):
+        only = "; `expectation` alone takes it" if type(observable).__name__ == "OperatorSum" else ""
+        raise TypeError(f"Observable {position} must be a PauliSum, but is {type(observable).__name__}{only}.")
+    if observable.n_qubits > n_qubits:
+        raise ValueError(
+            f"Observable {position} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits."
+        )
+    if (term := _largest_imaginary(observable)) is not None:
+        value, count = observable.terms[term], len(observable.terms)
+        raise ValueError(
+            f"Observable {position} must have real coefficients, but has ({value:.6g}){_text(term)}"
+            f"{f' among its {count:,} terms' if count > 1 else ''}."
+        )
+    return _real(observable)
 
 
 def _made(terms: dict[Term, complex], size: float) -> PauliSum:
@@ -327,46 +390,5 @@ def _real(observable: PauliSum) -> PauliSum:
     return _made(nonzero({term: complex(value.real) for term, value in terms.items()}), observable._size)
 
 
-def _check_term(term: Term) -> Term:
-    for qubit, letter in term:
-        if (number := as_integer(qubit)) is None or number < 0:
-            raise ValueError(f"Qubits of a Pauli term must be integers from 0 on, but got {qubit!r}.")
-        if letter not in ("X", "Y", "Z"):
-            raise ValueError(f"Pauli letters are X, Y and Z, but got {letter!r}.")
-    qubits = [as_integer(qubit) for qubit, _ in term]
-    if len(set(qubits)) != len(qubits):
-        raise ValueError(f"A Pauli term must name each qubit once, but is {term}; use @ for products.")
-    return tuple(sorted((as_integer(qubit) or 0, letter) for qubit, letter in term))
-
-
 def _text(term: Term) -> str:
     return "".join(f" {letter}{qubit}" for qubit, letter in term)
-
-
-def _product(left: dict[Term, complex], right: dict[Term, complex]) -> dict[Term, complex]:
-    """All products of two terms, added up.
-
-    A term is i**|x & z| X**x Z**z for masks x and z of its qubits, so that a product takes an exclusive or of the masks
-    and a power of i: Z**z X**x = (-1)**|z & x| X**x Z**z.
-    """
-    places = {q: 1 << i for i, q in enumerate(sorted({q for term in (*left, *right) for q, _ in term}))}
-    masked = [(*_masks(term, places), value) for term, value in right.items()]
-    total: dict[tuple[int, int], complex] = {}
-    for term, value in left.items():
-        x, z, n_y = _masks(term, places)
-        for other_x, other_z, other_y, other in masked:
-            key = (x ^ other_x, z ^ other_z)
-            power = n_y + other_y - (key[0] & key[1]).bit_count() + 2 * (z & other_x).bit_count()
-            total[key] = total.get(key, 0) + value * other * _POWERS[power % 4]
-    return {_unmasked(*key, places): value for key, value in total.items()}
-
-
-def _masks(term: Term, places: Mapping[int, int]) -> tuple[int, int, int]:
-    """Masks of the qubits with X or Y and with Z or Y, and the number of those with Y."""
-    x = sum(places[q] for q, letter in term if letter != "Z")
-    z = sum(places[q] for q, letter in term if letter != "X")
-    return x, z, (x & z).bit_count()
-
-
-def _unmasked(x: int, z: int, places: Mapping[int, int]) -> Term:
-    return tuple((q, _LETTERS[bool(x & bit), bool(z & bit)]) for q, bit in places.items() if (x | z) & bit)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.observables import PauliSum, Term
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.planning import cost
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Plan

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim.circuits.observables import PauliSum, is_single
 from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.circuits.operators import Observable, OperatorSum, checked_observables, weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.plan import make_plan
@@ -27,9 +28,11 @@ from qjaxsim.running import kernels, measurement
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.operators import operator_values
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes, require_key
 from qjaxsim.running.varying import vary_alike
+from qjaxsim.running.weighting import weighted_function
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -61,17 +64,21 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
 
 def expectation(
-    circuit: Circuit, observables: PauliSum | Iterable[PauliSum], *, options: PlanOptions | None = None
+    circuit: Circuit, observables: Observable | Iterable[Observable], *, options: PlanOptions | None = None
 ) -> Run:
     """A function giving exact expectation values, all in one run.
 
     Args:
         circuit: what to run; a snapshot is taken.
-        observables: one Pauli sum or several, with real coefficients.
+        observables: one or several: Pauli sums with real coefficients, operators (`qj.Hermitian`, `qj.Diagonal`,
+            `qj.Projector`, `qj.SparseHermitian`), sums of both, coefficients of which may be parameters; and Qiskit's
+            SparsePauliOp, Pauli and SparseObservable as wide as the circuit, whose qubit q is the circuit's qubit q, as
+            `from_qiskit` keeps it.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+        `f(params) -> (..., n_observables)` real, or (...) for a single one. Parameters of coefficients belong to
+        `params`, with batch axes like any other. Raises like `statevector`.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -81,9 +88,13 @@ def expectation(
     -0.479
     """
     require_circuit("circuit", circuit)
-    sums = pauli_sums(observables, circuit.n_qubits)
-    readout = functools.partial(measurement.expectation_values, sums)
-    return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    single = is_single(observables, (OperatorSum,))
+    readout = functools.partial(operator_values, asked.operators)
+    if asked.is_plain:
+        return _state_function(circuit, options, readout, "expectation", single)
+    values = _state_function(circuit, options, readout, "expectation")
+    return weighted_function(values, circuit.parameters, asked, single)
 
 
 class Observed(NamedTuple):
@@ -100,6 +111,8 @@ def observed(function: Compiled) -> Observed | None:
     if build is not _run_and_read or arguments[3] != "expectation":
         return None
     circuit, options, readout, *_ = arguments
+    if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
+        return None
     return Observed(circuit, readout.args[0], options)
 
 
