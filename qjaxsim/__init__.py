@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         zz_feature_map,
     )
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
-    from qjaxsim.circuits.operators import OperatorSum
+    from qjaxsim.circuits.sums import OperatorSum
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
@@ -95,7 +95,7 @@ _PLACES = {
         "pauli_coefficients",
         "pauli_expansion",
     ),
-    "circuits.operators": ("OperatorSum",),
+    "circuits.sums": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
     "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
     "planning.steps": ("PlanOptions",),

@@ -7,20 +7,19 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.observables import Observable
 from qjaxsim.circuits.operators import (
     DenseOperator,
     DiagonalOperator,
-    Observable,
-    OperatorSum,
     ProjectorOperator,
     SparseOperator,
     WideOperator,
 )
 from qjaxsim.circuits.pauli_terms import Term
+from qjaxsim.circuits.sums import OperatorSum, PauliSum
 from qjaxsim.common.checks import as_integer, is_traced, shown
 
-# Matrices of up to so many qubits become Pauli sums: 4**k terms of them cost about as much as a product with the matrix.
+# Matrices of up to so many qubits become Pauli sums, whose 4**k terms cost about as much as a product with the matrix.
 NARROW = 4
 # What may lack to a Hermitian matrix or to a norm of 1, as of the unitary matrices of circuits.
 TOLERANCE = 1e-6
@@ -289,8 +288,8 @@ def _checked(
 def _array(name: str, value: Any, kind: type[complex] | type[float]) -> np.ndarray:
     if is_traced(value):
         raise TypeError(
-            f"Argument `{name}` must be known when the observable is made, but is traced by JAX (in jit, grad or vmap); "
-            "use `pauli_expansion` with a parameter for what changes."
+            f"Argument `{name}` must be known when the observable is made, but is traced by JAX (in jit, grad or "
+            "vmap); use `pauli_expansion` with a parameter for what changes."
         )
     try:
         array = np.asarray(value)

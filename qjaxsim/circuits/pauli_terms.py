@@ -1,5 +1,6 @@
 """Products of Pauli operators as terms: what is in order, what two of them make."""
 
+import cmath
 from collections.abc import Mapping
 
 from qjaxsim.common.checks import as_integer
@@ -56,3 +57,22 @@ def _masks(term: Term, places: Mapping[int, int]) -> tuple[int, int, int]:
 
 def _unmasked(x: int, z: int, places: Mapping[int, int]) -> Term:
     return tuple((q, _LETTERS[bool(x & bit), bool(z & bit)]) for q, bit in places.items() if (x | z) & bit)
+
+
+def nonzero(terms: dict[Term, complex]) -> dict[Term, complex]:
+    """The terms that do not vanish.
+
+    Raises:
+        ValueError: if a coefficient is not finite.
+    """
+    for term, value in terms.items():
+        if not cmath.isfinite(value):
+            raise ValueError(
+                f"Coefficients of a Pauli sum must be finite, but {term} has {value if value.imag else value.real!r}."
+            )
+    return {term: value for term, value in terms.items() if value != 0}
+
+
+def text_of(term: Term) -> str:
+    """A term with a space in front of each letter."""
+    return "".join(f" {letter}{qubit}" for qubit, letter in term)

@@ -9,15 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operators import (
     DenseOperator,
     DiagonalOperator,
-    Operator,
     ProjectorOperator,
     SparseOperator,
     WideOperator,
 )
+from qjaxsim.circuits.sums import Operator, PauliSum
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running import kernels
 from qjaxsim.running.measurement import apply_observables, expectation_values, marginal_probabilities

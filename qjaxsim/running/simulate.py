@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.observables import PauliSum, is_single
+from qjaxsim.circuits.observables import Observable, PauliSum, checked_observables, is_single
 from qjaxsim.circuits.operations import Projection, Repeat
-from qjaxsim.circuits.operators import Observable, OperatorSum, checked_observables, weighted
+from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.plan import make_plan
@@ -89,7 +89,7 @@ def expectation(
     """
     require_circuit("circuit", circuit)
     asked = weighted(checked_observables(observables, circuit.n_qubits))
-    single = is_single(observables, (OperatorSum,))
+    single = is_single(observables)
     readout = functools.partial(operator_values, asked.operators)
     if asked.is_plain:
         return _state_function(circuit, options, readout, "expectation", single)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operators import Weighted
+from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
@@ -68,7 +68,7 @@ def _weigh(values: Run, names: tuple[str, ...], shapes: Shapes, asked: Weighted,
 
 def weigh(values: jax.Array, batch: Batch, asked: Weighted, single: bool) -> jax.Array:
     """Values of operators (..., B) as those of observables: (*batch, K), or (*batch) for a single one."""
-    moving = [entry for entry in asked.entries if isinstance(entry[2], Expression)]
+    moving = [(k, b, c) for k, b, c in asked.entries if isinstance(c, Expression)]
     fixed = np.zeros((len(asked.operators), asked.n_observables))
     for observable, operator, coefficient in asked.entries:
         if not isinstance(coefficient, Expression):
