@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
-    from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary, variance
     from qjaxsim.studies.shared.run import load_run
 
     __version__: str
@@ -71,6 +71,7 @@ __all__ = [
     "statevector",
     "to_torch",
     "unitary",
+    "variance",
     "zz_feature_map",
 ]
 
@@ -97,7 +98,7 @@ _PLACES = {
     ),
     "circuits.sums": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary", "variance"),
     "planning.steps": ("PlanOptions",),
     "studies.shared.run": ("load_run",),
 }

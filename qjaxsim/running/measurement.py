@@ -178,6 +178,10 @@ def _sign_table(terms: Sequence[set[int]], start: int, stop: int, dtype: np.dtyp
     return (1 - 2 * (np.array(parity) % 2)).astype(dtype)
 
 
+_Members = dict[tuple[tuple[int, ...], bool], list[tuple[int, set[int], float]]]
+"""By what terms flip: the observable, the qubits that give signs, and the coefficient of each."""
+
+
 def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state: jax.Array) -> jax.Array:
     """A weighted sum of Pauli sums with real coefficients applied to states, with weights of its own for each column.
 
@@ -190,7 +194,7 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
         An array like the state. Cost: one pass for each set of flipped qubits.
     """
     n_qubits = state.shape[1].bit_length() - 1
-    groups: dict[tuple[tuple[int, ...], bool], list[tuple[int, set[int], float]]] = {}
+    groups: _Members = {}
     for position, observable in enumerate(observables):
         for term, coefficient in observable.terms.items():
             # P psi = (-i)**n_y sign psi(i xor flip), with a sign for every Y and Z that is 1 in i.
@@ -198,6 +202,8 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
             value = coefficient.real * (1.0, 1.0, -1.0, -1.0)[n_y % 4]
             member = (position, {q for q, letter in term if letter in "YZ"}, value)
             groups.setdefault(flip_of(term), []).append(member)
+    if len(groups) > WRITTEN_OUT:
+        return _scanned_products(groups, weights, state)
     total = jnp.zeros_like(state)
     for (flip, odd), members in groups.items():
         signs = _sign_table([own for _, own, _ in members], 0, n_qubits, state.dtype)
@@ -207,6 +213,34 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
         re, im = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
         total = total + table[None] * jnp.stack((im, -re) if odd else (re, im))
     return total
+
+
+def _scanned_products(groups: _Members, weights: jax.Array, state: jax.Array) -> jax.Array:
+    """The same for many sets of flipped qubits as a scan, so that the program does not grow with their number."""
+    n_qubits = state.shape[1].bit_length() - 1
+    half = n_qubits // 2
+    high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
+    most = max(map(len, groups.values()))
+    filled = [[*members, *[(0, set[int](), 0.0)] * (most - len(members))] for members in groups.values()]
+    each = (
+        jnp.asarray(np.array([_mask(flip, n_qubits) for flip, _ in groups], np.uint32)),
+        jnp.asarray(np.array([odd for _, odd in groups])),
+        jnp.asarray(np.array([[_mask(own, n_qubits) for _, own, _ in members] for members in filled])),
+        jnp.asarray(np.array([[position for position, _, _ in members] for members in filled])),
+        jnp.asarray(np.array([[value for _, _, value in members] for members in filled]), state.dtype),
+    )
+
+    @jax.checkpoint
+    def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        flip, odd, signs, positions, values = group
+        rows = weights[positions] * values[:, None]
+        upper = _parity_signs(high, signs, state.dtype)[:, :, None] * rows[:, None]
+        table = jnp.einsum("thc,tl->hlc", upper, _parity_signs(low, signs, state.dtype), precision=HIGHEST)
+        re, im = flip_rows(state, flip)
+        turned = jnp.where(odd, jnp.stack((im, -re)), jnp.stack((re, im)))
+        return total + table.reshape(2**n_qubits, -1)[None] * turned, None
+
+    return lax.scan(body, vary_alike(jnp.zeros_like(state), state), each)[0]
 
 
 def marginal_probabilities(state: jax.Array, qubits: Sequence[int]) -> jax.Array:

@@ -17,6 +17,7 @@ from qjaxsim.circuits.operators import (
     WideOperator,
 )
 from qjaxsim.circuits.sums import Operator, PauliSum
+from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running import kernels
 from qjaxsim.running.measurement import apply_observables, expectation_values, marginal_probabilities
@@ -37,6 +38,20 @@ def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Arra
     together = iter(expectation_values(sums, state) if sums else ())
     rows = [next(together) if isinstance(each, PauliSum) else _value(each, state) for each in operators]
     return jnp.stack(rows)
+
+
+def variances(asked: Weighted, state: jax.Array) -> jax.Array:
+    """<psi|O^2|psi> - <psi|O|psi>^2 of observables with numbers as weights, (K, columns).
+
+    As the squared norm of (O - <O>) psi, so that nothing large cancels: near an eigenstate it is as small as it should
+    be, and never negative.
+    """
+    images = [jnp.zeros_like(state)] * asked.n_observables
+    for observable, operator, weight in asked.entries:
+        image = apply_operator(asked.operators[operator], state)
+        images[observable] = images[observable] + jnp.asarray(weight, state.dtype) * image
+    means = [_total(state * image) for image in images]
+    return jnp.stack([_squares(image - mean[None, None] * state) for image, mean in zip(images, means, strict=True)])
 
 
 def _value(operator: WideOperator, state: jax.Array) -> jax.Array:

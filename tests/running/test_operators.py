@@ -105,3 +105,29 @@ def test_operators_on_all_qubits_of_a_register():
         np.testing.assert_allclose(qj.expectation(circuit, observable)(), (psi.conj() @ matrix @ psi).real, atol=1e-12)
     state = qj.Projector(psi, range(5))
     np.testing.assert_allclose(qj.expectation(circuit, state)(), 1, atol=1e-12)
+
+
+def test_variances_are_those_of_the_matrices():
+    names = ["matrix", "diagonal", "sparse"]
+    total = WIDE["matrix"][0] / 2 - 0.3 * qj.X(1) @ qj.Y(4) + 1.5
+    dense = DENSE["matrix"] / 2 - 0.3 * pauli_sum_matrix(qj.X(1) @ qj.Y(4), N) + 1.5 * np.eye(2**N)
+    many = sum(RNG.normal() * qj.PauliSum.from_label("".join(RNG.choice(list("IXYZ"), N))) for _ in range(40))
+    matrices = [*(DENSE[name] for name in names), dense, pauli_sum_matrix(many, N)]
+    run = qj.variance(CIRCUIT, [*(WIDE[name][0] for name in names), total, many])
+    batch = {**PARAMS, "x": RNG.normal(size=(2, 2))}
+    each = [{**PARAMS, "x": row} for row in batch["x"]]
+    want = [[value(m @ m, params) - value(m, params) ** 2 for m in matrices] for params in each]
+    np.testing.assert_allclose(run(batch), want, atol=1e-10)
+    gradient = jax.grad(lambda x: qj.variance(CIRCUIT, total)({**PARAMS, "x": x}))(PARAMS["x"])
+    mean = value(dense, PARAMS)
+    by_hand = np.array(slopes(dense @ dense, PARAMS)) - 2 * mean * np.array(slopes(dense, PARAMS))
+    np.testing.assert_allclose(gradient, by_hand, atol=1e-5)
+
+
+def test_a_variance_near_an_eigenstate_loses_nothing_to_cancellation():
+    """By hand: O = 1000 + Z in cos(t/2)|0> + sin(t/2)|1> varies by sin(t)**2, ten digits below <O>**2."""
+    run = qj.variance(qj.Circuit(1).ry(qj.Parameter("t"), 0), qj.Z(0) + 1000)
+    small = np.array([0.0, 1e-5, 1e-3])
+    np.testing.assert_allclose(run({"t": small}), np.sin(small) ** 2, rtol=1e-6, atol=1e-24)
+    with pytest.raises(ValueError, match=r"numbers as coefficients for a variance, but uses the parameters \['w'\]"):
+        qj.variance(CIRCUIT, w[0] * qj.Z(0))
