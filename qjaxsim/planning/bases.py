@@ -60,10 +60,13 @@ def choose_bases(
     bases = []
     for group in chosen:
         letters = {q: letter for term in group for q, letter in term if letter != "Z"}
-        sums = tuple(_only(observable, set(group)) for observable in observables)
+        members = set(group)
+        sums = tuple(_only(observable, members) for observable in observables)
         bases.append(Basis(_rotation(letters, n_qubits), tuple(map(_diagonal, sums))))
-    rotated = {term for group in chosen for term in group}
-    return bases, tuple(_only(observable, terms.keys() - rotated) for observable in observables)
+    if not bases:
+        return [], tuple(observables)
+    left = terms.keys() - {term for group in chosen for term in group}
+    return bases, tuple(_only(observable, left) for observable in observables)
 
 
 def _commuting(terms: Iterable[Term]) -> list[list[Term]]:

@@ -23,6 +23,8 @@ from qjaxsim.running.varying import vary_alike
 
 # Up to this many groups are written out one by one; more run as a scan.
 WRITTEN_OUT = 16
+# Weights of terms in observables are a table of up to so many numbers, else a list.
+LARGEST_TABLE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class _FlipGroup:
     flip: tuple[int, ...]  # qubits with X or Y
     odd: bool  # whether the terms have an odd number of Y
     signs: tuple[frozenset[int], ...]  # by term: qubits with Z or Y
-    weights: np.ndarray  # (observables, terms): coefficient times the sign of the factors of i
+    entries: tuple[tuple[int, int, float], ...]  # observable, term, coefficient times the sign of the factors of i
 
 
 def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:
@@ -65,13 +67,30 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
 
 def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: int) -> jax.Array:
     """The same with one pass for each set of flipped qubits."""
-    total = jnp.zeros((len(observables), state.shape[2]), state.dtype)
     groups = _flip_groups(observables)
-    written, scanned = (groups, []) if len(groups) <= WRITTEN_OUT else ([], groups)
-    for group in written:
-        overlap = _overlap(state, group, n_qubits)
-        total = total + _signed_sums(overlap, group, n_qubits)
-    return _scanned_sums(state, scanned, total, n_qubits) if scanned else total
+    if not groups:
+        return jnp.zeros((len(observables), state.shape[2]), state.dtype)
+    if len(groups) > WRITTEN_OUT:
+        most = max(len(group.signs) for group in groups)
+        starts = list(range(0, most * len(groups), most))
+        values = _scanned_terms(state, groups, most, n_qubits)
+    else:
+        starts = [0, *np.cumsum([len(group.signs) for group in groups]).tolist()]
+        values = jnp.concatenate([_signed_sums(_overlap(state, group, n_qubits), group, n_qubits) for group in groups])
+    entries = [(k, start + t, c) for start, group in zip(starts, groups, strict=False) for k, t, c in group.entries]
+    return _combined(entries, values, len(observables))
+
+
+def _combined(entries: Sequence[tuple[int, int, float]], values: jax.Array, n_observables: int) -> jax.Array:
+    """Sums of values of terms (terms, columns) with weights, given as (observable, term, weight): (K, columns)."""
+    observables, terms = (np.array([entry[i] for entry in entries]) for i in range(2))
+    weights = np.array([entry[2] for entry in entries])
+    if n_observables * len(values) <= LARGEST_TABLE:
+        table = np.zeros((n_observables, len(values)))
+        np.add.at(table, (observables, terms), weights)
+        return jnp.matmul(jnp.asarray(table, values.dtype), values, precision=HIGHEST)
+    parts = values[terms] * jnp.asarray(weights, values.dtype)[:, None]
+    return jax.ops.segment_sum(parts, jnp.asarray(observables), n_observables)
 
 
 def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
@@ -85,11 +104,9 @@ def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
             found.setdefault(flip_of(term), []).append((position, signs, coefficient.real * factor))
     groups = []
     for (flip, odd), members in found.items():
-        distinct = list(dict.fromkeys(signs for _, signs, _ in members))
-        weights = np.zeros((len(observables), len(distinct)))
-        for position, signs, weight in members:
-            weights[position, distinct.index(signs)] += weight
-        groups.append(_FlipGroup(flip, odd, tuple(distinct), weights))
+        places: dict[frozenset[int], int] = {}
+        entries = tuple((k, places.setdefault(signs, len(places)), weight) for k, signs, weight in members)
+        groups.append(_FlipGroup(flip, odd, tuple(places), entries))
     return groups
 
 
@@ -105,7 +122,7 @@ def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
 
 
 def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
-    """Sums over the basis with each term's signs, combined into observables: (observables, columns).
+    """Sums over the basis with each term's signs, (terms, columns).
 
     The sign of a term is a product over qubits, so tables of half the register are enough: one product with the signs
     of the low qubits, one with those of the high ones.
@@ -116,46 +133,41 @@ def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Ar
     blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
     distinct_low, which = np.unique(low, axis=0, return_inverse=True)
     partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=HIGHEST)[:, which.reshape(-1)]
-    per_term = jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=HIGHEST)
-    return jnp.matmul(jnp.asarray(group.weights, overlap.dtype), per_term, precision=HIGHEST)
+    return jnp.einsum("th,htc->tc", jnp.asarray(high), partial, precision=HIGHEST)
 
 
-def _scanned_sums(state: jax.Array, groups: Sequence[_FlipGroup], total: jax.Array, n_qubits: int) -> jax.Array:
+def _scanned_terms(state: jax.Array, groups: Sequence[_FlipGroup], most: int, n_qubits: int) -> jax.Array:
     """The same for many groups as a scan, so that the program does not grow with their number.
 
-    What a group needs is given by bit masks: which bits flip and which bits give each of its terms its signs.
+    Each group has place for `most` terms: (groups * most, columns). What a group needs is given by bit masks: which
+    bits flip and which bits give each of its terms its signs.
     """
     half = n_qubits // 2
     high, low = np.arange(2**half) << (n_qubits - half), np.arange(2 ** (n_qubits - half))
 
     # Without keeping a state for each group in reverse mode: overlaps are cheap to find again.
     @jax.checkpoint
-    def body(total: jax.Array, group: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        flip, odd, signs, weights = group
+    def body(_: None, group: tuple[jax.Array, ...]) -> tuple[None, jax.Array]:
+        flip, odd, signs = group
         re, im = state
         flipped_re, flipped_im = flip_rows(state, flip)
         overlap = jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
         blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
         partial = jnp.einsum("tl,hlc->htc", _parity_signs(low, signs, state.dtype), blocks, precision=HIGHEST)
-        per_term = jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=HIGHEST)
-        return total + jnp.matmul(weights, per_term, precision=HIGHEST), None
+        return None, jnp.einsum("th,htc->tc", _parity_signs(high, signs, state.dtype), partial, precision=HIGHEST)
 
-    out, _ = lax.scan(body, vary_alike(total, state), _stacked(groups, n_qubits, state.dtype))
-    return out
+    return lax.scan(body, None, _stacked(groups, most, n_qubits))[1].reshape(len(groups) * most, -1)
 
 
-def _stacked(groups: Sequence[_FlipGroup], n_qubits: int, dtype: np.dtype) -> tuple[jax.Array, ...]:
-    """Flip masks, parities, sign masks and weights of all groups, filled up to the same number of terms."""
-    most = max(len(group.signs) for group in groups)
+def _stacked(groups: Sequence[_FlipGroup], most: int, n_qubits: int) -> tuple[jax.Array, ...]:
+    """Flip masks, parities and sign masks of all groups, filled up to the same number of terms."""
     flips = [_mask(group.flip, n_qubits) for group in groups]
     signs = [[_mask(qubits, n_qubits) for qubits in group.signs] + [0] * (most - len(group.signs)) for group in groups]
-    weights = np.stack([np.pad(group.weights, ((0, 0), (0, most - len(group.signs)))) for group in groups])
     odd = np.array([group.odd for group in groups])
     return (
         jnp.asarray(np.array(flips, np.uint32)),
         jnp.asarray(odd),
         jnp.asarray(np.array(signs)),
-        jnp.asarray(weights, dtype),
     )
 
 

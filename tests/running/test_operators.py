@@ -131,3 +131,99 @@ def test_a_variance_near_an_eigenstate_loses_nothing_to_cancellation():
     np.testing.assert_allclose(run({"t": small}), np.sin(small) ** 2, rtol=1e-6, atol=1e-24)
     with pytest.raises(ValueError, match=r"numbers as coefficients for a variance, but uses the parameters \['w'\]"):
         qj.variance(CIRCUIT, w[0] * qj.Z(0))
+
+
+# --- trained coefficients --------------------------------------------------------------------------------------------
+
+a = qj.Parameter("a", (2,))
+SUM = a[0] * qj.Z(0) + a[1] ** 2 * qj.X(1) @ qj.X(2) - 0.5 * qj.Y(3) + w[0] * qj.Z(4) @ qj.Z(5)
+
+
+def dense_sum(params):
+    numbers = params["a"][0], params["a"][1] ** 2, -0.5, params["w"][0]
+    terms = qj.Z(0), qj.X(1) @ qj.X(2), qj.Y(3), qj.Z(4) @ qj.Z(5)
+    return sum(number * pauli_sum_matrix(term, N) for number, term in zip(numbers, terms, strict=True))
+
+
+def test_coefficients_are_parameters_like_any_other():
+    """One of the circuit's own among them; with batch axes of their own, and the whole Hessian with the angles."""
+    run = qj.expectation(CIRCUIT, [SUM, qj.Z(0)])
+    params = {**PARAMS, "a": np.array([0.7, -1.2])}
+    np.testing.assert_allclose(run(params)[0], value(dense_sum(params), params), atol=1e-12)
+    batch = {"a": RNG.normal(size=(4, 1, 2)), "x": RNG.normal(size=(3, 2)), "w": PARAMS["w"]}
+    got = run(batch)
+    assert got.shape == (4, 3, 2)
+    for i, j in np.ndindex(4, 3):
+        one = {"a": batch["a"][i, 0], "x": batch["x"][j], "w": PARAMS["w"]}
+        np.testing.assert_allclose(got[i, j], [value(dense_sum(one), one), run(one)[1]], atol=1e-12)
+    mapped = jax.vmap(lambda a: run({**PARAMS, "a": a}))(batch["a"][:, 0])
+    np.testing.assert_allclose(mapped, [run({**PARAMS, "a": each})[:] for each in batch["a"][:, 0]], atol=1e-12)
+    small = run({name: np.float32(each) for name, each in batch.items()})
+    assert small.dtype == np.float32
+    np.testing.assert_allclose(small, got, atol=1e-4)
+
+
+def test_second_derivatives_mix_coefficients_and_angles():
+    """The sweep of `qj.hessian`, which sees the circuit inside, JAX's own Hessian, and finite differences."""
+    energy = qj.expectation(CIRCUIT, SUM)
+    params = {"x": PARAMS["x"], "w": PARAMS["w"], "a": np.array([0.7, -1.2])}
+
+    def loss(params):
+        return energy(params) ** 2 / 3
+
+    def flat_loss(flat):
+        one = {"a": flat[:2], "w": flat[2:5], "x": flat[5:]}
+        return value(dense_sum(one), one) ** 2 / 3
+
+    flat = np.concatenate([params["a"], params["w"], params["x"]])
+    step = 1e-3
+    steps = step * np.eye(7)
+    want = np.array(
+        [
+            [
+                flat_loss(flat + p + q) - flat_loss(flat + p - q) - flat_loss(flat - p + q) + flat_loss(flat - p - q)
+                for q in steps
+            ]
+            for p in steps
+        ]
+    )
+    np.testing.assert_allclose(qj.hessian(loss, params), want / (4 * step**2), atol=1e-4)
+
+
+def test_traced_hermitian_matrices_are_trained_through_their_coefficients():
+    qubits, run = (4, 1), qj.expectation(CIRCUIT, qj.pauli_expansion(qj.Parameter("h", (16,)), (4, 1)))
+    matrix = MATRIX[:4, :4]
+    got = run({**PARAMS, "h": qj.pauli_coefficients(matrix)})
+    np.testing.assert_allclose(got, value(reference.embed(matrix, qubits, N), PARAMS), atol=1e-12)
+    slope = jax.grad(lambda m: run({**PARAMS, "h": qj.pauli_coefficients(m + m.T)}))(matrix.real)
+    psi = reference.statevector(CIRCUIT, PARAMS)
+    units = np.eye(16).reshape(4, 4, 4, 4)
+    each = [[(psi.conj() @ reference.embed(u + u.T, qubits, N) @ psi).real for u in row] for row in units]
+    np.testing.assert_allclose(slope, each, atol=1e-12)
+
+
+def test_sums_with_trained_and_wide_parts_and_many_terms():
+    labels = ["".join(word) for word in RNG.choice(list("IXYZ"), (60, N))]
+    many = qj.Parameter("many", (60,))
+    total = sum(many[i] * qj.PauliSum.from_label(label) for i, label in enumerate(labels)) + a[0] * WIDE["matrix"][0]
+    numbers = RNG.normal(size=60)
+    dense = sum(
+        n * pauli_sum_matrix(qj.PauliSum.from_label(label), N) for n, label in zip(numbers, labels, strict=True)
+    )
+    run = qj.expectation(CIRCUIT, total)
+    params = {**PARAMS, "many": numbers, "a": np.array([0.5, 0.0])}
+    np.testing.assert_allclose(run(params), value(dense + 0.5 * DENSE["matrix"], PARAMS), atol=1e-11)
+
+
+def test_wrong_coefficients():
+    run = qj.expectation(CIRCUIT, SUM)
+    with pytest.raises(ValueError, match=r"Argument `params` lacks \['a'\]"):
+        run(PARAMS)
+    with pytest.raises(ValueError, match=r"Parameter 'a' must have shape \(..., 2\), but has shape \(3,\)"):
+        run({**PARAMS, "a": np.ones(3)})
+    with pytest.raises(
+        ValueError, match=r"'w' is used with shape \(2,\) in a coefficient, but the circuit has it with"
+    ):
+        qj.expectation(CIRCUIT, qj.Parameter("w", (2,))[0] * qj.Z(0))
+    with pytest.raises(TypeError, match="given as one dictionary"):
+        run(a=1.0)
