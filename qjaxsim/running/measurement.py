@@ -4,7 +4,7 @@ States have shape (2, 2**n, columns), real and imaginary part, index bits in the
 columns last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import jax
@@ -15,6 +15,7 @@ from jax import lax
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.bases import choose_bases, flip_of
+from qjaxsim.planning.steps import Plan
 from qjaxsim.running.execute import run_steps
 from qjaxsim.running.kernels import sum_over_bits
 from qjaxsim.running.permutation import flip_rows
@@ -57,12 +58,15 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     n_qubits = state.shape[1].bit_length() - 1
     bases, rest = choose_bases(observables, n_qubits, state.shape[2])
     total = _flipped_sums(rest, state, n_qubits)
-    setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
     for basis in bases:
-        prepared = prepare_all(basis.rotation, {}, setting)
-        rotated = run_steps(basis.rotation.steps, state, prepared, {}, setting)
-        total = total + _flipped_sums(basis.observables, rotated, n_qubits)
+        total = total + _flipped_sums(basis.observables, rotated(basis.rotation, state), n_qubits)
     return total
+
+
+def rotated(rotation: Plan, state: jax.Array) -> jax.Array:
+    """States behind a plan without parameters."""
+    setting = Setting(state.dtype, frozenset(), state.shape[2], 1)
+    return run_steps(rotation.steps, state, prepare_all(rotation, {}, setting), {}, setting)
 
 
 def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: int) -> jax.Array:
@@ -76,12 +80,14 @@ def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: i
         values = _scanned_terms(state, groups, most, n_qubits)
     else:
         starts = [0, *np.cumsum([len(group.signs) for group in groups]).tolist()]
-        values = jnp.concatenate([_signed_sums(_overlap(state, group, n_qubits), group, n_qubits) for group in groups])
+        values = jnp.concatenate(
+            [signed_sums(_overlap(state, group, n_qubits), group.signs, n_qubits) for group in groups]
+        )
     entries = [(k, start + t, c) for start, group in zip(starts, groups, strict=False) for k, t, c in group.entries]
-    return _combined(entries, values, len(observables))
+    return combined(entries, values, len(observables))
 
 
-def _combined(entries: Sequence[tuple[int, int, float]], values: jax.Array, n_observables: int) -> jax.Array:
+def combined(entries: Sequence[tuple[int, int, float]], values: jax.Array, n_observables: int) -> jax.Array:
     """Sums of values of terms (terms, columns) with weights, given as (observable, term, weight): (K, columns)."""
     observables, terms = (np.array([entry[i] for entry in entries]) for i in range(2))
     weights = np.array([entry[2] for entry in entries])
@@ -121,15 +127,15 @@ def _overlap(state: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
     return flipped[0] * re + flipped[1] * im
 
 
-def _signed_sums(overlap: jax.Array, group: _FlipGroup, n_qubits: int) -> jax.Array:
-    """Sums over the basis with each term's signs, (terms, columns).
+def signed_sums(overlap: jax.Array, terms: Sequence[Set[int]], n_qubits: int) -> jax.Array:
+    """Sums over the basis with a sign for every bit of each term that is 1: (2**n, columns) to (terms, columns).
 
     The sign of a term is a product over qubits, so tables of half the register are enough: one product with the signs
     of the low qubits, one with those of the high ones.
     """
     half = 0 if n_qubits <= 10 else n_qubits // 2
-    high = _sign_table([{q for q in signs if q < half} for signs in group.signs], 0, half, overlap.dtype)
-    low = _sign_table([{q for q in signs if q >= half} for signs in group.signs], half, n_qubits, overlap.dtype)
+    high = _sign_table([{q for q in signs if q < half} for signs in terms], 0, half, overlap.dtype)
+    low = _sign_table([{q for q in signs if q >= half} for signs in terms], half, n_qubits, overlap.dtype)
     blocks = overlap.reshape(2**half, 2 ** (n_qubits - half), -1)
     distinct_low, which = np.unique(low, axis=0, return_inverse=True)
     partial = jnp.einsum("tl,hlc->htc", jnp.asarray(distinct_low), blocks, precision=HIGHEST)[:, which.reshape(-1)]

@@ -19,10 +19,12 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.observables import Observable, PauliSum, checked_observables, is_single
 from qjaxsim.circuits.operations import Projection, Repeat
-from qjaxsim.circuits.weighted import weighted
+from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
+from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.plan import make_plan
+from qjaxsim.planning.shifts import shift_rules
 from qjaxsim.planning.steps import PlanOptions, plan_options
 from qjaxsim.running import kernels, measurement
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
@@ -31,8 +33,9 @@ from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.operators import operator_values, variances
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.shots import estimates, group_probabilities
 from qjaxsim.running.varying import vary_alike
-from qjaxsim.running.weighting import weighted_function
+from qjaxsim.running.weighting import joined_shapes, weighted_function
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -64,9 +67,13 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
 
 def expectation(
-    circuit: Circuit, observables: Observable | Iterable[Observable], *, options: PlanOptions | None = None
+    circuit: Circuit,
+    observables: Observable | Iterable[Observable],
+    *,
+    shots: int | None = None,
+    options: PlanOptions | None = None,
 ) -> Run:
-    """A function giving exact expectation values, all in one run.
+    """A function giving expectation values, exact and all in one run, or estimated from measurements.
 
     Args:
         circuit: what to run; a snapshot is taken.
@@ -74,11 +81,20 @@ def expectation(
             `qj.Projector`, `qj.SparseHermitian`), sums of both, coefficients of which may be parameters; and Qiskit's
             SparsePauliOp, Pauli and SparseObservable as wide as the circuit, whose qubit q is the circuit's qubit q, as
             `from_qiskit` keeps it.
+        shots: None for exact values; a number for estimates without bias from so many measurements of each group of
+            Pauli terms that commute qubit by qubit (the greedy grouping puts long terms first), and of each diagonal on
+            more than four qubits.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., n_observables)` real, or (...) for a single one. Parameters of coefficients belong to
-        `params`, with batch axes like any other. Raises like `statevector`.
+        `f(params) -> (..., n_observables)` real, or (...) for a single one; with `shots` it is `f(params, key)`.
+        Parameters of coefficients belong to `params`, with batch axes like any other. Raises like `statevector`.
+
+        With `shots`, derivatives of any order and mode in angles are those of the parameter-shift rule, as on hardware:
+        each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
+
+    Raises:
+        ValueError: with `shots`, for projections, and for operators on many qubits that are not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -86,15 +102,30 @@ def expectation(
     0.878
     >>> round(float(jax.grad(lambda theta: energy({"theta": theta}))(0.5)), 3)
     -0.479
+    >>> measured = qj.expectation(qj.Circuit(1).x(0), qj.Z(0), shots=100)
+    >>> float(measured({}, jax.random.key(0)))
+    -1.0
     """
     require_circuit("circuit", circuit)
     asked = weighted(checked_observables(observables, circuit.n_qubits))
     single = is_single(observables)
+    if shots is not None:
+        return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
     readout = functools.partial(operator_values, asked.operators)
     if asked.is_plain:
         return _state_function(circuit, options, readout, "expectation", single)
     values = _state_function(circuit, options, readout, "expectation")
     return weighted_function(values, circuit.parameters, asked, single)
+
+
+def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
+    """Expectation values from measurements, a function of params and a key."""
+    shapes = joined_shapes(circuit.parameters, asked)
+    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
+    readout = functools.partial(group_probabilities, measured.groups)
+    chances = _state_function(shifted.circuit, options, readout, "probabilities")
+    parts = chances, shifted, measured, asked, shapes, shots, single
+    return Compiled(estimates, *parts, check=functools.partial(_check_draw, shapes))
 
 
 def variance(

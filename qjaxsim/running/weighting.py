@@ -1,7 +1,7 @@
 """Expectation values as weighted sums of values of operators, with numbers and parameters as weights."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -77,7 +77,7 @@ def weigh(values: jax.Array, batch: Batch, asked: Weighted, single: bool) -> jax
     total = jnp.matmul(values, jnp.asarray(fixed, dtype), precision=HIGHEST)
     if moving:
         one_hot = np.eye(asked.n_observables)[[observable for observable, _, _ in moving]]
-        weights = _coefficients([coefficient for _, _, coefficient in moving], batch).astype(dtype)
+        weights = expression_values([coefficient for _, _, coefficient in moving], batch).astype(dtype)
         chosen = values[..., np.array([operator for _, operator, _ in moving])]
         padded = chosen.reshape((1,) * (weights.ndim - chosen.ndim) + chosen.shape)
         more = jnp.matmul(padded * weights, jnp.asarray(one_hot, dtype), precision=HIGHEST)
@@ -86,13 +86,13 @@ def weigh(values: jax.Array, batch: Batch, asked: Weighted, single: bool) -> jax
     return total[..., 0] if single else total
 
 
-def _coefficients(coefficients: list[Expression], batch: Batch) -> jax.Array:
-    """The coefficients' values, (*batch axes, length 1 where they lack one, entries)."""
-    names = {element.name for coefficient in coefficients for element in coefficient.elements()}
+def expression_values(expressions: Sequence[Expression], batch: Batch) -> jax.Array:
+    """The values of expressions, (*batch axes, length 1 where they lack one, expressions)."""
+    names = {element.name for expression in expressions for element in expression.elements()}
     sizes = [batch.values[name].shape[: len(batch.shape)] for name in names]
     leading = np.broadcast_shapes(*sizes)
     env = {}
     for name in names:
         wide = jnp.broadcast_to(batch.values[name], (*leading, *batch.values[name].shape[len(leading) :]))
         env[name] = wide.reshape(-1, batch.core[name]).T
-    return angle_stack(coefficients, env, batch.dtype).T.reshape(*leading, len(coefficients))
+    return angle_stack(expressions, env, batch.dtype).T.reshape(*leading, len(expressions))
