@@ -40,7 +40,8 @@ def estimates(
         shots: of each group.
         single: whether the one entry of the last axis is given without it.
     """
-    values = _with_shifts(_estimator(run, measured, shots), shifted)
+    estimator = _estimator(run, measured, shots)
+    values = _with_shifts(estimator, shifted) if measured.groups else estimator
 
     def expectation(params: Mapping[str, Any] | None, key: jax.Array) -> jax.Array:
         batch = parse_params(params, shapes, native=False)
