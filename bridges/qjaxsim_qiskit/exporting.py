@@ -1,7 +1,7 @@
 """Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,13 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import Instruction
 
 METADATA = "qjaxsim"
 LAYERS = ("unroll", "subcircuit")
@@ -230,7 +232,15 @@ class _Writer:
         if gate.name == "global_phase":
             self.out.global_phase += angles[0]
         elif gate.name != "delay":  # durations mean nothing to a state
-            self.out.append(self.standard[gate.name].base_class(*angles), gate.qubits)
+            self.out.append(self.made(gate.name, angles), gate.qubits)
+
+    def made(self, name: str, angles: Sequence[Any]) -> "Instruction":
+        """Qiskit's gate with such angles."""
+        if name not in self.standard:
+            from qiskit.circuit.library import MCPhaseGate
+
+            return MCPhaseGate(*angles, num_ctrl_qubits=GATES[name].n_qubits - 1)
+        return self.standard[name].base_class(*angles)
 
     def layer(self, circuit: Circuit, symbols: Mapping[str, np.ndarray], place: str) -> None:
         """One repetition of a layer."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.circuits.composite import CompositeGates
 from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
@@ -20,7 +21,7 @@ from qjaxsim.common.checks import as_integer, positive_integer, shown
 Qubits = int | Sequence[int]
 
 
-class Circuit:
+class Circuit(CompositeGates):
     """A quantum circuit on `n_qubits` qubits that start in |0...0>.
 
     Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the

@@ -8,7 +8,8 @@ Matrices are written once for NumPy and JAX: functions take the array module `xp
 and return an array of shape (d, d, *angle shape), so that a stack of gates of one kind costs one call.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -344,5 +345,34 @@ def _build() -> dict[str, GateSpec]:
     return table
 
 
-GATES: Mapping[str, GateSpec] = MappingProxyType(_build())
-"""Every standard gate by name."""
+@functools.lru_cache(maxsize=64)
+def _multi_controlled_phase(n_controls: int) -> GateSpec:
+    """exp(i angle) on the basis state of ones. The phases are 2**(n_controls + 1) numbers, the matrix is for few."""
+    phases = np.zeros((2 << n_controls, 1))
+    phases[-1] = 1
+    name = f"mcp{n_controls}"
+    return GateSpec(name, n_controls + 1, 1, None, _diagonal(phases), phases, None, _negated(name, (-1,)))
+
+
+class _Gates(Mapping[str, GateSpec]):
+    """The table, and beside it gates on any number of qubits, which are made when they are asked for."""
+
+    def __init__(self, table: Mapping[str, GateSpec]):
+        self._table = table
+
+    def __getitem__(self, name: str) -> GateSpec:
+        if name in self._table:
+            return self._table[name]
+        if isinstance(name, str) and name.startswith("mcp") and name[3:].isdecimal() and name[3] != "0":
+            return _multi_controlled_phase(int(name[3:]))
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+GATES: Mapping[str, GateSpec] = _Gates(_build())
+"""Every standard gate by name; beside them "mcp3" and so on, a phase with so many controls."""

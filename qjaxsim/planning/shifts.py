@@ -82,12 +82,18 @@ def frequencies(name: str, place: int) -> tuple[float, ...]:
     ((1.0,), (0.5, 1.0), ())
     """
     spec = GATES[name]
+    if spec.phases is not None:
+        return _differences((2 * np.unique(spec.phases[:, place])).tolist())
     angles = [np.full(_SAMPLES, 0.3 + 0.4 * i) for i in range(spec.n_angles)]
     angles[place] = 4 * np.pi / _SAMPLES * np.arange(_SAMPLES)
     parts = np.fft.fft(spec.matrix(np, *angles), axis=2)
     bins = np.flatnonzero(np.abs(parts).max((0, 1)) > 1e-9)
-    turning = np.where(bins > _SAMPLES // 2, bins - _SAMPLES, bins)
-    found = {abs(a - b) / 2 for a in turning.tolist() for b in turning.tolist()}
+    return _differences(np.where(bins > _SAMPLES // 2, bins - _SAMPLES, bins).tolist())
+
+
+def _differences(turning: list[float]) -> tuple[float, ...]:
+    """From twice the frequencies of a matrix to those of expectation values."""
+    found = {abs(a - b) / 2 for a in turning for b in turning}
     return tuple(sorted(found - {0.0}))
 
 
