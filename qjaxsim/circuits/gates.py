@@ -144,9 +144,9 @@ def _rotation(label: str) -> MatrixFunction:
 
 def _diagonal(phases: np.ndarray) -> MatrixFunction:
     """The diagonal matrix exp(i phases @ angles)."""
-    identity = np.eye(len(phases), dtype=complex)
 
     def matrix(xp: ModuleType, *angles: Any) -> Any:
+        identity = np.eye(len(phases), dtype=complex)  # not before: phases of many qubits are used without a matrix
         rows = [
             sum((c * angle for c, angle in zip(row, angles, strict=True)), angles[0] * 0) for row in phases.tolist()
         ]
