@@ -232,10 +232,17 @@ class _Writer:
         if gate.name == "global_phase":
             self.out.global_phase += angles[0]
         elif gate.name != "delay":  # durations mean nothing to a state
-            self.out.append(self.made(gate.name, angles), gate.qubits)
+            qubits = matrix_qubits(gate.qubits) if GATES[gate.name].is_free else gate.qubits
+            self.out.append(self.made(gate.name, angles), qubits)
 
     def made(self, name: str, angles: Sequence[Any]) -> "Instruction":
         """Qiskit's gate with such angles."""
+        if GATES[name].is_free:
+            from qiskit.circuit.library import UnitaryGate
+
+            if any(hasattr(angle, "parameters") for angle in angles):
+                raise ValueError("A matrix that is a parameter is exported with its value alone; give it in `params`.")
+            return UnitaryGate(_unitary(GATES[name].matrix(np, *map(np.float64, angles))))
         if name not in self.standard:
             from qiskit.circuit.library import MCPhaseGate
 

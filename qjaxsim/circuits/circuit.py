@@ -12,10 +12,19 @@ import numpy as np
 
 from qjaxsim.circuits.composite import CompositeGates
 from qjaxsim.circuits.drawing import draw
-from qjaxsim.circuits.expressions import Angle, as_expression
+from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
+from qjaxsim.circuits.operations import (
+    Gate,
+    Operation,
+    Projection,
+    Repeat,
+    Unitary,
+    constant_matrix,
+    entries_of,
+    used_parameters,
+)
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
@@ -102,10 +111,12 @@ class Circuit(CompositeGates):
         return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
-        """Add a constant unitary matrix.
+        """Add a unitary matrix.
 
         Args:
-            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index. Or, for up
+                to 3 qubits, a parameter of shape (2, 2**k, 2**k), real and imaginary part of a matrix that is given on
+                calling: that it is unitary is not checked.
             qubits: the k qubits.
             label: name in drawings.
 
@@ -117,8 +128,11 @@ class Circuit(CompositeGates):
         chosen = self.check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
-        array = _constant_matrix(matrix)
         size = 2 ** len(chosen)
+        if isinstance(matrix, Parameter):
+            entries = entries_of(matrix, size)
+            return self.append(f"matrix{len(chosen)}", chosen, entries)
+        array = constant_matrix(matrix)
         if array.shape != (size, size):
             raise ValueError(
                 f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."
@@ -324,20 +338,6 @@ def _listed(qubits: Any) -> tuple[Any, ...]:
     """One qubit or several as a tuple; an array of no axes is one."""
     single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
     return (qubits,) if single else tuple(qubits)
-
-
-def _constant_matrix(matrix: Any) -> np.ndarray:
-    try:
-        return np.array(matrix, dtype=complex)
-    except (TypeError, ValueError) as error:
-        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
-            raise TypeError(
-                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
-                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
-            ) from None
-        raise TypeError(
-            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
-        ) from None
 
 
 def require_circuit(name: str, value: Any) -> None:

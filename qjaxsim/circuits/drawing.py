@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
@@ -67,6 +68,9 @@ def _label(operation: Operation, position: int) -> str:
     if isinstance(operation, Unitary):
         return operation.label if len(operation.qubits) == 1 else f"{operation.label}:{position}"
     assert isinstance(operation, Gate)
+    if GATES[operation.name].is_free:
+        names = {element.name for angle in operation.angles for element in angle.elements()}
+        return ", ".join(sorted(names)) + (f":{position}" if len(operation.qubits) > 1 else "")
     angles = ", ".join(str(a) if isinstance(a, Expression) else f"{a:.6g}" for a in operation.angles)
     arguments = f"({angles})" if angles else ""
     last = position == len(operation.qubits) - 1

@@ -14,7 +14,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import Gate, Projection
+from qjaxsim.circuits.operations import Gate, Projection, has_free_matrix
 from qjaxsim.planning.layers import written_out
 
 ANGLES = "angles"
@@ -43,9 +43,11 @@ def shift_rules(circuit: Circuit) -> Shifted:
     """The circuit with free angles and the rule for each.
 
     Raises:
-        ValueError: for a projection, whose outcome's probability divides the values.
+        ValueError: for a projection, whose outcome's probability divides the values, or a matrix that is a parameter.
     """
     operations = list(written_out(circuit.operations))
+    if has_free_matrix(operations):
+        raise ValueError("A matrix that is a parameter has no shift rule, so that `shots` must be None for it.")
     if any(isinstance(operation, Projection) for operation in operations):
         raise ValueError("A circuit with projections has no shift rule, so that `shots` must be None for it.")
     free = [

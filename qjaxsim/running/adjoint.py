@@ -67,13 +67,13 @@ def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions) 
         options: `gradient` forces the choice.
 
     Raises:
-        ValueError: if the adjoint sweep is asked for and the circuit has projections.
+        ValueError: if the adjoint sweep is asked for and the circuit has projections or free matrices.
     """
     possible = all(is_invertible(step) for step in plan.steps)
     if options.gradient == "adjoint" and not possible:
         raise ValueError(
-            "Option `gradient` must not be 'adjoint' for a circuit with projections, which cannot be run backwards; "
-            "use 'backprop' or None."
+            "Option `gradient` must not be 'adjoint' for a circuit with projections or free matrices, which cannot be "
+            "run backwards; use 'backprop' or None."
         )
     if options.gradient is not None or not possible:
         return options.gradient == "adjoint"

@@ -94,7 +94,8 @@ def expectation(
         each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
 
     Raises:
-        ValueError: with `shots`, for projections, and for operators on many qubits that are not diagonal.
+        ValueError: with `shots`, for projections, matrices that are parameters, and operators on many qubits that are
+            not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))

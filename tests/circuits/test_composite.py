@@ -142,3 +142,106 @@ def test_evolution_with_trained_coefficients():
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# --- matrices that are parameters -------------------------------------------------------------------------------------
+
+
+def parts(matrix):
+    return np.stack([matrix.real, matrix.imag])
+
+
+def generated(angles, n_qubits, xp=np):
+    """A unitary matrix by Cayley's transform of a Hermitian one, which JAX differentiates."""
+    rng = np.random.default_rng(n_qubits)
+    size = 2**n_qubits
+    basis = rng.normal(size=(len(angles), size, size)) + 1j * rng.normal(size=(len(angles), size, size))
+    basis = basis + basis.conj().swapaxes(1, 2)
+    hermitian = xp.tensordot(angles.astype(np.complex128), basis, 1)
+    one = np.eye(size, dtype=complex)
+    return xp.linalg.solve(one + 0.5j * hermitian, one - 0.5j * hermitian)
+
+
+@pytest.mark.parametrize("n_qubits", [1, 2, 3])
+def test_matrices_that_are_parameters(n_qubits):
+    """Values, batches, inverse, and derivatives along unitary matrices, against the same matrix as a constant."""
+    qubits = [3, 0, 2][:n_qubits]
+    m = qj.Parameter("m", (2, 2**n_qubits, 2**n_qubits))
+    circuit = start(4).unitary(m, qubits).cx(0, 1).ry(t[0], 3).cx(3, 2)
+    energy = qj.Z(0) + qj.X(2) @ qj.Y(3)
+
+    def constant(matrix):
+        return start(4).unitary(matrix, qubits).cx(0, 1).ry(t[0], 3).cx(3, 2)
+
+    matrices = np.stack([generated(a, n_qubits) for a in (ANGLES, ANGLES[::-1])])
+    batch = np.moveaxis(parts(matrices), 0, 1)
+    want = [reference.statevector(constant(matrix), {"t": ANGLES}) for matrix in matrices]
+    np.testing.assert_allclose(qj.statevector(circuit)({"m": batch, "t": ANGLES}), want, atol=1e-12)
+    np.testing.assert_allclose(reference.statevector(circuit, {"m": batch[1], "t": ANGLES}), want[1], atol=1e-12)
+    back = qj.statevector(circuit.copy().compose(circuit.inverse()))({"m": batch[0], "t": ANGLES})
+    np.testing.assert_allclose(np.abs(back[0]), 1, atol=1e-12)
+    run = qj.expectation(circuit, energy)
+
+    def loss(a):
+        matrix = generated(a, n_qubits, jax.numpy)
+        return run({"m": jax.numpy.stack([matrix.real, matrix.imag]), "t": ANGLES})
+
+    def value(a):
+        return reference.expectation(constant(generated(a, n_qubits)), energy, {"t": ANGLES})
+
+    slope = [(value(ANGLES + d) - value(ANGLES - d)) / 2e-5 for d in 1e-5 * np.eye(2)]
+    np.testing.assert_allclose(jax.grad(loss)(ANGLES), slope, atol=1e-8)
+
+
+def test_derivatives_in_the_entries_themselves():
+    """<O> is then a polynomial of second degree in the entries, whose Hessian differences give exactly."""
+    m = qj.Parameter("m", (2, 2, 2))
+    circuit, energy = start(3).unitary(m, 1).cx(1, 2).rx(t[0], 2), qj.Z(2) + qj.X(0) @ qj.Y(1)
+    run, at = qj.expectation(circuit, energy), parts(generated(ANGLES, 1)).reshape(-1)
+    flat = lambda v: reference.expectation(circuit, energy, {"m": v.reshape(2, 2, 2), "t": ANGLES})  # noqa: E731
+    steps = 0.1 * np.eye(8)
+    want = [[flat(at + p + q) - flat(at + p - q) - flat(at - p + q) + flat(at - p - q) for q in steps] for p in steps]
+    hessian = qj.hessian(lambda v: run({"m": v.reshape(2, 2, 2), "t": ANGLES}), at)
+    np.testing.assert_allclose(hessian, np.array(want) / 0.04, atol=1e-10)
+    assert str(qj.Circuit(2).unitary(qj.Parameter("g", (2, 4, 4)), [0, 1])).splitlines()[0] == "q0: ─g:0──"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: qj.Circuit(2).unitary(qj.Parameter("m", (2, 2, 2)), [0, 1]),
+            r"shape \(2, d, d\) for d = 4 and up to 8",
+        ),
+        (lambda: qj.Circuit(4).unitary(qj.Parameter("m", (2, 16, 16)), range(4)), r"for d = 16 and up to 8"),
+        (lambda: qj.Circuit(1).unitary(qj.Parameter("m", (3, 2, 2, 2))[0], 0), r"but 'm' has shape \(2, 2, 2\)"),
+        (
+            lambda: qj.expectation(qj.Circuit(1).unitary(qj.Parameter("m", (2, 2, 2)), 0), qj.Z(0), shots=3),
+            "matrix that is a parameter has no shift rule",
+        ),
+        (
+            lambda: qj.expectation(
+                qj.Circuit(1).unitary(qj.Parameter("m", (2, 2, 2)), 0),
+                qj.Z(0),
+                options=qj.PlanOptions(gradient="adjoint"),
+            )({"m": np.zeros((2, 2, 2))}),
+            "`gradient` must not be 'adjoint' for a circuit with projections or free matrices",
+        ),
+    ],
+)
+def test_refusals_of_free_matrices(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_constant_gates_with_many_controls_have_second_derivatives():
+    circuit = start(6).mcx([0, 1, 2, 3], 5).ry(t[0], 5).mcp(0.8, [5, 4, 1, 0], 2).rx(t[1], 2).mcx([2, 5, 3], 0)
+    energy = qj.X(0) @ qj.Z(5) + qj.Y(2)
+    value = lambda a: reference.expectation(circuit, energy, {"t": a})  # noqa: E731
+    steps = 1e-3 * np.eye(2)
+    want = [
+        [value(ANGLES + p + q) - value(ANGLES + p - q) - value(ANGLES - p + q) + value(ANGLES - p - q) for q in steps]
+        for p in steps
+    ]
+    got = qj.hessian(qj.expectation(circuit, energy), {"t": ANGLES})
+    np.testing.assert_allclose(got, np.array(want) / 4e-6, atol=1e-5)
