@@ -35,7 +35,8 @@ class PauliSum:
     Raises:
         ValueError: for an unknown letter, a repeated or negative qubit, or a coefficient that is not finite.
 
-    >>> energy = 0.5 * Z(0) @ Z(1) - X(0)
+    >>> import qjaxsim as qj
+    >>> energy = 0.5 * qj.Z(0) @ qj.Z(1) - qj.X(0)
     >>> print(energy)
     0.5 Z0 Z1 - 1 X0
     """
@@ -329,7 +330,7 @@ def _as_parts(value: Any) -> tuple[tuple[Coefficient, Operator], ...] | None:
     if isinstance(value, PauliSum):
         return ((1.0, value),)
     coefficient = _as_coefficient(value)
-    return None if coefficient is None else ((coefficient, PauliSum({(): 1})),)
+    return None if coefficient is None else (_scaled(coefficient, 1.0, PauliSum({(): 1})),)
 
 
 def _times(left: Coefficient, right: Coefficient) -> Coefficient:
