@@ -75,6 +75,7 @@ def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: i
     if not groups:
         return jnp.zeros((len(observables), state.shape[2]), state.dtype)
     if len(groups) > WRITTEN_OUT:
+        groups = _evened(groups)
         most = max(len(group.signs) for group in groups)
         starts = list(range(0, most * len(groups), most))
         values = _scanned_terms(state, groups, most, n_qubits)
@@ -85,6 +86,21 @@ def _flipped_sums(observables: Sequence[PauliSum], state: jax.Array, n_qubits: i
         )
     entries = [(k, start + t, c) for start, group in zip(starts, groups, strict=False) for k, t, c in group.entries]
     return combined(entries, values, len(observables))
+
+
+def _evened(groups: Sequence[_FlipGroup]) -> list[_FlipGroup]:
+    """Large groups cut into pieces of twice the mean size at most, so that filling up does no more than triple them."""
+    limit = 2 * -(-sum(len(group.signs) for group in groups) // len(groups))
+    return [piece for group in groups for piece in _pieces(group, limit)]
+
+
+def _pieces(group: _FlipGroup, limit: int) -> Iterable[_FlipGroup]:
+    members: dict[int, list[tuple[int, int, float]]] = {}
+    for observable, term, weight in group.entries:
+        members.setdefault(term // limit, []).append((observable, term % limit, weight))
+    for number, entries in members.items():
+        signs = group.signs[number * limit : (number + 1) * limit]
+        yield _FlipGroup(group.flip, group.odd, signs, tuple(entries))
 
 
 def combined(entries: Sequence[tuple[int, int, float]], values: jax.Array, n_observables: int) -> jax.Array:
