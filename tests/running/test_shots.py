@@ -1,5 +1,7 @@
 """Expectation values from shots: no bias, 1 / N, and shift rules as derivatives, against exact ones."""
 
+import pickle
+
 import jax
 import numpy as np
 import pytest
@@ -132,6 +134,13 @@ def test_eigenstates_are_measured_without_spread():
     assert jax.grad(lambda t: zero({"t": t}, keys(1)[0]))(0.3) == 0
 
 
+def test_copies_draw_the_same():
+    run = qj.expectation(qj.Circuit(2).ry(w[0], 0).cx(0, 1), a[0] * qj.Z(0) + qj.X(1), shots=10)
+    key = keys(1)[0]
+    assert pickle.loads(pickle.dumps(run))(PARAMS_OF_TWO, key) == run(PARAMS_OF_TWO, key)
+
+
+PARAMS_OF_TWO = {name: PARAMS[name] for name in ("w", "a")}
 WIDE = qj.Hermitian(np.eye(32) + np.eye(32)[::-1], range(5))
 READY = qj.expectation(CIRCUIT, OBSERVABLES, shots=5)
 
