@@ -74,8 +74,9 @@ def _label(operation: Operation, position: int) -> str:
     angles = ", ".join(str(a) if isinstance(a, Expression) else f"{a:.6g}" for a in operation.angles)
     arguments = f"({angles})" if angles else ""
     last = position == len(operation.qubits) - 1
-    if operation.name in _CONTROLLED:
-        return _CONTROLLED[operation.name] + arguments if last else "●"
+    symbol = "P" if operation.name.startswith("mcp") else _CONTROLLED.get(operation.name)
+    if symbol is not None:
+        return symbol + arguments if last else "●"
     if operation.name in ("swap", "cswap"):
         return "●" if operation.name == "cswap" and position == 0 else "x"
     name = operation.name.upper() + (f":{position}" if len(operation.qubits) > 1 else "")

@@ -117,7 +117,7 @@ class Explanation:
             for i, line in enumerate(self.lines)
         ]
         held = ", ".join(f"{name} {size / GIB:.3g} GiB" for name, size in self.memory.items())
-        reason = "" if "adjoint" in self.memory else " (the circuit has projections, which cannot be run backwards)"
+        reason = "" if "adjoint" in self.memory else " (projections and free matrices cannot be run backwards)"
         return "\n".join(
             [
                 f"{self.plan.n_qubits} qubits, {self.columns} column{'s' * (self.columns > 1)}, "

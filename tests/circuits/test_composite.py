@@ -64,6 +64,10 @@ def test_many_controls_are_differentiated_and_batched():
     np.testing.assert_allclose(jax.grad(lambda a: swept({"t": a}))(ANGLES), slope, atol=1e-8)
 
 
+def test_many_controls_are_drawn_as_dots():
+    assert [line[4:6] for line in str(qj.Circuit(3).mcp(0.3, [0, 2], 1)).splitlines()] == ["─●", " │", "─P", " │", "─●"]
+
+
 def test_many_controls_need_no_matrix():
     """A matrix for 17 qubits would take 256 GiB."""
     circuit = qj.Circuit(18).x(range(17)).mcx(range(17), 17).mcrx(t[0], range(17), 17)
