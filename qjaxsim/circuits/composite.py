@@ -1,8 +1,8 @@
 """Gates that circuits write as several of the table's: with many controls, and evolution under a Hamiltonian."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,32 +20,18 @@ _ROTATIONS = {"X": "rx", "Y": "ry", "Z": "rz", "XX": "rxx", "YY": "ryy", "ZZ": "
 class CompositeGates:
     """The methods of a circuit that add several gates at once."""
 
-    n_qubits: int
-    parameters: Any
-    operations: Any
+    if TYPE_CHECKING:  # what a circuit has
+        n_qubits: int
+        parameters: Any
+        operations: Any
 
-    def __init__(self, n_qubits: int):
-        raise NotImplementedError
+        def __init__(self, n_qubits: int): ...
 
-    def append(self, name: str, qubits: Any, angles: Sequence[Angle] = ()) -> Self:
-        """Add a gate of the table; see `Circuit`."""
-        raise NotImplementedError
-
-    def check_qubits(self, qubits: Any, what: str) -> tuple[int, ...]:
-        """One qubit or several as a tuple; see `Circuit`."""
-        raise NotImplementedError
-
-    def extend(self, operations: Any) -> Self:
-        """Add operations; see `Circuit`."""
-        raise NotImplementedError
-
-    def repeat(self, layer: Any, times: int, *, shared: Iterable[str] = ()) -> Self:
-        """Add a layer several times; see `Circuit`."""
-        raise NotImplementedError
-
-    def unitary(self, matrix: Any, qubits: Any, label: str = "unitary") -> Self:
-        """Add a constant unitary matrix; see `Circuit`."""
-        raise NotImplementedError
+        append: Callable[..., Self]
+        check_qubits: Callable[..., tuple[int, ...]]
+        extend: Callable[..., Self]
+        repeat: Callable[..., Self]
+        unitary: Callable[..., Self]
 
     def mcp(self, theta: Angle, controls: int | Sequence[int], target: int) -> Self:
         """Add a phase exp(i theta) where all controls and the target are 1.
