@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.circuits.operations import is_static
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
@@ -23,7 +23,7 @@ from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.importing import from_qiskit
 from qjaxsim_qiskit.noisy_checks import noise_of, noisy_checks
-from qjaxsim_qiskit.observables import own_sums, to_sparse_pauli_op
+from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         {name: jax.numpy.asarray(value, dtype) for name, value in samples.items()},
         values,
         {parameter: int(place) for parameter, place in assignment(other, known_by(other, numbered)).items()},
-        own_sums(chosen, circuit.n_qubits),
+        pauli_sums(chosen, circuit.n_qubits),
         dtype.name,
         notes,
     )

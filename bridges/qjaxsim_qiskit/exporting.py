@@ -1,7 +1,7 @@
 """Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import (
     Channel,
     Conditional,
@@ -28,6 +29,7 @@ from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import Instruction
 
 METADATA = "qjaxsim"
 LAYERS = ("unroll", "subcircuit")
@@ -288,7 +290,22 @@ class _Writer:
         if gate.name == "global_phase":
             self.out.global_phase += angles[0]
         elif gate.name != "delay":  # durations mean nothing to a state
-            self.out.append(self.standard[gate.name].base_class(*angles), gate.qubits)
+            qubits = matrix_qubits(gate.qubits) if gate.spec.is_free else gate.qubits
+            self.out.append(self.made(gate.name, angles), qubits)
+
+    def made(self, name: str, angles: Sequence[Any]) -> "Instruction":
+        """Qiskit's gate with such angles."""
+        if GATES[name].is_free:
+            from qiskit.circuit.library import UnitaryGate
+
+            if any(hasattr(angle, "parameters") for angle in angles):
+                raise ValueError("A matrix that is a parameter is exported with its value alone; give it in `params`.")
+            return UnitaryGate(_unitary(GATES[name].matrix(np, *map(np.float64, angles))))
+        if name not in self.standard:
+            from qiskit.circuit.library import MCPhaseGate
+
+            return MCPhaseGate(*angles, num_ctrl_qubits=GATES[name].n_qubits - 1)
+        return self.standard[name].base_class(*angles)
 
     def layer(self, circuit: Circuit, symbols: Mapping[str, np.ndarray], place: str) -> None:
         """One repetition of a layer."""

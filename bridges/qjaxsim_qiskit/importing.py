@@ -349,7 +349,7 @@ class _Reader:
             return
         if sets_state(operation):
             raise ValueError(f"The circuit's {where} sets the state of qubits that are in use; set it first.")
-        name = self.names.get(getattr(operation, "base_class", None))
+        name = self.names.get(getattr(operation, "base_class", None)) or _many_controls(operation)
         # Subclasses of standard gates are these to Qiskit, whatever they define.
         if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):
             self.touched |= set(qubits)
@@ -381,6 +381,14 @@ class _Reader:
         self.out.append(name, qubits, angles)
         for qubit in open_ones:
             self.out.x(qubit)
+
+
+def _many_controls(operation: Any) -> str | None:
+    """Our name of a phase with several controls."""
+    from qiskit.circuit.library import MCPhaseGate
+
+    several = isinstance(operation, MCPhaseGate) and operation.num_ctrl_qubits > 1
+    return f"mcp{operation.num_ctrl_qubits}" if several else None
 
 
 def _lowered(operation: Any, where: str) -> "QuantumCircuit":

@@ -72,8 +72,8 @@ def unrolled(circuit: "QuantumCircuit", evolution: str, place: str = "") -> Unro
         writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
     except (_BreakLoop, _NextTurn):
         raise ValueError(
-            f"The circuit's operation {place} ends a loop, or a turn of it, depending on measured bits, which cannot be "
-            "followed; write the turns out with conditions."
+            f"The circuit's operation {place} ends a loop, or a turn of it, depending on measured bits, which cannot "
+            "be followed; write the turns out with conditions."
         ) from None
     return writer.out
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.channels import CHANNELS, ChannelSpec
+from qjaxsim.circuits.composite import CompositeGates
 from qjaxsim.circuits.drawing import draw
-from qjaxsim.circuits.expressions import Angle, as_expression
+from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, constant_matrix, listed, wording
+from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
 from qjaxsim.circuits.operations import (
     Channel,
     Conditional,
@@ -26,6 +27,8 @@ from qjaxsim.circuits.operations import (
     Repeat,
     Unitary,
     bits_of,
+    constant_matrix,
+    entries_of,
     is_static,
     used_parameters,
 )
@@ -34,7 +37,7 @@ from qjaxsim.common.checks import as_integer, positive_integer, shown
 Qubits = int | Sequence[int]
 
 
-class Circuit(StateMethods):
+class Circuit(StateMethods, CompositeGates):
     """A quantum circuit on `n_qubits` qubits that start in |0...0>.
 
     Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
@@ -123,10 +126,12 @@ class Circuit(StateMethods):
         return self.extend([checked_channel(Channel(name, chosen, values))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
-        """Add a constant unitary matrix.
+        """Add a unitary matrix.
 
         Args:
-            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index. Or, for up
+                to 3 qubits, a parameter of shape (2, 2**k, 2**k), real and imaginary part of a matrix that is given on
+                calling: that it is unitary is not checked.
             qubits: the k qubits.
             label: name in drawings.
 
@@ -138,8 +143,11 @@ class Circuit(StateMethods):
         chosen = self.check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
-        array = constant_matrix(matrix)
         size = 2 ** len(chosen)
+        if isinstance(matrix, Parameter):
+            entries = entries_of(matrix, size)
+            return self.append(f"matrix{len(chosen)}", chosen, entries)
+        array = constant_matrix(matrix)
         if array.shape != (size, size):
             raise ValueError(
                 f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."

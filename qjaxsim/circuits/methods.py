@@ -11,7 +11,16 @@ import numpy as np
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Measure, Preparation, ReadoutError, Reset
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Kraus,
+    Measure,
+    Preparation,
+    ReadoutError,
+    Reset,
+    constant_matrix,
+)
 from qjaxsim.common.checks import as_integer, as_number, shown
 
 if TYPE_CHECKING:
@@ -300,25 +309,6 @@ def listed(qubits: Any) -> tuple[Any, ...]:
     """One qubit or several as a tuple; an array of no axes is one."""
     single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
     return (qubits,) if single else tuple(qubits)
-
-
-def constant_matrix(matrix: Any) -> np.ndarray:
-    """An array of complex numbers, copied.
-
-    Raises:
-        TypeError: for what makes none, and for what JAX traces.
-    """
-    try:
-        return np.array(matrix, dtype=complex)
-    except (TypeError, ValueError) as error:
-        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
-            raise TypeError(
-                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
-                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
-            ) from None
-        raise TypeError(
-            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
-        ) from None
 
 
 def _bits(name: str, bits: Any) -> tuple[int, ...]:

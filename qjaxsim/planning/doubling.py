@@ -141,6 +141,8 @@ def conjugate(gate: Gate) -> Gate | Unitary:
     if spec.constant is not None:
         return _constant(gate)
     signs = _SIGNS.get(gate.name)
+    if spec.is_free:  # real parts, then imaginary parts
+        signs = (1,) * (spec.n_angles // 2) + (-1,) * (spec.n_angles // 2)
     if signs is None:
         # exp(-i theta P / 2) and phases: i changes its sign, and so does P where it has an odd number of Y.
         signs = (1 if spec.pauli is not None and spec.pauli.count("Y") % 2 else -1,) * spec.n_angles

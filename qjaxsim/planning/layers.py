@@ -137,7 +137,7 @@ class _Layers:
 
 
 def written_out(operations: Iterable[Operation]) -> Iterable[Operation]:
-    """The operations with the layers of repeats one after the other."""
+    """The operations with the layers of repeats one after the other, and their own parameters as entries."""
     for operation in operations:
         if not isinstance(operation, Repeat):
             yield operation

@@ -425,10 +425,22 @@ def is_linear(step: "Step") -> bool:
 
 
 def is_invertible(step: "Step") -> bool:
-    """Whether the step before can be found from the state after it."""
-    if isinstance(step, Loop):
-        return all(is_invertible(inner) for inner in step.body.steps)
-    return not isinstance(step, Project)
+    """Whether the state before can be found from the state after it, also where angles are moved a little."""
+    if isinstance(step, Loop | Collapsed):
+        return all(is_invertible(inner) for inner in (step.body.steps if isinstance(step, Loop) else step.steps))
+    # A free matrix may be moved to where its adjoint is not its inverse.
+    free = any(isinstance(factor, Gate) and factor.spec.is_free for factor in _factors_in(step))
+    return not (isinstance(step, Project) or free)
+
+
+def _factors_in(step: "Step") -> list[Any]:
+    """The factors with angles of a step's matrices."""
+    if isinstance(step, Dense):
+        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
+        return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
+    if isinstance(step, Packed) and step.products is not None:
+        return [gate for _, stack in step.products.stacks for gate in stack]
+    return []
 
 
 def names_in(step: "Step") -> set[str]:
@@ -444,10 +456,5 @@ def names_in(step: "Step") -> set[str]:
         angles = [angle for table in step.tables for angle in table.angles]
     if isinstance(step, Rotations):
         angles = list(step.angles)
-    if isinstance(step, Dense):
-        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        gates = [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
-        angles = [angle for gate in gates for angle in gate.angles]
-    if isinstance(step, Packed) and step.products is not None:
-        angles = [angle for _, stack in step.products.stacks for gate in stack for angle in gate.angles]
+    angles += [angle for factor in _factors_in(step) for angle in factor.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -69,11 +69,12 @@ def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions, 
         density: whether its states are density matrices.
 
     Raises:
-        ValueError: if the adjoint sweep is asked for and the circuit has projections or channels.
+        ValueError: if the adjoint sweep is asked for and the circuit has projections or free matrices, or its state is
+            a density matrix.
     """
     possible = not density and all(is_invertible(step) for step in plan.steps)
     if options.gradient == "adjoint" and not possible:
-        what = "density matrix" if density else "circuit with projections"
+        what = "density matrix" if density else "circuit with projections or free matrices"
         raise ValueError(
             f"Option `gradient` must not be 'adjoint' for a {what}, which cannot be run backwards; use 'backprop' or "
             "None."

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.sums import Operator, PauliSum
+from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.deferring import Lowered
 from qjaxsim.planning.readout import Errors
 from qjaxsim.running import measurement
+from qjaxsim.running.operators import apply_operator, images_of
 
 Readout = Callable[[jax.Array], jax.Array]
 
@@ -78,6 +80,27 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
         return jnp.where(odd, im[index, columns], re[index, columns])
 
     return measurement.flipped_sums(observables, overlap, n_qubits, state)
+
+
+def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Array:
+    """tr(O rho) of several operators, (operators, columns) real: what `operators.operator_values` is of pure states."""
+    sums = [operator for operator in operators if isinstance(operator, PauliSum)]
+    together = iter(expectation_values(sums, state) if sums else ())
+    # An operator that acts on the rows gives O rho.
+    rows = [next(together) if isinstance(one, PauliSum) else _trace(apply_operator(one, state)) for one in operators]
+    return jnp.stack(rows)
+
+
+def moments(asked: Weighted, state: jax.Array) -> jax.Array:
+    """tr(O rho) of observables with numbers as weights, and then tr(O O rho), (2 K, columns)."""
+    first = images_of(asked, state)
+    second = [images_of(asked, image)[k] for k, image in enumerate(first)]
+    return jnp.stack([_trace(image) for image in (*first, *second)])
+
+
+def _trace(state: jax.Array) -> jax.Array:
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    return state[0, :: 2**n_qubits + 1].sum(axis=0)
 
 
 def marginal_probabilities(qubits: Sequence[int], state: jax.Array) -> jax.Array:

@@ -121,7 +121,7 @@ class Explanation:
             for i, line in enumerate(self.lines)
         ]
         held = ", ".join(f"{name} {size / GIB:.3g} GiB" for name, size in self.memory.items())
-        what = "a density matrix" if self.form.is_density else "a circuit with projections"
+        what = "a density matrix" if self.form.is_density else "projections and free matrices"
         reason = "" if "adjoint" in self.memory else f" ({what} cannot be run backwards)"
         own, width = self.form.n_qubits, self.plan.n_qubits
         qubits = f"a density matrix of {own} qubits on {width} wires" if self.form.is_density else f"{own} qubits"

@@ -18,22 +18,27 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import Preparation, Projection, Repeat, is_static
+from qjaxsim.circuits.observables import Observable, PauliSum, checked_observables, is_single
+from qjaxsim.circuits.operations import Preparation, Projection, Repeat, is_static, is_unitary
+from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.doubling import is_noisy
+from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.readout import Errors, readout_errors, with_readout
+from qjaxsim.planning.readout import Errors, operators_read, readout_errors
+from qjaxsim.planning.shifts import shift_rules
 from qjaxsim.planning.steps import PlanOptions, plan_options
-from qjaxsim.running import density, kernels, measurement
+from qjaxsim.running import density, kernels, measurement, operators
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.shots import estimates, group_probabilities
 from qjaxsim.running.varying import vary_alike
+from qjaxsim.running.weighting import joined_shapes, weighted_function
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -99,17 +104,35 @@ def _square(flat: Run, n_qubits: int) -> Run:
 
 
 def expectation(
-    circuit: Circuit, observables: PauliSum | Iterable[PauliSum], *, options: PlanOptions | None = None
+    circuit: Circuit,
+    observables: Observable | Iterable[Observable],
+    *,
+    shots: int | None = None,
+    options: PlanOptions | None = None,
 ) -> Run:
-    """A function giving exact expectation values, all in one run.
+    """A function giving expectation values, exact and all in one run, or estimated from measurements.
 
     Args:
         circuit: what to run; a snapshot is taken.
-        observables: one Pauli sum or several, with real coefficients.
+        observables: one or several: Pauli sums with real coefficients, operators (`qj.Hermitian`, `qj.Diagonal`,
+            `qj.Projector`, `qj.SparseHermitian`), sums of both, coefficients of which may be parameters; and Qiskit's
+            SparsePauliOp, Pauli and SparseObservable as wide as the circuit, whose qubit q is the circuit's qubit q, as
+            `from_qiskit` keeps it.
+        shots: None for exact values; a number for estimates without bias from so many measurements of each group of
+            Pauli terms that commute qubit by qubit (the greedy grouping puts long terms first), and of each diagonal on
+            more than four qubits.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+        `f(params) -> (..., n_observables)` real, or (...) for a single one; with `shots` it is `f(params, key)`.
+        Parameters of coefficients belong to `params`, with batch axes like any other. Raises like `statevector`.
+
+        With `shots`, derivatives of any order and mode in angles are those of the parameter-shift rule, as on hardware:
+        each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
+
+    Raises:
+        ValueError: with `shots`, for projections, matrices that are parameters, and operators on many qubits that are
+            not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -117,13 +140,85 @@ def expectation(
     0.878
     >>> round(float(jax.grad(lambda theta: energy({"theta": theta}))(0.5)), 3)
     -0.479
+    >>> measured = qj.expectation(qj.Circuit(1).x(0), qj.Z(0), shots=100)
+    >>> float(measured({}, jax.random.key(0)))
+    -1.0
     """
     require_circuit("circuit", circuit)
-    sums = pauli_sums(observables, circuit.n_qubits)
-    errors = readout_errors(circuit)
-    module = density if lowered(circuit).is_density else measurement
-    readout = functools.partial(module.expectation_values, tuple(with_readout(one, errors) for one in sums))
-    return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    single = is_single(observables)
+    if shots is not None:
+        return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
+    module = density if lowered(circuit).is_density else operators
+    readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
+    if asked.is_plain:
+        return _state_function(circuit, options, readout, "expectation", single)
+    values = _state_function(circuit, options, readout, "expectation")
+    return weighted_function(values, circuit.parameters, asked, single)
+
+
+def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
+    """Expectation values from measurements, a function of params and a key."""
+    if not is_unitary(circuit.operations) and not has_projection(circuit):
+        raise ValueError(
+            "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
+            "errors draw outcomes by `sample`."
+        )
+    shapes = joined_shapes(circuit.parameters, asked)
+    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
+    readout = functools.partial(group_probabilities, measured.groups)
+    chances = _state_function(shifted.circuit, options, readout, "probabilities")
+    parts = chances, shifted, measured, asked, shapes, shots, single
+    return Compiled(estimates, *parts, check=functools.partial(_check_draw, shapes, circuit.n_qubits))
+
+
+def variance(
+    circuit: Circuit, observables: Observable | Iterable[Observable], *, options: PlanOptions | None = None
+) -> Run:
+    """A function giving exact variances <O^2> - <O>^2, of O in the final state.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        observables: as of `expectation`, with numbers as coefficients.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., n_observables)` real, or (...) for a single one. Raises like `statevector`. Of pure states
+        computed as the squared norm of (O - <O>) psi, so that it is exact to rounding near eigenstates too; of others,
+        which channels, measurements and resets make, as the difference. Cost: one more state for each observable.
+
+    Raises:
+        ValueError: for a parameter as coefficient, and for readout errors.
+
+    >>> import qjaxsim as qj
+    >>> spread = qj.variance(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
+    >>> round(float(spread({"theta": 0.5})), 3)  # the sine squared
+    0.23
+    """
+    require_circuit("circuit", circuit)
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    if asked.parameters:
+        raise ValueError(
+            "Argument `observables` must have numbers as coefficients for a variance, but uses the parameters "
+            f"{list(asked.parameters)}."
+        )
+    if readout_errors(circuit):
+        raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
+    if is_static(circuit.operations) and not is_noisy(circuit):
+        readout = functools.partial(operators.variances, asked)
+        return _state_function(circuit, options, readout, "variance", is_single(observables))
+    module = density if lowered(circuit).is_density else operators
+    moments = _state_function(circuit, options, functools.partial(module.moments, asked), "moments")
+    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=_check_call(circuit))
+
+
+def _spread(moments: Run, count: int, single: bool) -> Run:
+    def variance(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        values = moments(params, initial=initial)
+        spread = values[..., count:] - values[..., :count] ** 2
+        return spread[..., 0] if single else spread
+
+    return variance
 
 
 class Observed(NamedTuple):
@@ -140,6 +235,8 @@ def observed(function: Compiled) -> Observed | None:
     if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
         return None
     circuit, options, readout, *_ = arguments
+    if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
+        return None
     return Observed(circuit, readout.args[0], options)
 
 
@@ -432,4 +529,5 @@ __all__ = [
     "sample",
     "statevector",
     "unitary",
+    "variance",
 ]

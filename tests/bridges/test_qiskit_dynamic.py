@@ -165,5 +165,5 @@ def test_loops_that_break_by_a_measured_bit_are_refused():
         circuit.measure(0, 0)
         with circuit.if_test((circuit.clbits[0], 1)):
             circuit.break_loop()
-    with pytest.raises(ValueError, match="operation 0.1.0 ends a loop, or a turn of it"):
+    with pytest.raises(ValueError, match="operation 0.2.0 ends a loop, or a turn of it"):
         from_qiskit(circuit)

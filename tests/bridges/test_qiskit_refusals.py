@@ -13,7 +13,8 @@ from qiskit.circuit.classical import types  # noqa: E402
 from qiskit.circuit.library import RXGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qasm, from_qiskit, unrolling  # noqa: E402
-from qjaxsim_qiskit.observables import own_sums  # noqa: E402
+
+from qjaxsim.circuits.observables import pauli_sums  # noqa: E402
 
 
 def _while(circuit):
@@ -84,9 +85,9 @@ def test_other_refusals():
     with pytest.raises(TypeError, match="must be real numbers, but is a str that makes none"):
         from_qiskit(turned).params("abc")
     with pytest.raises(TypeError, match="Argument `observables` must be a PauliSum or several, but is 3"):
-        own_sums(3, 1)
+        pauli_sums(3, 1)
     with pytest.raises(TypeError, match="Argument `observables` must be a PauliSum or several, but is Operator"):
-        own_sums(Operator(np.eye(2)), 1)
+        pauli_sums(Operator(np.eye(2)), 1)
     with pytest.raises(TypeError, match="must be a qiskit.QuantumCircuit, but is str"):
         from_qiskit("h q[0];")
     with pytest.raises(ValueError, match="at least one qubit"):
