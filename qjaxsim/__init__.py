@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.hermitian import (
+        Diagonal,
+        Hermitian,
+        Projector,
+        SparseHermitian,
+        pauli_coefficients,
+        pauli_expansion,
+    )
     from qjaxsim.circuits.library import (
         angle_encoding,
         data_reuploading,
@@ -20,28 +28,45 @@ if TYPE_CHECKING:
         real_amplitudes,
         zz_feature_map,
     )
+    from qjaxsim.circuits.noise import NoiseModel
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
+    from qjaxsim.circuits.sums import OperatorSum
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
-    from qjaxsim.running.simulate import expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.running.simulate import (
+        density_matrix,
+        expectation,
+        probabilities,
+        sample,
+        statevector,
+        unitary,
+        variance,
+    )
     from qjaxsim.studies.shared.run import load_run
 
     __version__: str
 
 __all__ = [
     "Circuit",
+    "Diagonal",
     "Expression",
+    "Hermitian",
     "I",
+    "NoiseModel",
+    "OperatorSum",
     "Parameter",
     "PauliSum",
     "PlanOptions",
+    "Projector",
+    "SparseHermitian",
     "X",
     "Y",
     "Z",
     "__version__",
     "angle_encoding",
     "data_reuploading",
+    "density_matrix",
     "efficient_su2",
     "expectation",
     "explain",
@@ -49,18 +74,22 @@ __all__ = [
     "hessian",
     "hvp",
     "load_run",
+    "pauli_coefficients",
+    "pauli_expansion",
     "probabilities",
     "real_amplitudes",
     "sample",
     "statevector",
     "to_torch",
     "unitary",
+    "variance",
     "zz_feature_map",
 ]
 
 # Imported when first used: the command answers `--help` without JAX, which takes a second.
 _PLACES = {
     "circuits.circuit": ("Circuit",),
+    "circuits.noise": ("NoiseModel",),
     "curvature.hvp": ("hessian", "hvp"),
     "running.explanation": ("explain",),
     "circuits.expressions": ("Expression", "Parameter"),
@@ -71,8 +100,25 @@ _PLACES = {
         "real_amplitudes",
         "zz_feature_map",
     ),
+    "circuits.hermitian": (
+        "Diagonal",
+        "Hermitian",
+        "Projector",
+        "SparseHermitian",
+        "pauli_coefficients",
+        "pauli_expansion",
+    ),
+    "circuits.sums": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "running.simulate": ("expectation", "probabilities", "sample", "statevector", "unitary"),
+    "running.simulate": (
+        "density_matrix",
+        "expectation",
+        "probabilities",
+        "sample",
+        "statevector",
+        "unitary",
+        "variance",
+    ),
     "planning.steps": ("PlanOptions",),
     "studies.shared.run": ("load_run",),
 }

@@ -16,6 +16,7 @@ from qjaxsim_qiskit.crosschecking import crosscheck
 from qjaxsim_qiskit.exporting import assignment, to_qiskit
 from qjaxsim_qiskit.files import from_qasm, from_qpy, to_qasm, to_qpy
 from qjaxsim_qiskit.importing import ImportedCircuit, Measurement, from_qiskit
+from qjaxsim_qiskit.noise import from_aer_noise_model, from_backend, to_aer_noise_model
 from qjaxsim_qiskit.observables import from_sparse_pauli_op, to_sparse_pauli_op
 
 __all__ = [
@@ -25,10 +26,13 @@ __all__ = [
     "Measurement",
     "assignment",
     "crosscheck",
+    "from_aer_noise_model",
+    "from_backend",
     "from_qasm",
     "from_qiskit",
     "from_qpy",
     "from_sparse_pauli_op",
+    "to_aer_noise_model",
     "to_qasm",
     "to_qiskit",
     "to_qpy",

@@ -5,22 +5,39 @@ import hashlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from qjaxsim.circuits.channels import CHANNELS, ChannelSpec
+from qjaxsim.circuits.composite import CompositeGates
 from qjaxsim.circuits.drawing import draw
-from qjaxsim.circuits.expressions import Angle, as_expression
+from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.operations import Gate, Operation, Projection, Repeat, Unitary, used_parameters
+from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Gate,
+    Operation,
+    Preparation,
+    Projection,
+    Repeat,
+    Unitary,
+    bits_of,
+    constant_matrix,
+    entries_of,
+    is_static,
+    used_parameters,
+)
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
 
 
-class Circuit:
+class Circuit(StateMethods, CompositeGates):
     """A quantum circuit on `n_qubits` qubits that start in |0...0>.
 
     Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
@@ -78,33 +95,43 @@ class Circuit:
         return sum(math.prod(shape) for shape in self._parameters.values())
 
     def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = ()) -> "Circuit":
-        """Add a standard gate by name.
+        """Add a standard gate or a noise channel by name.
 
         Args:
-            name: a key of `qjaxsim.circuits.gates.GATES`, such as "rx" or "ccx".
-            qubits: one qubit or as many as the gate has, most significant first.
-            angles: as many as the gate has.
+            name: a key of `qjaxsim.circuits.gates.GATES`, such as "rx" or "ccx", or of
+                `qjaxsim.circuits.channels.CHANNELS`, such as "depolarizing".
+            qubits: one qubit or as many as it has, most significant first.
+            angles: as many as it has; of a channel its strengths.
 
         >>> Circuit(2).append("crx", (0, 1), (0.5,)) == Circuit(2).crx(0.5, 0, 1)
         True
         """
-        spec = GATES.get(name) if isinstance(name, str) else None
+        spec = (GATES.get(name) or CHANNELS.get(name)) if isinstance(name, str) else None
         if spec is None:
-            raise ValueError(f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}.")
+            raise ValueError(
+                f"Unknown gate {name!r}; known gates: {', '.join(sorted(GATES))}; channels: "
+                f"{', '.join(sorted(CHANNELS))}."
+            )
         chosen = self.check_qubits(qubits, name)
+        words = wording(spec)
         if len(chosen) != spec.n_qubits:
-            raise ValueError(f"Gate {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
+            raise ValueError(f"{words.kind} {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
         if not isinstance(angles, Sequence | np.ndarray):
-            raise TypeError(f"Argument `angles` must be a sequence of {spec.n_angles} angles, but is {angles!r}.")
-        if len(angles) != spec.n_angles:
-            raise ValueError(f"Gate {name!r} takes {spec.n_angles} angles, but got {len(angles)}.")
-        return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles))])
+            raise TypeError(f"Argument `angles` must be a sequence of {words.numbers}, but is {angles!r}.")
+        if len(angles) != words.amount:
+            raise ValueError(f"{words.kind} {name!r} takes {words.numbers}, but got {len(angles)}.")
+        values = tuple(as_expression(angle) for angle in angles)
+        if isinstance(spec, GateSpec):
+            return self.extend([Gate(name, chosen, values)])
+        return self.extend([checked_channel(Channel(name, chosen, values))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
-        """Add a constant unitary matrix.
+        """Add a unitary matrix.
 
         Args:
-            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index. Or, for up
+                to 3 qubits, a parameter of shape (2, 2**k, 2**k), real and imaginary part of a matrix that is given on
+                calling: that it is unitary is not checked.
             qubits: the k qubits.
             label: name in drawings.
 
@@ -116,8 +143,11 @@ class Circuit:
         chosen = self.check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
-        array = _constant_matrix(matrix)
         size = 2 ** len(chosen)
+        if isinstance(matrix, Parameter):
+            entries = entries_of(matrix, size)
+            return self.append(f"matrix{len(chosen)}", chosen, entries)
+        array = constant_matrix(matrix)
         if array.shape != (size, size):
             raise ValueError(
                 f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."
@@ -157,6 +187,12 @@ class Circuit:
         {'x': (2,), 'w': (5, 2)}
         """
         require_circuit("layer", layer)
+        if any(isinstance(operation, Preparation) for operation in layer.operations):
+            raise ValueError("Argument `layer` must not initialize qubits; do so before the layers.")
+        if not is_static(layer.operations):
+            raise ValueError(
+                "Argument `layer` must not measure, reset or depend on measured bits; add its rounds one by one."
+            )
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
@@ -168,6 +204,15 @@ class Circuit:
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
         return self.extend([Repeat(layer.copy(), count, names)])
+
+    @property
+    def n_bits(self) -> int:
+        """How many classical bits it has: one more than the largest that it measures into or asks for.
+
+        >>> Circuit(2).measure([0, 1], [0, 2]).n_bits
+        3
+        """
+        return bits_of(self._operations)
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -184,6 +229,9 @@ class Circuit:
         chosen = self.check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
+        prepared = {chosen[q] for op in other.operations if isinstance(op, Preparation) for q in op.qubits}
+        if late := prepared & {qubit for operation in self._operations for qubit in operation.qubits}:
+            raise ValueError(f"Argument `other` initializes qubits {sorted(late)}, which are in use already.")
         return self.extend(other.on(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":
@@ -213,8 +261,10 @@ class Circuit:
         for operation in self._operations:
             if isinstance(operation, Repeat):
                 counts.update({k: operation.times * v for k, v in operation.circuit.count_ops().items()})
+            elif isinstance(operation, Conditional):
+                counts.update(operation.circuit.count_ops())
             else:
-                counts[operation.key[1 if isinstance(operation, Gate) else 0]] += 1
+                counts[operation.key[1 if isinstance(operation, Gate | Channel) else 0]] += 1
         return dict(counts.most_common())
 
     def structure_hash(self) -> str:
@@ -258,7 +308,7 @@ class Circuit:
         True
         """
         return Circuit(n_qubits).extend(
-            operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits)
+            operation.on(qubits, n_qubits) if isinstance(operation, Repeat | Conditional) else operation.on(qubits)
             for operation in self._operations
         )
 
@@ -298,7 +348,7 @@ class Circuit:
         >>> Circuit(3).check_qubits(range(2), "measurement")
         (0, 1)
         """
-        given = _listed(qubits)
+        given = listed(qubits)
         chosen = tuple(as_integer(qubit) for qubit in given)
         for qubit, one in zip(chosen, given, strict=True):
             if qubit is None:
@@ -319,70 +369,12 @@ class Circuit:
         raise AttributeError(f"A Circuit has no method `.{name}`" + (f"; {hint}." if hint else "."))
 
 
-def _listed(qubits: Any) -> tuple[Any, ...]:
-    """One qubit or several as a tuple; an array of no axes is one."""
-    single = not isinstance(qubits, Iterable) or getattr(qubits, "ndim", None) == 0
-    return (qubits,) if single else tuple(qubits)
-
-
-def _constant_matrix(matrix: Any) -> np.ndarray:
-    try:
-        return np.array(matrix, dtype=complex)
-    except (TypeError, ValueError) as error:
-        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
-            raise TypeError(
-                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
-                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
-            ) from None
-        raise TypeError(
-            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
-        ) from None
-
-
 def require_circuit(name: str, value: Any) -> None:
     """Raise a TypeError for anything but a circuit."""
     if not isinstance(value, Circuit):
         raise TypeError(f"Argument `{name}` must be a Circuit, but is {shown(value)} ({type(value).__name__}).")
 
 
-def _gate_method(spec: GateSpec) -> Callable[..., Circuit]:
-    def method(self: Circuit, *args: Any) -> Circuit:
-        if len(args) != spec.n_angles + spec.n_qubits:
-            raise TypeError(
-                f"Gate {spec.name!r} takes {spec.n_angles} angles and then {spec.n_qubits} qubits, "
-                f"but got {len(args)} arguments."
-            )
-        angles = args[: spec.n_angles]
-        qubits: list[Any] = [
-            q if as_integer(q) is not None or not isinstance(q, Iterable) else _listed(q) for q in args[spec.n_angles :]
-        ]
-        lengths = {len(q) for q in qubits if isinstance(q, tuple)}
-        if not lengths:
-            return self.append(spec.name, qubits, angles)
-        if len(lengths) > 1:
-            raise ValueError(
-                f"Qubit sequences of gate {spec.name!r} must have equal lengths, but have {sorted(lengths)}."
-            )
-        (length,) = lengths
-        for each in zip(*(q if isinstance(q, tuple) else (q,) * length for q in qubits), strict=True):
-            self.append(spec.name, each, angles)
-        return self
-
-    method.__name__ = spec.name
-    method.__qualname__ = f"Circuit.{spec.name}"
-    method.__doc__ = _gate_doc(spec)
-    return method
-
-
-def _gate_doc(spec: GateSpec) -> str:
-    width, qubits, angles = max(spec.n_qubits, 1), tuple(range(spec.n_qubits)), (0.5,) * spec.n_angles
-    call = ", ".join(map(str, angles + qubits))
-    return f"""Add the gate {spec.name!r}: {spec.n_angles} angles, then {spec.n_qubits} qubits.
-
-    >>> Circuit({width}).{spec.name}({call}) == Circuit({width}).append({spec.name!r}, {qubits}, {angles})
-    True
-    """
-
-
-for _name, _spec in GATES.items():
-    setattr(Circuit, _name, _gate_method(_spec))
+_TABLES: tuple[Mapping[str, GateSpec | ChannelSpec], ...] = (GATES, CHANNELS)
+for _name, _spec in itertools.chain.from_iterable(table.items() for table in _TABLES):
+    setattr(Circuit, _name, by_name(_spec))

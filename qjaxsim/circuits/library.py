@@ -7,11 +7,12 @@ defaults and conventions are those of Qiskit's circuit library where it has the 
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Element, Expression, Parameter
-from qjaxsim.circuits.operations import Gate, Operation, Repeat
+from qjaxsim.circuits.operations import Channel, Gate, Operation, Repeat
 from qjaxsim.common.checks import integer_from, positive_integer, require_one_of, shown
 
 ROTATIONS = ("rx", "ry", "rz")
@@ -228,10 +229,10 @@ def _at_layer(operation: Operation, own: frozenset[str], position: int, times: i
             "Arguments `encoding` and `trainable` must hold no repeated layer, but one does; write its layers out, or "
             "use `Circuit.repeat(layer, times, shared=...)` for the whole."
         )
-    if not isinstance(operation, Gate):
+    if not isinstance(operation, Gate | Channel):
         return operation
     angles = tuple(_angle_at_layer(angle, own, position, times) for angle in operation.angles)
-    return Gate(operation.name, operation.qubits, angles)
+    return replace(operation, angles=angles)
 
 
 def _angle_at_layer(angle: Any, own: frozenset[str], position: int, times: int) -> Any:

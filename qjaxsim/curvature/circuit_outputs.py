@@ -11,9 +11,9 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import used_parameters
+from qjaxsim.circuits.operations import is_unitary, used_parameters
 from qjaxsim.curvature.light_cones import Cones, Tables, find_cones
-from qjaxsim.running.simulate import expectation, has_projection, statevector
+from qjaxsim.running.simulate import expectation, statevector
 
 # With fewer samples pushes are quicker than the whole unitary: most of their time is then that of starting programs.
 LEAST_SAMPLES = 1024
@@ -82,7 +82,7 @@ class CircuitOutputs:
         names = [{name for name, _ in used_parameters(operation)} for operation in operations]
         data = set(self.data)
         end = max((i + 1 for i, used in enumerate(names) if used & data), default=0)
-        if any(used - data for used in names[:end]) or has_projection(self.circuit):
+        if any(used - data for used in names[:end]) or not is_unitary(self.circuit.operations):
             return None
         first, second = Circuit(self.circuit.n_qubits), Circuit(self.circuit.n_qubits)
         first.extend(operations[:end])

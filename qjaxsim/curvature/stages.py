@@ -17,8 +17,8 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import Gate, Operation, Repeat, used_parameters
-from qjaxsim.running.simulate import PlanOptions, expectation, has_projection
+from qjaxsim.circuits.operations import Gate, Operation, Repeat, is_unitary, used_parameters
+from qjaxsim.running.simulate import PlanOptions, expectation
 
 Entry = tuple[int, int, float]
 """Number of a gate on its qubit, place of a parameter in its angle, the angle's derivative in it."""
@@ -121,7 +121,7 @@ class StagedCircuit:
     def stages(self) -> tuple[Stage, ...] | None:
         """The circuit's stages in time order; None if data enter other gates than rotations of one qubit."""
         out: list[Stage] = []
-        if not self.data or has_projection(self.circuit):
+        if not self.data or not is_unitary(self.circuit.operations):
             return None
         for operations, data in _stretches(self.circuit.operations, self.data):
             circuit = Circuit(self.circuit.n_qubits)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, monomial
+from qjaxsim.circuits.gates import GATES, GateSpec, monomial
 from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim.planning.steps import Factor, PauliRotation, Phases
 
@@ -26,16 +26,21 @@ def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:
         return [(operation, qubits)]
     if len(qubits) == 1 and all(angle * 2 / np.pi % 1 == 0 and abs(angle) < 10 for angle in angles):
         return [(_quarter_turns(name, *angles), qubits)]
-    return [(GATES[name].matrix(np, *(np.float64(angle) for angle in angles)), qubits)]
+    spec = operation.spec
+    if spec.phases is not None and len(qubits) > WIDEST_MATRIX:
+        return [(Phases(spec.phases, angles, np.zeros(len(spec.phases))), qubits)]
+    return [(spec.matrix(np, *(np.float64(angle) for angle in angles)), qubits)]
 
 
+# Constant diagonal gates of more qubits stay phases.
+WIDEST_MATRIX = 3
 # Phases of more qubits are not written down.
 WIDEST_PHASES = 10
 
 
 def pauli_rotation(factor: Factor) -> PauliRotation | None:
     """A factor as a rotation about a Pauli string, its letters in the order of its qubits, if it is one."""
-    if isinstance(factor, Gate) and (label := GATES[factor.name].pauli) is not None:
+    if isinstance(factor, Gate) and (label := factor.spec.pauli) is not None:
         return PauliRotation(label, factor.angles)
     return factor if isinstance(factor, PauliRotation) else None
 
@@ -45,7 +50,7 @@ def phases_of(factor: Gate | Phases | PauliRotation) -> Phases:
     if isinstance(factor, Phases):
         return factor
     if isinstance(factor, Gate):
-        table = GATES[factor.name].phases
+        table = factor.spec.phases
         assert table is not None
     else:
         table = functools.reduce(np.kron, [np.array([1.0, -1.0])] * len(factor.letters))[:, None] / -2
@@ -66,7 +71,7 @@ def inverse_pair(first: Factor, second: Factor) -> bool:
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         both_standard = id(first) in _STANDARD and id(second) in _STANDARD
         return _standard_inverse(id(first), id(second)) if both_standard else is_identity(second @ first)
-    if not (isinstance(first, Gate) and isinstance(second, Gate)):
+    if not (isinstance(first, Gate) and isinstance(second, Gate) and first.spec.is_unitary):
         return False
     return first.qubits == second.qubits and first.inverse() == second
 
@@ -124,7 +129,7 @@ def axes_of(factor: Factor) -> tuple[str | None, ...]:
     diagonal in the same basis of those qubits.
     """
     if isinstance(factor, Gate):
-        return _axes_of_gate(factor.name)
+        return _axes_of_gate(factor.spec)
     if isinstance(factor, PauliRotation):
         return tuple(factor.letters)
     if isinstance(factor, Phases):
@@ -135,9 +140,11 @@ def axes_of(factor: Factor) -> tuple[str | None, ...]:
 
 
 @functools.cache
-def _axes_of_gate(name: str) -> tuple[str | None, ...]:
-    spec = GATES[name]
-    angles = (np.float64(0.37 + 0.61 * i) for i in range(spec.n_angles))  # anything but special values
+def _axes_of_gate(spec: GateSpec) -> tuple[str | None, ...]:
+    if spec.phases is not None:
+        return ("Z",) * spec.n_qubits
+    # Anything but special values; small ones are strengths of channels, too.
+    angles = (np.float64(0.17 + 0.06 * i) for i in range(spec.n_angles))
     return find_axes(spec.matrix(np, *angles))
 
 
@@ -176,12 +183,12 @@ def _commutes(matrix: np.ndarray, letter: str, qubit: int, k: int) -> bool:
 def is_diagonal(factor: Factor) -> bool:
     """Whether a factor is diagonal in a form that phases are read from."""
     if isinstance(factor, Gate):
-        return GATES[factor.name].phases is not None
+        return factor.spec.phases is not None
     if isinstance(factor, PauliRotation):
         return set(factor.letters) == {"Z"} and len(factor.letters) <= WIDEST_PHASES
     if isinstance(factor, Phases):
         return True
-    return np.count_nonzero(factor) == len(factor) and bool(np.count_nonzero(factor.diagonal()) == len(factor))
+    return np.count_nonzero(factor) == len(factor) and bool((np.abs(np.abs(factor.diagonal()) - 1) < 1e-12).all())
 
 
 def is_monomial(matrix: np.ndarray) -> bool:

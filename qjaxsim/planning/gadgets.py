@@ -138,7 +138,7 @@ class Gadgets:
 def _is_rotation(factor: Factor) -> bool:
     """Whether it can be conjugated: a rotation about a Pauli string, or phases."""
     if isinstance(factor, Gate):
-        return GATES[factor.name].pauli is not None or GATES[factor.name].phases is not None
+        return factor.spec.pauli is not None or factor.spec.phases is not None
     if isinstance(factor, np.ndarray):
         return len(factor) <= 2**WIDEST_CONSTANT and is_diagonal(factor)
     return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Gate, Projection, Repeat, Unitary
+from qjaxsim.circuits.operations import Channel, Gate, Kraus, Projection, Repeat, Unitary
 from qjaxsim.planning.factors import (
     ascending,
     axes_of,
@@ -51,7 +51,12 @@ def normal_form(circuit: Circuit, data: Collection[str]) -> list[Item]:
         elif isinstance(operation, Projection):
             wire = wires[operation.qubit]
             builder.barrier(Projection(wire, operation.outcome), [wire])
-        else:
+        elif isinstance(operation, Channel | Kraus):
+            raise ValueError(
+                f"A circuit with channels has no state vector, but {operation.key[1]!r} acts on qubits "
+                f"{operation.qubits}; use `density_matrix`, `expectation`, `probabilities` or `sample`."
+            )
+        elif isinstance(operation, Repeat):
             if tuple(wires) != start:
                 builder.barrier(Relabel(tuple(wires)))
                 wires = list(start)

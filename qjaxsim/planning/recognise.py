@@ -1,7 +1,7 @@
 """Finding layers that repeat in a flat circuit, so that they run as a loop. NumPy only, no JAX."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ class _Looped:
         angles = [slots.angles(column) for column in columns]
         made = slots.parameters(f"of loop {self.made}")
         layer = Circuit(self.circuit.n_qubits).extend(
-            Gate(first.name, first.qubits, tuple(made[c[0]][c[1]] if isinstance(c, tuple) else c for c in chosen))
+            replace(first, angles=tuple(made[c[0]][c[1]] if isinstance(c, tuple) else c for c in chosen))
             if isinstance(first := column[0], Gate)
             else first
             for column, chosen in zip(columns, angles, strict=True)

@@ -1,0 +1,185 @@
+"""Noise models to and from Qiskit Aer, and those of backends."""
+
+import functools
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qjaxsim as qj
+from qjaxsim.circuits.channels import kraus_matrices
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.noise import NoiseModel, Rule
+from qjaxsim.circuits.operations import Gate, Kraus
+from qjaxsim.circuits.reference import unitary
+from qjaxsim.common.extras import require
+from qjaxsim.planning.doubling import doubled
+from qjaxsim_qiskit.ordering import matrix_qubits
+
+if TYPE_CHECKING:
+    from qiskit_aer.noise import NoiseModel as AerNoiseModel
+
+# Instructions of Aer that are no gates here: their noise has nothing to follow.
+_NO_GATES = ("measure", "reset", "delay", "barrier")
+# Kraus matrices smaller than this come from rounding.
+_LEAST = 1e-13
+
+
+def from_aer_noise_model(model: "AerNoiseModel") -> NoiseModel:
+    """A noise model of Aer's as one of this package, qubit q being qubit q.
+
+    Args:
+        model: built by hand or by `NoiseModel.from_backend`.
+
+    Returns:
+        The model: every error as a constant channel, errors of some qubits in the place of those of all, readout errors
+        of one qubit each.
+
+    Raises:
+        ImportError: if Aer is missing, naming the extra.
+        TypeError: for anything but a noise model of Aer's.
+        ValueError: for readout errors of several qubits together, and for noise that only a pass over a schedule adds.
+
+    >>> from qiskit_aer import noise
+    >>> aer = noise.NoiseModel()
+    >>> aer.add_all_qubit_quantum_error(noise.depolarizing_error(0.01, 2), ["cx"])
+    >>> from_aer_noise_model(aer)
+    <NoiseModel: 1 rules, after cx>
+    """
+    require("qiskit_aer", "Noise models of Aer need the package qiskit-aer", "qiskit")
+    from qiskit_aer.noise import NoiseModel as AerNoiseModel
+
+    if not isinstance(model, AerNoiseModel):
+        raise TypeError(f"Argument `model` must be a NoiseModel of qiskit_aer, but is {type(model).__name__}.")
+    out = NoiseModel()
+    local: Mapping[str, Mapping[tuple[int, ...], Any]] = model._local_quantum_errors
+    for name, error in model._default_quantum_errors.items():
+        if name not in _NO_GATES:
+            out.after(name, _noise_of(error), except_on=list(local.get(name, {})))
+    for name, errors in local.items():
+        for qubits, error in errors.items() if name not in _NO_GATES else ():
+            out.after(name, _noise_of(error), on=[tuple(qubits)])
+    for qubits, error in model._local_readout_errors.items():
+        _read(out, error, qubits)
+    if model._default_readout_error is not None:
+        named = {q for qubits in model._local_readout_errors for q in qubits}
+        if named:
+            raise ValueError(
+                f"Argument `model` has a readout error for all qubits and others for qubits {sorted(named)}; give each "
+                "qubit its own."
+            )
+        _read(out, model._default_readout_error, None)
+    return out
+
+
+def from_backend(backend: Any) -> NoiseModel:
+    """The noise that Aer reads from a backend's properties: gate errors, relaxation, readout.
+
+    Args:
+        backend: of the runtime or a fake one, such as `qiskit_ibm_runtime.fake_provider.FakeBrisbane()`.
+
+    Raises:
+        ImportError, ValueError: as `from_aer_noise_model`.
+    """
+    require("qiskit_aer", "Noise models of backends need the package qiskit-aer", "qiskit")
+    from qiskit_aer.noise import NoiseModel as AerNoiseModel
+
+    return from_aer_noise_model(AerNoiseModel.from_backend(backend))
+
+
+def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
+    """This package's noise model as one of Aer's, for circuits of a width.
+
+    Args:
+        model: without parameters; every rule names its gates.
+        n_qubits: width of the circuits.
+
+    Raises:
+        ImportError: if Aer is missing, naming the extra.
+        ValueError: for parameters, and for rules that follow every gate.
+
+    >>> model = NoiseModel().after("x", qj.Circuit(1).bit_flip(0.25, 0))
+    >>> to_aer_noise_model(model, 2).noise_instructions
+    ['x']
+    """
+    require("qiskit_aer", "Noise models of Aer need the package qiskit-aer", "qiskit")
+    from qiskit_aer.noise import NoiseModel as AerNoiseModel
+    from qiskit_aer.noise import ReadoutError
+
+    out = AerNoiseModel(basis_gates=sorted({*_names(model), "cx", "rz", "sx", "x", "id"}))
+    for name in _names(model):
+        # Where Aer has an error for some qubits it forgets that for all, unless it is none: so each place gets its own.
+        rules = [rule for rule in model.rules if name in (rule.gates or ())]
+        if all(rule.places is None and not rule.except_at for rule in rules):
+            _add(out, name, rules, None)
+            continue
+        for place in itertools.permutations(range(n_qubits), GATES[name].n_qubits):
+            _add(out, name, rules, place)
+    for qubit in range(n_qubits):
+        total = np.eye(2)
+        for a, b in model.readout(qubit):
+            total = np.array([[1 - a, b], [a, 1 - b]]) @ total
+        if model.readout(qubit):
+            out.add_readout_error(ReadoutError(total.T), [qubit])
+    return out
+
+
+def _names(model: NoiseModel) -> list[str]:
+    for rule in model.rules:
+        if rule.gates is None:
+            raise ValueError("Argument `model` must name the gates of every rule, but one follows every gate.")
+        if rule.noise.parameters:
+            raise ValueError(
+                f"Argument `model` must be without parameters, but has {list(rule.noise.parameters)}; build it with "
+                "numbers."
+            )
+    return sorted({name for rule in model.rules for name in rule.gates or ()})
+
+
+def _add(out: Any, name: str, rules: Iterable[Rule], place: tuple[int, ...] | None) -> None:
+    """All that follows a gate at a place (None: at every one) as one error."""
+    from qiskit.quantum_info import Kraus as QiskitKraus
+    from qiskit_aer.noise import QuantumError
+
+    width = GATES[name].n_qubits if place is None else len(place)
+    at = tuple(range(width))
+    noise = qj.Circuit(width)
+    for rule in rules:
+        if place is None or ((rule.places is None or place in rule.places) and place not in rule.except_at):
+            noise.extend(Rule(None, rule.noise, None).after(Gate(name, at), width))
+    if not len(noise):
+        return
+    # Bits of Qiskit's matrices run the other way: ours with its qubits turned round.
+    turned = unitary(doubled(noise.on(at[::-1], width)))
+    error = QuantumError(QiskitKraus(list(kraus_matrices(turned, _LEAST))))
+    if place is None:
+        out.add_all_qubit_quantum_error(error, name, warnings=False)
+    else:
+        out.add_quantum_error(error, name, list(place), warnings=False)
+
+
+def _noise_of(error: Any) -> qj.Circuit:
+    """An error of Aer's as one channel."""
+    from qiskit.quantum_info import SuperOp
+
+    width = error.num_qubits
+    matrices = _kraus(SuperOp(error).data.tobytes(), 2**width)
+    return qj.Circuit(width).extend([Kraus(matrices, matrix_qubits(range(width)), "error")])
+
+
+@functools.lru_cache(maxsize=512)
+def _kraus(data: bytes, size: int) -> np.ndarray:
+    """Kraus matrices of a superoperator of Qiskit's, which acts on a density matrix's columns one under another."""
+    stacked = np.frombuffer(data, complex).reshape(size, size, size, size)
+    return kraus_matrices(stacked.transpose(1, 0, 3, 2).reshape(size * size, size * size), _LEAST)
+
+
+def _read(model: NoiseModel, error: Any, qubits: Any) -> None:
+    table = np.asarray(error.probabilities)
+    if table.shape != (2, 2):
+        raise ValueError(
+            f"Argument `model` has a readout error of {len(table).bit_length() - 1} qubits together; give each qubit "
+            "its own."
+        )
+    model.readout_error(float(table[0, 1]), float(table[1, 0]), None if qubits is None else [int(q) for q in qubits])

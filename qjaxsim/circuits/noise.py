@@ -1,0 +1,214 @@
+"""Noise models: which noise follows which gate on which qubits, and how bits are misread."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qjaxsim.circuits.channels import CHANNELS
+from qjaxsim.circuits.circuit import Circuit, require_circuit
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.operations import Conditional, Gate, Operation, ReadoutError, Repeat, Unitary
+from qjaxsim.common.checks import as_integer, shown
+from qjaxsim.common.suggestions import did_you_mean
+
+Places = frozenset[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Noise that follows some gates.
+
+    Attributes:
+        gates: their names (of a matrix its label); None for all.
+        noise: a circuit as wide as the gate, or of one qubit, which then follows on each of the gate's qubits.
+        places: the qubits of the gate, in its order; None for all.
+        except_at: where it does not follow after all.
+    """
+
+    gates: frozenset[str] | None
+    noise: Circuit
+    places: Places | None
+    except_at: Places = frozenset()
+
+    def after(self, operation: Gate | Unitary, n_qubits: int) -> Iterator[Operation]:
+        """What it adds after a gate in a circuit of a width."""
+        name = operation.name if isinstance(operation, Gate) else operation.label
+        qubits = operation.qubits
+        if not qubits or (self.gates is not None and name not in self.gates) or qubits in self.except_at:
+            return
+        if self.places is not None and qubits not in self.places:
+            return
+        if self.noise.n_qubits == len(qubits):
+            yield from self.noise.on(qubits, n_qubits).operations
+        elif self.noise.n_qubits == 1:
+            for qubit in qubits:
+                yield from self.noise.on((qubit,), n_qubits).operations
+        elif self.gates is not None:
+            raise ValueError(
+                f"Noise after {name!r} acts on {self.noise.n_qubits} qubits, but the gate on {len(qubits)}: {qubits}."
+            )
+
+
+class NoiseModel:
+    """Noise by gate and qubits, to be put into any circuit.
+
+    Rules apply in the order in which they are given, all that match. What follows a gate is a circuit, of channels or
+    of gates (a coherent over-rotation), and may have parameters: strengths that are swept, trained, differentiated.
+
+    >>> model = NoiseModel().after("cx", Circuit(2).depolarizing2(0.01, 0, 1)).readout_error(0.02, 0.03)
+    >>> print(model.apply(Circuit(2).h(0).cx(0, 1)))
+    q0: ─H─●─DEPOLARIZING2:0───────READ(0.02, 0.03)──
+           │ │
+    q1: ───X─DEPOLARIZING2:1(0.01)─READ(0.02, 0.03)──
+    """
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._readout: list[tuple[float, float, frozenset[int] | None]] = []
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in their order."""
+        return tuple(self._rules)
+
+    def after(
+        self,
+        gates: str | Iterable[str] | None,
+        noise: Circuit,
+        on: Any = None,
+        *,
+        except_on: Any = (),
+    ) -> "NoiseModel":
+        """Let noise follow some gates.
+
+        Args:
+            gates: one name or several; of a matrix its label; None for every gate.
+            noise: a circuit as wide as the gates, its qubit k the gate's qubit number k; or of one qubit, which then
+                follows on each of a gate's qubits.
+            on: only there: a qubit, or a tuple of them in the gate's order, or a list of such; None for everywhere.
+            except_on: not there, likewise.
+
+        Returns:
+            The model.
+
+        >>> drift = Circuit(1).rz(0.01, 0)  # coherent
+        >>> print(NoiseModel().after(["x", "sx"], drift, on=[0, 2]).apply(Circuit(2).x(0).x(1)))
+        q0: ─X─RZ(0.01)──
+        <BLANKLINE>
+        q1: ─X───────────
+        """
+        require_circuit("noise", noise)
+        names = None if gates is None else frozenset([gates] if isinstance(gates, str) else gates)
+        for name in names or ():
+            if not isinstance(name, str) or name in CHANNELS:
+                raise ValueError(f"Argument `gates` must hold names of gates, but has {shown(name)}.")
+            near = did_you_mean(name, list(GATES))
+            if name not in GATES and near:
+                raise ValueError(f"Argument `gates` has the name {name!r}, which is no gate's{near}.")
+        places = None if on is None else _places("on", on)
+        self._rules.append(Rule(names, noise.copy(), places, _places("except_on", except_on)))
+        return self
+
+    def readout_error(self, one_for_zero: float, zero_for_one: float, qubits: Any = None) -> "NoiseModel":
+        """Let bits be read wrongly, as `Circuit.readout_error`; on every qubit where `qubits` is None.
+
+        >>> len(NoiseModel().readout_error(0.01, 0.02, 0).apply(Circuit(2)))
+        1
+        """
+        Circuit(1).readout_error(one_for_zero, zero_for_one, 0)  # refuses what is no probability
+        chosen = None if qubits is None else frozenset(place for (place,) in _places("qubits", qubits))
+        self._readout.append((float(one_for_zero), float(zero_for_one), chosen))
+        return self
+
+    def apply(self, circuit: Circuit) -> Circuit:
+        """The circuit with its noise, readout errors at the end.
+
+        Layers that repeat stay layers. Parameters of the noise become the circuit's; in a repeated layer they are the
+        same in all repetitions.
+
+        Raises:
+            ValueError: if a gate has another width than the noise that follows it.
+
+        >>> import qjaxsim as qj
+        >>> noisy = NoiseModel().after("x", Circuit(1).bit_flip(qj.Parameter("p"), 0)).apply(Circuit(1).x(0))
+        >>> round(float(qj.expectation(noisy, qj.Z(0))({"p": 0.25})), 6)
+        -0.5
+        """
+        require_circuit("circuit", circuit)
+        noisy = self._inside(circuit)
+        for one_for_zero, zero_for_one, qubits in self._readout:
+            chosen = [q for q in range(circuit.n_qubits) if qubits is None or q in qubits]
+            noisy.extend(ReadoutError(q, one_for_zero, zero_for_one) for q in chosen)
+        return noisy
+
+    def _inside(self, circuit: Circuit) -> Circuit:
+        out = Circuit(circuit.n_qubits)
+        for operation in circuit.operations:
+            if isinstance(operation, Repeat):
+                layer = self._inside(operation.circuit)
+                of_noise = layer.parameters.keys() - operation.circuit.parameters.keys()
+                shared = operation.shared | of_noise
+                out.extend([Repeat(layer, operation.times, frozenset(shared), operation.reverse)])
+                continue
+            if isinstance(operation, Conditional):
+                out.extend([Conditional(operation.bits, operation.values, self._inside(operation.circuit))])
+                continue
+            out.extend([operation])
+            if isinstance(operation, Gate | Unitary):
+                for rule in self._rules:
+                    out.extend(rule.after(operation, circuit.n_qubits))
+        return out
+
+    def readout(self, qubit: int) -> tuple[tuple[float, float], ...]:
+        """The readout errors of a qubit, (one for zero, zero for one) each.
+
+        >>> NoiseModel().readout_error(0.01, 0.02).readout(5)
+        ((0.01, 0.02),)
+        """
+        return tuple((a, b) for a, b, qubits in self._readout if qubits is None or qubit in qubits)
+
+    def on(self, qubits: Sequence[int]) -> "NoiseModel":
+        """The noise that a circuit meets which is run on some qubits: its qubit k has that of `qubits[k]`.
+
+        >>> device = NoiseModel().after("x", Circuit(1).bit_flip(0.25, 0), on=5)
+        >>> len(device.on((4, 5)).apply(Circuit(2).x(1)))
+        2
+        """
+        where = {qubit: k for k, qubit in enumerate(qubits)}
+        out = NoiseModel()
+        for rule in self._rules:
+            places = None if rule.places is None else _moved(rule.places, where)
+            if places is None or places:
+                out._rules.append(Rule(rule.gates, rule.noise, places, _moved(rule.except_at, where)))
+        for a, b, chosen in self._readout:
+            moved = None if chosen is None else frozenset(where[q] for q in chosen if q in where)
+            if moved is None or moved:
+                out._readout.append((a, b, moved))
+        return out
+
+    def __repr__(self) -> str:
+        names = sorted({name for rule in self._rules for name in rule.gates or ("every gate",)})
+        read = ", readout errors" if self._readout else ""
+        return f"<NoiseModel: {len(self._rules)} rules, after {', '.join(names) or 'nothing'}{read}>"
+
+
+def _moved(places: Places, where: dict[int, int]) -> Places:
+    return frozenset(tuple(where[q] for q in place) for place in places if all(q in where for q in place))
+
+
+def _places(name: str, given: Any) -> Places:
+    """Tuples of qubits from one qubit, one tuple or a collection of either."""
+    many = [given] if as_integer(given) is not None or isinstance(given, tuple) else given
+    if not isinstance(many, Iterable):
+        raise TypeError(
+            f"Argument `{name}` must be a qubit, a tuple of qubits or a list of such, but is {shown(given)}."
+        )
+    if isinstance(given, tuple) and not given:
+        return frozenset()
+    out = set()
+    for one in many:
+        place = tuple(as_integer(q) for q in (one if isinstance(one, Iterable) else (one,)))
+        if not place or any(q is None or q < 0 for q in place):
+            raise TypeError(f"Argument `{name}` must hold qubits or tuples of qubits, but holds {shown(one)}.")
+        out.add(tuple(q for q in place if q is not None))
+    return frozenset(out)

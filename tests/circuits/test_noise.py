@@ -1,0 +1,170 @@
+"""Channels as operations of circuits, noise models, and what is said of wrong ones."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+from qjaxsim.circuits.channels import CHANNELS, channel_spec, kraus_matrices, superoperator
+from qjaxsim.circuits.noise import NoiseModel
+from qjaxsim.circuits.noise_files import read_noise
+from tests.noisy_circuits import random_kraus
+
+
+def test_channels_are_data_like_gates():
+    p = qj.Parameter("p", (2,))
+    circuit = qj.Circuit(3).h(0).bit_flip(p[0], [0, 2]).depolarizing2(0.5 * p[1], 0, 1).kraus([np.eye(2)], 1)
+    assert circuit.parameters == {"p": (2,)}
+    assert circuit.count_ops() == {"bit_flip": 2, "h": 1, "depolarizing2": 1, "kraus": 1}
+    assert circuit == circuit.copy()
+    assert circuit.structure_hash() != qj.Circuit(3).h(0).structure_hash()
+    moved = qj.Circuit(4).compose(circuit, (3, 1, 0))
+    assert moved == qj.Circuit(4).h(3).bit_flip(p[0], [3, 0]).depolarizing2(0.5 * p[1], 3, 1).kraus([np.eye(2)], 1)
+    assert "DEPOLARIZING2:1(0.5*p[1])" in str(circuit)
+
+
+def test_kraus_matrices_of_a_superoperator():
+    rng = np.random.default_rng(0)
+    for width in (1, 2):
+        matrix = superoperator(random_kraus(rng, width))
+        found = kraus_matrices(matrix)
+        np.testing.assert_allclose(superoperator(found), matrix, atol=1e-13)
+        np.testing.assert_allclose(np.einsum("mba,mbc->ac", found.conj(), found), np.eye(2**width), atol=1e-13)
+
+
+def test_kraus_matrices_of_the_table_keep_the_trace():
+    rng = np.random.default_rng(0)
+    for name in [*CHANNELS, "pauli[XX,ZI]"]:
+        spec = channel_spec(name)
+        values = rng.uniform(0, 0.2, len(spec.strengths)) if name != "thermal_relaxation" else [50.0, 70.0, 3.0, 0.1]
+        kraus = spec.kraus(np, *map(np.float64, values))
+        total = np.einsum("mba,mbc->ac", kraus.conj(), kraus)
+        np.testing.assert_allclose(total, np.eye(2**spec.n_qubits), atol=1e-14, err_msg=name)
+
+
+def names(circuit):
+    return [(op.key[1] if op.key[0] in ("gate", "channel") else op.key[0], op.qubits) for op in circuit.operations]
+
+
+def test_rules_apply_in_their_order_where_they_match():
+    one, two = qj.Circuit(1).bit_flip(0.1, 0), qj.Circuit(2).depolarizing2(0.1, 1, 0)
+    model = (
+        NoiseModel().after("cx", two, on=[(0, 1), (2, 1)]).after("cx", one, except_on=[(0, 1)]).after(None, one, on=2)
+    )
+    circuit = qj.Circuit(3).x(2).cx(0, 1).cx(2, 1).x(0)
+    assert names(model.apply(circuit)) == [
+        ("x", (2,)), ("bit_flip", (2,)),
+        ("cx", (0, 1)), ("depolarizing2", (1, 0)),
+        ("cx", (2, 1)), ("depolarizing2", (1, 2)), ("bit_flip", (2,)), ("bit_flip", (1,)),
+        ("x", (0,)),
+    ]  # fmt: skip
+
+
+def test_layers_stay_layers_and_share_the_strengths():
+    w, p = qj.Parameter("w", (2,)), qj.Parameter("p")
+    layer = qj.Circuit(2).ry(w[0], 0).ry(w[1], 1).cx(0, 1)
+    noisy = NoiseModel().after("cx", qj.Circuit(1).bit_flip(p, 0)).apply(qj.Circuit(2).repeat(layer, 3))
+    assert noisy.parameters == {"w": (3, 2), "p": ()}
+    assert len(noisy) == 1
+
+
+def test_noise_of_other_qubits():
+    model = NoiseModel().after("x", qj.Circuit(1).bit_flip(0.1, 0), on=[4, 7]).readout_error(0.1, 0, 7)
+    model.after("x", qj.Circuit(1).phase_flip(0.1, 0), except_on=[5])
+    narrow = model.on((7, 5))
+    assert names(narrow.apply(qj.Circuit(2).x(0).x(1))) == [
+        ("x", (0,)), ("bit_flip", (0,)), ("phase_flip", (0,)), ("x", (1,)), ("readout_error", (0,)),
+    ]  # fmt: skip
+
+
+def test_matrices_are_known_by_their_labels():
+    model = NoiseModel().after("mine", qj.Circuit(1).bit_flip(0.1, 0))
+    assert names(model.apply(qj.Circuit(1).unitary(np.eye(2), 0, "mine").x(0))) == [
+        ("unitary", (0,)), ("bit_flip", (0,)), ("x", (0,)),
+    ]  # fmt: skip
+
+
+C = qj.Circuit  # noqa: E501
+WRONG = {  # noqa: E501
+    "probability": (lambda: C(1).bit_flip(1.5, 0), ValueError, "the probabilities of its Pauli strings would be -0.5, 1.5"),  # noqa: E501
+    "damping": (lambda: C(1).amplitude_damping(-0.1, 0), ValueError, "gamma is -0.1, but must lie between 0 and 1"),  # noqa: E501
+    "t2": (lambda: C(1).thermal_relaxation(10, 30, 1, 0, 0), ValueError, "t2 is 30, but at most twice t1, 20, is possible"),  # noqa: E501
+    "time": (lambda: C(1).thermal_relaxation(0, 3, 1, 0, 0), ValueError, "t1, t2, time are 0, 3, 1, but must be positive"),  # noqa: E501
+    "sum": (lambda: C(1).reset_error(0.6, 0.6, 0), ValueError, "to_zero and to_one sum to 1.2, but must not exceed 1"),  # noqa: E501
+    "count": (lambda: C(2).depolarizing2(0.1, 0), TypeError, "Channel 'depolarizing2' takes 1 strengths (probability) and"),  # noqa: E501
+    "width": (lambda: C(2).append("bit_flip", (0, 1), (0.1,)), ValueError, "Channel 'bit_flip' acts on 1 qubits, but got 2"),  # noqa: E501
+    "name": (lambda: C(2).append("bitflip", 0, (0.1,)), ValueError, "Unknown gate 'bitflip'; known gates: c3sx, ccx"),  # noqa: E501
+    "shape": (lambda: C(2).kraus(np.eye(2), 0), ValueError, "must have shape (m, 2, 2) for qubits (0,), but has (2, 2)"),  # noqa: E501
+    "trace": (lambda: C(2).kraus([0.9 * np.eye(2)], 0), ValueError, "must keep the trace (the sum of K+ K the identity)"),  # noqa: E501
+    "labels": (lambda: C(2).pauli_channel({"XQ": 0.1}, (0, 1)), ValueError, "strings of 2 letters I, X, Y, Z as keys"),  # noqa: E501
+    "mapping": (lambda: C(2).pauli_channel([0.1], 0), TypeError, "must be a dictionary by Pauli string, but is [0.1]"),  # noqa: E501
+    "readout": (lambda: C(1).readout_error(1.5, 0, 0), ValueError, "`one_for_zero` must be a probability from 0 to 1, but is 1.5"),  # noqa: E501
+    "rule": (lambda: NoiseModel().after("cz", "x"), TypeError, "Argument `noise` must be a Circuit, but is 'x' (str)"),  # noqa: E501
+    "gates": (lambda: NoiseModel().after("bit_flip", C(1)), ValueError, "must hold names of gates, but has 'bit_flip'"),  # noqa: E501
+    "near": (lambda: NoiseModel().after("rxxx", C(1)), ValueError, "has the name 'rxxx', which is no gate's"),  # noqa: E501
+    "places": (lambda: NoiseModel().after("x", C(1), on=["a"]), TypeError, "must hold qubits or tuples of qubits"),  # noqa: E501
+    "one place": (lambda: NoiseModel().after("x", C(1), on=1.5), TypeError, "must be a qubit, a tuple of qubits or a list"),  # noqa: E501
+    "wide": (lambda: NoiseModel().after("x", C(2)).apply(C(2).x(0)), ValueError, "acts on 2 qubits, but the gate on 1: (0,)"),  # noqa: E501
+    "backwards": (lambda: C(1).kraus([np.eye(2)], 0).inverse(), ValueError, "A channel has no inverse ('kraus' on qubits (0,))"),  # noqa: E501
+    "read back": (lambda: C(1).readout_error(0, 0, 0).inverse(), ValueError, "A readout error has no inverse (qubit 0)"),  # noqa: E501
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_in_one_sentence(case):
+    function, kind, message = WRONG[case]
+    with pytest.raises(kind, match=re.escape(message)) as caught:
+        function()
+    assert "\n" not in str(caught.value)
+
+
+def test_models_in_files(tmp_path):
+    file = tmp_path / "noise.json"
+    file.write_text(
+        json.dumps(
+            {
+                "after": [
+                    {"gates": ["cx"], "channel": "depolarizing2", "strengths": [0.02], "on": [[0, 1], [2, 1]]},
+                    {"gates": "h", "channel": "amplitude_damping", "strengths": [0.05], "except_on": [1]},
+                ],
+                "readout": [{"one_for_zero": 0.01, "zero_for_one": 0.03}],
+            }
+        )
+    )
+    circuit = qj.Circuit(3).h([0, 1]).cx(0, 1).cx(1, 2)
+    assert names(read_noise(file).apply(circuit)) == [
+        ("h", (0,)), ("amplitude_damping", (0,)), ("h", (1,)), ("cx", (0, 1)), ("depolarizing2", (0, 1)),
+        ("cx", (1, 2)),
+        *(("readout_error", (q,)) for q in range(3)),
+    ]  # fmt: skip
+
+
+RULE = {"gates": "x", "channel": "bit_flip", "strengths": [0.1]}
+WRONG_DATA = {
+    "object": ([], "A noise model must be an object with the keys ['after', 'readout'], but is []"),
+    "keys": ({"rules": []}, "A noise model has the keys ['rules'], but knows ['after', 'readout']"),
+    "list": ({"after": {}}, "Key 'after' of a noise model must be a list, but is {}"),
+    "missing": ({"after": [{"gates": "x"}]}, "Entry 0 of 'after' lacks ['channel', 'strengths']"),
+    "channel": ({"after": [RULE, {**RULE, "channel": "bitflip"}]}, "Argument `channel` must be one of"),
+    "strength": ({"after": [{**RULE, "strengths": [2]}]}, "Channel 'bit_flip' cannot have such strengths"),
+    "readout": ({"readout": [{"one_for_zero": 0.1}]}, "Entry 0 of 'readout' lacks ['zero_for_one']"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_DATA)
+def test_what_is_wrong_in_a_file_is_said(case, tmp_path):
+    data, message = WRONG_DATA[case]
+    file = tmp_path / "noise.json"
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_noise(file)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match="Noise cannot be read from .*missing.json"):
+        read_noise(tmp_path / "missing.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="Noise cannot be read from .*broken.json"):
+        read_noise(tmp_path / "broken.json")

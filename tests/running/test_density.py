@@ -1,0 +1,223 @@
+"""Density matrices: against sums over Kraus matrices in NumPy, over batches, precisions and derivatives."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+from qjaxsim.circuits import reference
+from qjaxsim.circuits.channels import CHANNELS
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.planning.doubling import conjugate
+from tests.noisy_circuits import random_noisy, random_values, strengths
+
+
+def random_observable(rng, n_qubits, terms=20):
+    labels = ["".join(rng.choice(list("IXYZ"), n_qubits)) for _ in range(terms)]
+    return sum((qj.PauliSum.from_label(label, float(rng.normal())) for label in labels), 0 * qj.I())
+
+
+def check(seed, n_qubits=None):
+    circuit, rng = random_noisy(seed, n_qubits)
+    params = random_values(rng, circuit)
+    rho = reference.density_matrix(circuit, params)
+    np.testing.assert_allclose(qj.density_matrix(circuit)(params), rho, atol=1e-12)
+    observable = random_observable(rng, circuit.n_qubits)
+    expected = np.trace(reference.pauli_sum_matrix(observable, circuit.n_qubits) @ rho).real
+    assert abs(qj.expectation(circuit, observable)(params) - expected) < 1e-11
+    np.testing.assert_allclose(qj.probabilities(circuit)(params), rho.diagonal().real, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noisy_circuits_equal_the_sum_over_kraus_matrices(seed):
+    check(seed, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4, 204))
+def test_many_noisy_circuits_equal_the_sum_over_kraus_matrices(seed):
+    check(seed)
+
+
+def test_a_batch_is_its_samples_one_by_one():
+    circuit, rng = random_noisy(5, 3)
+    params = random_values(rng, circuit, (2, 3))
+    got = qj.density_matrix(circuit)(params)
+    assert got.shape == (2, 3, 8, 8)
+    for i, j in np.ndindex(2, 3):
+        one = {name: value if name == "p" else value[i, j] for name, value in params.items()}
+        np.testing.assert_allclose(got[i, j], reference.density_matrix(circuit, one), atol=1e-12)
+
+
+def test_single_precision_and_mapped():
+    circuit, rng = random_noisy(1, 3)
+    params = {name: value.astype(np.float32) for name, value in random_values(rng, circuit, (2,)).items()}
+    rho = jax.vmap(qj.density_matrix(circuit), ({"w": 0, "p": None},))(params)
+    assert rho.dtype == np.complex64
+    exact = reference.density_matrix(circuit, {"w": params["w"][1].astype(float), "p": params["p"].astype(float)})
+    np.testing.assert_allclose(rho[1], exact, atol=3e-6)
+
+
+def energy_circuit():
+    """Every channel with a free strength or angle around it, on three qubits."""
+    w, p = qj.Parameter("w", (6,)), qj.Parameter("p", (4,))
+    circuit = qj.Circuit(3).ry(w[0], 0).rx(w[1], 1).ry(w[2], 2).cx(0, 1).depolarizing2(p[0], 0, 1)
+    circuit.ry(w[3], 1).amplitude_damping(p[1], 1).cx(1, 2).phase_damping(p[2], 2).rx(w[4], 2).ry(w[5], 0)
+    return circuit.pauli_error(p[3], 0.02, p[3] * 0.5, 0).bit_flip(0.1, [0, 1])
+
+
+def test_derivatives_of_first_and_second_order_in_angles_and_strengths():
+    circuit, rng = energy_circuit(), np.random.default_rng(0)
+    observable = random_observable(rng, 3)
+    energy = qj.expectation(circuit, observable)
+    at = {"w": rng.normal(size=6), "p": rng.uniform(0.05, 0.2, 4)}
+    matrix = reference.pauli_sum_matrix(observable, 3)
+    along = {name: rng.normal(size=value.shape) * (0.1 if name == "p" else 1) for name, value in at.items()}
+    line = lambda t: {name: value + t * along[name] for name, value in at.items()}  # noqa: E731
+    exact = np.vectorize(lambda t: np.trace(matrix @ reference.density_matrix(circuit, line(t))).real)
+    fitted = np.polynomial.Chebyshev.interpolate(exact, 12, domain=[-0.1, 0.1])
+    reverse = sum(np.vdot(g, along[name]) for name, g in jax.grad(energy)(at).items())
+    assert abs(reverse - fitted.deriv(1)(0.0)) < 1e-9
+    hessian = qj.hessian(energy, at)
+    flat = np.concatenate([along["p"], along["w"]])  # in the order of the dictionary's keys
+    assert abs(flat @ hessian @ flat - fitted.deriv(2)(0.0)) < 1e-7
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
+
+
+def test_derivatives_are_finite_where_a_strength_is_zero():
+    for name, spec in CHANNELS.items():
+        p = qj.Parameter("p", (len(spec.strengths),))
+        circuit = qj.Circuit(2).ry(0.4, 0).ry(0.9, 1).append(name, range(spec.n_qubits), list(p))
+        at = np.zeros(p.shape) if name != "thermal_relaxation" else np.array([50.0, 70.0, 0.0, 0.0])
+        gradient = jax.grad(qj.expectation(circuit, qj.Z(0) + qj.X(0)))({"p": at})["p"]
+        assert np.isfinite(gradient).all(), name
+        assert np.abs(gradient).max() > 1e-4, name
+
+
+def test_without_channels_it_is_the_pure_state():
+    circuit = qj.Circuit(3).h(0).cx(0, 1).t(1).cx(1, 2).ry(0.3, 2)
+    psi = reference.statevector(circuit)
+    np.testing.assert_allclose(qj.density_matrix(circuit)(), np.outer(psi, psi.conj()), atol=1e-12)
+
+
+def test_a_channel_of_strength_zero_is_nothing():
+    noisy = qj.Circuit(2).ry(0.4, 0).cx(0, 1)
+    for name, spec in CHANNELS.items():
+        zero = [0.0] * len(spec.strengths) if name != "thermal_relaxation" else [50.0, 70.0, 0.0, 0.0]
+        noisy.append(name, range(spec.n_qubits), zero)
+    psi = reference.statevector(qj.Circuit(2).ry(0.4, 0).cx(0, 1))
+    np.testing.assert_allclose(qj.density_matrix(noisy)(), np.outer(psi, psi.conj()), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [name for name in GATES if name not in ("global_phase", "delay")])
+def test_conjugates_of_gates(name):
+    spec = GATES[name]
+    angles = tuple(np.random.default_rng(0).normal(size=spec.n_angles))
+    circuit = qj.Circuit(spec.n_qubits).append(name, range(spec.n_qubits), angles)
+    other = qj.Circuit(spec.n_qubits).extend([conjugate(circuit.operations[0])])
+    np.testing.assert_allclose(reference.unitary(other), reference.unitary(circuit).conj(), atol=1e-14)
+
+
+def test_projections_are_normalised_by_the_trace():
+    circuit = qj.Circuit(3).h(0).cx(0, 1).depolarizing(0.2, [0, 1]).project(0, 1).ry(0.3, 2)
+    rho = reference.density_matrix(circuit)
+    np.testing.assert_allclose(qj.density_matrix(circuit)(), rho, atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(circuit, [1])(), [0.18, 0.82], atol=1e-12)
+    z = reference.pauli_sum_matrix(qj.Z(1), 3)
+    assert abs(qj.expectation(circuit, qj.Z(1))() - np.trace(z @ rho).real) < 1e-12
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_readout_errors_act_on_what_is_read(noise):
+    circuit = qj.Circuit(3).ry(0.7, 0).cx(0, 1).ry(1.1, 2).readout_error(0.1, 0.2, 0).readout_error(0.05, 0, [1, 2])
+    circuit.depolarizing(noise, 0) if noise else None
+    bare = qj.Circuit(3).extend(op for op in circuit.operations if op.key[0] != "readout_error")
+    exact = reference.density_matrix(bare).diagonal().real
+    a, b = np.array([[0.9, 0.2], [0.1, 0.8]]), np.array([[0.95, 0], [0.05, 1]])
+    read = np.kron(np.kron(a, b), b) @ exact
+    np.testing.assert_allclose(qj.probabilities(circuit)(), read, atol=1e-12)
+    swapped = read.reshape(2, 2, 2).sum(1).T.reshape(-1)
+    np.testing.assert_allclose(qj.probabilities(circuit, [2, 0])(), swapped, atol=1e-12)
+    signs = np.array([(-1) ** bin(i >> 1).count("1") for i in range(8)])
+    assert abs(qj.expectation(circuit, qj.Z(0) @ qj.Z(1))() - signs @ read) < 1e-12
+    np.testing.assert_allclose(qj.density_matrix(circuit)(), reference.density_matrix(bare), atol=1e-12)
+
+
+def test_samples_follow_the_probabilities():
+    circuit = qj.Circuit(2).x(0).bit_flip(0.25, 0).readout_error(0, 0.5, 1)
+    bits = qj.sample(circuit, 4000)({}, jax.random.key(0))
+    bits = np.asarray(bits)
+    assert abs(bits[:, 0].mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 4000)
+    assert not bits[:, 1].any()
+
+
+def test_many_sets_of_flipped_qubits_as_a_scan():
+    circuit, rng = random_noisy(2, 4)
+    params = random_values(rng, circuit)
+    observables = [random_observable(rng, 4, 60), random_observable(rng, 4, 60)]
+    rho = reference.density_matrix(circuit, params)
+    expected = [np.trace(reference.pauli_sum_matrix(one, 4) @ rho).real for one in observables]
+    np.testing.assert_allclose(qj.expectation(circuit, observables)(params), expected, atol=1e-11)
+
+
+def test_inverse_pairs_are_not_taken_out_across_a_channel():
+    circuit = qj.Circuit(2).h(0).cx(0, 1).depolarizing(0.1, 1).cx(0, 1).h(0)
+    np.testing.assert_allclose(qj.density_matrix(circuit)(), reference.density_matrix(circuit), atol=1e-12)
+
+
+def test_long_flat_circuits_become_loops():
+    circuit, p = qj.Circuit(2), qj.Parameter("p", (400,))
+    for i in range(400):
+        circuit.ry(0.01 * i, 0).cx(0, 1).amplitude_damping(p[i], 1)
+    params = {"p": np.linspace(0, 0.01, 400)}
+    np.testing.assert_allclose(
+        qj.density_matrix(circuit)(params), reference.density_matrix(circuit, params), atol=1e-11
+    )
+
+
+MESSAGES = {
+    "statevector": (lambda c: qj.statevector(c), "no state vector; use `density_matrix`"),
+    "unitary": (lambda c: qj.unitary(c), "no unitary; use `density_matrix`"),
+    "adjoint": (
+        lambda c: qj.expectation(c, qj.Z(0), options=qj.PlanOptions(gradient="adjoint"))(),
+        "Option `gradient` must not be 'adjoint' for a density matrix",
+    ),
+    "inverse": (lambda c: c.inverse(), "A channel has no inverse ('depolarizing' on qubits (0,))"),
+}
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_what_channels_forbid_is_said(case):
+    function, message = MESSAGES[case]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        function(qj.Circuit(2).h(0).depolarizing(0.1, 0))
+
+
+def test_too_large_is_said_before_memory_is_taken():
+    circuit = qj.Circuit(30).depolarizing(0.1, 0)
+    with pytest.raises(MemoryError, match="Running 1 density matrix of 30 qubits"):
+        qj.expectation(circuit, qj.Z(0))()
+
+
+def test_strengths_of_the_table_are_those_of_its_kraus_matrices():
+    rng = np.random.default_rng(0)
+    for name, spec in CHANNELS.items():
+        values = [np.float64(x) for x in strengths(rng, name)]
+        kraus = np.asarray(spec.kraus(np, *values))
+        size = kraus.shape[-1] ** 2
+        summed = np.einsum("mab,mcd->acbd", kraus, kraus.conj()).reshape(size, size)
+        np.testing.assert_allclose(spec.superoperator.matrix(np, *values), summed, atol=1e-14, err_msg=name)
+        traced = spec.superoperator.matrix(jnp, *map(jnp.asarray, values))
+        np.testing.assert_allclose(traced, summed, atol=1e-14, err_msg=name)
+
+
+def test_what_is_run_is_explained():
+    circuit, _ = random_noisy(0, 3)
+    text = str(qj.explain(circuit))
+    assert text.startswith("a density matrix of 3 qubits on 6 wires, 1 column")
+    assert "gradient by backprop (a density matrix cannot be run backwards)" in text
+    with pytest.raises(ValueError, match="must not be 'adjoint' for a density matrix"):
+        str(qj.explain(circuit, options=qj.PlanOptions(gradient="adjoint")))
