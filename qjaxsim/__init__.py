@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         unitary,
         variance,
     )
+    from qjaxsim.running.trajectories import trajectories
     from qjaxsim.studies.shared.run import load_run
 
     __version__: str
@@ -81,6 +82,7 @@ __all__ = [
     "sample",
     "statevector",
     "to_torch",
+    "trajectories",
     "unitary",
     "variance",
     "zz_feature_map",
@@ -120,6 +122,7 @@ _PLACES = {
         "variance",
     ),
     "planning.steps": ("PlanOptions",),
+    "running.trajectories": ("trajectories",),
     "studies.shared.run": ("load_run",),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}

@@ -497,7 +497,8 @@ def _require_state(form: Lowered, columns: int, dtype: Any) -> None:
     require_memory(
         2 * itemsize * columns * 2**width,
         f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
-        "use fewer qubits, a smaller batch or single precision",
+        "use fewer qubits, a smaller batch or single precision"
+        + (", or `trajectories` of pure states" if form.is_density else ""),
     )
 
 
