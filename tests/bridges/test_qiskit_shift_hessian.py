@@ -21,7 +21,7 @@ ENERGY = qj.Z(0) @ qj.Z(1) + 0.5 * qj.X(1) - 0.3 * qj.Y(2)
 
 @pytest.fixture(scope="module")
 def circuit() -> qj.Circuit:
-    """Three qubits: a repeated parameter, expressions, a controlled rotation, a two-qubit rotation, an unused element."""
+    """Three qubits: a repeated parameter, expressions, controlled and two-qubit rotations, an unused element."""
     w, s = qj.Parameter("w", (2, 2)), qj.Parameter("s")
     out = qj.Circuit(3).h(0).ry(w[0, 0], 0).rx(w[0, 0] * s, 1).cx(0, 1).crz(w[0, 1], 1, 2)
     return out.rzz(s**2 + 0.1, 0, 2).ry(w[0, 0] + 2 * w[0, 1], 2).rx(w[1, 1], 1)
