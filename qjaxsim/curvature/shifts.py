@@ -1,7 +1,7 @@
 """The Hessian of an expectation value by shifts of angles, with the error bars of its evaluations.
 
-In the angle a of a rotation exp(-i a P / 2), P a Pauli product, an expectation value is A + B cos a + C sin a, under noise
-that knows nothing of the angle, too. So with f(s, t) at angles i and j shifted by s and t,
+In the angle a of a rotation exp(-i a P / 2), P a Pauli product, an expectation value is A + B cos a + C sin a, also
+under noise that knows nothing of the angle. So with f(s, t) at angles i and j shifted by s and t,
 
     d2f / da_i da_j = [f(+, +) - f(+, -) - f(-, +) + f(-, -)] / 4    at pi/2,        d2f / da_i^2 = [f(pi) - f(0)] / 2,
 
