@@ -74,7 +74,7 @@ class ShotsNeeded(NamedTuple):
 
     Attributes:
         value: shots of each evaluation for the relative error.
-        sign: for an error bar of half its size, so that zero is two of them away.
+        sign: for an error bar of half its size, so that zero is two of them away; see `MeasuredHessian.edge`, too.
         evaluations: how many there are.
     """
 
@@ -148,6 +148,13 @@ class MeasuredHessian:
         rng = np.random.default_rng(integer_from(0, "seed", seed))
         drawn = rng.normal(self.values, self.stds, (samples, len(self.values)))
         return np.linalg.eigvalsh(np.tensordot(drawn, self.weights, 1))
+
+    def edge(self, samples: int = 1000, seed: int = 0) -> float:
+        """Mean size of the most negative eigenvalue that errors of this size make of a Hessian of zeros.
+
+        A measured eigenvalue no larger says nothing, however far from zero its own error bar is.
+        """
+        return -float(replace(self, values=np.zeros_like(self.values)).bootstrap(samples, seed)[:, 0].mean())
 
     def at_shots(self, shots: float) -> "MeasuredHessian":
         """The same evaluations with the errors that another number of shots gives.

@@ -17,7 +17,7 @@ from qjaxsim.studies.noisy_hessian.columns import COLUMNS
 from qjaxsim.studies.noisy_hessian.examples import Features
 from qjaxsim.studies.noisy_hessian.model import loss_hessian, model_of, noisy_values
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
-from qjaxsim.studies.noisy_hessian.shots import Evaluations, energy_hessian, evaluate, loss_curvature
+from qjaxsim.studies.noisy_hessian.shots import Evaluations, energy_hessian, evaluate, loss_errors
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import TrainConfig, fit
 
@@ -26,6 +26,8 @@ NONE, LOCAL, GLOBAL = "none", "local", "global"
 _ROUNDING = 1e-9
 # Relative error that `shots_max` is for.
 RELATIVE = 0.1
+# Draws of errors for the edge of what they make of a Hessian of zeros.
+DRAWS = 20
 
 
 class _Noise(NamedTuple):
@@ -83,9 +85,8 @@ def run_cell(settings: NoisyHessianSettings, seed: int, data: Features, folder: 
         if row["noise"] == LOCAL:  # its control comes next
             row["overlap_control"] = _overlap(spectra[place + 1], spectra[place], settings.classes)
     stacked = {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
-    return CellResult(
-        [{name: row[name] for name in COLUMNS if name in row} for row in rows], {"weights": weights, **stacked}
-    )
+    ordered = [{name: row[name] for name in COLUMNS if name in row} for row in rows]
+    return CellResult(ordered, {"weights": weights, **stacked})
 
 
 def _overlap(one: _Spectrum, other: _Spectrum, count: int) -> float:
@@ -153,24 +154,30 @@ def _of_shots(
 ) -> tuple[dict[str, Any], MeasuredHessian]:
     """Columns of the errors that shots give, and the energy's Hessian with those of one shot an evaluation."""
     energy = energy_hessian(found)
-    largest, smallest = energy.shots_needed(RELATIVE), energy.shots_needed(place=0)
     values, stds = energy.eigenvalues, energy.eigenvalue_stds
-    errors = [loss_curvature(found, settings.scale, spectrum.vectors[:, place], len(data.x))[1] for place in (-1, 0)]
-    top, bottom = spectrum.values[-1], spectrum.values[0]
+    errors = loss_errors(found, settings.scale, spectrum.vectors[:, [-1, 0]], len(data.x), DRAWS)
     return {
+        "evaluations": found.means.shape[1],
+        **_shots("", spectrum.values, errors.stds, errors.edge),
         "energy_lambda_max": float(values[-1]),
         "energy_lambda_min": float(values[0]),
-        "energy_std_max": float(stds[-1]),
-        "energy_std_min": float(stds[0]),
-        "energy_evaluations": largest.evaluations,
-        "energy_shots_max": largest.value,
-        "energy_shots_sign_min": smallest.sign if values[0] < 0 else None,
-        "std_max": errors[0],
-        "std_min": errors[1],
-        "evaluations": found.means.shape[1],
-        "shots_max": math.ceil((errors[0] / (RELATIVE * top)) ** 2),
-        "shots_sign_min": math.ceil((2 * errors[1] / bottom) ** 2) if bottom < 0 else None,
+        "energy_evaluations": len(energy.values),
+        **_shots("energy_", values, stds[[-1, 0]], energy.edge(DRAWS)),
     }, energy
+
+
+def _shots(prefix: str, values: np.ndarray, stds: np.ndarray, edge: float) -> dict[str, Any]:
+    """Columns of errors at one shot, of the largest and of the smallest eigenvalue, and of the shots that they need."""
+    top, bottom = values[-1], values[0]
+    found = {
+        "std_max": float(stds[0]),
+        "std_min": float(stds[1]),
+        "edge": edge,
+        "shots_max": math.ceil((stds[0] / (RELATIVE * top)) ** 2),
+        "shots_sign_min": math.ceil((2 * stds[1] / bottom) ** 2) if bottom < 0 else None,
+        "shots_edge_min": math.ceil((edge / bottom) ** 2) if bottom < 0 else None,
+    }
+    return {f"{prefix}{name}": value for name, value in found.items()}
 
 
 def _energy_arrays(found: MeasuredHessian, shots: Sequence[int], seed: int) -> dict[str, np.ndarray]:

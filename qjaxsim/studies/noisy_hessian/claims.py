@@ -109,23 +109,24 @@ def largest(shots: Sequence[int], rows: Sequence[Row]) -> Verdict:
 
     With a reservation if without noise only. The energy's are quoted.
     """
-    return _within("The largest eigenvalue can be measured to 10 %.", "shots_max", shots, rows)
+    return _within("The largest eigenvalue can be measured to 10 %.", ("shots_max",), shots, rows)
 
 
 def sign(shots: Sequence[int], rows: Sequence[Row]) -> Verdict:
-    """The same for the sign of the most negative eigenvalue, two standard errors from zero.
+    """The same for the sign of the most negative eigenvalue, two standard errors from zero and beyond errors alone.
 
     Seeds and strengths at which none is negative do not count.
     """
-    return _within("The sign of the most negative eigenvalue can be measured.", "shots_sign_min", shots, rows)
+    claim = "The sign of the most negative eigenvalue can be measured."
+    return _within(claim, ("shots_sign_min", "shots_edge_min"), shots, rows)
 
 
-def _within(claim: str, column: str, shots: Sequence[int], rows: Sequence[Row]) -> Verdict:
-    needed, of_energy = _needed(rows, column), _needed(rows, f"energy_{column}")
+def _within(claim: str, columns: Sequence[str], shots: Sequence[int], rows: Sequence[Row]) -> Verdict:
+    needed, of_energy = _needed(rows, columns), _needed(rows, [f"energy_{column}" for column in columns])
     if 0 not in needed:
         return Verdict(claim, _SHIFTS, NOT_TESTED, "Would be tested where the eigenvalue is negative.", "none")
     evidence = (
-        f"shots of each of {rows[0]['evaluations']:,} evaluations for every image, the seed that needs most: "
+        f"shots of each of {rows[0]['evaluations']:,} evaluations of every image, the seed that needs most: "
         f"{_in_words(needed)}; of an energy's {rows[0]['energy_evaluations']:,}: {_in_words(of_energy)}"
     )
     if needed[0] > max(shots):
@@ -135,12 +136,13 @@ def _within(claim: str, column: str, shots: Sequence[int], rows: Sequence[Row]) 
     return _judged(claim, _SHIFTS, evidence, doubts + _single(_seeds(rows)), "none")
 
 
-def _needed(rows: Sequence[Row], column: str) -> dict[float, int]:
-    """By strength, the shots of the seed that needs most."""
+def _needed(rows: Sequence[Row], columns: Sequence[str]) -> dict[float, int]:
+    """By strength, the shots of the seed and of the criterion that need most."""
     found: dict[float, int] = {}
     for row in rows:
-        if row["noise"] != GLOBAL and row[column] is not None:
-            found[row["strength"]] = max(row[column], found.get(row["strength"], 0))
+        counts = [row[column] for column in columns if row[column] is not None]
+        if row["noise"] != GLOBAL and counts:
+            found[row["strength"]] = max(*counts, found.get(row["strength"], 0))
     return dict(sorted(found.items()))
 
 

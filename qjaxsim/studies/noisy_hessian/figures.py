@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _STRENGTH = (
-    "Eigenvalues of the Hessian of the loss against the strength of the noise, means over seeds; left the leading ones, "
-    "as many as there are classes, right the most negative one with its range over seeds. Solid: local depolarizing "
-    "noise after every gate; dashed: the control, which shrinks all outputs as much; dotted: without noise."
+    "Eigenvalues of the Hessian of the loss against the strength of the noise, means over seeds; left the leading "
+    "ones, as many as there are classes, right the most negative one with its range over seeds. Solid: local "
+    "depolarizing noise after every gate; dashed: the control, which shrinks outputs as much; dotted: without noise."
 )
 _SHOTS = (
     "The largest and the most negative eigenvalue of the energy's Hessian by the parameter-shift rule, first seed, "
     "against the shots of each evaluation. Line: exact, band: two standard errors from the known variance of every "
-    "evaluation, to first order; marks: one draw. Where a band meets zero the sign is not known. Draws lie outside of "
-    "bands wider than the gaps between eigenvalues, since errors push the outer eigenvalues outwards."
+    "evaluation, to first order; marks: one draw. Dashed: how far out errors alone reach, without noise. They push the "
+    "outer eigenvalues outwards, so that a draw near the dashed line says nothing, be it ever so far from zero."
 )
 
 
@@ -79,7 +79,7 @@ def by_strength(noises: Sequence[Row], cells: Sequence[Arrays], classes: int) ->
     left.set_ylabel("eigenvalue")
     left.set_ylim(bottom=0)
     right.set_ylabel("most negative eigenvalue")
-    left.legend(title="rank", fontsize=style.SMALL, title_fontsize=style.SMALL, frameon=False)
+    left.legend(loc="lower left", title="rank", fontsize=style.SMALL, title_fontsize=style.SMALL, frameon=False)
     right.legend(fontsize=style.SMALL, frameon=False)
     for axes in (left, right):
         axes.set_xscale("log")
@@ -98,6 +98,9 @@ def by_shots(noises: Sequence[Row], cell: Arrays, shots: Sequence[int]) -> "Figu
             label = f"{noises[noise]['strength']:g}" if noise else "none"
             _bars(axes, cell, noise, place, shots, style.COLOURS[number], label)
         axes.axhline(0, color=style.INK, linewidth=0.8)
+        x = np.geomspace(min(shots), max(shots), 60)
+        edge = noises[0]["energy_edge"] / np.sqrt(x) * (1 if place else -1)
+        axes.plot(x, edge, "--", color=style.GREY, linewidth=1.2, label="errors alone")
         axes.set_xscale("log")
         axes.set_xlabel("shots of each evaluation")
         axes.set_ylabel(f"{name} eigenvalue of the energy")

@@ -63,29 +63,74 @@ def energy_hessian(found: Evaluations) -> MeasuredHessian:
     return MeasuredHessian(-z, np.sqrt(np.maximum(1 - z**2, 0)), found.weights, shots=1)
 
 
-def loss_curvature(found: Evaluations, scale: float, vector: np.ndarray, n_images: int) -> tuple[float, float]:
-    """Curvature of the mean cross-entropy along a vector, and its standard error by one shot an evaluation and image.
+class LossErrors(NamedTuple):
+    """Errors of the loss's Hessian by one shot of every evaluation of every image, to first order.
 
-    To first order in the errors: beyond, the loss's curvature has a bias of the order of 1 / shots.
+    Attributes:
+        curvatures: along each of some vectors.
+        stds: of these.
+        edge: mean size of the most negative eigenvalue that the errors alone have.
+    """
+
+    curvatures: np.ndarray
+    stds: np.ndarray
+    edge: float
+
+
+def loss_errors(found: Evaluations, scale: float, vectors: np.ndarray, n_images: int, draws: int) -> LossErrors:
+    """What shots leave of the Hessian of the mean cross-entropy; beyond first order it has a bias of about 1 / shots.
 
     Args:
-        found: for some images, from which the mean is estimated.
+        found: for some images, from which means over all are estimated.
         scale: factor of expectation values in the logits.
-        vector: (P,) of length 1.
+        vectors: (P, V) of length 1, in columns.
         n_images: images of the loss.
+        draws: of errors, for the edge.
     """
-    inner = jnp.asarray(np.einsum("p,kpq,q->k", vector, found.weights, vector, optimize=True))
+    rule, means, labels = jnp.asarray(found.weights), jnp.asarray(found.means), jnp.asarray(found.labels)
+    values, slopes = _curvatures(rule, scale, means, labels, jnp.asarray(vectors))
+    variances = np.einsum("mvek,mekl,mvel->mv", slopes, found.covariances, slopes, optimize=True)
+    spread, axes = np.linalg.eigh(found.covariances)
+    roots = axes * np.sqrt(np.maximum(spread, 0))[..., None, :]
+    rng = np.random.default_rng(0)
+    normal = (rng.normal(size=means.shape) for _ in range(draws))
+    drawn = [_error(rule, scale, means, labels, np.einsum("mekl,mel->mek", roots, one)) for one in normal]
+    # The mean of all images scatters less than that of those that were evaluated.
+    less = np.sqrt(len(means) / n_images)
+    edge = -less * float(np.mean(np.linalg.eigvalsh(np.stack(drawn))[:, 0]))
+    return LossErrors(np.asarray(values).mean(axis=0), np.sqrt(variances.mean(axis=0) / n_images), edge)
 
-    def curvature(z: jax.Array, label: jax.Array) -> jax.Array:
-        plus, minus = jnp.split(z[len(inner) :], 2)
-        slopes, bend = vector @ (plus - minus) / 2, inner @ z[: len(inner)]
 
-        def loss(at: jax.Array) -> jax.Array:
-            return cross_entropy(scale * at[None], label[None])[0]
+def _hessian(rule: jax.Array, scale: Any, z: jax.Array, label: jax.Array) -> jax.Array:
+    """Of one image's loss, (P, P), from its evaluations (E, K)."""
+    plus, minus = jnp.split(z[len(rule) :], 2)
+    slopes, bends = (plus - minus) / 2, jnp.einsum("kpq,ko->pqo", rule, z[: len(rule)])
 
-        return slopes @ jax.hessian(loss)(z[0]) @ slopes + jax.grad(loss)(z[0]) @ bend
+    def loss(at: jax.Array) -> jax.Array:
+        return cross_entropy(scale * at[None], label[None])[0]
 
-    each: Any = jax.vmap(jax.value_and_grad(curvature))
-    values, slopes = each(jnp.asarray(found.means), jnp.asarray(found.labels))
-    variances = np.einsum("mek,mekl,mel->m", slopes, found.covariances, slopes, optimize=True)
-    return float(values.mean()), float(np.sqrt(variances.mean() / n_images))
+    return slopes @ jax.hessian(loss)(z[0]) @ slopes.T + bends @ jax.grad(loss)(z[0])
+
+
+@jax.jit
+def _curvatures(
+    rule: jax.Array, scale: Any, means: jax.Array, labels: jax.Array, vectors: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Of images along vectors (P, V), (M, V), and their slopes in the evaluations, (M, V, E, K)."""
+
+    def along(z: jax.Array, label: jax.Array, vector: jax.Array) -> jax.Array:
+        return vector @ _hessian(rule, scale, z, label) @ vector
+
+    each = jax.vmap(jax.vmap(jax.value_and_grad(along), (None, None, 1)), (0, 0, None))
+    found: tuple[jax.Array, jax.Array] = each(means, labels, vectors)
+    return found
+
+
+@jax.jit
+def _error(rule: jax.Array, scale: Any, means: jax.Array, labels: jax.Array, deviations: jax.Array) -> jax.Array:
+    """What deviations (M, E, K) of the evaluations change of the mean Hessian, to first order."""
+
+    def one(z: jax.Array, label: jax.Array, deviation: jax.Array) -> jax.Array:
+        return jax.jvp(lambda at: _hessian(rule, scale, at, label), (z,), (deviation,))[1]
+
+    return jax.vmap(one)(means, labels, deviations).mean(axis=0)

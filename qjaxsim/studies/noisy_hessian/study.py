@@ -36,16 +36,21 @@ from density matrices, with a depolarizing channel after every gate on each of i
 expectation values of the noiseless circuit by the factor that fits the noisy ones best, which is what one global
 depolarizing channel does: what it shows as well is a smaller signal, not a changed landscape.
 
-Shots are counted for an energy, minus the mean <Z> of the images' classes, whose Hessian the parameter-shift rule makes
-of evaluations with known variances; a shot takes one of the images by chance. Shots of the loss itself are not counted:
-it is not linear in expectation values. The weights are a minimum without noise at best; under noise they are no
-stationary point, and the energy's Hessian is taken at the minimum of another function. Errors of eigenvalues are
-of first order, and larger where they exceed the gaps."""
+Shots are counted for the parameter-shift rule, from the exact variance of every shifted evaluation: of the loss, where
+every image has evaluations of its own, to first order in their errors; and of an energy, minus the mean <Z> of the
+images' classes, where a shot takes an image by chance. The sign of the most negative eigenvalue is known where it is
+two standard errors from zero and also larger than what errors alone make of a Hessian of zeros, which has negative
+eigenvalues, too. Fewer than about a hundred shots say that errors are small, not how many will do: the loss has a bias
+then.
+
+The weights are a minimum without noise at best: under noise they are no stationary point, and the energy's Hessian is
+taken at the minimum of another function."""
 
 _KEYS = ("seed", "noise", "strength")
 _TABLE = (
     "signal", "train_loss", "train_accuracy", "lambda_max", "ratio_max", "lambda_min", "negative", "rank", "outliers",
-    "overlap", "energy_lambda_max", "energy_lambda_min", "shots_max", "shots_sign_max", "shots_sign_min",
+    "overlap", "overlap_control", "shots_max", "shots_sign_min", "shots_edge_min", "energy_lambda_max",
+    "energy_lambda_min", "energy_shots_max", "energy_shots_sign_min", "energy_shots_edge_min",
 )  # fmt: skip
 
 STUDY = Study(
