@@ -60,3 +60,16 @@ def test_shots_need_error_bars(measured):
         measured.shots_needed(0)
     with pytest.raises(ValueError, match=r"Argument `samples` must be an integer of at least 1, but is 0"):
         measured.bootstrap(0)
+
+
+def test_the_edge_is_how_far_out_errors_alone_reach():
+    rule = shift_rule([[1.0]])
+    one = MeasuredHessian(np.array([3.0, -1.0]), np.array([0.3, 0.4]), rule.weights, shots=10)
+    assert abs(one.edge(20000)) < 0.01  # a single eigenvalue is as often positive
+    # Three by three, against draws made here.
+    rule = shift_rule(np.eye(3))
+    many = MeasuredHessian(np.ones(len(rule.shifts)), np.full(len(rule.shifts), 0.1), rule.weights, shots=10)
+    errors = np.random.default_rng(8).normal(0, 0.1, (20000, len(rule.shifts)))
+    wanted = -np.linalg.eigvalsh(np.einsum("sk,kpq->spq", errors, rule.weights))[:, 0].mean()
+    assert many.edge(20000) == pytest.approx(wanted, rel=0.03)
+    assert many.at_shots(40).edge(20000) == pytest.approx(wanted / 2, rel=0.03)
