@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from qjaxsim.common.progress import Progress
-from qjaxsim.curvature import count_outliers, numerical_rank
+from qjaxsim.curvature import count_outliers, exact_zeros, numerical_rank
 from qjaxsim.curvature.shifts import MeasuredHessian
 from qjaxsim.models.losses import cross_entropy, metrics, sample_losses
 from qjaxsim.studies.noisy_hessian.columns import COLUMNS
@@ -135,7 +135,8 @@ def _of_loss(
     scale = settings.scale * noise.factor
     logits = scale * _values(settings, data.x, weights, noise.p)
     run = loss_hessian(settings.layers, settings.classes)
-    values, vectors = np.linalg.eigh(np.asarray(run(weights, np.float64(noise.p), np.float64(scale), data.x, data.y)))
+    matrix = np.asarray(run(weights, np.float64(noise.p), np.float64(scale), data.x, data.y))
+    values, vectors = np.linalg.eigh(matrix)
     row = {
         "parameters": values.size,
         "train_loss": float(cross_entropy(logits, jax.numpy.asarray(data.y)).mean()),
@@ -144,6 +145,7 @@ def _of_loss(
         "lambda_min": float(values[0]),
         "negative": int((values < -_ROUNDING * values[-1]).sum()),
         "rank": numerical_rank(values, _ROUNDING),
+        "dead": exact_zeros(matrix, _ROUNDING),
         "outliers": count_outliers(values, settings.classes).number,
     }
     return row, _Spectrum(values, vectors)

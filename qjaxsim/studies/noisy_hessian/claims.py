@@ -65,7 +65,10 @@ def suppressed(rows: Sequence[Row]) -> Verdict:
 
 
 def turned_on(rows: Sequence[Row]) -> Verdict:
-    """Holds if the rank is higher at the weakest local noise than without for every seed, and not with the control."""
+    """Holds if the rank is higher at the weakest local noise than without for every seed, and not with the control.
+
+    Not tested where all zeros are weights that nothing depends on, which noise cannot turn on.
+    """
     claim = "Weak noise turns on eigenvalues that were zero."
     weakest = min(row["strength"] for row in rows if row["noise"] == LOCAL)
     ranks = {
@@ -74,6 +77,10 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
     }
     evidence = f"rank {_listed(ranks[NONE])} without noise, {_listed(ranks[LOCAL])} at {weakest:g}"
     evidence += f", {_listed(ranks[GLOBAL])} with the control, of {rows[0]['parameters']}"
+    dead = [row["dead"] for row in rows if row["noise"] == NONE]
+    if all(rank + zeros == rows[0]["parameters"] for rank, zeros in zip(ranks[NONE], dead, strict=True)):
+        way = "Would be tested by more weights than directions"
+        return Verdict(claim, _NOISE, NOT_TESTED, f"{way}: {evidence}, the others without any effect.", "none")
     if not all(noisy > pure for noisy, pure in zip(ranks[LOCAL], ranks[NONE], strict=True)):
         return Verdict(claim, _NOISE, NOT_SEEN, evidence, "global")
     doubts = ["the control does it too"] if ranks[GLOBAL] != ranks[NONE] else []

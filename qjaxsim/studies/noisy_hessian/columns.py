@@ -14,6 +14,7 @@ COLUMNS = {
     "ratio_max": "lambda_max over that without noise",
     "negative": "eigenvalues below -1e-9 lambda_max",
     "rank": "eigenvalues beyond 1e-9 of the largest in size",
+    "dead": "weights that the loss does not depend on, zeros of the Hessian by themselves",
     "outliers": "positive outliers by the largest ratio gap (`count_outliers`, rule gap)",
     "overlap": "share of the space of the leading eigenvectors, as many as classes, in that without noise; 1 if equal",
     "overlap_control": "the same share of local noise in that of its control",

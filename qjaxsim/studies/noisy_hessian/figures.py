@@ -79,7 +79,8 @@ def by_strength(noises: Sequence[Row], cells: Sequence[Arrays], classes: int) ->
     left.set_ylabel("eigenvalue")
     left.set_ylim(bottom=0)
     right.set_ylabel("most negative eigenvalue")
-    left.legend(loc="lower left", title="rank", fontsize=style.SMALL, title_fontsize=style.SMALL, frameon=False)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": classes}
+    left.legend(**place, title="rank", fontsize=style.SMALL, title_fontsize=style.SMALL, frameon=False)
     right.legend(fontsize=style.SMALL, frameon=False)
     for axes in (left, right):
         axes.set_xscale("log")

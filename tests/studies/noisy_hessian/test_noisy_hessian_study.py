@@ -124,7 +124,7 @@ def made_rows(local=(0.9, 0.4), control=(0.9, 0.4), rank=(5, 5, 5), overlap=0.99
         for noise, strength, ratio, number, needed in cases:
             row = {
                 "seed": seed, "noise": noise, "strength": strength, "ratio_max": ratio, "lambda_max": 2 * ratio,
-                "rank": number, "overlap_control": overlap, "parameters": 12, "evaluations": 9,
+                "rank": number, "dead": 2, "overlap_control": overlap, "parameters": 12, "evaluations": 9,
                 "energy_evaluations": 7,
             }  # fmt: skip
             names = ("shots_max", "shots_sign_min", "shots_edge_min")
@@ -149,6 +149,7 @@ def test_halving_lies_between_strengths():
         (claims.turned_on, made_rows(rank=(5, 6, 6)), RESERVATION, "the control does it too"),
         (claims.turned_on, made_rows(rank=(5, 6, 5), seeds=(3,)), RESERVATION, "a single seed"),
         (claims.turned_on, made_rows(), NOT_SEEN, "of 12"),
+        (claims.turned_on, made_rows(rank=(10, 10, 10)), NOT_TESTED, "the others without any effect"),
         (claims.rescaled, made_rows(), HOLDS, "at 0.1 lambda_max is up to 0.0 % apart"),
         (claims.rescaled, made_rows(control=(0.9, 0.2)), RESERVATION, "not at 0.1"),
         (claims.rescaled, made_rows(overlap=0.5), NOT_SEEN, "the overlap 0.500"),
