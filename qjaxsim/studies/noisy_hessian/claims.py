@@ -88,7 +88,7 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
 
 
 def rescaled(rows: Sequence[Row]) -> Verdict:
-    """Holds if at every strength lambda_max is the control's to 10 % and the leading spaces of both overlap by 0.9.
+    """Holds if at all strengths both outer eigenvalues are the control's to 10 %, and leading spaces overlap by 0.9.
 
     With a reservation if at some strengths only, the weakest among them.
     """
@@ -96,19 +96,25 @@ def rescaled(rows: Sequence[Row]) -> Verdict:
     strengths = sorted({row["strength"] for row in rows if row["noise"] == LOCAL})
     bad, parts = [], []
     for strength in strengths:
-        local, control = (
-            [row for row in rows if row["noise"] == name and row["strength"] == strength] for name in (LOCAL, GLOBAL)
-        )
-        apart = max(abs(a["lambda_max"] / b["lambda_max"] - 1) for a, b in zip(local, control, strict=True))
-        overlap = min(row["overlap_control"] for row in local)
-        parts.append(f"at {strength:g} lambda_max is up to {100 * apart:.1f} % apart, the overlap {overlap:.3f}")
-        if apart > ALIKE or overlap < SAME_SPACE:
+        top, bottom = (_apart(rows, strength, name) for name in ("lambda_max", "lambda_min"))
+        overlap = min(row["overlap_control"] for row in rows if row["noise"] == LOCAL and row["strength"] == strength)
+        parts.append(f"at {strength:g} {100 * top:.1f} % and {100 * bottom:.0f} %, overlap {overlap:.3f}")
+        if max(top, bottom) > ALIKE or overlap < SAME_SPACE:
             bad.append(strength)
-    evidence = "; ".join(parts)
+    evidence = f"lambda_max and lambda_min are apart from the control's by up to: {'; '.join(parts)}"
     if strengths[0] in bad:
         return Verdict(claim, source, NOT_SEEN, evidence, "global")
     doubts = [f"not at {_listed([f'{strength:g}' for strength in bad])}"] if bad else []
     return _judged(claim, source, evidence, doubts + _single(_seeds(rows)), "global")
+
+
+def _apart(rows: Sequence[Row], strength: float, column: str) -> float:
+    """How far local noise is from its control at a strength, over the control's, at most over seeds."""
+    local, control = (
+        [row[column] for row in rows if row["noise"] == name and row["strength"] == strength]
+        for name in (LOCAL, GLOBAL)
+    )
+    return max(abs(a / b - 1) for a, b in zip(local, control, strict=True))
 
 
 def largest(shots: Sequence[int], rows: Sequence[Row]) -> Verdict:
