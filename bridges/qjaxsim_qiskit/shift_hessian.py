@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
+from qjaxsim.circuits.operations import is_unitary
 from qjaxsim.common.checks import integer_from, require_positive
 from qjaxsim.curvature.shifts import MeasuredHessian, shift_rule
 from qjaxsim_qiskit.exporting import name_and_index
@@ -56,7 +57,7 @@ def shift_hessian(
         precision asked for.
 
     Raises:
-        ValueError: for wrong arguments, a circuit that cannot be imported, or angles without a derivative.
+        ValueError: for wrong arguments, a circuit with noise or one that cannot be imported, or angles without a derivative.
 
     Cost: 1 + m + 2 m (m - 1) evaluations for m rotations that parameters take part in, and 2 m more where an angle is
     not affine in them.
@@ -74,6 +75,11 @@ def shift_hessian(
         raise ValueError(f"Argument `observable` must be one observable, but holds {len(work.observables)}.")
     if work.batch:
         raise ValueError(f"Argument `params` must have no batch axes, but has {work.batch}.")
+    if not is_unitary(work.ours.operations):
+        raise ValueError(
+            "Argument `circuit` must be made of gates alone, but has a channel, projection or readout error; give noise "
+            "to the estimator (`to_aer_noise_model`)."
+        )
     (values,) = work.runs
     rows, size = _rows(circuit, work)
     shifted, angles = one_parameter_a_rotation(work.circuit, values, set(rows))
