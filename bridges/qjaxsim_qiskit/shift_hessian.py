@@ -57,7 +57,7 @@ def shift_hessian(
         precision asked for.
 
     Raises:
-        ValueError: for wrong arguments, a circuit with noise or one that cannot be imported, or angles without a derivative.
+        ValueError: for wrong arguments, circuits that have noise or cannot be imported, and angles without a derivative.
 
     Cost: 1 + m + 2 m (m - 1) evaluations for m rotations that parameters take part in, and 2 m more where an angle is
     not affine in them.
@@ -77,8 +77,8 @@ def shift_hessian(
         raise ValueError(f"Argument `params` must have no batch axes, but has {work.batch}.")
     if not is_unitary(work.ours.operations):
         raise ValueError(
-            "Argument `circuit` must be made of gates alone, but has a channel, projection or readout error; give noise "
-            "to the estimator (`to_aer_noise_model`)."
+            "Argument `circuit` must be made of gates alone, but has a channel, projection or readout error; give "
+            "noise to the estimator (`to_aer_noise_model`)."
         )
     (values,) = work.runs
     rows, size = _rows(circuit, work)
