@@ -25,7 +25,7 @@ SMALL = {name: problem.quick[0] for name, problem in PROBLEMS.items() if name !=
     "hybrid": "3x1x8", "layered": "4x2", "random": "5x40", "qft": "4", "gradient": "4x2", "hamiltonian": "4x10",
     "hvp": "2x1x4", "hessian": "2x1x4", "qnn": "3x1x4", "training": "3x1x2", "patches": "1x4",
     "qrnn": "2x2x1x1x4x2", "vqe-gradient": "3x1", "vqe-hessian": "3x1", "qaoa-gradient": "3x1x3",
-    "qaoa-hessian": "3x1x3", "evolution": "4x1", "kernel": "3x8", "crosscheck": "3x1",
+    "qaoa-hessian": "3x1x3", "evolution": "4x1", "kernel": "3x8", "noise": "3x4", "crosscheck": "3x1",
 }  # fmt: skip
 ENVIRONMENTS = Environments({})
 # Many seconds at any size; `-m slow` runs them.

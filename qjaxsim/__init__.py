@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from qjaxsim.circuits.circuit import Circuit
     from qjaxsim.circuits.expressions import Expression, Parameter
+    from qjaxsim.circuits.hermitian import (
+        Diagonal,
+        Hermitian,
+        Projector,
+        SparseHermitian,
+        pauli_coefficients,
+        pauli_expansion,
+    )
     from qjaxsim.circuits.library import (
         angle_encoding,
         data_reuploading,
@@ -22,22 +30,37 @@ if TYPE_CHECKING:
     )
     from qjaxsim.circuits.noise import NoiseModel
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
+    from qjaxsim.circuits.sums import OperatorSum
     from qjaxsim.curvature.hvp import hessian, hvp
     from qjaxsim.planning.steps import PlanOptions
     from qjaxsim.running.explanation import explain
-    from qjaxsim.running.simulate import density_matrix, expectation, probabilities, sample, statevector, unitary
+    from qjaxsim.running.simulate import (
+        density_matrix,
+        expectation,
+        probabilities,
+        sample,
+        statevector,
+        unitary,
+        variance,
+    )
+    from qjaxsim.running.trajectories import trajectories
     from qjaxsim.studies.shared.run import load_run
 
     __version__: str
 
 __all__ = [
     "Circuit",
+    "Diagonal",
     "Expression",
+    "Hermitian",
     "I",
     "NoiseModel",
+    "OperatorSum",
     "Parameter",
     "PauliSum",
     "PlanOptions",
+    "Projector",
+    "SparseHermitian",
     "X",
     "Y",
     "Z",
@@ -52,12 +75,16 @@ __all__ = [
     "hessian",
     "hvp",
     "load_run",
+    "pauli_coefficients",
+    "pauli_expansion",
     "probabilities",
     "real_amplitudes",
     "sample",
     "statevector",
     "to_torch",
+    "trajectories",
     "unitary",
+    "variance",
     "zz_feature_map",
 ]
 
@@ -75,9 +102,27 @@ _PLACES = {
         "real_amplitudes",
         "zz_feature_map",
     ),
+    "circuits.hermitian": (
+        "Diagonal",
+        "Hermitian",
+        "Projector",
+        "SparseHermitian",
+        "pauli_coefficients",
+        "pauli_expansion",
+    ),
+    "circuits.sums": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),
-    "running.simulate": ("density_matrix", "expectation", "probabilities", "sample", "statevector", "unitary"),
+    "running.simulate": (
+        "density_matrix",
+        "expectation",
+        "probabilities",
+        "sample",
+        "statevector",
+        "unitary",
+        "variance",
+    ),
     "planning.steps": ("PlanOptions",),
+    "running.trajectories": ("trajectories",),
     "studies.shared.run": ("load_run",),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}

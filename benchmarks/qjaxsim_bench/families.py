@@ -29,6 +29,28 @@ def kernel(n_qubits: int, samples: int, repetitions: int = 2) -> Task:
     return Task("kernel", n_qubits, tuple(ops), np.zeros(0), inputs=x, features=features, extra=extra)
 
 
+def noisy(n_qubits: int, samples: int, n_layers: int = 3) -> Task:
+    """<Z> of every qubit of an encoding circuit with depolarizing after every gate, for all samples."""
+    ops: list[Op] = []
+
+    def gate(name: str, qubits: tuple[int, ...], place: int | None) -> None:
+        ops.append((name, qubits, place))
+        ops.extend(("depolarizing", (q,), 0.002 if len(qubits) == 1 else 0.01) for q in qubits)
+
+    for q in range(n_qubits):
+        gate("ry", (q,), q)
+    for layer, q in itertools.product(range(n_layers), range(n_qubits)):
+        place = n_qubits + 2 * (layer * n_qubits + q)
+        gate("ry", (q,), place)
+        gate("rz", (q,), place + 1)
+        if q == n_qubits - 1:
+            for i in range(n_qubits - 1):
+                gate("cx", (i, i + 1), None)
+    rng = np.random.default_rng(67)
+    theta, x = rng.uniform(-np.pi, np.pi, 2 * n_qubits * n_layers), rng.uniform(0, np.pi, (samples, n_qubits))
+    return Task("noisy", n_qubits, tuple(ops), theta, inputs=x, labels=np.zeros(samples, int))
+
+
 def vqe(kind: str, n_qubits: int, n_layers: int) -> Task:
     """Energy of a transverse Ising chain in the state of layers of RY, RZ and a chain of CNOTs."""
     ops: list[Op] = []

@@ -38,6 +38,19 @@ MORE = (
         ),
     ),
     Problem(
+        "noise",
+        "expectation values of an encoding circuit with depolarizing after every gate, as density matrices",
+        "qubits x samples",
+        lambda s: families.noisy(*numbers(s)),
+        ("3x4",),
+        ("8x100", "12x1"),
+        DOUBLE,
+        (
+            Target("8 noisy qubits, 100 samples", "8x100", "double", 5, ("aer", "pennylane-mixed")),
+            Target("12 noisy qubits", "12x1", "double", 5, ("aer", "pennylane-mixed")),
+        ),
+    ),
+    Problem(
         "vqe-gradient",
         "gradient of a VQE's energy (RY, RZ, CNOT chain; Ising)",
         "qubits x layers",

@@ -9,7 +9,8 @@ import numpy as np
 Op = tuple[str, tuple[int, ...], float | int | np.ndarray | None]
 """Gate name, qubits, and its angle: a float, the place of a parameter (int), or None.
 
-"unitary" has a matrix in its place and "prepare" a vector, first qubit most significant; "mcz" takes any qubits.
+"unitary" has a matrix in its place and "prepare" a vector, first qubit most significant; "mcz" takes any qubits;
+"depolarizing" has its strength there, as Qiskit means it.
 """
 
 Term = tuple[str, tuple[int, ...], float]
@@ -22,8 +23,9 @@ class Task:
 
     Attributes:
         kind: what is computed: "state", "gradient", "expectation", "energy-hessian" of `terms`, "kernel" (the states
-            of all `inputs`), "hybrid", "hvp", "hessian", "qnn", "training", "patches", "qrnn", or, of ours alone,
-            "pauli-sum", "eager-hessian", "parameters", "crosscheck".
+            of all `inputs`), "noisy" (<Z> of every qubit for all `inputs`, under channels), "hybrid", "hvp", "hessian",
+            "qnn", "training", "patches", "qrnn", or, of ours alone, "pauli-sum", "eager-hessian", "parameters",
+            "crosscheck".
         n_qubits: width; qubit 0 is the most significant bit of a state's index.
         ops: the circuit. Angles are places in `theta`; in a hybrid model the first `n_qubits` places are a sample's
             inputs, the others the weights; in a kernel they are places in `features(sample)`.

@@ -40,6 +40,60 @@ def states(circuit: "QuantumCircuit", values: Sequence[Values]) -> np.ndarray:
     return np.stack([np.asarray(result.get_statevector(position)) for position in range(len(bound))])
 
 
+def densities(circuit: "QuantumCircuit", values: Sequence[Values], noise: Any) -> np.ndarray:
+    """Final density matrices under noise, (len(values), 2**n, 2**n) complex128 in Qiskit's order.
+
+    Args:
+        circuit: without measurements.
+        values: a number for every parameter, once for each matrix.
+        noise: a noise model of Aer's.
+    """
+    simulator = _noisy_simulator(noise)
+    bound = _noisy_circuits(circuit, values)
+    for each in bound:
+        each.save_density_matrix()
+    result = simulator.run(bound).result()
+    return np.stack([np.asarray(result.data(position)["density_matrix"]) for position in range(len(bound))])
+
+
+def _noisy_simulator(noise: Any) -> Any:
+    from qiskit_aer import AerSimulator
+
+    return AerSimulator(method="density_matrix", noise_model=noise)
+
+
+def _noisy_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list["QuantumCircuit"]:
+    """A circuit for each set of values, its gates as they are, for noise goes by their names.
+
+    Those that Aer does not run on density matrices become matrices with their name as label, which noise goes by, too.
+    """
+    from qiskit.circuit import Gate
+    from qiskit.circuit.library import UnitaryGate
+    from qiskit.quantum_info import Operator
+
+    require_angles(circuit, values)
+    known, out = _known_on_density_matrices(), []
+    for each in values:
+        bound = circuit.assign_parameters(dict(each))
+        lowered = bound.copy_empty_like()
+        for instruction in bound.data:
+            operation = instruction.operation
+            # Aer goes by names: a program's own gate "rzz" would be run as Qiskit's.
+            own = isinstance(operation, Gate) and not (instruction.is_standard_gate() or operation.name == "unitary")
+            if own or operation.name not in known:
+                operation = UnitaryGate(Operator(operation), label=operation.name)
+            lowered.append(operation, instruction.qubits, instruction.clbits)
+        out.append(lowered)
+    return out
+
+
+@functools.cache
+def _known_on_density_matrices() -> frozenset[str]:
+    from qiskit_aer import AerSimulator
+
+    return frozenset({*AerSimulator(method="density_matrix").operation_names, "quantum_channel"})
+
+
 def expectations(
     circuit: "QuantumCircuit", values: Sequence[Values], operators: Sequence["SparsePauliOp"]
 ) -> np.ndarray:
@@ -56,7 +110,7 @@ def expectations(
     return np.stack([np.asarray(one.data.evs) for one in run.result()])
 
 
-def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed: int) -> np.ndarray:
+def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed: int, noise: Any = None) -> np.ndarray:
     """How often each outcome was drawn by Aer's SamplerV2, (len(values), 2**n) int64 in Qiskit's order.
 
     Args:
@@ -64,6 +118,7 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
         values: a number for every parameter, once for each row.
         shots: draws for each row.
         seed: of Aer's random numbers.
+        noise: a noise model of Aer's, or None.
     """
     from qiskit.circuit import ClassicalRegister
     from qiskit_aer.primitives import SamplerV2
@@ -73,15 +128,50 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
     while any(register.name == name for register in circuit.cregs):
         name += "_"
     everything = ClassicalRegister(circuit.num_qubits, name)
-    measured = list(_bound_circuits(circuit, values))
+    measured = (_bound_circuits if noise is None else _noisy_circuits)(circuit, values)
     for each in measured:
         each.add_register(everything)
         each.measure(each.qubits, everything)
-    run = SamplerV2(seed=seed).run([(each,) for each in measured], shots=shots)
+    options = {} if noise is None else {"backend_options": {"method": "density_matrix", "noise_model": noise}}
+    run = SamplerV2(seed=seed, options=options).run([(each,) for each in measured], shots=shots)
     out = np.zeros((len(values), 2**circuit.num_qubits), np.int64)
     for row, one in zip(out, run.result(), strict=True):
         for outcome, count in one.data[name].get_int_counts().items():
             row[outcome] = count
+    return out
+
+
+def dynamic_counts(
+    circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed: int, noise: Any = None
+) -> np.ndarray:
+    """Counts of a circuit with measurements on its way: of its bits, then of its qubits at the end.
+
+    Args:
+        circuit: with measurements, resets and branches.
+        values: a number for every parameter, once for each row.
+        shots: draws for each row.
+        seed: of Aer's random numbers.
+        noise: a noise model of Aer's, or None.
+
+    Returns:
+        (len(values), 2**(bits + qubits)) int64, bit 0 most significant, the qubits last.
+    """
+    from qiskit import transpile
+    from qiskit.circuit import ClassicalRegister
+    from qiskit_aer import AerSimulator
+
+    simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
+    ends = ClassicalRegister(circuit.num_qubits, "all qubits")
+    read = circuit.copy()
+    read.add_register(ends)
+    read.measure(read.qubits, ends)
+    lowered = read if noise is not None else transpile(read, target=_target(), optimization_level=0)
+    bound = [lowered.assign_parameters(dict(each)) for each in values]
+    result = simulator.run(bound, shots=shots).result()
+    out = np.zeros((len(values), 2**read.num_clbits), np.int64)
+    for row, number in zip(out, range(len(values)), strict=True):
+        for outcome, count in result.get_counts(number).items():
+            row[int(outcome.replace(" ", "")[::-1], 2)] = count
     return out
 
 

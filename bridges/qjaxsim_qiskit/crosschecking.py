@@ -4,8 +4,7 @@ States are compared with their global phase; expectation values with Aer's Estim
 exact probabilities of the other by a chi-square test; gradients by JAX with parameter shift on Aer.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,14 +12,18 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim.circuits.operations import is_static
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
+from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.importing import from_qiskit
-from qjaxsim_qiskit.observables import own_sums, to_sparse_pauli_op
+from qjaxsim_qiskit.noisy_checks import noise_of, noisy_checks
+from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
 from qjaxsim_qiskit.rotations import rotations_of
 
@@ -28,15 +31,6 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 TOLERANCES = {"float64": 1e-10, "float32": 2e-5}
-# A right simulator is called wrong once in ten thousand tests of its counts.
-P_VALUE = 1e-4
-# Outcomes rarer than this are counted together, where chi-square's approximation would fail.
-_LEAST_EXPECTED = 5
-# A call slower than this is not repeated for a second time.
-_REPEATED_BELOW = 10.0
-
-Seconds = tuple[float, float | None]
-"""Of a first call, and of a further one where there was one."""
 
 
 def crosscheck(
@@ -50,6 +44,7 @@ def crosscheck(
     max_rotations: int = 400,
     tolerance: float | None = None,
     evolution: str = "synthesis",
+    noise: Any = None,
     title: str = "",
 ) -> CrossCheck:
     """How far this engine and Qiskit Aer are apart on a circuit.
@@ -61,13 +56,17 @@ def crosscheck(
             `ImportedCircuit.params`; default one set, uniform in [-pi, pi).
         observables: Pauli sums, ours or Qiskit's operators of the circuit's width; default X and Z on every qubit and
             one string of X, Y, Z on all.
-        shots: draws on either side for a test of counts; None for none.
+        shots: draws on either side for a test of counts; None for none. A circuit that measures on its way, resets or
+            depends on measured bits is compared by the counts of all its bits and qubits alone, 10,000 by default.
         seed: of parameters, draws and the choice of gradients.
         gradients: whether to compare them.
         max_rotations: shifted rotations at most. Parameters are chosen at random until they take part in so many (one
             at least), which the check's detail says.
         tolerance: largest difference allowed; by default 1e-10 in double precision and 2e-5 in single.
         evolution: what a PauliEvolutionGate of a Qiskit circuit is on either side, as for `from_qiskit`.
+        noise: a `qjaxsim.NoiseModel`, one of Aer's, a backend, or the name of a fake one, such as "fake_manila"; for a
+            backend the circuit is transpiled to it and run on the qubits in use, whose order the observables follow.
+            Then density matrices, expectation values before readout and counts after it are compared.
         title: for the table.
 
     Returns:
@@ -86,7 +85,14 @@ def crosscheck(
     """
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
-    pair = pair_of(circuit, params, observables, seed, evolution)
+    noisy = None if noise is None else noise_of(noise, circuit, params, seed)
+    pair = pair_of(circuit if noisy is None else noisy.circuit, params, observables, seed, evolution)
+    if not is_static(pair.circuit.operations):
+        found = dynamic_checks(pair, noisy, shots or DYNAMIC_SHOTS, seed)
+        return _named(pair, seed, found, title or repr(pair.circuit))
+    if noisy is not None:
+        found = noisy_checks(pair, noisy, shots, seed, tolerance)
+        return _named(pair, seed, found, title or f"{pair.circuit!r} under noise")
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
     checks.append(_expectations(pair, bound))
@@ -94,15 +100,12 @@ def crosscheck(
         checks += _counts(pair, exact, shots, seed)
     if gradients and pair.places:
         checks.append(_gradients(pair, bound, max_rotations, seed))
-    return CrossCheck(
-        title or repr(pair.circuit),
-        pair.circuit.n_qubits,
-        pair.circuit.n_parameters,
-        len(pair.values),
-        pair.dtype,
-        seed,
-        tuple(checks),
-    )
+    return _named(pair, seed, checks, title or repr(pair.circuit))
+
+
+def _named(pair: "_Pair", seed: int, checks: Iterable[Check], title: str) -> CrossCheck:
+    width, count = pair.circuit.n_qubits, pair.circuit.n_parameters
+    return CrossCheck(title, width, count, len(pair.values), pair.dtype, seed, tuple(checks))
 
 
 def expectations_on_aer(circuit: qj.Circuit, params: Mapping[str, Any], observables: Iterable[PauliSum]) -> np.ndarray:
@@ -205,7 +208,7 @@ def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         {name: jax.numpy.asarray(value, dtype) for name, value in samples.items()},
         values,
         {parameter: int(place) for parameter, place in assignment(other, known_by(other, numbered)).items()},
-        own_sums(chosen, circuit.n_qubits),
+        pauli_sums(chosen, circuit.n_qubits),
         dtype.name,
         notes,
     )
@@ -312,29 +315,6 @@ def _counts(pair: _Pair, exact: tuple[np.ndarray, np.ndarray], shots: int, seed:
     ]
 
 
-def p_value(counts: np.ndarray, probabilities: np.ndarray) -> float:
-    """Probability that right counts lie at least so far off, by Pearson's chi-square test.
-
-    Args:
-        counts: how often each outcome was drawn, (outcomes,).
-        probabilities: of the outcomes; those expected fewer than five times are taken together.
-    """
-    from scipy.stats import chi2
-
-    expected = probabilities / probabilities.sum() * counts.sum()
-    common = expected >= _LEAST_EXPECTED
-    observed = np.append(counts[common], counts[~common].sum())
-    wanted = np.append(expected[common], expected[~common].sum())
-    # What is never expected must never be drawn; rounding alone may leave a trace of probability there.
-    if wanted[-1] < 1e-6:
-        if observed[-1]:
-            return 0.0
-        observed, wanted = observed[:-1], wanted[:-1]
-    if len(wanted) == 1:
-        return 1.0
-    return float(chi2.sf(((observed - wanted) ** 2 / wanted).sum(), len(wanted) - 1))
-
-
 def _gradients(pair: _Pair, tolerance: float, max_rotations: int, seed: int) -> Check:
     chosen, rotations = _choose(pair, max_rotations, seed)
     places = [pair.places[parameter] for parameter in chosen]
@@ -388,27 +368,3 @@ def _rows(values: Any, pair: _Pair) -> np.ndarray:
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max(initial=0.0))
-
-
-def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, Seconds]:
-    """A function's result, and the seconds of its first call and of a further one."""
-
-    def once() -> tuple[Any, float]:
-        began = time.perf_counter()
-        value = jax.block_until_ready(function(*args))
-        return value, time.perf_counter() - began
-
-    value, first = once()
-    return value, (first, once()[1] if first < _REPEATED_BELOW else None)
-
-
-def paired_seconds(ours: Seconds | None, theirs: Seconds | None) -> dict[str, Any]:
-    """Both sides' seconds as the fields of a `Check`; None for a side that was not timed."""
-    first, repeated = ours or (None, None)
-    first_theirs, repeated_theirs = theirs or (None, None)
-    return {
-        "first_ours": first,
-        "repeated_ours": repeated,
-        "first_theirs": first_theirs,
-        "repeated_theirs": repeated_theirs,
-    }

@@ -1,7 +1,8 @@
 """Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,26 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Channel, Gate, Kraus, Operation, ReadoutError, Repeat, Unitary, kraus_of
+from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Gate,
+    Kraus,
+    Measure,
+    Operation,
+    Preparation,
+    ReadoutError,
+    Repeat,
+    Reset,
+    Unitary,
+    kraus_of,
+)
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
+    from qiskit.circuit import Instruction
 
 METADATA = "qjaxsim"
 LAYERS = ("unroll", "subcircuit")
@@ -63,7 +79,10 @@ def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, laye
         else np.array(Parameter(name), dtype=object)
         for name, shape in shapes.items()
     }
-    out = QuantumCircuit(circuit.n_qubits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}})
+    bits = (circuit.n_bits,) if circuit.n_bits else ()
+    out = QuantumCircuit(
+        circuit.n_qubits, *bits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}}
+    )
     _Writer(out, layers).circuit(circuit, {**symbols, **values}, "")
     return out
 
@@ -215,6 +234,17 @@ class _Writer:
                 self.layer(operation.circuit, {n: np.array(s, dtype=object) for n, s in own.items()}, f"{place}.")
         elif isinstance(operation, Channel | Kraus):
             self.channel(operation, place)
+        elif isinstance(operation, Preparation):
+            self.preparation(operation, place)
+        elif isinstance(operation, Measure):
+            self.out.measure(operation.qubit, operation.bit)
+        elif isinstance(operation, Reset):
+            self.out.reset(operation.qubit)
+        elif isinstance(operation, Conditional):
+            with ExitStack() as conditions:
+                for bit, value in zip(operation.bits, operation.values, strict=True):
+                    conditions.enter_context(self.out.if_test((self.out.clbits[bit], value)))
+                self.circuit(operation.circuit, symbols, f"{place}.")
         elif isinstance(operation, ReadoutError):
             raise ValueError(
                 f"Argument `circuit` must be free of readout errors to be exported, but operation {place} is one of "
@@ -225,6 +255,17 @@ class _Writer:
                 f"Argument `circuit` must be free of projections to be exported, but operation {place} projects qubit "
                 f"{operation.qubit} on {operation.outcome}."
             )
+
+    def preparation(self, operation: Preparation, place: str) -> None:
+        """A constant state as Qiskit's gate that prepares it."""
+        from qiskit.circuit.library import StatePreparation
+
+        if isinstance(operation.state, str):
+            raise ValueError(
+                f"Qiskit prepares states of numbers only, but operation {place} prepares that of parameter "
+                f"{operation.state!r}; initialize with an array."
+            )
+        self.out.append(StatePreparation(operation.state), matrix_qubits(operation.qubits))
 
     def channel(self, operation: Channel | Kraus, place: str) -> None:
         """A channel as Qiskit's `Kraus` instruction, which Aer runs."""
@@ -249,7 +290,22 @@ class _Writer:
         if gate.name == "global_phase":
             self.out.global_phase += angles[0]
         elif gate.name != "delay":  # durations mean nothing to a state
-            self.out.append(self.standard[gate.name].base_class(*angles), gate.qubits)
+            qubits = matrix_qubits(gate.qubits) if gate.spec.is_free else gate.qubits
+            self.out.append(self.made(gate.name, angles), qubits)
+
+    def made(self, name: str, angles: Sequence[Any]) -> "Instruction":
+        """Qiskit's gate with such angles."""
+        if GATES[name].is_free:
+            from qiskit.circuit.library import UnitaryGate
+
+            if any(hasattr(angle, "parameters") for angle in angles):
+                raise ValueError("A matrix that is a parameter is exported with its value alone; give it in `params`.")
+            return UnitaryGate(_unitary(GATES[name].matrix(np, *map(np.float64, angles))))
+        if name not in self.standard:
+            from qiskit.circuit.library import MCPhaseGate
+
+            return MCPhaseGate(*angles, num_ctrl_qubits=GATES[name].n_qubits - 1)
+        return self.standard[name].base_class(*angles)
 
     def layer(self, circuit: Circuit, symbols: Mapping[str, np.ndarray], place: str) -> None:
         """One repetition of a layer."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.running.batching import parse_params
 from qjaxsim_qiskit.definitions import inlined
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.ibm_parts import Submission
 from qjaxsim_qiskit.ibm_primitives import COUNTS
 from qjaxsim_qiskit.importing import from_qiskit
-from qjaxsim_qiskit.observables import own_sums, to_sparse_pauli_op
+from qjaxsim_qiskit.observables import to_sparse_pauli_op
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -83,7 +83,7 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
     }
     if wrong := [name for name, array in rows.items() if not np.isfinite(array).all()]:
         raise ValueError(f"Argument `params` must hold finite numbers, but {', '.join(wrong)} does not.")
-    sums = () if observables is None else own_sums(observables, ours.n_qubits)
+    sums = () if observables is None else pauli_sums(observables, ours.n_qubits)
     for position, each in enumerate(sums):
         if not each.terms:
             raise ValueError(f"Observable {position} must have a term, but is 0.")

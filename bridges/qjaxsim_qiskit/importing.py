@@ -16,11 +16,13 @@ from qjaxsim.circuits.expressions import Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.common.memory import require_memory
 from qjaxsim_qiskit.angles import angle_of
+from qjaxsim_qiskit.conditions import branches
 from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
 from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.layouts import chosen_qubits, has_no_effect, on_qubits, used_qubits
 from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.preparations import prepared_state, sets_state
 from qjaxsim_qiskit.unrolling import Item, Unrolled, unrolled
 from qjaxsim_qiskit.values import Binding
 
@@ -118,8 +120,12 @@ def from_qiskit(
     through their definitions with their global phases, which is what simulators and devices run; a matrix of their own
     counts where there is no definition. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
     Barriers, delays, instructions to save something and resets of untouched qubits are skipped, final measurements are
-    left out and reported. Boxes, loops over fixed values and branches on constants are written out. Only a delay of a
-    free parameter's length becomes our gate of that name, which does nothing, so that no parameter is lost.
+    left out and reported. States that qubits begin in (`initialize`, `prepare_state`, Aer's `set_statevector`, before
+    anything else acts on them) are `Circuit.initialize`. Measurements whose qubit or bit is used afterwards, resets and
+    branches on classical bits (`if_test`, `switch`) are `Circuit.measure`, `reset` and `if_bits`, bit k that of number
+    k. Boxes, loops over fixed values and branches on constants are
+    written out. Only a delay of a free parameter's length becomes our gate of that name, which does nothing, so that no
+    parameter is lost.
 
     Args:
         circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by
@@ -131,9 +137,9 @@ def from_qiskit(
 
     Raises:
         TypeError: for anything but a QuantumCircuit.
-        ValueError: for what is no unitary circuit with real angles, naming the operation and its place: measurements in
-            the middle, resets, control flow on classical bits, classical variables, instructions that set a state,
-            opaque gates, complex or infinite angles; for two parameters of one name; for shapes that do not fit.
+        ValueError: for what cannot be followed, naming the operation and its place: loops that depend on measured bits,
+            classical variables, instructions that set a state later on, opaque gates, complex or infinite angles; for
+            two parameters of one name; for shapes that do not fit.
         MemoryError: if no state of that width fits, naming the GiB.
         ImportError: for an angle that is not affine in its parameters where sympy is missing.
 
@@ -163,7 +169,7 @@ def from_qiskit(
     source.global_phase = found.phase
     parameters = _parameters(circuit, shapes or {})
     symbols = {parameter: _element(parameter, parameters) for parameter in circuit.parameters}
-    reader = _Reader(Circuit(source.num_qubits), symbols)
+    reader = _Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
     reader.circuit(source, range(source.num_qubits), (item.place for item in items))
     measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
     notes = _notes(circuit, found, evolution, chosen)
@@ -243,14 +249,16 @@ def _without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list
     from qiskit.circuit import Measure
 
     later: set[int] = set()
+    asked: set[int] = set()
     kept: list[Item] = []
     found: dict[int, int] = {}
     for item in reversed(items):
-        if isinstance(item.operation, Measure) and not later & set(item.qubits):
+        if isinstance(item.operation, Measure) and not later & set(item.qubits) and item.clbits[0] not in asked:
             # Of two measurements into one bit the last one is what the bit holds.
             found.setdefault(item.clbits[0], item.qubits[0])
             continue
         later |= used_qubits([(item.operation, item.qubits)])
+        asked |= set(item.clbits)
         kept.append(item)
     return kept[::-1], [(found[bit], bit) for bit in sorted(found)]
 
@@ -267,26 +275,63 @@ def _measurement(circuit: "QuantumCircuit", qubit: int, clbit: int) -> Measureme
 class _Reader:
     """Appends Qiskit's operations to our circuit."""
 
-    def __init__(self, out: Circuit, symbols: Mapping[Any, Expression]):
+    def __init__(self, out: Circuit, symbols: Mapping[Any, Expression], evolution: str, clbits: Sequence[Any]):
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
-        self.out, self.symbols = out, symbols
+        self.out, self.symbols, self.evolution = out, symbols, evolution
+        self.bits = {bit: number for number, bit in enumerate(clbits)}
         self.touched: set[int] = set()
         mapping = get_standard_gate_name_mapping()
         self.names = {gate.base_class: name for name, gate in mapping.items() if name in GATES}
 
     def circuit(self, circuit: "QuantumCircuit", qubits: Sequence[int], places: Iterable[str]) -> None:
         """All operations of a circuit or definition whose qubit i is our `qubits[i]`, and its global phase."""
+        from qiskit.circuit import ControlFlowOp, Measure
+
         for place, instruction in zip(places, circuit.data, strict=False):
             own = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-            self.operation(instruction, own, place)
+            if isinstance(instruction.operation, Measure):
+                (bit,) = instruction.clbits
+                self.touched |= set(own)
+                self.out.measure(own[0], self.bits[bit])
+            elif isinstance(instruction.operation, ControlFlowOp):
+                self.touched |= set(own)
+                self.branches(instruction.operation, own, place)
+            else:
+                self.operation(instruction, own, place)
         phase = angle_of(circuit.global_phase, self.symbols, f"the global phase of circuit {circuit.name!r}")
         if isinstance(phase, Expression) or phase:
             self.out.global_phase(phase)
 
+    def branches(self, operation: Any, qubits: list[int], place: str) -> None:
+        """A branch on classical bits: each of its blocks under its conditions."""
+        found = branches(operation)
+        taken: set[tuple[int, ...]] = set()
+        for number, branch in enumerate(found):
+            bits = [self.bits[bit] for bit in branch.bits]
+            block = self.block(branch.block, qubits, f"{place}.{number}")
+            if branch.values is None and len(taken) == 1:  # the values differ at one of the bits
+                self.out.if_bits(bits, taken.pop(), Circuit(self.out.n_qubits), block)
+                return
+            every = itertools.product((0, 1), repeat=len(bits)) if branch.values is None else branch.values
+            for values in every:
+                if values not in taken:
+                    self.out.if_bits(bits, values, block)
+                    taken.add(values)
+
+    def block(self, block: "QuantumCircuit", qubits: Sequence[int], place: str) -> Circuit:
+        """A block as a circuit of all our qubits, none of which is fresh."""
+        written = unrolled(block, self.evolution, place)
+        plain = on_qubits(block, written.items, range(block.num_qubits))
+        plain.global_phase = written.phase
+        inner = _Reader(Circuit(self.out.n_qubits), self.symbols, self.evolution, ())
+        inner.bits, inner.touched = self.bits, set(range(self.out.n_qubits))
+        inner.circuit(plain, qubits, (f"{place}.{item.place}" for item in written.items))
+        return inner.out
+
     def operation(self, instruction: Any, qubits: list[int], place: str) -> None:
         """One operation: refused, skipped, taken over, or taken apart."""
-        from qiskit.circuit import Delay
+        from qiskit.circuit import Delay, Reset
 
         operation = instruction.operation
         where = f"operation {place} ({operation.name})"
@@ -294,8 +339,17 @@ class _Reader:
             if isinstance(operation, Delay) and operation.is_parameterized():
                 self.out.delay(angle_of(operation.params[0], self.symbols, where), qubits)
             return
-        _refuse(operation, where)
-        name = self.names.get(getattr(operation, "base_class", None))
+        if isinstance(operation, Reset):
+            self.out.reset(qubits)
+            return
+        state = None if self.touched & set(qubits) else prepared_state(operation)
+        if state is not None:
+            self.touched |= set(qubits)
+            self.out.initialize(state, matrix_qubits(qubits))
+            return
+        if sets_state(operation):
+            raise ValueError(f"The circuit's {where} sets the state of qubits that are in use; set it first.")
+        name = self.names.get(getattr(operation, "base_class", None)) or _many_controls(operation)
         # Subclasses of standard gates are these to Qiskit, whatever they define.
         if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):
             self.touched |= set(qubits)
@@ -329,17 +383,12 @@ class _Reader:
             self.out.x(qubit)
 
 
-def _refuse(operation: Any, where: str) -> None:
-    """Raise for what is not unitary."""
-    from qiskit.circuit import Measure, Reset
+def _many_controls(operation: Any) -> str | None:
+    """Our name of a phase with several controls."""
+    from qiskit.circuit.library import MCPhaseGate
 
-    reasons = {
-        Measure: "measures a qubit that is used afterwards; only final measurements can be imported",
-        Reset: "resets a qubit that is in use, which no unitary circuit does; use a fresh qubit",
-    }
-    for kind, reason in reasons.items():
-        if isinstance(operation, kind):
-            raise ValueError(f"The circuit's {where} {reason}.")
+    several = isinstance(operation, MCPhaseGate) and operation.num_ctrl_qubits > 1
+    return f"mcp{operation.num_ctrl_qubits}" if several else None
 
 
 def _lowered(operation: Any, where: str) -> "QuantumCircuit":

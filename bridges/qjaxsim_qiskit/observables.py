@@ -1,9 +1,9 @@
 """Pauli sums to and from Qiskit's operators."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.circuits.observables import PauliSum, Term, pauli_sums
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.qiskit_operators import is_qiskit_operator, terms_of
 
 if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
@@ -48,54 +48,8 @@ def from_sparse_pauli_op(operator: Any) -> PauliSum:
     >>> print(from_sparse_pauli_op(SparsePauliOp(["ZIX"], [0.5])))  # Qiskit's labels end with qubit 0
     0.5 X0 Z2
     """
-    from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
-
-    if isinstance(operator, Pauli):
-        operator = SparsePauliOp(operator)
-    if not isinstance(operator, SparsePauliOp | SparseObservable):
+    if not is_qiskit_operator(operator):
         raise TypeError(
             f"Argument `operator` must be a SparsePauliOp, Pauli or SparseObservable, but is {type(operator).__name__}."
         )
-    total: dict[Term, complex] = {}
-    for letters, qubits, coefficient in operator.to_sparse_list():
-        if unknown := set(letters) - set("IXYZ"):
-            raise ValueError(
-                f"Argument `operator` must be made of Pauli letters, but has the projectors {sorted(unknown)}; write "
-                "them as sums of I and Paulis."
-            )
-        try:
-            value = complex(coefficient)
-        except TypeError as error:
-            raise ValueError(
-                f"Argument `operator` must have numbers as coefficients, but one is {coefficient}; bind its parameters."
-            ) from error
-        # The same product may occur twice; sums add, dictionaries would not.
-        term = tuple(sorted((int(q), letter) for letter, q in zip(letters, qubits, strict=True) if letter != "I"))
-        total[term] = total.get(term, 0) + value
-    return PauliSum(total)
-
-
-def own_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
-    """Argument `observables` as our Pauli sums.
-
-    Args:
-        observables: Pauli sums or Qiskit's operators, one or several.
-        n_qubits: width of the circuit, and of the operators.
-
-    Raises:
-        TypeError: for anything else.
-        ValueError: for operators of another width, else as `from_sparse_pauli_op` and our functions of observables.
-    """
-    from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
-
-    theirs = (Pauli, SparseObservable, SparsePauliOp)
-    if isinstance(observables, PauliSum | SparsePauliOp | Pauli | SparseObservable):
-        observables = [observables]
-    given = list(observables) if isinstance(observables, Iterable) else pauli_sums(observables, n_qubits)
-    for position, each in enumerate(given):
-        if isinstance(each, theirs) and each.num_qubits != n_qubits:
-            raise ValueError(
-                f"Observable {position} must have the circuit's {n_qubits} qubits, but has {each.num_qubits}; give it "
-                "on the qubits that the circuit was written for, before any layout."
-            )
-    return pauli_sums([from_sparse_pauli_op(each) if isinstance(each, theirs) else each for each in given], n_qubits)
+    return PauliSum(terms_of(operator))

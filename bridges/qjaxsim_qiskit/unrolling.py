@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim_qiskit.conditions import bits_asked
 from qjaxsim_qiskit.constants import NotConstantError, constant
 from qjaxsim_qiskit.definitions import definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
+from qjaxsim_qiskit.preparations import sets_state
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -53,19 +55,26 @@ class Unrolled:
     evolutions: int = 0
 
 
-def unrolled(circuit: "QuantumCircuit", evolution: str) -> Unrolled:
-    """The circuit's operations, written out as far as nothing depends on a measurement.
+def unrolled(circuit: "QuantumCircuit", evolution: str, place: str = "") -> Unrolled:
+    """The circuit's operations, written out as far as nothing depends on a measurement; branches on bits stay.
 
     Args:
         circuit: Qiskit's.
         evolution: "synthesis" or "exact", what evolutions become.
+        place: of the operation whose block it is, for messages.
 
     Raises:
         ValueError: for control flow that depends on classical bits, instructions that set a state, stored values,
             gates that cannot be taken apart, and loops that are too long, naming the operation and its place.
     """
-    writer = _Unroller(evolution)
-    writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
+    writer = _Unroller(evolution, circuit)
+    try:
+        writer.circuit(circuit, range(circuit.num_qubits), range(circuit.num_clbits), "", {})
+    except (_BreakLoop, _NextTurn):
+        raise ValueError(
+            f"The circuit's operation {place} ends a loop, or a turn of it, depending on measured bits, which cannot "
+            "be followed; write the turns out with conditions."
+        ) from None
     return writer.out
 
 
@@ -78,11 +87,11 @@ class _NextTurn(Exception):
 
 
 class _Unroller:
-    def __init__(self, evolution: str):
+    def __init__(self, evolution: str, top: "QuantumCircuit"):
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
         self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
-        self.evolution = evolution
+        self.evolution, self.clbits = evolution, frozenset(top.clbits)
         self.out = Unrolled()
         self.turns = 0
         # By identity, with the object itself: identities of objects that are gone come back.
@@ -207,9 +216,12 @@ class _Unroller:
         try:
             blocks = _blocks(item.operation, variables)
         except NotConstantError as error:
+            if self.is_followed(item.operation):
+                self.out.items.append(item)
+                return
             raise ValueError(
-                f"The circuit's {item.where} is control flow that depends on classical bits, which a unitary circuit "
-                "does not have; write out the branch that is taken."
+                f"The circuit's {item.where} is control flow that depends on classical bits in a way that cannot be "
+                "followed: a loop, a variable, or bits of a sub-circuit; write out the branch that is taken."
             ) from error
         loops = item.operation.name in ("for_loop", "while_loop")
         if item.operation.name == "for_loop":
@@ -226,6 +238,11 @@ class _Unroller:
             except _NextTurn:
                 if not loops:
                     raise
+
+    def is_followed(self, operation: Any) -> bool:
+        """Whether it is a branch on bits of the circuit itself, all ways of which can be followed."""
+        asked = bits_asked(operation)
+        return bool(asked) and asked <= self.clbits
 
     def require_few(self, item: Item) -> None:
         """Refuse a long loop at once, where nothing can end it before its last turn."""
@@ -319,6 +336,8 @@ def _is_skipped(operation: Any, where: str) -> bool:
     if isinstance(operation, Store):
         raise ValueError(f"The circuit's {where} stores a classical value, which a unitary circuit does not have.")
     if not getattr(operation, "_directive", False) or isinstance(operation, Barrier):
+        return False
+    if sets_state(operation):
         return False
     if any(kind.__module__ == "qiskit_aer.library.save_instructions.save_data" for kind in type(operation).__mro__):
         return True

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim.circuits.observables import PauliSum, is_single, pauli_sums
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.planning.steps import PlanOptions
@@ -41,7 +41,7 @@ class CircuitModule(torch.nn.Module):
         self.input_names = inputs
         self.n_qubits = circuit.n_qubits
         self.observables = pauli_sums(observables, circuit.n_qubits)
-        asked = observables if isinstance(observables, PauliSum) else self.observables
+        asked = self.observables[0] if is_single(observables) else self.observables
         self._weights = tuple(name for name in circuit.parameters if name not in inputs)
         run = expectation(circuit, asked, options=options)
         self._call = TorchCall(functools.partial(_values, run, (*inputs, *self._weights)))

@@ -67,13 +67,18 @@ def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     >>> print(energies(problem, [[[[0, 0, 0, 1]], [[0, 0, 1, 1]], [[0, 1, 0, 1]]]]))
     [[-2. -2. -4.]]
     """
-    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
-    x = jnp.asarray(states).astype(couplings.dtype)
+    return _energies(HeadsProblem(*map(jnp.asarray, problem)), jnp.asarray(states))
+
+
+@jax.jit
+def _energies(problem: HeadsProblem, states: jax.Array) -> jax.Array:
+    couplings, linear = problem.couplings, problem.linear
+    x = states.astype(couplings.dtype)
     fields = jnp.einsum("brai,baij->braj", x, couplings, precision=HIGHEST)
     own = jnp.einsum("braj,braj->br", fields / 2, x, precision=HIGHEST)
     own = own + jnp.einsum("brai,bai->br", x, linear, precision=HIGHEST)
     count = x.sum(2)  # (B, R, n)
-    return own + jnp.asarray(problem.penalty, x.dtype) * (count * (count - 1)).sum(2) / 2
+    return own + problem.penalty.astype(x.dtype) * (count * (count - 1)).sum(2) / 2
 
 
 def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
@@ -125,9 +130,15 @@ def geometric_betas(problem: HeadsProblem, sweeps: int, hot: float = HOT, cold: 
     >>> print(np.asarray(betas).T.round(3))
     [[ 0.5  5.  50. ]]
     """
-    couplings, linear = jnp.asarray(problem.couplings), jnp.asarray(problem.linear)
-    between = jnp.asarray(problem.penalty, couplings.dtype) ** 2 * (couplings.shape[1] - 1)
-    field = jnp.sqrt(((couplings**2).sum(3) + linear**2).mean((1, 2)) + between)
-    field = jnp.where(field > 0, field, jnp.ones_like(field))
     steps = np.geomspace(hot, cold, sweeps) if sweeps else np.zeros(0)
-    return jnp.asarray(steps, couplings.dtype)[:, None] / field[None]
+    return _in_fields(HeadsProblem(*map(jnp.asarray, problem)), steps)
+
+
+@jax.jit
+def _in_fields(problem: HeadsProblem, steps: jax.Array) -> jax.Array:
+    """Steps (S,) over the typical field of each problem, (S, B)."""
+    couplings = problem.couplings
+    between = problem.penalty.astype(couplings.dtype) ** 2 * (couplings.shape[1] - 1)
+    field = jnp.sqrt(((couplings**2).sum(3) + problem.linear**2).mean((1, 2)) + between)
+    field = jnp.where(field > 0, field, jnp.ones_like(field))
+    return steps.astype(couplings.dtype)[:, None] / field[None]

@@ -1,5 +1,6 @@
 """Random numbers of chains: one stream a chain and head, a function of a word (its lane) and a counter."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 _GOLDEN = np.uint32(0x9E3779B9)
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def lanes_of(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Array:
     """A word for each chain and head, (B, H, R), from one key or from a key for each problem."""
     words = jax.random.key_data(key).astype(jnp.uint32)
@@ -23,6 +25,7 @@ def lanes_of(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Arra
     return _mixed(_mixed(numbers * _GOLDEN + first) ^ last).reshape(n_batch, n_heads, reads)
 
 
+@jax.jit
 def uniform(lanes: jax.Array, draw: Any) -> jax.Array:
     """Numbers in [0, 1), float32: a mixed counter (the finaliser of MurmurHash3), one stream a lane.
 

@@ -190,7 +190,7 @@ def _sum_problem(*names: str) -> Callable[..., str | None]:
 def _spec(
     name: str, n_qubits: int, strengths: tuple[str, ...], matrix: Any, kraus: Any, problem: Callable[..., str | None]
 ) -> ChannelSpec:
-    entry = GateSpec(name, 2 * n_qubits, len(strengths), function=matrix)
+    entry = GateSpec(f"superoperator:{name}", 2 * n_qubits, len(strengths), function=matrix, is_unitary=False)
     return ChannelSpec(name, n_qubits, strengths, entry, kraus, problem)
 
 

@@ -11,18 +11,33 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.channels import CHANNELS, ChannelSpec
+from qjaxsim.circuits.composite import CompositeGates
 from qjaxsim.circuits.drawing import draw
-from qjaxsim.circuits.expressions import Angle, as_expression
+from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.methods import NoiseMethods, by_name, checked_channel, constant_matrix, listed, wording
-from qjaxsim.circuits.operations import Channel, Gate, Operation, Projection, Repeat, Unitary, used_parameters
+from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Gate,
+    Operation,
+    Preparation,
+    Projection,
+    Repeat,
+    Unitary,
+    bits_of,
+    constant_matrix,
+    entries_of,
+    is_static,
+    used_parameters,
+)
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]
 
 
-class Circuit(NoiseMethods):
+class Circuit(StateMethods, CompositeGates):
     """A quantum circuit on `n_qubits` qubits that start in |0...0>.
 
     Gate methods have the names and the argument order of `qiskit.QuantumCircuit` (angles, then qubits) and return the
@@ -111,10 +126,12 @@ class Circuit(NoiseMethods):
         return self.extend([checked_channel(Channel(name, chosen, values))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
-        """Add a constant unitary matrix.
+        """Add a unitary matrix.
 
         Args:
-            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index.
+            matrix: (2**k, 2**k), unitary to 1e-6; the first qubit is the most significant bit of its index. Or, for up
+                to 3 qubits, a parameter of shape (2, 2**k, 2**k), real and imaginary part of a matrix that is given on
+                calling: that it is unitary is not checked.
             qubits: the k qubits.
             label: name in drawings.
 
@@ -126,8 +143,11 @@ class Circuit(NoiseMethods):
         chosen = self.check_qubits(qubits, label)
         if not chosen:
             raise ValueError("Argument `qubits` must name at least one qubit, but is empty; use `global_phase`.")
-        array = constant_matrix(matrix)
         size = 2 ** len(chosen)
+        if isinstance(matrix, Parameter):
+            entries = entries_of(matrix, size)
+            return self.append(f"matrix{len(chosen)}", chosen, entries)
+        array = constant_matrix(matrix)
         if array.shape != (size, size):
             raise ValueError(
                 f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."
@@ -167,6 +187,12 @@ class Circuit(NoiseMethods):
         {'x': (2,), 'w': (5, 2)}
         """
         require_circuit("layer", layer)
+        if any(isinstance(operation, Preparation) for operation in layer.operations):
+            raise ValueError("Argument `layer` must not initialize qubits; do so before the layers.")
+        if not is_static(layer.operations):
+            raise ValueError(
+                "Argument `layer` must not measure, reset or depend on measured bits; add its rounds one by one."
+            )
         if layer.n_qubits != self.n_qubits:
             raise ValueError(
                 f"Argument `layer` must have {self.n_qubits} qubits like the circuit, but has {layer.n_qubits}."
@@ -178,6 +204,15 @@ class Circuit(NoiseMethods):
                 f"Argument `shared` names {sorted(unknown)}, but the layer has {sorted(layer.parameters)}."
             )
         return self.extend([Repeat(layer.copy(), count, names)])
+
+    @property
+    def n_bits(self) -> int:
+        """How many classical bits it has: one more than the largest that it measures into or asks for.
+
+        >>> Circuit(2).measure([0, 1], [0, 2]).n_bits
+        3
+        """
+        return bits_of(self._operations)
 
     def compose(self, other: "Circuit", qubits: Qubits | None = None) -> "Circuit":
         """Add all operations of another circuit.
@@ -194,6 +229,9 @@ class Circuit(NoiseMethods):
         chosen = self.check_qubits(range(other.n_qubits) if qubits is None else qubits, "compose")
         if len(chosen) != other.n_qubits:
             raise ValueError(f"Argument `qubits` must name {other.n_qubits} qubits, but names {len(chosen)}: {chosen}.")
+        prepared = {chosen[q] for op in other.operations if isinstance(op, Preparation) for q in op.qubits}
+        if late := prepared & {qubit for operation in self._operations for qubit in operation.qubits}:
+            raise ValueError(f"Argument `other` initializes qubits {sorted(late)}, which are in use already.")
         return self.extend(other.on(chosen, self.n_qubits).operations)
 
     def inverse(self) -> "Circuit":
@@ -223,6 +261,8 @@ class Circuit(NoiseMethods):
         for operation in self._operations:
             if isinstance(operation, Repeat):
                 counts.update({k: operation.times * v for k, v in operation.circuit.count_ops().items()})
+            elif isinstance(operation, Conditional):
+                counts.update(operation.circuit.count_ops())
             else:
                 counts[operation.key[1 if isinstance(operation, Gate | Channel) else 0]] += 1
         return dict(counts.most_common())
@@ -268,7 +308,7 @@ class Circuit(NoiseMethods):
         True
         """
         return Circuit(n_qubits).extend(
-            operation.on(qubits, n_qubits) if isinstance(operation, Repeat) else operation.on(qubits)
+            operation.on(qubits, n_qubits) if isinstance(operation, Repeat | Conditional) else operation.on(qubits)
             for operation in self._operations
         )
 

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Kraus, Operation, Projection, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import (
+    Conditional,
+    Gate,
+    Kraus,
+    Measure,
+    Operation,
+    Preparation,
+    Projection,
+    ReadoutError,
+    Repeat,
+    Reset,
+    Unitary,
+)
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -64,15 +76,29 @@ def _label(operation: Operation, position: int) -> str:
         return _summary(operation)
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
+    if isinstance(operation, Measure):
+        return f"M>{operation.bit}"
+    if isinstance(operation, Reset):
+        return "|0>"
+    if isinstance(operation, Conditional):
+        asked = ",".join(f"{bit}={value}" for bit, value in zip(operation.bits, operation.values, strict=True))
+        return f"[if {asked}: {len(operation.circuit)} operations]"
+    if isinstance(operation, Preparation):
+        name = operation.state if isinstance(operation.state, str) else "state"
+        return f"|{name}>" if len(operation.qubits) == 1 else f"|{name}>:{position}"
     if isinstance(operation, ReadoutError):
         return f"READ({operation.one_for_zero:.6g}, {operation.zero_for_one:.6g})"
     if isinstance(operation, Unitary | Kraus):
         return operation.label if len(operation.qubits) == 1 else f"{operation.label}:{position}"
+    if isinstance(operation, Gate) and operation.spec.is_free:
+        names = {element.name for angle in operation.angles for element in angle.elements()}
+        return ", ".join(sorted(names)) + (f":{position}" if len(operation.qubits) > 1 else "")
     angles = ", ".join(str(a) if isinstance(a, Expression) else f"{a:.6g}" for a in operation.angles)
     arguments = f"({angles})" if angles else ""
     last = position == len(operation.qubits) - 1
-    if operation.name in _CONTROLLED:
-        return _CONTROLLED[operation.name] + arguments if last else "●"
+    symbol = "P" if operation.name.startswith("mcp") else _CONTROLLED.get(operation.name)
+    if symbol is not None:
+        return symbol + arguments if last else "●"
     if operation.name in ("swap", "cswap"):
         return "●" if operation.name == "cswap" and position == 0 else "x"
     name = operation.name.upper() + (f":{position}" if len(operation.qubits) > 1 else "")

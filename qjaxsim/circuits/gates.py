@@ -8,7 +8,8 @@ Matrices are written once for NumPy and JAX: functions take the array module `xp
 and return an array of shape (d, d, *angle shape), so that a stack of gates of one kind costs one call.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -41,6 +42,8 @@ class GateSpec:
         phases: for a diagonal gate with angles, the (d, n_angles) real matrix C of diag = exp(i C @ angles), else None.
         pauli: for a rotation exp(-i theta P / 2), the label of P, else None.
         inverse: `(angles) -> (name, angles)` of the inverse where it has a standard name, else None.
+        is_unitary: whether its matrix is; those of channels are not.
+        is_free: whether the angles are the entries of the matrix, which is unitary as far as the caller sees to it.
     """
 
     name: str
@@ -51,6 +54,8 @@ class GateSpec:
     phases: np.ndarray | None = None
     pauli: str | None = None
     inverse: Inverse | None = None
+    is_unitary: bool = True
+    is_free: bool = False
 
     def matrix(self, xp: ModuleType, *angles: Any) -> Any:
         """The gate's matrix, shape (d, d, *angle shape); a constant gate ignores `xp` and gives complex128."""
@@ -143,9 +148,9 @@ def _rotation(label: str) -> MatrixFunction:
 
 def _diagonal(phases: np.ndarray) -> MatrixFunction:
     """The diagonal matrix exp(i phases @ angles)."""
-    identity = np.eye(len(phases), dtype=complex)
 
     def matrix(xp: ModuleType, *angles: Any) -> Any:
+        identity = np.eye(len(phases), dtype=complex)  # not before: phases of many qubits are used without a matrix
         rows = [
             sum((c * angle for c, angle in zip(row, angles, strict=True)), angles[0] * 0) for row in phases.tolist()
         ]
@@ -204,16 +209,33 @@ def _cu(xp: ModuleType, theta: Any, phi: Any, lam: Any, gamma: Any) -> Any:
     return _controlled(lambda xp, t, p, la, g: _u(xp, t, p, la) * _cis(xp, g)[None, None])(xp, theta, phi, lam, gamma)
 
 
-def _delay(xp: ModuleType, duration: Any) -> Any:
-    return _like(np.eye(2, dtype=complex), duration) + _complex(duration * 0)[None, None]
-
-
 def controlled(matrix: np.ndarray, n_controls: int = 1) -> np.ndarray:
     """The constant matrix with `n_controls` controls in front."""
     size = len(matrix) << n_controls
     out = np.eye(size, dtype=complex)
     out[-len(matrix) :, -len(matrix) :] = matrix
     return out
+
+
+def controlled_spec(spec: GateSpec, n_controls: int, prefix: str) -> GateSpec:
+    """A gate with controls in front, under its name with a prefix."""
+    function = spec.function
+    for _ in range(n_controls):
+        function = None if function is None else _controlled(function)
+    constant = None if spec.constant is None else controlled(spec.constant, n_controls)
+    phases = spec.phases
+    if phases is not None:
+        idle = np.zeros((len(phases) * (2**n_controls - 1), phases.shape[1]))
+        phases = np.concatenate([idle, phases])
+
+    def inverse(angles: tuple) -> tuple[str, tuple]:
+        assert spec.inverse is not None
+        name, values = spec.inverse(angles)
+        return prefix + name, values
+
+    undo = None if spec.inverse is None else inverse
+    name, width = prefix + spec.name, spec.n_qubits + n_controls
+    return GateSpec(name, width, spec.n_angles, constant, function, phases, None, undo, spec.is_unitary)
 
 
 _S2 = np.sqrt(0.5)
@@ -304,7 +326,7 @@ _FUNCTIONS: dict[str, tuple[int, MatrixFunction, tuple[int, ...]]] = {
     "r": (1, _r, (-1, 1)),
     "xx_plus_yy": (2, _xx_plus_yy, (-1, 1)),
     "xx_minus_yy": (2, _xx_minus_yy, (-1, 1)),
-    "delay": (1, _delay, (1,)),
+    "delay": (1, _diagonal(np.zeros((2, 1))), (1,)),
 }
 
 
@@ -344,5 +366,58 @@ def _build() -> dict[str, GateSpec]:
     return table
 
 
-GATES: Mapping[str, GateSpec] = MappingProxyType(_build())
-"""Every standard gate by name."""
+@functools.lru_cache(maxsize=64)
+def _multi_controlled_phase(n_controls: int) -> GateSpec:
+    """exp(i angle) on the basis state of ones. The phases are 2**(n_controls + 1) numbers, the matrix is for few."""
+    phases = np.append(np.zeros((2 << n_controls) - 1), 1.0)[:, None]
+    name = f"mcp{n_controls}"
+    return GateSpec(name, n_controls + 1, 1, None, _diagonal(phases), phases, None, _negated(name, (-1,)))
+
+
+@functools.cache
+def _free_matrix(n_qubits: int) -> GateSpec:
+    """The matrix with real parts and then imaginary parts of its entries, row by row, as angles."""
+    size = 2**n_qubits
+    transposed = np.arange(size**2).reshape(size, size).T.reshape(-1).tolist()
+
+    def function(xp: ModuleType, *parts: Any) -> Any:
+        stack = _complex(xp.stack([xp.asarray(part) for part in parts]))
+        entries = stack[: size**2] + 1j * stack[size**2 :]
+        return entries.reshape(size, size, *entries.shape[1:])
+
+    def adjoint(parts: tuple) -> tuple[str, tuple]:
+        re, im = parts[: size**2], parts[size**2 :]
+        return name, (*(re[i] for i in transposed), *(-im[i] for i in transposed))
+
+    name = f"matrix{n_qubits}"
+    return GateSpec(name, n_qubits, 2 * size**2, None, function, inverse=adjoint, is_free=True)
+
+
+# A free matrix has 2 * 4**k angles, each of which is a part of the program.
+WIDEST_FREE = 3
+
+
+class _Gates(Mapping[str, GateSpec]):
+    """The table, and beside it gates on any number of qubits, which are made when they are asked for."""
+
+    def __init__(self, table: Mapping[str, GateSpec]):
+        self._table = table
+
+    def __getitem__(self, name: str) -> GateSpec:
+        if name in self._table:
+            return self._table[name]
+        if isinstance(name, str) and name.startswith("mcp") and name[3:].isdecimal() and name[3] != "0":
+            return _multi_controlled_phase(int(name[3:]))
+        if name in [f"matrix{k + 1}" for k in range(WIDEST_FREE)]:
+            return _free_matrix(int(name[6:]))
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+GATES: Mapping[str, GateSpec] = _Gates(_build())
+"""Standard gates by name; beside them "mcp3", a phase with so many controls, and "matrix2", given by its entries."""

@@ -1,8 +1,6 @@
 """What users of Qiskit, PennyLane and Cirq type for a method of a circuit, and what there is instead."""
 
-_PARTS = "a circuit has unitary gates and `.project` alone"
-_ENDS = f"{_PARTS}; read the end of it with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
-_STARTS = f"{_PARTS}, and starts in |0...0>; prepare another state with gates, or the first column of a `.unitary`"
+_ENDS = "read the end of a circuit with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
 HINTS = {
     "cnot": "use `.cx`",
     "toffoli": "use `.ccx`",
@@ -16,13 +14,15 @@ HINTS = {
     "rot": "use `.rz`, `.ry` and `.rz`",
     "u0": "use `.id`",
     "si": "use `.sdg`",
-    "mcx": "use `.ccx`, `.c3x` or `.c4x`",
-    "mct": "use `.ccx`, `.c3x` or `.c4x`",
-    "measure": _ENDS,
+    "mct": "use `.mcx`",
+    "mcphase": "use `.mcp`",
     "measure_all": _ENDS,
-    "reset": _ENDS,
-    "initialize": _STARTS,
-    "prepare_state": _STARTS,
+    "if_test": "use `.if_bits`",
+    "c_if": "use `.if_bits`",
+    "cond": "use `.if_bits`",
+    "prepare_state": "use `.initialize`",
+    "amplitude_encoding": "use `.initialize` with a parameter",
+    "depolarizing_channel": "use `.depolarizing`",
     "barrier": "leave it out: the engine fuses gates without changing the circuit's result",
     "depth": "use `.count_ops`",
     "num_qubits": "use `.n_qubits`",

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
-from qjaxsim.circuits.expressions import Angle, Expression, as_expression
+from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.operations import Channel, Kraus, ReadoutError
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Kraus,
+    Measure,
+    Preparation,
+    ReadoutError,
+    Reset,
+    constant_matrix,
+)
 from qjaxsim.common.checks import as_integer, as_number, shown
 
 if TYPE_CHECKING:
@@ -55,8 +64,119 @@ def checked_channel(channel: Channel) -> Channel:
     return channel
 
 
-class NoiseMethods:
-    """What `Circuit` has for noise beside the channels by name."""
+class StateMethods:
+    """What `Circuit` has for states and noise, beside the channels by name."""
+
+    def initialize(self: "Circuit", state: Any, qubits: Qubits | None = None) -> "Circuit":  # type: ignore[misc]
+        """Let some qubits begin in a state other than |0...0>; nothing may have acted on them.
+
+        Args:
+            state: 2**k amplitudes, real or complex, of norm 1 to 1e-6; or a `Parameter` of shape (2**k,) for real
+                amplitudes (amplitude encoding), or (2, 2**k) for real and imaginary parts, whose values are divided by
+                their norm, with derivatives through that.
+            qubits: the k qubits, first most significant; None for all in order.
+
+        >>> import qjaxsim as qj
+        >>> x = qj.Parameter("x", (4,))
+        >>> encoded = qj.Circuit(2).initialize(x)
+        >>> print(np.asarray(qj.probabilities(encoded)({"x": np.array([3.0, 0.0, 4.0, 0.0])})).round(6))
+        [0.36 0.   0.64 0.  ]
+        """
+        chosen = self.check_qubits(range(self.n_qubits) if qubits is None else qubits, "initialize")
+        used = {qubit for operation in self.operations for qubit in operation.qubits}
+        if not chosen or used & set(chosen):
+            raise ValueError(
+                f"Argument `qubits` of `initialize` must name qubits that nothing has acted on, but {list(chosen)} "
+                f"{'has' if chosen else 'names none, and'} {sorted(used & set(chosen))} in use."
+            )
+        size = 2 ** len(chosen)
+        if isinstance(state, Parameter):
+            if state.shape not in ((size,), (2, size)):
+                raise ValueError(
+                    f"Argument `state` must have shape ({size},) or (2, {size}) for qubits {chosen}, but parameter "
+                    f"{state.name!r} has {state.shape}."
+                )
+            return self.extend([Preparation(chosen, state.name, state.shape)])
+        array = constant_matrix(state)
+        norm = np.linalg.norm(array)
+        if array.shape != (size,) or not abs(norm - 1) < ROUNDING:
+            raise ValueError(
+                f"Argument `state` must be {size} amplitudes of norm 1 for qubits {chosen}, but has shape "
+                f"{array.shape} and norm {norm:.6g}."
+            )
+        return self.extend([Preparation(chosen, array / norm)])
+
+    def measure(self: "Circuit", qubits: Qubits, bits: Qubits) -> "Circuit":  # type: ignore[misc]
+        """Measure qubits into classical bits; what follows may depend on them (`if_bits`).
+
+        All outcomes are followed at once, each with its probability, exactly and with derivatives: nothing is drawn.
+
+        Args:
+            qubits: one or several.
+            bits: the classical bit of each, counted from 0; a bit that is used again keeps the last outcome.
+
+        >>> import qjaxsim as qj
+        >>> circuit = qj.Circuit(2).h(0).measure(0, 0).if_bits(0, 1, qj.Circuit(2).x(1))
+        >>> print(np.asarray(qj.probabilities(circuit, [1])()).round(6))
+        [0.5 0.5]
+        """
+        chosen, places = self.check_qubits(qubits, "measure"), _bits("bits", bits)
+        if len(chosen) != len(places):
+            raise ValueError(
+                f"Argument `bits` must name a bit for each of {len(chosen)} qubits, but names {len(places)}: {places}."
+            )
+        return self.extend(Measure(qubit, bit) for qubit, bit in zip(chosen, places, strict=True))
+
+    def reset(self: "Circuit", qubits: Qubits) -> "Circuit":  # type: ignore[misc]
+        """Put qubits back to |0>, whatever they are entangled with.
+
+        >>> import qjaxsim as qj
+        >>> print(np.asarray(qj.probabilities(qj.Circuit(2).h(0).cx(0, 1).reset(0))()).round(6))
+        [0.5 0.5 0.  0. ]
+        """
+        return self.extend(Reset(qubit) for qubit in self.check_qubits(qubits, "reset"))
+
+    def if_bits(  # type: ignore[misc]
+        self: "Circuit", bits: Qubits, values: Any, then: "Circuit", otherwise: "Circuit | None" = None
+    ) -> "Circuit":
+        """Run a circuit where classical bits have given values.
+
+        Args:
+            bits: one or several.
+            values: 0 or 1 for each; or one integer that they spell, the first bit most significant.
+            then: as wide as this circuit.
+            otherwise: run where the bits have other values.
+
+        >>> import qjaxsim as qj
+        >>> flip = qj.Circuit(2).x(1)
+        >>> undone = qj.Circuit(2).h(0).cx(0, 1).measure(0, 0).if_bits(0, 1, flip)
+        >>> print(np.asarray(qj.probabilities(undone, [1])()).round(6))
+        [1. 0.]
+        """
+        places = _bits("bits", bits)
+        wanted = _values(values, len(places))
+        for name, circuit in (("then", then), ("otherwise", otherwise)):
+            width = getattr(circuit, "n_qubits", None)
+            if circuit is not None and width != self.n_qubits:
+                raise ValueError(
+                    f"Argument `{name}` must be a Circuit of {self.n_qubits} qubits like this one, but is "
+                    f"{shown(circuit)}."
+                )
+        inside = (*then.operations, *(otherwise.operations if otherwise is not None else ()))
+        measured = {operation.bit for operation in inside if isinstance(operation, Measure)}
+        if otherwise is not None and measured & set(places):
+            raise ValueError(
+                f"Arguments `then` and `otherwise` must not measure into the bits that are asked for, but do into "
+                f"{sorted(measured & set(places))}."
+            )
+        self.extend([Conditional(places, wanted, then.copy())] if len(then) else [])
+        if otherwise is None or not len(otherwise):
+            return self
+        # The bits differ from the values: at the first place, or at the second after the first agreed, ...
+        for k in range(len(places)):
+            other = (*wanted[:k], 1 - wanted[k])
+            self.extend([Conditional(places[: k + 1], other, otherwise.copy())])
+        return self
 
     def kraus(self: "Circuit", matrices: Any, qubits: Qubits, label: str = "kraus") -> "Circuit":  # type: ignore[misc]
         """Add a constant channel by its Kraus matrices.
@@ -191,20 +311,33 @@ def listed(qubits: Any) -> tuple[Any, ...]:
     return (qubits,) if single else tuple(qubits)
 
 
-def constant_matrix(matrix: Any) -> np.ndarray:
-    """An array of complex numbers, copied.
+def _bits(name: str, bits: Any) -> tuple[int, ...]:
+    """Classical bits as a tuple of integers.
 
     Raises:
-        TypeError: for what makes none, and for what JAX traces.
+        ValueError: for negative ones, those named twice, and none at all.
+        TypeError: for what is no integer.
     """
-    try:
-        return np.array(matrix, dtype=complex)
-    except (TypeError, ValueError) as error:
-        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
-            raise TypeError(
-                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
-                "vmap); build the circuit outside, with gates whose angles are parameters for what changes."
-            ) from None
-        raise TypeError(
-            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
-        ) from None
+    out: list[int] = []
+    for one in listed(bits):
+        number = as_integer(one)
+        if number is None:
+            raise TypeError(f"Argument `{name}` must hold integers, but holds {shown(one)}.")
+        out.append(number)
+    if not out or min(out) < 0 or len(set(out)) != len(out):
+        raise ValueError(f"Argument `{name}` must hold different bits from 0 on, but is {shown(bits)}.")
+    return tuple(out)
+
+
+def _values(given: Any, count: int) -> tuple[int, ...]:
+    """Values of so many bits."""
+    number = as_integer(given)
+    if number is not None and 0 <= number < 2**count:
+        return tuple(number >> (count - 1 - k) & 1 for k in range(count))
+    values = None if number is not None or not isinstance(given, Iterable) else tuple(map(as_integer, given))
+    if values is None or len(values) != count or set(values) - {0, 1}:
+        raise ValueError(
+            f"Argument `values` must be 0 or 1 for each of {count} bits, or an integer below {2**count}, but is "
+            f"{shown(given)}."
+        )
+    return tuple(int(value or 0) for value in values)

@@ -7,7 +7,7 @@ from typing import Any
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import Gate, Operation, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import Conditional, Gate, Operation, ReadoutError, Repeat, Unitary
 from qjaxsim.common.checks import as_integer, shown
 from qjaxsim.common.suggestions import did_you_mean
 
@@ -149,6 +149,9 @@ class NoiseModel:
                 of_noise = layer.parameters.keys() - operation.circuit.parameters.keys()
                 shared = operation.shared | of_noise
                 out.extend([Repeat(layer, operation.times, frozenset(shared), operation.reverse)])
+                continue
+            if isinstance(operation, Conditional):
+                out.extend([Conditional(operation.bits, operation.values, self._inside(operation.circuit))])
                 continue
             out.extend([operation])
             if isinstance(operation, Gate | Unitary):

@@ -4,16 +4,17 @@ A repeated layer holds a circuit again, so that this module and `qjaxsim.circuit
 in its types only.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qjaxsim.circuits.channels import ChannelSpec, channel_spec
-from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, GateSpec
+from qjaxsim.circuits.expressions import Expression, Parameter
+from qjaxsim.circuits.gates import GATES, WIDEST_FREE, GateSpec, controlled_spec
 
 if TYPE_CHECKING:
     from qjaxsim.circuits.circuit import Circuit
@@ -24,12 +25,28 @@ def _comparable(angles: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a if isinstance(a, Expression) else a + 0.0 for a in angles)
 
 
+@functools.cache
+def spec_of(name: str) -> GateSpec:
+    """What the engine knows of a gate.
+
+    Args:
+        name: a key of `GATES`; "superoperator:NAME", the matrix of a channel on rows and columns of a density matrix;
+            or "controlled2:NAME", any of these with so many controls in front.
+    """
+    kind, _, rest = name.partition(":")
+    if not rest:
+        return GATES[name]
+    if kind == "superoperator":
+        return channel_spec(rest).superoperator
+    return controlled_spec(spec_of(rest), int(kind.removeprefix("controlled")), f"{kind}:")
+
+
 @dataclass(frozen=True)
 class Gate:
     """A standard gate on some qubits.
 
     Attributes:
-        name: a key of `qjaxsim.circuits.gates.GATES`.
+        name: a key of `qjaxsim.circuits.gates.GATES`; in circuits that the planner makes also others, see `spec_of`.
         qubits: the qubits, most significant bit of the gate's matrix first.
         angles: floats or expressions.
     """
@@ -41,7 +58,7 @@ class Gate:
     @property
     def spec(self) -> GateSpec:
         """What the engine knows of its kind."""
-        return GATES[self.name]
+        return spec_of(self.name)
 
     @property
     def key(self) -> tuple:
@@ -123,22 +140,6 @@ class Channel:
         raise ValueError(f"A channel has no inverse ({self.name!r} on qubits {self.qubits}).")
 
 
-class Superoperator(Gate):
-    """A channel as a matrix on the wires of a density matrix: those of the rows, then those of the columns.
-
-    Not unitary, otherwise treated like a gate; only circuits made by `qjaxsim.planning.doubling` hold any.
-    """
-
-    @property
-    def spec(self) -> GateSpec:
-        """The table's entry of its matrix."""
-        return channel_spec(self.name).superoperator
-
-    def on(self, qubits: Sequence[int]) -> "Superoperator":
-        """The same matrix with wire q moved to `qubits[q]`."""
-        return Superoperator(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
-
-
 @dataclass(frozen=True, eq=False)
 class Kraus:
     """A constant channel: a state becomes the sum of K rho K+ over its matrices K.
@@ -165,6 +166,122 @@ class Kraus:
     def inverse(self) -> "Kraus":
         """There is none."""
         raise ValueError(f"A channel has no inverse ({self.label!r} on qubits {self.qubits}).")
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A state that some qubits begin in, before anything acts on them.
+
+    Attributes:
+        qubits: first most significant.
+        state: (2**k,) complex128 of norm 1; or the name of a parameter with the real amplitudes, shape (2**k,), or with
+            their real and imaginary parts, shape (2, 2**k). The engine divides by the norm.
+        shape: of that parameter; () for a constant state.
+        conjugated: whether the complex conjugate is meant.
+    """
+
+    qubits: tuple[int, ...]
+    state: np.ndarray | str
+    shape: tuple[int, ...] = ()
+    conjugated: bool = False
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        given = self.state if isinstance(self.state, str) else hashlib.sha256((self.state + 0.0).tobytes()).hexdigest()
+        return ("preparation", self.qubits, given, self.shape, self.conjugated)
+
+    def on(self, qubits: Sequence[int]) -> "Preparation":
+        """The same preparation with qubit q moved to `qubits[q]`."""
+        return replace(self, qubits=tuple(qubits[q] for q in self.qubits))
+
+    def inverse(self) -> "Preparation":
+        """There is none."""
+        raise ValueError(f"A preparation has no inverse (qubits {self.qubits}).")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measurement of a qubit into a classical bit, which later operations may depend on."""
+
+    qubit: int
+    bit: int
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The one qubit, as a tuple like any operation's."""
+        return (self.qubit,)
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("measure", self.qubit, self.bit)
+
+    def on(self, qubits: Sequence[int]) -> "Measure":
+        """The same measurement of `qubits[self.qubit]`."""
+        return Measure(qubits[self.qubit], self.bit)
+
+    def inverse(self) -> "Measure":
+        """There is none."""
+        raise ValueError(f"A measurement has no inverse (qubit {self.qubit} into bit {self.bit}).")
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A qubit put back to |0>, its state forgotten."""
+
+    qubit: int
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The one qubit, as a tuple like any operation's."""
+        return (self.qubit,)
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("reset", self.qubit)
+
+    def on(self, qubits: Sequence[int]) -> "Reset":
+        """The same of `qubits[self.qubit]`."""
+        return Reset(qubits[self.qubit])
+
+    def inverse(self) -> "Reset":
+        """There is none."""
+        raise ValueError(f"A reset has no inverse (qubit {self.qubit}).")
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional:
+    """Operations that are run where classical bits have given values.
+
+    Attributes:
+        bits: the classical bits; those that nothing was measured into are 0.
+        values: 0 or 1 for each.
+        circuit: what is run, as wide as the circuit it stands in.
+    """
+
+    bits: tuple[int, ...]
+    values: tuple[int, ...]
+    circuit: "Circuit"
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The qubits that its operations touch."""
+        return tuple(sorted({q for op in self.circuit.operations for q in op.qubits}))
+
+    @property
+    def key(self) -> tuple:
+        """The operation as plain, comparable data."""
+        return ("conditional", self.bits, self.values, self.circuit.key)
+
+    def on(self, qubits: Sequence[int], n_qubits: int) -> "Conditional":
+        """The same inside a circuit of `n_qubits`, qubit q moved to `qubits[q]`."""
+        return Conditional(self.bits, self.values, self.circuit.on(qubits, n_qubits))
+
+    def inverse(self) -> "Conditional":
+        """There is none: the bits were measured before."""
+        raise ValueError(f"A condition has no inverse (on bits {self.bits}).")
 
 
 @dataclass(frozen=True)
@@ -270,7 +387,9 @@ class Repeat:
         return shape if name in self.shared else (self.times, *shape)
 
 
-Operation = Gate | Channel | Unitary | Kraus | ReadoutError | Projection | Repeat
+Operation = (
+    Gate | Channel | Unitary | Kraus | Preparation | Measure | Reset | Conditional | ReadoutError | Projection | Repeat
+)
 
 
 def is_unitary(operations: Iterable[Operation]) -> bool:
@@ -281,6 +400,22 @@ def is_unitary(operations: Iterable[Operation]) -> bool:
     )
 
 
+def is_static(operations: Iterable[Operation]) -> bool:
+    """Whether nothing is measured on the way, reset or conditional."""
+    return not any(isinstance(operation, Measure | Reset | Conditional) for operation in operations)
+
+
+def bits_of(operations: Iterable[Operation]) -> int:
+    """One more than the largest classical bit that operations measure into or depend on, 0 for none."""
+    most = 0
+    for operation in operations:
+        if isinstance(operation, Measure):
+            most = max(most, operation.bit + 1)
+        elif isinstance(operation, Conditional):
+            most = max(most, max(operation.bits) + 1, bits_of(operation.circuit.operations))
+    return most
+
+
 def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every parameter an operation uses, with repetitions, as the surrounding circuit sees it."""
     if isinstance(operation, Repeat):
@@ -288,6 +423,10 @@ def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(operation, Gate | Channel):
         angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
         return [(element.name, element.shape) for angle in angles for element in angle.elements()]
+    if isinstance(operation, Conditional):
+        return list(operation.circuit.parameters.items())
+    if isinstance(operation, Preparation) and isinstance(operation.state, str):
+        return [(operation.state, operation.shape)]
     return []
 
 
@@ -296,3 +435,37 @@ def kraus_of(operation: Channel | Kraus) -> np.ndarray:
     if isinstance(operation, Kraus):
         return operation.matrices
     return np.asarray(operation.spec.kraus(np, *(np.float64(angle) for angle in operation.angles)))
+
+
+def has_free_matrix(operations: "Iterable[Operation]") -> bool:
+    """Whether one of these operations, or of a layer that one repeats, is a matrix given by a parameter."""
+    return any(
+        has_free_matrix(op.circuit.operations) if isinstance(op, Repeat) else isinstance(op, Gate) and op.spec.is_free
+        for op in operations
+    )
+
+
+def entries_of(matrix: Parameter, size: int) -> list[Expression]:
+    """The elements of a parameter that is a matrix, real parts first."""
+    if matrix.shape != (2, size, size) or matrix.prefix or size > 2**WIDEST_FREE:
+        raise ValueError(
+            f"Argument `matrix` must be a parameter of shape (2, d, d) for d = {size} and up to {2**WIDEST_FREE}, but "
+            f"{matrix.name!r} has shape {matrix.shape[len(matrix.prefix) :]}."
+        )
+    return [matrix[index] for index in np.ndindex(*matrix.shape)]
+
+
+def constant_matrix(matrix: Any) -> np.ndarray:
+    """What a user gave as a matrix, complex128; what makes none is refused."""
+    try:
+        return np.array(matrix, dtype=complex)
+    except (TypeError, ValueError) as error:
+        if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
+            raise TypeError(
+                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
+                "vmap); build the circuit outside, with a parameter of shape (2, d, d), or with gates whose angles are "
+                "parameters for what changes."
+            ) from None
+        raise TypeError(
+            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
+        ) from None

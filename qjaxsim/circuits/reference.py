@@ -4,7 +4,8 @@ Independent of the plan and of the array kernels; it shares only the table of ga
 users who want to see what a circuit means. Cost: O(gates * 8**n) time and O(4**n) memory; made for n <= 8.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,19 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import PAULI, kron
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import Channel, Gate, Kraus, Projection, ReadoutError, Repeat, Unitary
+from qjaxsim.circuits.operations import (
+    Channel,
+    Conditional,
+    Gate,
+    Kraus,
+    Measure,
+    Preparation,
+    Projection,
+    ReadoutError,
+    Repeat,
+    Reset,
+    Unitary,
+)
 
 Params = Mapping[str, np.ndarray]
 
@@ -68,24 +81,64 @@ def density_matrix(circuit: Circuit, params: Params | None = None) -> np.ndarray
     [[0.5 0. ]
      [0.  0.5]]
     """
+    total = sum(outcomes(circuit, params).values(), np.zeros((2**circuit.n_qubits,) * 2, complex))
+    return np.asarray(total / np.trace(total))
+
+
+def outcomes(circuit: Circuit, params: Params | None = None) -> dict[tuple[int, ...], np.ndarray]:
+    """By values of the classical bits the density matrix, its trace their probability (projections not made up for).
+
+    >>> found = outcomes(Circuit(1).h(0).measure(0, 0))
+    >>> [(bits, rho.real.diagonal().round(6).tolist()) for bits, rho in found.items()]
+    [((0,), [0.5, 0.0]), ((1,), [0.0, 0.5])]
+    """
     rho = np.zeros((2**circuit.n_qubits,) * 2, dtype=complex)
     rho[0, 0] = 1
-    return _run_density(circuit, {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}, rho)
+    values = {name: np.asarray(value, dtype=float) for name, value in (params or {}).items()}
+    return _run_branches(circuit, values, {(0,) * circuit.n_bits: rho})
 
 
-def _run_density(circuit: Circuit, params: Params, rho: np.ndarray) -> np.ndarray:
+_Branches = dict[tuple[int, ...], np.ndarray]
+
+
+def _run_branches(circuit: Circuit, params: Params, branches: _Branches) -> _Branches:
     for operation in circuit.operations:
         if isinstance(operation, Repeat):
             for own in _iterations(operation, params):
-                rho = _run_density(operation.circuit, own, rho)
+                branches = _run_branches(operation.circuit, own, branches)
+        elif isinstance(operation, Measure):
+            branches = _measured(operation, circuit.n_qubits, branches)
+        elif isinstance(operation, Conditional):
+            asked = operation.values
+            inside = {b: rho for b, rho in branches.items() if tuple(b[k] for k in operation.bits) == asked}
+            outside = {b: rho for b, rho in branches.items() if b not in inside}
+            branches = _merged(outside.items(), _run_branches(operation.circuit, params, inside).items())
         elif not isinstance(operation, ReadoutError):
             full = [embed(matrix, operation.qubits, circuit.n_qubits) for matrix in _kraus(operation, params)]
-            rho = sum((matrix @ rho @ matrix.conj().T for matrix in full), np.zeros_like(rho))
-            rho = rho / np.trace(rho) if isinstance(operation, Projection) else rho
-    return rho
+            branches = {b: sum(m @ rho @ m.conj().T for m in full) for b, rho in branches.items()}
+    return branches
+
+
+def _measured(operation: Measure, n_qubits: int, branches: _Branches) -> _Branches:
+    found = []
+    for bits, rho in branches.items():
+        for outcome in (0, 1):
+            kept = embed(np.diag([1.0 - outcome, outcome]), operation.qubits, n_qubits)
+            changed = (*bits[: operation.bit], outcome, *bits[operation.bit + 1 :])
+            found.append((changed, kept @ rho @ kept))
+    return _merged(found)
+
+
+def _merged(*parts: Iterable[tuple[tuple[int, ...], np.ndarray]]) -> _Branches:
+    out: _Branches = {}
+    for bits, rho in itertools.chain(*parts):
+        out[bits] = out[bits] + rho if bits in out else rho
+    return out
 
 
 def _kraus(operation: Any, params: Params) -> np.ndarray:
+    if isinstance(operation, Reset):
+        return np.array([[[1.0, 0], [0, 0]], [[0, 1], [0, 0]]])
     if isinstance(operation, Channel):
         return np.asarray(operation.spec.kraus(np, *_angles(operation, params)))
     return operation.matrices if isinstance(operation, Kraus) else _matrix(operation, params)[None]
@@ -104,8 +157,8 @@ def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
         if isinstance(operation, Repeat):
             for own in _iterations(operation, params):
                 state = _run(operation.circuit, own, state)
-        elif isinstance(operation, Channel | Kraus):
-            raise ValueError("A circuit with channels has no state vector; use `density_matrix`.")
+        elif isinstance(operation, Channel | Kraus | Measure | Reset | Conditional):
+            raise ValueError("A circuit with channels or measurements has no state vector; use `density_matrix`.")
         elif not isinstance(operation, ReadoutError):
             matrix = _matrix(operation, params)
             state = embed(matrix, operation.qubits, circuit.n_qubits) @ state
@@ -114,12 +167,22 @@ def _run(circuit: Circuit, params: Params, state: np.ndarray) -> np.ndarray:
     return state
 
 
-def _matrix(operation: Gate | Unitary | Projection, params: Params) -> np.ndarray:
+def _matrix(operation: Gate | Unitary | Preparation | Projection, params: Params) -> np.ndarray:
     if isinstance(operation, Unitary):
         return operation.matrix
+    if isinstance(operation, Preparation):
+        psi = (
+            operation.state if not isinstance(operation.state, str) else _amplitudes(params[operation.state], operation)
+        )
+        return np.outer(psi.conj() if operation.conjugated else psi, np.eye(len(psi))[0])
     if isinstance(operation, Projection):
         return np.diag([1.0 - operation.outcome, operation.outcome])
     return operation.spec.matrix(np, *_angles(operation, params))
+
+
+def _amplitudes(values: np.ndarray, operation: Preparation) -> np.ndarray:
+    psi = values if len(operation.shape) == 1 else values[0] + 1j * values[1]
+    return psi / np.linalg.norm(psi)
 
 
 def _angles(operation: Gate | Channel, params: Params) -> list[np.float64]:

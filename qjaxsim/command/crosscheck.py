@@ -29,6 +29,7 @@ _NEEDS: dict[str, Needs] = {
     "observables": _OF_FILE,
     "evolution": _OF_FILE,
     "qubits": _OF_FILE,
+    "noise": _OF_FILE,
     "seed": ({"shots": GIVEN}, {"gradients": GIVEN}),
     "max_rotations": {"gradients": GIVEN},
 }
@@ -77,6 +78,13 @@ def crosscheck(
     dtype: Annotated[str, typer.Option(help="Our precision, float64 or float32.")] = "float64",
     evolution: Evolution = "synthesis",
     qubits: Qubits = "auto",
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BACKEND|FILE",
+            help="Compare under noise: of a fake backend, such as fake_manila, or of a model in a .json file.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write everything as JSON.")] = None,
 ) -> None:
     """Compare a circuit's or a trained model's states, expectation values, counts and gradients with Qiskit Aer.
@@ -102,7 +110,7 @@ def crosscheck(
     }  # fmt: skip
     if file is not None:
         imported = read_circuit(file, evolution=evolution, qubits=qubits)
-        found = _file(imported, file.name, params, random_params, observables, options)
+        found = _file(imported, file.name, params, random_params, observables, options | _noise(noise))
         for note in imported.notes:
             print(f"- {note}")
     else:
@@ -136,6 +144,17 @@ def _file(
     chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
     values = read_params(params, circuit, random_params or 0)
     return crosscheck(imported.source, values, chosen, title=title, **options)
+
+
+def _noise(given: str | None) -> dict[str, Any]:
+    """The option of `crosscheck`: a model where a file is named, else the name of a backend."""
+    if given is None:
+        return {}
+    if not given.endswith(".json"):
+        return {"noise": given}
+    from qjaxsim.circuits.noise_files import read_noise
+
+    return {"noise": read_noise(Path(given))}
 
 
 def _model(

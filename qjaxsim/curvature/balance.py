@@ -63,7 +63,7 @@ class Balanced:
         """An image, after the scale was found by it if it was not known."""
         found = image()
         while not self._settled:
-            wanted = self._wanted(float(jnp.abs(found).max()))
+            wanted = self._wanted(float(_largest(found)))
             self._settled = wanted in (self._exponent, 0)  # back at 0: there is nothing at the other scale either
             if wanted != self._exponent:
                 self._exponent = wanted
@@ -79,3 +79,9 @@ class Balanced:
             return -self._most if self._exponent == 0 else 0
         exponent = self._exponent + math.frexp(size)[1]
         return 0 if abs(exponent) <= self._moderate else max(-self._most, min(self._most, exponent))
+
+
+@jax.jit
+def _largest(numbers: jax.Array) -> jax.Array:
+    """The largest magnitude."""
+    return jnp.abs(numbers).max()

@@ -246,6 +246,7 @@ def unit_vector(index: jax.Array, like: jax.Array) -> jax.Array:
     return (jnp.arange(like.size) == index).astype(like.dtype)
 
 
+@jax.jit
 def symmetrised(matrix: jax.Array) -> jax.Array:
     """Mean of a matrix and its transpose."""
     return (matrix + matrix.T) / 2

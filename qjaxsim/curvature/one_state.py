@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from qjaxsim.circuits.operations import is_unitary
+from qjaxsim.circuits.operations import has_free_matrix, is_unitary
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import layered_plan
@@ -242,7 +242,12 @@ def _is_possible(what: Observed, types: Iterable[Any], held: frozenset[str], dty
     shapes = what.circuit.parameters
     if [shapes[name] for name in sorted(shapes)] != [kind.shape for kind in types]:
         return False  # a batch
-    if not is_unitary(what.circuit.operations) or what.options.gradient == "adjoint" or what.options.scan:
+    if (
+        not is_unitary(what.circuit.operations)
+        or has_free_matrix(what.circuit.operations)
+        or what.options.gradient == "adjoint"
+        or what.options.scan
+    ):
         return False
     if sum(what.circuit.count_ops().values()) > MOST_GATES:
         return False

@@ -71,7 +71,7 @@ class LinearOperator:
         if self.matrix is not None:
             return self.matrix
         require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
-        return symmetrised(self._images(jnp.eye(self.size, dtype=self.dtype)))
+        return symmetrised(self._images(_identity(self.size, self.dtype)))
 
     def __matmul__(self, other: Any) -> jax.Array:
         given = as_array(other, "v")
@@ -86,9 +86,8 @@ class LinearOperator:
     def _images(self, rows: jax.Array) -> jax.Array:
         """Images of any number of rows, a fixed number at once so that one program serves."""
         count, width = len(rows), min(COLUMNS_AT_ONCE, self.size)
-        filled = jnp.pad(rows, ((0, -count % width), (0, 0)))
-        blocks = filled.reshape(-1, width, self.size)  # slices at many places would be as many programs
-        return jnp.concatenate([self.rows(block) for block in blocks])[:count]
+        # Slices at many places would be as many programs.
+        return _joined([self.rows(block) for block in _in_blocks(rows, width)], count)
 
     def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
         given = as_array(v, "v")
@@ -99,6 +98,23 @@ class LinearOperator:
         if given.dtype != self.dtype:
             raise TypeError(f"Argument `v` must have dtype {self.dtype}, but it has {given.dtype}; cast it.")
         return given
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _identity(size: int, dtype: Any) -> jax.Array:
+    return jnp.eye(size, dtype=dtype)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _in_blocks(rows: jax.Array, width: int) -> jax.Array:
+    """Rows (m, P) by so many, (blocks, width, P), the last block filled up with zeros."""
+    return jnp.pad(rows, ((0, -len(rows) % width), (0, 0))).reshape(-1, width, rows.shape[1])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _joined(blocks: list[jax.Array], count: int) -> jax.Array:
+    """The first rows of all blocks, (count, P)."""
+    return jnp.concatenate(blocks)[:count]
 
 
 class CurvatureOperators(NamedTuple):

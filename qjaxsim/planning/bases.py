@@ -6,11 +6,12 @@ without any rotation (`measurement`). Which costs less depends on how many sets 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.observables import PauliSum, Term
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.planning import cost
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Plan
@@ -54,24 +55,27 @@ def choose_bases(
         Bases, and the observables without the terms in them. Cost: terms times `MOST_BASES`.
     """
     terms = dict.fromkeys(term for observable in observables for term in observable.terms)
-    groups = _commuting([term for term in terms if flip_of(term)[0]])
+    groups = commuting([term for term in terms if flip_of(term)[0]], MOST_BASES)
     chosen = _worthwhile(groups, float(columns) * 2**n_qubits)
     bases = []
     for group in chosen:
         letters = {q: letter for term in group for q, letter in term if letter != "Z"}
-        sums = tuple(_only(observable, set(group)) for observable in observables)
-        bases.append(Basis(_rotation(letters, n_qubits), tuple(map(_diagonal, sums))))
-    rotated = {term for group in chosen for term in group}
-    return bases, tuple(_only(observable, terms.keys() - rotated) for observable in observables)
+        members = set(group)
+        sums = tuple(_only(observable, members) for observable in observables)
+        bases.append(Basis(rotation_of(letters, n_qubits), tuple(map(_diagonal, sums))))
+    if not bases:
+        return [], tuple(observables)
+    left = terms.keys() - {term for group in chosen for term in group}
+    return bases, tuple(_only(observable, left) for observable in observables)
 
 
-def _commuting(terms: Iterable[Term]) -> list[list[Term]]:
-    """Groups of terms that commute qubit by qubit, long terms first; terms that fit in none are left out."""
+def commuting(terms: Iterable[Term], most: int) -> list[list[Term]]:
+    """Up to so many groups of terms that commute qubit by qubit, long terms first; what fits in none is left out."""
     groups: list[tuple[dict[int, str], list[Term]]] = []
     for term in sorted(terms, key=len, reverse=True):
         fitting = (g for g in groups if all(g[0].get(q, letter) == letter for q, letter in term))
         group = next(fitting, None)
-        if group is None and len(groups) < MOST_BASES:
+        if group is None and len(groups) < most:
             group = ({}, [])
             groups.append(group)
         if group is not None:
@@ -115,7 +119,8 @@ def _diagonal(observable: PauliSum) -> PauliSum:
     return PauliSum({tuple((q, "Z") for q, _ in term): value for term, value in observable.terms.items()})
 
 
-def _rotation(letters: dict[int, str], n_qubits: int) -> Plan:
+def rotation_of(letters: Mapping[int, str], n_qubits: int) -> Plan:
+    """The plan that turns a letter on each of some qubits into Z."""
     circuit = Circuit(n_qubits)
     for qubit, letter in letters.items():
         if letter == "Y":

@@ -2,25 +2,39 @@
 
 A density matrix of n qubits, its rows' bits first, is an array of 4**n numbers, and what happens to it is a circuit on
 2 n wires: a gate U acts as U on wires 0 to n - 1 and as its conjugate on wires n to 2 n - 1, a channel as its
-superoperator on both. Gates of such circuits need not be unitary.
+superoperator on both. Classical bits are wires behind these: what is on them is always a probability distribution.
+Gates of such circuits need not be unitary.
 """
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from qjaxsim.circuits.channels import superoperator
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.gates import GATES, controlled
 from qjaxsim.circuits.operations import (
     Channel,
+    Conditional,
     Gate,
     Kraus,
+    Measure,
     Operation,
+    Preparation,
     Projection,
     ReadoutError,
     Repeat,
-    Superoperator,
+    Reset,
     Unitary,
 )
+from qjaxsim.planning.layers import written_out
+
+# On the bits (row, column, classical bit): where row and column agree, the classical bit takes their value.
+_MEASURED = np.zeros((8, 8), complex)
+_MEASURED[0, [0, 1]] = _MEASURED[7, [6, 7]] = 1
+_RESET = np.zeros((4, 4), complex)
+_RESET[0, [0, 3]] = 1
 
 # Gates with angles whose conjugate is the same gate with these signs of the angles.
 _SIGNS = {
@@ -42,7 +56,7 @@ def doubled(circuit: Circuit) -> Circuit:
     """
     n = circuit.n_qubits
     operations = [new for operation in circuit.operations for new in _doubled(operation, n)]
-    return Circuit(2 * n).extend(operations)
+    return Circuit(2 * n + circuit.n_bits).extend(operations)
 
 
 def is_noisy(circuit: Circuit) -> bool:
@@ -61,18 +75,55 @@ def _doubled(operation: Operation, n: int) -> list[Operation]:
             columns = tuple(n + q for q in operation.qubits)
             return [operation, Unitary(operation.matrix.conj(), columns, f"{operation.label}*")]
         case Channel():
-            return [Superoperator(operation.name, both, operation.angles)]
+            return [Gate(f"superoperator:{operation.name}", both, operation.angles)]
         case Kraus():
             return [Unitary(superoperator(operation.matrices), both, operation.label)]
         case Projection():
             kept = np.zeros((4, 4), complex)
             kept[-operation.outcome, -operation.outcome] = 1
             return [Unitary(kept, both, f"|{operation.outcome}><{operation.outcome}|")]
+        case Measure():
+            return [Unitary(_MEASURED, (*both, 2 * n + operation.bit), "measure")]
+        case Reset():
+            return [Unitary(_RESET, both, "reset")]
+        case Conditional():
+            inner = [new for each in written_out(operation.circuit.operations) for new in _doubled(each, n)]
+            wires = [2 * n + bit for bit in operation.bits]
+            touched = {wire for each in inner for wire in each.qubits}
+            if written := touched & set(wires):
+                raise ValueError(
+                    f"A condition on bits {operation.bits} measures into {sorted(q - 2 * n for q in written)} itself; "
+                    "measure into another bit."
+                )
+            return conditional(inner, wires, operation.values)
         case Repeat():
-            return [Repeat(doubled(operation.circuit), operation.times, operation.shared, operation.reverse)]
+            layer = doubled(operation.circuit)
+            return [Repeat(layer, operation.times, operation.shared, operation.reverse)]
+        case Preparation():
+            columns = tuple(n + q for q in operation.qubits)
+            return [operation, replace(operation, qubits=columns, conjugated=not operation.conjugated)]
         case ReadoutError():
             return []  # no part of the state
     raise TypeError(f"Operation {type(operation).__name__} has no form on density matrices.")
+
+
+def conditional(operations: Iterable[Operation], wires: Sequence[int], values: Sequence[int]) -> list[Operation]:
+    """Gates and matrices that act where wires have given values, as gates with controls."""
+    if not wires:
+        return list(operations)
+    flips = [Gate("x", (wire,)) for wire, value in zip(wires, values, strict=True) if not value]
+    inside: list[Operation] = []
+    for operation in operations:
+        qubits = (*wires, *operation.qubits)
+        if isinstance(operation, Unitary):
+            inside.append(Unitary(controlled(operation.matrix, len(wires)), qubits, operation.label))
+        elif isinstance(operation, Gate) and operation.spec.constant is not None:
+            inside.append(Unitary(controlled(operation.spec.constant, len(wires)), qubits, operation.name))
+        elif isinstance(operation, Gate):
+            inside.append(Gate(f"controlled{len(wires)}:{operation.name}", qubits, operation.angles))
+        else:
+            raise ValueError(f"Operation {operation.key[0]!r} cannot stand under a condition; put it before or behind.")
+    return [*flips, *inside, *flips]
 
 
 def _columns(n: int) -> range:
@@ -90,6 +141,8 @@ def conjugate(gate: Gate) -> Gate | Unitary:
     if spec.constant is not None:
         return _constant(gate)
     signs = _SIGNS.get(gate.name)
+    if spec.is_free:  # real parts, then imaginary parts
+        signs = (1,) * (spec.n_angles // 2) + (-1,) * (spec.n_angles // 2)
     if signs is None:
         # exp(-i theta P / 2) and phases: i changes its sign, and so does P where it has an odd number of Y.
         signs = (1 if spec.pauli is not None and spec.pauli.count("Y") % 2 else -1,) * spec.n_angles

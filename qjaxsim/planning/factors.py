@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, GateSpec, monomial
-from qjaxsim.circuits.operations import Gate, Superoperator, Unitary
+from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim.planning.steps import Factor, PauliRotation, Phases
 
 
@@ -26,9 +26,14 @@ def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:
         return [(operation, qubits)]
     if len(qubits) == 1 and all(angle * 2 / np.pi % 1 == 0 and abs(angle) < 10 for angle in angles):
         return [(_quarter_turns(name, *angles), qubits)]
-    return [(operation.spec.matrix(np, *(np.float64(angle) for angle in angles)), qubits)]
+    spec = operation.spec
+    if spec.phases is not None and len(qubits) > WIDEST_MATRIX:
+        return [(Phases(spec.phases, angles, np.zeros(len(spec.phases))), qubits)]
+    return [(spec.matrix(np, *(np.float64(angle) for angle in angles)), qubits)]
 
 
+# Constant diagonal gates of more qubits stay phases.
+WIDEST_MATRIX = 3
 # Phases of more qubits are not written down.
 WIDEST_PHASES = 10
 
@@ -66,7 +71,7 @@ def inverse_pair(first: Factor, second: Factor) -> bool:
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         both_standard = id(first) in _STANDARD and id(second) in _STANDARD
         return _standard_inverse(id(first), id(second)) if both_standard else is_identity(second @ first)
-    if not (isinstance(first, Gate) and isinstance(second, Gate)) or isinstance(first, Superoperator):
+    if not (isinstance(first, Gate) and isinstance(second, Gate) and first.spec.is_unitary):
         return False
     return first.qubits == second.qubits and first.inverse() == second
 
@@ -136,6 +141,8 @@ def axes_of(factor: Factor) -> tuple[str | None, ...]:
 
 @functools.cache
 def _axes_of_gate(spec: GateSpec) -> tuple[str | None, ...]:
+    if spec.phases is not None:
+        return ("Z",) * spec.n_qubits
     # Anything but special values; small ones are strengths of channels, too.
     angles = (np.float64(0.17 + 0.06 * i) for i in range(spec.n_angles))
     return find_axes(spec.matrix(np, *angles))

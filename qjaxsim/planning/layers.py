@@ -37,7 +37,7 @@ def layered_plan(circuit: Circuit, columns: int, max_block: int | None = None) -
         max_block: most qubits in a dense step, unless one gate needs more; None chooses by cost.
     """
     n_qubits = circuit.n_qubits
-    flat = Circuit(n_qubits).extend(_single_angles(_written_out(circuit.operations)))
+    flat = Circuit(n_qubits).extend(_single_angles(written_out(circuit.operations)))
     items: list[Planned] = []
     for is_leaf, members in itertools.groupby(normal_form(flat, ()), lambda item: isinstance(item, Leaf)):
         if is_leaf:
@@ -136,13 +136,13 @@ class _Layers:
 # --- operations ------------------------------------------------------------------------------------------------------
 
 
-def _written_out(operations: Iterable[Operation]) -> Iterable[Operation]:
-    """The operations with the layers of repeats one after the other."""
+def written_out(operations: Iterable[Operation]) -> Iterable[Operation]:
+    """The operations with the layers of repeats one after the other, and their own parameters as entries."""
     for operation in operations:
         if not isinstance(operation, Repeat):
             yield operation
             continue
-        layer = list(_written_out(operation.circuit.operations))
+        layer = list(written_out(operation.circuit.operations))
         times = range(operation.times)
         for i in reversed(times) if operation.reverse else times:
             yield from (_in_iteration(inner, operation, i) for inner in layer)

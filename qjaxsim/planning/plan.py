@@ -21,7 +21,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.circuits.operations import Preparation, Projection, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
@@ -38,6 +38,7 @@ from qjaxsim.planning.steps import (
     Packed,
     Plan,
     PlanOptions,
+    Prepare,
     Rotations,
     Step,
     Together,
@@ -85,18 +86,38 @@ def make_plan(
     than 2**12 entries.
     """
     options = plan_options(options)
+    prepared, circuit = _prepared(circuit, frozenset(data))
+    if prepared and not from_zero:
+        raise ValueError("A circuit that initializes qubits cannot be run on other states, and has no unitary.")
     found = with_loops(circuit, frozenset(data), options.scan)
-    planner = _Planner(frozenset(data) | found.data, batch, options, from_zero)
+    planner = _Planner(frozenset(data) | found.data, batch, options, from_zero and not prepared)
     items = planner.group(found.circuit, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)
     order: tuple[int, ...] = () if from_zero else tuple(range(circuit.n_qubits))
-    steps = lay_out(items, order, circuit.n_qubits)
+    for step in prepared:
+        order = (*step.qubits, *order)
+    steps: list[Step] = [*prepared, *lay_out(items, order, circuit.n_qubits)]
     widen = next((i for i, step in enumerate(steps) if step.data), None)
     if widen is not None:
         steps.insert(widen, Widen())
     return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data, together(steps, options))
+
+
+def _prepared(circuit: Circuit, data: frozenset[str]) -> tuple[list[Prepare], Circuit]:
+    """The states that qubits begin in, as first steps, and the circuit without them."""
+    steps = []
+    for operation in circuit.operations:
+        if isinstance(operation, Preparation):
+            name = operation.state if isinstance(operation.state, str) else ""
+            constant = None if isinstance(operation.state, str) else operation.state
+            parts, is_data = len(operation.shape), name in data
+            steps.append(Prepare(operation.qubits, constant, name, parts, operation.conjugated, is_data))
+    if not steps:
+        return [], circuit
+    rest = (operation for operation in circuit.operations if not isinstance(operation, Preparation))
+    return steps, Circuit(circuit.n_qubits).extend(rest)
 
 
 class _Planner:

@@ -1,12 +1,14 @@
 """Readout errors: taken out of circuits, and what they make of observables. NumPy only, no JAX."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.observables import I, PauliSum, Term
+from qjaxsim.circuits.observables import I
 from qjaxsim.circuits.operations import ReadoutError, Repeat
+from qjaxsim.circuits.pauli_terms import Term
+from qjaxsim.circuits.sums import Operator, PauliSum
 
 Errors = Mapping[int, np.ndarray]
 """By qubit the probability of reading a bit (row) for an outcome (column), (2, 2)."""
@@ -45,6 +47,18 @@ def with_readout(observable: PauliSum, errors: Errors) -> PauliSum:
     for term, coefficient in observable.terms.items():
         total = total + coefficient * _read(term, errors)
     return total
+
+
+def operators_read(operators: Iterable[Operator], errors: Errors) -> tuple[Operator, ...]:
+    """The same of several operators.
+
+    Raises:
+        ValueError: for operators on many qubits, which are not measured bit by bit.
+    """
+    found = tuple(operators)
+    if errors and not all(isinstance(operator, PauliSum) for operator in found):
+        raise ValueError("A circuit with readout errors takes Pauli sums, and operators on few qubits, as observables.")
+    return tuple(with_readout(one, errors) if isinstance(one, PauliSum) else one for one in found)
 
 
 def _read(term: Term, errors: Errors) -> PauliSum:

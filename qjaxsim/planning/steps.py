@@ -247,6 +247,27 @@ class Enter:
 
 
 @dataclass(frozen=True, eq=False)
+class Prepare:
+    """Qubits become part of the state, as its first index bits, in a state of their own.
+
+    Attributes:
+        qubits: first most significant.
+        constant: (2**k,) complex128, or None where a parameter has the amplitudes.
+        name: of that parameter.
+        parts: how many numbers an amplitude has there, 1 or 2.
+        conjugated: whether the complex conjugate is meant.
+        data: whether the parameter carries the batch.
+    """
+
+    qubits: tuple[int, ...]
+    constant: np.ndarray | None
+    name: str
+    parts: int
+    conjugated: bool
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Widen:
     """One column becomes as many as the batch has, before the first step that depends on data."""
 
@@ -325,7 +346,21 @@ class Packed:
     data: bool = False
 
 
-Step = Dense | Monomial | Diagonal | Rotations | Packed | Transpose | Start | Enter | Widen | Project | Loop | Collapsed
+Step = (
+    Dense
+    | Monomial
+    | Diagonal
+    | Rotations
+    | Packed
+    | Transpose
+    | Start
+    | Enter
+    | Prepare
+    | Widen
+    | Project
+    | Loop
+    | Collapsed
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,10 +425,22 @@ def is_linear(step: "Step") -> bool:
 
 
 def is_invertible(step: "Step") -> bool:
-    """Whether the step before can be found from the state after it."""
-    if isinstance(step, Loop):
-        return all(is_invertible(inner) for inner in step.body.steps)
-    return not isinstance(step, Project)
+    """Whether the state before can be found from the state after it, also where angles are moved a little."""
+    if isinstance(step, Loop | Collapsed):
+        return all(is_invertible(inner) for inner in (step.body.steps if isinstance(step, Loop) else step.steps))
+    # A free matrix may be moved to where its adjoint is not its inverse.
+    free = any(isinstance(factor, Gate) and factor.spec.is_free for factor in _factors_in(step))
+    return not (isinstance(step, Project) or free)
+
+
+def _factors_in(step: "Step") -> list[Any]:
+    """The factors with angles of a step's matrices."""
+    if isinstance(step, Dense):
+        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
+        return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
+    if isinstance(step, Packed) and step.products is not None:
+        return [gate for _, stack in step.products.stacks for gate in stack]
+    return []
 
 
 def names_in(step: "Step") -> set[str]:
@@ -402,15 +449,12 @@ def names_in(step: "Step") -> set[str]:
         return set(step.repeat.circuit.parameters)
     if isinstance(step, Collapsed):
         return set().union(*(names_in(inner) for inner in step.steps))
+    if isinstance(step, Prepare):
+        return set() if step.constant is not None else {step.name}
     angles: list[Any] = []
     if isinstance(step, Diagonal):
         angles = [angle for table in step.tables for angle in table.angles]
     if isinstance(step, Rotations):
         angles = list(step.angles)
-    if isinstance(step, Dense):
-        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        gates = [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
-        angles = [angle for gate in gates for angle in gate.angles]
-    if isinstance(step, Packed) and step.products is not None:
-        angles = [angle for _, stack in step.products.stacks for gate in stack for angle in gate.angles]
+    angles += [angle for factor in _factors_in(step) for angle in factor.angles]
     return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

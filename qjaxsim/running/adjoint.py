@@ -19,6 +19,7 @@ from qjaxsim.planning.steps import (
     Packed,
     Plan,
     PlanOptions,
+    Prepare,
     Rotations,
     Step,
     Widen,
@@ -57,7 +58,7 @@ def run_on_states(plan: Plan, env: Environment, setting: Setting, state: jax.Arr
     return _run(plan.steps, state, prepared, env, setting)
 
 
-def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions, noisy: bool = False) -> bool:
+def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions, density: bool = False) -> bool:
     """Whether reverse mode runs the circuit backwards.
 
     Args:
@@ -65,16 +66,18 @@ def uses_adjoint(plan: Plan, columns: int, itemsize: int, options: PlanOptions, 
         columns: states that are run together.
         itemsize: bytes of a real number.
         options: `gradient` forces the choice.
-        noisy: whether the plan has channels.
+        density: whether its states are density matrices.
 
     Raises:
-        ValueError: if the adjoint sweep is asked for and the circuit has projections or channels.
+        ValueError: if the adjoint sweep is asked for and the circuit has projections or free matrices, or its state is
+            a density matrix.
     """
-    possible = not noisy and all(is_invertible(step) for step in plan.steps)
+    possible = not density and all(is_invertible(step) for step in plan.steps)
     if options.gradient == "adjoint" and not possible:
+        what = "density matrix" if density else "circuit with projections or free matrices"
         raise ValueError(
-            f"Option `gradient` must not be 'adjoint' for a circuit with {'channels' if noisy else 'projections'}, "
-            "which cannot be run backwards; use 'backprop' or None."
+            f"Option `gradient` must not be 'adjoint' for a {what}, which cannot be run backwards; use 'backprop' or "
+            "None."
         )
     if options.gradient is not None or not possible:
         return options.gradient == "adjoint"
@@ -92,7 +95,7 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
         elif isinstance(step, Packed):
             total += state * len(step.orders) if step.products is not None else 0
-        elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense) and step.constant is None):
+        elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense | Prepare) and step.constant is None):
             total += state
     return total
 

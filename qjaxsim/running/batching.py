@@ -18,6 +18,9 @@ from qjaxsim.running.varying import vary_alike
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+INITIAL = "initial state"
+"""The name of the parameter that holds a state given when a function is called."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -117,6 +120,31 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
     chosen, data = _native_axes(shape, padded) if native else ((), frozenset[str]())
     core = {name: int(np.prod(shapes[name], dtype=int)) for name in shapes}
     return Batch(dtype, shape, chosen, data, values, core, native)
+
+
+def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
+    """Parameters with those of an initial state, real and imaginary parts; `params` may be anything.
+
+    Raises:
+        ValueError: for a state of another size.
+        TypeError: for what makes no array of numbers.
+    """
+    if initial is None or not (params is None or isinstance(params, Mapping)):
+        return params
+    try:
+        state = jnp.asarray(initial)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Argument `initial` must be an array of amplitudes, but is a {type(initial).__name__}."
+        ) from error
+    if not jnp.issubdtype(state.dtype, jnp.number) or state.shape[-1:] != (2**n_qubits,):
+        raise ValueError(
+            f"Argument `initial` must have shape (..., {2**n_qubits}) for {n_qubits} qubits, but has shape "
+            f"{state.shape} and dtype {state.dtype}."
+        )
+    real = jnp.real(state)
+    imaginary = jnp.imag(state) if jnp.iscomplexobj(state) else jnp.zeros_like(real)
+    return {**(params or {}), INITIAL: jnp.stack([real, imaginary], axis=-2)}
 
 
 def _check_names(given: Mapping[str, Any], shapes: Shapes) -> None:

@@ -1,49 +1,76 @@
 """From a density matrix to numbers: expectation values of Pauli sums, probabilities.
 
 Density matrices of n qubits are states of 2 n, (2, 4**n, columns): real and imaginary part, row bits before column
-bits. Results have the columns last. What is read of the final matrix is divided by its trace where the circuit
-projects.
+bits. Results have the columns last. Wires behind these, of classical bits or of outcomes that were kept apart, become
+columns: a result is their sum.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.sums import Operator, PauliSum
+from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.readout import Errors, with_readout
+from qjaxsim.planning.deferring import Lowered
+from qjaxsim.planning.readout import Errors
 from qjaxsim.running import measurement
+from qjaxsim.running.operators import apply_operator, images_of
+
+Readout = Callable[[jax.Array], jax.Array]
 
 
-class Reading(NamedTuple):
-    """How final density matrices are read.
-
-    Attributes:
-        normalise: whether to divide by the trace.
-        errors: readout errors by qubit.
-    """
-
-    normalise: bool
-    errors: Errors
+def read_qubits(readout: Readout, form: Lowered, state: jax.Array) -> jax.Array:
+    """A readout of the circuit's own qubits, from the state of all wires, (m, columns)."""
+    own = 2 ** (form.n_qubits * (1 + form.is_density))
+    others = state.shape[1] // own
+    if others == 1:
+        return readout(state)
+    values = readout(state.reshape(2, own, -1))
+    return values.reshape(len(values), others, -1).sum(axis=1)
 
 
-def entries(reading: Reading, state: jax.Array) -> jax.Array:
+def normalised(form: Lowered, state: jax.Array) -> jax.Array:
+    """Density matrices divided by their traces."""
+    return state / diagonal(form, state).sum(axis=0)[None, None]
+
+
+def diagonal(form: Lowered, state: jax.Array) -> jax.Array:
+    """The diagonal of density matrices, with the classical bits behind, (2**(n + bits), columns)."""
+    size = 2**form.n_qubits
+    blocks = state[0].reshape(size * size, -1, state.shape[2])
+    return blocks[:: size + 1].reshape(-1, state.shape[2])
+
+
+def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> jax.Array:
+    """Probabilities of the classical bits' values, (2**len(bits), columns), first bit most significant."""
+    wires = [form.bits[bit] for bit in bits]
+    if not form.is_density:
+        return measurement.marginal_probabilities(wires, state)
+    n = form.n_qubits
+    return measurement.marginal(diagonal(form, state), [wire - n for wire in wires])
+
+
+def entries(state: jax.Array) -> jax.Array:
     """All entries as complex numbers, (4**n, columns)."""
-    return jax.lax.complex(*(_normalised(state) if reading.normalise else state))
+    return jax.lax.complex(*state)
 
 
-def expectation_values(observables: Sequence[PauliSum], reading: Reading, state: jax.Array) -> jax.Array:
+def of_pure(state: jax.Array) -> jax.Array:
+    """The entries of |psi><psi|, (4**n, columns) complex, of states (2, 2**n, columns)."""
+    psi = jax.lax.complex(*state)
+    return (psi[:, None] * psi.conj()[None]).reshape(-1, psi.shape[1])
+
+
+def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:
     """tr(O rho) of several Hermitian Pauli sums, (observables, columns) real.
 
     Cost: 2**n entries for each set of flipped qubits.
     """
-    n_qubits = _n_qubits(state)
-    sums = tuple(with_readout(observable, reading.errors) for observable in observables)
-    rho = _normalised(state) if reading.normalise else state
-    re, im = rho.reshape(2, 2**n_qubits, 2**n_qubits, -1)
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    re, im = state.reshape(2, 2**n_qubits, 2**n_qubits, -1)
     index = np.arange(2**n_qubits, dtype=np.uint32)
 
     def overlap(flip: jax.Array, odd: jax.Array | bool) -> jax.Array:
@@ -52,20 +79,34 @@ def expectation_values(observables: Sequence[PauliSum], reading: Reading, state:
             return (im if odd else re)[index, columns]
         return jnp.where(odd, im[index, columns], re[index, columns])
 
-    return measurement.flipped_sums(sums, overlap, n_qubits, rho)
+    return measurement.flipped_sums(observables, overlap, n_qubits, state)
 
 
-def pure_probabilities(reading: Reading, state: jax.Array, qubits: Sequence[int]) -> jax.Array:
-    """The same of pure states (2, 2**n, columns)."""
-    return read_wrongly(measurement.marginal_probabilities(state, qubits), qubits, reading.errors)
+def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Array:
+    """tr(O rho) of several operators, (operators, columns) real: what `operators.operator_values` is of pure states."""
+    sums = [operator for operator in operators if isinstance(operator, PauliSum)]
+    together = iter(expectation_values(sums, state) if sums else ())
+    # An operator that acts on the rows gives O rho.
+    rows = [next(together) if isinstance(one, PauliSum) else _trace(apply_operator(one, state)) for one in operators]
+    return jnp.stack(rows)
 
 
-def marginal_probabilities(reading: Reading, state: jax.Array, qubits: Sequence[int]) -> jax.Array:
-    """Probabilities of what is read of some qubits, (2**len(qubits), columns), first qubit most significant."""
-    diagonal = _diagonal(state)
-    if reading.normalise:
-        diagonal = diagonal / diagonal.sum(axis=0, keepdims=True)
-    return read_wrongly(measurement.marginal(diagonal, qubits), qubits, reading.errors)
+def moments(asked: Weighted, state: jax.Array) -> jax.Array:
+    """tr(O rho) of observables with numbers as weights, and then tr(O O rho), (2 K, columns)."""
+    first = images_of(asked, state)
+    second = [images_of(asked, image)[k] for k, image in enumerate(first)]
+    return jnp.stack([_trace(image) for image in (*first, *second)])
+
+
+def _trace(state: jax.Array) -> jax.Array:
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    return state[0, :: 2**n_qubits + 1].sum(axis=0)
+
+
+def marginal_probabilities(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """Probabilities of the outcomes of some qubits, (2**len(qubits), columns), first qubit most significant."""
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    return measurement.marginal(state[0, :: 2**n_qubits + 1], qubits)
 
 
 def read_wrongly(probabilities: jax.Array, qubits: Sequence[int], errors: Errors) -> jax.Array:
@@ -78,22 +119,3 @@ def read_wrongly(probabilities: jax.Array, qubits: Sequence[int], errors: Errors
             read = jnp.tensordot(matrix, tensor, (1, place), precision=HIGHEST)
             probabilities = jnp.moveaxis(read, 0, place).reshape(probabilities.shape)
     return probabilities
-
-
-def of_pure(state: jax.Array) -> jax.Array:
-    """The entries of |psi><psi|, (4**n, columns) complex, of states (2, 2**n, columns)."""
-    psi = jax.lax.complex(*state)
-    return (psi[:, None] * psi.conj()[None]).reshape(-1, psi.shape[1])
-
-
-def _n_qubits(state: jax.Array) -> int:
-    return (state.shape[1].bit_length() - 1) // 2
-
-
-def _diagonal(state: jax.Array) -> jax.Array:
-    size = 2 ** _n_qubits(state)
-    return state[0, :: size + 1]
-
-
-def _normalised(state: jax.Array) -> jax.Array:
-    return state / _diagonal(state).sum(axis=0)[None, None]

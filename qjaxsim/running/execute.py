@@ -16,6 +16,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Monomial,
     Packed,
+    Prepare,
     Project,
     Rotations,
     Start,
@@ -69,6 +70,8 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
             return vary_alike(jnp.asarray(constant, setting.dtype), state)
         case Enter():
             return kernels.enter(len(step.qubits), state)
+        case Prepare():
+            return kernels.product_state(_state(step, own, setting), state)
         case Widen():
             return jnp.broadcast_to(state, (*state.shape[:2], setting.batch))
         case Loop():
@@ -107,6 +110,8 @@ def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
             return state[:, :1]  # nothing before it depends on anything
         case Enter():
             return state[:, : state.shape[1] >> len(step.qubits)]
+        case Prepare():
+            return kernels.overlap_with(_state(step, own, setting), state)
         case Widen():
             return state[:, :, :1]
         case _:
@@ -144,6 +149,15 @@ def _matrix(step: Dense, own: jax.Array | None, setting: Setting) -> jax.Array:
         own = jnp.asarray(np.stack([step.constant.real, step.constant.imag]), setting.dtype)
     assert own is not None
     return own[:, :, : own.shape[2] >> step.entering]
+
+
+def _state(step: Prepare, own: jax.Array | None, setting: Setting) -> jax.Array:
+    """Real and imaginary part of a prepared state, (2, 2**k[, batch])."""
+    if step.constant is None:
+        assert own is not None
+        return own
+    psi = step.constant.conj() if step.conjugated else step.constant
+    return jnp.asarray(np.stack([psi.real, psi.imag]), setting.dtype)
 
 
 def _run_loop(loop: Loop, own: Prepared | None, state: jax.Array, env: Environment, setting: Setting) -> jax.Array:

@@ -10,6 +10,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import GIB
+from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import (
     Collapsed,
@@ -21,6 +22,7 @@ from qjaxsim.planning.steps import (
     Packed,
     Plan,
     PlanOptions,
+    Prepare,
     Project,
     Rotations,
     Start,
@@ -66,6 +68,7 @@ class Explanation:
         columns: states that are run together.
         itemsize: bytes of a real number.
         options: the choices it was made with.
+        form: the circuit as it is run: states or density matrices, with wires for measurements.
     """
 
     plan: Plan
@@ -73,6 +76,7 @@ class Explanation:
     columns: int
     itemsize: int
     options: PlanOptions
+    form: Lowered
 
     @property
     def state_bytes(self) -> int:
@@ -99,14 +103,14 @@ class Explanation:
         """Bytes held by a forward run, by a gradient that keeps states and by one that runs the circuit backwards."""
         kept = kept_bytes(self.plan.steps, self.plan.n_qubits, self.columns, self.itemsize)
         out = {"forward": 2 * self.state_bytes, "backprop": 3 * self.state_bytes + kept}
-        if all(is_invertible(step) for step in self.plan.steps):
+        if not self.form.is_density and all(is_invertible(step) for step in self.plan.steps):
             out["adjoint"] = 5 * self.state_bytes
         return out
 
     @property
     def gradient(self) -> str:
         """The way of reverse-mode derivatives: "adjoint" or "backprop"."""
-        chosen = uses_adjoint(self.plan, self.columns, self.itemsize, self.options)
+        chosen = uses_adjoint(self.plan, self.columns, self.itemsize, self.options, self.form.is_density)
         return "adjoint" if chosen else "backprop"
 
     def __str__(self) -> str:
@@ -117,10 +121,15 @@ class Explanation:
             for i, line in enumerate(self.lines)
         ]
         held = ", ".join(f"{name} {size / GIB:.3g} GiB" for name, size in self.memory.items())
-        reason = "" if "adjoint" in self.memory else " (the circuit has projections, which cannot be run backwards)"
+        what = "a density matrix" if self.form.is_density else "projections and free matrices"
+        reason = "" if "adjoint" in self.memory else f" ({what} cannot be run backwards)"
+        own, width = self.form.n_qubits, self.plan.n_qubits
+        qubits = f"a density matrix of {own} qubits on {width} wires" if self.form.is_density else f"{own} qubits"
+        if not self.form.is_density and width > own:
+            qubits += f" and {width - own} wires for measurements and resets, outcomes followed at once"
         return "\n".join(
             [
-                f"{self.plan.n_qubits} qubits, {self.columns} column{'s' * (self.columns > 1)}, "
+                f"{qubits}, {self.columns} column{'s' * (self.columns > 1)}, "
                 f"{2 * self.itemsize} bytes an amplitude, {self.products} matrix products",
                 head,
                 *rows,
@@ -169,10 +178,11 @@ def explain(
     if dtype not in ("complex64", "complex128"):
         raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
     options = plan_options(options)
-    plan = make_plan(circuit, names, int(batch), options)
+    form = lowered(circuit)
+    plan = make_plan(form.circuit, names, int(batch), options)
     itemsize = 4 if dtype == "complex64" else 8
     lines = tuple(_Reader(plan.n_qubits, int(batch), itemsize).read(plan.steps))
-    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options)
+    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options, form)
 
 
 class _Reader:
@@ -188,7 +198,7 @@ class _Reader:
             columns = self.batch if isinstance(step, Widen) else columns
             if isinstance(step, Start):
                 width = self.n_qubits
-            if isinstance(step, Enter):
+            if isinstance(step, Enter | Prepare):
                 width += len(step.qubits)
             if isinstance(step, Dense):
                 width += step.entering
@@ -232,6 +242,9 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "start", "all", f"the state of {step.gates} constant gates", 0.0
         case Enter():
             return "enter", ",".join(map(str, step.qubits)), "qubits in |0>", 0.0
+        case Prepare():
+            where, of = ",".join(map(str, step.qubits)), "numbers" if step.constant is not None else step.name
+            return "prepare", where, f"a state of {of}", 6 * amplitudes
         case Widen():
             return "widen", "", "one column for each sample", 0.0
         case Project():
@@ -265,7 +278,7 @@ def _role(step: Step) -> str:
         return "data"
     if isinstance(step, Start):
         return "constant"
-    if isinstance(step, Dense | Packed):
+    if isinstance(step, Dense | Packed | Prepare):
         return "constant" if step.constant is not None else "weights"
     if isinstance(step, Diagonal):
         free = any(isinstance(angle, Expression) for table in step.tables for angle in table.angles)

@@ -65,6 +65,21 @@ def enter(n_bits: int, state: jax.Array) -> jax.Array:
     return jnp.pad(state, ((0, 0), (0, (2**n_bits - 1) * size), (0, 0)))
 
 
+def product_state(psi: jax.Array, state: jax.Array) -> jax.Array:
+    """Put index bits in front that are in a state of their own, (2, 2**k) or (2, 2**k, columns)."""
+    re, im = (part.reshape(part.shape[0], 1, -1) for part in psi)
+    inner_re, inner_im = state[:, None]
+    out = jnp.stack([re * inner_re - im * inner_im, re * inner_im + im * inner_re])
+    return out.reshape(2, -1, out.shape[-1])
+
+
+def overlap_with(psi: jax.Array, state: jax.Array) -> jax.Array:
+    """The sum over the first index bits of conj(psi) times a state: what `product_state` does, undone."""
+    re, im = (part.reshape(part.shape[0], 1, -1) for part in psi)
+    parts = state.reshape(2, len(re), -1, state.shape[2])
+    return jnp.stack([(re * parts[0] + im * parts[1]).sum(axis=0), (re * parts[1] - im * parts[0]).sum(axis=0)])
+
+
 def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:
     """out[i] = phase[i] * state[source[i]] on the leading index bits."""
     size = len(source)

@@ -15,7 +15,7 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import complex_dtype, pauli_matrix
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Rotations, Table
+from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Prepare, Rotations, Table
 from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
@@ -254,6 +254,16 @@ def rotation_halves(step: Rotations, env: Environment, dtype: Any) -> jax.Array:
     """Cosines and sines of half the angles of rotations, (count, 2) or (count, 2, batch)."""
     halves = angle_stack(step.angles, env, dtype) / 2
     return jnp.stack(cos_sin(halves), axis=1)
+
+
+def amplitudes(step: Prepare, env: Environment, dtype: Any) -> jax.Array:
+    """The amplitudes of a prepared state, of norm 1, (2, 2**k) or (2, 2**k, batch)."""
+    values = env[step.name].astype(dtype)
+    parts = values.reshape(step.parts, -1, *values.shape[1:])
+    real = parts[0]
+    imaginary = parts[1] if step.parts == 2 else jnp.zeros_like(real)
+    psi = jnp.stack([real, -imaginary if step.conjugated else imaginary])
+    return psi / jnp.sqrt((psi * psi).sum(axis=(0, 1), keepdims=True))
 
 
 def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:

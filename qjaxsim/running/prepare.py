@@ -19,6 +19,7 @@ from qjaxsim.planning.steps import (
     Loop,
     Packed,
     Plan,
+    Prepare,
     Rotations,
     Step,
     Together,
@@ -122,6 +123,8 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return matrices.diagonal_phases(step, env, setting.dtype)
             case Rotations() if step.data == data:
                 return matrices.rotation_halves(step, env, setting.dtype)
+            case Prepare() if step.data == data and step.constant is None:
+                return matrices.amplitudes(step, env, setting.dtype)
             case Packed() if not data and step.products is not None:
                 return block_matrices(step.products, env, setting.dtype)
         return None

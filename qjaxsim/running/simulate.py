@@ -17,21 +17,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.circuits.expressions import Parameter
+from qjaxsim.circuits.observables import Observable, PauliSum, checked_observables, is_single
+from qjaxsim.circuits.operations import Preparation, Projection, Repeat, is_static, is_unitary
+from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import require_memory
-from qjaxsim.planning.doubling import doubled, is_noisy
+from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.doubling import is_noisy
+from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.readout import readout_errors, with_readout
+from qjaxsim.planning.readout import Errors, operators_read, readout_errors
+from qjaxsim.planning.shifts import shift_rules
 from qjaxsim.planning.steps import PlanOptions, plan_options
-from qjaxsim.running import density, kernels, measurement
+from qjaxsim.running import density, kernels, measurement, operators
 from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
-from qjaxsim.running.batching import Batch, parse_params
+from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.shots import estimates, group_probabilities
 from qjaxsim.running.varying import vary_alike
+from qjaxsim.running.weighting import joined_shapes, weighted_function
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -46,7 +53,9 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., 2**n)` complex, `...` being the broadcast batch axes.
+        `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state
+        to begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, with
+        derivatives through that. All functions built here take it, but for `unitary`.
 
     Raises:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
@@ -81,33 +90,49 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
      [0.25 0.5 ]]
     """
     require_circuit("circuit", circuit)
-    read = density.of_pure
-    if is_noisy(circuit):
-        read = functools.partial(density.entries, _reading(circuit))
+    read = density.entries if lowered(circuit).is_density else density.of_pure
     flat = _state_function(circuit, options, read, "density_matrix")
     return Compiled(_square, flat, circuit.n_qubits, check=_check_call(circuit))
 
 
 def _square(flat: Run, n_qubits: int) -> Run:
-    def density_matrix(params: Params | None = None) -> jax.Array:
-        entries = flat(params)
+    def density_matrix(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        entries = flat(params, initial=initial)
         return entries.reshape(*entries.shape[:-1], 2**n_qubits, 2**n_qubits)
 
     return density_matrix
 
 
 def expectation(
-    circuit: Circuit, observables: PauliSum | Iterable[PauliSum], *, options: PlanOptions | None = None
+    circuit: Circuit,
+    observables: Observable | Iterable[Observable],
+    *,
+    shots: int | None = None,
+    options: PlanOptions | None = None,
 ) -> Run:
-    """A function giving exact expectation values, all in one run.
+    """A function giving expectation values, exact and all in one run, or estimated from measurements.
 
     Args:
         circuit: what to run; a snapshot is taken.
-        observables: one Pauli sum or several, with real coefficients.
+        observables: one or several: Pauli sums with real coefficients, operators (`qj.Hermitian`, `qj.Diagonal`,
+            `qj.Projector`, `qj.SparseHermitian`), sums of both, coefficients of which may be parameters; and Qiskit's
+            SparsePauliOp, Pauli and SparseObservable as wide as the circuit, whose qubit q is the circuit's qubit q, as
+            `from_qiskit` keeps it.
+        shots: None for exact values; a number for estimates without bias from so many measurements of each group of
+            Pauli terms that commute qubit by qubit (the greedy grouping puts long terms first), and of each diagonal on
+            more than four qubits.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., n_observables)` real, or (...) for a single Pauli sum. Raises like `statevector`.
+        `f(params) -> (..., n_observables)` real, or (...) for a single one; with `shots` it is `f(params, key)`.
+        Parameters of coefficients belong to `params`, with batch axes like any other. Raises like `statevector`.
+
+        With `shots`, derivatives of any order and mode in angles are those of the parameter-shift rule, as on hardware:
+        each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
+
+    Raises:
+        ValueError: with `shots`, for projections, matrices that are parameters, and operators on many qubits that are
+            not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -115,16 +140,85 @@ def expectation(
     0.878
     >>> round(float(jax.grad(lambda theta: energy({"theta": theta}))(0.5)), 3)
     -0.479
+    >>> measured = qj.expectation(qj.Circuit(1).x(0), qj.Z(0), shots=100)
+    >>> float(measured({}, jax.random.key(0)))
+    -1.0
     """
     require_circuit("circuit", circuit)
-    sums = pauli_sums(observables, circuit.n_qubits)
-    reading = _reading(circuit)
-    if is_noisy(circuit):
-        readout = functools.partial(density.expectation_values, sums, reading)
-    else:
-        read = tuple(with_readout(one, reading.errors) for one in sums)
-        readout = functools.partial(measurement.expectation_values, read)
-    return _state_function(circuit, options, readout, "expectation", isinstance(observables, PauliSum))
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    single = is_single(observables)
+    if shots is not None:
+        return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
+    module = density if lowered(circuit).is_density else operators
+    readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
+    if asked.is_plain:
+        return _state_function(circuit, options, readout, "expectation", single)
+    values = _state_function(circuit, options, readout, "expectation")
+    return weighted_function(values, circuit.parameters, asked, single)
+
+
+def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
+    """Expectation values from measurements, a function of params and a key."""
+    if not is_unitary(circuit.operations) and not has_projection(circuit):
+        raise ValueError(
+            "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
+            "errors draw outcomes by `sample`."
+        )
+    shapes = joined_shapes(circuit.parameters, asked)
+    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
+    readout = functools.partial(group_probabilities, measured.groups)
+    chances = _state_function(shifted.circuit, options, readout, "probabilities")
+    parts = chances, shifted, measured, asked, shapes, shots, single
+    return Compiled(estimates, *parts, check=functools.partial(_check_draw, shapes, circuit.n_qubits))
+
+
+def variance(
+    circuit: Circuit, observables: Observable | Iterable[Observable], *, options: PlanOptions | None = None
+) -> Run:
+    """A function giving exact variances <O^2> - <O>^2, of O in the final state.
+
+    Args:
+        circuit: what to run; a snapshot is taken.
+        observables: as of `expectation`, with numbers as coefficients.
+        options: forced choices of the planner.
+
+    Returns:
+        `f(params) -> (..., n_observables)` real, or (...) for a single one. Raises like `statevector`. Of pure states
+        computed as the squared norm of (O - <O>) psi, so that it is exact to rounding near eigenstates too; of others,
+        which channels, measurements and resets make, as the difference. Cost: one more state for each observable.
+
+    Raises:
+        ValueError: for a parameter as coefficient, and for readout errors.
+
+    >>> import qjaxsim as qj
+    >>> spread = qj.variance(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
+    >>> round(float(spread({"theta": 0.5})), 3)  # the sine squared
+    0.23
+    """
+    require_circuit("circuit", circuit)
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    if asked.parameters:
+        raise ValueError(
+            "Argument `observables` must have numbers as coefficients for a variance, but uses the parameters "
+            f"{list(asked.parameters)}."
+        )
+    if readout_errors(circuit):
+        raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
+    if is_static(circuit.operations) and not is_noisy(circuit):
+        readout = functools.partial(operators.variances, asked)
+        return _state_function(circuit, options, readout, "variance", is_single(observables))
+    module = density if lowered(circuit).is_density else operators
+    moments = _state_function(circuit, options, functools.partial(module.moments, asked), "moments")
+    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=_check_call(circuit))
+
+
+def _spread(moments: Run, count: int, single: bool) -> Run:
+    def variance(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        values = moments(params, initial=initial)
+        spread = values[..., count:] - values[..., :count] ** 2
+        return spread[..., 0] if single else spread
+
+    return variance
 
 
 class Observed(NamedTuple):
@@ -138,18 +232,27 @@ class Observed(NamedTuple):
 def observed(function: Compiled) -> Observed | None:
     """What a compiled function was built from, if it gives expectation values."""
     build, arguments = function.parts
-    if build is not _run_and_read or arguments[3] != "expectation" or is_noisy(arguments[0]):
+    if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
         return None
     circuit, options, readout, *_ = arguments
+    if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
+        return None
     return Observed(circuit, readout.args[0], options)
 
 
-def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None) -> Run:
+def probabilities(
+    circuit: Circuit,
+    qubits: Sequence[int] | None = None,
+    *,
+    bits: Sequence[int] | None = None,
+    options: PlanOptions | None = None,
+) -> Run:
     """A function giving the probabilities of measurement outcomes.
 
     Args:
         circuit: what to run; a snapshot is taken.
         qubits: those measured, the first the most significant bit of an outcome; None for all in order.
+        bits: instead of qubits, classical bits that the circuit measures into, likewise.
         options: forced choices of the planner.
 
     Returns:
@@ -160,17 +263,45 @@ def probabilities(circuit: Circuit, qubits: Sequence[int] | None = None, *, opti
     >>> print(np.asarray(qj.probabilities(ghz, [0, 2])()).round(3))
     [0.5 0.  0.  0.5]
     """
+    if bits is not None:
+        return _state_function(circuit, options, _Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
     chosen = _measured(circuit, qubits)
-    reading = _reading(circuit)
-    if is_noisy(circuit):
-        readout = functools.partial(density.marginal_probabilities, reading, qubits=chosen)
-    else:
-        readout = functools.partial(density.pure_probabilities, reading, qubits=chosen)
+    module = density if lowered(circuit).is_density else measurement
+    exact = functools.partial(module.marginal_probabilities, chosen)
+    readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
     return _state_function(circuit, options, readout, "probabilities")
 
 
+class _Bits(NamedTuple):
+    """Classical bits as what is read of a circuit."""
+
+    bits: tuple[int, ...]
+
+
+def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
+    require_circuit("circuit", circuit)
+    chosen = tuple(int(bit) for bit in bits)
+    if qubits is not None:
+        raise ValueError("Give either `qubits` or `bits`, what is read.")
+    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(circuit.n_bits)):
+        raise ValueError(
+            f"Argument `bits` must name different classical bits of the circuit, which has {circuit.n_bits}, but is "
+            f"{list(chosen)}."
+        )
+    return chosen
+
+
+def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: jax.Array) -> jax.Array:
+    return density.read_wrongly(exact(state), qubits, errors)
+
+
 def sample(
-    circuit: Circuit, shots: int, qubits: Sequence[int] | None = None, *, options: PlanOptions | None = None
+    circuit: Circuit,
+    shots: int,
+    qubits: Sequence[int] | None = None,
+    *,
+    bits: Sequence[int] | None = None,
+    options: PlanOptions | None = None,
 ) -> Run:
     """A function drawing measurement outcomes.
 
@@ -178,6 +309,7 @@ def sample(
         circuit: what to run; a snapshot is taken.
         shots: draws for each element of the batch.
         qubits: those measured; None for all in order.
+        bits: instead of qubits, classical bits that the circuit measures into.
         options: forced choices of the planner.
 
     Returns:
@@ -191,15 +323,16 @@ def sample(
     ((100, 2), True)
     """
     count = positive_integer("shots", shots)
-    chosen = _measured(circuit, qubits)
-    distribution = probabilities(circuit, chosen, options=options)
+    distribution = probabilities(circuit, qubits, bits=bits, options=options)
 
-    return Compiled(_draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters))
+    return Compiled(
+        _draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters, circuit.n_qubits)
+    )
 
 
 def _draws(distribution: Run, shots: int) -> Run:
-    def sample(params: Params | None, key: jax.Array) -> jax.Array:
-        weights = distribution(params)
+    def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
+        weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
         outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
@@ -236,7 +369,7 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
     def unitary(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
-        _require_state(snapshot.n_qubits, 2**snapshot.n_qubits * batch.total, batch.dtype)
+        _require_state(lowered(snapshot), 2**snapshot.n_qubits * batch.total, batch.dtype)
         size = 2**snapshot.n_qubits
         plan = make_plan(snapshot, batch=size, options=chosen, from_zero=False)
         adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
@@ -269,11 +402,8 @@ def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Arr
     return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
 
 
-Readout = Callable[[jax.Array], jax.Array]
-
-
 def _state_function(
-    circuit: Circuit, options: PlanOptions | None, readout: Readout, name: str, single: bool = False
+    circuit: Circuit, options: PlanOptions | None, readout: "density.Readout | _Bits", name: str, single: bool = False
 ) -> Run:
     """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
 
@@ -287,46 +417,61 @@ def _state_function(
 
 def _check_call(circuit: Circuit) -> Callable[..., Any]:
     """What says in our words why JAX takes no such parameters."""
-    return functools.partial(_check_params, circuit.parameters)
+    return functools.partial(_check_params, circuit.parameters, circuit.n_qubits)
 
 
-def _check_params(shapes: Shapes, params: Params | None = None, *_: Any, **others: Any) -> None:
+def _check_params(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, *_: Any, initial: Any = None, **others: Any
+) -> None:
     if others:
         raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
+    with_initial({}, initial, n_qubits)
     parse_params(params, shapes)
 
 
-def _check_draw(shapes: Shapes, params: Params | None = None, key: Any = None, *_: Any, **others: Any) -> None:
-    _check_params(shapes, params, **others)
+def _check_draw(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, key: Any = None, *_: Any, **others: Any
+) -> None:
+    _check_params(shapes, n_qubits, params, **others)
     if key is None:
         raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
     require_key(key)
 
 
+def _begun(circuit: Circuit) -> Circuit:
+    """The circuit on a state that is given when it is called."""
+    if any(isinstance(operation, Preparation) for operation in circuit.operations):
+        return circuit  # the parameter of the state is then unknown, and the message says so
+    parts = Parameter(INITIAL, (2, 2**circuit.n_qubits))
+    return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
+
+
 def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
     """Refuse circuits with channels where there is nothing of the kind."""
     require_circuit("circuit", circuit)
-    if is_noisy(circuit):
-        raise ValueError(f"A circuit with channels has no {what}; use {way_out}, or leave the channels out.")
+    if is_noisy(circuit) or not is_static(circuit.operations):
+        parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
+        raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
 
 
-def _reading(circuit: Circuit) -> density.Reading:
-    return density.Reading(has_projection(circuit), readout_errors(circuit))
+def _run_and_read(
+    snapshot: Circuit, chosen: PlanOptions, readout: "density.Readout | _Bits", name: str, only: bool
+) -> Run:
+    forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
+    projects = has_projection(snapshot)
 
-
-def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name: str, only: bool) -> Run:
-    noisy = is_noisy(snapshot)
-    circuit = doubled(snapshot) if noisy else snapshot
-
-    def run(params: Params | None = None) -> jax.Array:
-        batch = parse_params(params, snapshot.parameters)
-        _require_state(circuit.n_qubits, batch.total, batch.dtype, noisy)
-        plan = make_plan(circuit, batch.data, batch.size, chosen)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, noisy)
+    def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        form = forms[initial is not None]
+        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
+        _require_state(form, batch.total, batch.dtype)
+        plan = make_plan(form.circuit, batch.data, batch.size, chosen)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
         setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
 
         def single(env: Mapping[str, jax.Array]) -> jax.Array:
-            columns = readout(run_from_zero(plan, env, setting))
+            state = run_from_zero(plan, env, setting)
+            state = density.normalised(form, state) if form.is_density and projects else state
+            columns = _read_out(readout, form, state)
             return jnp.broadcast_to(columns, (len(columns), batch.size)).T
 
         values = batch.map(single)
@@ -336,14 +481,24 @@ def _run_and_read(snapshot: Circuit, chosen: PlanOptions, readout: Readout, name
     return run
 
 
-def _require_state(n_qubits: int, columns: int, dtype: Any, noisy: bool = False) -> None:
-    """Refuse states that do not fit; a run holds about two copies. Density matrices have two wires for each qubit."""
+def _read_out(readout: "density.Readout | _Bits", form: Lowered, state: jax.Array) -> jax.Array:
+    if isinstance(readout, _Bits):
+        return density.bit_probabilities(form, readout.bits, state)
+    return density.read_qubits(readout, form, state)
+
+
+def _require_state(form: Lowered, columns: int, dtype: Any) -> None:
+    """Refuse states that do not fit; a run holds about two copies."""
     itemsize = 2 * np.dtype(dtype).itemsize
-    what = f"density matri{'ces' if columns > 1 else 'x'}" if noisy else f"state{'s' * (columns > 1)}"
+    matrix = f"density matri{'ces' if columns > 1 else 'x'}"
+    what = matrix if form.is_density else f"state{'s' * (columns > 1)}"
+    width = form.circuit.n_qubits
+    wires = f" on {width} wires" if width not in (form.n_qubits, 2 * form.n_qubits) else ""
     require_memory(
-        2 * itemsize * columns * 2**n_qubits,
-        f"Running {columns} {what} of {n_qubits // 2 if noisy else n_qubits} qubits",
-        "use fewer qubits, a smaller batch or single precision",
+        2 * itemsize * columns * 2**width,
+        f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
+        "use fewer qubits, a smaller batch or single precision"
+        + (", or `trajectories` of pure states" if form.is_density else ""),
     )
 
 
@@ -375,4 +530,5 @@ __all__ = [
     "sample",
     "statevector",
     "unitary",
+    "variance",
 ]

@@ -12,7 +12,8 @@ if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Parameter, ParameterVector  # noqa: E402
-from qiskit.quantum_info import Operator  # noqa: E402
+from qiskit.circuit.library import MCPhaseGate  # noqa: E402
+from qiskit.quantum_info import Operator, Statevector  # noqa: E402
 from qjaxsim_qiskit import assignment, from_qiskit, to_qasm, to_qiskit  # noqa: E402
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_state  # noqa: E402
 
@@ -161,3 +162,22 @@ def test_slow_packages_are_imported_where_they_are_used():
     code = "import sys, qjaxsim_qiskit; print({'qiskit_ibm_runtime', 'qiskit_aer', 'sympy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_many_controls_there_and_back():
+    """As Qiskit's phase with controls, open ones too."""
+    t = qj.Parameter("t")
+    circuit = qj.Circuit(4).h(range(4)).mcp(2 * t, [3, 0, 1], 2).mcrx(0.3, [0, 2], 1).mcx([2, 1, 0], 3)
+    theirs = to_qiskit(circuit)
+    assert theirs.count_ops()["mcphase"] == 3
+    values = {"t": np.float64(0.7)}
+    bound = theirs.assign_parameters([0.7])
+    np.testing.assert_allclose(reverse_state(Statevector(bound).data, 4), qj.statevector(circuit)(values), atol=1e-12)
+    again = from_qiskit(bound).circuit
+    assert again.count_ops()["mcp3"] == 2
+    np.testing.assert_allclose(qj.statevector(again)(), qj.statevector(circuit)(values), atol=1e-12)
+    opened = QuantumCircuit(3)
+    opened.h([0, 1, 2])
+    opened.append(MCPhaseGate(0.4, 2, ctrl_state=1), [2, 0, 1])
+    state = qj.statevector(from_qiskit(opened).circuit)()
+    np.testing.assert_allclose(state, reverse_state(Statevector(opened).data, 3), atol=1e-12)

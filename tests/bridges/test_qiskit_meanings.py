@@ -22,9 +22,9 @@ from qiskit.circuit import (  # noqa: E402
 )
 from qiskit.circuit.classical import expr, types  # noqa: E402
 from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate  # noqa: E402
-from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_unitary  # noqa: E402
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_statevector, random_unitary  # noqa: E402
 from qiskit.synthesis import LieTrotter, MatrixExponential, QDrift, SuzukiTrotter  # noqa: E402
-from qjaxsim_qiskit import crosscheck, from_qiskit, ibm_work, unrolling  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit, ibm_work, to_qiskit, unrolling  # noqa: E402
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 from scipy.linalg import expm  # noqa: E402
 
@@ -227,12 +227,12 @@ def test_gates_with_a_matrix_alone(n):
 # --- instructions of simulators ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["set_statevector", "set_unitary", "set_density_matrix", "set_stabilizer"])
+@pytest.mark.parametrize("kind", ["set_unitary", "set_density_matrix", "set_stabilizer"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_instructions_that_set_a_state_are_refused(kind, inside):
     start = QuantumCircuit(2)
     start.h(0)
-    value = {"set_statevector": Statevector(start), "set_unitary": Operator(start)}.get(kind)
+    value = Operator(start)
     if kind == "set_density_matrix":
         from qiskit.quantum_info import DensityMatrix
 
@@ -254,6 +254,53 @@ def test_instructions_that_set_a_state_are_refused(kind, inside):
             ValueError, match=rf"operation {place} \({kind}\) is an instruction to a simulator that may"
         ):
             work(circuit)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_states_that_are_set_first_are_where_the_circuit_begins(inside):
+    start = random_statevector(8, seed=3)
+    circuit = QuantumCircuit(3)
+    circuit.set_statevector(start)
+    if inside:
+        outer = QuantumCircuit(3)
+        outer.append(circuit.to_instruction(), [0, 1, 2])
+        circuit = outer
+    circuit.cx(0, 1)
+    circuit.t(2)
+    after = QuantumCircuit(3)
+    after.cx(0, 1)
+    after.t(2)
+    np.testing.assert_allclose(state(from_qiskit(circuit)), start.evolve(after).data, atol=1e-12)
+    late = QuantumCircuit(2)
+    late.h(0)
+    late.set_statevector(Statevector([0, 0, 0, 1]))
+    with pytest.raises(ValueError, match=r"operation 1 \(set_statevector\) sets the state of qubits that are in use"):
+        from_qiskit(late)
+
+
+@pytest.mark.parametrize("how", ["initialize", "prepare_state"])
+def test_amplitudes_labels_and_numbers_that_qubits_begin_in(how):
+    amplitudes = random_statevector(8, seed=1)
+    for given, qubits in ((amplitudes, [2, 0, 3]), ("+l1", [3, 1, 0]), (5, [0, 2, 3])):
+        circuit = QuantumCircuit(4)
+        circuit.h(({0, 1, 2, 3} - set(qubits)).pop())
+        getattr(circuit, how)(given, qubits)
+        circuit.cx(0, 3)
+        plain = QuantumCircuit(4)
+        plain.h(({0, 1, 2, 3} - set(qubits)).pop())
+        plain.prepare_state(given, qubits)
+        plain.cx(0, 3)
+        np.testing.assert_allclose(state(from_qiskit(circuit)), Statevector(plain).data, atol=1e-12)
+
+
+def test_states_of_numbers_go_to_qiskit_and_back():
+    psi = np.array([0.6, 0, 0, 0.8j])
+    own = qj.Circuit(3).h(1).initialize(psi, (2, 0)).cx(0, 1)
+    other = to_qiskit(own)
+    np.testing.assert_allclose(Statevector(other.decompose(reps=6)).data, state(from_qiskit(other)), atol=1e-12)
+    assert crosscheck(own, gradients=False).agrees
+    with pytest.raises(ValueError, match="operation 0 prepares that of parameter 'x'; initialize with an array"):
+        to_qiskit(qj.Circuit(1).initialize(qj.Parameter("x", (2,))))
 
 
 def test_unknown_directives_are_not_skipped():

@@ -14,7 +14,14 @@ pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 from qiskit import QuantumCircuit, transpile
 from qiskit.quantum_info import DensityMatrix, SuperOp
 from qiskit_aer import AerSimulator, noise
-from qjaxsim_qiskit import from_aer_noise_model, from_backend, from_qiskit, to_aer_noise_model, to_qiskit
+from qjaxsim_qiskit import (
+    crosscheck,
+    from_aer_noise_model,
+    from_backend,
+    from_qiskit,
+    to_aer_noise_model,
+    to_qiskit,
+)
 from qjaxsim_qiskit.ordering import reverse_state
 
 
@@ -130,7 +137,7 @@ def test_a_model_there_and_back():
 
 
 def test_counts_with_readout_errors_follow_our_probabilities():
-    from qjaxsim_qiskit.crosschecking import P_VALUE, p_value
+    from qjaxsim_qiskit.comparing import P_VALUE, p_value
 
     circuit = qj.Circuit(3).h(0).cx(0, 1).cx(1, 2)
     other = to_qiskit(circuit)
@@ -211,3 +218,52 @@ def test_what_cannot_be_brought_over_is_said():
         to_qiskit(qj.Circuit(1).bit_flip(qj.Parameter("p"), 0))
     with pytest.raises(ValueError, match="operation 0 is one of qubit 0"):
         to_qiskit(qj.Circuit(1).readout_error(0.1, 0.1, 0))
+
+
+def crossed(noise_given, params=None, **options):
+    w = qj.Parameter("w", (3, 2))
+    circuit = qj.Circuit(3)
+    for q in range(3):
+        circuit.ry(w[q, 0], q).rz(w[q, 1], q)
+    circuit.h(range(3)).cx(0, 1).cx(1, 2).csx(0, 2).unitary(np.eye(2), 1)
+    return crosscheck(circuit, params, noise=noise_given, **options)
+
+
+def test_cross_check_under_a_model():
+    values = {"w": np.random.default_rng(0).normal(size=(2, 3, 2))}
+    found = crossed(noisy_model(), values, shots=2000)
+    assert found.agrees
+    assert found.samples == 2
+    assert [check.quantity for check in found.checks] == [
+        "density matrix", "expectation values", "counts of Aer, our probabilities",
+    ]  # fmt: skip
+    assert crossed(to_aer_noise_model(noisy_model(), 3)).agrees
+
+
+def test_cross_check_under_the_noise_of_a_backend():
+    pytest.importorskip("qiskit_ibm_runtime", reason="qiskit-ibm-runtime is not installed")
+    found = crossed("fake_manila", shots=2000)
+    assert found.agrees
+    assert found.n_qubits == 3
+
+
+def test_a_wrong_channel_is_found(monkeypatch):
+    monkeypatch.setattr("qjaxsim_qiskit.noisy_checks.to_aer_noise_model", lambda *_: noise.NoiseModel())
+    assert not crossed(noisy_model()).agrees
+
+
+def test_noise_of_no_kind_is_refused():
+    with pytest.raises(TypeError, match="Argument `noise` must be a qjaxsim.NoiseModel, .* but is float"):
+        crossed(0.1)
+
+
+def test_cross_check_under_noise_on_the_command_line(tmp_path, capsys):
+    from qjaxsim.command import main as cli
+
+    program, model = tmp_path / "bell.qasm", tmp_path / "noise.json"
+    program.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; h q[0]; cx q[0],q[1];')
+    model.write_text('{"after": [{"gates": "cx", "channel": "depolarizing2", "strengths": [0.75]}]}')
+    assert cli.main(["crosscheck", str(program), "--noise", str(model)]) in (0, None)
+    assert "density matrix" in (text := capsys.readouterr().out)
+    # 1/4 of a Bell state beside 3/4 of the mixed state: purity 1/16 + 2 * 3/16 * 1/4 + 9/16 * 1/4
+    assert "purity 0.2969" in text

@@ -7,9 +7,10 @@ import pytest
 
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
+from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Parameter  # noqa: E402
-from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp  # noqa: E402
-from qjaxsim_qiskit import from_sparse_pauli_op, to_sparse_pauli_op  # noqa: E402
+from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp, Statevector  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit, from_sparse_pauli_op, to_sparse_pauli_op  # noqa: E402
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
@@ -37,3 +38,30 @@ def test_wrong_observables():
         from_sparse_pauli_op(SparseObservable("X0Y"))
     with pytest.raises(ValueError, match="must have numbers as coefficients, but one is a; bind its parameters"):
         from_sparse_pauli_op(SparsePauliOp(["XYZ"], np.array([Parameter("a")], dtype=object)))
+
+
+def test_operators_are_taken_as_they_are_with_qubit_q_as_qubit_q():
+    """As Qiskit's own statevector gives their values, and in every place that takes observables."""
+    theirs = QuantumCircuit(3)
+    theirs.ry(0.4, 0)
+    theirs.rx(1.1, 1)
+    theirs.cx(0, 2)
+    theirs.ry(0.3, 2)
+    operators = [
+        SparsePauliOp(["ZIX", "IYI", "XXY"], [0.5, -2.0, 0.3]),
+        Pauli("-XYZ"),
+        SparseObservable("XIY"),
+    ]
+    state = Statevector(theirs)
+    want = [state.expectation_value(each).real for each in [*operators[:2], SparsePauliOp("XIY")]]
+    circuit = from_qiskit(theirs).circuit
+    values = qj.expectation(circuit, [*operators, qj.Z(0) - 1])()
+    np.testing.assert_allclose(values[:3], want, atol=1e-12)
+    alone = qj.expectation(circuit, operators[0])()
+    assert alone.shape == ()
+    np.testing.assert_allclose(alone, want[0], atol=1e-12)
+    assert crosscheck(theirs, observables=operators[0]).agrees
+    with pytest.raises(ValueError, match="Observable 0 must have the circuit's 2 qubits, but has 3"):
+        qj.expectation(qj.Circuit(2), operators)
+    with pytest.raises(ValueError, match="Observable 0 must have real coefficients"):
+        qj.expectation(qj.Circuit(1), SparsePauliOp("X", 1j))

@@ -135,7 +135,7 @@ def test_gradients_and_hessians_of_a_library_circuit_are_differences():
         parts = np.split(vector, sizes)
         return float(energy({name: part for name, part in zip(sorted(names), parts, strict=True)}))
 
-    gradient = jax.flatten_util.ravel_pytree(jax.grad(energy)(imported.params(values)))[0]
+    gradient = jax.flatten_util.ravel_pytree(jax.jit(jax.grad(energy))(imported.params(values)))[0]
     for i in (0, 2, 3, 8, 14):
         e = 1e-5 * np.eye(15)[i]
         assert gradient[i] == pytest.approx((at(flat + e) - at(flat - e)) / 2e-5, abs=1e-7)
@@ -202,7 +202,7 @@ def test_gradients_go_through_values_in_qiskits_order(traced):
     batch = np.stack([at, at + 0.3])
     np.testing.assert_allclose(jax.vmap(energy)(batch), [energy(row) for row in batch], atol=1e-12)
     np.testing.assert_allclose(jax.jit(energy)(batch), energy(batch), atol=1e-12)
-    hessian = jax.hessian(energy)(at)
+    hessian = jax.jit(jax.hessian(energy))(at)
     np.testing.assert_allclose(hessian[1], differences(lambda x: jax.grad(energy)(x)[1], at), atol=1e-7)
 
 

@@ -91,7 +91,7 @@ def test_gradient_of_expression_angles():
     for i, (expression, _) in enumerate(CASES.values()):
         circuit.cry(expression, i % 3, (i + 1) % 3).rx(expression, i % 3)
     run = jax.jit(qj.expectation(circuit, qj.X(0) @ qj.Y(1) + qj.Z(2)))
-    gradient = jax.grad(run)({name: jnp.asarray(value) for name, value in VALUES.items()})
+    gradient = jax.jit(jax.grad(run))({name: jnp.asarray(value) for name, value in VALUES.items()})
     for name, value in VALUES.items():
         for index in np.ndindex(value.shape):
             step = np.zeros(value.shape)

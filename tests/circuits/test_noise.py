@@ -1,5 +1,6 @@
 """Channels as operations of circuits, noise models, and what is said of wrong ones."""
 
+import json
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits.channels import CHANNELS, channel_spec, kraus_matrices, superoperator
 from qjaxsim.circuits.noise import NoiseModel
+from qjaxsim.circuits.noise_files import read_noise
 from tests.noisy_circuits import random_kraus
 
 
@@ -116,3 +118,53 @@ def test_what_is_wrong_is_said_in_one_sentence(case):
     with pytest.raises(kind, match=re.escape(message)) as caught:
         function()
     assert "\n" not in str(caught.value)
+
+
+def test_models_in_files(tmp_path):
+    file = tmp_path / "noise.json"
+    file.write_text(
+        json.dumps(
+            {
+                "after": [
+                    {"gates": ["cx"], "channel": "depolarizing2", "strengths": [0.02], "on": [[0, 1], [2, 1]]},
+                    {"gates": "h", "channel": "amplitude_damping", "strengths": [0.05], "except_on": [1]},
+                ],
+                "readout": [{"one_for_zero": 0.01, "zero_for_one": 0.03}],
+            }
+        )
+    )
+    circuit = qj.Circuit(3).h([0, 1]).cx(0, 1).cx(1, 2)
+    assert names(read_noise(file).apply(circuit)) == [
+        ("h", (0,)), ("amplitude_damping", (0,)), ("h", (1,)), ("cx", (0, 1)), ("depolarizing2", (0, 1)),
+        ("cx", (1, 2)),
+        *(("readout_error", (q,)) for q in range(3)),
+    ]  # fmt: skip
+
+
+RULE = {"gates": "x", "channel": "bit_flip", "strengths": [0.1]}
+WRONG_DATA = {
+    "object": ([], "A noise model must be an object with the keys ['after', 'readout'], but is []"),
+    "keys": ({"rules": []}, "A noise model has the keys ['rules'], but knows ['after', 'readout']"),
+    "list": ({"after": {}}, "Key 'after' of a noise model must be a list, but is {}"),
+    "missing": ({"after": [{"gates": "x"}]}, "Entry 0 of 'after' lacks ['channel', 'strengths']"),
+    "channel": ({"after": [RULE, {**RULE, "channel": "bitflip"}]}, "Argument `channel` must be one of"),
+    "strength": ({"after": [{**RULE, "strengths": [2]}]}, "Channel 'bit_flip' cannot have such strengths"),
+    "readout": ({"readout": [{"one_for_zero": 0.1}]}, "Entry 0 of 'readout' lacks ['zero_for_one']"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_DATA)
+def test_what_is_wrong_in_a_file_is_said(case, tmp_path):
+    data, message = WRONG_DATA[case]
+    file = tmp_path / "noise.json"
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_noise(file)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match="Noise cannot be read from .*missing.json"):
+        read_noise(tmp_path / "missing.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match="Noise cannot be read from .*broken.json"):
+        read_noise(tmp_path / "broken.json")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.circuits import observables
+from qjaxsim.circuits import sums
 from qjaxsim.circuits.observables import pauli_sums
 from qjaxsim.circuits.reference import pauli_sum_matrix
 
@@ -197,7 +197,7 @@ WAYS = {
 def test_a_sum_built_term_by_term_visits_each_term_once(way, monkeypatch):
     """And gives what the matrices give; collecting at every step would visit half a million."""
     visited = 0
-    nonzero = observables.nonzero
+    nonzero = sums.nonzero
 
     def counted(terms):
         nonlocal visited
@@ -207,7 +207,7 @@ def test_a_sum_built_term_by_term_visits_each_term_once(way, monkeypatch):
     rng = np.random.default_rng(3)
     labels = ["".join(rng.choice(list("IXYZ"), 7)) for _ in range(1000)]
     terms = [qj.PauliSum.from_label(label, value) for label, value in zip(labels, rng.normal(size=1000), strict=True)]
-    monkeypatch.setattr(observables, "nonzero", counted)
+    monkeypatch.setattr(sums, "nonzero", counted)
     total, expected = qj.PauliSum({}), {}
     for term in terms:
         total = WAYS[way](total, term)

@@ -15,15 +15,30 @@ from qjaxsim.studies.shared.options import common_first
 _PROBLEM = "3 3\n1 2 1\n2 3 1\n1 3 -2\n"  # Max-Cut of a triangle
 
 
-def _run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A small command that compiles, in a process of its own, with caches in the folder; its results go to a file."""
-    (folder / "problem.gset").write_text(_PROBLEM)
+def _python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, with caches in the folder."""
     unset = ("JAX_COMPILATION_CACHE_DIR", "QJAXSIM_PROGRAMS")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {"QJAXSIM_CACHE": str(folder / "cache"), **variables}
-    line = [sys.executable, "-m", "qjaxsim.command.main", "qubo", "solve", str(folder / "problem.gset")]
-    line += ["--seed", "5", "--out", str(folder / "samples.json"), *words]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
+
+
+def _run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A small command that compiles; its results go to a file."""
+    (folder / "problem.gset").write_text(_PROBLEM)
+    line = ["-m", "qjaxsim.command.main", "qubo", "solve", str(folder / "problem.gset")]
+    return _python(folder, *line, "--seed", "5", "--out", str(folder / "samples.json"), *words, **variables)
+
+
+# Options and variables are those of every command: the cheapest is given them, and compiles one small program after it.
+_SMALLEST = """
+import sys
+from qjaxsim.command.main import main
+code = main(sys.argv[1:])
+import jax
+jax.jit(lambda x: x + 1)(1.0)
+sys.exit(code)
+"""
 
 
 def _samples(folder: Path) -> dict[str, object]:
@@ -56,20 +71,23 @@ def test_second_command_reads_what_the_first_compiled_and_damaged_programs_are_c
     assert set(_kept(tmp_path / "cache" / "programs")) == {path.name for path in damaged}
 
 
+_OF_JAX = {"JAX_COMPILATION_CACHE_DIR": "{}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
 @pytest.mark.parametrize(
     ("words", "variables", "place"),
     [
         (["--programs={}/mine"], {"QJAXSIM_PROGRAMS": "off"}, "mine"),
         ([], {"QJAXSIM_PROGRAMS": "{}/mine"}, "mine"),
-        ([], {"JAX_COMPILATION_CACHE_DIR": "{}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}, "jax"),
-        (["--programs", "off"], {"JAX_COMPILATION_CACHE_DIR": "{}/jax"}, None),
+        ([], _OF_JAX, "jax"),
+        (["--programs", "off"], _OF_JAX, None),
         pytest.param([], {"QJAXSIM_PROGRAMS": "off"}, None, marks=pytest.mark.slow),
     ],
 )
 def test_programs_are_kept_where_the_user_says(tmp_path, words, variables, place):
     words = [word.format(tmp_path) for word in words]
     variables = {name: value.format(tmp_path) for name, value in variables.items()}
-    assert _run(tmp_path, *words, **variables).returncode == 0
+    assert _python(tmp_path, "-c", _SMALLEST, "info", *words, **variables).returncode == 0
     written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.glob("**/*-cache")}
     assert written == ({place} if place else set())
 
@@ -83,7 +101,7 @@ def test_folder_that_others_write_to_is_refused_and_never_used_by_default(tmp_pa
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: Option --programs must name a folder of your own, or off, but is ")
     assert "others may write to" in refused.stderr and refused.stderr.count("\n") == 1
-    assert _run(tmp_path).returncode == 0
+    assert _python(tmp_path, "-c", _SMALLEST, "info").returncode == 0
     assert not _kept(tmp_path)
 
 

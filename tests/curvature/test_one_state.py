@@ -15,7 +15,7 @@ from qjaxsim.circuits.gates import GATES
 from qjaxsim.curvature import one_state
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.running.tangents import Sweep
-from qjaxsim.running.turns import generator
+from qjaxsim.running.turns import generator, variables_of
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 
@@ -54,10 +54,17 @@ def drawn(circuit, dtype=np.float64):
     return {name: jnp.asarray(rng.normal(size=shape), dtype) for name, shape in circuit.parameters.items()}
 
 
+def is_found(f, flat):
+    """Whether the one sweep is taken; traced, as in `qj.hessian`, so that nothing is compiled for the answer."""
+    found = []
+    jax.eval_shape(lambda at: found.append(one_state.without_circuits(f, at)), flat)
+    return found[0] is not None
+
+
 def assert_is_the_hessian_by_products(f, params, tolerance=1e-12):
     """The one sweep is taken, and agrees with products of the whole function (which `batch_size` asks for)."""
     flat, unravel = ravel_pytree(params)
-    assert one_state.without_circuits(lambda w: f(unravel(w)), flat) is not None
+    assert is_found(lambda w: f(unravel(w)), flat)
     found, expected = qj.hessian(f, params), qj.hessian(f, params, batch_size=flat.size)
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
@@ -156,10 +163,6 @@ def test_one_state_is_found_inside_jit_and_vmap():
         np.testing.assert_allclose(matrix, qj.hessian(loss, unravel(point)), atol=1e-12)
 
 
-def is_found(f, flat):
-    return one_state.without_circuits(f, flat) is not None
-
-
 def on_weights(energy):
     """A function of the layered circuit's weights as one vector."""
     return lambda w: energy({"w": w.reshape(2, 3, 2)})
@@ -221,23 +224,30 @@ def test_the_sweep_takes_a_part_of_the_operations_that_products_take():
     assert sweep < products / 3
 
 
+def by_one_program(circuit, columns, wanted, params):
+    """What is `wanted` of a sweep, as NumPy arrays."""
+    found = jax.jit(lambda env: wanted(Sweep(layered_plan(circuit, columns), env, np.float64)))(params)
+    return jax.tree.map(np.asarray, found)
+
+
 def test_parameters_shared_by_gates_have_one_tangent():
     circuit = alternating(4, 3)
-    sweep = Sweep(layered_plan(circuit, 3), drawn(circuit), np.float64)
-    assert len(sweep.variables) == 6
-    assert sweep.tangents().shape == (2, 16, 6)
+    plan = layered_plan(circuit, 3)
+    assert len(variables_of(plan)) == 6
+    tangents = jax.eval_shape(lambda env: Sweep(plan, env, np.float64).tangents(), drawn(circuit))
+    assert tangents.shape == (2, 16, 6)
 
 
 def test_tangents_are_those_of_the_state():
     circuit = alternating()
     params = drawn(circuit)
-    sweep = Sweep(layered_plan(circuit, 2), params, np.float64)
-    order = [f"{variable.name}{variable.flat_index}" for variable in sweep.variables]
-    jacobian = jax.jacfwd(qj.statevector(circuit))(params)
+    tangents, state = by_one_program(circuit, 2, lambda sweep: (sweep.tangents(), sweep.states[-1]), params)
+    order = [f"{variable.name}{variable.flat_index}" for variable in variables_of(layered_plan(circuit, 2))]
+    jacobian = jax.jit(jax.jacfwd(qj.statevector(circuit)))(params)
     columns = {f"{name}{i}": jacobian[name][:, i] for name in ("g", "b") for i in range(2)}
-    found = jax.lax.complex(*sweep.tangents())
-    np.testing.assert_allclose(found, jnp.stack([columns[name] for name in order], axis=1), atol=1e-12)
-    np.testing.assert_allclose(jax.lax.complex(*sweep.states[-1])[:, 0], qj.statevector(circuit)(params), atol=1e-12)
+    expected = np.stack([columns[name] for name in order], axis=1)
+    np.testing.assert_allclose(tangents[0] + 1j * tangents[1], expected, atol=1e-12)
+    np.testing.assert_allclose((state[0] + 1j * state[1])[:, 0], qj.statevector(circuit)(params), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name, spec in GATES.items() if spec.n_angles == 1 and name != "delay"])
@@ -254,6 +264,7 @@ def test_gates_of_several_angles_are_products_of_gates_of_one():
         spec = GATES[name]
         circuit.append(name, list(range(spec.n_qubits)), [angles[row, i] for i in range(spec.n_angles)])
     values = np.linspace(0.1, 3, 4 * len(names)).reshape(-1, 4)
-    sweep = Sweep(layered_plan(circuit, 1), {"a": jnp.asarray(values.reshape(-1))}, np.float64)
-    found = jax.lax.complex(*sweep.states[-1])[:, 0]
-    np.testing.assert_allclose(found, reference.statevector(circuit, {"a": values}), atol=1e-14)
+    state = by_one_program(circuit, 1, lambda sweep: sweep.states[-1], {"a": jnp.asarray(values.reshape(-1))})
+    np.testing.assert_allclose(
+        (state[0] + 1j * state[1])[:, 0], reference.statevector(circuit, {"a": values}), atol=1e-14
+    )

@@ -114,7 +114,8 @@ def test_model_has_three_parts_that_add_up(dtype):
     options = {"loss": cross_entropy, "planes": (), "progress": False}
     report = spectrum_report(network, params, (x, y), **options)
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    hessian = np.asarray(jax.hessian(lambda w: cross_entropy(network(unravel(w), x), y).mean())(flat), float)
+    loss = lambda w: cross_entropy(network(unravel(w), x), y).mean()  # noqa: E731
+    hessian = np.asarray(jax.jit(jax.hessian(loss))(flat), float)
     tolerance = 1e-10 if dtype == jnp.float64 else 1e-4
     np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=tolerance)
     assert report.numbers["samples"] == 13 and report.settings["classes"] == 3
@@ -156,7 +157,7 @@ def test_circuit_with_data_is_a_model():
     )
     values = qj.expectation(circuit, observables)
     function = lambda w: cross_entropy(values({"w": w.reshape(1, 3, 3), **x}), y).mean()  # noqa: E731
-    hessian = jax.hessian(function)(weights["w"].ravel())
+    hessian = jax.jit(jax.hessian(function))(weights["w"].ravel())
     np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=1e-10)
     # Rotations about Z at the end change no Z: parameters that nothing depends on.
     assert report.numbers["exact_zeros"] >= 3

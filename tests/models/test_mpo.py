@@ -136,7 +136,7 @@ def test_zero_matrix_and_rank_deficient_matrix():
 
 def test_gradients_pass_through_the_pytree():
     mpo = tt_svd(random_matrix(8, 8), qubit_geometry(8, 8), 2)
-    gradient = jax.grad(lambda mpo: jnp.sum(mpo.to_dense() ** 2))(mpo)
+    gradient = jax.jit(jax.grad(lambda mpo: jnp.sum(mpo.to_dense() ** 2)))(mpo)
     # Homogeneity of degree 2 in each core: <core, gradient> = 2 ||M||**2.
     for core, slope in zip(mpo.cores, gradient.cores, strict=True):
         np.testing.assert_allclose(jnp.sum(core * slope), 2 * jnp.sum(mpo.to_dense() ** 2), rtol=1e-12)

@@ -35,7 +35,7 @@ def small_model(**changes) -> PatchesModel:
 def random_point(model: PatchesModel, n_images: int, seed: int = 5) -> tuple[dict, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     params = model.init(jax.random.key(seed))
-    params["bias"] = jnp.asarray(rng.normal(size=params["bias"].shape))
+    params["bias"] = jax.device_put(rng.normal(size=params["bias"].shape))
     images = rng.uniform(0, 1, (n_images, model.image_size, model.image_size))
     return params, images, rng.integers(0, model.n_classes, n_images)
 
@@ -94,7 +94,7 @@ def by_hand(weights: np.ndarray, features: np.ndarray, n: int, n_layers: int, n_
 def test_outputs_equal_the_description_gate_by_gate(n, n_layers, n_classes):
     model = PatchesModel(4, n_layers, n, image_size=n + 2, patch_size=n, n_classes=n_classes, scale=7.0)
     params, images, _ = random_point(model, 2)
-    logits = model.outputs(params, images)
+    logits = jax.jit(model.outputs)(params, images)
     for image, row in zip(images, logits, strict=True):
         biased = image + np.asarray(params["bias"])
         cuts = [biased[r : r + n, c : c + n].reshape(-1) for r in (0, 2) for c in (0, 2)]
@@ -154,7 +154,8 @@ def test_readout_order():
 def test_sum_is_patches_times_mean():
     mean, total = small_model(scale=3.0), small_model(scale=3.0, aggregation="sum")
     params, images, _ = random_point(mean, 3)
-    np.testing.assert_allclose(total.outputs(params, images), 4 * mean.outputs(params, images), atol=1e-12)
+    found, expected = (jax.jit(model.outputs)(params, images) for model in (total, mean))
+    np.testing.assert_allclose(found, 4 * expected, atol=1e-12)
 
 
 def test_start_is_uniform_and_the_same_in_both_precisions():
@@ -247,7 +248,7 @@ def test_collapse_of_the_blocks_changes_nothing():
 
     models = [small_model(options=PlanOptions(collapse=choice)) for choice in (None, True, False)]
     params, images, _ = random_point(models[0], 3)
-    outputs = [np.asarray(model.outputs(params, images)) for model in models]
+    outputs = [np.asarray(jax.jit(model.outputs)(params, images)) for model in models]
     np.testing.assert_allclose(outputs[1], outputs[0], atol=1e-11)
     np.testing.assert_allclose(outputs[2], outputs[0], atol=1e-11)
 
@@ -257,7 +258,7 @@ def test_one_layer_and_fewer_features_than_a_square():
     model = PatchesModel(1, 1, 2, image_size=3, patch_size=3, n_classes=6, scale=1.0)
     params, images, _ = random_point(model, 4)
     assert model.circuit.parameters["first"] == (4,) and model.circuit.parameters["second"] == (5,)
-    outputs = np.asarray(model.outputs(params, images))
+    outputs = np.asarray(jax.jit(model.outputs)(params, images))
     assert outputs.shape == (4, 6) and np.abs(outputs).max() <= 1 + 1e-12 and np.abs(outputs).max() > 0.01
     np.testing.assert_allclose(np.linalg.norm(statevector(model.circuit)(_zeros(model)), axis=-1), 1, rtol=1e-12)
 

@@ -183,7 +183,7 @@ MESSAGES = {
     "unitary": (lambda c: qj.unitary(c), "no unitary; use `density_matrix`"),
     "adjoint": (
         lambda c: qj.expectation(c, qj.Z(0), options=qj.PlanOptions(gradient="adjoint"))(),
-        "Option `gradient` must not be 'adjoint' for a circuit with channels",
+        "Option `gradient` must not be 'adjoint' for a density matrix",
     ),
     "inverse": (lambda c: c.inverse(), "A channel has no inverse ('depolarizing' on qubits (0,))"),
 }
@@ -212,3 +212,12 @@ def test_strengths_of_the_table_are_those_of_its_kraus_matrices():
         np.testing.assert_allclose(spec.superoperator.matrix(np, *values), summed, atol=1e-14, err_msg=name)
         traced = spec.superoperator.matrix(jnp, *map(jnp.asarray, values))
         np.testing.assert_allclose(traced, summed, atol=1e-14, err_msg=name)
+
+
+def test_what_is_run_is_explained():
+    circuit, _ = random_noisy(0, 3)
+    text = str(qj.explain(circuit))
+    assert text.startswith("a density matrix of 3 qubits on 6 wires, 1 column")
+    assert "gradient by backprop (a density matrix cannot be run backwards)" in text
+    with pytest.raises(ValueError, match="must not be 'adjoint' for a density matrix"):
+        str(qj.explain(circuit, options=qj.PlanOptions(gradient="adjoint")))

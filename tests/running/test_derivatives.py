@@ -203,7 +203,7 @@ def test_a_landscape_of_two_parameters_on_paper():
     run = qj.expectation(qj.Circuit(3).rx(a, 0).cx(0, 1).ry(b, 2), qj.Z(1) @ qj.X(2) + qj.Z(0))
     values = {"a": 0.7, "b": -0.4}
     np.testing.assert_allclose(run(values), np.cos(0.7) * np.sin(-0.4) + np.cos(0.7), atol=1e-14)
-    gradient, hessian = jax.grad(run)(values), jax.hessian(run)(values)
+    gradient, hessian = jax.jit(lambda v: (jax.grad(run)(v), jax.hessian(run)(v)))(values)
     sa, ca, sb, cb = np.sin(0.7), np.cos(0.7), np.sin(-0.4), np.cos(-0.4)
     np.testing.assert_allclose([gradient["a"], gradient["b"]], [-sa * sb - sa, ca * cb], atol=1e-14)
     matrix = [[hessian[i][j] for j in "ab"] for i in "ab"]

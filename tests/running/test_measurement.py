@@ -209,3 +209,28 @@ def test_programs_do_not_grow_with_the_number_of_terms():
 
     few = length(300)
     assert length(1200) <= 1.1 * few  # the number of rotated bases is bounded, and the rest is one scan
+
+
+def test_sets_of_very_different_sizes_are_read_by_one_scan():
+    """A hundred diagonal terms beside forty sets of one each, for a batch, in several observables."""
+    n_qubits, rng = 7, np.random.default_rng(1)
+    flips = [np.binary_repr(i, n_qubits).translate(str.maketrans("01", "ZX")) for i in range(3, 123, 3)]
+    diagonal = [np.binary_repr(i, n_qubits).translate(str.maketrans("01", "IZ")) for i in range(20, 120)]
+    observables = [
+        sum((rng.normal() * qj.PauliSum.from_label(label) for label in labels), qj.PauliSum({}))
+        for labels in (flips + diagonal, diagonal[::2], flips[5:])
+    ]
+    psi = rng.normal(size=(2**n_qubits, 3)) + 1j * rng.normal(size=(2**n_qubits, 3))
+    got = measurement.expectation_values(observables, jax.numpy.stack([psi.real, psi.imag]))
+    want = [[np.vdot(column, apply_pauli_sum(o, column)).real for column in psi.T] for o in observables]
+    np.testing.assert_allclose(got, want, atol=1e-11)
+
+
+def test_thousands_of_observables_of_one_term_need_no_table_of_weights(monkeypatch):
+    monkeypatch.setattr(measurement, "LARGEST_TABLE", 10)
+    rng = np.random.default_rng(2)
+    psi = rng.normal(size=(32, 2)) + 1j * rng.normal(size=(32, 2))
+    observables = random_observables(rng, 5, 30, 2)
+    got = measurement.expectation_values(observables, jax.numpy.stack([psi.real, psi.imag]))
+    want = [[np.vdot(column, apply_pauli_sum(o, column)).real for column in psi.T] for o in observables]
+    np.testing.assert_allclose(got, want, atol=1e-11)

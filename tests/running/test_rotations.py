@@ -79,9 +79,10 @@ def test_reverse_mode_is_that_of_dense_products(shape):
             state = c.reshape(1, 1, -1) * state + s.reshape(1, 1, -1) * turned
         return state
 
-    _, expected = jax.vjp(plain, halves, state)
-    _, pull = jax.vjp(lambda h, x: apply_rotations(step, h, x), halves, state)
-    for got, wanted in zip(pull(ct), expected(ct), strict=True):
+    def pulled(f):
+        return jax.jit(lambda *args: jax.vjp(f, *args)[1](ct))(halves, state)
+
+    for got, wanted in zip(pulled(lambda h, x: apply_rotations(step, h, x)), pulled(plain), strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-12)
 
 
@@ -131,7 +132,7 @@ def test_reverse_mode_keeps_no_state_of_the_loop():
 
 def second_derivatives(circuit, observable, params):
     energy = qj.expectation(circuit, observable)
-    return jax.hessian(lambda p: energy(p).sum())(params)
+    return jax.jit(jax.hessian(lambda p: energy(p).sum()))(params)
 
 
 def test_second_derivatives_are_those_of_the_matrices():
@@ -173,10 +174,10 @@ def check_circuit(seed, derivatives):
     # them, a polynomial of degree 16 is exact to rounding, and its derivatives in the middle are, too.
     reach = 0.5 / sum(np.abs(d).sum() for d in direction.values())
     line = np.polynomial.Chebyshev.interpolate(np.vectorize(exact), 16, domain=[-reach, reach])
-    gradient = jax.grad(lambda p: energy(p).sum())(params)
+    gradient = jax.jit(jax.grad(lambda p: energy(p).sum()))(params)
     slope = sum(np.sum(gradient[k] * direction[k]) for k in params)
     assert abs(slope - line.deriv(1)(0.0)) < 1e-11 / reach
-    assert abs(jax.grad(jax.grad(along))(0.0) - line.deriv(2)(0.0)) < 1e-10 / reach**2
+    assert abs(jax.jit(jax.grad(jax.grad(along)))(0.0) - line.deriv(2)(0.0)) < 1e-10 / reach**2
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -20,7 +20,7 @@ found = {}
 ALL = sys.argv[1] == "all"
 
 def note(name, got, want):
-    errors = jax.tree.map(lambda a, b: float(abs(a - b).max()), got, want)
+    errors = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), got, want)
     found[name] = max(jax.tree.leaves(errors))
 
 def mapped(f, specs, check=True):

@@ -9,6 +9,7 @@ MODULES = {
     "by-hand": "by_hand",
     "gate-by-gate": "gate_by_gate",
     "pennylane": "pennylane_jax",
+    "pennylane-mixed": "pennylane_mixed",
     "lightning": "lightning",
     "lightning-kokkos": "lightning",
     "catalyst": "catalyst",

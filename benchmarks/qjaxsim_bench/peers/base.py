@@ -112,7 +112,7 @@ def jax_work(
     def batched(weights: Any) -> Any:
         return jax.vmap(lambda x: outputs(jnp.concatenate([x, weights])))(inputs)
 
-    return hybrid_work(task, batched, theta, labels)
+    return compiled(batched, theta) if task.kind == "noisy" else hybrid_work(task, batched, theta, labels)
 
 
 def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels: Any) -> Work:

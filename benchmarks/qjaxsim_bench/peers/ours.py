@@ -84,6 +84,8 @@ def prepare(task: Task, dtype: str) -> Work:
     if task.kind == "gradient":
         return compiled(jax.grad(lambda t: values({"weights": t}).sum()), theta)
     inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)
+    if task.kind == "noisy":
+        return compiled(lambda w: values({"inputs": inputs, "weights": w}), theta)
     if task.kind == "hessian":
         return _split_hessian(made, task, theta, inputs, labels)
     return hybrid_work(task, lambda w: values({"inputs": inputs, "weights": w}), theta, labels)
@@ -227,8 +229,8 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
 
 
 _ALL = (
-    "state", "gradient", "expectation", "energy-hessian", "kernel", "hybrid", "hvp", "hessian", "qnn", "training",
-    "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
+    "state", "gradient", "expectation", "energy-hessian", "kernel", "noisy", "hybrid", "hvp", "hessian", "qnn",
+    "training", "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
 )  # fmt: skip
 PEERS = {
     OURS: Peer(

@@ -1,6 +1,5 @@
-"""Controls of the study `hessian`: which cells they are, the point of a given loss, and a small run of two."""
+"""Controls of the study `hessian`: which cells they are, the point of a given loss."""
 
-import json
 from collections import Counter
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjaxsim.command import main as cli
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian import cell as hessian_cell
@@ -128,32 +126,3 @@ def test_loss_at_the_ends_of_the_path(path):
     assert hessian_cell.at_loss(model, examples, result, losses[2]).epoch == pytest.approx(2, abs=1e-4)
     with pytest.raises(ValueError, match=r"`loss` must be at least the path's lowest, .*, but is 0"):
         hessian_cell.at_loss(model, examples, result, 0.0)
-
-
-# --- end to end ------------------------------------------------------------------------------------------------------
-
-
-def test_run_with_controls(tmp_path, capsys):
-    options = (
-        "study", "hessian", "--patches", "1,4", "--layers", "1", "--qubits", "2", "--patch-size", "2",
-        "--classes", "0,1,2", "--images", "60", "--epochs", "2", "--batch-size", "20", "--scale", "10",
-        "--landscape", "none", "--control", "scale,loss",
-    )  # fmt: skip
-    assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
-    rows = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert [(row["control"], row["patches"]) for row in rows] == [
-        ("baseline", 1), ("baseline", 4), ("scale", 1), ("loss", 1), ("loss", 4)
-    ]  # fmt: skip
-    matched = rows[3:]
-    highest = max(row["train_loss"] for row in rows[:2])
-    assert matched[0]["point"] == "matched loss" and matched[0]["train_loss"] == pytest.approx(highest, rel=1e-4)
-    # The path of four patches begins below that loss.
-    assert matched[1]["point"] == "start" and matched[1]["best_epoch"] == 0 and matched[1]["train_loss"] < highest
-    assert rows[2]["scale"] == 2.5
-    # Whoever has the highest minimum is matched at its own minimum.
-    at = int(np.argmax([row["train_loss"] for row in rows[:2]]))
-    assert matched[at]["lambda_max"] == pytest.approx(rows[at]["lambda_max"], rel=1e-3)
-    printed = capsys.readouterr().out
-    assert "Controls" in printed and "The fall with patches is more than the better fit." in printed
-    # Sums of finished Hessians are not kept.
-    assert not list((tmp_path / "run").rglob("hessian_so_far*"))

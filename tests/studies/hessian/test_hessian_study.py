@@ -204,6 +204,30 @@ def test_table_figures_and_page(finished):
     assert run_lines_of_page(finished / "report.html") == f"{qj.load_run(finished).cell().predict(images)}\n"
 
 
+def test_run_with_controls(finished, tmp_path, capsys):
+    """Of the models of `finished`, whose programs it takes; without planes, and so slow that the losses stay apart."""
+    options = (*SMALL[: SMALL.index("--landscape-points")], "--landscape", "none", "--learning-rate", "0.001")
+    options = (*options, "--control", "scale,loss")
+    assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    rows = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [(row["control"], row["patches"]) for row in rows] == [
+        ("baseline", 1), ("baseline", 4), ("scale", 1), ("loss", 1), ("loss", 4)
+    ]  # fmt: skip
+    matched = rows[3:]
+    highest = max(row["train_loss"] for row in rows[:2])
+    assert matched[0]["point"] == "matched loss" and matched[0]["train_loss"] == pytest.approx(highest, rel=1e-4)
+    # The path of four patches begins below that loss.
+    assert matched[1]["point"] == "start" and matched[1]["best_epoch"] == 0 and matched[1]["train_loss"] < highest
+    assert rows[2]["scale"] == 2.5
+    # Whoever has the highest minimum is matched at its own minimum.
+    at = int(np.argmax([row["train_loss"] for row in rows[:2]]))
+    assert matched[at]["lambda_max"] == pytest.approx(rows[at]["lambda_max"], rel=1e-3)
+    printed = capsys.readouterr().out
+    assert "Controls" in printed and "The fall with patches is more than the better fit." in printed
+    # Sums of finished Hessians are not kept.
+    assert not list((tmp_path / "run").rglob("hessian_so_far*"))
+
+
 SECOND = "patches4-layers1-seed1001"
 
 
@@ -278,14 +302,16 @@ def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkey
     from qjaxsim.studies.shared.sweep import Progress
     from qjaxsim.training import TrainResult
 
-    model = PatchesModel(1, 1, 2, image_size=2, patch_size=2, n_classes=3, scale=5.0)
+    model = PatchesModel(
+        1, 1, 2, image_size=8, patch_size=3, n_classes=3, scale=10.0
+    )  # whose programs `finished` takes
     best, last = model.init(jax.random.key(1)), model.init(jax.random.key(2))
     entry = dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"), 0.5)
     flat = np.stack([np.concatenate([p["bias"].reshape(-1), p["weights"].reshape(-1)]) for p in (best, last)])
     trained = TrainResult(last, best, 0, [entry, entry], flat)
     monkeypatch.setattr(hessian_cell, "train", lambda *arguments: trained)
     rng = np.random.default_rng(0)
-    x, y = rng.uniform(0, 1, (9, 2, 2)), rng.integers(0, 3, 9)
+    x, y = rng.uniform(0, 1, (60, 8, 8)), rng.integers(0, 3, 60)
     examples = HessianExamples(x, y, x, y, 3, "random", chosen=lambda images: (x, y))
     settings = HessianSettings(patches=(1,), layers=(1,), seeds=(1,), landscape=()).resolved()
     row, _ = hessian_cell.run_cell(settings, model, examples, tmp_path, Progress())

@@ -123,7 +123,7 @@ def test_circuit_with_an_observable(files):
         z, x = jnp.diag(jnp.array([1.0, -1.0])), jnp.array([[0.0, 1.0], [1.0, 0.0]])
         return state @ (jnp.kron(z, z) + 0.5 * jnp.kron(jnp.eye(2), x)) @ state
 
-    hessian = jax.hessian(energy)(jnp.array([a, b, c]))
+    hessian = jax.jit(jax.hessian(energy))(jnp.array([a, b, c]))
     np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=1e-9)
 
 
@@ -154,7 +154,7 @@ def test_circuit_with_a_table(files, table):
         logits = 4 * values({"f": jnp.asarray(angles), "w": weights})
         return -jax.nn.log_softmax(logits)[jnp.arange(20), jnp.asarray(labels)].mean()
 
-    hessian = jax.hessian(loss)(jnp.asarray(report.arrays["params"]))
+    hessian = jax.jit(jax.hessian(loss))(jnp.asarray(report.arrays["params"]))
     np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=1e-9)
 
 

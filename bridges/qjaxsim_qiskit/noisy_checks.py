@@ -1,0 +1,142 @@
+"""A circuit under noise here and on Aer: density matrices, expectation values, counts with readout errors."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import qjaxsim as qj
+from qjaxsim.circuits.noise import NoiseModel
+from qjaxsim_qiskit import aer
+from qjaxsim_qiskit.checks import Check
+from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.exporting import to_qiskit
+from qjaxsim_qiskit.layouts import on_qubits, used_qubits
+from qjaxsim_qiskit.noise import from_aer_noise_model, to_aer_noise_model
+from qjaxsim_qiskit.ordering import reverse_state
+from qjaxsim_qiskit.unrolling import unrolled
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+# Aer leaves out Kraus matrices of weight 1e-10: on fake_manila its states are 3.5e-10 from Qiskit's own algebra.
+TOLERANCE = 1e-9
+
+
+class Noise(NamedTuple):
+    """One noise on both sides.
+
+    Attributes:
+        own: ours.
+        aer: Aer's.
+        circuit: what it acts on, ours or Qiskit's.
+    """
+
+    own: NoiseModel
+    aer: Any
+    circuit: Any
+
+
+def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", params: Any, seed: int) -> Noise:
+    """Noise on both sides, and the circuit that it acts on: for a backend it is transpiled first.
+
+    Args:
+        given: a `NoiseModel`, one of Aer's, a backend, or the name of a fake one.
+        circuit: ours or Qiskit's.
+        params: as for `crosscheck`.
+        seed: of the transpiler.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for models that cannot be brought over, and unknown names.
+    """
+    from qiskit.providers import BackendV2
+    from qiskit_aer.noise import NoiseModel as AerNoiseModel
+
+    if isinstance(given, str):
+        from qjaxsim_qiskit.ibm_service import LOCAL, connect, find_backend
+
+        given = find_backend(given, connect(LOCAL))
+    if isinstance(given, NoiseModel):
+        return Noise(given, to_aer_noise_model(given, _width(circuit)), circuit)
+    if isinstance(given, AerNoiseModel):
+        return Noise(from_aer_noise_model(given), given, circuit)
+    if not isinstance(given, BackendV2):
+        raise TypeError(
+            "Argument `noise` must be a qjaxsim.NoiseModel, a NoiseModel of qiskit_aer, a backend or the name of a "
+            f"fake one, but is {type(given).__name__}."
+        )
+    placed, where = _on_device(circuit, given, seed)
+    own = from_aer_noise_model(AerNoiseModel.from_backend(given), where)
+    return Noise(own, to_aer_noise_model(own, len(where)), placed)
+
+
+def _width(circuit: "qj.Circuit | QuantumCircuit") -> int:
+    return circuit.n_qubits if isinstance(circuit, qj.Circuit) else circuit.num_qubits
+
+
+def _on_device(
+    circuit: "qj.Circuit | QuantumCircuit", backend: Any, seed: int
+) -> tuple["QuantumCircuit", tuple[int, ...]]:
+    """A circuit in a backend's gates on those of its qubits that it uses, and which these are."""
+    from qiskit import transpile
+
+    given = to_qiskit(circuit) if isinstance(circuit, qj.Circuit) else circuit
+    laid_out = transpile(given, backend, optimization_level=1, seed_transpiler=seed)
+    items = unrolled(laid_out, "synthesis").items
+    where = tuple(sorted(used_qubits((item.operation, item.qubits) for item in items)))
+    placed = on_qubits(laid_out, items, where)
+    placed.global_phase = laid_out.global_phase
+    placed.metadata = given.metadata
+    return placed, where
+
+
+def noisy_checks(pair: Any, noise: Noise, shots: int | None, seed: int, tolerance: float | None) -> list[Check]:
+    """The comparisons of a circuit under noise; `pair` as in `crosschecking`."""
+    n, bound = pair.circuit.n_qubits, TOLERANCE if tolerance is None else tolerance
+    bound = max(bound, 2e-5) if pair.dtype == "float32" and tolerance is None else bound
+    noisy = noise.own.apply(pair.circuit)
+    rho, times = timed(qj.density_matrix(noisy), pair.params)
+    theirs, aer_times = timed(aer.densities, pair.other, pair.values, noise.aer)
+    ours = np.asarray(rho).reshape(-1, 2**n, 2**n)
+    other = np.stack([reverse_state(reverse_state(one.T, n).T, n) for one in theirs])
+    purity = np.einsum("zij,zji->z", ours, ours).real
+    checks = [
+        Check(
+            "density matrix",
+            "largest difference",
+            float(np.abs(ours - other).max()),
+            bound,
+            **paired_seconds(times, aer_times),
+            detail=f"purity {purity.min():.4g}" + (f" to {purity.max():.4g}" if len(purity) > 1 else ""),
+        ),
+        _expectations(pair, noisy, theirs, bound),
+    ]
+    if shots is not None:
+        read, times = timed(qj.probabilities(noisy), pair.params)
+        drawn, aer_times = timed(aer.counts, pair.other, pair.values, shots, seed, noise.aer)
+        counts, exact = reverse_state(drawn, n), np.asarray(read).reshape(len(pair.values), -1)
+        value = min(map(p_value, counts, exact))
+        seconds = paired_seconds(times, aer_times)
+        text = f"{shots} shots a sample, readout errors included"
+        checks.append(
+            Check("counts of Aer, our probabilities", "p-value", value, P_VALUE / len(counts), **seconds, detail=text)
+        )
+    return checks
+
+
+def _expectations(pair: Any, noisy: qj.Circuit, theirs: np.ndarray, bound: float) -> Check:
+    """Expectation values before readout, Aer's from its density matrices by Qiskit."""
+    from qiskit.quantum_info import DensityMatrix
+
+    bare = qj.Circuit(noisy.n_qubits).extend(op for op in noisy.operations if op.key[0] != "readout_error")
+    ours, times = timed(qj.expectation(bare, pair.observables), pair.params)
+    other = np.array([[DensityMatrix(rho).expectation_value(op).real for op in pair.operators] for rho in theirs])
+    distance = float(np.abs(np.asarray(ours).reshape(other.shape) - other).max())
+    return Check(
+        "expectation values",
+        "largest difference",
+        distance,
+        bound * pair.norm,
+        **paired_seconds(times, None),
+        detail=f"{len(pair.observables)} observables, before readout",
+    )

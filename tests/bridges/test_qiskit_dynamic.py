@@ -1,0 +1,169 @@
+"""Qiskit's measurements on the way, resets and branches: against Aer's counts and Qiskit's states by branch."""
+
+import numpy as np
+import pytest
+
+import qjaxsim as qj
+
+pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
+
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit import Parameter
+from qiskit.circuit.classical import expr
+from qiskit_aer.noise import NoiseModel, depolarizing_error
+from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit, to_qiskit
+
+
+def teleported(theta=0.9):
+    a, b = ClassicalRegister(1, "a"), ClassicalRegister(1, "b")
+    circuit = QuantumCircuit(QuantumRegister(3), a, b)
+    circuit.ry(theta, 0)
+    circuit.rz(0.7, 0)
+    circuit.h(1)
+    circuit.cx(1, 2)
+    circuit.cx(0, 1)
+    circuit.h(0)
+    circuit.measure([0, 1], [0, 1])
+    with circuit.if_test((b, 1)):
+        circuit.x(2)
+    with circuit.if_test((a, 1)):
+        circuit.z(2)
+    return circuit
+
+
+def test_teleportation_with_a_free_angle():
+    theta = Parameter("theta")
+    found = from_qiskit(teleported(theta))
+    values = qj.expectation(found.circuit, [qj.X(2), qj.Y(2), qj.Z(2)])(found.params([0.9]))
+    exact = [np.sin(0.9) * np.cos(0.7), np.sin(0.9) * np.sin(0.7), np.cos(0.9)]
+    np.testing.assert_allclose(values, exact, atol=1e-12)
+    assert crosscheck(teleported(theta)).agrees
+
+
+def phase_estimation(phase=5 / 8, n_bits=3):
+    """Iterative: one qubit is measured and reset again and again, the lowest bit first."""
+    circuit = QuantumCircuit(2, n_bits)
+    circuit.x(1)
+    for k in range(n_bits):
+        circuit.reset(0)
+        circuit.h(0)
+        circuit.cp(2 * np.pi * phase * 2 ** (n_bits - 1 - k), 0, 1)
+        for j in range(k):
+            with circuit.if_test((circuit.clbits[j], 1)):
+                circuit.p(-np.pi / 2 ** (k - j), 0)
+        circuit.h(0)
+        circuit.measure(0, k)
+    return circuit
+
+
+def test_iterative_phase_estimation():
+    found = from_qiskit(phase_estimation())
+    last = found.measurements[0]
+    read = found.circuit.copy().measure(last.qubit, last.clbit)
+    probabilities = qj.probabilities(read, bits=[2, 1, 0])()
+    np.testing.assert_allclose(probabilities, np.eye(8)[5], atol=1e-12)
+
+
+def repeat_until_success(turns=3):
+    """cos(t) X-like rotation by an ancilla that must read 0; each failure is undone and tried again."""
+    circuit = QuantumCircuit(2, turns)
+    circuit.ry(0.7, 1)
+    for k in range(turns):
+        circuit.reset(0)
+        circuit.h(0)
+        circuit.cx(0, 1)
+        circuit.ry(0.3, 0)
+        circuit.measure(0, k)
+        with circuit.if_test((circuit.clbits[k], 1)):
+            circuit.z(1)
+    return circuit
+
+
+def repetition_code():
+    """A flipped bit of three is found by two parities and put right."""
+    circuit = QuantumCircuit(5, 2)
+    circuit.ry(1.1, 0)
+    circuit.cx(0, [1, 2])
+    circuit.rx(0.5, 1)
+    circuit.cx([0, 1, 1, 2], [3, 3, 4, 4])
+    circuit.measure([3, 4], [0, 1])
+    syndrome = expr.bit_and(circuit.cregs[0], 3)
+    for value, qubit in ((1, 0), (3, 1), (2, 2)):
+        with circuit.if_test(expr.equal(syndrome, value)):
+            circuit.x(qubit)
+    circuit.reset([3, 4])
+    return circuit
+
+
+def test_a_round_of_error_correction_puts_the_code_word_right():
+    circuit = repetition_code()
+    found = from_qiskit(circuit).circuit
+    ideal = qj.Circuit(5).ry(1.1, 0).cx(0, 1).cx(0, 2)
+    np.testing.assert_allclose(qj.density_matrix(found)(), qj.density_matrix(ideal)(), atol=1e-12)
+    syndromes = qj.probabilities(found, bits=[0, 1])()
+    np.testing.assert_allclose(syndromes, [np.cos(0.25) ** 2, 0, 0, np.sin(0.25) ** 2], atol=1e-12)
+
+
+def switched():
+    circuit = QuantumCircuit(QuantumRegister(3), ClassicalRegister(2, "c"), ClassicalRegister(1, "out"))
+    circuit.h([0, 1])
+    circuit.measure([0, 1], circuit.cregs[0])
+    with circuit.switch(circuit.cregs[0]) as case:
+        with case(0):
+            circuit.ry(0.2, 2)
+        with case(1, 2):
+            circuit.ry(0.9, 2)
+        with case(case.DEFAULT):
+            circuit.x(2)
+            circuit.reset(0)
+    with circuit.if_test(expr.logic_and(circuit.clbits[0], expr.logic_not(circuit.clbits[1]))) as otherwise:
+        circuit.x(2)
+    with otherwise:
+        circuit.h(1)
+    circuit.measure(2, 2)
+    return circuit
+
+
+@pytest.mark.parametrize("build", [teleported, phase_estimation, repeat_until_success, switched])
+def test_counts_of_aer_follow_our_probabilities(build):
+    found = crosscheck(build(), shots=20_000)
+    assert [check.measure for check in found.checks] == ["p-value"]
+    assert found.agrees
+
+
+def test_a_wrong_branch_is_found(monkeypatch):
+    right = qj.Circuit.if_bits
+    monkeypatch.setattr(qj.Circuit, "if_bits", lambda self, bits, values, *more: right(self, bits, 0, *more))
+    assert not crosscheck(switched(), shots=20_000).agrees
+
+
+def test_noise_with_measurements_on_the_way():
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["x", "h"])
+    assert crosscheck(teleported(), noise=model, shots=20_000).agrees
+
+
+def test_programs_with_conditions():
+    program = """OPENQASM 3; include "stdgates.inc"; qubit[2] q; bit[2] c;
+    h q[0]; c[0] = measure q[0]; if (c[0]) { x q[1]; } else { h q[1]; }"""
+    found = from_qasm(program).circuit
+    np.testing.assert_allclose(qj.probabilities(found)(), [0.25, 0.25, 0, 0.5], atol=1e-12)
+
+
+def test_ours_to_qiskit_and_back():
+    own = qj.Circuit(2).h(0).measure(0, 1).if_bits([1, 0], [1, 0], qj.Circuit(2).ry(0.4, 1)).reset(0).h(0)
+    other = to_qiskit(own)
+    assert crosscheck(own, shots=20_000).agrees
+    back = from_qiskit(other).circuit
+    np.testing.assert_allclose(qj.density_matrix(back)(), qj.density_matrix(own)(), atol=1e-12)
+
+
+def test_loops_that_break_by_a_measured_bit_are_refused():
+    circuit = QuantumCircuit(1, 1)
+    with circuit.for_loop(range(3)):
+        circuit.h(0)
+        circuit.measure(0, 0)
+        with circuit.if_test((circuit.clbits[0], 1)):
+            circuit.break_loop()
+    with pytest.raises(ValueError, match="operation 0.2.0 ends a loop, or a turn of it"):
+        from_qiskit(circuit)
