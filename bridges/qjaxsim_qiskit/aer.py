@@ -6,7 +6,7 @@ Everything here is Qiskit's own work in Qiskit's order of bits, and shares nothi
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 

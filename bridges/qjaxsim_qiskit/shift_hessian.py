@@ -57,7 +57,7 @@ def shift_hessian(
         precision asked for.
 
     Raises:
-        ValueError: for wrong arguments, circuits that have noise or cannot be imported, and angles without a derivative.
+        ValueError: for wrong arguments, circuits with noise or that cannot be imported, angles without a derivative.
 
     Cost: 1 + m + 2 m (m - 1) evaluations for m rotations that parameters take part in, and 2 m more where an angle is
     not affine in them.
