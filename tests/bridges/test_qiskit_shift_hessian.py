@@ -109,7 +109,9 @@ def test_refusals(circuit, params):
     with pytest.raises(ValueError, match=r"Argument `params` must have no batch axes, but has \(2,\)"):
         shift_hessian(circuit, batch, ENERGY, **exact)
     noisy = qj.Circuit(1).ry(qj.Parameter("w"), 0).depolarizing(0.1, 0)
-    with pytest.raises(ValueError, match=r"Argument `circuit` must be made of gates alone, .* give noise to the est"):
+    with pytest.raises(
+        ValueError, match=r"Argument `circuit` must be made of gates alone, .* give noise to the estimator"
+    ):
         shift_hessian(noisy, {"w": 0.1}, qj.Z(0), **exact)
     with pytest.raises(ValueError, match=r"Argument `observable` must be one observable, but holds 2"):
         shift_hessian(circuit, params, [qj.Z(0), qj.Z(1)], **exact)
