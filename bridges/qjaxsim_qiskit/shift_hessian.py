@@ -77,8 +77,8 @@ def shift_hessian(
         raise ValueError(f"Argument `params` must have no batch axes, but has {work.batch}.")
     if not is_unitary(work.ours.operations):
         raise ValueError(
-            "Argument `circuit` must be made of gates alone, but has a state, channel, measurement or the like; write a "
-            "state in gates, and give noise to the estimator (`to_aer_noise_model`)."
+            "Argument `circuit` must be made of gates alone, but has a state, channel, measurement or the like; write "
+            "a state in gates, and give noise to the estimator (`to_aer_noise_model`)."
         )
     (values,) = work.runs
     rows, size = _rows(circuit, work)
