@@ -35,6 +35,8 @@ STUDIES = {
     "--landscape-points 3",
     "disentangler": "study disentangler --parts layers --layers block0.value --profile-layer block0.value "
     "--chi 2 --width 16 --blocks 1 --context 16 --epochs 1 --sweeps 3 --depths 2 --test-windows 8",
+    "noisy-hessian": "study noisy-hessian --classes 2 --layers 1 --seeds 0,1 --images 8 --shot-images 2 --epochs 2 "
+    "--batch-size 8",
     "bench": "bench --quick --problems memory-depth --peers gate-by-gate --seconds 0.01",
 }
 VERBS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

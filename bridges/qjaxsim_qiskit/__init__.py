@@ -18,6 +18,7 @@ from qjaxsim_qiskit.files import from_qasm, from_qpy, to_qasm, to_qpy
 from qjaxsim_qiskit.importing import ImportedCircuit, Measurement, from_qiskit
 from qjaxsim_qiskit.noise import from_aer_noise_model, from_backend, to_aer_noise_model
 from qjaxsim_qiskit.observables import from_sparse_pauli_op, to_sparse_pauli_op
+from qjaxsim_qiskit.shift_hessian import shift_hessian
 
 __all__ = [
     "Check",
@@ -32,6 +33,7 @@ __all__ = [
     "from_qiskit",
     "from_qpy",
     "from_sparse_pauli_op",
+    "shift_hessian",
     "to_aer_noise_model",
     "to_qasm",
     "to_qiskit",

@@ -4,7 +4,6 @@ Everything here is Qiskit's own work in Qiskit's order of bits, and shares nothi
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,16 @@ import numpy as np
 
 from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.definitions import inlined
+from qjaxsim_qiskit.rotations import bound, one_parameter_a_rotation, slope
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-    from qiskit.circuit import Parameter, ParameterExpression
+    from qiskit.circuit import Parameter
     from qiskit.quantum_info import SparsePauliOp
     from qiskit.transpiler import Target
 
-# Rotations exp(-i angle P / 2), whose expectation values obey the two-term shift rule, and what needs no rule.
-_ROTATIONS = ("rx", "ry", "rz")
-_BASIS = (*_ROTATIONS, "id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cz", "swap")
-
 Values = Mapping["Parameter", float]
+_WAY_OUT = "leave gradients out (`gradients=False`, on the command line --no-gradients)"
 
 
 def states(circuit: "QuantumCircuit", values: Sequence[Values]) -> np.ndarray:
@@ -196,14 +193,14 @@ def shift_gradients(
     Raises:
         ValueError: if Qiskit leaves an angle in a gate other than RX, RY, RZ.
 
-    Cost: two circuits for every rotation that a chosen parameter takes part in, see `rotations_of`.
+    Cost: two circuits for every rotation that a chosen parameter takes part in, see `rotations.rotations_of`.
     """
     from qiskit_aer.primitives import EstimatorV2
 
-    shifted, angles = _one_parameter_a_rotation(circuit, values, set(chosen))
+    shifted, angles = one_parameter_a_rotation(circuit, values, set(chosen))
     if not angles:
         return np.zeros((len(operators), len(chosen)))
-    base = np.array([_bound(angle, values) for angle in angles.values()])
+    base = np.array([bound(angle, values) for angle in angles.values()])
     # Positional values go by the circuit's own order of its parameters.
     order = [list(angles).index(parameter) for parameter in shifted.parameters]
     shifts = math.pi / 2 * np.eye(len(base))
@@ -211,17 +208,8 @@ def shift_gradients(
     # Observables stand in an axis of their own: lists of equal length would be paired, not crossed.
     run = EstimatorV2().run([(shifted, [[operator] for operator in operators], table)])
     plus, minus = np.split(np.asarray(run.result()[0].data.evs), 2, axis=1)
-    inner = np.array([[_derivative(angle, p, values) for p in chosen] for angle in angles.values()])
+    inner = np.array([[bound(slope(angle, p, _WAY_OUT), values) for p in chosen] for angle in angles.values()])
     return (plus - minus) / 2 @ inner
-
-
-def rotations_of(circuit: "QuantumCircuit") -> dict["Parameter", int]:
-    """How many rotations each parameter takes part in after Qiskit has lowered the circuit."""
-    found = dict.fromkeys(circuit.parameters, 0)
-    for instruction in _in_rotations(circuit).data:
-        for parameter in _free(instruction.operation.params):
-            found[parameter] += 1
-    return found
 
 
 def _bound_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list["QuantumCircuit"]:
@@ -243,56 +231,3 @@ def _target() -> "Target":
     from qiskit_aer import AerSimulator
 
     return AerSimulator().target
-
-
-def _in_rotations(circuit: "QuantumCircuit") -> "QuantumCircuit":
-    from qiskit import transpile
-
-    return transpile(inlined(circuit), basis_gates=list(_BASIS), optimization_level=0)
-
-
-def _one_parameter_a_rotation(
-    circuit: "QuantumCircuit", values: Values, chosen: set["Parameter"]
-) -> tuple["QuantumCircuit", dict["Parameter", "ParameterExpression"]]:
-    """The circuit with a parameter of its own in each rotation that `chosen` takes part in, and those angles."""
-    from qiskit.circuit import Parameter
-
-    lowered = _in_rotations(circuit)
-    out, angles = lowered.copy_empty_like(), {}
-    out.global_phase = 0
-    number = itertools.count()
-    for instruction in lowered.data:
-        operation = instruction.operation
-        if free := _free(operation.params):
-            if operation.name not in _ROTATIONS:
-                raise ValueError(
-                    f"The shift rule needs angles in RX, RY and RZ alone, but Qiskit left {operation.name}."
-                )
-            (angle,) = operation.params
-            if free & chosen:
-                own = Parameter(f"_angle{next(number)}")
-                angles[own] = angle
-            operation = type(operation)(own if free & chosen else _bound(angle, values))
-        out.append(operation, instruction.qubits, instruction.clbits)
-    return out, angles
-
-
-def _free(angles: Sequence[Any]) -> set["Parameter"]:
-    return {parameter for angle in angles for parameter in getattr(angle, "parameters", ())}
-
-
-def _bound(angle: "ParameterExpression", values: Values) -> float:
-    return float(angle.bind({parameter: values[parameter] for parameter in angle.parameters}))
-
-
-def _derivative(angle: "ParameterExpression", parameter: "Parameter", values: Values) -> float:
-    if parameter not in angle.parameters:
-        return 0.0
-    try:
-        slope = angle.gradient(parameter)
-    except RuntimeError as error:
-        raise ValueError(
-            f"The parameter-shift rule needs derivatives of angles, but Qiskit has none of {angle}; leave "
-            "gradients out (`gradients=False`, on the command line --no-gradients)."
-        ) from error
-    return _bound(slope, values) if hasattr(slope, "parameters") else float(slope)

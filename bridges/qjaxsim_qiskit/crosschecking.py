@@ -25,6 +25,7 @@ from qjaxsim_qiskit.importing import from_qiskit
 from qjaxsim_qiskit.noisy_checks import noise_of, noisy_checks
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
+from qjaxsim_qiskit.rotations import rotations_of
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -340,7 +341,7 @@ def _gradients(pair: _Pair, tolerance: float, max_rotations: int, seed: int) -> 
 
 def _choose(pair: _Pair, max_rotations: int, seed: int) -> tuple[list[Any], int]:
     """Parameters in random order until the rotations they take part in are enough, and how many these are."""
-    taken = aer.rotations_of(pair.other)
+    taken = rotations_of(pair.other)
     order = np.random.default_rng(seed).permutation(len(taken)).tolist()
     names = list(taken)
     chosen, total = [names[order[0]]], taken[names[order[0]]]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from qjaxsim.common.checks import integer_from
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
+from qjaxsim_qiskit.ibm_predicted import predicted_values
 from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
 from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
@@ -55,6 +57,7 @@ def run(
     seed: int = 0,
     evolution: str = "synthesis",
     exact: bool = True,
+    noisy: bool = True,
     wait: bool = True,
     dry_run: bool = False,
     out: str | Path = FOLDER,
@@ -86,6 +89,8 @@ def run(
         evolution: what a PauliEvolutionGate of a Qiskit circuit is, as for `from_qiskit`; it is run and computed alike.
         exact: also compute the exact values. Without, Qiskit's circuits are still imported, and refused where their
             state would not fit in memory.
+        noisy: also compute what the backend's own noise model predicts, for circuits of up to eight qubits on it (with
+            Aer). From resilience level 1 on without readout errors, which the runtime takes out.
         wait: wait for the result. Local jobs end with this process, so they must be waited for.
         dry_run: transpile, check and compute the exact values, but submit nothing.
         out: folder of records.
@@ -151,6 +156,8 @@ def run(
         observables=tuple(str(each).removeprefix("1 ") for each in work.observables),
         batch=work.batch,
     )
+    if noisy and exact and find_spec("qiskit_aer") is not None:
+        record = replace(record, predicted=predicted_values(work, isa, backend, kind, record.resilience_level))
     if dry_run:
         return record
     Path(out).mkdir(parents=True, exist_ok=True)

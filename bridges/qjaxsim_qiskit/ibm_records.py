@@ -46,6 +46,8 @@ class JobRecord:
         submitted: time, ISO 8601 with its offset.
         exact: by qjaxsim: expectation values (..., m), probabilities (..., 2**n) with qubit 0 the most significant bit,
             or None where they were not asked for.
+        predicted: like `exact`, under the backend's own noise model; None where it was not asked for, or takes more
+            than eight qubits.
         observables: the m sums as text.
         batch: shape of the parameters' batch axes, the leading axes of `exact`.
         evs: expectation values, (..., m).
@@ -82,6 +84,7 @@ class JobRecord:
     counts: tuple[Mapping[str, int], ...] | None = None
     finished: str | None = None
     error: str | None = None
+    predicted: np.ndarray | None = None
 
     @property
     def deviations(self) -> np.ndarray | None:
@@ -105,7 +108,8 @@ class JobRecord:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each set of parameters and observable, or outcome seen or expected.
 
-        Columns: sample (with a batch), observable or outcome and count, value, error, exact, deviation (in errors). The
+        Columns: sample (with a batch), observable or outcome and count, value, error, exact, noisy (where it was
+        predicted), deviation (from the exact value in errors). The
         error of a frequency is the standard deviation of its probability given the count, under a flat prior.
         """
         return self._expectation_rows() if self.kind == EXPECTATION else self._count_rows()
@@ -114,13 +118,14 @@ class JobRecord:
         rows = []
         for place in np.ndindex(*self.batch, len(self.observables)):
             row = {**_sample(place[:-1]), "observable": self.observables[place[-1]]}
-            for name, values in zip(("value", "error", "exact", "deviation"), self._columns(), strict=True):
+            for name, values in self._columns().items():
                 row[name] = None if values is None or np.isnan(values[place]) else float(values[place])
             rows.append(row)
         return rows
 
-    def _columns(self) -> tuple[np.ndarray | None, ...]:
-        return self.evs, self.stds, self.exact, self.deviations
+    def _columns(self) -> dict[str, np.ndarray | None]:
+        noisy = {} if self.predicted is None else {"noisy": self.predicted}
+        return {"value": self.evs, "error": self.stds, "exact": self.exact, **noisy, "deviation": self.deviations}
 
     def _count_rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -135,13 +140,18 @@ class JobRecord:
                     for index in expected[np.argsort(-exact[expected], kind="stable")].tolist()
                     if (text := format(index, f"0{self.n_qubits}b")) not in seen
                 ]
-            rows += [{**_sample(place), **self._outcome(outcome, seen, exact)} for outcome in outcomes]
+            noisy = None if self.predicted is None else self.predicted[place]
+            rows += [{**_sample(place), **self._outcome(outcome, seen, exact, noisy)} for outcome in outcomes]
         return rows
 
-    def _outcome(self, outcome: str, seen: Mapping[str, int], exact: np.ndarray | None) -> dict[str, Any]:
+    def _outcome(
+        self, outcome: str, seen: Mapping[str, int], exact: np.ndarray | None, noisy: np.ndarray | None
+    ) -> dict[str, Any]:
         row: dict[str, Any] = {"outcome": outcome, "count": None, "value": None, "error": None}
         probability = None if exact is None else float(exact[int(outcome, 2)])
-        row |= {"exact": probability, "deviation": None}
+        row |= {"exact": probability}
+        row |= {} if noisy is None else {"noisy": float(noisy[int(outcome, 2)])}
+        row |= {"deviation": None}
         if self.counts is not None:
             count, total = seen.get(outcome, 0), sum(seen.values())
             # Of the beta distribution that a flat prior leaves: not zero where an outcome was never or always seen.
@@ -192,7 +202,7 @@ def load(job_id: str, folder: str | Path = FOLDER) -> JobRecord:
         if given["kind"] == COUNTS:
             probabilities = path.with_suffix(".npy")
             given["exact"] = np.load(probabilities, allow_pickle=False) if probabilities.is_file() else None
-        for name in ("exact", "evs", "stds"):
+        for name in ("exact", "evs", "stds", "predicted"):
             given[name] = None if given.get(name) is None else np.asarray(given[name], float)
         for name in ("observables", "batch", "physical_qubits"):
             given[name] = tuple(given[name])

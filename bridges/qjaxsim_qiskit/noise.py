@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,11 +26,12 @@ _NO_GATES = ("measure", "reset", "delay", "barrier")
 _LEAST = 1e-13
 
 
-def from_aer_noise_model(model: "AerNoiseModel") -> NoiseModel:
+def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = None) -> NoiseModel:
     """A noise model of Aer's as one of this package, qubit q being qubit q.
 
     Args:
         model: built by hand or by `NoiseModel.from_backend`.
+        qubits: only the noise of these, as that of qubits 0, 1, ...; None for all.
 
     Returns:
         The model: every error as a constant channel, errors of some qubits in the place of those of all, readout errors
@@ -53,31 +54,35 @@ def from_aer_noise_model(model: "AerNoiseModel") -> NoiseModel:
     if not isinstance(model, AerNoiseModel):
         raise TypeError(f"Argument `model` must be a NoiseModel of qiskit_aer, but is {type(model).__name__}.")
     out = NoiseModel()
+    wanted = None if qubits is None else frozenset(qubits)
     local: Mapping[str, Mapping[tuple[int, ...], Any]] = model._local_quantum_errors
     for name, error in model._default_quantum_errors.items():
         if name not in _NO_GATES:
             out.after(name, _noise_of(error), except_on=list(local.get(name, {})))
     for name, errors in local.items():
-        for qubits, error in errors.items() if name not in _NO_GATES else ():
-            out.after(name, _noise_of(error), on=[tuple(qubits)])
-    for qubits, error in model._local_readout_errors.items():
-        _read(out, error, qubits)
+        for place, error in errors.items() if name not in _NO_GATES else ():
+            if wanted is None or wanted.issuperset(place):
+                out.after(name, _noise_of(error), on=[tuple(place)])
+    for place, error in model._local_readout_errors.items():
+        if wanted is None or wanted.issuperset(place):
+            _read(out, error, place)
     if model._default_readout_error is not None:
-        named = {q for qubits in model._local_readout_errors for q in qubits}
+        named = {q for place in model._local_readout_errors for q in place}
         if named:
             raise ValueError(
                 f"Argument `model` has a readout error for all qubits and others for qubits {sorted(named)}; give each "
                 "qubit its own."
             )
         _read(out, model._default_readout_error, None)
-    return out
+    return out if qubits is None else out.on(qubits)
 
 
-def from_backend(backend: Any) -> NoiseModel:
+def from_backend(backend: Any, qubits: Sequence[int] | None = None) -> NoiseModel:
     """The noise that Aer reads from a backend's properties: gate errors, relaxation, readout.
 
     Args:
         backend: of the runtime or a fake one, such as `qiskit_ibm_runtime.fake_provider.FakeBrisbane()`.
+        qubits: only the noise of these, as that of qubits 0, 1, ...; None for all.
 
     Raises:
         ImportError, ValueError: as `from_aer_noise_model`.
@@ -85,7 +90,7 @@ def from_backend(backend: Any) -> NoiseModel:
     require("qiskit_aer", "Noise models of backends need the package qiskit-aer", "qiskit")
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
-    return from_aer_noise_model(AerNoiseModel.from_backend(backend))
+    return from_aer_noise_model(AerNoiseModel.from_backend(backend), qubits)
 
 
 def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":

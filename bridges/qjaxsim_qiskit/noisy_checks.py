@@ -66,7 +66,7 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", params: Any, se
             f"fake one, but is {type(given).__name__}."
         )
     placed, where = _on_device(circuit, given, seed)
-    own = from_aer_noise_model(AerNoiseModel.from_backend(given)).on(where)
+    own = from_aer_noise_model(AerNoiseModel.from_backend(given), where)
     return Noise(own, to_aer_noise_model(own, len(where)), placed)
 
 

@@ -37,6 +37,7 @@ from qjaxsim.studies.attention.command import attention
 from qjaxsim.studies.disentangler.command import disentangler
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
+from qjaxsim.studies.noisy_hessian.command import noisy_hessian
 from qjaxsim.studies.qrnn.command import qrnn
 from qjaxsim.studies.shared.options import PROGRAMS, common_first, forget_results, keep, printed_results, remember
 
@@ -78,6 +79,7 @@ study.command()(gradient_variance)
 study.command()(qrnn)
 study.command()(attention)
 study.command()(disentangler)
+study.command()(noisy_hessian)
 app.command()(spectrum)
 app.command()(runs)
 app.command()(compare)

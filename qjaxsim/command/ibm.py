@@ -11,7 +11,7 @@ from qjaxsim.studies.shared.setting import ABSENT, Except, Needs
 if TYPE_CHECKING:
     from qjaxsim_qiskit.ibm import JobRecord
 
-_FORMATS = {"value": ".4f", "error": ".4f", "exact": ".4f", "deviation": ".1f"}
+_FORMATS = {"value": ".4f", "error": ".4f", "exact": ".4f", "noisy": ".4f", "deviation": ".1f"}
 _ROWS = 40
 # When options have an effect.
 _NEEDS: dict[str, Needs] = {
@@ -65,6 +65,9 @@ def run(
     evolution: Evolution = "synthesis",
     qubits: Qubits = "auto",
     exact: Annotated[bool, typer.Option(help="Compute the exact values beside the measured ones.")] = True,
+    noisy: Annotated[
+        bool, typer.Option(help="Also what the backend's noise model predicts, for up to eight qubits.")
+    ] = True,
     wait: Annotated[bool, typer.Option(help="Wait for the result; otherwise fetch it later.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Transpile and check, but submit nothing.")] = False,
     out: _Out = Path("runs/ibm"),
@@ -111,6 +114,7 @@ def run(
         optimization_level=optimization_level,
         seed=seed,
         exact=exact,
+        noisy=noisy,
         wait=wait,
         dry_run=dry_run,
         out=out,

@@ -17,6 +17,7 @@ _INNER: dict[str, dict[str, str]] = {
     "study gradient-variance": {"name": "dataset", "n_layers": "layers", "n_qubits": "qubits"},
     "study attention": {"name": "dataset"},
     "study qrnn": {"name": "dataset", "length": "lengths"},
+    "study noisy-hessian": {"name": "dataset"},
     "study disentangler": {"path": "weights", "loaded": "weights"},
     "crosscheck": {"name": "run", "folder": "run"},
     "compare": {"folder": "runs"},

@@ -10,6 +10,7 @@ from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.command import as_typed, default_in_words, flag_of
 from qjaxsim.studies.shared.setting import needs_in_words, values_in_words
@@ -21,6 +22,7 @@ STUDIES = {
     "qrnn": QrnnSettings,
     "attention": AttentionStudySettings,
     "disentangler": DisentanglerStudySettings,
+    "noisy-hessian": NoisyHessianSettings,
 }
 # The command for problems of one's own, a study in all but its place.
 OWN = {"spectrum": SpectrumSettings}

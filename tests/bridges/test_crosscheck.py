@@ -12,6 +12,7 @@ from qiskit.circuit.library import XXPlusYYGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qjaxsim_qiskit import aer, crosscheck, crosscheck_models, qnn
 from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
+from qjaxsim_qiskit.rotations import rotations_of
 from scipy import stats
 
 import qjaxsim as qj
@@ -97,7 +98,7 @@ def test_shift_gradients_are_central_differences(theirs, values):
     np.testing.assert_allclose(found, np.stack(columns, axis=1), atol=1e-8)
     alone = aer.shift_gradients(theirs, values[0], OPERATORS, chosen[3:4])
     np.testing.assert_allclose(alone, found[:, 3:4], atol=1e-13)
-    assert aer.rotations_of(theirs)[chosen[3]] == 1  # 2 v[1] is one angle of one gate
+    assert rotations_of(theirs)[chosen[3]] == 1  # 2 v[1] is one angle of one gate
     assert aer.shift_gradients(theirs, values[0], OPERATORS, []).shape == (3, 0)
 
 

@@ -95,7 +95,7 @@ def test_default_observables_and_parameters_of_a_file(place, capsys):
     wanted = [[str(row), f"Z{q}"] for row in range(3) for q in range(2)]
     assert [line[:2] for line in lines] == wanted
     angles = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert [line[-2] for line in lines] == [f"{np.cos(angle):.4f}" for angle in angles]
+    assert [line[-3] for line in lines] == [f"{np.cos(angle):.4f}" for angle in angles]
     assert not (place / "runs").exists()
 
 

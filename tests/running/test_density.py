@@ -221,3 +221,78 @@ def test_what_is_run_is_explained():
     assert "gradient by backprop (a density matrix cannot be run backwards)" in text
     with pytest.raises(ValueError, match="must not be 'adjoint' for a density matrix"):
         str(qj.explain(circuit, options=qj.PlanOptions(gradient="adjoint")))
+
+
+def wide_operators(rng):
+    """Operators on five of six qubits, and their dense matrices on all six, the sixth (qubit 2) idle."""
+    import scipy.sparse
+
+    qubits = [4, 0, 1, 5, 3]
+    matrix = rng.normal(size=(32, 32)) + 1j * rng.normal(size=(32, 32))
+    dense, diagonal = matrix + matrix.conj().T, rng.normal(size=32)
+    psi = rng.normal(size=32) + 1j * rng.normal(size=32)
+    psi /= np.linalg.norm(psi)
+    sparse = scipy.sparse.coo_matrix(np.where(rng.random((32, 32)) < 0.1, dense, 0))
+    sparse = (sparse + sparse.conj().T) / 2
+    pairs = [
+        (qj.Hermitian(dense, qubits), dense),
+        (qj.Diagonal(diagonal, qubits), np.diag(diagonal)),
+        (qj.Projector(psi, qubits), np.outer(psi, psi.conj())),
+        (qj.SparseHermitian(sparse, qubits), sparse.toarray()),
+    ]
+    return [(operator, reference.embed(small, tuple(qubits), 6)) for operator, small in pairs]
+
+
+@pytest.mark.parametrize("kind", ["channels", "measured", "long"])
+def test_operators_on_many_qubits_and_variances(kind):
+    rng = np.random.default_rng(0)
+    circuit = qj.Circuit(6).h([0, 3]).cx(0, 4).ry(0.4, 1).cx(3, 5).cx(0, 2)
+    if kind == "channels":
+        circuit.depolarizing(0.1, [0, 1, 3]).amplitude_damping(0.2, 5)
+    elif kind == "measured":  # a pure state with a fresh wire
+        circuit.measure(0, 0).if_bits(0, 1, qj.Circuit(6).x(1))
+    else:
+        for _ in range(8):
+            circuit.reset(2)
+    rho = reference.density_matrix(circuit)
+    pairs = wide_operators(rng)
+    values = qj.expectation(circuit, [operator for operator, _ in pairs])()
+    np.testing.assert_allclose(values, [np.trace(matrix @ rho).real for _, matrix in pairs], atol=1e-11)
+    spread = qj.variance(circuit, [operator for operator, _ in pairs])()
+    exact = [np.trace(m @ m @ rho).real - np.trace(m @ rho).real ** 2 for _, m in pairs]
+    np.testing.assert_allclose(spread, exact, atol=1e-9)
+
+
+def test_matrices_given_by_parameters_under_noise():
+    rng = np.random.default_rng(1)
+    unitary, _ = np.linalg.qr(rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4)))
+    free = qj.Circuit(3).h(0).cx(0, 1).unitary(qj.Parameter("u", (2, 4, 4)), (2, 0)).bit_flip(0.1, 0)
+    fixed = qj.Circuit(3).h(0).cx(0, 1).unitary(unitary, (2, 0)).bit_flip(0.1, 0)
+    parts = np.stack([unitary.real, unitary.imag])
+    np.testing.assert_allclose(qj.density_matrix(free)({"u": parts}), reference.density_matrix(fixed), atol=1e-12)
+
+
+def test_many_controls_and_evolutions_under_noise():
+    w = qj.Parameter("w", (2,))
+    circuit = qj.Circuit(4).h(range(4)).mcp(w[0], [0, 1, 2], 3).depolarizing(0.1, 1).mcx([3, 1], 0)
+    circuit.evolve(qj.X(0) @ qj.Y(2) + 0.5 * qj.Z(1), w[1], steps=2).phase_damping(0.2, 2)
+    params = {"w": np.array([0.7, 0.4])}
+    np.testing.assert_allclose(
+        qj.density_matrix(circuit)(params), reference.density_matrix(circuit, params), atol=1e-12
+    )
+
+
+def test_trained_coefficients_under_noise():
+    c = qj.Parameter("c", (2,))
+    circuit = qj.Circuit(2).h(0).cx(0, 1).depolarizing(0.5, 0)
+    energy = qj.expectation(circuit, c[0] * qj.Z(0) @ qj.Z(1) + c[1] * qj.X(0) @ qj.X(1))
+    np.testing.assert_allclose(jax.grad(energy)({"c": np.ones(2)})["c"], [0.5, 0.5], atol=1e-6)
+
+
+def test_what_readout_errors_forbid_is_said():
+    rng = np.random.default_rng(0)
+    circuit = qj.Circuit(6).h(0).readout_error(0.1, 0.1, 0)
+    with pytest.raises(ValueError, match="A circuit with readout errors takes Pauli sums"):
+        qj.expectation(circuit, wide_operators(rng)[0][0])
+    with pytest.raises(ValueError, match="leave the circuit's readout errors out"):
+        qj.variance(circuit, qj.Z(0))

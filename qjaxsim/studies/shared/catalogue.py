@@ -15,7 +15,7 @@ def study_names() -> list[str]:
     """Names of all studies, as the command has them.
 
     >>> study_names()
-    ['attention', 'disentangler', 'gradient-variance', 'hessian', 'qrnn', 'spectrum']
+    ['attention', 'disentangler', 'gradient-variance', 'hessian', 'noisy-hessian', 'qrnn', 'spectrum']
     """
     return sorted(one.name.replace("_", "-") for one in pkgutil.iter_modules(studies.__path__) if one.name != "shared")
 

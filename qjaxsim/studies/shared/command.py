@@ -18,6 +18,7 @@ from qjaxsim.studies.shared.options import (
     names,
     print_comparison,
     print_verdicts,
+    reals,
     refuse_idle_options,
     results_folder,
 )
@@ -183,6 +184,8 @@ def _parsed(field: dataclasses.Field[Any], hint: Any, given: Any) -> Any:
     parts = names(given)
     if typing.get_args(hint)[0] is str:
         return parts
+    if typing.get_args(hint)[0] is float:
+        return reals(flag_of(field), parts, given)
     return _numbers(flag_of(field), parts, given, {word: one for word, one in words.items() if isinstance(one, int)})
 
 

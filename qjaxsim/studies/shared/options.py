@@ -132,6 +132,14 @@ def integers(option: str, text: str, others: str = "", typed: str | None = None)
         ) from error
 
 
+def reals(option: str, parts: Sequence[str], typed: str) -> tuple[float, ...]:
+    """A list such as "1e-3,0.1" in its parts; for the message all that was typed."""
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError as error:
+        raise ValueError(f"Option --{option} must be numbers separated by commas, but is {typed!r}.") from error
+
+
 def _integer(text: str) -> int:
     # Thousands of digits are an error of Python's, in its words.
     if len(text.strip()) > 30:

@@ -12,6 +12,7 @@ from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.setting import GIVEN, Except, check_settings, choice, integer, number, other, refuse_idle
 
@@ -21,6 +22,7 @@ STUDIES = {
     "attention": AttentionStudySettings,
     "qrnn": QrnnSettings,
     "disentangler": DisentanglerStudySettings,
+    "noisy-hessian": NoisyHessianSettings,
 }
 COMMAND = typer.main.get_command(cli_app.app)
 

@@ -1,0 +1,67 @@
+"""What a backend's own noise model says that it will measure."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qjaxsim as qj
+from qjaxsim.circuits.sums import PauliSum
+from qjaxsim_qiskit.ibm_primitives import COUNTS
+from qjaxsim_qiskit.ibm_work import Work
+from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.layouts import final_places, on_qubits, used_qubits
+from qjaxsim_qiskit.noise import from_backend
+from qjaxsim_qiskit.unrolling import unrolled
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+# Density matrices of more qubits take seconds and gibibytes.
+WIDEST = 8
+
+
+def predicted_values(
+    work: Work, isa: "QuantumCircuit", backend: Any, kind: str, resilience_level: int | None
+) -> np.ndarray | None:
+    """Values like the exact ones under the noise that Aer reads from the backend's properties.
+
+    Args:
+        work: what is run.
+        isa: transpiled to the backend.
+        backend: IBM's or a fake one.
+        kind: of the job.
+        resilience_level: from 1 on the runtime takes readout errors out, so that the prediction has none.
+
+    Returns:
+        Expectation values (..., m) or probabilities (..., 2**n); None where the circuit takes more than `WIDEST`
+        qubits, or nothing is known of the backend's errors.
+    """
+    items = [item for item in unrolled(isa, "synthesis").items if item.operation.name != "measure"]
+    written = final_places(isa) or list(range(work.circuit.num_qubits))
+    kept = sorted(used_qubits((item.operation, item.qubits) for item in items).union(written))
+    if len(kept) > WIDEST or getattr(backend, "target", None) is None:
+        return None
+    noise = from_backend(backend, kept)
+    if not noise.rules and not any(noise.readout(q) for q in range(len(kept))):
+        return None
+    placed = on_qubits(isa, items, kept)
+    placed.global_phase = isa.global_phase
+    imported = from_qiskit(placed)
+    noisy = noise.apply(imported.circuit)
+    if kind != COUNTS and (resilience_level or 0) > 0:
+        noisy = qj.Circuit(noisy.n_qubits).extend(op for op in noisy.operations if op.key[0] != "readout_error")
+    places = [kept.index(place) for place in written]
+    params = imported.params(dict(work.values)) if work.values else {}
+    values = _function(work, noisy, places, kind)(params)
+    return np.asarray(values, float).reshape(*work.batch, values.shape[-1])
+
+
+def _function(work: Work, noisy: qj.Circuit, places: list[int], kind: str) -> Any:
+    if kind == COUNTS:
+        return qj.probabilities(noisy, places)
+    return qj.expectation(noisy, [_moved(each, places) for each in work.observables])
+
+
+def _moved(observable: PauliSum, places: list[int]) -> PauliSum:
+    """The observable of qubit q on qubit places[q]."""
+    return PauliSum({tuple((places[q], letter) for q, letter in term): c for term, c in observable.terms.items()})
