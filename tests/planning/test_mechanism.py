@@ -9,8 +9,9 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.common import memory
+from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Packed, Transpose, is_linear
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Packed, Transpose
 from tests.cases import layered
 
 BATCH = 37  # a size that nothing else has
