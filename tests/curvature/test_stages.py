@@ -98,6 +98,7 @@ def test_equal_to_the_generic_hessian(first_weights):
     np.testing.assert_allclose(whole.gradient, slope, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_chunks():
     model, params, x, y = problem()
     assert plan_split(model, cross_entropy, params, x, y).structure == "stages"

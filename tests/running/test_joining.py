@@ -9,6 +9,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.running.joining import FEW, joined
+from tests.cases import mostly_slow
 from tests.running.test_packed import size
 
 
@@ -25,7 +26,10 @@ def test_arrays_of_several_shapes_are_joined():
 
 
 @pytest.mark.parametrize(
-    "derivative", [jax.grad, lambda f: jax.jit(jax.jacfwd(f)), lambda f: jax.grad(lambda v: jax.grad(f)(v)[3].sum())]
+    "derivative",
+    mostly_slow(
+        [jax.grad, lambda f: jax.jit(jax.jacfwd(f)), lambda f: jax.grad(lambda v: jax.grad(f)(v)[3].sum())], keep=1
+    ),
 )
 def test_derivatives_go_through(derivative):
     arrays = [jnp.asarray([0.1 * i]) for i in range(2 * FEW)]
@@ -65,9 +69,9 @@ def test_named_scalars_are_one_vector():
 
 def test_a_named_scalar_more_is_a_few_operations_more():
     sizes = []
-    for count in (400, 600):
+    for count in (100, 150):
         energy = qj.expectation(named(count), qj.Z(0))
         params = {f"p{i}": jnp.asarray(0.1) for i in range(count)}
         sizes.append([size(energy, params), size(jax.grad(energy), params)])
-    more = (np.array(sizes[1]) - sizes[0]) / 200
+    more = (np.array(sizes[1]) - sizes[0]) / 50
     assert (more < [2.5, 5]).all()
