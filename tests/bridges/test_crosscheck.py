@@ -173,6 +173,7 @@ def test_integers_of_numpy_and_operators_of_qiskit_are_taken():
     assert found.agrees and found.seed == 3 and type(found.seed) is int
 
 
+@pytest.mark.slow
 def test_gradients_are_limited_to_some_rotations(ours):
     params = batch_of(ours, 1)
     detail = crosscheck(ours, params, max_rotations=5, seed=2).checks[-1].detail
@@ -192,6 +193,7 @@ def test_a_patches_model_agrees_with_the_logits_put_together_from_aer():
     assert len(found.checks) == 6 and found.samples == 4 * 2 and found.n_parameters == model.n_parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pre", mostly_slow(["linear", "conv"]))
 def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(pre):
     model = HybridModel(3, 2, image_size=8, n_classes=4, pre=pre, pairing="ring")

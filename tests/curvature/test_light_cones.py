@@ -141,7 +141,7 @@ def test_both_parts_equal_pushes_of_every_sample():
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("weights", mostly_slow([np.float32, np.float64]))
-@pytest.mark.parametrize("data", [np.float32, np.float64])
+@pytest.mark.parametrize("data", mostly_slow([np.float64, np.float32]))
 def test_precision_is_that_of_the_weights(weights, data):
     outputs, (params, x, y) = model("chain"), problem("chain")
     params, x = jax.tree.map(lambda a: a.astype(weights), params), jax.tree.map(lambda a: a.astype(data), x)
@@ -253,6 +253,7 @@ def test_no_weights_have_no_cones():
     assert CircuitOutputs(encoding(), SUMS, ("x",)).cones is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_other_orders_of_parameters_take_another_way():
     made = encoding().rx(W[0, 0], 0).crz(V[0], 0, 1).ry(W[0, 1], 1)

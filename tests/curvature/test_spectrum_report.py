@@ -148,6 +148,7 @@ def test_circuit_with_an_observable_is_its_own_loss():
     assert [row["group"] for row in report.blocks] == ["w[0]", "w[1]"]
 
 
+@pytest.mark.slow
 def test_circuit_with_data_is_a_model():
     circuit = layered(3, 1)
     weights = {"w": jnp.asarray(RNG.normal(size=(1, 3, 3)))}

@@ -169,6 +169,7 @@ def test_what_has_no_stages(kind):
     assert part.numbers_held == part.numbers_a_sample == 0
 
 
+@pytest.mark.slow
 def test_what_has_no_stages_is_pushed():
     part, size = staged(other_gates("two qubits"), ("v",))
     assert_split_is_the_hessian(part, size)
@@ -221,7 +222,7 @@ def test_the_program_of_a_chunk_does_not_grow_with_depth():
     from qjaxsim.models.patches import PatchesModel
 
     lengths = []
-    for depth in (2, 5):
+    for depth in (1, 3):
         model = PatchesModel(1, depth, n_qubits=3, image_size=3, patch_size=3, n_classes=3)
         params, _ = ravel_pytree(model.init(jax.random.key(0)))
         part, u = model.outputs.part, params[model.outputs.index[0]]

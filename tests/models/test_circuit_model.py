@@ -69,6 +69,7 @@ def test_the_split_takes_the_way_that_weights_between_the_data_allow(key):
     assert found == {"in turn": "stages", "in turn, entangling": "parts"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "circuit, structure",
     mostly_slow([(CIRCUITS["first"], "cones"), (qj.angle_encoding(3).compose(qj.real_amplitudes(3, 1)), "collapsed")]),

@@ -301,7 +301,7 @@ def test_wrong_options_are_refused(options, error, message):
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("collapse", [True, False])
+@pytest.mark.parametrize("collapse", mostly_slow([True, False], keep=[1]))
 def test_programs_do_not_grow_with_depth(collapse):
     def lengths(depth):
         run = qj.expectation(layered(6, depth), [qj.Z(q) for q in range(6)], options=qj.PlanOptions(collapse=collapse))

@@ -83,12 +83,23 @@ def unrolled_derivatives():
     return first_and_second(UNROLLED)
 
 
-@pytest.mark.parametrize("gradient", ["backprop", "adjoint"])
+@pytest.mark.parametrize(
+    ("way", "gradient"),
+    mostly_slow(
+        [
+            ("packed 3", "backprop"), ("together", "adjoint"), ("packed 3", "adjoint"), ("together", "backprop"),
+            ("packed 4", "backprop"), ("packed 4", "adjoint"),
+        ],
+        keep=2,
+    ),
+    indirect=["way"],
+)  # fmt: skip
 def test_derivatives_are_those_of_unrolled_programs(way, gradient, unrolled_derivatives):
     found = first_and_second(qj.PlanOptions(gradient=gradient))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), found, unrolled_derivatives)
 
 
+@pytest.mark.slow
 def test_gradients_are_differences_of_the_reference(way):
     circuit, params = weights_only(5, 3, 20)
     gradient = jax.grad(qj.expectation(circuit, OBSERVABLE))(params)["w"]

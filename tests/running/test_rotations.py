@@ -136,6 +136,7 @@ def second_derivatives(circuit, observable, params):
     return jax.jit(jax.hessian(lambda p: energy(p).sum()))(params)
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_those_of_the_matrices():
     circuit = long_strings(5, 6)
     at = np.random.default_rng(1).normal(size=6)

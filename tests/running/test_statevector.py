@@ -247,6 +247,7 @@ def test_wide_batches_with_data_and_loops_do_not_depend_on_the_plan():
 # --- identities and closed forms --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_collapsing_and_unrolling_change_nothing():
     circuit = layered(6, 5, ring=True)
     rng = np.random.default_rng(3)

@@ -33,7 +33,7 @@ from tests.cases import assert_compares_with_itself, mostly_slow, run_lines_of_p
 
 SMALL = DisentanglerStudySettings(
     layers=("block0.value", "block0.up"), chi=(1, 2), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
-    profile_depths=(1, 2), bond_chi=(1, FULL), model_chi=(2,), heal_updates=4, batch_size=4,
+    profile_depths=(1,), bond_chi=(1, FULL), model_chi=(2,), heal_updates=4, batch_size=4,
     width=8, n_blocks=1, n_heads=2, context=16, epochs=1, test_windows=20, balanced_sites=2, shots=(1_000,),
     healing=("bond",),
 )  # fmt: skip
@@ -259,7 +259,7 @@ def test_parts_have_their_rows(study):
     rows = study[1]
     assert set().union(*rows) <= set(COLUMNS)
     depth = [row for row in rows if row["part"] == "depth"]
-    assert len(depth) == 2 * 3
+    assert len(depth) == 2 * 2
     assert all(row["merit"] <= row["bound"] + 1e-6 for row in depth)
     wide = [row for row in depth if row["register"]]
     assert {row["gate_qubits"] for row in wide} == {3} and {row["depth"] for row in wide} == {1}
