@@ -73,9 +73,7 @@ def assert_is_the_hessian_by_products(f, params, tolerance=1e-12):
     np.testing.assert_allclose(found, expected, atol=tolerance * max(1, float(jnp.abs(expected).max())), rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("circuit", "dtype"), mostly_slow([(alternating(), np.float32), (layered(), np.float64)])
-)
+@pytest.mark.parametrize(("circuit", "dtype"), mostly_slow([(alternating(), np.float32), (layered(), np.float64)]))
 def test_hessian_of_an_energy(circuit, dtype):
     energy = qj.expectation(circuit, ising(circuit.n_qubits))
     assert_is_the_hessian_by_products(energy, drawn(circuit, dtype), 1e-12 if dtype == np.float64 else 2e-5)

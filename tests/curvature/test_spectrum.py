@@ -310,7 +310,7 @@ class TestScale:
         root, turned = jnp.float32(np.sqrt(scale)), prescribed(self.VALUES, jnp.float32)
         return linear_operator(lambda v: root * jnp.matmul(turned, root * v, precision="highest"), jnp.zeros(100, "f4"))
 
-    @pytest.mark.parametrize("scale", [1e-36, 1e-30, 1e-18, 1e-10, 1e10, 1e18, 1e30, 1e37])
+    @pytest.mark.parametrize("scale", mostly_slow([1e-36, 1e37, 1e-30, 1e-18, 1e-10, 1e10, 1e18, 1e30], keep=2))
     def test_every_result_scales(self, scale, key, at_scale_1):
         operator, (power_plain, trace_plain) = self.operator(scale), at_scale_1
         for settings in ({}, {"which": "magnitude", "steps": 40}, {"steps": 200}):

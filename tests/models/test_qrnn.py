@@ -1,5 +1,6 @@
 """The recurrent network against a literal NumPy version of its description, against explicit circuits, and itself."""
 
+import functools
 import itertools
 import math
 import sys
@@ -407,9 +408,10 @@ def test_going_on_from_a_state_is_the_same_as_not_stopping(key):
     params = large_params(SMALL, key)
     inputs = jax.random.randint(key, (3, 7), 0, SMALL.n_words)
     targets = jax.random.randint(jax.random.fold_in(key, 1), (3, 7), 0, SMALL.n_words)
-    whole = unroll(SMALL, params, inputs, targets)
-    begun = unroll(SMALL, params, inputs[:, :4], targets[:, :4])
-    rest = unroll(SMALL, params, inputs[:, 4:], targets[:, 4:], start=begun.state)
+    run = jax.jit(functools.partial(unroll, SMALL))
+    whole = run(params, inputs, targets)
+    begun = run(params, inputs[:, :4], targets[:, :4])
+    rest = run(params, inputs[:, 4:], targets[:, 4:], start=begun.state)
     joined = jnp.concatenate([begun.probabilities, rest.probabilities], axis=1)
     np.testing.assert_allclose(joined, whole.probabilities, atol=1e-12)
 
