@@ -126,6 +126,7 @@ def test_any_number_of_samples_is_their_mean(n_samples, batch_size):
         np.testing.assert_allclose(ours, np.mean(theirs, axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_both_parts_equal_pushes_of_every_sample():
     outputs, (params, x, y) = model("chain"), problem("chain")

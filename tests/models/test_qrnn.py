@@ -341,6 +341,7 @@ def test_gradient_equals_finite_differences_through_projections(key, monkeypatch
     assert np.count_nonzero(gradient) > 0.9 * len(gradient)
 
 
+@pytest.mark.slow
 def test_second_derivatives_equal_finite_differences(key):
     topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2)
     params, unravel = ravel_pytree(large_params(topology, key))
