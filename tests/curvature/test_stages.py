@@ -17,6 +17,7 @@ from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
+from tests.cases import mostly_slow
 
 N, CLASSES = 3, 3
 OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(2), qj.Z(1) @ qj.Z(2) + qj.Y(0))
@@ -130,7 +131,7 @@ def test_single_precision():
         np.testing.assert_allclose(ours, theirs, atol=3e-5)
 
 
-@pytest.mark.parametrize("n_samples", [1, 3])
+@pytest.mark.parametrize("n_samples", mostly_slow([1, 3], keep=1))
 def test_one_sample_one_class_and_symmetry_points_are_finite(n_samples):
     model, params, x, _ = problem(n_samples=n_samples)
     for point in (params, jnp.zeros_like(params), jnp.full_like(params, np.pi / 2)):
@@ -255,6 +256,7 @@ def test_models_of_one_and_of_four_patches_share_the_programs_of_their_parts(cap
         np.testing.assert_allclose(found.hessian, rows, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_parts_in_turn_give_the_same_values(key):
     model = PatchesModel(4, 1, 2, image_size=5, patch_size=2, n_classes=2)
     x = np.random.default_rng(0).uniform(0, 1, (3, 5, 5))

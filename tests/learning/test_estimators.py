@@ -121,6 +121,7 @@ def test_curvature_is_that_of_the_training_loss(of, request):
     assert report.numbers["loss"] == pytest.approx(min(row["train_loss"] for row in estimator.history_))
 
 
+@pytest.mark.slow
 def test_curvature_draws_the_path_of_training(regressor):
     report = regressor.curvature(
         X, TARGETS, planes=("pca",), plane_points=3, trajectory=regressor.trajectory_, progress=False

@@ -28,7 +28,7 @@ def test_circuits_of_the_engine_rebuild_the_layer(complex_gates):
     np.testing.assert_allclose(rebuilt[:12, :7].real, layer.to_dense(), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", mostly_slow(["float32", "float64"], keep=1))
+@pytest.mark.parametrize("dtype", mostly_slow(["float64", "float32"]))
 def test_export_to_qiskit(dtype):
     pytest.importorskip("qiskit", reason="The extra `qiskit` brings Qiskit.")
     layer = found(dtype=dtype)
