@@ -9,7 +9,6 @@ import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.planning import bases
 from qjaxsim.running import measurement
-from tests.cases import mostly_slow
 
 
 def random_state(n_qubits, columns=2):
@@ -44,7 +43,7 @@ OBSERVABLES = {
 
 
 @pytest.mark.parametrize("price", [0.0, np.inf])
-@pytest.mark.parametrize("name", mostly_slow(OBSERVABLES, keep=1))
+@pytest.mark.parametrize("name", list(OBSERVABLES))
 def test_both_ways_give_the_dense_value(name, price, monkeypatch):
     monkeypatch.setattr(bases, "rotation_price", lambda group, amplitudes: price)
     n = 6
