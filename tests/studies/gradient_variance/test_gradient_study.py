@@ -130,6 +130,7 @@ def test_figures_and_page(finished):
     assert "qjaxsim study gradient-variance --qubits 2 " in page
 
 
+@pytest.mark.slow
 def test_resumed_is_as_if_uninterrupted(finished, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     run, calls = gradient_variance._run, []
