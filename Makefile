@@ -16,7 +16,7 @@ check:  ## lint, format, types, and who imports whom
 test:  ## the suite
 	$(PYTHON) -m pytest -q
 
-slow:  ## long reproductions
+slow:  ## long reproductions, and the repetitions that `test` leaves out
 	$(PYTHON) -m pytest -q -m slow
 
 docs:  ## runs what README, guides and docstrings show

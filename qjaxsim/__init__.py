@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qjaxsim.circuits.observables import I, PauliSum, X, Y, Z
     from qjaxsim.circuits.sums import OperatorSum
     from qjaxsim.curvature.hvp import hessian, hvp
-    from qjaxsim.planning.steps import PlanOptions
+    from qjaxsim.planning.options import PlanOptions
     from qjaxsim.running.explanation import explain
     from qjaxsim.running.simulate import (
         density_matrix,
@@ -121,7 +121,7 @@ _PLACES = {
         "unitary",
         "variance",
     ),
-    "planning.steps": ("PlanOptions",),
+    "planning.options": ("PlanOptions",),
     "running.trajectories": ("trajectories",),
     "studies.shared.run": ("load_run",),
 }

@@ -8,11 +8,28 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import qjaxsim as qj
 from qjaxsim.studies.shared.listing import first_table, list_runs
 from qjaxsim.studies.shared.run import load_run
 from qjaxsim.studies.shared.side_by_side import side_by_side, write_page
+
+
+def mostly_slow(values, keep=1):
+    """Values of a parametrisation of which the first `keep`, or those at the places `keep`, are in every run.
+
+    The others repeat what those find and are marked slow. A tuple holds the values of several arguments.
+    """
+    kept = range(keep) if isinstance(keep, int) else keep
+    return [_parameters(value, place not in kept) for place, value in enumerate(values)]
+
+
+def _parameters(value, slow):
+    marks = [pytest.mark.slow] * slow
+    if hasattr(value, "marks"):  # a pytest.param already
+        return value._replace(marks=[*value.marks, *marks])
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=marks)
 
 
 def layered(n_qubits, depth, entangler="cx", ring=False, data=True):

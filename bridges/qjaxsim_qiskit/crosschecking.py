@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 import qjaxsim as qj
+from qjaxsim.circuits.inspection import is_static
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import is_static
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
 from qjaxsim_qiskit import aer

@@ -11,6 +11,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.inspection import kraus_of
 from qjaxsim.circuits.operations import (
     Channel,
     Conditional,
@@ -23,7 +24,6 @@ from qjaxsim.circuits.operations import (
     Repeat,
     Reset,
     Unitary,
-    kraus_of,
 )
 from qjaxsim_qiskit.ordering import matrix_qubits
 

@@ -86,6 +86,10 @@ def from_backend(backend: Any, qubits: Sequence[int] | None = None) -> NoiseMode
 
     Raises:
         ImportError, ValueError: as `from_aer_noise_model`.
+
+    >>> from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+    >>> from_backend(FakeManilaV2(), [0, 1])
+    <NoiseModel: 8 rules, after cx, id, sx, x, readout errors>
     """
     require("qiskit_aer", "Noise models of backends need the package qiskit-aer", "qiskit")
     from qiskit_aer.noise import NoiseModel as AerNoiseModel

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim.circuits.operations import is_unitary
+from qjaxsim.circuits.inspection import is_unitary
 from qjaxsim.common.checks import integer_from, require_positive
 from qjaxsim.curvature.shifts import MeasuredHessian, shift_rule
 from qjaxsim_qiskit.exporting import name_and_index

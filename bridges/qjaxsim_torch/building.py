@@ -7,7 +7,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.common.checks import require_one_of, shown
 from qjaxsim.common.extras import require
-from qjaxsim.planning.steps import PlanOptions
+from qjaxsim.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,9 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, is_single, pauli_sums
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.planning.steps import PlanOptions
-from qjaxsim.running.simulate import Run, expectation
+from qjaxsim.planning.options import PlanOptions
+from qjaxsim.running.simulate import expectation
+from qjaxsim.running.state_functions import Run
 from qjaxsim_torch.calls import Arrays, TorchCall
 
 _DTYPES = (torch.float32, torch.float64)

@@ -11,16 +11,8 @@ import numpy as np
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.operations import (
-    Channel,
-    Conditional,
-    Kraus,
-    Measure,
-    Preparation,
-    ReadoutError,
-    Reset,
-    constant_matrix,
-)
+from qjaxsim.circuits.inspection import constant_matrix
+from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Measure, Preparation, ReadoutError, Reset
 from qjaxsim.common.checks import as_integer, as_number, shown
 
 if TYPE_CHECKING:

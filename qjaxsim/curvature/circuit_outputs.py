@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.inspection import is_unitary, used_parameters
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.circuits.operations import is_unitary, used_parameters
 from qjaxsim.curvature.light_cones import Cones, Tables, find_cones
 from qjaxsim.running.simulate import expectation, statevector
 

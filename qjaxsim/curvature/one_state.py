@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from qjaxsim.circuits.operations import has_free_matrix, is_unitary
+from qjaxsim.circuits.inspection import has_free_matrix, is_unitary
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.running.compiled import Compiled, compiled_as
 from qjaxsim.running.matrices import Environment, angle_stack
-from qjaxsim.running.simulate import Observed, observed
+from qjaxsim.running.state_functions import Observed, observed
 from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import variables_of
 from qjaxsim.running.varying import vary_alike

@@ -16,9 +16,11 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.inspection import is_unitary, used_parameters
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import Gate, Operation, Repeat, is_unitary, used_parameters
-from qjaxsim.running.simulate import PlanOptions, expectation
+from qjaxsim.circuits.operations import Gate, Operation, Repeat
+from qjaxsim.planning.options import PlanOptions
+from qjaxsim.running.simulate import expectation
 
 Entry = tuple[int, int, float]
 """Number of a gate on its qubit, place of a parameter in its angle, the angle's derivative in it."""

@@ -22,7 +22,8 @@ from qjaxsim.common.choices import PAIRINGS, PRE_LAYERS
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.models.patches import flat_images
-from qjaxsim.running.simulate import PlanOptions, expectation
+from qjaxsim.planning.options import PlanOptions
+from qjaxsim.running.simulate import expectation
 from qjaxsim.running.varying import varying_axes
 
 Params = dict[str, Any]

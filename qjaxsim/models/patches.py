@@ -21,7 +21,7 @@ from qjaxsim.circuits.observables import PauliSum, X, Y, Z
 from qjaxsim.common.checks import hold_integers, require_positive
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
-from qjaxsim.running.simulate import PlanOptions
+from qjaxsim.planning.options import PlanOptions
 
 Params = dict[str, jax.Array]
 

@@ -10,18 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import (
-    Conditional,
-    Gate,
-    Measure,
-    Operation,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-    is_static,
-    is_unitary,
-)
+from qjaxsim.circuits.inspection import is_static, is_unitary
+from qjaxsim.circuits.operations import Conditional, Gate, Measure, Operation, ReadoutError, Repeat, Reset, Unitary
 from qjaxsim.planning.doubling import conditional, doubled, is_noisy
 from qjaxsim.planning.layers import written_out
 

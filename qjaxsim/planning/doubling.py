@@ -49,10 +49,8 @@ def doubled(circuit: Circuit) -> Circuit:
     A projection becomes the product with its projector on both sides, without normalisation: the trace of what comes
     out is the probability of the outcomes.
 
-    >>> print(doubled(Circuit(1).s(0).depolarizing(0.1, 0)))
-    q0: ─S───DEPOLARIZING:0───────
-             │
-    q1: ─SDG─DEPOLARIZING:1(0.1)──
+    >>> [(gate.name, gate.qubits) for gate in doubled(Circuit(1).s(0).depolarizing(0.1, 0)).operations]
+    [('s', (0,)), ('sdg', (1,)), ('superoperator:depolarizing', (0, 1))]
     """
     n = circuit.n_qubits
     operations = [new for operation in circuit.operations for new in _doubled(operation, n)]

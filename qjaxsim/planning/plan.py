@@ -24,8 +24,10 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Preparation, Projection, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
+from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
+from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
@@ -37,7 +39,6 @@ from qjaxsim.planning.steps import (
     Loop,
     Packed,
     Plan,
-    PlanOptions,
     Prepare,
     Rotations,
     Step,
@@ -45,8 +46,6 @@ from qjaxsim.planning.steps import (
     Transpose,
     Widen,
     flat_steps,
-    is_linear,
-    plan_options,
 )
 
 # Widths of dense blocks that are tried.

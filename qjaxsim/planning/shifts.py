@@ -14,7 +14,8 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import Gate, Projection, has_free_matrix
+from qjaxsim.circuits.inspection import has_free_matrix
+from qjaxsim.circuits.operations import Gate, Projection
 from qjaxsim.planning.layers import written_out
 
 ANGLES = "angles"

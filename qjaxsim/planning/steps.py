@@ -7,61 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate, Repeat
-from qjaxsim.common.checks import as_integer
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """Choices that a user may force.
-
-    Attributes:
-        max_block: most qubits in one dense block; None lets the planner choose.
-        collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
-        scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
-            long circuits. What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates
-            from running as a loop over small blocks.
-        unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
-        gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
-            running the circuit backwards, in constant memory; None chooses by the memory needed.
-
-    >>> import qjaxsim as qj
-    >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
-    >>> qj.explain(circuit, options=PlanOptions(gradient="adjoint")).gradient
-    'adjoint'
-    """
-
-    max_block: int | None = None
-    collapse: bool | None = None
-    scan: bool | None = None
-    unroll: int = 1
-    gradient: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
-            number = as_integer(value)
-            if value is not None and number is None:
-                raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
-            if number is not None and number < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
-            object.__setattr__(self, name, number)  # options are keys of what is compiled
-        for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
-            if choice not in (None, True, False):
-                raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
-        if self.gradient not in (None, "adjoint", "backprop"):
-            raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
-
-
-def plan_options(given: Any) -> PlanOptions:
-    """Options as given, or the defaults for None.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if given is not None and not isinstance(given, PlanOptions):
-        raise TypeError(f"Argument `options` must be a `qjaxsim.PlanOptions`, but is {given!r}.")
-    return given or PlanOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -415,46 +361,3 @@ def flat_steps(steps: Iterable[Step]) -> Iterable[Step]:
             yield from flat_steps(step.steps)
         else:
             yield step
-
-
-def is_linear(step: "Step") -> bool:
-    """Whether a step is a matrix common to all samples, so that it may be run on the identity."""
-    if isinstance(step, Loop) and not all(is_linear(inner) for inner in step.body.steps):
-        return False
-    return not isinstance(step, Project) and not step.data
-
-
-def is_invertible(step: "Step") -> bool:
-    """Whether the state before can be found from the state after it, also where angles are moved a little."""
-    if isinstance(step, Loop | Collapsed):
-        return all(is_invertible(inner) for inner in (step.body.steps if isinstance(step, Loop) else step.steps))
-    # A free matrix may be moved to where its adjoint is not its inverse.
-    free = any(isinstance(factor, Gate) and factor.spec.is_free for factor in _factors_in(step))
-    return not (isinstance(step, Project) or free)
-
-
-def _factors_in(step: "Step") -> list[Any]:
-    """The factors with angles of a step's matrices."""
-    if isinstance(step, Dense):
-        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
-    if isinstance(step, Packed) and step.products is not None:
-        return [gate for _, stack in step.products.stacks for gate in stack]
-    return []
-
-
-def names_in(step: "Step") -> set[str]:
-    """The names of the parameters in a step's angles."""
-    if isinstance(step, Loop):
-        return set(step.repeat.circuit.parameters)
-    if isinstance(step, Collapsed):
-        return set().union(*(names_in(inner) for inner in step.steps))
-    if isinstance(step, Prepare):
-        return set() if step.constant is not None else {step.name}
-    angles: list[Any] = []
-    if isinstance(step, Diagonal):
-        angles = [angle for table in step.tables for angle in table.angles]
-    if isinstance(step, Rotations):
-        angles = list(step.angles)
-    angles += [angle for factor in _factors_in(step) for angle in factor.angles]
-    return {element.name for angle in angles if isinstance(angle, Expression) for element in angle.elements()}

@@ -11,21 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from qjaxsim.planning.steps import (
-    Collapsed,
-    Dense,
-    Diagonal,
-    Loop,
-    Packed,
-    Plan,
-    PlanOptions,
-    Prepare,
-    Rotations,
-    Step,
-    Widen,
-    is_invertible,
-    names_in,
-)
+from qjaxsim.planning.inspection import is_invertible, names_in
+from qjaxsim.planning.options import PlanOptions
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Loop, Packed, Plan, Prepare, Rotations, Step, Widen
 from qjaxsim.running import execute
 from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment

@@ -11,6 +11,8 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.memory import GIB
 from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.inspection import is_invertible
+from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import (
     Collapsed,
@@ -21,7 +23,6 @@ from qjaxsim.planning.steps import (
     Monomial,
     Packed,
     Plan,
-    PlanOptions,
     Prepare,
     Project,
     Rotations,
@@ -29,8 +30,6 @@ from qjaxsim.planning.steps import (
     Step,
     Transpose,
     Widen,
-    is_invertible,
-    plan_options,
 )
 from qjaxsim.running.adjoint import kept_bytes, uses_adjoint
 

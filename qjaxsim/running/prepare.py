@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.planning.inspection import names_in
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
@@ -24,7 +25,6 @@ from qjaxsim.planning.steps import (
     Step,
     Together,
     flat_steps,
-    names_in,
 )
 from qjaxsim.running import matrices
 from qjaxsim.running.matrices import Environment

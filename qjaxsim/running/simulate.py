@@ -9,40 +9,42 @@ Qubit 0 is the most significant bit of every index. Results are complex64 or flo
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.observables import Observable, PauliSum, checked_observables, is_single
-from qjaxsim.circuits.operations import Preparation, Projection, Repeat, is_static, is_unitary
+from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
+from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
-from qjaxsim.common.memory import require_memory
-from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.deferring import lowered
 from qjaxsim.planning.doubling import is_noisy
 from qjaxsim.planning.measuring import plan_measurements
+from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.readout import Errors, operators_read, readout_errors
 from qjaxsim.planning.shifts import shift_rules
-from qjaxsim.planning.steps import PlanOptions, plan_options
 from qjaxsim.running import density, kernels, measurement, operators
-from qjaxsim.running.adjoint import run_from_zero, run_on_identity, run_on_states, uses_adjoint
-from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
+from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
+from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.prepare import Setting
-from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.sampling import draw_outcomes
 from qjaxsim.running.shots import estimates, group_probabilities
+from qjaxsim.running.state_functions import (
+    Bits,
+    Params,
+    Run,
+    check_call,
+    check_draw,
+    require_state,
+    state_function,
+)
 from qjaxsim.running.varying import vary_alike
 from qjaxsim.running.weighting import joined_shapes, weighted_function
-
-Params = Mapping[str, Any]
-Run = Callable[..., jax.Array]
-Shapes = dict[str, tuple[int, ...]]
 
 
 def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -69,7 +71,7 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
      [0.54  0.841]]
     """
     _require_pure(circuit, "state vector", "`density_matrix`")
-    return _state_function(circuit, options, kernels.to_complex, "statevector")
+    return state_function(circuit, options, kernels.to_complex, "statevector")
 
 
 def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -91,8 +93,8 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
     """
     require_circuit("circuit", circuit)
     read = density.entries if lowered(circuit).is_density else density.of_pure
-    flat = _state_function(circuit, options, read, "density_matrix")
-    return Compiled(_square, flat, circuit.n_qubits, check=_check_call(circuit))
+    flat = state_function(circuit, options, read, "density_matrix")
+    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit))
 
 
 def _square(flat: Run, n_qubits: int) -> Run:
@@ -152,14 +154,14 @@ def expectation(
     module = density if lowered(circuit).is_density else operators
     readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
     if asked.is_plain:
-        return _state_function(circuit, options, readout, "expectation", single)
-    values = _state_function(circuit, options, readout, "expectation")
+        return state_function(circuit, options, readout, "expectation", single)
+    values = state_function(circuit, options, readout, "expectation")
     return weighted_function(values, circuit.parameters, asked, single)
 
 
 def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
     """Expectation values from measurements, a function of params and a key."""
-    if not is_unitary(circuit.operations) and not has_projection(circuit):
+    if not is_unitary(circuit.operations) and not has_projection(circuit.operations):
         raise ValueError(
             "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
             "errors draw outcomes by `sample`."
@@ -167,9 +169,9 @@ def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptio
     shapes = joined_shapes(circuit.parameters, asked)
     shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
     readout = functools.partial(group_probabilities, measured.groups)
-    chances = _state_function(shifted.circuit, options, readout, "probabilities")
+    chances = state_function(shifted.circuit, options, readout, "probabilities")
     parts = chances, shifted, measured, asked, shapes, shots, single
-    return Compiled(estimates, *parts, check=functools.partial(_check_draw, shapes, circuit.n_qubits))
+    return Compiled(estimates, *parts, check=functools.partial(check_draw, shapes, circuit.n_qubits))
 
 
 def variance(
@@ -206,10 +208,10 @@ def variance(
         raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
     if is_static(circuit.operations) and not is_noisy(circuit):
         readout = functools.partial(operators.variances, asked)
-        return _state_function(circuit, options, readout, "variance", is_single(observables))
+        return state_function(circuit, options, readout, "variance", is_single(observables))
     module = density if lowered(circuit).is_density else operators
-    moments = _state_function(circuit, options, functools.partial(module.moments, asked), "moments")
-    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=_check_call(circuit))
+    moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
+    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
 
 
 def _spread(moments: Run, count: int, single: bool) -> Run:
@@ -219,25 +221,6 @@ def _spread(moments: Run, count: int, single: bool) -> Run:
         return spread[..., 0] if single else spread
 
     return variance
-
-
-class Observed(NamedTuple):
-    """What a function of `expectation` was built from."""
-
-    circuit: Circuit
-    observables: tuple[PauliSum, ...]
-    options: PlanOptions
-
-
-def observed(function: Compiled) -> Observed | None:
-    """What a compiled function was built from, if it gives expectation values."""
-    build, arguments = function.parts
-    if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
-        return None
-    circuit, options, readout, *_ = arguments
-    if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
-        return None
-    return Observed(circuit, readout.args[0], options)
 
 
 def probabilities(
@@ -264,18 +247,12 @@ def probabilities(
     [0.5 0.  0.  0.5]
     """
     if bits is not None:
-        return _state_function(circuit, options, _Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
+        return state_function(circuit, options, Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
     chosen = _measured(circuit, qubits)
     module = density if lowered(circuit).is_density else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
     readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
-    return _state_function(circuit, options, readout, "probabilities")
-
-
-class _Bits(NamedTuple):
-    """Classical bits as what is read of a circuit."""
-
-    bits: tuple[int, ...]
+    return state_function(circuit, options, readout, "probabilities")
 
 
 def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
@@ -326,7 +303,7 @@ def sample(
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
 
     return Compiled(
-        _draws, distribution, count, check=functools.partial(_check_draw, circuit.parameters, circuit.n_qubits)
+        _draws, distribution, count, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
     )
 
 
@@ -361,15 +338,15 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     require_circuit("circuit", circuit)
     snapshot = circuit.copy()
     _require_pure(circuit, "unitary", "`density_matrix`")
-    if has_projection(snapshot):
+    if has_projection(snapshot.operations):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
-    return Compiled(_unitary, snapshot, plan_options(options), check=_check_call(snapshot))
+    return Compiled(_unitary, snapshot, plan_options(options), check=check_call(snapshot))
 
 
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
     def unitary(params: Params | None = None) -> jax.Array:
         batch = parse_params(params, snapshot.parameters, native=False)
-        _require_state(lowered(snapshot), 2**snapshot.n_qubits * batch.total, batch.dtype)
+        require_state(lowered(snapshot), 2**snapshot.n_qubits * batch.total, batch.dtype)
         size = 2**snapshot.n_qubits
         plan = make_plan(snapshot, batch=size, options=chosen, from_zero=False)
         adjoint = uses_adjoint(plan, size, np.dtype(batch.dtype).itemsize, chosen)
@@ -402,104 +379,12 @@ def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Arr
     return run_on_states(plan, env, Setting(state.dtype, plan.data, samples, 1), state)
 
 
-def _state_function(
-    circuit: Circuit, options: PlanOptions | None, readout: "density.Readout | _Bits", name: str, single: bool = False
-) -> Run:
-    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
-
-    With `single` the one entry of the last axis is given without it.
-    """
-    require_circuit("circuit", circuit)
-    snapshot = circuit.copy()
-    parts = snapshot, plan_options(options), readout, name, single
-    return Compiled(_run_and_read, *parts, check=_check_call(snapshot))
-
-
-def _check_call(circuit: Circuit) -> Callable[..., Any]:
-    """What says in our words why JAX takes no such parameters."""
-    return functools.partial(_check_params, circuit.parameters, circuit.n_qubits)
-
-
-def _check_params(
-    shapes: Shapes, n_qubits: int, params: Params | None = None, *_: Any, initial: Any = None, **others: Any
-) -> None:
-    if others:
-        raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
-    with_initial({}, initial, n_qubits)
-    parse_params(params, shapes)
-
-
-def _check_draw(
-    shapes: Shapes, n_qubits: int, params: Params | None = None, key: Any = None, *_: Any, **others: Any
-) -> None:
-    _check_params(shapes, n_qubits, params, **others)
-    if key is None:
-        raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
-    require_key(key)
-
-
-def _begun(circuit: Circuit) -> Circuit:
-    """The circuit on a state that is given when it is called."""
-    if any(isinstance(operation, Preparation) for operation in circuit.operations):
-        return circuit  # the parameter of the state is then unknown, and the message says so
-    parts = Parameter(INITIAL, (2, 2**circuit.n_qubits))
-    return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
-
-
 def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
     """Refuse circuits with channels where there is nothing of the kind."""
     require_circuit("circuit", circuit)
     if is_noisy(circuit) or not is_static(circuit.operations):
         parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
         raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
-
-
-def _run_and_read(
-    snapshot: Circuit, chosen: PlanOptions, readout: "density.Readout | _Bits", name: str, only: bool
-) -> Run:
-    forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
-    projects = has_projection(snapshot)
-
-    def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
-        form = forms[initial is not None]
-        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
-        _require_state(form, batch.total, batch.dtype)
-        plan = make_plan(form.circuit, batch.data, batch.size, chosen)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
-        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
-
-        def single(env: Mapping[str, jax.Array]) -> jax.Array:
-            state = run_from_zero(plan, env, setting)
-            state = density.normalised(form, state) if form.is_density and projects else state
-            columns = _read_out(readout, form, state)
-            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
-
-        values = batch.map(single)
-        return values[..., 0] if only else values
-
-    run.__name__ = name
-    return run
-
-
-def _read_out(readout: "density.Readout | _Bits", form: Lowered, state: jax.Array) -> jax.Array:
-    if isinstance(readout, _Bits):
-        return density.bit_probabilities(form, readout.bits, state)
-    return density.read_qubits(readout, form, state)
-
-
-def _require_state(form: Lowered, columns: int, dtype: Any) -> None:
-    """Refuse states that do not fit; a run holds about two copies."""
-    itemsize = 2 * np.dtype(dtype).itemsize
-    matrix = f"density matri{'ces' if columns > 1 else 'x'}"
-    what = matrix if form.is_density else f"state{'s' * (columns > 1)}"
-    width = form.circuit.n_qubits
-    wires = f" on {width} wires" if width not in (form.n_qubits, 2 * form.n_qubits) else ""
-    require_memory(
-        2 * itemsize * columns * 2**width,
-        f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
-        "use fewer qubits, a smaller batch or single precision"
-        + (", or `trajectories` of pure states" if form.is_density else ""),
-    )
 
 
 def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
@@ -510,25 +395,3 @@ def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]
     if not chosen:
         raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
     return chosen
-
-
-def has_projection(circuit: Circuit) -> bool:
-    """Whether a circuit, or a layer that it repeats, projects a qubit."""
-    return any(
-        isinstance(op, Projection) or (isinstance(op, Repeat) and has_projection(op.circuit))
-        for op in circuit.operations
-    )
-
-
-__all__ = [
-    "Batch",
-    "Params",
-    "PlanOptions",
-    "density_matrix",
-    "expectation",
-    "probabilities",
-    "sample",
-    "statevector",
-    "unitary",
-    "variance",
-]

@@ -18,16 +18,18 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import complex_dtype
+from qjaxsim.circuits.inspection import has_projection, is_static
 from qjaxsim.circuits.observables import Observable
-from qjaxsim.circuits.operations import Channel, Kraus, is_static
+from qjaxsim.circuits.operations import Channel, Kraus
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import written_out
-from qjaxsim.planning.steps import PlanOptions
+from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.sampling import require_key
-from qjaxsim.running.simulate import Params, Run, expectation, has_projection
+from qjaxsim.running.simulate import expectation
+from qjaxsim.running.state_functions import Params, Run
 
 # A drawn matrix is a parameter of the program, entry by entry.
 WIDEST_CHANNEL = 3
@@ -65,7 +67,7 @@ def trajectories(
     ((2000,), True)
     """
     require_circuit("circuit", circuit)
-    if has_projection(circuit) or not is_static(circuit.operations):
+    if has_projection(circuit.operations) or not is_static(circuit.operations):
         raise ValueError(
             "A circuit with projections, measurements or resets has no trajectories here; use `expectation`, which "
             "follows every outcome."

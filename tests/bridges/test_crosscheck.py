@@ -19,6 +19,7 @@ import qjaxsim as qj
 from qjaxsim.command import main as cli
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
+from tests.cases import mostly_slow
 
 OPERATORS = [SparsePauliOp("ZII"), SparsePauliOp("XYZ"), SparsePauliOp(["IIZ", "IXX"], [0.5, 2])]
 
@@ -149,7 +150,7 @@ def test_a_circuit_without_parameters_has_no_gradients():
     assert found.agrees and len(found.checks) == 6 and found.n_parameters == 0
 
 
-@pytest.mark.parametrize("names", [["meas"], ["all", "all_"], ["c0", "qjaxsim"]])
+@pytest.mark.parametrize("names", mostly_slow([["meas"], ["all", "all_"], ["c0", "qjaxsim"]], keep=1))
 def test_counts_are_those_of_all_qubits_whatever_a_circuit_measures_into(names):
     """Bits of measurements that were left out are still there: they hold nothing of the draws."""
     circuit = QuantumCircuit(QuantumRegister(2), *(ClassicalRegister(2, name) for name in names))
@@ -173,6 +174,7 @@ def test_integers_of_numpy_and_operators_of_qiskit_are_taken():
     assert found.agrees and found.seed == 3 and type(found.seed) is int
 
 
+@pytest.mark.slow
 def test_gradients_are_limited_to_some_rotations(ours):
     params = batch_of(ours, 1)
     detail = crosscheck(ours, params, max_rotations=5, seed=2).checks[-1].detail
@@ -192,7 +194,8 @@ def test_a_patches_model_agrees_with_the_logits_put_together_from_aer():
     assert len(found.checks) == 6 and found.samples == 4 * 2 and found.n_parameters == model.n_parameters
 
 
-@pytest.mark.parametrize("pre", ["linear", pytest.param("conv", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pre", mostly_slow(["linear", "conv"]))
 def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(pre):
     model = HybridModel(3, 2, image_size=8, n_classes=4, pre=pre, pairing="ring")
     x = np.random.default_rng(2).uniform(0, 1, (3, 8, 8))
@@ -240,12 +243,12 @@ def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):
 
 @pytest.mark.parametrize(
     ("change", "failing"),
-    [
+    mostly_slow([
         (lambda circuit: circuit.global_phase(1e-6), {"amplitudes, with global phase"}),
         (lambda circuit: circuit.z(0), {"state", "amplitudes, with global phase", "expectation values",
                                         "gradients, JAX and parameter shift"}),
-        pytest.param(lambda circuit: circuit.rx(0.4, 1), None, marks=pytest.mark.slow),
-    ],
+        (lambda circuit: circuit.rx(0.4, 1), None),
+    ], keep=[1]),
 )  # fmt: skip
 def test_another_circuit_on_the_other_side_differs(ours, monkeypatch, change, failing):
     export = module.to_qiskit

@@ -21,6 +21,7 @@ from qjaxsim_dimod import (
 )
 
 from qjaxsim import annealing
+from tests.cases import mostly_slow
 
 
 def assignments(n, vartype="BINARY"):
@@ -33,7 +34,7 @@ def matrix_of(form, n, rng):
 
 
 @pytest.mark.parametrize("vartype", ["BINARY", "SPIN"])
-@pytest.mark.parametrize(("form", "n"), [("any", 5), ("symmetric", 7), ("triangular", 12)])
+@pytest.mark.parametrize(("form", "n"), mostly_slow([("any", 5), ("symmetric", 7), ("triangular", 12)]))
 def test_energies_agree_on_every_assignment(vartype, form, n):
     rng = np.random.default_rng(n)
     matrix, linear, offset = matrix_of(form, n, rng), rng.normal(size=n), 0.75

@@ -20,6 +20,8 @@ from qiskit_aer import AerSimulator  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm, ibm_parts, ibm_primitives, ibm_records, ibm_work  # noqa: E402
 
+from tests.cases import mostly_slow
+
 pytestmark = [
     # Aer says of a noiseless GenericBackendV2 that its noise model will lack thermal relaxation.
     pytest.mark.filterwarnings("ignore:Qiskit backend .* has no QubitProperties:UserWarning"),
@@ -76,7 +78,7 @@ def submit(circuit, params, observables, tmp_path, **options):
 # --- numbers -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("level", mostly_slow([0, 1], keep=1))
 def test_expectations_of_a_noiseless_backend(level, theirs, params, line, tmp_path):
     wanted = [[state.expectation_value(operator).real for operator in OPERATORS] for state in states(theirs, params)]
     record = submit(theirs, params, OBSERVABLES, tmp_path, backend=line, resilience_level=level)
@@ -107,7 +109,7 @@ def test_ours_with_two_batch_axes(line, tmp_path):
     assert rows[7]["value"] == record.evs[1, 0, 1] and rows[7]["exact"] == record.exact[1, 0, 1]
 
 
-@pytest.mark.parametrize("backend", ["aer_simulator", "controlled"])
+@pytest.mark.parametrize("backend", mostly_slow(["aer_simulator", "controlled"], keep=[1]))
 def test_angles_of_controlled_rotations_are_not_lost(backend, tmp_path):
     """Aer would run them with wrong angles."""
     if backend == "controlled":
@@ -195,7 +197,7 @@ def test_seeds_decide_local_results(theirs, params, tmp_path):
     assert (first.evs != other.evs).any()
 
 
-@pytest.mark.parametrize("mode", ["session", "batch"])
+@pytest.mark.parametrize("mode", mostly_slow(["session", "batch"], keep=1))
 def test_modes_run_locally(mode, theirs, params, tmp_path):
     record = submit(theirs, params, [qj.Z(0)], tmp_path, backend="fake_manila", mode=mode, shots=50, resilience_level=0)
     assert record.status == "done" and record.mode == mode

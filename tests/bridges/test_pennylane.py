@@ -6,6 +6,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.circuits import gates, reference
+from tests.cases import mostly_slow
 
 qml = pytest.importorskip("pennylane", reason="needs the pennylane extra")
 torch = pytest.importorskip("torch", reason="needs the torch extra")
@@ -121,7 +122,7 @@ def test_a_gate_that_the_table_has_is_that_gate():
     assert qj.from_pennylane(single).circuit == qj.Circuit(2).crx(0.4, 1, 0).sdg(0)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", mostly_slow(range(6), keep=2))
 def test_random_circuits_have_the_states_of_default_qubit(seed):
     rng = np.random.default_rng(seed)
     labels = ["a", 7, 0, "c", "y", "z"]
@@ -196,7 +197,7 @@ def test_templates_with_numbers_and_with_arguments_have_the_states_of_default_qu
         assert_close(matrix_of(found.circuit, {"x": values})[:, 0], node(values))
 
 
-@pytest.mark.parametrize("interface", ["jax", "torch"])
+@pytest.mark.parametrize("interface", mostly_slow(["torch", "jax"]))
 def test_a_model_has_the_values_and_gradients_that_it_has_in_pennylane(interface):
     own = {"jax": jax.numpy.asarray, "torch": lambda array: torch.tensor(array, requires_grad=True)}[interface]
 

@@ -232,7 +232,7 @@ def test_openqasm_3_with_gates_of_its_own(tmp_path):
         # Where loops are written out the reader's lines are not the program's.
         ("OPENQASM 3.0;\nqubit q;\nfor int i in [0:2] { U(0,0,0) q; }\nfoo q;\n", ValueError, "read: gate 'foo' is"),
         ('OPENQASM 2.0;\n/* two\nlines */ include "no.inc";\nqreg q[2];\n', ValueError, "line 3: unable to find"),
-        ("OPENQASM 2.0;\nqreg q[2];\ncreg c[1];\nif (c == 1) U(0,0,0) q[0];\n", ValueError, r"0 \(if_else\) is"),
+        ("OPENQASM 3.0;\nqubit q;\nbit b;\nwhile (b) { b = measure q; }\n", ValueError, r"\(while_loop\) is"),
         ("OPENQASM 2.0;\nopaque magic a,b;\nqreg q[2];\nmagic q[0],q[1];\n", ValueError, "neither a matrix nor a def"),
     ],
 )  # fmt: skip

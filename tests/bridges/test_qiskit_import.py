@@ -44,6 +44,7 @@ from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
+from tests.cases import mostly_slow
 from tests.qiskit_cases import assert_imported_alike, matrix  # noqa: E402
 
 UNITARY = {n: g for n, g in get_standard_gate_name_mapping().items() if n not in ("delay", "measure", "reset")}
@@ -180,7 +181,7 @@ def test_wide_matrices_stay_matrices():
 # --- random circuits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", mostly_slow(range(10), keep=1))
 def test_random_circuits_of_qiskit_there_and_back(block):
     for seed in range(20 * block, 20 * block + 20):
         circuit = random_circuit(3 + seed % 4, 4, max_operands=4, seed=seed)
@@ -227,7 +228,7 @@ def random_program(rng: np.random.Generator, n_qubits: int, depth: int = 0) -> Q
     return out
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", mostly_slow(range(30), keep=6))
 def test_random_programs_there_and_back(seed):
     rng = np.random.default_rng(seed)
     circuit = random_program(rng, 3 + seed % 3)
@@ -240,7 +241,7 @@ def test_random_programs_there_and_back(seed):
     np.testing.assert_allclose(Operator(back.assign_parameters(assignment(back, params))).data, wanted, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(100, 103))
+@pytest.mark.parametrize("seed", mostly_slow(range(100, 103), keep=2))
 def test_random_programs_in_the_engine(seed):
     circuit = random_program(np.random.default_rng(seed), 4)
     imported = from_qiskit(circuit)

@@ -31,6 +31,7 @@ from scipy.linalg import expm  # noqa: E402
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
 from qjaxsim.command import main as cli
+from tests.cases import mostly_slow
 from tests.qiskit_cases import matrix  # noqa: E402
 
 pytestmark = [
@@ -68,7 +69,10 @@ def exact_state(n: int, time: float) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("n", "synthesis"),
-    [(2, None), (6, None), (7, None), (3, LieTrotter(2)), (7, SuzukiTrotter(2, 3)), (3, MatrixExponential())],
+    mostly_slow(
+        [(2, None), (3, LieTrotter(2)), (3, MatrixExponential()), (7, SuzukiTrotter(2, 3)), (6, None), (7, None)],
+        keep=4,
+    ),
 )
 def test_evolutions_mean_their_synthesis_or_the_exponential_at_every_width(n, synthesis):
     t = Parameter("t")
@@ -85,7 +89,7 @@ def test_evolutions_mean_their_synthesis_or_the_exponential_at_every_width(n, sy
 
 
 @pytest.mark.parametrize("meaning", ["synthesis", "exact"])
-@pytest.mark.parametrize("time", [1.5, Parameter("t")])
+@pytest.mark.parametrize("time", mostly_slow([1.5, Parameter("t")], keep=[1]))
 def test_both_sides_of_a_crosscheck_and_of_a_run_have_the_same_evolution(meaning, time, tmp_path, capsys):
     circuit = evolution(3, time)
     found = crosscheck(circuit, [1.5] if isinstance(time, Parameter) else None, evolution=meaning)
@@ -210,7 +214,7 @@ def test_the_definition_counts_at_every_width(n):
         assert crosscheck(circuit).agrees
 
 
-@pytest.mark.parametrize("n", [2, 7])
+@pytest.mark.parametrize("n", mostly_slow([2, 7], keep=1))
 def test_gates_with_a_matrix_alone(n):
     circuit = QuantumCircuit(n + 1)
     circuit.h(range(n + 1))

@@ -20,6 +20,8 @@ import torch  # noqa: E402
 from qjaxsim_torch.calls import TorchCall, as_array  # noqa: E402
 from torch.func import functional_call  # noqa: E402
 
+from tests.cases import mostly_slow
+
 OBSERVABLES = [qj.Z(0), 0.5 * qj.X(1) @ qj.Y(2) - qj.Z(1)]
 
 
@@ -55,7 +57,7 @@ def weights(made):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
-@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+@pytest.mark.parametrize("batch", mostly_slow([[2, 3], [4], []]))
 def test_values_are_the_engines_with_any_batch_axes(dtype, tolerance, batch):
     made = module(dtype)
     x, s = drawn(*batch, 3, dtype=dtype), drawn(*batch, dtype=dtype)
@@ -129,7 +131,7 @@ def test_transformations_of_functions_and_forward_mode():
     torch.testing.assert_close(one_weight_each[1], functional_call(made, {"w": -w}, (x[0], s[0])))
 
 
-@pytest.mark.parametrize("seed", [2, 5, 8])
+@pytest.mark.parametrize("seed", mostly_slow([2, 5, 8], keep=1))
 def test_random_circuits_have_the_engines_gradients(seed):
     chosen, rng = random_circuit(seed)
     inputs = [name for name in ("x",) if name in chosen.parameters]
@@ -183,6 +185,7 @@ def test_values_and_gradients_are_those_of_estimator_qnn_and_torch_connector():
         torch.testing.assert_close(own, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_with_an_optimiser_goes_the_way_of_the_same_steps_in_jax():
     model = HybridModel(n_qubits=3, n_layers=2, image_size=4, n_classes=4)
     params = model.init(jax.random.key(1), jnp.float64)

@@ -11,6 +11,7 @@ import pytest
 from qjaxsim.command import programs
 from qjaxsim.command.main import main
 from qjaxsim.studies.shared.options import common_first
+from tests.cases import mostly_slow
 
 _PROBLEM = "3 3\n1 2 1\n2 3 1\n1 3 -2\n"  # Max-Cut of a triangle
 
@@ -76,13 +77,16 @@ _OF_JAX = {"JAX_COMPILATION_CACHE_DIR": "{}/jax", "JAX_PERSISTENT_CACHE_MIN_COMP
 
 @pytest.mark.parametrize(
     ("words", "variables", "place"),
-    [
-        (["--programs={}/mine"], {"QJAXSIM_PROGRAMS": "off"}, "mine"),
-        ([], {"QJAXSIM_PROGRAMS": "{}/mine"}, "mine"),
-        ([], _OF_JAX, "jax"),
-        (["--programs", "off"], _OF_JAX, None),
-        pytest.param([], {"QJAXSIM_PROGRAMS": "off"}, None, marks=pytest.mark.slow),
-    ],
+    mostly_slow(
+        [
+            (["--programs={}/mine"], {"QJAXSIM_PROGRAMS": "off"}, "mine"),
+            ([], {"QJAXSIM_PROGRAMS": "{}/mine"}, "mine"),
+            ([], _OF_JAX, "jax"),
+            (["--programs", "off"], _OF_JAX, None),
+            ([], {"QJAXSIM_PROGRAMS": "off"}, None),
+        ],
+        keep=[0, 2],
+    ),
 )
 def test_programs_are_kept_where_the_user_says(tmp_path, words, variables, place):
     words = [word.format(tmp_path) for word in words]

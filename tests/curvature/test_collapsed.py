@@ -13,6 +13,7 @@ from qjaxsim.common import memory
 from qjaxsim.curvature import CircuitOutputs, circuit_outputs, collapsed, plan_split, split_hessian
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.running import measurement
+from tests.cases import mostly_slow
 
 N = 3
 
@@ -56,7 +57,7 @@ def few_are_enough(monkeypatch):
 @pytest.mark.usefixtures("few_are_enough")
 @pytest.mark.parametrize(
     ("dtype", "batch_size"),
-    [(np.float32, None), pytest.param(np.float64, None, marks=pytest.mark.slow), (np.float64, 5)],
+    mostly_slow([(np.float32, None), (np.float64, None), (np.float64, 5)]),
 )
 def test_equal_to_pushing_every_sample(dtype, batch_size):
     outputs, (params, x, y) = model(), problem(dtype=dtype)

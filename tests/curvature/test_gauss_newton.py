@@ -15,7 +15,7 @@ from qjaxsim.curvature import (
     residual_product,
     split_hessian,
 )
-from tests.cases import network, network_problem
+from tests.cases import mostly_slow, network, network_problem
 
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-13}
 PRODUCTS = {"gauss_newton": gauss_newton_product, "residual": residual_product, "hessian": hessian_product}
@@ -43,7 +43,9 @@ def reference(dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "batch_size", "rows"),
-    [(jnp.float32, None, None), (jnp.float64, None, None), (jnp.float64, 4, 5), (jnp.float64, 100, 1)],
+    mostly_slow(
+        [(jnp.float32, None, None), (jnp.float64, None, None), (jnp.float64, 4, 5), (jnp.float64, 100, 1)], keep=[0, 2]
+    ),
 )
 def test_parts_sum_to_the_hessian(dtype, batch_size, rows):
     params, x, y = network_problem(dtype)
@@ -86,7 +88,9 @@ def test_residual_of_a_squared_loss_on_paper():
 
 
 @pytest.mark.parametrize("part", PRODUCTS)
-@pytest.mark.parametrize(("dtype", "batch_size"), [(jnp.float32, 5), (jnp.float64, None), (jnp.float64, 5)])
+@pytest.mark.parametrize(
+    ("dtype", "batch_size"), mostly_slow([(jnp.float32, 5), (jnp.float64, None), (jnp.float64, 5)], keep=[0, 2])
+)
 def test_products_are_those_of_the_matrices(part, dtype, batch_size):
     params, x, y = network_problem(dtype)
     v = jax.tree.map(lambda leaf: jnp.cos(3 * leaf), params)
@@ -114,7 +118,7 @@ def test_gauss_newton_is_semi_definite_with_rank_at_most_n_times_k_minus_one():
     assert np.count_nonzero(values > 1e-12) == 4 * (3 - 1)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.float64, jnp.float32]))
 def test_dual_has_the_nonzero_spectrum_of_gauss_newton(dtype):
     params, x, y = network_problem(dtype, n_samples=6)
     dual = gauss_newton_dual(network, cross_entropy, params, x, y)

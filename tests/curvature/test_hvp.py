@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature import hessian, hvp
+from tests.cases import mostly_slow
 
 TOLERANCE = {jnp.float32: 2e-5, jnp.float64: 1e-12}
 
@@ -46,7 +47,7 @@ def test_quadratic_has_its_matrix_as_hessian(dtype, key):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("batch_size", [None, 1, 5, 100])
+@pytest.mark.parametrize("batch_size", mostly_slow([None, 1, 5, 100], keep=[0, 2]))
 def test_hessian_agrees_with_jax_hessian(dtype, batch_size):
     expected = reference(dtype)
     found = hessian(smooth, params_of(dtype), batch_size)

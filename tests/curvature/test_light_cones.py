@@ -13,6 +13,7 @@ from qjaxsim.circuits import reference
 from qjaxsim.common import memory
 from qjaxsim.curvature import CircuitOutputs, cone_sweep, plan_split, split_hessian
 from qjaxsim.models.losses import cross_entropy
+from tests.cases import mostly_slow
 
 N = 5
 X, W, V = qj.Parameter("x", (N,)), qj.Parameter("w", (N, 3)), qj.Parameter("v", (2,))
@@ -96,7 +97,7 @@ def check_against_generic(outputs, params, x, y, **options):
 
 # The chain is compared with pushes of every sample below, and one sample with the mean of several.
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("name", [pytest.param("chain", marks=pytest.mark.slow), "every rotation", "layered"])
+@pytest.mark.parametrize("name", mostly_slow(["every rotation", "layered", "chain"]))
 def test_equal_to_the_generic_hessian(name):
     outputs, (params, x, y) = model(name), problem(name)
     assert outputs.cones is not None
@@ -116,7 +117,7 @@ def test_one_sample():
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize(("n_samples", "batch_size"), [(7, 3), (7, 1), (130, None), (130, 48)])
+@pytest.mark.parametrize(("n_samples", "batch_size"), mostly_slow([(7, 3), (7, 1), (130, None), (130, 48)], keep=2))
 def test_any_number_of_samples_is_their_mean(n_samples, batch_size):
     outputs, (params, x, y) = model("chain"), problem("chain", n_samples)
     one = lambda i: split_hessian(outputs, cross_entropy, params, {"x": x["x"][i : i + 1]}, y[i : i + 1])  # noqa: E731
@@ -125,6 +126,7 @@ def test_any_number_of_samples_is_their_mean(n_samples, batch_size):
         np.testing.assert_allclose(ours, np.mean(theirs, axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_both_parts_equal_pushes_of_every_sample():
     outputs, (params, x, y) = model("chain"), problem("chain")
@@ -139,8 +141,8 @@ def test_both_parts_equal_pushes_of_every_sample():
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("weights", [np.float32, np.float64])
-@pytest.mark.parametrize("data", [np.float32, np.float64])
+@pytest.mark.parametrize("weights", mostly_slow([np.float32, np.float64]))
+@pytest.mark.parametrize("data", mostly_slow([np.float64, np.float32]))
 def test_precision_is_that_of_the_weights(weights, data):
     outputs, (params, x, y) = model("chain"), problem("chain")
     params, x = jax.tree.map(lambda a: a.astype(weights), params), jax.tree.map(lambda a: a.astype(data), x)
@@ -153,11 +155,14 @@ def test_precision_is_that_of_the_weights(weights, data):
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(
     "observables",
-    [
-        (qj.I(), qj.Z(0)),  # sees nothing
-        (qj.Z(0), qj.Z(2)),  # one of them sees no weights
-        (0 * qj.Z(1), qj.X(3)),
-    ],
+    mostly_slow(
+        [
+            [qj.Z(0), qj.Z(2)],  # one of them sees no weights
+            [qj.I(), qj.Z(0)],  # sees nothing
+            [0 * qj.Z(1), qj.X(3)],
+        ],
+        keep=1,
+    ),
 )
 def test_observables_that_see_next_to_nothing(observables):
     made = encoding().rx(W[0, 0], 0).cx(0, 1).ry(W[0, 1], 1)
@@ -228,8 +233,6 @@ OTHERS = {
     "data among weights": lambda made: made.rx(W[0, 0], 0).ry(X[0], 0),
     "projection": lambda made: made.rx(W[0, 0], 0).project(1, 0),
 }
-# One whose weights form one unitary, and one that has no such; the ways that they take have tests of their own.
-BOTH = ("several angles", "projection")
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -239,7 +242,7 @@ def test_other_circuits_have_no_cones(name):
     assert not outputs.sees_little(10**6)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in BOTH)) for name in OTHERS])
+@pytest.mark.parametrize("name", mostly_slow(OTHERS))
 def test_other_circuits_take_another_way(name):
     outputs = CircuitOutputs(OTHERS[name](encoding()), SUMS, ("x",))
     params = {"w": jnp.linspace(-1, 1, 3 * N).reshape(N, 3)}
@@ -251,6 +254,7 @@ def test_no_weights_have_no_cones():
     assert CircuitOutputs(encoding(), SUMS, ("x",)).cones is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_other_orders_of_parameters_take_another_way():
     made = encoding().rx(W[0, 0], 0).crz(V[0], 0, 1).ry(W[0, 1], 1)

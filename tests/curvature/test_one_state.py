@@ -16,6 +16,7 @@ from qjaxsim.curvature import one_state
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import generator, variables_of
+from tests.cases import mostly_slow
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 
@@ -72,7 +73,7 @@ def assert_is_the_hessian_by_products(f, params, tolerance=1e-12):
     np.testing.assert_allclose(found, expected, atol=tolerance * max(1, float(jnp.abs(expected).max())), rtol=0)
 
 
-@pytest.mark.parametrize(("circuit", "dtype"), [(layered(), np.float64), (alternating(), np.float32)])
+@pytest.mark.parametrize(("circuit", "dtype"), mostly_slow([(alternating(), np.float32), (layered(), np.float64)]))
 def test_hessian_of_an_energy(circuit, dtype):
     energy = qj.expectation(circuit, ising(circuit.n_qubits))
     assert_is_the_hessian_by_products(energy, drawn(circuit, dtype), 1e-12 if dtype == np.float64 else 2e-5)
@@ -88,18 +89,13 @@ def one_sample(seed):
     return circuit, params, lambda p: energy(p)[0] + 0.5 * energy(p)[1], tolerance
 
 
-def few(seeds, others):
-    """Each is a circuit of its own to compile: some in every run of the tests, the others by hand."""
-    return [*seeds, *(pytest.param(seed, marks=pytest.mark.slow) for seed in others)]
-
-
-@pytest.mark.parametrize("seed", few([4, 5], [11]))  # single and double precision, repeats in repeats, equal layers
+@pytest.mark.parametrize("seed", mostly_slow([4, 5, 11]))  # either precision, repeats in repeats, equal layers
 def test_random_circuits(seed):
     _, params, f, tolerance = one_sample(seed)
     assert_is_the_hessian_by_products(f, params, tolerance)
 
 
-@pytest.mark.parametrize("seed", few([1, 7, 13], [9, 17, 19]))
+@pytest.mark.parametrize("seed", mostly_slow([1, 7, 13, 9, 17, 19]))
 def test_random_circuits_by_differences_of_dense_matrices(seed):
     circuit, params, f, _ = one_sample(seed)
     flat, unravel = ravel_pytree(params)

@@ -21,7 +21,7 @@ from qjaxsim.curvature import operators as module
 from qjaxsim.curvature.products import two_phases
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
-from tests.cases import network, network_problem
+from tests.cases import mostly_slow, network, network_problem
 
 PARTS = ("hessian", "gauss_newton", "residual")
 
@@ -45,7 +45,7 @@ def patches_problem(dtype=jnp.float64):
 PROBLEMS = {"plain": plain_problem, "patches": patches_problem}
 
 
-@pytest.fixture(scope="module", params=PROBLEMS)
+@pytest.fixture(scope="module", params=mostly_slow(PROBLEMS))
 def problem(request):
     """Operators over samples in ragged chunks, and the matrices."""
     outputs, params, x, y = PROBLEMS[request.param]()
@@ -53,12 +53,8 @@ def problem(request):
     return operators, split_hessian(outputs, cross_entropy, params, x, y)
 
 
-# The patches model's products compile longest; G and R of it are in H.
-CASES = [
-    pytest.param(name, part, marks=[pytest.mark.slow] * (name == "patches" and part != "hessian"))
-    for name in PROBLEMS
-    for part in PARTS
-]
+# The patches model's products compile longest.
+CASES = mostly_slow([(name, part) for name in PROBLEMS for part in PARTS], keep=3)
 
 
 @pytest.mark.parametrize(("problem", "part"), CASES, indirect=["problem"])

@@ -24,6 +24,7 @@ from qjaxsim.curvature import (
 )
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
+from tests.cases import mostly_slow
 
 N, CLASSES, SAMPLES = 3, 3, 7
 OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(1), qj.Z(1) @ qj.Z(2))
@@ -34,7 +35,7 @@ WAYS = {"staged": "stages", "collapsed": "collapsed", "cones": "cones", "pushed"
 
 
 @functools.cache
-def patches(n_layers=2, n_classes=CLASSES, scale=10.0, image_size=3, aggregation="mean"):
+def patches(n_layers=1, n_classes=CLASSES, scale=10.0, image_size=3, aggregation="mean"):
     """Four circuits of 2 x 2 patches: with 3 x 3 pixels they share some, with 4 x 4 none. Cached to compile once."""
     return PatchesModel(4, n_layers, N, image_size, 2, n_classes, scale, aggregation)
 
@@ -243,9 +244,7 @@ def by_chain_rule(z, first, second, y, rows):
     return np.einsum("rbk,bkl,pbl->rp", first[rows], curvature, first), np.einsum("bk,rpbk->rp", slopes, second)
 
 
-@pytest.mark.parametrize(
-    ("way", "stride"), [pytest.param("staged", 8, marks=pytest.mark.slow), ("collapsed", 1), ("cones", 1)]
-)
+@pytest.mark.parametrize(("way", "stride"), mostly_slow([("collapsed", 1), ("cones", 1), ("staged", 8)], keep=2))
 def test_entries_equal_double_parameter_shifts(way, stride, problem_of, taken):
     outputs, params, x, y = problem_of(way)
     split = split_hessian(outputs, cross_entropy, params, x, y)
@@ -330,6 +329,7 @@ def test_the_near_zero_bulk_in_single_precision_is_rounding():
     assert np.sort(np.abs(exact))[zeros - 1] < 1e-6 * np.sort(np.abs(rounded))[zeros - 1]
 
 
+@pytest.mark.slow
 def test_classical_layers_before_and_after_the_circuit(taken):
     rng = np.random.default_rng(6)
     shapes = {"pre": (2, N), "w": hybrid(1).circuit.parameters["w"], "post": (CLASSES, 4)}

@@ -11,7 +11,7 @@ import qjaxsim as qj
 from qjaxsim.common import files
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.models.losses import cross_entropy
-from tests.cases import layered, network, network_problem
+from tests.cases import layered, mostly_slow, network, network_problem
 
 RNG = np.random.default_rng(5)
 SIZE = 12
@@ -108,7 +108,7 @@ def _texts(figure):
 # --- models and circuits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.float64, jnp.float32]))
 def test_model_has_three_parts_that_add_up(dtype):
     params, x, y = network_problem(dtype)
     options = {"loss": cross_entropy, "planes": (), "progress": False}
@@ -126,6 +126,7 @@ def test_model_has_three_parts_that_add_up(dtype):
         assert other["gn_block_lambda_max"] == pytest.approx(one["gn_block_lambda_max"], rel=30 * tolerance)
 
 
+@pytest.mark.slow
 def test_circuit_with_an_observable_is_its_own_loss():
     circuit = layered(3, 2, data=False)
     weights = {"w": jnp.asarray(RNG.normal(size=(2, 3, 3)))}
@@ -147,6 +148,7 @@ def test_circuit_with_an_observable_is_its_own_loss():
     assert [row["group"] for row in report.blocks] == ["w[0]", "w[1]"]
 
 
+@pytest.mark.slow
 def test_circuit_with_data_is_a_model():
     circuit = layered(3, 1)
     weights = {"w": jnp.asarray(RNG.normal(size=(1, 3, 3)))}
@@ -183,7 +185,7 @@ def test_saved_and_loaded(reports, tmp_path):
             SpectrumReport.load(tmp_path / "broken.npz")
 
 
-@pytest.mark.parametrize("way", ["dense", "lanczos"])
+@pytest.mark.parametrize("way", mostly_slow(["dense", "lanczos"], keep=1))
 def test_page_says_what_was_found(reports, way, tmp_path):
     report = reports[way]
     page = report.to_html(tmp_path / "page.html").read_text()

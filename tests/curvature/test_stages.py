@@ -17,6 +17,7 @@ from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import PatchesModel
+from tests.cases import mostly_slow
 
 N, CLASSES = 3, 3
 OBSERVABLES = (qj.Z(0) + 0.5 * qj.X(1), qj.Y(2) @ qj.X(0) - 0.3 * qj.Z(2), qj.Z(1) @ qj.Z(2) + qj.Y(0))
@@ -98,6 +99,7 @@ def test_equal_to_the_generic_hessian(first_weights):
     np.testing.assert_allclose(whole.gradient, slope, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_chunks():
     model, params, x, y = problem()
     assert plan_split(model, cross_entropy, params, x, y).structure == "stages"
@@ -129,7 +131,7 @@ def test_single_precision():
         np.testing.assert_allclose(ours, theirs, atol=3e-5)
 
 
-@pytest.mark.parametrize("n_samples", [1, 3])
+@pytest.mark.parametrize("n_samples", mostly_slow([1, 3], keep=1))
 def test_one_sample_one_class_and_symmetry_points_are_finite(n_samples):
     model, params, x, _ = problem(n_samples=n_samples)
     for point in (params, jnp.zeros_like(params), jnp.full_like(params, np.pi / 2)):
@@ -168,6 +170,7 @@ def test_what_has_no_stages(kind):
     assert part.numbers_held == part.numbers_a_sample == 0
 
 
+@pytest.mark.slow
 def test_what_has_no_stages_is_pushed():
     part, size = staged(other_gates("two qubits"), ("v",))
     assert_split_is_the_hessian(part, size)
@@ -220,7 +223,7 @@ def test_the_program_of_a_chunk_does_not_grow_with_depth():
     from qjaxsim.models.patches import PatchesModel
 
     lengths = []
-    for depth in (2, 5):
+    for depth in (1, 3):
         model = PatchesModel(1, depth, n_qubits=3, image_size=3, patch_size=3, n_classes=3)
         params, _ = ravel_pytree(model.init(jax.random.key(0)))
         part, u = model.outputs.part, params[model.outputs.index[0]]
@@ -253,6 +256,7 @@ def test_models_of_one_and_of_four_patches_share_the_programs_of_their_parts(cap
         np.testing.assert_allclose(found.hessian, rows, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_parts_in_turn_give_the_same_values(key):
     model = PatchesModel(4, 1, 2, image_size=5, patch_size=2, n_classes=2)
     x = np.random.default_rng(0).uniform(0, 1, (3, 5, 5))

@@ -155,10 +155,10 @@ def every_case():
 
 
 def chosen_cases(path):
-    """All cases of a command in the long profile, else about forty that are spread over them."""
+    """All cases of a command in the long profile, else about twenty that are spread over them."""
     cases = [(param, value) for own, param, value in every_case() if own == path]
     long = hypothesis.settings.get_current_profile_name() == "long"
-    return cases if long else cases[:: max(1, len(cases) // 40)]
+    return cases if long else cases[:: max(1, len(cases) // 20)]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -23,6 +23,7 @@ from qjaxsim.curvature import (
 
 # Every example is a circuit that is compiled several times.
 SOME = settings(max_examples=max(2, settings.default.max_examples // 10))
+MOST_QUBITS = 2 if settings.default.max_examples < 100 else 3
 ROTATIONS = ("rx", "ry", "rz", "p")
 PAIRS = ("rxx", "rzz", "rzx", "crx", "crz", "cp")
 
@@ -105,7 +106,7 @@ def check(outputs, params, x, y, rng):
 @given(st.integers(0, 10**6), st.sampled_from(["as planned", "collapsed", "data among weights"]))
 def test_circuits_whose_data_come_first_and_others(seed, kind):
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(1, 4))
+    n = int(rng.integers(1, MOST_QUBITS + 1))
     x, w = qj.Parameter("x", (n,)), qj.Parameter("w", (3,))
     circuit = qj.Circuit(n)
     for q in range(n):
@@ -139,7 +140,7 @@ def test_circuits_whose_data_come_first_and_others(seed, kind):
 @given(st.integers(0, 10**6))
 def test_sums_over_circuits_stage_by_stage(seed):
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(1, 4))
+    n = int(rng.integers(1, MOST_QUBITS + 1))
     x, w, b = qj.Parameter("x", (n,)), qj.Parameter("w", (3,)), qj.Parameter("b", (n,))
     circuit = qj.Circuit(n)
     kinds = 6 if rng.random() < 0.25 else 4  # beside data, stages take angles that are affine in the weights

@@ -33,7 +33,7 @@ def drawn(seed):
     return circuit, labels, options, rng
 
 
-@settings(max_examples=max(2, settings.default.max_examples // 4))
+@settings(max_examples=max(5, settings.default.max_examples // 4))
 @given(st.integers(1000, 10**6), st.sampled_from([np.float64, np.float32]))
 def test_values_and_derivatives_equal_those_of_the_dense_reference(seed, dtype):
     if (found := drawn(seed)) is None:
@@ -62,7 +62,7 @@ def test_values_and_derivatives_equal_those_of_the_dense_reference(seed, dtype):
     np.testing.assert_allclose(total, slope.sum(), atol=near)
 
 
-@settings(max_examples=max(2, settings.default.max_examples // 4))
+@settings(max_examples=max(5, settings.default.max_examples // 4))
 @given(st.integers(1000, 10**6))
 def test_states_and_batches_equal_the_dense_reference(seed):
     if (found := drawn(seed)) is None:

@@ -20,6 +20,7 @@ from qjaxsim.circuits import reference
 from qjaxsim.learning import QuantumClassifier, QuantumRegressor
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.training import CheckpointError
+from tests.cases import mostly_slow
 
 rng = np.random.default_rng(5)
 X = rng.normal(size=(30, 3)) * [1, 10, 0.1]
@@ -95,7 +96,7 @@ def test_a_regressor_predicts_in_the_units_of_its_targets(regressor):
     assert (scaled**2).mean() == pytest.approx(min(row["train_loss"] for row in regressor.history_))
 
 
-@pytest.mark.parametrize("of", ("classifier", "regressor"))
+@pytest.mark.parametrize("of", mostly_slow(("classifier", "regressor"), keep=1))
 def test_curvature_is_that_of_the_training_loss(of, request):
     estimator = request.getfixturevalue(of)
     y = THREE if of == "classifier" else TARGETS
@@ -120,6 +121,7 @@ def test_curvature_is_that_of_the_training_loss(of, request):
     assert report.numbers["loss"] == pytest.approx(min(row["train_loss"] for row in estimator.history_))
 
 
+@pytest.mark.slow
 def test_curvature_draws_the_path_of_training(regressor):
     report = regressor.curvature(
         X, TARGETS, planes=("pca",), plane_points=3, trajectory=regressor.trajectory_, progress=False

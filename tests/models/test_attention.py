@@ -171,7 +171,7 @@ def test_gibbs_gradient_is_that_of_the_expectation():
     pair = (pair + pair.swapaxes(2, 3)) * (1 - np.eye(3))
     terms = Terms(jnp.asarray(pair), jnp.asarray(rng.normal(size=(1, 2, 3))))
     states = assignments(6).reshape(1, -1, 2, 3).astype(float)
-    settings = AttentionSettings(n_heads=2, reads=60_000, sweeps=40, gradient="gibbs", beta=0.8)
+    settings = AttentionSettings(n_heads=2, reads=20_000, sweeps=40, gradient="gibbs", beta=0.8)
 
     def exact(terms):
         share = jax.nn.softmax(-0.8 * annealing.energies(attention_problem.problem_v2(terms), states))
@@ -182,9 +182,9 @@ def test_gibbs_gradient_is_that_of_the_expectation():
 
     value, gradient = jax.jit(jax.value_and_grad(exact))(terms)
     found, estimate = jax.jit(jax.value_and_grad(sampled))(terms)
-    np.testing.assert_allclose(found, value, atol=0.03)
-    np.testing.assert_allclose(estimate.pair, gradient.pair, atol=0.03)
-    np.testing.assert_allclose(estimate.linear, gradient.linear, atol=0.03)
+    np.testing.assert_allclose(found, value, atol=0.05)
+    np.testing.assert_allclose(estimate.pair, gradient.pair, atol=0.05)
+    np.testing.assert_allclose(estimate.linear, gradient.linear, atol=0.05)
 
 
 TOKENS = np.random.default_rng(9).normal(size=(2, 4, 8))

@@ -18,6 +18,7 @@ from qjaxsim.curvature import plan_split, split_hessian
 from qjaxsim.models import CircuitModel
 from qjaxsim.models.losses import cross_entropy, decided, metrics, squared_error, training_loss
 from qjaxsim.training import TrainConfig, fit
+from tests.cases import mostly_slow
 
 OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Z(2), 0.5 * qj.Y(1) + qj.Z(2)]
 CIRCUITS = {
@@ -47,7 +48,7 @@ def test_outputs_are_the_references_expectation_values(name, dtype, key):
     np.testing.assert_allclose(outputs, wanted, atol=1e-12 if dtype == np.float64 else 2e-5)
 
 
-@pytest.mark.parametrize("name, trainable", (("in turn", False), ("first", True)))
+@pytest.mark.parametrize("name, trainable", mostly_slow([("first", True), ("in turn", False)]))
 def test_the_split_hessian_of_the_outputs_is_the_slope_of_the_gradient(name, trainable, key):
     model = model_of(name, trainable_scale=trainable)
     params = model.init(key)
@@ -68,9 +69,10 @@ def test_the_split_takes_the_way_that_weights_between_the_data_allow(key):
     assert found == {"in turn": "stages", "in turn, entangling": "parts"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "circuit, structure",
-    ((CIRCUITS["first"], "cones"), (qj.angle_encoding(3).compose(qj.real_amplitudes(3, 1)), "collapsed")),
+    mostly_slow([(CIRCUITS["first"], "cones"), (qj.angle_encoding(3).compose(qj.real_amplitudes(3, 1)), "collapsed")]),
 )
 def test_light_cones_and_one_unitary_take_columns_as_features(circuit, structure, key):
     """Enough samples that the ways for data that come first are taken."""

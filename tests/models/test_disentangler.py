@@ -12,6 +12,7 @@ from qjaxsim.models.disentangler.config import DisentanglerConfig, plan_disentan
 from qjaxsim.models.disentangler.layer import disentangle
 from qjaxsim.models.disentangler.mpo import Geometry, bond_entropies, qubit_geometry, tt_svd
 from qjaxsim.models.disentangler.sweep import operand, polar_factor, sweep, truncated
+from tests.cases import mostly_slow
 
 WALLS = [(4, 2, 3), (5, 2, 4), (5, 3, 2), (7, 4, 2), (5, 4, 3), (3, 3, 5), (3, 7, 2), (4, 1, 3), (1, 2, 2), (0, 2, 2)]
 
@@ -53,7 +54,7 @@ def test_published_angle_counts():
     assert Brickwall(4, 2, 1).n_angles(complex_gates=True) == 2 * 15
 
 
-@pytest.mark.parametrize("wall", WALLS)
+@pytest.mark.parametrize("wall", mostly_slow(map(list, WALLS), keep=[1, 2, 6, 8, 9]))
 def test_gates_are_disjoint_and_reach_every_qubit(wall):
     wall = Brickwall(*wall)
     touched, by_layer = set(), {}
@@ -78,7 +79,7 @@ def test_wide_gates_and_gates_of_one_qubit_collapse_to_one_layer():
 # --- circuits against Kronecker products
 
 
-@pytest.mark.parametrize("wall", WALLS)
+@pytest.mark.parametrize("wall", mostly_slow(map(list, WALLS), keep=[1, 2, 6, 8, 9]))
 def test_circuits_against_kronecker_products(wall):
     wall, rng = Brickwall(*wall), np.random.default_rng(2)
     for dtype in (np.float64, np.complex128)[: 2 if wall.n_qubits == 5 else 1]:
@@ -118,7 +119,9 @@ def test_polar_factor_maximises_the_overlap(dtype):
         assert all(np.vdot(gate, environment).real <= value + 1e-9 for gate in others + nearby)
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "k", "layers"), [(4, 3, 2, 3), (3, 5, 2, 4), (5, 4, 3, 2), (3, 3, 3, 1)])
+@pytest.mark.parametrize(
+    ("n_out", "n_in", "k", "layers"), mostly_slow([(4, 3, 2, 3), (3, 3, 3, 1), (3, 5, 2, 4), (5, 4, 3, 2)], keep=2)
+)
 def test_sweep_against_gate_by_gate_reference(n_out, n_in, k, layers):
     """Each gate in turn from the full contraction: environment as the derivative of the overlap."""
     rng, dtype = np.random.default_rng(7), np.complex128 if n_out == 4 else np.float64
@@ -155,11 +158,14 @@ def test_operand_against_dense_circuits():
 
 @pytest.mark.parametrize(
     ("geometry", "dtype"),
-    [
-        (qubit_geometry(32, 8), np.complex128),
-        (qubit_geometry(4, 32), np.float64),
-        (Geometry((4, 8), (2, 4)), np.float64),
-    ],
+    mostly_slow(
+        [
+            (qubit_geometry(32, 8), np.complex128),
+            (qubit_geometry(4, 32), np.float64),
+            (Geometry((4, 8), (2, 4)), np.float64),
+        ],
+        keep=[0, 2],
+    ),
 )
 def test_truncation_in_the_loop_is_tt_svd(geometry, dtype):
     matrix = gaussian(*geometry.shape).astype(dtype)
@@ -186,7 +192,7 @@ def test_empty_circuits_are_the_plain_mpo(shape):
 
 @pytest.mark.parametrize("target", ["adaptive", "fixed"])
 @pytest.mark.parametrize(
-    ("shape", "settings"), [((16, 16), {}), ((12, 7), {"gate_qubits": 3}), ((9, 16), {"layers": 3})]
+    ("shape", "settings"), mostly_slow([((12, 7), {"gate_qubits": 3}), ((16, 16), {}), ((9, 16), {"layers": 3})])
 )
 def test_layer_bound_and_errors_agree(shape, settings, target):
     weight = gaussian(*shape)

@@ -10,6 +10,7 @@ import qjaxsim as qj
 from qjaxsim.models.disentangler.adapter import identity_adapter
 from qjaxsim.models.disentangler.layer import DisentanglerConfig, disentangle, plan_disentangler
 from qjaxsim.models.disentangler.quantum import layer_circuits, read_amplitudes, shot_forward
+from tests.cases import mostly_slow
 
 
 def found(shape=(12, 7), **settings):
@@ -18,7 +19,7 @@ def found(shape=(12, 7), **settings):
     return disentangle(weight, DisentanglerConfig(**settings)).layer
 
 
-@pytest.mark.parametrize("complex_gates", [False, True])
+@pytest.mark.parametrize("complex_gates", mostly_slow([False, True], keep=[1]))
 def test_circuits_of_the_engine_rebuild_the_layer(complex_gates):
     layer = found(complex_gates=complex_gates)
     circuits = layer_circuits(layer)
@@ -27,7 +28,7 @@ def test_circuits_of_the_engine_rebuild_the_layer(complex_gates):
     np.testing.assert_allclose(rebuilt[:12, :7].real, layer.to_dense(), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", mostly_slow(["float64", "float32"]))
 def test_export_to_qiskit(dtype):
     pytest.importorskip("qiskit", reason="The extra `qiskit` brings Qiskit.")
     layer = found(dtype=dtype)
@@ -113,7 +114,7 @@ def test_shots_approach_the_layer_as_one_over_the_root(key):
 # --- adapters
 
 
-@pytest.mark.parametrize("block", [1, 4])
+@pytest.mark.parametrize("block", mostly_slow([1, 4], keep=[1]))
 def test_adapters_of_equal_size(block):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((2, 5, 12)))

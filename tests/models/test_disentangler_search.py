@@ -14,6 +14,7 @@ from qjaxsim.models.disentangler.gradient import GradientStepper, cayley
 from qjaxsim.models.disentangler.layer import DisentanglerConfig, disentangle, plan_disentangler
 from qjaxsim.models.disentangler.mpo import Geometry, balanced_geometry, qubit_geometry, tt_svd
 from qjaxsim.models.disentangler.sweep import distance, operand, sweep
+from tests.cases import mostly_slow
 
 
 def gaussian(d_out, d_in, seed=0):
@@ -37,6 +38,7 @@ def planted(n_out, n_in, layers, chi, seed):
 # --- figures of independent runs: 64 x 64 Gaussian at bond 1, identity start, 40 sweeps
 
 
+@pytest.mark.slow
 def test_register_wide_gates_attain_the_bound():
     weight = gaussian(64, 64)
     fixed = disentangle(weight, config(1, gate_qubits=6, target="fixed", sweeps=40))
@@ -50,7 +52,7 @@ def test_register_wide_gates_attain_the_bound():
     assert adaptive.layer.n_circuit == 2 * (64 * 63 // 2) > 0.98 * weight.size
 
 
-@pytest.mark.parametrize(("k", "layers", "error"), [(2, 4, 0.968), (2, 16, 0.907), (3, 4, 0.899)])
+@pytest.mark.parametrize(("k", "layers", "error"), mostly_slow([(2, 4, 0.968), (2, 16, 0.907), (3, 4, 0.899)], keep=1))
 def test_small_gates_disentangle_weakly(k, layers, error):
     result = disentangle(gaussian(64, 64), config(1, gate_qubits=k, layers=layers, sweeps=40, tolerance=0))
     assert result.error == pytest.approx(error, abs=0.01)
@@ -83,7 +85,7 @@ def test_a_unitary_weight_reaches_the_bound():
 # --- planted circuits: the error goes to zero, at the linear pace of alternating updates
 
 
-@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), [(4, 3, 1, 2), (4, 4, 2, 1), (3, 3, 3, 1)])
+@pytest.mark.parametrize(("n_out", "n_in", "layers", "chi"), mostly_slow([(4, 4, 2, 1), (4, 3, 1, 2), (3, 3, 3, 1)]))
 def test_planted_circuits_are_found_within_eight_restarts(n_out, n_in, layers, chi):
     weight = planted(n_out, n_in, layers, chi, 0)
     settings = config(chi, layers=layers, sweeps=400, restarts=8, tolerance=1e-6, patience=10)
@@ -102,7 +104,7 @@ def test_a_found_plant_is_exact_in_the_end():
 # --- shapes and ranks at the edges
 
 
-@pytest.mark.parametrize("shape", [(5, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("shape", mostly_slow([[5, 1], [1, 1], [2, 3]], keep=2))
 def test_narrow_matrices(shape):
     weight = gaussian(*shape)
     result = disentangle(weight, config(1, sweeps=30))
@@ -164,7 +166,7 @@ def test_complex_gates_and_complex_weights():
 # --- gradient descent
 
 
-@pytest.mark.parametrize(("parametrisation", "complex_gates"), [("cayley", True), ("expm", False)])
+@pytest.mark.parametrize(("parametrisation", "complex_gates"), mostly_slow([("cayley", True), ("expm", False)], keep=1))
 def test_gates_of_gradient_descent_are_rotations_and_improve(parametrisation, complex_gates):
     settings = config(
         1, method="gradient", parametrisation=parametrisation, complex_gates=complex_gates, sweeps=60, start="random"

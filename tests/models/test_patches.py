@@ -21,6 +21,7 @@ from qjaxsim.models.patches import (
     scaled_images,
 )
 from qjaxsim.running.simulate import statevector
+from tests.cases import mostly_slow
 
 PAULI = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]])}
 
@@ -90,7 +91,9 @@ def by_hand(weights: np.ndarray, features: np.ndarray, n: int, n_layers: int, n_
     return [float((psi.conj() @ pauli_sum_matrix(o, n) @ psi).real) for o in readout(n_classes, n)]
 
 
-@pytest.mark.parametrize(("n", "n_layers", "n_classes"), [(3, 2, 4), (4, 1, 8), (5, 3, 10), (3, 0, 4)])
+@pytest.mark.parametrize(
+    ("n", "n_layers", "n_classes"), mostly_slow([(3, 2, 4), (4, 1, 8), (5, 3, 10), (3, 0, 4)], keep=[0, 3])
+)
 def test_outputs_equal_the_description_gate_by_gate(n, n_layers, n_classes):
     model = PatchesModel(4, n_layers, n, image_size=n + 2, patch_size=n, n_classes=n_classes, scale=7.0)
     params, images, _ = random_point(model, 2)
@@ -198,6 +201,7 @@ def test_structured_split_equals_the_generic_one(split):
         np.testing.assert_allclose(ours, theirs, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_split_is_that_of_the_loss(split):
     model, structured, (params, images, labels) = split
     loss = lambda p: cross_entropy(model.outputs(p, jnp.asarray(images)), labels).mean()  # noqa: E731
@@ -206,6 +210,7 @@ def test_gradient_of_the_split_is_that_of_the_loss(split):
     np.testing.assert_allclose(structured.gradient, flat, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_blocks_between_circuits_are_gauss_newton_alone(split):
     model, split, _ = split
     weights = slice(model.image_size**2, None)
@@ -231,6 +236,7 @@ def test_eight_null_weights_per_circuit_at_eight_qubits():
     assert null.tolist() == expected
 
 
+@pytest.mark.slow
 def test_first_block_moves_the_state_in_few_directions():
     # 2 L n weights on |0...0> move a state of 2 (2^n - 1) real dimensions: the rest are null for every image.
     n, layers = 4, 10
@@ -243,6 +249,7 @@ def test_first_block_moves_the_state_in_few_directions():
     assert rank > 2**n
 
 
+@pytest.mark.slow
 def test_collapse_of_the_blocks_changes_nothing():
     from qjaxsim import PlanOptions
 

@@ -7,6 +7,7 @@ import pytest
 
 from qjaxsim.models.patches import PatchesModel, readout
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, null_weights, redundant_weights
+from tests.cases import mostly_slow
 
 
 def test_paper_note():
@@ -18,7 +19,8 @@ def test_paper_note():
 
 
 @pytest.mark.parametrize(
-    ("n_qubits", "n_classes", "n_layers", "patches"), [(4, 2, 1, 4), (4, 3, 2, 1), (5, 4, 1, 4), (3, 3, 3, 1)]
+    ("n_qubits", "n_classes", "n_layers", "patches"),
+    mostly_slow([(4, 2, 1, 4), (4, 3, 2, 1), (5, 4, 1, 4), (3, 3, 3, 1)]),
 )
 def test_null_parameters_are_the_zero_columns_of_the_jacobian(n_qubits, n_classes, n_layers, patches):
     model = PatchesModel(patches, n_layers, n_qubits, image_size=4, patch_size=2, n_classes=n_classes)

@@ -1,5 +1,6 @@
 """The recurrent network against a literal NumPy version of its description, against explicit circuits, and itself."""
 
+import functools
 import itertools
 import math
 import sys
@@ -15,6 +16,7 @@ from qjaxsim.models import qrnn, qrnn_topology
 from qjaxsim.models.qrnn import generate, published_loss, simulate, unroll
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit, neuron_circuit
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params, subsets
+from tests.cases import mostly_slow
 
 SMALL = QrnnTopology(width=2, workspace=3, stages=2, degree=2)
 
@@ -96,11 +98,14 @@ def numpy_sequence(topology, params, inputs, targets):
 
 @pytest.mark.parametrize(
     "topology",
-    [
-        QrnnTopology(width=2, workspace=3, stages=1, degree=2),
-        QrnnTopology(width=1, workspace=2, stages=2, degree=3, order=1),
-        QrnnTopology(width=3, workspace=2, stages=0, degree=1, order=3, bias=0.9),
-    ],
+    mostly_slow(
+        [
+            QrnnTopology(width=2, workspace=3, stages=1, degree=2),
+            QrnnTopology(width=1, workspace=2, stages=2, degree=3, order=1),
+            QrnnTopology(width=3, workspace=2, stages=0, degree=1, order=3, bias=0.9),
+        ],
+        keep=1,
+    ),
 )
 def test_simulation_equals_the_literal_version(topology, key):
     params = large_params(topology, key)
@@ -160,7 +165,7 @@ def run_circuit(circuit, state, numbers, ancillas):
     return np.asarray(qj.statevector(whole)({"numbers": numbers})).reshape(-1, 2, 2**ancillas)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("order", mostly_slow([1, 2, 3], keep=[1]))
 def test_closed_form_equals_the_explicit_circuit(order, key):
     topology = QrnnTopology(width=1, workspace=3, stages=1, degree=3, order=order, bias=0.8)
     numbers = jax.random.normal(key, (topology.n_numbers,), jnp.float64)
@@ -336,6 +341,7 @@ def test_gradient_equals_finite_differences_through_projections(key, monkeypatch
     assert np.count_nonzero(gradient) > 0.9 * len(gradient)
 
 
+@pytest.mark.slow
 def test_second_derivatives_equal_finite_differences(key):
     topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2)
     params, unravel = ravel_pytree(large_params(topology, key))
@@ -352,7 +358,10 @@ def test_second_derivatives_equal_finite_differences(key):
 
 @pytest.mark.parametrize(
     ("choice", "dtype"),
-    [("target", jnp.float32), ("target", jnp.float64), ("sample", jnp.float64), ("argmax", jnp.float64)],
+    mostly_slow(
+        [("target", jnp.float32), ("target", jnp.float64), ("sample", jnp.float64), ("argmax", jnp.float64)],
+        keep=[0, 2],
+    ),
 )
 def test_collapsed_equals_step_by_step(choice, dtype, key):
     params = large_params(SMALL, key, dtype)
@@ -377,6 +386,7 @@ def test_samples_follow_the_distribution(key):
     np.testing.assert_allclose(counts, out.probabilities[0, 0], atol=0.03)
 
 
+@pytest.mark.slow
 def test_batched_equals_one_by_one_and_vmaps_over_seeds(key):
     inputs, targets = random_words(SMALL, (3, 5)), random_words(SMALL, (3, 5), 1)
     seeds = jax.random.split(key, 2)
@@ -399,9 +409,10 @@ def test_going_on_from_a_state_is_the_same_as_not_stopping(key):
     params = large_params(SMALL, key)
     inputs = jax.random.randint(key, (3, 7), 0, SMALL.n_words)
     targets = jax.random.randint(jax.random.fold_in(key, 1), (3, 7), 0, SMALL.n_words)
-    whole = unroll(SMALL, params, inputs, targets)
-    begun = unroll(SMALL, params, inputs[:, :4], targets[:, :4])
-    rest = unroll(SMALL, params, inputs[:, 4:], targets[:, 4:], start=begun.state)
+    run = jax.jit(functools.partial(unroll, SMALL))
+    whole = run(params, inputs, targets)
+    begun = run(params, inputs[:, :4], targets[:, :4])
+    rest = run(params, inputs[:, 4:], targets[:, 4:], start=begun.state)
     joined = jnp.concatenate([begun.probabilities, rest.probabilities], axis=1)
     np.testing.assert_allclose(joined, whole.probabilities, atol=1e-12)
 

@@ -10,6 +10,7 @@ from qjaxsim.circuits import reference
 from qjaxsim.planning import beginning
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Start
+from tests.cases import mostly_slow
 
 N, LONG = 5, beginning.LEAST_GATES
 
@@ -49,7 +50,9 @@ def test_a_long_constant_circuit_is_a_short_program():
     np.testing.assert_allclose(run({}), reference.statevector(made, {}), atol=1e-12)
 
 
-@pytest.mark.parametrize(("gradient", "dtype"), [("backprop", np.float32), ("adjoint", np.float64)])
+@pytest.mark.parametrize(
+    ("gradient", "dtype"), mostly_slow([("backprop", np.float32), ("adjoint", np.float64)], keep=[1])
+)
 def test_values_and_derivatives_go_on_from_it(circuit, gradient, dtype):
     params = {"w": jnp.asarray([0.3, -1.1, 0.7], dtype), "x": jnp.asarray([0.2, 2.0], dtype)}
     run = qj.expectation(circuit, qj.Z(0) + qj.X(2) @ qj.Y(4), options=qj.PlanOptions(gradient=gradient))

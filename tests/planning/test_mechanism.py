@@ -9,9 +9,10 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.common import memory
+from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Packed, Transpose, is_linear
-from tests.cases import layered
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Packed, Transpose
+from tests.cases import layered, mostly_slow
 
 BATCH = 37  # a size that nothing else has
 
@@ -188,7 +189,7 @@ def test_layers_of_a_long_flat_circuit_become_a_loop():
     assert not any(isinstance(step, Loop) for step in make_plan(_written_out(6, 6)).steps)
 
 
-@pytest.mark.parametrize("batch", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("batch", mostly_slow([True, False]))
 def test_recognised_layers_give_the_same_results(batch):
     x, circuit = qj.Parameter("x", (3,)), _written_out(3, 8)
     for _ in range(6):
@@ -215,7 +216,7 @@ def test_planning_work_grows_linearly(monkeypatch):
     absorb = schedule.Graph.absorb
     monkeypatch.setattr(schedule.Graph, "absorb", lambda self, *a: (calls.append(1), absorb(self, *a))[1])
     counts = []
-    for n_gates in (2500, 5000, 10_000):
+    for n_gates in (1000, 2000, 4000):
         rng = np.random.default_rng(3)
         circuit = qj.Circuit(20)
         for _ in range(n_gates):
@@ -301,7 +302,7 @@ def test_wrong_options_are_refused(options, error, message):
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("collapse", [True, False])
+@pytest.mark.parametrize("collapse", mostly_slow([True, False], keep=[1]))
 def test_programs_do_not_grow_with_depth(collapse):
     def lengths(depth):
         run = qj.expectation(layered(6, depth), [qj.Z(q) for q in range(6)], options=qj.PlanOptions(collapse=collapse))

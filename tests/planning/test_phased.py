@@ -10,6 +10,7 @@ from qjaxsim.planning.normal_form import normal_form
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Dense, Diagonal, Loop
+from tests.cases import mostly_slow
 
 
 def reuploading(n_qubits, layers, gate, looped):
@@ -60,7 +61,7 @@ def test_matrices_that_meet_are_one():
 
 @pytest.mark.parametrize("looped", [True, False])
 @pytest.mark.parametrize(
-    ("gate", "n_qubits", "dtype"), [("rx", 3, np.float64), ("ry", 5, np.float64), ("ry", 4, np.float32)]
+    ("gate", "n_qubits", "dtype"), mostly_slow([("rx", 3, np.float64), ("ry", 4, np.float32), ("ry", 5, np.float64)])
 )
 def test_states_and_gradients_equal_the_reference(looped, gate, n_qubits, dtype):
     circuit = reuploading(n_qubits, 3, gate, looped)

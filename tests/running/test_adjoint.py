@@ -10,6 +10,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.running import adjoint
+from tests.cases import mostly_slow
 
 N, LAYERS, BATCH = 3, 2, 4
 
@@ -71,8 +72,8 @@ def assert_equal(a, b, tolerance=1e-12):
 
 CHOICES = [
     {},
-    pytest.param({"collapse": True, "unroll": 2}, marks=pytest.mark.slow),
-    pytest.param({"collapse": False, "max_block": 2}, marks=pytest.mark.slow),
+    {"collapse": True, "unroll": 2},
+    {"collapse": False, "max_block": 2},
 ]
 
 
@@ -91,7 +92,7 @@ def derivatives_both_ways(**options):
     return [derivatives(loss, params) for loss in losses(circuit, **options)]
 
 
-@pytest.mark.parametrize("options", CHOICES, ids=str)
+@pytest.mark.parametrize("options", mostly_slow(CHOICES), ids=str)
 def test_gradients_and_hessian_products_equal_backpropagation(options):
     assert_equal(*derivatives_both_ways(**options))
 
@@ -111,22 +112,26 @@ def test_the_gradient_is_that_of_finite_differences():
     np.testing.assert_allclose(slope, (along(h) - along(-h)) / (2 * h), rtol=1e-6, atol=1e-8)
 
 
-def test_every_mode_and_order():
+def test_two_reversals():
     circuit = short_circuit()
     params = parameters(circuit, batch=2)
-    swept, kept = losses(circuit)
 
     def twice_reversed(loss):
         inner = jax.grad(loss)
         return jax.jit(jax.grad(lambda p: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(inner(p)))))(params)
 
-    assert_equal(twice_reversed(swept), twice_reversed(kept))
-    of_v = [lambda v, f=f: f({**params, "v": v}) for f in (swept, kept)]
-    for transform in (jax.hessian, lambda f: jax.jacfwd(jax.jacfwd(f))):
-        assert_equal(*(jax.jit(transform(f))(params["v"]) for f in of_v))
+    assert_equal(*map(twice_reversed, losses(circuit)))
 
 
-@pytest.mark.parametrize("mapped", [*(pytest.param(name, marks=pytest.mark.slow) for name in "xwv"), "all"])
+@pytest.mark.parametrize("transform", mostly_slow([lambda f: jax.jacfwd(jax.jacfwd(f)), jax.hessian]))
+def test_second_order_in_either_mode(transform):
+    circuit = short_circuit()
+    params = parameters(circuit, batch=2)
+    of_v = [lambda v, f=f: f({**params, "v": v}) for f in losses(circuit)]
+    assert_equal(*(jax.jit(transform(f))(params["v"]) for f in of_v))
+
+
+@pytest.mark.parametrize("mapped", mostly_slow(["all", "x", "w", "v"]))
 def test_mapped_inside_and_outside_the_derivative(mapped):
     circuit = rich_circuit()
     params = parameters(circuit, batch=2)
@@ -181,7 +186,7 @@ def test_unitaries_and_wide_flat_circuits():
     assert_equal(weighted("adjoint"), weighted("backprop"))
 
 
-@pytest.mark.parametrize("depth", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("depth", mostly_slow([3, 2]))
 def test_loops_in_loops_that_make_their_own_matrices(depth):
     circuit = qj.Circuit(3).rx(qj.Parameter("u", ()), 1).cx(0, 1).ry(qj.Parameter("v", (2,))[1], 0)
     for times in (5, 2, 3)[:depth]:

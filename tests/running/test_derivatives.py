@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
+from tests.cases import mostly_slow
 
 N, DEPTH, BATCH = 4, 2, 3
 OBSERVABLES = [qj.Z(0), qj.X(1) @ qj.Y(3), 0.5 * qj.Z(2) @ qj.Z(3) - qj.X(0)]
@@ -45,7 +46,7 @@ def split(params):
     return flat, join
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", mostly_slow(OPTIONS, keep=1))
 def test_gradients_are_those_of_the_shift_rules(options):
     run = qj.expectation(model(), OBSERVABLES, options=OPTIONS[options])
     flat, join = split(model_params())
@@ -60,7 +61,7 @@ def test_gradients_are_those_of_the_shift_rules(options):
     np.testing.assert_allclose(jacobian, np.moveaxis(shifted[:size] - shifted[size:], 0, -1) / 2, atol=1e-12)
 
 
-@pytest.mark.parametrize("options", ["collapse", pytest.param("blocks", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("options", mostly_slow(OPTIONS))
 def test_hessians_are_those_of_the_rule_twice(options):
     """On some pairs of weights from both loops."""
     run = qj.expectation(model(), OBSERVABLES, options=OPTIONS[options])
@@ -161,6 +162,7 @@ def test_transformations_compose():
     np.testing.assert_allclose(reverse_over_forward, whole @ direction, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_vmap_is_the_batch():
     run = qj.expectation(model(), OBSERVABLES)
     params = model_params()
@@ -174,6 +176,7 @@ def test_vmap_is_the_batch():
     np.testing.assert_allclose(both[0], want, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_gradients_in_batches_are_sums_over_samples():
     run = qj.expectation(model(), OBSERVABLES, options=qj.PlanOptions(collapse=True))
     params = model_params()

@@ -9,6 +9,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.running.joining import FEW, joined
+from tests.cases import mostly_slow
 from tests.running.test_packed import size
 
 
@@ -25,7 +26,10 @@ def test_arrays_of_several_shapes_are_joined():
 
 
 @pytest.mark.parametrize(
-    "derivative", [jax.grad, lambda f: jax.jit(jax.jacfwd(f)), lambda f: jax.grad(lambda v: jax.grad(f)(v)[3].sum())]
+    "derivative",
+    mostly_slow(
+        [jax.grad, lambda f: jax.jit(jax.jacfwd(f)), lambda f: jax.grad(lambda v: jax.grad(f)(v)[3].sum())], keep=1
+    ),
 )
 def test_derivatives_go_through(derivative):
     arrays = [jnp.asarray([0.1 * i]) for i in range(2 * FEW)]

@@ -10,6 +10,7 @@ from qjaxsim.circuits import reference
 from qjaxsim.planning import packing, plan
 from qjaxsim.planning.steps import Collapsed, Packed
 from qjaxsim.running.simulate import apply_circuit
+from tests.cases import mostly_slow
 from tests.planning.test_mechanism import equations
 from tests.random_circuits import add_gates
 
@@ -34,7 +35,7 @@ def together(patch, _):
 WAYS = {"packed 2": (packed, 2), "packed 3": (packed, 3), "packed 4": (packed, 4), "together": (together, None)}
 
 
-@pytest.fixture(params=list(WAYS)[1:])
+@pytest.fixture(params=mostly_slow(list(WAYS)[1:], keep=[0, 2]))
 def way(request, monkeypatch):
     force, width = WAYS[request.param]
     force(monkeypatch, width)
@@ -53,8 +54,8 @@ def has(circuit, kind, **kwargs):
     return any(isinstance(step, kind) for step in plan.make_plan(circuit, **kwargs).steps)
 
 
-@pytest.mark.parametrize(("seed", "dtype"), [(0, np.float32), (1, np.float64), (2, np.float64)])
-@pytest.mark.parametrize("way", list(WAYS), indirect=True)
+@pytest.mark.parametrize(("seed", "dtype"), mostly_slow([(0, np.float32), (1, np.float64), (2, np.float64)], keep=2))
+@pytest.mark.parametrize("way", mostly_slow(list(WAYS), keep=[1, 3]), indirect=True)
 def test_states_are_those_of_the_reference(way, seed, dtype):
     circuit, params = weights_only(seed, 3 + seed)
     assert has(circuit, Packed) == way.startswith("packed")
@@ -82,12 +83,23 @@ def unrolled_derivatives():
     return first_and_second(UNROLLED)
 
 
-@pytest.mark.parametrize("gradient", ["backprop", "adjoint"])
+@pytest.mark.parametrize(
+    ("way", "gradient"),
+    mostly_slow(
+        [
+            ("packed 3", "backprop"), ("together", "adjoint"), ("packed 3", "adjoint"), ("together", "backprop"),
+            ("packed 4", "backprop"), ("packed 4", "adjoint"),
+        ],
+        keep=2,
+    ),
+    indirect=["way"],
+)  # fmt: skip
 def test_derivatives_are_those_of_unrolled_programs(way, gradient, unrolled_derivatives):
     found = first_and_second(qj.PlanOptions(gradient=gradient))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-11), found, unrolled_derivatives)
 
 
+@pytest.mark.slow
 def test_gradients_are_differences_of_the_reference(way):
     circuit, params = weights_only(5, 3, 20)
     gradient = jax.grad(qj.expectation(circuit, OBSERVABLE))(params)["w"]

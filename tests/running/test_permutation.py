@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qjaxsim.running.permutation import flip_rows, of_bits, of_rows, permute
+from tests.cases import mostly_slow
 
 PLACES = (2, 0, 4, 3, 1)
 
@@ -32,7 +33,7 @@ def flipped(x):
 CASES = {"bits": (lambda x: permute(of_bits(PLACES), x), moved_bits), "flip": (flipped, exchanged)}
 
 
-@pytest.fixture(params=list(CASES))
+@pytest.fixture(params=mostly_slow(CASES))
 def pair(request):
     return CASES[request.param]
 

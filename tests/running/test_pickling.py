@@ -25,6 +25,7 @@ from qjaxsim.models.patches import PatchesModel
 from qjaxsim.models.qrnn import simulate
 from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.training import TrainConfig
+from tests.cases import mostly_slow
 
 x, w = qj.Parameter("x"), qj.Parameter("w", (2,))
 CIRCUIT = qj.Circuit(2).ry(x, 0).rx(w[0], 0).cx(0, 1).rz(w[1] * x, 1).ry(w[1], 1)
@@ -49,7 +50,7 @@ def equal(got, want):
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
 
-@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("way", mostly_slow(COPIES, keep=1))
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_give_the_same_after_a_copy(name, way):
     function, arguments = FUNCTIONS[name]
@@ -75,7 +76,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("way", mostly_slow(COPIES, keep=1))
 @pytest.mark.parametrize("name", MODELS)
 def test_models_give_the_same_after_a_copy(name, way):
     model, params, inputs = MODELS[name]
@@ -86,7 +87,7 @@ def test_models_give_the_same_after_a_copy(name, way):
     equal(run(COPIES[way](model), params), want)
 
 
-@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("way", mostly_slow(COPIES, keep=1))
 def test_a_model_is_copied_after_its_hessian(way):
     model, params, inputs = MODELS["circuit outputs"]
     labels = jnp.array([0, 1, 0])
@@ -98,7 +99,7 @@ def double(v):
     return 2 * v
 
 
-@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("way", mostly_slow(COPIES, keep=1))
 def test_operators_give_the_same_after_a_copy(way):
     model, params, inputs = MODELS["circuit outputs"]
     operators = curvature_operators(model, cross_entropy, params, inputs, jnp.array([0, 1, 0]))

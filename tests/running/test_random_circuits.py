@@ -6,14 +6,13 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES
+from tests.cases import mostly_slow
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 PER_TEST = 10
-# A tenth of them in every run of the tests, the others by hand: most of the time goes into compiling.
-STARTS = [pytest.param(i, marks=[] if i % 100 == 0 else [pytest.mark.slow]) for i in range(0, 300, PER_TEST)]
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", mostly_slow(range(0, 300, PER_TEST)))
 def test_random_circuits_equal_the_reference(start):
     for seed in range(start, start + PER_TEST):
         circuit, rng = random_circuit(seed)

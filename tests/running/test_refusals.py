@@ -31,6 +31,7 @@ from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.models.qrnn_topology import QrnnTopology
 from qjaxsim.training import TrainConfig
+from tests.cases import mostly_slow
 
 x, w = qj.Parameter("x"), qj.Parameter("w", (2,))
 VALUE = qj.expectation(qj.Circuit(2).ry(x, 0).rx(w[0], 1).cx(0, 1).ry(w[1], 0).swap(0, 1), [qj.Z(0), qj.X(1)])
@@ -48,7 +49,7 @@ def test_coefficients_may_be_arrays_of_one_number(half):
     assert half - qj.Z(0) == -(qj.Z(0) - half)
 
 
-@pytest.mark.parametrize("one", [1, np.int64(1), np.uint8(1), np.array(1), jnp.array(1)])
+@pytest.mark.parametrize("one", mostly_slow([1, np.int64(1), np.uint8(1), np.array(1), jnp.array(1)], keep=[2, 4]))
 def test_integers_may_be_arrays_of_one_integer(one):
     plain = qj.Circuit(2).rx(0.5, 1).cx(1, 0).project(1, 1).repeat(qj.Circuit(2).h(1), 2)
     given = qj.Circuit(one + 1).rx(0.5, one).cx(one, 0).project(one, one).repeat(qj.Circuit(2).h(one), one + 1)
@@ -173,7 +174,7 @@ def test_misuse_is_told_in_one_sentence(call, kind, message):
     assert "\n" not in str(caught.value) and "<lambda>" not in str(caught.value) and "<locals>" not in str(caught.value)
 
 
-@pytest.mark.parametrize("two", [np.int64(2), np.uint8(2), np.array(2), jnp.array(2)])
+@pytest.mark.parametrize("two", mostly_slow([np.int64(2), np.uint8(2), np.array(2), jnp.array(2)], keep=[3]))
 def test_counts_and_sizes_may_be_arrays_of_one_integer(two):
     matrix = matrix_operator(jnp.diag(jnp.arange(1.0, 151.0)))
     for given in (two, int(two)):
@@ -274,6 +275,7 @@ def test_a_symbolic_axis_of_vmap_is_exported():
         np.testing.assert_allclose(exported.call(given), each(given), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_taylor_series_go_through_repeated_layers():
     layer = qj.Circuit(2).ry(x, 0).cx(0, 1).rx(w[0], 1).rz(w[1] * x, 0).swap(0, 1)
     run = qj.expectation(qj.Circuit(2).repeat(layer, 3, shared=["x"]), [qj.Z(0), qj.X(1)])

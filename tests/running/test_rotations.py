@@ -13,6 +13,7 @@ from qjaxsim.circuits.gates import pauli_matrix
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Rotations
 from qjaxsim.running.rotations import apply_rotations, reverse_rotations, undo_rotations
+from tests.cases import mostly_slow
 from tests.circuits_with_gadgets import random_gadgets, string_rotation
 from tests.random_circuits import CHOICES
 
@@ -63,7 +64,7 @@ def test_angles_that_differ_from_column_to_column(columns):
         np.testing.assert_allclose(out[:, :, z], parts(dense(labels, angles[:, z]) @ state[:, z]), atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(5, 2), (5, 2, 3)])
+@pytest.mark.parametrize("shape", mostly_slow([[5, 2, 3], [5, 2]]))
 def test_reverse_mode_is_that_of_dense_products(shape):
     rng = np.random.default_rng(len(shape))
     labels = strings(rng, 3, 5)
@@ -135,6 +136,7 @@ def second_derivatives(circuit, observable, params):
     return jax.jit(jax.hessian(lambda p: energy(p).sum()))(params)
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_those_of_the_matrices():
     circuit = long_strings(5, 6)
     at = np.random.default_rng(1).normal(size=6)
@@ -180,7 +182,7 @@ def check_circuit(seed, derivatives):
     assert abs(jax.jit(jax.grad(jax.grad(along)))(0.0) - line.deriv(2)(0.0)) < 1e-10 / reach**2
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", mostly_slow(range(12), keep=4))
 def test_circuits_rich_in_gadgets_equal_the_reference(seed):
     check_circuit(seed, derivatives=seed % 8 == 1)
 

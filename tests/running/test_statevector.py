@@ -11,7 +11,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES
-from tests.cases import layered
+from tests.cases import layered, mostly_slow
 
 TOLERANCE = {np.complex64: 2e-5, np.complex128: 1e-12}
 OPTIONS = {
@@ -143,18 +143,14 @@ BATCHES = [
 ]
 
 
-# Every plan, and all batches but the plainest.
-FEW = range(3, 9)
-
-
-@pytest.mark.parametrize("seed", [pytest.param(s, marks=[] if s in FEW else [pytest.mark.slow]) for s in range(18)])
+@pytest.mark.parametrize("seed", mostly_slow(range(18), keep=[4, 6, 7]))
 def test_random_circuits(seed):
     rng = np.random.default_rng(seed)
     circuit = random_circuit(rng, 1 + seed % 5, 20)
     check(circuit, random_params(rng, circuit, BATCHES[seed % 9]), list(OPTIONS.values())[seed % 6])
 
 
-@pytest.mark.parametrize("names", ["", *(pytest.param(one, marks=pytest.mark.slow) for one in "xw"), "xws"])
+@pytest.mark.parametrize("names", mostly_slow(["xws", "", "x", "w"]))
 @pytest.mark.parametrize("options", ["collapse", "blocks of 2"])
 def test_loops_with_own_and_shared_weights_and_data_mixed(names, options):
     x, w, s = qj.Parameter("x", (2,)), qj.Parameter("w", (3,)), qj.Parameter("s")
@@ -200,7 +196,9 @@ def test_projections_inside_loops_are_never_collapsed():
 # --- wider than the planner's tables ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n_qubits", "options"), [(7, "blocks of 2"), (13, "default"), (14, "blocks of 3")])
+@pytest.mark.parametrize(
+    ("n_qubits", "options"), mostly_slow([(7, "blocks of 2"), (13, "default"), (14, "blocks of 3")], keep=[1])
+)
 def test_wide_circuits_are_qiskits(n_qubits, options):
     info = pytest.importorskip("qiskit.quantum_info", reason="compares with Qiskit")
     from qiskit import QuantumCircuit
@@ -249,6 +247,7 @@ def test_wide_batches_with_data_and_loops_do_not_depend_on_the_plan():
 # --- identities and closed forms --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_collapsing_and_unrolling_change_nothing():
     circuit = layered(6, 5, ring=True)
     rng = np.random.default_rng(3)
@@ -260,6 +259,7 @@ def test_collapsing_and_unrolling_change_nothing():
         np.testing.assert_allclose(states[0][0], states[0][1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_circuit_and_its_inverse_are_the_identity():
     rng = np.random.default_rng(11)
     circuit = layered(4, 3, ring=True)

@@ -17,6 +17,7 @@ from qjaxsim.studies.gradient_variance.curvature import circuit_places, circuit_
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.gradient_variance.training import minibatches, train_seeds
 from qjaxsim.studies.shared.examples import Examples
+from tests.cases import mostly_slow
 
 RUN = Run(2, 1, 8, "linear", "alternate", 0.05)
 
@@ -74,7 +75,7 @@ def test_training_equals_a_plain_loop(data):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-9, atol=1e-12), found.end, params)
 
 
-@pytest.mark.parametrize("shots", [None, 50])
+@pytest.mark.parametrize("shots", mostly_slow([None, 50], keep=1))
 def test_seeds_side_by_side_equal_seeds_alone(data, shots):
     run = RUN._replace(shots=shots)
     together = trained(run, data)
@@ -166,6 +167,7 @@ def test_published_range_of_weights_scales_the_same_draws():
     assert not np.allclose(published, whole)
 
 
+@pytest.mark.slow
 def test_rows_of_random_initialisations(monkeypatch):
     monkeypatch.setattr(gradient_plateau, "DEPTHS", (1, 2))
     rows, arrays = gradient_plateau.plateau_cell(GradientSettings(draws=20, seeds=(5,)), Run(*(3, 1, 8), *RUN[3:]))

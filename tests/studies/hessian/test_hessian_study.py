@@ -204,6 +204,7 @@ def test_table_figures_and_page(finished):
     assert run_lines_of_page(finished / "report.html") == f"{qj.load_run(finished).cell().predict(images)}\n"
 
 
+@pytest.mark.slow
 def test_run_with_controls(finished, tmp_path, capsys):
     """Of the models of `finished`, whose programs it takes; without planes, and so slow that the losses stay apart."""
     options = (*SMALL[: SMALL.index("--landscape-points")], "--landscape", "none", "--learning-rate", "0.001")

@@ -25,6 +25,7 @@ from qjaxsim.studies.qrnn.networks import ClassicalNetwork, QuantumNetwork
 from qjaxsim.studies.qrnn.published import claims, comparison_rows
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared import sweep
+from tests.cases import mostly_slow
 
 ALL = tuple(range(10))
 
@@ -265,6 +266,7 @@ def test_label_distributions_are_the_products_of_conditional_ones(key):
         np.testing.assert_allclose(got[seed, :, label], out.projection[:, -2:].prod(axis=1), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_classical_network_labels_with_independent_words(key):
     network, words = ClassicalNetwork("lstm", 2, 3), random_words(TWO_WORDS)
     params = jax.vmap(lambda k: network.init(k, jnp.float64))(jax.random.split(key, 1))
@@ -415,10 +417,16 @@ def blobs(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [
-        (["--task", "mnist", "--digits", "0,1,2,3,4", "--features", "pca", "--coordinates", "3", "--bits", "2"], 150),
-        pytest.param(["--task", "mnist-generate", "--deskew"], None, marks=pytest.mark.slow),
-    ],
+    mostly_slow(
+        [
+            (
+                ["--task", "mnist", "--digits", "0,1,2,3,4", "--features", "pca", "--coordinates", "3", "--bits", "2"],
+                150,
+            ),
+            (["--task", "mnist-generate", "--deskew"], None),
+        ],
+        keep=0,
+    ),
 )
 def test_digits_from_the_command_line(options, expected, blobs, tmp_path, capsys):
     command = ["study", "qrnn", *options, "--out", str(tmp_path / "run"), "--seeds", "0,1", "--updates", "10"]

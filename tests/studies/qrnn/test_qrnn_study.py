@@ -31,7 +31,7 @@ from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
 from qjaxsim.studies.shared import sweep
 from qjaxsim.training import TrainConfig, fit
-from tests.cases import assert_compares_with_itself, run_lines_of_page
+from tests.cases import assert_compares_with_itself, mostly_slow, run_lines_of_page
 
 TINY = QuantumNetwork(QrnnTopology(2, 2, 1, 2))
 
@@ -98,7 +98,7 @@ def test_unknown_and_too_short_tasks():
 # --- networks -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "hidden"), [("rnn", 22), ("lstm", 10)])
+@pytest.mark.parametrize(("kind", "hidden"), mostly_slow([("lstm", 10), ("rnn", 22)]))
 def test_classical_networks_have_888_parameters_and_follow_their_equations(kind, hidden, key):
     network = ClassicalNetwork(kind, 3, hidden)
     params = network.init(key, jnp.float64)
@@ -156,6 +156,7 @@ def test_gradients_are_clipped_to_one_half():
     assert (transformation.update(short, transformation.init(short))[0] == short).all()
 
 
+@pytest.mark.slow
 def test_baselines_train_on_all_places_and_are_scored(tmp_path):
     (first, *_) = runs(QrnnSettings(task="dna", experiments=("baselines",), lengths=(5,), updates=100).resolved())
     assert first.schedule.updates == 100 and first.learning_rate == 0.01
@@ -482,7 +483,7 @@ def test_a_small_study_from_the_command_line_and_resumed(finished, capsys):
     assert "resume with the same settings" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("network", ["qrnn", "lstm"])
+@pytest.mark.parametrize("network", mostly_slow(["qrnn", "lstm"], keep=1))
 def test_gradient_norms_are_of_the_last_word_and_split_at_half_of_the_sequence(network):
     """The whole norm is that of the plain loss; the early part is what the first half's parameters change."""
     sizes = {"lengths": (6,), "seeds": (3,), "batch_size": 4, "workspace": 2, "stages": 0, "degree": 1}

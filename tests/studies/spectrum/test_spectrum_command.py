@@ -95,6 +95,7 @@ def test_function_of_a_file_at_its_start(files, capsys):
     assert "target_sha256" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_random_starts_go_to_the_minimum(files):
     words = ["springs.py:drawn", "--seeds", "1,2", "--epochs", "150", "--learning-rate", "0.1", "--landscape", "pca"]
     assert run([*QUICK, *words, "--out", "out", *SMALL]) == 0
@@ -107,6 +108,7 @@ def test_random_starts_go_to_the_minimum(files):
     assert "Four springs" in SpectrumReport.load(files / "out/cells/seed1/report.npz").title
 
 
+@pytest.mark.slow
 def test_circuit_with_an_observable(files):
     # Three angles reach the ground state of Z0 Z1 + X1 / 2 among real states of this form; the spectrum there is >= 0.
     words = ["mine.qasm", "--observable", "Z0 Z1 + 0.5 X1", "--epochs", "300", "--landscape", "none", "--seeds", "3"]
@@ -158,6 +160,7 @@ def test_circuit_with_a_table(files, table):
     np.testing.assert_allclose(report.eigenvalues, np.linalg.eigvalsh(hessian), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_own_inputs_and_values(files, table):
     words = ["mine.qasm", "--data", "points.csv", "--label", "sum", "--features", "first", "--inputs", "b"]
     assert run([*QUICK, *words, "--point", "start", "--landscape", "none", "--dtype", "float32", "--out", "out"]) == 0

@@ -1,0 +1,58 @@
+"""Choices of the planner that a user may force."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from qjaxsim.common.checks import as_integer
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Choices that a user may force.
+
+    Attributes:
+        max_block: most qubits in one dense block; None lets the planner choose.
+        collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
+        scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
+            long circuits. What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates
+            from running as a loop over small blocks.
+        unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
+        gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
+            running the circuit backwards, in constant memory; None chooses by the memory needed.
+
+    >>> import qjaxsim as qj
+    >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
+    >>> qj.explain(circuit, options=PlanOptions(gradient="adjoint")).gradient
+    'adjoint'
+    """
+
+    max_block: int | None = None
+    collapse: bool | None = None
+    scan: bool | None = None
+    unroll: int = 1
+    gradient: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
+            number = as_integer(value)
+            if value is not None and number is None:
+                raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
+            if number is not None and number < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
+            object.__setattr__(self, name, number)  # options are keys of what is compiled
+        for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
+            if choice not in (None, True, False):
+                raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
+        if self.gradient not in (None, "adjoint", "backprop"):
+            raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
+
+
+def plan_options(given: Any) -> PlanOptions:
+    """Options as given, or the defaults for None.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if given is not None and not isinstance(given, PlanOptions):
+        raise TypeError(f"Argument `options` must be a `qjaxsim.PlanOptions`, but is {given!r}.")
+    return given or PlanOptions()

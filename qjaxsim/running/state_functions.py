@@ -1,0 +1,152 @@
+"""Functions of params made from a circuit and what is read of its final state.
+
+`simulate.py` names the readouts; here the circuit is brought into the form that is run, planned for the batch that
+comes, run and read.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.circuits.circuit import Circuit, require_circuit
+from qjaxsim.circuits.expressions import Parameter
+from qjaxsim.circuits.inspection import has_projection
+from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.circuits.operations import Preparation
+from qjaxsim.common.memory import require_memory
+from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.options import PlanOptions, plan_options
+from qjaxsim.planning.plan import make_plan
+from qjaxsim.running import density
+from qjaxsim.running.adjoint import run_from_zero, uses_adjoint
+from qjaxsim.running.batching import INITIAL, parse_params, with_initial
+from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.prepare import Setting
+from qjaxsim.running.sampling import require_key
+
+Params = Mapping[str, Any]
+Run = Callable[..., jax.Array]
+Shapes = dict[str, tuple[int, ...]]
+
+
+class Bits(NamedTuple):
+    """Classical bits as what is read of a circuit."""
+
+    bits: tuple[int, ...]
+
+
+def state_function(
+    circuit: Circuit, options: PlanOptions | None, readout: "density.Readout | Bits", name: str, single: bool = False
+) -> Run:
+    """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
+
+    With `single` the one entry of the last axis is given without it.
+    """
+    require_circuit("circuit", circuit)
+    snapshot = circuit.copy()
+    parts = snapshot, plan_options(options), readout, name, single
+    return Compiled(_run_and_read, *parts, check=check_call(snapshot))
+
+
+def check_call(circuit: Circuit) -> Callable[..., Any]:
+    """What says in our words why JAX takes no such parameters."""
+    return functools.partial(check_params, circuit.parameters, circuit.n_qubits)
+
+
+def check_params(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, *_: Any, initial: Any = None, **others: Any
+) -> None:
+    """Raise for parameters or an initial state that a circuit does not take."""
+    if others:
+        raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
+    with_initial({}, initial, n_qubits)
+    parse_params(params, shapes)
+
+
+def check_draw(
+    shapes: Shapes, n_qubits: int, params: Params | None = None, key: Any = None, *_: Any, **others: Any
+) -> None:
+    """The same of a function that draws, and for what is no key."""
+    check_params(shapes, n_qubits, params, **others)
+    if key is None:
+        raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
+    require_key(key)
+
+
+def _begun(circuit: Circuit) -> Circuit:
+    """The circuit on a state that is given when it is called."""
+    if any(isinstance(operation, Preparation) for operation in circuit.operations):
+        return circuit  # the parameter of the state is then unknown, and the message says so
+    parts = Parameter(INITIAL, (2, 2**circuit.n_qubits))
+    return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
+
+
+def _run_and_read(
+    snapshot: Circuit, chosen: PlanOptions, readout: "density.Readout | Bits", name: str, only: bool
+) -> Run:
+    forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
+    projects = has_projection(snapshot.operations)
+
+    def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
+        form = forms[initial is not None]
+        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
+        require_state(form, batch.total, batch.dtype)
+        plan = make_plan(form.circuit, batch.data, batch.size, chosen)
+        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
+        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
+
+        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+            state = run_from_zero(plan, env, setting)
+            state = density.normalised(form, state) if form.is_density and projects else state
+            columns = _read_out(readout, form, state)
+            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
+
+        values = batch.map(single)
+        return values[..., 0] if only else values
+
+    run.__name__ = name
+    return run
+
+
+def _read_out(readout: "density.Readout | Bits", form: Lowered, state: jax.Array) -> jax.Array:
+    if isinstance(readout, Bits):
+        return density.bit_probabilities(form, readout.bits, state)
+    return density.read_qubits(readout, form, state)
+
+
+def require_state(form: Lowered, columns: int, dtype: Any) -> None:
+    """Refuse states that do not fit; a run holds about two copies."""
+    itemsize = 2 * np.dtype(dtype).itemsize
+    matrix = f"density matri{'ces' if columns > 1 else 'x'}"
+    what = matrix if form.is_density else f"state{'s' * (columns > 1)}"
+    width = form.circuit.n_qubits
+    wires = f" on {width} wires" if width not in (form.n_qubits, 2 * form.n_qubits) else ""
+    require_memory(
+        2 * itemsize * columns * 2**width,
+        f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
+        "use fewer qubits, a smaller batch or single precision"
+        + (", or `trajectories` of pure states" if form.is_density else ""),
+    )
+
+
+class Observed(NamedTuple):
+    """What a function of `expectation` was built from."""
+
+    circuit: Circuit
+    observables: tuple[PauliSum, ...]
+    options: PlanOptions
+
+
+def observed(function: Compiled) -> Observed | None:
+    """What a compiled function was built from, if it gives expectation values."""
+    build, arguments = function.parts
+    if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
+        return None
+    circuit, options, readout, *_ = arguments
+    if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
+        return None
+    return Observed(circuit, readout.args[0], options)
