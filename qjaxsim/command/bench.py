@@ -12,12 +12,12 @@ from qjaxsim.studies.shared.options import command_line, keep, names, results_fo
 PROBLEMS = (
     "hybrid", "layered", "random", "qft", "gradient", "hamiltonian", "hvp", "hessian", "qnn", "training",
     "patches", "qrnn", "kernel", "noise", "vqe-gradient", "vqe-hessian", "qaoa-gradient", "qaoa-hessian", "evolution",
-    "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm", "pauli-sum", "eager-hessian",
-    "crosscheck", "compile-depth", "memory-depth", "residual-images",
+    "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm", "pauli-sum",
+    "eager-hessian", "crosscheck", "compile-depth", "memory-depth", "residual-images",
 )  # fmt: skip
 PEERS = (
-    "by-hand", "gate-by-gate", "pennylane", "pennylane-mixed", "lightning", "lightning-kokkos", "catalyst", "tensorcircuit", "qujax",
-    "horqrux", "qsimcirq", "qulacs", "qulacs-optimised", "aer", "qnn-shift", "qnn-reverse",
+    "by-hand", "gate-by-gate", "pennylane", "pennylane-mixed", "lightning", "lightning-kokkos", "catalyst",
+    "tensorcircuit", "qujax", "horqrux", "qsimcirq", "qulacs", "qulacs-optimised", "aer", "qnn-shift", "qnn-reverse",
 )  # fmt: skip
 
 
