@@ -77,10 +77,11 @@ def _noting(traced: dict[Types, Any], function: Callable[..., jax.Array]) -> Cal
 
     @functools.wraps(function)
     def noting(*args: Any, **kwargs: Any) -> jax.Array:
-        if not kwargs:
+        out = function(*args, **kwargs)
+        if not kwargs:  # and only of calls that it took: others would be refused again
             types = tuple(jax.typeof(leaf) for leaf in jax.tree.leaves(args))
             traced[types] = jax.tree.unflatten(jax.tree.structure(args), types)
-        return function(*args, **kwargs)
+        return out
 
     return noting
 

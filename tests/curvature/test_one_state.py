@@ -264,3 +264,15 @@ def test_gates_of_several_angles_are_products_of_gates_of_one():
     np.testing.assert_allclose(
         (state[0] + 1j * state[1])[:, 0], reference.statevector(circuit, {"a": values}), atol=1e-14
     )
+
+
+def test_a_call_that_was_refused_is_not_met_again():
+    """A refused call without arrays looked like one of a circuit without parameters, and was made again."""
+    # Several: they are looked through in any order, until the right one is found.
+    refused = [qj.expectation(qj.Circuit(1).rx(qj.Parameter("x"), 0), qj.Z(0)) for _ in range(20)]
+    for one in refused:
+        with pytest.raises(TypeError, match="Parameter 'x' must be an array of real numbers, but is a NoneType"):
+            one({"x": None})
+    constant = qj.expectation(qj.Circuit(3).ry(0.4, 0).cx(0, 1).cx(1, 2), qj.Z(2))
+    hessian = qj.hessian(lambda w: constant() * (w @ w), np.ones(2))
+    np.testing.assert_allclose(hessian, 2 * np.cos(0.4) * np.eye(2), atol=1e-6)
