@@ -66,7 +66,7 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
 
     >>> import qjaxsim as qj
     >>> state = qj.statevector(qj.Circuit(1).ry(qj.Parameter("theta"), 0))
-    >>> print(np.asarray(state({"theta": jnp.array([1.0, 2.0])})).real.round(3))  # cosine, sine of half the angle
+    >>> print(np.asarray(state({"theta": np.array([1.0, 2.0])})).real.round(3))  # cosine, sine of half the angle
     [[0.878 0.479]
      [0.54  0.841]]
     """
