@@ -55,7 +55,7 @@ def random_noisy(seed, n_qubits=None, gates=10):
     """A circuit with parameters w (angles) and p (strengths, up to .3), sometimes with a noisy repeated layer."""
     rng = np.random.default_rng(seed)
     w, p = qj.Parameter("w", (3,)), qj.Parameter("p", (2,))
-    circuit = qj.Circuit(int(rng.integers(1, 5)) if n_qubits is None else n_qubits)
+    circuit = qj.Circuit(int(rng.integers(1, 6)) if n_qubits is None else n_qubits)
 
     def block(target, count):
         for _ in range(count):

@@ -12,7 +12,9 @@ from qjaxsim.circuits import reference
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.planning.doubling import conjugate
+from tests.cases import mostly_slow
 from tests.noisy_circuits import random_noisy, random_values, strengths
+from tests.random_circuits import CHOICES
 
 
 def random_observable(rng, n_qubits, terms=20):
@@ -34,6 +36,18 @@ def check(seed, n_qubits=None):
 @pytest.mark.parametrize("seed", range(4))
 def test_noisy_circuits_equal_the_sum_over_kraus_matrices(seed):
     check(seed, 3)
+
+
+PLANS = [{name: value for name, value in choice.items() if name != "gradient"} for choice in CHOICES]
+
+
+@pytest.mark.parametrize("place", mostly_slow(range(len(PLANS)), keep=[2, 3]))
+def test_choices_of_the_planner_change_nothing(place):
+    circuit, rng = random_noisy(place, 3)
+    params = random_values(rng, circuit, (2,))
+    got = qj.density_matrix(circuit, options=qj.PlanOptions(**PLANS[place]))(params)
+    one = {name: value if name == "p" else value[1] for name, value in params.items()}
+    np.testing.assert_allclose(got[1], reference.density_matrix(circuit, one), atol=1e-12)
 
 
 @pytest.mark.slow
