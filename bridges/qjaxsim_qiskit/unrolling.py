@@ -13,7 +13,7 @@ from qjaxsim_qiskit.conditions import bits_asked
 from qjaxsim_qiskit.constants import NotConstantError, constant
 from qjaxsim_qiskit.definitions import definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
-from qjaxsim_qiskit.preparations import sets_state
+from qjaxsim_qiskit.preparations import prepared_state, sets_state
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -161,6 +161,8 @@ class _Unroller:
         from qiskit.circuit.library import UnitaryGate
 
         if isinstance(operation, UnitaryGate) or getattr(operation, "base_class", None) in self.standard:
+            return False
+        if prepared_state(operation) is not None:  # whose gates take seconds to find, and hold nothing of the kind
             return False
         if (known := self.known.get(id(operation))) is not None and known[0] is operation:
             return known[1]
