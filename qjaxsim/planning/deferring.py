@@ -41,15 +41,26 @@ def lowered(circuit: Circuit) -> Lowered:
     5
     """
     n, bits = circuit.n_qubits, circuit.n_bits
-    fresh = sum(isinstance(operation, Measure | Reset) for operation in circuit.operations)
-    if is_noisy(circuit) or not _can_defer(circuit.operations) or n + fresh > 2 * n + bits:
+    if needs_density(circuit):
         return Lowered(doubled(circuit), n, tuple(range(2 * n, 2 * n + bits)), True)
     if is_static(circuit.operations):
         return Lowered(circuit, n, (), False)
-    deferred = _Deferred(n, bits, fresh + _never_measured(circuit))
+    deferred = _Deferred(n, bits, _fresh(circuit) + _never_measured(circuit))
     for operation in circuit.operations:
         deferred.add(operation)
     return deferred.finish()
+
+
+def needs_density(circuit: Circuit) -> bool:
+    """Whether a circuit is run as a density matrix."""
+    if is_noisy(circuit) or not _can_defer(circuit.operations):
+        return True
+    return _fresh(circuit) > circuit.n_qubits + circuit.n_bits
+
+
+def _fresh(circuit: Circuit) -> int:
+    """How many wires deferral would add."""
+    return sum(isinstance(operation, Measure | Reset) for operation in circuit.operations)
 
 
 def _can_defer(operations: Iterable[Operation]) -> bool:

@@ -20,7 +20,7 @@ from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
-from qjaxsim.planning.deferring import lowered
+from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_noisy
 from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.options import PlanOptions, plan_options
@@ -92,7 +92,7 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
      [0.25 0.5 ]]
     """
     require_circuit("circuit", circuit)
-    read = density.entries if lowered(circuit).is_density else density.of_pure
+    read = density.entries if needs_density(circuit) else density.of_pure
     flat = state_function(circuit, options, read, "density_matrix")
     return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit))
 
@@ -151,7 +151,7 @@ def expectation(
     single = is_single(observables)
     if shots is not None:
         return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
-    module = density if lowered(circuit).is_density else operators
+    module = density if needs_density(circuit) else operators
     readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
     if asked.is_plain:
         return state_function(circuit, options, readout, "expectation", single)
@@ -209,7 +209,7 @@ def variance(
     if is_static(circuit.operations) and not is_noisy(circuit):
         readout = functools.partial(operators.variances, asked)
         return state_function(circuit, options, readout, "variance", is_single(observables))
-    module = density if lowered(circuit).is_density else operators
+    module = density if needs_density(circuit) else operators
     moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
     return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
 
@@ -249,7 +249,7 @@ def probabilities(
     if bits is not None:
         return state_function(circuit, options, Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
     chosen = _measured(circuit, qubits)
-    module = density if lowered(circuit).is_density else measurement
+    module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
     readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
     return state_function(circuit, options, readout, "probabilities")

@@ -18,7 +18,7 @@ from qjaxsim.circuits.inspection import has_projection
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Preparation
 from qjaxsim.common.memory import require_memory
-from qjaxsim.planning.deferring import Lowered, lowered
+from qjaxsim.planning.deferring import Lowered, lowered, needs_density
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.running import density
@@ -144,7 +144,7 @@ class Observed(NamedTuple):
 def observed(function: Compiled) -> Observed | None:
     """What a compiled function was built from, if it gives expectation values."""
     build, arguments = function.parts
-    if build is not _run_and_read or arguments[3] != "expectation" or lowered(arguments[0]).is_density:
+    if build is not _run_and_read or arguments[3] != "expectation" or needs_density(arguments[0]):
         return None
     circuit, options, readout, *_ = arguments
     if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
