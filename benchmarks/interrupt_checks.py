@@ -37,6 +37,8 @@ STUDIES = {
     "--chi 2 --width 16 --blocks 1 --context 16 --epochs 1 --sweeps 3 --depths 2 --test-windows 8",
     "noisy-hessian": "study noisy-hessian --classes 2 --layers 1 --seeds 0,1 --images 8 --shot-images 2 --epochs 2 "
     "--batch-size 8",
+    "overparametrisation": "study overparametrisation --problems open --qubits 3 --ratios 1,2 --starts 2 --steps 150 "
+    "--controls none",
     "bench": "bench --quick --problems memory-depth --peers gate-by-gate --seconds 0.01",
 }
 VERBS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

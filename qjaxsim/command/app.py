@@ -38,6 +38,7 @@ from qjaxsim.studies.disentangler.command import disentangler
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
 from qjaxsim.studies.noisy_hessian.command import noisy_hessian
+from qjaxsim.studies.overparametrisation.command import overparametrisation
 from qjaxsim.studies.qrnn.command import qrnn
 from qjaxsim.studies.shared.options import PROGRAMS, common_first, forget_results, keep, printed_results, remember
 
@@ -80,6 +81,7 @@ study.command()(qrnn)
 study.command()(attention)
 study.command()(disentangler)
 study.command()(noisy_hessian)
+study.command()(overparametrisation)
 app.command()(spectrum)
 app.command()(runs)
 app.command()(compare)

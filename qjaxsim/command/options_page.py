@@ -11,6 +11,7 @@ from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
+from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.command import as_typed, default_in_words, flag_of
 from qjaxsim.studies.shared.setting import needs_in_words, values_in_words
@@ -23,6 +24,7 @@ STUDIES = {
     "attention": AttentionStudySettings,
     "disentangler": DisentanglerStudySettings,
     "noisy-hessian": NoisyHessianSettings,
+    "overparametrisation": OverparametrisationSettings,
 }
 # The command for problems of one's own, a study in all but its place.
 OWN = {"spectrum": SpectrumSettings}

@@ -13,6 +13,7 @@ from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
+from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.setting import GIVEN, Except, check_settings, choice, integer, number, other, refuse_idle
 
@@ -23,6 +24,7 @@ STUDIES = {
     "qrnn": QrnnSettings,
     "disentangler": DisentanglerStudySettings,
     "noisy-hessian": NoisyHessianSettings,
+    "overparametrisation": OverparametrisationSettings,
 }
 COMMAND = typer.main.get_command(cli_app.app)
 

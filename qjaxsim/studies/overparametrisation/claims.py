@@ -1,0 +1,215 @@
+"""Claims on overparametrisation, each judged by a stated rule from the rows of the study."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from qjaxsim.report.row import Row
+from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
+from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING
+from qjaxsim.studies.overparametrisation.published import PAPER, ring_and_open
+from qjaxsim.studies.overparametrisation.settings import ADAM, FAST, NATURAL, OPEN
+
+_SOURCE = f"{PAPER}, Larocca and others"
+# Trainings set in where so many starts succeed, and all do from the second share on.
+HALF, ALL = 0.5, 0.95
+_MORE = "Would be tested by more"
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """One verdict a claim; each function states its rule."""
+    return [
+        claim(rows) for claim in (sets_in, fails_below, no_traps, bounded, equals_algebra, published_ranks, hessians)
+    ]
+
+
+def first_success(rows: Sequence[Row], problem: str, qubits: int, optimiser: str = ADAM) -> int | None:
+    """The fewest angles of the grid with which half of the starts succeed, None if there are none."""
+    return next((row["angles"] for row in _trained(rows, problem, qubits, optimiser) if row["share"] >= HALF), None)
+
+
+def sets_in(rows: Sequence[Row]) -> Verdict:
+    """Holds if half of the starts succeed from the first angles of the grid on with which the rank is saturated.
+
+    Of every problem, with all optimisers. With a reservation if of some problems only, or if not with a control.
+    """
+    claim = "Training sets in at the number of angles where the rank of the QFIM saturates."
+    parts: list[str] = []
+    met: list[str] = []
+    missed: list[str] = []
+    doubts: list[str] = []
+    for row in _ranks(rows):
+        own = _trained(rows, row["problem"], row["qubits"])
+        at = next((one["angles"] for one in own if one["rank_here"] == row["rank"]), None)
+        if at is None:
+            continue
+        where = _named(row)
+        firsts = _firsts(rows, row)
+        (met if firsts[ADAM] == at else missed).append(where)
+        doubts += [f"not with {name} for {where}" for name, first in firsts.items() if name != ADAM and first != at]
+        share = next(one["share"] for one in own if one["angles"] == at)
+        seen = ", ".join(f"{first or 'none'} with {name}" for name, first in firsts.items())
+        parts.append(f"{where}: saturated at {at}, where {share:.2f} succeed; half of them do from {seen} on")
+    if not parts:
+        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} --ratios, from 1 on.", "none")
+    if not met:
+        return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), _controls(rows))
+    doubts = ([f"not for {', '.join(missed)}"] if missed else []) + doubts
+    return _judged(claim, "; ".join(parts), doubts, rows)
+
+
+def fails_below(rows: Sequence[Row]) -> Verdict:
+    """Holds if less than half of the starts succeed with every number of angles at which the rank is not saturated.
+
+    With all optimisers; with a reservation if a control does better.
+    """
+    claim = "With fewer angles than the saturated rank needs, training mostly fails."
+    saturated = {_key(row): row["rank"] for row in _ranks(rows)}
+    below = [row for row in _training(rows) if row["rank_here"] < saturated[_key(row)]]
+    if not below:
+        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} --ratios, below 1.", "none")
+    best = {name: max(_only(below, name), key=lambda row: row["share"]) for name in _optimisers(below)}
+    parts = [f"{name}: up to {row['share']:.2f} ({_named(row)}, {row['angles']})" for name, row in best.items()]
+    evidence = f"shares that succeed below saturation, {'; '.join(parts)}"
+    if best[ADAM]["share"] >= HALF:
+        return Verdict(claim, _SOURCE, NOT_SEEN, evidence, _controls(rows))
+    doubts = [f"not with {name}" for name, row in best.items() if row["share"] >= HALF]
+    return _judged(claim, evidence, doubts, rows)
+
+
+def no_traps(rows: Sequence[Row]) -> Verdict:
+    """Holds if .95 of the starts succeed with the most angles, of every problem, by Adam.
+
+    With a reservation if of some problems only.
+    """
+    claim = "With enough angles false minima disappear: nearly every start succeeds."
+    parts, bad = [], []
+    for row in _ranks(rows):
+        last = _trained(rows, row["problem"], row["qubits"])[-1]
+        stalled = f", of the others {last['stalled']:.2f} stand still" if last["stalled"] is not None else ""
+        parts.append(f"{_named(row)}: {last['share']:.2f} of {last['starts']} at {last['angles']}{stalled}")
+        if last["share"] < ALL:
+            bad.append(_named(row))
+    evidence = "; ".join(parts)
+    if len(bad) == len(parts):
+        return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "none")
+    return _judged(claim, evidence, [f"not for {', '.join(bad)}"] if bad else [], rows)
+
+
+def bounded(rows: Sequence[Row]) -> Verdict:
+    """Holds if no rank exceeds the dimension of the algebra, also with 1e3 and 1e-3 of the tolerance."""
+    claim = "The rank of the QFIM is at most the dimension of the dynamical Lie algebra."
+    parts = [f"{_named(row)}: {row['rank']} of {row['algebra']}" for row in _ranks(rows)]
+    if any(row["rank"] > row["algebra"] for row in _ranks(rows)):
+        return Verdict(claim, f"{_SOURCE}, theorem", NOT_SEEN, "; ".join(parts), "none")
+    doubts = [
+        f"{_named(row)} has {row['rank_strict']} at 1e-3 and {row['rank_loose']} at 1e3 of the tolerance"
+        for row in _ranks(rows)
+        if not row["rank_strict"] == row["rank"] == row["rank_loose"]
+    ]
+    return _judged(claim, "; ".join(parts), doubts, rows)
+
+
+def equals_algebra(rows: Sequence[Row]) -> Verdict:
+    """Holds if every rank is that dimension, with a reservation if some are. The start outside the sector is quoted."""
+    claim = "The dimension of the Lie algebra predicts the rank."
+    alike, parts = [], []
+    for row in _ranks(rows):
+        outside = row.get("rank_elsewhere")
+        more = f", {outside} from a state without its symmetries" if outside is not None else ""
+        parts.append(f"{_named(row)}: {row['rank']}{more} of {row['algebra']}")
+        if row["rank"] == row["algebra"]:
+            alike.append(_named(row))
+    if not alike:
+        return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), "start")
+    missed = [_named(row) for row in _ranks(rows) if _named(row) not in alike]
+    return _judged(claim, "; ".join(parts), [f"not for {', '.join(missed)}"] if missed else [], rows, "start")
+
+
+def published_ranks(rows: Sequence[Row]) -> Verdict:
+    """Holds if ranks of all chains are the published ones, not seen if those of no chain are.
+
+    What the emulated slip gives is quoted.
+    """
+    claim = "The rank is that of the published data: n for the ring, n (n - 1) for the open chain."
+    published, parts = ring_and_open("qfim_rank"), []
+    same: list[str] = []
+    other: list[str] = []
+    for row in _ranks(rows):
+        theirs = published.get(_key(row))
+        if theirs is None:
+            continue
+        (same if row["rank"] == theirs else other).append(_named(row))
+        slip = f", with the slip of the public code {row['rank_slip']}" if row["problem"] == OPEN else ""
+        parts.append(f"{_named(row)}: {row['rank']} against {theirs}{slip}")
+    source = f"{PAPER}, public data"
+    if not parts:
+        return Verdict(claim, source, NOT_TESTED, f"{_MORE} --problems or --qubits.", "none")
+    if not same:
+        return Verdict(claim, source, NOT_SEEN, "; ".join(parts), "slip")
+    return _judged(claim, "; ".join(parts), [f"not for {', '.join(other)}"] if other else [], rows, "slip", source)
+
+
+def hessians(rows: Sequence[Row]) -> Verdict:
+    """Holds if at the minimum with the most angles the Hessian has the saturated rank, for every problem."""
+    claim = "At the solution the Hessian has as many directions as the QFIM."
+    found = []
+    for row in _ranks(rows):
+        own = [one for one in _trained(rows, row["problem"], row["qubits"]) if one.get("hessian_rank") is not None]
+        if own and own[-1]["rank_here"] == row["rank"]:
+            found.append((row, own[-1]))
+    if not found:
+        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} starts that succeed: --ratios, --steps.", "none")
+    parts = [f"{_named(row)}: {last['hessian_rank']} and {row['rank']}" for row, last in found]
+    other = [_named(row) for row, last in found if last["hessian_rank"] != row["rank"]]
+    if len(other) == len(found):
+        return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), "none")
+    return _judged(claim, "; ".join(parts), [f"not for {', '.join(other)}"] if other else [], rows, "none")
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return row["problem"], row["qubits"]
+
+
+def _named(row: Row) -> str:
+    return f"{row['problem']} {row['qubits']}"
+
+
+def _ranks(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["part"] == RANKS]
+
+
+def _training(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["part"] == TRAINING]
+
+
+def _only(rows: Iterable[Row], optimiser: str) -> list[Row]:
+    return [row for row in rows if row["optimiser"] == optimiser]
+
+
+def _trained(rows: Iterable[Row], problem: str, qubits: int, optimiser: str = ADAM) -> list[Row]:
+    """By the number of angles."""
+    own = [row for row in _only(_training(rows), optimiser) if _key(row) == (problem, qubits)]
+    return sorted(own, key=lambda row: row["angles"])
+
+
+def _optimisers(rows: Iterable[Row]) -> list[str]:
+    there = {row["optimiser"] for row in _training(rows)}
+    return [name for name in (ADAM, FAST, NATURAL) if name in there]
+
+
+def _firsts(rows: Sequence[Row], problem: Row) -> Mapping[str, int | None]:
+    """By optimiser."""
+    return {name: first_success(rows, *_key(problem), name) for name in _optimisers(rows)}
+
+
+def _controls(rows: Sequence[Row]) -> str:
+    return ", ".join(name for name in _optimisers(rows) if name != ADAM) or "none"
+
+
+def _judged(
+    claim: str, evidence: str, doubts: Sequence[str], rows: Sequence[Row], tested_by: str = "", source: str = _SOURCE
+) -> Verdict:
+    text = evidence + "".join(f"; {doubt}" for doubt in doubts)
+    return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by or _controls(rows))
