@@ -39,6 +39,7 @@ STUDIES = {
     "--batch-size 8",
     "overparametrisation": "study overparametrisation --problems open --qubits 3 --ratios 1,2 --starts 2 --steps 150 "
     "--controls none",
+    "noisy-fisher": "study noisy-fisher --qubits 3 --layers 2,3 --strengths 0.01 --seeds 0 --steps 50",
     "bench": "bench --quick --problems memory-depth --peers gate-by-gate --seconds 0.01",
 }
 VERBS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

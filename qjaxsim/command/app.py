@@ -37,6 +37,7 @@ from qjaxsim.studies.attention.command import attention
 from qjaxsim.studies.disentangler.command import disentangler
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
+from qjaxsim.studies.noisy_fisher.command import noisy_fisher
 from qjaxsim.studies.noisy_hessian.command import noisy_hessian
 from qjaxsim.studies.overparametrisation.command import overparametrisation
 from qjaxsim.studies.qrnn.command import qrnn
@@ -82,6 +83,7 @@ study.command()(attention)
 study.command()(disentangler)
 study.command()(noisy_hessian)
 study.command()(overparametrisation)
+study.command()(noisy_fisher)
 app.command()(spectrum)
 app.command()(runs)
 app.command()(compare)

@@ -10,6 +10,7 @@ from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
@@ -25,6 +26,7 @@ STUDIES = {
     "disentangler": DisentanglerStudySettings,
     "noisy-hessian": NoisyHessianSettings,
     "overparametrisation": OverparametrisationSettings,
+    "noisy-fisher": NoisyFisherSettings,
 }
 # The command for problems of one's own, a study in all but its place.
 OWN = {"spectrum": SpectrumSettings}
