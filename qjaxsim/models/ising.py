@@ -22,7 +22,7 @@ def ising_parts(n_qubits: int, periodic: bool = False) -> tuple[PauliSum, PauliS
         periodic: whether the ends are neighbours.
 
     >>> ising_parts(2)[0]
-    PauliSum({((0, 'Z'), (1, 'Z')): 1.0})
+    <PauliSum: 1 Z0 Z1>
     """
     bonds = functools.reduce(PauliSum.__add__, [Z(a) @ Z(b) for a, b in ising_pairs(n_qubits, periodic)])
     return bonds, functools.reduce(PauliSum.__add__, [X(qubit) for qubit in range(n_qubits)])
@@ -32,7 +32,7 @@ def ising_energy(n_qubits: int, periodic: bool = False) -> PauliSum:
     """- sum ZZ - sum X.
 
     >>> print(ising_energy(2))
-    -1 ZZ - 1 XI - 1 IX
+    -1 Z0 Z1 - 1 X0 - 1 X1
     """
     bonds, fields = ising_parts(n_qubits, periodic)
     return -bonds - fields

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from qjaxsim.circuits.reference import density_matrix, pauli_sum_matrix
+from qjaxsim.circuits.reference import density_matrix, embed, pauli_sum_matrix
 from qjaxsim.command.main import main
 from qjaxsim.models.ising import ising_energy
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
@@ -19,7 +19,6 @@ from qjaxsim.studies.noisy_fisher.model import (
     noiseless_energy,
     noisy_circuit,
     noisy_matrices,
-    ring_circuit,
     weight_of,
 )
 from qjaxsim.studies.noisy_fisher.published import comparison_rows
@@ -109,14 +108,23 @@ def taken_energy(circuit, angles, strength):
     return expectation(circuit, ising_energy(3, periodic=True))({"layers": angles.reshape(2, 2), "strength": strength})
 
 
-def test_noise_is_each_pauli_with_its_strength():
-    """One qubit gate after |+>: what is left of the coherence is 1 less twice the probabilities of Y and Z."""
-    noisy = noisy_circuit(3, 1)
-    rho = density_matrix(noisy, {"layers": np.zeros((1, 2)), "strength": 0.01})
-    # Every gate leaves 1 - 4 s of an X: qubit 0 has H, two pairs of CX twice as control, RX; others spread to it.
-    assert np.trace(rho) == pytest.approx(1) and noisy.parameters == {"layers": (1, 2), "strength": ()}
-    names = ring_circuit(3, 1).count_ops()
-    assert names["cx"] == 6 and names["rz"] == names["h"] == names["rx"] == 3
+def test_noise_is_each_pauli_with_its_strength_after_every_gate():
+    theta, phi, strength = 0.4, 1.1, 0.01
+    x, y, z = np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]]), np.diag([1, -1])
+    hadamard, turn = (x + z) / np.sqrt(2), np.diag(np.exp([-0.5j * theta, 0.5j * theta]))
+    turned = np.cos(phi / 2) * np.eye(2) - 1j * np.sin(phi / 2) * x
+    gates = [(hadamard, (q,)) for q in range(3)]
+    for pair in ((0, 1), (1, 2), (0, 2)):
+        gates += [(np.eye(4)[[0, 1, 3, 2]], pair), (turn, pair[1:]), (np.eye(4)[[0, 1, 3, 2]], pair)]
+    rho = np.diag([1.0 + 0j] + 7 * [0])
+    for matrix, qubits in gates + [(turned, (q,)) for q in range(3)]:
+        gate = embed(matrix, qubits, 3)
+        rho = gate @ rho @ gate.conj().T
+        for qubit in qubits:
+            flipped = [embed(pauli, (qubit,), 3) for pauli in (x, y, z)]
+            rho = (1 - 3 * strength) * rho + strength * sum(pauli @ rho @ pauli for pauli in flipped)
+    found = density_matrix(noisy_circuit(3, 1), {"layers": np.array([[theta, phi]]), "strength": strength})
+    np.testing.assert_allclose(found, rho, atol=1e-12)
 
 
 def test_the_control_is_a_mixture_with_the_identity():
