@@ -80,6 +80,8 @@ def _spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> list[Arrays]:
 
 def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: str, label: str, draw: Draw) -> "Figure":
     """A panel for each number of layers, with what is drawn of every noise of the first seed."""
+    from matplotlib.ticker import MaxNLocator
+
     depths = list(dict.fromkeys(row["layers"] for row in rows))
     strengths = sorted({row["strength"] for row in rows if row["noise"] == LOCAL})
     colours = {strength: style.COLOURS[place] for place, strength in enumerate(strengths)}
@@ -90,6 +92,8 @@ def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: st
             if (row["layers"], row["point"], row["seed"]) == (depth, point, rows[0]["seed"]):
                 draw(axes, row, own[name], colours.get(row["strength"], style.INK))
         axes.set_title(f"{depth} layers", fontsize=style.SMALL + 2)
+        if axes.get_xscale() == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.tidy(axes)
     panels[0].set_ylabel(label)
     panels[0].legend(fontsize=style.SMALL, frameon=False)
@@ -106,7 +110,16 @@ def _fisher(axes: "Axes", row: Row, values: np.ndarray, colour: str) -> None:
     x, y = np.arange(1, len(values) + 1), values[::-1]
     seen = y > _FLOOR * y[0]
     line, marker = {NONE: ("-", None), LOCAL: ("-", "o"), GLOBAL: ("--", None)}[row["noise"]]
-    axes.plot(x[seen], y[seen], line, color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=_label(row))
+    axes.plot(
+        x[seen],
+        y[seen],
+        line,
+        color=colour,
+        marker=marker,
+        markersize=3.5,
+        linewidth=2.4 if row["noise"] == NONE else 1.2,
+        label=_label(row),
+    )
     axes.set_yscale("log")
     axes.set_xlabel("number of the eigenvalue")
 
@@ -127,7 +140,7 @@ def _hessian(axes: "Axes", row: Row, values: np.ndarray, colour: str) -> None:
     ordered = values[np.argsort(-np.abs(values))]
     x, y = np.arange(1, len(values) + 1), np.abs(ordered)
     seen = y > _FLOOR * y[0]
-    axes.plot(x[seen], y[seen], color=colour, linewidth=1.2, label=_label(row))
+    axes.plot(x[seen], y[seen], color=colour, linewidth=2.4 if row["noise"] == NONE else 1.2, label=_label(row))
     if row["noise"] == LOCAL:
         for sign, marker in ((ordered >= 0, "o"), (ordered < 0, "x")):
             axes.plot(x[seen & sign], y[seen & sign], marker, color=colour, markersize=4.5)

@@ -32,7 +32,8 @@ of the energy - sum ZZ - sum X without noise that training from them leads to.
 
 Controls: the noiseless state mixed with the identity until it is as pure as the noisy one, which multiplies the whole
 matrix by a number; ranks at three tolerances and above a hundredth of the largest eigenvalue; and the Hessian of the
-energy under the same noise, whose zeros at the minimum are those of the QFIM."""
+energy under the same noise, whose zeros at the minimum are those of the QFIM. Under the noise that point is no
+stationary point, and what turns on there may be negative."""
 
 _KEYS = ("layers", "point", "seed", "noise", "strength")
 _TABLE = (

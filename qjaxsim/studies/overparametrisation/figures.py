@@ -106,7 +106,7 @@ def by_angles(rows: Sequence[Row]) -> "Figure":
         axes.axvline(1, color=style.INK, linewidth=0.8)
         axes.set_title(name, fontsize=style.SMALL + 2)
         axes.set_xlabel("angles over those that the rank needs")
-        axes.legend(fontsize=style.SMALL - 1, frameon=False)
+        axes.legend(fontsize=style.SMALL - 1, frameon=False, handlelength=3.5)
         style.tidy(axes)
     figure.axes[0].set_ylabel("share of starts that succeed")
     return figure
@@ -122,7 +122,8 @@ def _published_shares(axes: "Axes", rank: Row, colour: str) -> None:
 
 def by_steps(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     """Shares against steps of the largest problem of each kind, a line for each number of angles."""
-    largest = {row["problem"]: row for row in sorted(_ranks(rows), key=lambda row: row["qubits"])}
+    names = dict.fromkeys(row["problem"] for row in rows)
+    largest = {name: max(_ranks(rows, name), key=lambda row: row["qubits"]) for name in names}
     cells = {id(row): own for row, own in zip(rows, arrays, strict=True)}
     figure = style.new_figure(3.8 * len(largest), 3.6)
     panels = np.atleast_1d(figure.subplots(1, len(largest), sharey=True))
@@ -142,8 +143,8 @@ def by_steps(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     return figure
 
 
-def _ranks(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["part"] == RANKS]
+def _ranks(rows: Sequence[Row], problem: str) -> list[Row]:
+    return [row for row in rows if (row["part"], row["problem"]) == (RANKS, problem)]
 
 
 def _trained(rows: Sequence[Row], rank: Row, optimiser: str) -> list[Row]:

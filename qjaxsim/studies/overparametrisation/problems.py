@@ -16,6 +16,7 @@ from qjaxsim.circuits.hermitian import Projector
 from qjaxsim.circuits.observables import Observable, PauliSum, X, Y, Z
 from qjaxsim.circuits.reference import pauli_sum_matrix
 from qjaxsim.models.ising import ising_energy, ising_pairs, ising_parts
+from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.simulate import expectation
 from qjaxsim.studies.overparametrisation.settings import OPEN, RING, UNITARY
 
@@ -99,7 +100,8 @@ class Problem:
     def cost(self, layers: int) -> Callable[[jax.Array], jax.Array]:
         """Maps angles (..., M) to the cost above its minimum: energy, or infidelity of the unitary."""
         observable, least = _aim(self)
-        values = expectation(self.circuit(layers), observable)
+        # Run backwards: quicker to compile than keeping the states between layers, and no slower.
+        values = expectation(self.circuit(layers), observable, options=PlanOptions(gradient="adjoint"))
         return lambda angles: values(self.params(angles)) - jnp.asarray(least, angles.dtype)
 
     def generators(self) -> list[PauliSum]:

@@ -57,10 +57,9 @@ def train(
     for done in range(0, steps, _AT_ONCE):
         count = min(_AT_ONCE, steps - done)
         angles, state, some = descent.run(angles, state, count)
-        costs.append(np.asarray(some))
+        costs.append(np.asarray(some)[done > 0 :])
         advance(count)
-    last = np.asarray(problem.cost(layers)(angles))
-    return Trained(np.asarray(angles), np.concatenate([*costs, last[None]]).T)
+    return Trained(np.asarray(angles), np.concatenate(costs).T)
 
 
 def _method(problem: Problem, layers: int, name: str, rate: float) -> optax.GradientTransformation:

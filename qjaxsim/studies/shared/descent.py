@@ -23,7 +23,7 @@ class Descent:
     >>> at = jnp.ones((2, 3))
     >>> at, _, costs = descent.run(at, descent.begin(at), 2)
     >>> at[0].tolist(), costs[:, 0].tolist()
-    ([0.25, 0.25, 0.25], [3.0, 0.75])
+    ([0.25, 0.25, 0.25], [3.0, 0.75, 0.1875])
     """
 
     def __init__(self, cost: Callable[[jax.Array], jax.Array], method: optax.GradientTransformation):
@@ -37,11 +37,11 @@ class Descent:
         self.begin: Callable[[jax.Array], Any] = jax.jit(jax.vmap(self._method.init))
         """The state of the optimiser at points (S, M)."""
         self.run: Callable[[jax.Array, Any, int], Any] = jax.jit(self._run, static_argnums=2)
-        """Maps points, state and a number of steps T to points, state and the costs (T, S) before each step."""
+        """Maps points, state and a number of steps T to points, state and costs (T + 1, S), both ends too."""
 
     def _run(self, points: jax.Array, state: Any, count: int) -> Any:
         (points, state), costs = jax.lax.scan(self._step, (points, state), None, length=count)
-        return points, state, costs
+        return points, state, jnp.concatenate([costs, self._cost(points)[None]])
 
     def _step(self, carried: Any, _: None) -> Any:
         points, state = carried
