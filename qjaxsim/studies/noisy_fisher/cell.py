@@ -112,7 +112,7 @@ def _of_fisher(values: np.ndarray, noiseless: np.ndarray, tolerance: float) -> d
     return {
         "rank": numerical_rank(values, tolerance),
         "rank_strict": numerical_rank(values, 1e-3 * tolerance),
-        "rank_loose": numerical_rank(values, min(1e3 * tolerance, COARSE)),
+        "rank_loose": numerical_rank(values, 1e3 * tolerance),
         "rank_coarse": numerical_rank(values, COARSE),
         "largest": float(values[-1]),
         "kept": float(values[-rank]),

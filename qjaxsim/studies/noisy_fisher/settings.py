@@ -34,5 +34,8 @@ class NoisyFisherSettings:
             raise ValueError(
                 f"Argument `strengths` must hold probabilities up to {_STRONGEST}, but holds {max(self.strengths)}."
             )
-        if self.tolerance >= 1:
-            raise ValueError(f"Argument `tolerance` must be below 1, but is {self.tolerance}.")
+        if self.tolerance >= 1e-3:
+            raise ValueError(
+                f"Argument `tolerance` must be below 0.001, since a thousand times it is tried, too, but is "
+                f"{self.tolerance}."
+            )

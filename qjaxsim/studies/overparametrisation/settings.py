@@ -50,5 +50,8 @@ class OverparametrisationSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.tolerance >= 1:
-            raise ValueError(f"Argument `tolerance` must be below 1, but is {self.tolerance}.")
+        if self.tolerance >= 1e-3:
+            raise ValueError(
+                f"Argument `tolerance` must be below 0.001, since a thousand times it is tried, too, but is "
+                f"{self.tolerance}."
+            )

@@ -234,7 +234,7 @@ def test_published_numbers_beside_ours():
         ("--strengths a", "--strengths must be numbers separated by commas, but is 'a'"),
         ("--qubits 7", "--qubits must be at most 6, but is 7"),
         ("--layers 2,2", "--layers must hold at least one value and none twice"),
-        ("--tolerance 2", "--tolerance must be below 1, but is 2.0"),
+        ("--tolerance 2", "--tolerance must be below 0.001, since a thousand times it is tried, too, but is 2.0"),
     ],
 )
 def test_refusals(words, message, capsys, tmp_path):

@@ -256,7 +256,7 @@ def test_published_numbers_beside_ours():
         ("--qubits 2", "--qubits must hold numbers of at least 3, but holds 2"),
         ("--qubits 4,x", "--qubits must be integers separated by commas, but is '4,x'"),
         ("--ratios 0", "--ratios must hold a positive number, but holds 0"),
-        ("--tolerance 1", "--tolerance must be below 1, but is 1.0"),
+        ("--tolerance 1", "--tolerance must be below 0.001, since a thousand times it is tried, too, but is 1.0"),
         (
             "--problems unitary --qubits 5",
             "--qubits has an effect only with --problems open or ring, but --problems is",
