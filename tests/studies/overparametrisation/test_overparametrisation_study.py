@@ -11,7 +11,7 @@ from qjaxsim.circuits.reference import pauli_sum_matrix, statevector
 from qjaxsim.command.main import main
 from qjaxsim.models.ising import ising_energy, ising_parts
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
-from qjaxsim.studies.overparametrisation import claims
+from qjaxsim.studies.overparametrisation import claims, training
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING, _reached, _stalled
 from qjaxsim.studies.overparametrisation.columns import COLUMNS
 from qjaxsim.studies.overparametrisation.fisher import fisher, rank_and_gap, ranks
@@ -141,6 +141,23 @@ def test_layers_have_the_published_angles():
     for problem in (Problem(UNITARY, 3), Problem(UNITARY, 4), Problem(OPEN, 5)):
         assert problem.circuit(2).n_parameters == problem.angles(2)
         assert problem.angles(problem.layers(20)) >= 20 > problem.angles(problem.layers(20) - 1)
+
+
+def test_every_angle_of_a_layer_turns_something_else():
+    problem = Problem(UNITARY, 3)
+    assert ranks(fisher(problem, 1)(problem.starts(1, 1, 0, 0)), 1e-9).largest == problem.angles(1) == 14
+
+
+def test_training_in_pieces_is_training(monkeypatch):
+    problem, made = Problem(RING, 3), []
+    starts = problem.starts(2, 1, 0, 0)
+    whole = training.train(problem, 1, starts, ADAM, 0.1, 5, made.append)
+    monkeypatch.setattr(training, "_AT_ONCE", 3)
+    pieces = training.train(problem, 1, starts, ADAM, 0.1, 5, made.append)
+    assert made == [5, 3, 2] and whole.costs.shape == (2, 6)
+    np.testing.assert_allclose(pieces.costs, whole.costs, rtol=1e-12)
+    np.testing.assert_allclose(pieces.costs[:, 0], problem.cost(1)(starts), rtol=1e-12)
+    np.testing.assert_allclose(pieces.costs[:, -1], problem.cost(1)(pieces.angles), rtol=1e-12)
 
 
 def test_starts_do_not_depend_on_how_many_there_are():
