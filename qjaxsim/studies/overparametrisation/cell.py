@@ -62,15 +62,20 @@ class Run:
 
 
 def runs(settings: OverparametrisationSettings) -> Iterator[Run]:
-    """All cells: of each problem its ranks first, then training with more and more angles, then the controls."""
+    """All cells: of each problem its ranks first, then training with more and more angles, then the controls.
+
+    These leave out the most angles, with which Adam succeeds, too.
+    """
     for name in settings.problems:
         for qubits in settings.unitary_qubits if name == UNITARY else settings.qubits:
             problem = Problem(name, qubits, settings.seed if name == UNITARY else 0)
             counts = sorted({problem.layers(ratio * problem.rank) for ratio in settings.ratios})
             yield Run(problem, max(counts[-1], problem.layers(_FAR * problem.dimension)))
-            for optimiser in (ADAM, *settings.controls):
-                for layers in counts:
-                    yield Run(problem, layers, optimiser, layers == counts[-1] and optimiser == ADAM)
+            for layers in counts:
+                yield Run(problem, layers, ADAM, layers == counts[-1])
+            for optimiser in settings.controls:
+                for layers in counts[:-1] or counts:
+                    yield Run(problem, layers, optimiser)
 
 
 def run_cell(settings: OverparametrisationSettings, run: Run, out: Path, progress: Progress) -> CellResult:

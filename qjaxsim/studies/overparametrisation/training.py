@@ -15,7 +15,7 @@ from qjaxsim.studies.shared.descent import Descent
 
 # The control `fast`, and the rate and damping of natural gradient.
 FASTER = 10
-NATURAL_RATE, NATURAL_DAMPING = 0.1, 1e-3
+NATURAL_RATE, NATURAL_DAMPING = 0.2, 1e-3
 _AT_ONCE = 100
 
 

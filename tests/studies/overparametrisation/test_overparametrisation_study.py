@@ -44,7 +44,7 @@ def test_rows_arrays_and_report(study):
     out, found = study
     rows = found.rows
     assert [(row["part"], row.get("optimiser"), row.get("angles")) for row in rows] == [
-        (RANKS, None, None), (TRAINING, ADAM, 8), (TRAINING, ADAM, 12), (TRAINING, NATURAL, 8), (TRAINING, NATURAL, 12)
+        (RANKS, None, None), (TRAINING, ADAM, 8), (TRAINING, ADAM, 12), (TRAINING, NATURAL, 8)
     ]  # fmt: skip
     assert set().union(*rows) <= {*COLUMNS, "cell"}
     assert read_arrays(out, "open-q4-m12")["angles"].shape == (2, 12)
