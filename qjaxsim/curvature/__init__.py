@@ -37,14 +37,13 @@ from qjaxsim.curvature.spectra.report import spectrum_report
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
     PowerIteration,
-    TraceEstimate,
     dense_spectrum,
     power_iteration,
     top_eigenpairs,
-    trace_estimate,
 )
 from qjaxsim.curvature.split_plan import SplitPlan, plan_split
 from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.curvature.trace import TraceEstimate, trace_estimate
 
 __all__ = [
     "CircuitOutputs",
