@@ -1,6 +1,8 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
+from qjaxsim.curvature.attribution import ClassAttribution, class_attribution, knocked_out
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
+from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition, class_means
 from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
@@ -48,6 +50,9 @@ from qjaxsim.curvature.stages import StagedCircuit
 
 __all__ = [
     "CircuitOutputs",
+    "ClassAttribution",
+    "ClassDecomposition",
+    "ClassParts",
     "CurvatureOperators",
     "EigenPairs",
     "HessianSplit",
@@ -62,6 +67,9 @@ __all__ = [
     "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
+    "class_attribution",
+    "class_decomposition",
+    "class_means",
     "count_outliers",
     "curvature_operators",
     "dense_spectrum",
@@ -76,6 +84,7 @@ __all__ = [
     "hessian_operator",
     "hessian_product",
     "hvp",
+    "knocked_out",
     "linear_operator",
     "matrix_operator",
     "mean_loss",
