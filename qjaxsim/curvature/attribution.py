@@ -100,8 +100,8 @@ def knocked_out(operator: LinearOperator, directions: Any) -> LinearOperator:
         )
     _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
     floor = max(rows.shape) * float(jnp.finfo(operator.dtype).eps) * sizes.max(initial=0.0)
-    rows = jnp.asarray(basis[sizes > floor], operator.dtype)
-    return LinearOperator(operator.size, operator.dtype, functools.partial(_outside_images, operator, rows))
+    orthonormal = jnp.asarray(basis[sizes > floor], operator.dtype)
+    return LinearOperator(operator.size, operator.dtype, functools.partial(_outside_images, operator, orthonormal))
 
 
 def _outside_images(operator: LinearOperator, directions: jax.Array, rows: jax.Array) -> jax.Array:

@@ -72,7 +72,7 @@ def averages(
     if checkpoint is not None:
         identity = {"params": digest(params), "x": digest(x), "y": digest(labels)}
         identity |= {"averages": sums[0].shape[1], "batch_size": size}
-        logits = _logits(outputs, params, _samples(x, chunks[0].index))
+        logits = _logits(outputs, params, _samples(x, chunks[0].places))
         saved = Checkpoint(checkpoint, identity, fingerprint=Fingerprint("logits", "outputs", logits))
         state = saved.restore({"sums": sums, "chunks": 0})
         sums, done = (state["sums"], state["chunks"]) if state else (sums, 0)
@@ -80,7 +80,7 @@ def averages(
     if done and progress is not None:
         progress(int(counted[done]), count)
     for number, chunk in enumerate(chunks[done:], start=done + 1):
-        xs = _samples(x, chunk.index)
+        xs = _samples(x, chunk.places)
         slopes, p = _weighted(cotangents, _logits(outputs, params, xs), chunk.weights, chunk.label)
         sums = _added(sums, chunk.label, pulled_back(outputs, params, xs, slopes), p)
         if saved is not None:
@@ -118,13 +118,13 @@ class _Chunk(NamedTuple):
 
     Attributes:
         label: the class.
-        index: (size,) their places; the last chunk of a class repeats some.
+        places: (size,) where they stand; the last chunk of a class repeats some.
         weights: (size,) one over the samples of the class, or zero where one is repeated.
         fresh: how many are not.
     """
 
     label: int
-    index: np.ndarray
+    places: np.ndarray
     weights: np.ndarray
     fresh: int
 
@@ -139,8 +139,8 @@ def _chunks(labels: np.ndarray, n_classes: int, size: int, dtype: Any) -> Iterat
             yield _Chunk(label, np.resize(part, size), weights.astype(dtype), len(part))
 
 
-def _samples(x: Any, index: np.ndarray) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), x)
+def _samples(x: Any, places: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), x)
 
 
 @functools.partial(jax.jit, static_argnums=0)

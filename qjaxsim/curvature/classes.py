@@ -136,8 +136,8 @@ class ClassDecomposition:
                 f"{len(whole)} x {len(whole)}."
             )
         require_memory(4 * 8 * size**2, f"The four parts of G of {size} parameters", "use `eigenvalues`")
-        low = [rows.T @ rows for rows in map(self.factor, PARTS)]
-        return ClassParts(*low, whole - sum(low))
+        g0, g1, g2 = (rows.T @ rows for rows in map(self.factor, PARTS))
+        return ClassParts(g0, g1, g2, whole - g0 - g1 - g2)
 
 
 def class_decomposition(
