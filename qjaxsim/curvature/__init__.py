@@ -2,7 +2,7 @@
 
 from qjaxsim.curvature.attribution import ClassAttribution, class_attribution, knocked_out
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition, class_means
+from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition
 from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
@@ -69,7 +69,6 @@ __all__ = [
     "TrajectoryPlane",
     "class_attribution",
     "class_decomposition",
-    "class_means",
     "count_outliers",
     "curvature_operators",
     "dense_spectrum",

@@ -74,8 +74,8 @@ def knocked_out(operator: LinearOperator, directions: Any) -> LinearOperator:
 
     Args:
         operator: A, symmetric, of dimension P; `matrix_operator` makes one of a matrix.
-        directions: (m, P), vectors as rows, as `class_means` or `ClassDecomposition.directions` give them; of what
-            depends on others up to the rounding of A's dtype nothing is added to the span. m may be 0.
+        directions: (m, P), vectors as rows, as `ClassDecomposition.directions` gives them; one that depends on
+            others up to the rounding of A's dtype adds nothing. m may be 0.
 
     Returns:
         LinearOperator: `top_eigenpairs` finds its leading eigenvalues, `.dense()` is its matrix.

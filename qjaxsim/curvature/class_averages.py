@@ -17,14 +17,14 @@ from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
 from qjaxsim.curvature.objective import Outputs, check_model
-from qjaxsim.curvature.parts import for_values, pulled_back
+from qjaxsim.curvature.parts import pulled_back, values
 
 
 class Averages(NamedTuple):
     """Averages over the samples of each class.
 
     Attributes:
-        rows: (K, m, P), of m cotangents pulled back to the parameters.
+        rows: (K, K, P), of delta_{i,c'} for each c'.
         probabilities: (K, K), of the softmax.
         shares: (K,), of the samples.
     """
@@ -34,11 +34,7 @@ class Averages(NamedTuple):
     shares: np.ndarray
 
 
-Cotangents = Callable[[jax.Array, jax.Array], jax.Array]
-
-
 def averages(
-    cotangents: Cotangents,
     outputs: Outputs,
     params: Any,
     x: Any,
@@ -47,10 +43,9 @@ def averages(
     progress: Callable[[int, int], None] | None,
     checkpoint: str | Path | None,
 ) -> Averages:
-    """Averages of pulled-back cotangents, in the words of `class_decomposition`, whose arguments the others are.
+    """The averages in the words of `class_decomposition`, whose arguments these are.
 
     Args:
-        cotangents: from the softmax (B, K) and the class to cotangents of each sample's logits, (m, B, K).
         outputs: the model.
         params: its P numbers.
         x: inputs.
@@ -66,13 +61,15 @@ def averages(
     _check_classes(labels, k)
     most = chunk_size("batch_size", batch_size, count, at_once().samples)
     size = even_chunk(int(np.bincount(labels).max()), most)
+    needed = 3 * k**2 * flat.size * flat.dtype.itemsize
+    require_memory(needed, f"Averages over {k} classes of {flat.size} parameters", "use fewer classes")
     chunks = list(_chunks(labels, k, size, flat.dtype))
-    sums = _nothing(cotangents, k, flat)
+    sums = (jnp.zeros((k, k, flat.size), flat.dtype), jnp.zeros((k, k), flat.dtype))
     saved, done = None, 0
     if checkpoint is not None:
-        identity = {"params": digest(params), "x": digest(x), "y": digest(labels)}
-        identity |= {"averages": sums[0].shape[1], "batch_size": size}
-        logits = _logits(outputs, params, _samples(x, chunks[0].places))
+        digests = {"params": digest(params), "x": digest(x), "y": digest(labels)}
+        identity = {**digests, "batch_size": size}
+        logits = values(outputs, params, _samples(x, chunks[0].places))
         saved = Checkpoint(checkpoint, identity, fingerprint=Fingerprint("logits", "outputs", logits))
         state = saved.restore({"sums": sums, "chunks": 0})
         sums, done = (state["sums"], state["chunks"]) if state else (sums, 0)
@@ -81,36 +78,14 @@ def averages(
         progress(int(counted[done]), count)
     for number, chunk in enumerate(chunks[done:], start=done + 1):
         xs = _samples(x, chunk.places)
-        slopes, p = _weighted(cotangents, _logits(outputs, params, xs), chunk.weights, chunk.label)
-        sums = _added(sums, chunk.label, pulled_back(outputs, params, xs, slopes), p)
+        cotangents, p = _cotangents(values(outputs, params, xs), chunk.weights)
+        sums = _added(sums, chunk.label, pulled_back(outputs, params, xs, cotangents), p)
         if saved is not None:
             saved.save({"sums": sums, "chunks": number}, last=number == len(chunks))
         if progress is not None:
             jax.block_until_ready(sums)
             progress(int(counted[number]), count)
     return Averages(*sums, np.bincount(labels, minlength=k) / count)
-
-
-def _nothing(cotangents: Cotangents, n_classes: int, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Sums of no samples."""
-    p = jax.ShapeDtypeStruct((1, n_classes), flat.dtype)
-    m = len(jax.eval_shape(cotangents, p, jax.ShapeDtypeStruct((), int)))
-    needed = 3 * n_classes * m * flat.size * flat.dtype.itemsize
-    require_memory(needed, f"Averages over {n_classes} classes of {flat.size} parameters", "use fewer classes")
-    return jnp.zeros((n_classes, m, flat.size), flat.dtype), jnp.zeros((n_classes, n_classes), flat.dtype)
-
-
-def each_class(p: jax.Array, label: jax.Array) -> jax.Array:
-    """sqrt(p_c') (e_c' - p) for each class c', (K, B, K)."""
-    apart = jnp.eye(p.shape[1], dtype=p.dtype)[:, None, :] - p[None]
-    return jnp.sqrt(p).T[:, :, None] * apart
-
-
-def common_to_others(p: jax.Array, label: jax.Array) -> jax.Array:
-    """The mean of these over c' other than the class, (1, B, K)."""
-    others = (jnp.arange(p.shape[1]) != label).astype(p.dtype)
-    roots = jnp.sqrt(p) * others[None, :]
-    return (roots - roots.sum(axis=1, keepdims=True) * p)[None] / (p.shape[1] - 1)
 
 
 class _Chunk(NamedTuple):
@@ -143,18 +118,12 @@ def _samples(x: Any, places: np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), x)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(outputs: Outputs, params: Any, x: Any) -> jax.Array:
-    return for_values(outputs)(params, x)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _weighted(
-    cotangents: Cotangents, z: jax.Array, weights: jax.Array, label: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The cotangents of weighted samples (m, B, K), and the weighted sum of their softmax (K,)."""
-    p, weights = jax.nn.softmax(z, axis=1), weights.astype(z.dtype)
-    return weights[None, :, None] * cotangents(p, label), (weights[:, None] * p).sum(axis=0)
+@jax.jit
+def _cotangents(z: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each class c' the weighted sqrt(p_c') (e_c' - p) of each sample, (K, B, K), and the weighted p, (K,)."""
+    p, weights = jax.nn.softmax(z, axis=1), weights.astype(z.dtype)[:, None]
+    apart = jnp.eye(z.shape[1], dtype=z.dtype)[:, None, :] - p[None]
+    return (weights * jnp.sqrt(p)).T[:, :, None] * apart, (weights * p).sum(axis=0)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -17,7 +17,7 @@ import numpy as np
 
 from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.memory import require_memory
-from qjaxsim.curvature.class_averages import averages, common_to_others, each_class
+from qjaxsim.curvature.class_averages import averages
 from qjaxsim.curvature.hvp import as_array
 from qjaxsim.curvature.objective import Outputs
 from qjaxsim.curvature.outliers import check_square
@@ -178,53 +178,12 @@ def class_decomposition(
         MemoryError: if the averages do not fit in free memory.
         OSError: if the checkpoint cannot be written.
 
-    Cost: K gradients of the data set; memory 3 K^2 P numbers. For class means alone see `class_means`.
+    Cost: K gradients of the data set; memory 3 K^2 P numbers.
 
     >>> x, y = jnp.array([[1.0, 0.0], [3.0, 0.0]]), jnp.array([1, 1])
     >>> found = class_decomposition(lambda w, x: x @ w, jnp.zeros((2, 2)), x, y)
     >>> print(found.shares, found.class_means[1].round(3))  # sqrt(1/2) (e_0 - p), at the average of x
     [0. 1.] [ 0.707 -0.707  0.     0.   ]
     """
-    found = averages(each_class, outputs, params, x, y, batch_size, progress, checkpoint)
+    found = averages(outputs, params, x, y, batch_size, progress, checkpoint)
     return ClassDecomposition(found.rows, found.shares, np.asarray(found.probabilities, np.float64))
-
-
-def class_means(
-    outputs: Outputs,
-    params: Any,
-    x: Any,
-    y: Any,
-    *,
-    batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    checkpoint: str | Path | None = None,
-) -> jax.Array:
-    """The class means delta_c of `class_decomposition` alone, (K, P), for a K-th of its cost.
-
-    Enough for `knocked_out`, so for controls with other labels y.
-
-    Args:
-        outputs: as in `class_decomposition`, and so are all others.
-        params: pytree of real float arrays of one dtype, P numbers in all.
-        x: inputs, pytree of arrays with N samples along axis 0.
-        y: classes, (N,) integers from 0 to K - 1.
-        batch_size: samples of one class in a chunk.
-        progress: called as progress(samples_done, N) after each chunk.
-        checkpoint: file (.npz) to save the sums in and to go on from.
-
-    Returns:
-        Array (K, P) of the dtype of params.
-
-    Raises:
-        TypeError: as `class_decomposition`.
-        ValueError: as `class_decomposition`.
-        MemoryError: as `class_decomposition`.
-        OSError: as `class_decomposition`.
-
-    Cost: a gradient of the data set.
-
-    >>> x, y = jnp.array([[1.0, 0.0], [3.0, 0.0]]), jnp.array([1, 1])
-    >>> print(class_means(lambda w, x: x @ w, jnp.zeros((2, 2)), x, y)[1].round(3))
-    [ 0.707 -0.707  0.     0.   ]
-    """
-    return averages(common_to_others, outputs, params, x, y, batch_size, progress, checkpoint).rows[:, 0]

@@ -12,7 +12,6 @@ from qjaxsim.curvature import (
     PartSum,
     class_attribution,
     class_decomposition,
-    class_means,
     count_outliers,
     curvature_operators,
     knocked_out,
@@ -71,8 +70,6 @@ def test_parts_are_sums_over_samples_and_add_up_to_g(labels, batch_size):
         values, by_gram = np.linalg.eigvalsh(part)[::-1], found.eigenvalues(name)
         kept = min(len(values), len(by_gram))
         np.testing.assert_allclose(by_gram[:kept], values[:kept], atol=1e-12 * np.abs(whole).max())
-    means = class_means(network, params, x, y, batch_size=batch_size)
-    np.testing.assert_allclose(means, found.class_means, atol=1e-13)
     np.testing.assert_array_equal(found.shares, np.bincount(labels, minlength=4) / len(labels))
     z = np.asarray(jax.nn.softmax(network(params, x), axis=1))
     for label in set(labels.tolist()):
@@ -118,7 +115,6 @@ def test_sums_over_circuits_go_part_by_part():
     found = class_decomposition(outputs, params, x, y, batch_size=2)
     plain = class_decomposition(lambda p, x: outputs(p, x), params, x, y)
     np.testing.assert_allclose(found.means, plain.means, atol=1e-12)
-    np.testing.assert_allclose(class_means(outputs, params, x, y), found.class_means, atol=1e-12)
     whole = split_hessian(outputs, cross_entropy, params, x, jnp.asarray(y)).gauss_newton
     for part, own in zip(found.matrices(whole), summed(outputs, params, x, y), strict=True):
         np.testing.assert_allclose(part, own, atol=1e-12 * np.abs(whole).max())

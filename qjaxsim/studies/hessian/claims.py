@@ -15,6 +15,7 @@ CLAIMS = (
     claims_patches.sharper_with_depth,
     claims_spectrum.bulk_and_outliers,
     claims_spectrum.outliers_are_classes,
+    claims_classes.outliers_along_class_means,
     claims_classes.outliers_are_class_means,
     claims_spectrum.bulk_is_structure,
     claims_spectrum.no_cross_patch_curvature,

@@ -1,6 +1,5 @@
 """Whether a cell's outliers come from class means, and whether other averages would do as well."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,19 @@ def class_columns(
         averages of the controls, `class_left_permuted` and `class_left_random`.
     """
     n_classes, key = report.settings["classes"], jax.random.key(seed)
-    own, controls = _averages(outputs, params, data, n_classes, seed, progress, folder)
+    controls = _averages(outputs, params, data, n_classes, seed, progress, folder)
+    own = controls.pop("own")
     tested = report.outliers or n_classes - 1
     k = max(tested + 1, 2 * n_classes)
     assert report.hessian is not None and report.gauss_newton is not None
     dense = report.hessian.matrix is not None
     with progress.bar("class means, products (about)", _PRODUCTS * (8 if dense else 4)) as advance:
         hessian = counted(report.hessian, advance)
-        found = curvature.class_attribution(own, hessian, k, key=key, pairs=report.pairs)
-        left = {name: _left(hessian, means, k, key) for name, means in controls.items()}
+        pairs = report.pairs
+        if len(pairs.values) < k:
+            pairs = curvature.top_eigenpairs(hessian, k, key=key, copies=False)
+        found = curvature.class_attribution(own, hessian, k, key=key, pairs=pairs)
+        left = {name: _left(hessian, averages, k, key) for name, averages in controls.items()}
         of_gauss_newton = (
             curvature.class_attribution(own, counted(report.gauss_newton, advance), k, key=key) if dense else None
         )
@@ -69,7 +72,10 @@ def class_columns(
         "class_removed_cross": found.removed(tested, cross=True),
         **{f"class_removed_{name}": removed(found.values, values, tested) for name, values in left.items()},
         "gn_class_removed": of_gauss_newton and of_gauss_newton.removed(tested),
-        "class_share": float(found.shares[:tested].mean()),
+        **{
+            f"{part}_share": float((own.quotients(part, pairs.vectors) / np.asarray(pairs.values))[:tested].mean())
+            for part in ("g0", "g1", "g2")
+        },
         "class_overlap": found.overlap,
         "g1_lambda_max": float(found.class_values[0]),
     }
@@ -84,22 +90,22 @@ def _averages(
     seed: int,
     progress: Progress,
     folder: Path,
-) -> tuple[curvature.ClassDecomposition, dict[str, jax.Array]]:
-    """The decomposition by the classes themselves, and the means (K, P) by those of each control."""
+) -> dict[str, curvature.ClassDecomposition]:
+    """The decomposition by the classes themselves, "own", and by those of the controls."""
     x, y = data
-
-    def averages(function: Callable[..., Any], name: str, labels: np.ndarray) -> Any:
+    rng = np.random.default_rng(seed)
+    labels = {"own": y, "permuted": rng.permutation(y), "random": rng.permutation(np.arange(len(y)) % n_classes)}
+    found = {}
+    for name, classes in labels.items():
         with progress.counter(f"class means ({name}), samples", len(y)) as moved:
             path = folder / f"classes_{name}{SO_FAR}"
-            return function(outputs, params, x, labels, progress=moved, checkpoint=path)
-
-    rng = np.random.default_rng(seed)
-    others = {"permuted": rng.permutation(y), "random": rng.permutation(np.arange(len(y)) % n_classes)}
-    own = averages(curvature.class_decomposition, "own", y)
-    return own, {name: averages(curvature.class_means, name, labels) for name, labels in others.items()}
+            found[name] = curvature.class_decomposition(outputs, params, x, classes, progress=moved, checkpoint=path)
+    return found
 
 
-def _left(hessian: curvature.LinearOperator, means: jax.Array, k: int, key: jax.Array) -> np.ndarray:
+def _left(
+    hessian: curvature.LinearOperator, averages: curvature.ClassDecomposition, k: int, key: jax.Array
+) -> np.ndarray:
     """The leading eigenvalues of H without the span of a control's means."""
-    outside = curvature.knocked_out(hessian, means)
+    outside = curvature.knocked_out(hessian, averages.directions("g1"))
     return np.asarray(curvature.top_eigenpairs(outside, k, key=key, copies=False).values, float)

@@ -47,7 +47,10 @@ COLUMNS = {
     "class_removed_permuted": "the same as class_removed with the labels permuted in the averages: a control",
     "class_removed_random": "the same with random classes of equal size in the averages: a control",
     "gn_class_removed": "as class_removed, of as many leading eigenvalues of G; dense only",
-    "class_share": "share of G1, the part of G by class means, in these eigenvalues: mean of v^T G1 v / lambda",
+    "g0_share": "share of G0, of the averages over a class that point to it, in these eigenvalues of H: mean of "
+    "v^T G0 v / lambda",
+    "g1_share": "the same of G1, of the class means",
+    "g2_share": "the same of G2; the rest is G3, spread within classes, and the residual part",
     "class_overlap": "of the span of the class means with that of the K leading eigenvectors of H: mean of cos^2 of "
     "their angles; about K / parameters for random ones",
     "g1_lambda_max": "largest eigenvalue of G1, to be compared with lambda_max",

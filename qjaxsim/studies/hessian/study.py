@@ -161,8 +161,8 @@ _CONTROL_TABLE = (
 
 _CLASS_TABLE = (
     "control", "point", "patches", "layers", "seed", "n_classes", "outliers_gap", "class_tested", "class_removed",
-    "class_removed_cross", "class_removed_permuted", "class_removed_random", "gn_class_removed", "class_share",
-    "class_overlap", "g1_lambda_max", "lambda_max",
+    "class_removed_cross", "class_removed_permuted", "class_removed_random", "gn_class_removed", "g0_share", "g1_share",
+    "g2_share", "class_overlap", "g1_lambda_max", "lambda_max",
 )  # fmt: skip
 
 

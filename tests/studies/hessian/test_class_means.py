@@ -5,7 +5,7 @@ import pytest
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.hessian import figures
-from qjaxsim.studies.hessian.claims_classes import outliers_are_class_means
+from qjaxsim.studies.hessian.claims_classes import outliers_along_class_means, outliers_are_class_means
 from qjaxsim.studies.hessian.claims_spectrum import outliers_are_classes
 from tests.studies.hessian.test_verdicts import judge, row
 
@@ -14,13 +14,13 @@ def asked(removed, control="baseline", tested=9, permuted=0, random=0, outliers=
     """A row in which the knock-out of class means takes out so many of the eigenvalues in question."""
     found = {"class_tested": tested, "class_removed": removed, "class_removed_cross": tested}
     found |= {"class_removed_permuted": permuted, "class_removed_random": random, "outliers_gap": outliers}
-    return row(control, **found, **({"n_classes": 10, "class_share": 0.6} | columns))
+    return row(control, **found, **({"n_classes": 10, "g0_share": 0.1, "g1_share": 0.6, "g2_share": 0.2} | columns))
 
 
 @pytest.mark.parametrize(
     ("rows", "verdict", "words"),
     [
-        ([asked(9), asked(8, seed=1)], HOLDS, ["0.9444 (0.8889–1) without class means", "2 seeds", "G1 is 0.6"]),
+        ([asked(9), asked(8, seed=1)], HOLDS, ["0.9444 (0.8889–1) without class means", "2 seeds"]),
         ([asked(9, permuted=1)], HOLDS, ["0.1111 without class means of permuted labels"]),
         ([asked(6)], RESERVATION, ["below 75%"]),
         ([asked(9, random=4)], RESERVATION, ["averages over other classes take out 44%"]),
@@ -43,7 +43,22 @@ def asked(removed, control="baseline", tested=9, permuted=0, random=0, outliers=
         ([asked(9, "initialisation", point="start")], NOT_TESTED, []),
     ],
 )
-def test_outliers_come_from_class_means(rows, verdict, words):
+def test_outliers_lie_along_class_means(rows, verdict, words):
+    judge(outliers_along_class_means, rows, verdict, *words)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "words"),
+    [
+        ([asked(9), asked(9, seed=1)], HOLDS, ["G1 is 0.6 (0.6–0.6) of these", "G0 0.1 (", "G2 0.2 (", "2 seeds"]),
+        ([asked(9), asked(9, g1_share=0.45)], RESERVATION, ["less than half in some row"]),
+        ([asked(9, outliers=0)], RESERVATION, ["no outliers by the gap rule in 1 of 1 rows"]),
+        ([asked(9, g1_share=0.03)], NOT_SEEN, ["G1 is 0.03"]),
+        ([asked(9), asked(1, "initialisation", point="start", g1_share=0.01)], HOLDS, ["before training G1 0.01"]),
+        ([row(outliers_gap=9)], NOT_TESTED, ["--spectrum dense or lanczos"]),
+    ],
+)
+def test_outliers_are_of_the_size_of_class_means(rows, verdict, words):
     judge(outliers_are_class_means, rows, verdict, *words)
 
 

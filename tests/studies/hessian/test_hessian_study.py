@@ -125,6 +125,8 @@ def assert_class_means(row, arrays):
     assert row["class_removed"] == tested - (arrays["class_left"][:tested] > gap).sum()
     assert row["class_removed_permuted"] == tested - (arrays["class_left_permuted"][:tested] > gap).sum()
     assert row["class_removed_cross"] >= row["class_removed"] and 0 <= row["gn_class_removed"] <= tested
+    assert row["g1_share"] == pytest.approx(arrays["class_shares"][:tested].mean(), rel=1e-9)
+    assert min(row[f"g{part}_share"] for part in range(3)) >= 0
     parts = sum(arrays[f"class_{part}"].sum() for part in ("g0", "g1", "g2"))
     assert 0 < parts < arrays["gn_eigenvalues"].sum() and 0 < row["class_overlap"] <= 1 + 1e-9
     assert 0 < row["g1_lambda_max"] == arrays["class_g1"][0] < row["gn_lambda_max"]
