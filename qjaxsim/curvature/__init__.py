@@ -1,6 +1,8 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
+from qjaxsim.curvature.attribution import ClassAttribution, class_attribution, knocked_out
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
+from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition
 from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
@@ -47,6 +49,9 @@ from qjaxsim.curvature.trace import TraceEstimate, trace_estimate
 
 __all__ = [
     "CircuitOutputs",
+    "ClassAttribution",
+    "ClassDecomposition",
+    "ClassParts",
     "CurvatureOperators",
     "EigenPairs",
     "HessianSplit",
@@ -61,6 +66,8 @@ __all__ = [
     "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
+    "class_attribution",
+    "class_decomposition",
     "count_outliers",
     "curvature_operators",
     "dense_spectrum",
@@ -75,6 +82,7 @@ __all__ = [
     "hessian_operator",
     "hessian_product",
     "hvp",
+    "knocked_out",
     "linear_operator",
     "matrix_operator",
     "mean_loss",

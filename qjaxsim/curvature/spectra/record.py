@@ -47,6 +47,7 @@ class SpectrumReport:
             trajectory; those of planes as `planes.plane_arrays` names them.
         settings: how it was made.
         hessian: the Hessian as an operator, the matrix where it is dense; None in a report that was loaded.
+        gauss_newton: G in the same way; None where the function is no model's either.
 
     >>> import tempfile, jax.numpy as jnp
     >>> from qjaxsim.curvature import spectrum_report
@@ -63,6 +64,7 @@ class SpectrumReport:
     arrays: Mapping[str, np.ndarray]
     settings: Mapping[str, Any]
     hessian: LinearOperator | None = field(default=None, repr=False)
+    gauss_newton: LinearOperator | None = field(default=None, repr=False)
 
     @property
     def eigenvalues(self) -> np.ndarray:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32")
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "eigen", "random")
-CONTROLS = ("aggregation", "scale", "parameters", "learning-rate", "loss", "classes", "seeds", "nulls")
+CONTROLS = (
+    "aggregation", "scale", "parameters", "learning-rate", "loss", "initialisation", "classes", "seeds", "nulls"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class HessianSettings:
         CONTROLS,
         empty=True,
         flag="control",
-        help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, classes, "
-        "seeds, nulls.",
+        help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
+        "initialisation, classes, seeds, nulls.",
         words={"all": CONTROLS},
     )
     data_seed: int = integer(
