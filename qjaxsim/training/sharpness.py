@@ -51,9 +51,9 @@ def sharpness_along(
 ) -> Sharpness:
     """The largest eigenvalue of the Hessian at every point of a trajectory.
 
-    In plain gradient descent it rises up to about 2 / rate and stays there (Cohen et al. 2021, arXiv:2103.00065, the edge
-    of stability). Adam has another bound, for the Hessian in its own metric (Cohen et al. 2022, arXiv:2207.14484), and
-    minibatches keep it lower; 2 / rate is then a mark to compare with, no threshold.
+    In plain gradient descent it rises up to about 2 / rate and stays there (Cohen et al. 2021, arXiv:2103.00065, the
+    edge of stability). Adam has another bound, for the Hessian in its own metric (Cohen et al. 2022, arXiv:2207.14484),
+    and minibatches keep it lower; 2 / rate is then a mark to compare with, no threshold.
 
     Args:
         loss: as `fit` took it.

@@ -17,6 +17,7 @@ from qjaxsim.studies.shared.setting import (
     number,
     other,
     require_at_most,
+    sharpness_option,
     with_defaults,
 )
 
@@ -96,6 +97,7 @@ class HessianSettings:
         help="Training images for the landscape.",
         defaults="those of the spectrum",
     )
+    sharpness: bool = sharpness_option()
     controls: tuple[str, ...] = choice(
         (),
         CONTROLS,

@@ -20,7 +20,15 @@ Row = dict[str, Any]
 Arrays = dict[str, Any]
 
 # Of a report's arrays, those that a cell keeps; the vectors serve its planes.
-_KEPT = ("eigenvalues", "gn_eigenvalues", "lanczos_values", "lanczos_residuals", "density_grid", "density", "density_error")
+_KEPT = (
+    "eigenvalues",
+    "gn_eigenvalues",
+    "lanczos_values",
+    "lanczos_residuals",
+    "density_grid",
+    "density",
+    "density_error",
+)
 
 
 def measure(

@@ -89,9 +89,11 @@ def other(default: Any, *, needs: Needs = (), **option: Any) -> Any:
     return _field(default, None, needs, option)
 
 
-def sharpness_option() -> Any:
+def sharpness_option(needs: Needs = ()) -> Any:
     """The field of a study that trains by `qjaxsim.training.fit`; see `qjaxsim.studies.shared.sharpness`."""
-    return other(False, help="Largest Hessian eigenvalue of the training loss after every epoch, beside 2 / rate.")
+    return other(
+        False, needs=needs, help="Largest Hessian eigenvalue of the training loss after every epoch, beside 2 / rate."
+    )
 
 
 def _field(default: Any, rule: _Rule | None, needs: Needs, option: Mapping[str, Any]) -> Any:

@@ -44,7 +44,8 @@ def sharpness_arrays(
 
         found = sharpness_along(loss, result, x, y, config, checkpoint=unfinished, progress=moved)
     lines = ["epoch,sharpness,residual,bound"]
-    lines += [f"{epoch},{a!r},{b!r},{c!r}" for epoch, (a, b, c) in enumerate(zip(*map(np.ndarray.tolist, found)))]
+    columns = (np.arange(len(found.values)), *found)
+    lines += [",".join(map(str, row)) for row in zip(*(column.tolist() for column in columns), strict=True)]
     write_text(folder / "sharpness.csv", "\n".join(lines) + "\n")
     unfinished.unlink(missing_ok=True)
     return {"sharpness": found.values, "sharpness_residuals": found.residuals, "sharpness_bounds": found.bounds}
