@@ -6,6 +6,7 @@ parameters than amplitudes, backwards.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from qjaxsim.circuits.expressions import Element
 from qjaxsim.common.checks import shown
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.curvature.one_state import can_sweep
+from qjaxsim.curvature.one_state import MOST_STEPS, can_sweep
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.planning.plan import make_plan
@@ -124,16 +125,22 @@ def tangents_of(circuit: Circuit, wrt: Wrt, options: PlanOptions) -> Tangents:
     """
     if can_sweep(circuit, options) and (plan := _sweepable(circuit, wrt, options)) is not None:
         return lambda env, dtype: _swept(plan, wrt, env, dtype)
-    return lambda env, dtype: differentiated(run_of(circuit, options), wrt, env, dtype)
-
-
-# Sweeps write every step of a plan out, which takes a compiler some hundredths of a second each.
-MOST_STEPS = 150
+    return lambda env, dtype: differentiated(run_of(circuit, _for_derivatives(options)), wrt, env, dtype)
 
 
 def _sweepable(circuit: Circuit, wrt: Wrt, options: PlanOptions) -> Plan | None:
     plan = layered_plan(circuit, max(wrt.size // 2, 1), options.max_block)
     return plan if len(plan.steps) <= MOST_STEPS and variables_of(plan, wrt.held) else None
+
+
+def _for_derivatives(options: PlanOptions) -> PlanOptions:
+    """Small blocks and loops, unless the user says otherwise: derivatives are those of the matrices of blocks."""
+    return replace(
+        options,
+        max_block=2 if options.max_block is None else options.max_block,
+        collapse=bool(options.collapse),
+        scan=options.scan is None or options.scan,
+    )
 
 
 def _swept(plan: Plan, wrt: Wrt, env: Environment, dtype: Any) -> Derivatives:

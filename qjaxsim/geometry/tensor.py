@@ -59,8 +59,8 @@ def quantum_geometric_tensor(
         TypeError: for what is no circuit, or no name.
         MemoryError: on calling, if the derivatives of one state do not fit.
 
-    Cost: circuits of gates take one sweep that carries V / 2 columns on the average, those with more than some 150
-    steps V derivatives forwards or, where that is less, 2**(n + 1) backwards; then V**2 2**(n + 2) multiply-adds.
+    Cost: circuits of gates take one sweep that carries V / 2 columns on the average, those of more than 300 steps V
+    derivatives forwards or, where that is less, 2**(n + 1) backwards; then V**2 2**(n + 2) multiply-adds.
     Memory: a few times V states, for batches as many of them as make some hundred MB. Provost and Vallee 1980,
     doi:10.1007/BF02193559.
 
