@@ -1,6 +1,7 @@
 """One cell of the study `gauss-newton-transition`: descend to all targets, then split the Hessian at each."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import split_hessian
 from qjaxsim.studies.gauss_newton_transition.decay import fit_decay
-from qjaxsim.studies.gauss_newton_transition.model import Problem, descend, problem_of
+from qjaxsim.studies.gauss_newton_transition.model import Energy, Problem, descend, problem_of
 from qjaxsim.studies.gauss_newton_transition.settings import TransitionSettings
 from qjaxsim.studies.shared.sweep import CellResult
 
@@ -30,13 +31,14 @@ def run_cell(
     problem = problem_of(settings.qubits, angles, seed)
     targets = problem.least + np.array(settings.targets)
     with progress.bar(f"{angles} angles, seed {seed}", 1 + len(targets), compiles=True) as advance:
-        last, met = map(np.asarray, descend(problem.energy, problem.start, targets, learning_rate, settings.steps))
+        last, met = _descended(settings, problem, targets, learning_rate)
         advance(1)
-        outputs = _outputs(problem)
+        # A model with one sample: its input are the fixed matrices, its target is O0.
+        x = {name: matrix[None] for name, matrix in problem.fixed.items()}
+        outputs = _outputs(problem.energy)
         splits = []
         for place, target in enumerate(targets):
-            # A model with one sample, whose target is O0.
-            splits.append(split_hessian(outputs, _loss, last[place], np.zeros((1, 1)), np.array([target])))
+            splits.append(split_hessian(outputs, _loss, last[place], x, np.array([target])))
             advance(1)
     errors = met.T - np.maximum(targets, problem.least)[:, None]
     spectra = {
@@ -51,9 +53,17 @@ def run_cell(
     return CellResult(rows, {"errors": errors, **spectra})
 
 
-def _outputs(problem: Problem) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """<O> as outputs (1, 1) of a model with one sample."""
-    return lambda weights, x: problem.energy({"weights": weights})[None, None]
+def _descended(
+    settings: TransitionSettings, problem: Problem, targets: np.ndarray, rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    last, met = descend(problem.energy, problem.fixed, problem.start, targets, rate, settings.steps)
+    return np.asarray(last), np.asarray(met)
+
+
+@cache
+def _outputs(energy: Energy) -> Callable[[jax.Array, dict[str, jax.Array]], jax.Array]:
+    """<O> as outputs (B, 1) of a model; the same function for the same circuit, so that it is compiled once."""
+    return lambda weights, x: energy({"weights": weights, **x})[:, None]
 
 
 def _loss(z: jax.Array, y: jax.Array) -> jax.Array:

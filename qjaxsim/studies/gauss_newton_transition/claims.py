@@ -68,7 +68,7 @@ def converges(settings: TransitionSettings, rows: Sequence[Row]) -> Verdict:
 def linear(settings: TransitionSettings, rows: Sequence[Row]) -> Verdict:
     """Holds if the gap, the smallest nonzero eigenvalue of H, has a log-log slope of 1 to 10 % in the target's size.
 
-    On each side, by a line through all targets of a seed, for every seed.
+    On each side, between the two targets nearest to the transition, for every seed.
     """
     claim = "The gap of the Hessian vanishes linearly at the transition, from both sides."
     own = _main(settings, rows)
@@ -159,10 +159,10 @@ def _below(rows: Sequence[Row]) -> list[Row]:
 
 
 def _slopes(side: Sequence[Row]) -> list[float]:
-    """Log-log slopes of the gap against the size of the target, one a seed; none where there are no two targets."""
+    """Log-log slopes of the gap against the size of the target, between the two nearest, for each seed that has two."""
     found = []
     for seed in dict.fromkeys(row["seed"] for row in side):
-        own = [(abs(row["target"]), row["slowest"]) for row in side if row["seed"] == seed]
+        own = sorted((abs(row["target"]), row["slowest"]) for row in side if row["seed"] == seed)[:2]
         if len(own) > 1:
             sizes, gaps = np.log(np.array(own)).T
             found.append(float(np.polyfit(sizes, gaps, 1)[0]))

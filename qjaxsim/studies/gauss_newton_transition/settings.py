@@ -13,12 +13,14 @@ class TransitionSettings:
         ValueError: for values out of range, naming the argument.
     """
 
-    qubits: int = integer(2, 2, 4, help="Length of the open XXZ chain, anisotropy 2 and a field of 2.")
+    qubits: int = integer(2, 2, 3, help="Length of the open XXZ chain, anisotropy 2 and a field of 2.")
     targets: tuple[float, ...] = number(
-        (2.0, 0.5, 0.0, -0.5, -1.0, -2.0), least=-100, help="Targets O0 of <O>, as distances from its least value."
+        (2.0, 0.5, 0.2, 0.0, -0.2, -0.5, -1.0, -2.0),
+        least=-100,
+        help="Targets O0 of <O>, as distances from its least value.",
     )
     angles: tuple[int, ...] = integer(
-        (64, 16, 4), 1, 1000, help="Rotations of the circuit: first the study's, then those of controls."
+        (64, 32, 4), 1, 1000, help="Rotations of the circuit: first the study's, then those of controls."
     )
     learning_rates: tuple[float, ...] = number(
         (0.002, 0.001), above=0, help="Of gradient descent: first the study's, then those of controls."
