@@ -18,10 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.inspection import has_free_matrix, is_unitary
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import layered_plan
+from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.compiled import Compiled, compiled_as
 from qjaxsim.running.matrices import Environment, angle_stack
 from qjaxsim.running.state_functions import Observed, observed
@@ -237,19 +239,23 @@ def _energy(equation: core.JaxprEqn, marks: Sequence[int]) -> _Energy | None:
     return known[key]
 
 
+def can_sweep(circuit: Circuit, options: PlanOptions) -> bool:
+    """Whether a circuit is one of gates, few enough to be written out, and the user forces nothing else."""
+    return (
+        is_unitary(circuit.operations)
+        and not has_free_matrix(circuit.operations)
+        and options.gradient != "adjoint"
+        and not options.scan
+        and sum(circuit.count_ops().values()) <= MOST_GATES
+    )
+
+
 def _is_possible(what: Observed, types: Iterable[Any], held: frozenset[str], dtype: Any) -> bool:
     """Whether a call is of one state that can be carried along with all its tangents."""
     shapes = what.circuit.parameters
     if [shapes[name] for name in sorted(shapes)] != [kind.shape for kind in types]:
         return False  # a batch
-    if (
-        not is_unitary(what.circuit.operations)
-        or has_free_matrix(what.circuit.operations)
-        or what.options.gradient == "adjoint"
-        or what.options.scan
-    ):
-        return False
-    if sum(what.circuit.count_ops().values()) > MOST_GATES:
+    if not can_sweep(what.circuit, what.options):
         return False
     moving = sum(int(np.prod(shape)) for name, shape in shapes.items() if name not in held)
     size = 2 * 2**what.circuit.n_qubits * np.dtype(dtype).itemsize

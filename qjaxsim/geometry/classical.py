@@ -1,0 +1,207 @@
+"""Fisher matrices of a model's probabilities and losses, and its neural tangent kernel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
+from qjaxsim.curvature.chunks import at_once
+from qjaxsim.curvature.hvp import flatten_real, symmetrised
+from qjaxsim.curvature.objective import Loss, Outputs, check_model, gauss_newton_block
+from qjaxsim.curvature.programs import compiled_once
+
+
+def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size: int | None = None) -> jax.Array:
+    """The Fisher information matrix of a model's probabilities, mean over x of sum_k dp_k dp_k^T / p_k.
+
+    That of `jax.nn.softmax` of logits is the Gauss-Newton matrix of the cross-entropy.
+
+    Args:
+        probabilities: maps (params, x) to probabilities of K outcomes a sample, (B, K); `qj.probabilities` with
+            parameters filled in does, and so does a softmax.
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x: inputs, pytree of arrays with N samples along axis 0.
+        batch_size: samples whose derivatives are held at once; default some dozens.
+
+    Returns:
+        Array of shape (P, P), in `ravel_pytree` order. Outcomes of probability zero are left out: dp is zero there too,
+        and the limit of dp**2 / p depends on the way to that point.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if probabilities returns another shape, or batch_size is not a positive integer.
+        MemoryError: if the matrix does not fit.
+
+    Cost: N K gradients and N K P**2 multiply-adds. Works under `jax.jit` and `jax.vmap` (over params, for example);
+    outside compiled once, as `qj.hessian`.
+
+    >>> coin = lambda w, x: jnp.stack([x * w[0], 1 - x * w[0]], axis=1)
+    >>> found = classical_fisher(coin, jnp.array([0.25]), jnp.ones(3))  # 1 / (p (1 - p))
+    >>> round(float(found[0, 0]), 3)
+    5.333
+    """
+
+    def weights(p: jax.Array, _: Any) -> jax.Array:
+        positive = p > 0
+        return jnp.diag(jnp.where(positive, 1 / jnp.where(positive, p, 1), 0))
+
+    def no_loss(z: jax.Array, y: Any) -> jax.Array:
+        return z.sum(axis=1)
+
+    count = jax.tree.leaves(x)
+    y = np.zeros(np.shape(count[0])[:1]) if count else np.zeros(0)
+    return _gram(probabilities, no_loss, weights, params, x, y, batch_size)
+
+
+def empirical_fisher(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, *, batch_size: int | None = None
+) -> jax.Array:
+    """The mean of the outer products of each sample's gradient of the loss with itself, (P, P).
+
+    Not an estimate of the Fisher matrix unless the model is right (Kunstner et al. 2019, arXiv:1905.12558): labels are
+    those of the data, not drawn from the model.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K).
+        loss: maps (z, y) to one loss a sample, shape (B,).
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x: inputs, pytree of arrays with N samples along axis 0.
+        y: targets, pytree of arrays with N samples along axis 0.
+        batch_size: samples whose derivatives are held at once; default some dozens.
+
+    Returns:
+        Array of shape (P, P), in `ravel_pytree` order.
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, or batch_size is
+            not a positive integer.
+        MemoryError: if the matrix does not fit.
+
+    Cost: N gradients and N P**2 multiply-adds.
+
+    >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
+    >>> found = empirical_fisher(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
+    >>> print(found / 49)  # x x^T (z - y)**2
+    [[ 9. 12.]
+     [12. 16.]]
+    """
+
+    def slopes(z: jax.Array, target: Any) -> jax.Array:
+        slope = jax.grad(lambda out: loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0])(z)
+        return jnp.outer(slope, slope)
+
+    return _gram(outputs, loss, slopes, params, x, y, batch_size)
+
+
+def _gram(
+    outputs: Outputs,
+    loss: Loss,
+    weights: Callable[[jax.Array, Any], jax.Array],
+    params: Any,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+) -> jax.Array:
+    """The mean of J_b^T A_b J_b with A_b (K, K) from a sample's outputs (K,) and target."""
+    flat, unravel = flatten_real(params)
+    shapes = check_model(outputs, loss, params, x, y)
+    size = flat.size
+    asked = at_once().samples if batch_size is None else positive_integer("batch_size", batch_size)
+    held = min(asked, shapes.n_samples)
+    itemsize = np.dtype(flat.dtype).itemsize
+    require_memory(
+        (3 * size**2 + 3 * held * shapes.n_outputs * size) * itemsize,
+        f"A Fisher matrix of {size} parameters",
+        "use fewer parameters, or `curvature_operators` for products with vectors",
+    )
+
+    def block(flat: jax.Array, xs: Any, ys: Any) -> jax.Array:
+        jacobian = jacobians(outputs, unravel, flat, xs)
+        z = outputs(unravel(flat), xs)
+        return gauss_newton_block(jacobian, jax.vmap(weights)(z, ys).astype(flat.dtype))
+
+    def total(flat: jax.Array, x: Any, y: Any) -> jax.Array:
+        chunks = shapes.n_samples // held
+        cut = chunks * held
+        first = jax.tree.map(lambda leaf: leaf[:cut].reshape(chunks, held, *leaf.shape[1:]), (x, y))
+        found = jax.lax.scan(
+            lambda carried, chunk: (carried + block(flat, *chunk), None), jnp.zeros((size, size), flat.dtype), first
+        )[0]
+        if cut < shapes.n_samples:
+            found = found + block(flat, *jax.tree.map(lambda leaf: leaf[cut:], (x, y)))
+        return symmetrised(found) / shapes.n_samples
+
+    return compiled_once(total, flat, *jax.tree.map(jnp.asarray, (x, y)))
+
+
+def jacobians(outputs: Outputs, unravel: Callable[[jax.Array], Any], flat: jax.Array, x: Any) -> jax.Array:
+    """The derivatives of every sample's outputs in the flat parameters, (B, K, P), by reverse mode."""
+
+    def own(sample: Any) -> jax.Array:
+        one = jax.tree.map(lambda leaf: leaf[None], sample)
+        return jax.jacrev(lambda w: outputs(unravel(w), one)[0])(flat)
+
+    return jax.vmap(own)(x)
+
+
+def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None) -> jax.Array:
+    """The neural tangent kernel, the inner products of outputs' derivatives in the parameters.
+
+    Args:
+        outputs: maps (params, x) to real outputs of shape (B, K); of a circuit a quantum neural tangent kernel.
+        params: pytree of real float arrays of one dtype, P numbers in all.
+        x1: inputs, pytree of arrays with N samples along axis 0.
+        x2: inputs with M samples; default x1.
+
+    Returns:
+        Array of shape (N, M, K, K): sum over parameters of dz_k(x1_n) dz_l(x2_m).
+
+    Raises:
+        TypeError: if params holds anything but real floats of one dtype.
+        ValueError: if outputs returns another shape.
+        MemoryError: if derivatives and kernel do not fit.
+
+    Cost: (N + M) K gradients and N M K**2 P multiply-adds; holds the derivatives of all samples. Jacot et al. 2018,
+    arXiv:1806.07572; Liu et al. 2022, doi:10.1103/PRXQuantum.3.030323.
+
+    >>> outputs = lambda w, x: x @ w[:, None]
+    >>> print(neural_tangent_kernel(outputs, jnp.ones(2), jnp.array([[3.0, 4.0], [1.0, 0.0]]))[:, :, 0, 0])
+    [[25.  3.]
+     [ 3.  1.]]
+    """
+    flat, unravel = flatten_real(params)
+    inputs = [jax.tree.map(jnp.asarray, x) for x in ([x1] if x2 is None else [x1, x2])]
+    shapes = [check_model(outputs, lambda z, y: z.sum(axis=1), params, x, _counting(x)) for x in inputs]
+    n, m = shapes[0].n_samples, shapes[-1].n_samples
+    k = shapes[0].n_outputs
+    require_memory(
+        ((n + m) * k * flat.size * 2 + 2 * n * m * k * k) * np.dtype(flat.dtype).itemsize,
+        f"A neural tangent kernel of {n} x {m} samples",
+        "use fewer samples",
+    )
+
+    def kernel(flat: jax.Array, *inputs: Any) -> jax.Array:
+        held = at_once().samples
+        found = [
+            jax.lax.map(
+                lambda one: jacobians(outputs, unravel, flat, jax.tree.map(lambda leaf: leaf[None], one))[0],
+                x,
+                batch_size=min(held, jax.tree.leaves(x)[0].shape[0]),
+            )
+            for x in inputs
+        ]
+        return jnp.einsum("nkp,mlp->nmkl", found[0], found[-1], precision=HIGHEST)
+
+    return compiled_once(kernel, flat, *inputs)
+
+
+def _counting(x: Any) -> np.ndarray:
+    """Targets for as many samples, where there is no target."""
+    leaves = jax.tree.leaves(x)
+    return np.zeros(np.shape(leaves[0])[:1] if leaves else 0)

@@ -1,0 +1,82 @@
+"""Natural gradients as a transformation of optax."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+
+from qjaxsim.common.checks import as_number, shown
+from qjaxsim.common.precision import HIGHEST
+
+
+def natural_gradient(
+    metric: Callable[..., jax.Array], *, damping: float = 0.0, rcond: float | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """Gradients times the inverse of a metric; chain a rate behind: `optax.chain(natural_gradient(f), optax.sgd(0.1))`.
+
+    Args:
+        metric: maps params, the pytree that is trained, to a positive semi-definite matrix (P, P) in `ravel_pytree`
+            order, such as what `quantum_fisher(circuit)` returns, or `lambda w: tensor(w).real`, or a
+            `classical_fisher`. A batch of them, (..., P, P), counts as its mean. Keyword arguments of `update` (a
+            minibatch, say) are passed on to it.
+        damping: added to the diagonal, as Tikhonov's regularisation.
+        rcond: eigenvalues (with the damping) up to rcond times the largest count as zero: their directions are left
+            out, the pseudo-inverse. Default P times the rounding unit.
+
+    Returns:
+        GradientTransformationExtraArgs of optax; its `update` needs params. Training by it converges at another rate
+        than plain gradients do: with the Fubini-Study metric, a fourth of the quantum Fisher matrix, steps are four
+        times as long.
+
+    Raises:
+        ValueError: for a damping or rcond that is negative; on updating if params are not given or the metric has
+            another shape.
+
+    Cost: the metric, and an eigenvalue decomposition of (P, P), for each update. Amari 1998,
+    doi:10.1162/089976698300017746; of quantum circuits Stokes et al. 2020, doi:10.22331/q-2020-05-25-269.
+
+    >>> step = natural_gradient(lambda w: jnp.diag(jnp.array([4.0, 0.0])))
+    >>> w = jnp.ones(2)
+    >>> print(step.update(jnp.array([2.0, 3.0]), step.init(w), w)[0])  # the second is left out
+    [0.5 0. ]
+    """
+    damping, least = _checked("damping", damping), None if rcond is None else _checked("rcond", rcond)
+
+    def init(params: Any) -> optax.EmptyState:
+        return optax.EmptyState()
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None, **extra: Any) -> tuple[Any, optax.EmptyState]:
+        if params is None:
+            raise ValueError("Argument `params` of `update` must be given: the metric is taken there.")
+        flat, unravel = ravel_pytree(updates)
+        matrix = metric(params, **extra)
+        if matrix.shape[-2:] != (flat.size, flat.size):
+            raise ValueError(
+                f"Argument `metric` must return ({flat.size}, {flat.size}) for {flat.size} parameters, but returned "
+                f"{matrix.shape}."
+            )
+        mean = matrix.reshape(-1, flat.size, flat.size).mean(axis=0)
+        return unravel(_solved(mean, flat, damping, least)), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _checked(name: str, value: Any) -> float:
+    number = as_number(value, f"Argument `{name}`", "give a number")
+    if number is None or number.imag or not 0 <= number.real < np.inf:
+        raise ValueError(f"Argument `{name}` must be a finite number from 0 on, but is {shown(value)}.")
+    return number.real
+
+
+def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:
+    """The damped pseudo-inverse times a vector."""
+    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
+    values = values + damping
+    least = (len(values) * np.finfo(values.dtype).eps if rcond is None else rcond) * jnp.maximum(values[-1], 0)
+    inverse = jnp.where(values > least, 1 / jnp.where(values > least, values, 1), 0)
+    along = jnp.matmul(vectors.T, vector, precision=HIGHEST)
+    return jnp.matmul(vectors, inverse * along, precision=HIGHEST).astype(vector.dtype)
