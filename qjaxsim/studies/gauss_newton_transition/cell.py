@@ -40,7 +40,7 @@ def run_cell(
         for place, target in enumerate(targets):
             splits.append(split_hessian(outputs, _loss, last[place], x, np.array([target])))
             advance(1)
-    errors = met.T - np.maximum(targets, problem.least)[:, None]
+    errors = np.abs(met.T - np.maximum(targets, problem.least)[:, None])
     spectra = {
         name: np.stack([np.linalg.eigvalsh(getattr(split, name)) for split in splits])
         for name in ("hessian", "gauss_newton", "residual")

@@ -5,7 +5,7 @@ COLUMNS = {
     "angles": "rotations of the circuit",
     "learning_rate": "of gradient descent",
     "target": "target O0 of <O>, minus the smallest eigenvalue O_min of O",
-    "error": "<O> at the end, minus the larger of O0 and O_min; smaller than rounding where it has converged",
+    "error": "distance of <O> at the end from the larger of O0 and O_min, which it can reach",
     "error_quarter": "the same after a quarter of the steps",
     "error_half": "the same after half of the steps",
     "hessian_max": "largest eigenvalue of the Hessian H of (<O> - O0)^2 / 2 at the end",

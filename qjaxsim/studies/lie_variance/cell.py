@@ -1,12 +1,15 @@
 """One cell of the study `lie-variance`: draws of an expectation value at every depth."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.common.progress import Progress
-from qjaxsim.running.simulate import expectation
-from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, circuit_of, closed_form, theory
+from qjaxsim.running.simulate import expectation, statevector
+from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, closed_form, layer_of, plus, theory
 from qjaxsim.studies.lie_variance.settings import CIRCUITS, LieVarianceSettings
 from qjaxsim.studies.shared.sweep import CellResult
 
@@ -23,32 +26,41 @@ def run_cell(settings: LieVarianceSettings, progress: Progress, *, circuit: str,
     known = theory(circuit, qubits)
     named: dict[str, Any] = {"circuit": circuit, "qubits": qubits, "seed": seed}
     expected = {**known._asdict(), "predicted": known.variance, "closed_form": closed_form(circuit, qubits)}
-    rows, values = [], []
-    with progress.bar(f"{circuit}, {qubits} qubits, seed {seed}", len(settings.depths), compiles=True) as advance:
-        for depth in settings.depths:
-            rng = np.random.default_rng([seed, CIRCUITS.index(circuit), qubits, depth])
-            found = drawn_values(circuit, qubits, depth, settings.draws, rng)
-            moments = moments_of(found)
-            deviation = (moments["variance"] - known.variance) / moments["variance_error"]
-            rows.append({**named, "depth": depth, "draws": found.size, **moments, **expected, "deviation": deviation})
-            values.append(found)
-            advance(1)
-    return CellResult(rows, {"values": np.stack(values)})
+    depths = sorted(settings.depths)
+    rng = np.random.default_rng([seed, CIRCUITS.index(circuit), qubits])
+    with progress.bar(f"{circuit}, {qubits} qubits, seed {seed}", settings.draws, compiles=True) as advance:
+        parts = []
+        for begin in range(0, settings.draws, _CHUNK):
+            count = min(_CHUNK, settings.draws - begin)
+            parts.append(drawn_values(circuit, qubits, depths, count, rng))
+            advance(count)
+    values = np.concatenate(parts, axis=1)
+    rows = []
+    for depth, found in zip(depths, values, strict=True):
+        moments = moments_of(found)
+        deviation = (moments["variance"] - known.variance) / moments["variance_error"]
+        rows.append({**named, "depth": depth, "draws": found.size, **moments, **expected, "deviation": deviation})
+    return CellResult(rows, {"values": values})
 
 
-def drawn_values(circuit: str, qubits: int, depth: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """<X_0> (draws,) at angles within +-pi."""
-    built = circuit_of(circuit, qubits, depth)
-    value = expectation(built, OBSERVABLE)
-    parts = []
-    for begin in range(0, draws, _CHUNK):
-        count = min(_CHUNK, draws - begin)
-        angles = {
-            name: rng.uniform(-np.pi, np.pi, (count, *shape)).astype(np.float32)
-            for name, shape in built.parameters.items()
-        }
-        parts.append(np.asarray(value(angles), np.float64))
-    return np.concatenate(parts)
+def drawn_values(circuit: str, qubits: int, depths: Sequence[int], count: int, rng: np.random.Generator) -> np.ndarray:
+    """<X_0> (depths, count) after so many layers, ascending, of the same draws of angles within +-pi."""
+    shapes = layer_of(circuit, qubits).parameters
+    run, read = _programs(circuit, qubits)
+    states: Any = np.broadcast_to(plus(qubits), (count, 2**qubits)).astype(np.complex64)
+    values = []
+    for depth in range(1, depths[-1] + 1):
+        angles = {name: rng.uniform(-np.pi, np.pi, (count, *shape)) for name, shape in sorted(shapes.items())}
+        states = run({name: each.astype(np.float32) for name, each in angles.items()}, initial=states)
+        if depth in depths:
+            values.append(np.asarray(read({}, initial=states), np.float64))
+    return np.stack(values)
+
+
+@cache
+def _programs(circuit: str, qubits: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What a layer makes of states, and the observable's value in them."""
+    return statevector(layer_of(circuit, qubits)), expectation(Circuit(qubits), OBSERVABLE)
 
 
 def moments_of(values: np.ndarray) -> dict[str, float]:

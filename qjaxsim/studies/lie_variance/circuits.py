@@ -38,8 +38,8 @@ class Theory(NamedTuple):
         return self.purity_state * self.purity_observable / self.dimension
 
 
-def circuit_of(name: str, qubits: int, depth: int) -> Circuit:
-    """|+> on all qubits, then layers of RX, of RZ in the full circuit, and of RZZ between neighbours."""
+def layer_of(name: str, qubits: int) -> Circuit:
+    """RX on all qubits, RZ as well in the full circuit, and RZZ between neighbours; an angle for each."""
     rx, rz, rzz = (Parameter(one, (size,)) for one, size in (("rx", qubits), ("rz", qubits), ("rzz", qubits - 1)))
     layer = Circuit(qubits)
     for qubit in range(qubits):
@@ -48,7 +48,12 @@ def circuit_of(name: str, qubits: int, depth: int) -> Circuit:
             layer.rz(rz[qubit], qubit)
     for qubit in range(qubits - 1):
         layer.rzz(rzz[qubit], qubit, qubit + 1)
-    return Circuit(qubits).h(range(qubits)).repeat(layer, depth)
+    return layer
+
+
+def plus(qubits: int) -> np.ndarray:
+    """The state |+> on all qubits, (2^n,)."""
+    return np.full(2**qubits, 2.0 ** (-qubits / 2))
 
 
 def generators(name: str, qubits: int) -> list[PauliSum]:
@@ -66,8 +71,7 @@ def theory(name: str, qubits: int) -> Theory:
         # for X_0.
         return Theory(4**qubits - 1, 1 - 2.0**-qubits, 2.0**qubits, spanned=False)
     algebra = lie_algebra(generators(name, qubits), qubits)
-    plus = np.full(2**qubits, 2.0 ** (-qubits / 2))
-    return Theory(algebra.dimension, algebra.purity(plus), algebra.purity(OBSERVABLE), spanned=True)
+    return Theory(algebra.dimension, algebra.purity(plus(qubits)), algebra.purity(OBSERVABLE), spanned=True)
 
 
 def closed_form(name: str, qubits: int) -> float:

@@ -38,7 +38,7 @@ def test_rows_arrays_and_report(study):
     ]
     assert set().union(*rows) <= {*COLUMNS, "cell"}
     arrays = read_arrays(out, "angles10-rate0.02-s1")
-    assert arrays["errors"].shape == (3, 1201) and arrays["residual"].shape == (3, 10)
+    assert arrays["errors"].min() >= 0 and arrays["errors"].shape == (3, 1201) and arrays["residual"].shape == (3, 10)
     np.testing.assert_allclose(arrays["errors"][1, [300, 600, 1200]], [rows[1][name] for name in (
         "error_quarter", "error_half", "error")])  # fmt: skip
     page = (out / "report.html").read_text(encoding="utf-8")

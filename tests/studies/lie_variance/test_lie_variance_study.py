@@ -11,7 +11,7 @@ from qjaxsim.command.main import main
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.lie_variance import claims
 from qjaxsim.studies.lie_variance.cell import drawn_values, moments_of
-from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, circuit_of, closed_form, generators, theory
+from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, closed_form, generators, layer_of, plus, theory
 from qjaxsim.studies.lie_variance.columns import COLUMNS
 from qjaxsim.studies.lie_variance.settings import CHAIN, FULL, LieVarianceSettings
 from qjaxsim.studies.lie_variance.study import STUDY
@@ -49,12 +49,16 @@ def test_rows_arrays_and_report(study):
 
 @pytest.mark.parametrize("name", [CHAIN, FULL])
 def test_values_are_those_of_dense_products(name):
-    circuit = circuit_of(name, 3, 2)
-    found = drawn_values(name, 3, 2, 4, np.random.default_rng(5))
-    rng = np.random.default_rng(5)
-    angles = {one: rng.uniform(-np.pi, np.pi, (4, *shape)) for one, shape in circuit.parameters.items()}
-    expected = [reference.expectation(circuit, OBSERVABLE, {k: v[i] for k, v in angles.items()}) for i in range(4)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = drawn_values(name, 3, [1, 2], 4, np.random.default_rng(5))
+    rng, layer = np.random.default_rng(5), layer_of(name, 3)
+    states = np.broadcast_to(plus(3), (4, 8)).astype(complex)
+    observable = reference.pauli_sum_matrix(OBSERVABLE, 3)
+    for depth in range(2):
+        angles = {one: rng.uniform(-np.pi, np.pi, (4, *shape)) for one, shape in sorted(layer.parameters.items())}
+        matrices = [reference.unitary(layer, {one: each[i] for one, each in angles.items()}) for i in range(4)]
+        states = np.stack([matrix @ state for matrix, state in zip(matrices, states, strict=True)])
+        expected = np.einsum("bi,ij,bj->b", states.conj(), observable, states).real
+        np.testing.assert_allclose(found[depth], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "qubits"), [(CHAIN, 3), (CHAIN, 4), (FULL, 3), (FULL, 6)])
@@ -69,7 +73,7 @@ def test_theory_is_an_average_over_the_group():
     """Products of many random rotations about the generators, in NumPy."""
     rng, count = np.random.default_rng(6), 3000
     matrices = [reference.pauli_sum_matrix(one, 3) for one in generators(CHAIN, 3)]
-    states = np.full((count, 8), 8**-0.5, complex)
+    states = np.broadcast_to(plus(3), (count, 8)).astype(complex)
     for _ in range(12):
         for matrix in matrices:
             half = rng.uniform(-np.pi, np.pi, (count, 1)) / 2
