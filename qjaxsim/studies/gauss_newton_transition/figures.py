@@ -19,7 +19,8 @@ Arrays = Mapping[str, np.ndarray]
 
 _ERRORS = (
     "How far <O> is from what can be reached, the larger of O0 and O_min, against steps of gradient descent; first "
-    "seed. A straight line on the left is an exponential, on the right a power; dotted: 1/t. Numbers are O0 - O_min."
+    "seed. Solid: targets above O_min, dashed: below. A straight line on the left is an exponential, on the right a "
+    "power; dotted: 1/t. Numbers are O0 - O_min."
 )
 _CURVATURE = (
     "Left: the largest eigenvalue of both parts of the Hessian at the end, against the target; marks are seeds. Right: "
@@ -57,11 +58,11 @@ def errors(first: Sequence[Row], values: np.ndarray) -> "Figure":
     # Where all exponentials are over.
     over = [np.flatnonzero(one < FLOOR)[:1] for one, row in zip(values, first, strict=True) if row["target"] != 0]
     shown = max([int(2 * one[0]) for one in over if one.size], default=steps[-1])
-    for number, (row, own) in enumerate(zip(first, values, strict=True)):
+    for row, own in zip(first, values, strict=True):
         kept = np.where(own > FLOOR / 1000, own, np.nan)
-        colour = style.COLOURS[number % len(style.COLOURS)]
+        colour, line, _ = _look(row["target"], first)
         for axes in (left, right):
-            axes.plot(steps[1:], kept[1:], color=colour, linewidth=1.3, label=f"{row['target']:g}")
+            axes.plot(steps[1:], kept[1:], line, color=colour, linewidth=1.3, label=f"{row['target']:g}")
         if row["target"] == 0:
             right.plot(steps[1:], own[-1] * steps[-1] / steps[1:], ":", color=style.INK, linewidth=1)
     left.set_xlim(0, min(shown, steps[-1]))
@@ -92,12 +93,11 @@ def curvature(rows: Sequence[Row], first: Sequence[Row], spectra: np.ndarray) ->
     left.set_xlabel("target O0 - O_min")
     left.set_ylabel("largest eigenvalue")
     left.legend(fontsize=style.SMALL, frameon=False)
-    for number, (row, own) in enumerate(zip(first, spectra, strict=True)):
-        leading = own[::-1][:_LEADING]
-        line = {"marker": style.MARKERS[number % len(style.MARKERS)], "markersize": 4, "linewidth": 1}
-        colour = style.COLOURS[number % len(style.COLOURS)]
+    for row, own in zip(first, spectra, strict=True):
+        leading = np.maximum(own[::-1][:_LEADING], 1e-12)
+        colour, line, marker = _look(row["target"], first)
         ranks = np.arange(1, leading.size + 1)
-        right.plot(ranks, np.maximum(leading, 1e-12), color=colour, label=f"{row['target']:g}", **line)
+        right.plot(ranks, leading, line, color=colour, marker=marker, markersize=4, label=f"{row['target']:g}")
     right.set_yscale("log")
     right.set_ylim(1e-7, None)
     right.set_xlabel("rank")
@@ -106,3 +106,12 @@ def curvature(rows: Sequence[Row], first: Sequence[Row], spectra: np.ndarray) ->
     for axes in (left, right):
         style.tidy(axes)
     return figure
+
+
+def _look(target: float, rows: Sequence[Row]) -> tuple[str, str, str]:
+    """Colour, line and marker: one colour for both sides of the transition at the same distance."""
+    if target == 0:
+        return style.INK, "-", "^"
+    distances = sorted({abs(row["target"]) for row in rows} - {0})
+    colour = style.COLOURS[distances.index(abs(target)) % (len(style.COLOURS) - 1)]  # the last is that of 0
+    return (colour, "-", "o") if target > 0 else (colour, "--", "s")
