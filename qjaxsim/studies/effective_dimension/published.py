@@ -24,12 +24,12 @@ def comparison_rows(settings: EffectiveDimensionSettings, rows: Sequence[Row]) -
     pairs = {"draws of parameters": (settings.thetas, drawn["thetas"]), "inputs": (settings.inputs, drawn["inputs"])}
     differences = [f"{ours} {name} against {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs]
     out = []
-    stored = [{**row, "words": " by the authors' stored matrices"} for row in paper["normalised_of_stored_matrices"]]
+    stored = [{**row, "words": " (stored)"} for row in paper["normalised_of_stored_matrices"]]
     for theirs in (*paper["normalised"], *stored):
         reasons = differences + ([_UNKNOWN] if theirs["model"] in NEURONS else [])
         for row in rows:
             own = (row["model"], row["samples"], row["interval"], row["seed"])
             if own == (theirs["model"], theirs["samples"], UNIT, drawn["seed"]):
-                name = f"d_n / d, {row['model']}, n = {row['samples']:,}{theirs.get('words', '')}"
+                name = f"d_n / d, {row['model']}{theirs.get('words', '')}, n = {row['samples']:,}"
                 out.append(compared(name, row["share"], theirs["share"], "; ".join(reasons)))
     return out
