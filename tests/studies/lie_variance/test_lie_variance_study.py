@@ -64,6 +64,8 @@ def test_values_are_those_of_dense_products(name):
 @pytest.mark.parametrize(("name", "qubits"), [(CHAIN, 3), (CHAIN, 4), (FULL, 3), (FULL, 6)])
 def test_theory_is_the_closed_form(name, qubits):
     found = theory(name, qubits)
+    gates = {"rx": qubits, "rzz": qubits - 1, **({} if name == CHAIN else {"rz": qubits})}
+    assert layer_of(name, qubits).count_ops() == gates and len(generators(name, qubits)) == sum(gates.values())
     assert found.dimension == (qubits * (2 * qubits - 1) if name == CHAIN else 4**qubits - 1)
     assert found.variance == pytest.approx(closed_form(name, qubits), rel=1e-12)
     assert found.spanned == (name == CHAIN or qubits < 5)
