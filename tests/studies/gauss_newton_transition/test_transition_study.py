@@ -56,6 +56,8 @@ def test_the_parts_of_the_hessian_are_what_theory_says(study):
     above, _, below = found.rows[:3]
     assert above["gauss_newton_rank"] == 1 and above["residual_share"] < 1e-6
     assert below["residual_rank"] == 6 and below["residual_share"] > 1 - 1e-6
+    # The last steps of gradient descent shrink the one direction that is left by 1 - rate times curvature.
+    assert above["rate"] == pytest.approx(-np.log1p(-0.02 * above["hessian_max"]), rel=0.02)
     arrays = read_arrays(out, "angles10-rate0.02-s1")
     for place in (0, 2):
         parts = arrays["gauss_newton"][place], arrays["residual"][place]
