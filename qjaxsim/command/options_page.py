@@ -8,8 +8,11 @@ from typing import Any
 
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
+from qjaxsim.studies.effective_dimension.settings import EffectiveDimensionSettings
+from qjaxsim.studies.gauss_newton_transition.settings import TransitionSettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.lie_variance.settings import LieVarianceSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.command import as_typed, default_in_words, flag_of
@@ -23,6 +26,9 @@ STUDIES = {
     "attention": AttentionStudySettings,
     "disentangler": DisentanglerStudySettings,
     "noisy-hessian": NoisyHessianSettings,
+    "effective-dimension": EffectiveDimensionSettings,
+    "gauss-newton-transition": TransitionSettings,
+    "lie-variance": LieVarianceSettings,
 }
 # The command for problems of one's own, a study in all but its place.
 OWN = {"spectrum": SpectrumSettings}

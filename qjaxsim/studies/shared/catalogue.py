@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def study_names() -> list[str]:
     """Names of all studies, as the command has them.
 
-    >>> study_names()
-    ['attention', 'disentangler', 'gradient-variance', 'hessian', 'noisy-hessian', 'qrnn', 'spectrum']
+    >>> "noisy-hessian" in study_names()
+    True
     """
     return sorted(one.name.replace("_", "-") for one in pkgutil.iter_modules(studies.__path__) if one.name != "shared")
 

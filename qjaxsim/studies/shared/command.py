@@ -63,6 +63,25 @@ def study_command(
     return study
 
 
+def study_without_data(name: str, settings: type, about: str) -> Callable[..., None]:
+    """The command `qjaxsim study NAME` of a study that reads no data sets; arguments as of `study_command`."""
+
+    @with_settings(settings)
+    def study(
+        command: typer.Context,
+        *,
+        chosen: dict[str, Any],
+        out: Annotated[Path | None, OUT] = None,
+        resume: Annotated[bool, RESUME] = False,
+    ) -> None:
+        given = settings(**chosen)
+        refuse_idle_options(command, {}, given)
+        run_and_print(name, given, out, resume)
+
+    study.__doc__, study.__name__ = about, name
+    return study
+
+
 def run_and_print(name: str, settings: Any, out: Path | None, resume: bool, **sources: Any) -> None:
     """Run a study as the command line asks for, and print its tables, verdicts and comparison."""
     import jax
