@@ -22,7 +22,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- second round -->\n", "<!-- end of second round -->\n"
 PROBLEMS = (
     "kernel", "vqe-hessian", "qaoa-gradient", "qaoa-hessian", "wide-unitary", "preparation", "grover", "clifford-t",
-    "parameters", "layered", "random", "qft", "noise",
+    "parameters", "layered", "random", "qft", "noise", "metric",
 )  # fmt: skip
 
 

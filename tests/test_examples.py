@@ -7,7 +7,7 @@ import pytest
 
 import qjaxsim as qj
 
-MODULES = ("qjaxsim", "qjaxsim.curvature", "qjaxsim.annealing", "qjaxsim_qiskit", "qjaxsim_dimod")
+MODULES = ("qjaxsim", "qjaxsim.curvature", "qjaxsim.geometry", "qjaxsim.annealing", "qjaxsim_qiskit", "qjaxsim_dimod")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -2,11 +2,12 @@
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from qjaxsim_bench.tasks import Op, Task, Term, layers
+from qjaxsim_bench.tasks import Op, Task, Term, layered, layers
 
 
 def kernel(n_qubits: int, samples: int, repetitions: int = 2) -> Task:
@@ -63,6 +64,17 @@ def vqe(kind: str, n_qubits: int, n_layers: int) -> Task:
     terms += [("X", (q,), -0.7) for q in range(n_qubits)]
     theta = np.random.default_rng(23).uniform(-np.pi, np.pi, 2 * n_qubits * n_layers)
     return Task(kind, n_qubits, tuple(ops), theta, tuple(terms))
+
+
+def metric(n_qubits: int, n_layers: int, circuits: int) -> Task:
+    """The metric of a circuit's state: of the VQE's circuit, or with several settings of the angles of deep layers."""
+    base = vqe("metric", n_qubits, n_layers) if circuits == 1 else layered(n_qubits, n_layers)
+    return replace(base, kind="metric", terms=(), extra={"circuits": circuits})
+
+
+def angle_sets(task: Task) -> np.ndarray:
+    """The settings of all angles, (circuits, places)."""
+    return np.stack([task.theta + 0.1 * number for number in range(task.extra["circuits"])])
 
 
 def qaoa(kind: str, n_qubits: int, depth: int, n_edges: int) -> Task:

@@ -70,6 +70,19 @@ MORE = (
         _vqe_targets(),
     ),
     Problem(
+        "metric",
+        "Fubini-Study metric in all angles (VQE's circuit; deep layers with several settings)",
+        "qubits x layers x settings",
+        lambda s: families.metric(*numbers(s)),
+        ("4x2x1",),
+        ("10x4x1", "8x50x4"),
+        DOUBLE,
+        (
+            Target("metric of 10 qubits x 80 angles", "10x4x1", "double", 10, _IN_JAX),
+            Target("metrics of 4 circuits of 8 qubits x 1,200 angles", "8x50x4", "double", 10, _IN_JAX),
+        ),
+    ),
+    Problem(
         "qaoa-gradient",
         "gradient of QAOA's cut",
         "qubits x rounds x edges",

@@ -22,7 +22,8 @@ class Task:
     """One computation at one size.
 
     Attributes:
-        kind: what is computed: "state", "gradient", "expectation", "energy-hessian" of `terms`, "kernel" (the states
+        kind: what is computed: "state", "gradient", "expectation", "energy-hessian" of `terms`, "metric" (the
+            Fubini-Study metric in all angles, for several settings of them), "kernel" (the states
             of all `inputs`), "noisy" (<Z> of every qubit for all `inputs`, under channels), "hybrid", "hvp", "hessian",
             "qnn", "training", "patches", "qrnn", or, of ours alone, "pauli-sum", "eager-hessian", "parameters",
             "crosscheck".

@@ -35,8 +35,11 @@ from qjaxsim.common.extras import MissingExtraError, how_to_install
 from qjaxsim.common.verbosity import settings as verbosity
 from qjaxsim.studies.attention.command import attention
 from qjaxsim.studies.disentangler.command import disentangler
+from qjaxsim.studies.effective_dimension.command import effective_dimension
+from qjaxsim.studies.gauss_newton_transition.command import gauss_newton_transition
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
+from qjaxsim.studies.lie_variance.command import lie_variance
 from qjaxsim.studies.noisy_fisher.command import noisy_fisher
 from qjaxsim.studies.noisy_hessian.command import noisy_hessian
 from qjaxsim.studies.overparametrisation.command import overparametrisation
@@ -82,6 +85,9 @@ study.command()(qrnn)
 study.command()(attention)
 study.command()(disentangler)
 study.command()(noisy_hessian)
+study.command()(effective_dimension)
+study.command()(gauss_newton_transition)
+study.command()(lie_variance)
 study.command()(overparametrisation)
 study.command()(noisy_fisher)
 app.command()(spectrum)

@@ -11,9 +11,9 @@ from qjaxsim.studies.shared.options import command_line, keep, names, results_fo
 # Written out, since the suite is slow to import and `--help` names them; a test compares.
 PROBLEMS = (
     "hybrid", "layered", "random", "qft", "gradient", "hamiltonian", "hvp", "hessian", "qnn", "training",
-    "patches", "qrnn", "kernel", "noise", "vqe-gradient", "vqe-hessian", "qaoa-gradient", "qaoa-hessian", "evolution",
-    "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm", "pauli-sum",
-    "eager-hessian", "crosscheck", "compile-depth", "memory-depth", "residual-images",
+    "patches", "qrnn", "kernel", "noise", "vqe-gradient", "vqe-hessian", "metric", "qaoa-gradient", "qaoa-hessian",
+    "evolution", "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm",
+    "pauli-sum", "eager-hessian", "crosscheck", "compile-depth", "memory-depth", "residual-images",
 )  # fmt: skip
 PEERS = (
     "by-hand", "gate-by-gate", "pennylane", "pennylane-mixed", "lightning", "lightning-kokkos", "catalyst",

@@ -8,8 +8,11 @@ from typing import Any
 
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
+from qjaxsim.studies.effective_dimension.settings import EffectiveDimensionSettings
+from qjaxsim.studies.gauss_newton_transition.settings import TransitionSettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.lie_variance.settings import LieVarianceSettings
 from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
@@ -25,6 +28,9 @@ STUDIES = {
     "attention": AttentionStudySettings,
     "disentangler": DisentanglerStudySettings,
     "noisy-hessian": NoisyHessianSettings,
+    "effective-dimension": EffectiveDimensionSettings,
+    "gauss-newton-transition": TransitionSettings,
+    "lie-variance": LieVarianceSettings,
     "overparametrisation": OverparametrisationSettings,
     "noisy-fisher": NoisyFisherSettings,
 }

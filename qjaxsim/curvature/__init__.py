@@ -1,6 +1,8 @@
 """Second derivatives of any pure JAX function of a params pytree: products, matrices, spectra, landscapes."""
 
+from qjaxsim.curvature.attribution import ClassAttribution, class_attribution, knocked_out
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
+from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition
 from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
@@ -37,17 +39,19 @@ from qjaxsim.curvature.spectra.report import spectrum_report
 from qjaxsim.curvature.spectrum import (
     EigenPairs,
     PowerIteration,
-    TraceEstimate,
     dense_spectrum,
     power_iteration,
     top_eigenpairs,
-    trace_estimate,
 )
 from qjaxsim.curvature.split_plan import SplitPlan, plan_split
 from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.curvature.trace import TraceEstimate, trace_estimate
 
 __all__ = [
     "CircuitOutputs",
+    "ClassAttribution",
+    "ClassDecomposition",
+    "ClassParts",
     "CurvatureOperators",
     "EigenPairs",
     "HessianSplit",
@@ -62,6 +66,8 @@ __all__ = [
     "StagedCircuit",
     "TraceEstimate",
     "TrajectoryPlane",
+    "class_attribution",
+    "class_decomposition",
     "count_outliers",
     "curvature_operators",
     "dense_spectrum",
@@ -76,6 +82,7 @@ __all__ = [
     "hessian_operator",
     "hessian_product",
     "hvp",
+    "knocked_out",
     "linear_operator",
     "matrix_operator",
     "mean_loss",

@@ -24,6 +24,8 @@ class SpectralDensity(NamedTuple):
         nodes: Ritz values of all probes, shape (M,).
         weights: non-negative, sum 1, shape (M,).
         sigma: standard deviation of the Gaussian put on each node.
+        standard_error: of the density, from the spread of the probes, shape (G,); NaN for one probe.
+        residuals: bounds on the nodes, shape (M,): each lies within its residual of an eigenvalue.
 
     >>> import jax.numpy as jnp
     >>> from qjaxsim.curvature import matrix_operator
@@ -37,6 +39,8 @@ class SpectralDensity(NamedTuple):
     nodes: np.ndarray
     weights: np.ndarray
     sigma: float
+    standard_error: np.ndarray
+    residuals: np.ndarray
 
 
 def spectral_density(
@@ -89,18 +93,33 @@ def spectral_density(
     if sigma is not None:
         sigma = _positive("sigma", sigma)
     require_basis(operator, steps)
-    balance, rules = Balanced(operator), []
+    balance, rules, bounds = Balanced(operator), [], []
     for probe_key in jax.random.split(key, probes):
         space = KrylovSpace(balance.operator, jax.random.rademacher(probe_key, (operator.size,), operator.dtype))
         space.grow(steps)
-        values, coefficients, _ = solve_tridiagonal(*space.tridiagonal())
-        rules.append((values, coefficients[0] ** 2 / probes))
+        values, coefficients, errors = solve_tridiagonal(*space.tridiagonal())
+        rules.append((values * balance.scale, coefficients[0] ** 2))
+        bounds.append(errors * balance.scale)
     nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
-    nodes = nodes * balance.scale
     if sigma is None:
         sigma = _width(nodes, float(np.finfo(operator.dtype).eps)) / 200
     grid = np.asarray(_grid(nodes, sigma) if grid is None else grid, np.float64)
-    return SpectralDensity(grid, _smoothed(grid, nodes, weights, sigma), nodes, weights, sigma)
+    mean, error = _over_probes(grid, rules, sigma)
+    return SpectralDensity(grid, mean, nodes, weights / probes, sigma, error, np.concatenate(bounds))
+
+
+def _over_probes(
+    grid: np.ndarray, rules: list[tuple[np.ndarray, np.ndarray]], sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the probes' densities and its standard error, by Welford's recurrence: no probe's density is kept."""
+    mean, squares = np.zeros_like(grid), np.zeros_like(grid)
+    for count, rule in enumerate(rules, 1):
+        one = _smoothed(grid, *rule, sigma)
+        change = one - mean
+        mean = mean + change / count
+        squares = squares + change * (one - mean)
+    with np.errstate(invalid="ignore"):
+        return mean, np.sqrt(squares / np.float64(len(rules) - 1) / len(rules))
 
 
 def _positive(name: str, value: Any) -> float:

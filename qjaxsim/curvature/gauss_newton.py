@@ -114,7 +114,7 @@ def split_hessian(
     >>> [round(float(part[0, 0]), 3) for part in found[:3]]
     [0.5, 0.75, -0.25]
     """
-    flat, _ = _flat_unsharded(params, x, y)
+    flat, _ = flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat, params), shapes.axes)
     if batch_size is None and checkpoint is not None:
@@ -153,7 +153,7 @@ def samples_from(x: Any, y: Any, begin: int, size: int, shapes: ModelShapes) -> 
     return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
 
 
-def _flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """As `flatten_real`, after a look at what JAX could not map over."""
     for name, tree in (("params", params), ("x", x), ("y", y)):
         require_unsharded(f"Argument `{name}`", tree)
@@ -327,7 +327,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     >>> print(np.asarray(dual).round(3))  # the one nonzero eigenvalue of G = x x^T
     [[25.]]
     """
-    flat, unravel = _flat_unsharded(params, x, y)
+    flat, unravel = flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat, params), shapes.axes)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs

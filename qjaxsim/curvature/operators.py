@@ -73,6 +73,28 @@ class LinearOperator:
         require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
         return symmetrised(self._images(_identity(self.size, self.dtype)))
 
+    def block(self, places: Any) -> "LinearOperator":
+        """The diagonal block of some parameters, by products of the whole.
+
+        Args:
+            places: where they stand in the flat vector, (m,) integers, none twice; or a mask (P,).
+
+        Raises:
+            ValueError: for places out of range or repeated, or none.
+
+        >>> operator = matrix_operator(jnp.array([[2.0, 1.0], [1.0, 3.0]]))
+        >>> print(operator.block([1]).dense())
+        [[3.]]
+        """
+        own = checked_places(places, self.size)
+
+        def rows(vectors: jax.Array) -> jax.Array:
+            whole = jnp.zeros((len(vectors), self.size), self.dtype).at[:, own].set(vectors)
+            return self.rows(whole)[:, own]
+
+        matrix = None if self.matrix is None else self.matrix[np.ix_(own, own)]
+        return LinearOperator(own.size, self.dtype, rows, matrix)
+
     def __matmul__(self, other: Any) -> jax.Array:
         given = as_array(other, "v")
         return self.matvec(given) if given.ndim == 1 else self.matmat(given)
@@ -98,6 +120,24 @@ class LinearOperator:
         if given.dtype != self.dtype:
             raise TypeError(f"Argument `v` must have dtype {self.dtype}, but it has {given.dtype}; cast it.")
         return given
+
+
+def checked_places(places: Any, size: int, name: str = "places") -> np.ndarray:
+    """Places in a flat vector, from them or from a mask.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = np.asarray(places)
+    if found.dtype == bool and found.shape == (size,):
+        found = np.flatnonzero(found)
+    good = found.ndim == 1 and found.size and np.issubdtype(found.dtype, np.integer)
+    if not good or found.min() < 0 or found.max() >= size or np.unique(found).size != found.size:
+        raise ValueError(
+            f"Argument `{name}` must give places from 0 to {size - 1}, none twice, or a mask of {size}, but gives "
+            f"{shown(places)}."
+        )
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

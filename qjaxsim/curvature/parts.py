@@ -87,6 +87,47 @@ def for_values(outputs: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any],
     return outputs.in_turn if isinstance(outputs, PartSum) and jax.default_backend() == "cpu" else outputs
 
 
+def values(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any) -> jax.Array:
+    """The outputs (B, K), of a sum over parts by a program of one part."""
+    if not isinstance(outputs, PartSum):
+        return _values(outputs, params, x)
+    flat, _ = ravel_pytree(params)
+    given = zip(outputs.index, _inputs(outputs, x), strict=True)
+    # One compiled function serves every part, and every model with the same `part`.
+    return _total(outputs, [_values(outputs.part, flat[index], own) for index, own in given])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _values(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any) -> jax.Array:
+    return outputs(params, x)
+
+
+def pulled_back(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any, cotangents: jax.Array) -> jax.Array:
+    """Cotangents (m, B, K) of the outputs brought to the flat parameters, (m, P)."""
+    if not isinstance(outputs, PartSum):
+        return _pulled(outputs, params, x, cotangents)
+    flat, _ = ravel_pytree(params)
+    given = zip(outputs.index, _inputs(outputs, x), strict=True)
+    each = [_pulled(outputs.part, flat[index], own, outputs.scale * cotangents) for index, own in given]
+    return _scattered(outputs, flat, each)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _pulled(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any, cotangents: jax.Array) -> jax.Array:
+    flat, unravel = ravel_pytree(params)
+    pull = jax.vjp(lambda w: outputs(unravel(w), x), flat)[1]
+    return jax.vmap(lambda cotangent: pull(cotangent)[0])(cotangents)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scattered(model: PartSum, flat: jax.Array, each: Sequence[jax.Array]) -> jax.Array:
+    """Rows (m, P) from those of the parts, (m, U)."""
+    total = jnp.zeros((len(each[0]), flat.size), flat.dtype)
+    for index, own in zip(model.index, each, strict=True):
+        total = total.at[:, index].add(own)
+    return total
+
+
 class StagedParts:
     """The same for a sum over circuits of one structure, `StagedCircuit`s, from what their stages have in common.
 

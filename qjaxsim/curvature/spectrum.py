@@ -61,20 +61,6 @@ class PowerIteration(NamedTuple):
     converged: bool
 
 
-class TraceEstimate(NamedTuple):
-    """Mean and standard error of the mean over `probes` random vectors.
-
-    >>> from qjaxsim.curvature import matrix_operator
-    >>> found = trace_estimate(matrix_operator(jnp.array([[1.0, 2.0], [2.0, 1.0]])), key=jax.random.key(0))
-    >>> abs(found.value - 2) < 4 * found.standard_error
-    True
-    """
-
-    value: float
-    standard_error: float
-    probes: int
-
-
 def dense_spectrum(matrix: Any) -> np.ndarray:
     """All eigenvalues of a real symmetric matrix, ascending, in double precision.
 
@@ -236,40 +222,3 @@ def power_iteration(
             break
         vector, old = image / length if length > 0 else vector, new
     return PowerIteration(new * balance.scale, jnp.asarray(vector), count, converged)
-
-
-def trace_estimate(
-    operator: LinearOperator,
-    *,
-    key: jax.Array,
-    probes: int = 100,
-) -> TraceEstimate:
-    """Hutchinson's estimate of the trace of a symmetric matrix, with its standard error.
-
-    Args:
-        operator: of dimension P.
-        key: random key of the sign vectors.
-        probes: number of random sign vectors, at least 2.
-
-    Returns:
-        TraceEstimate. The estimate is unbiased; the standard error is zero for a diagonal matrix, where every
-        probe gives the trace.
-
-    Raises:
-        ValueError: if probes is below 2.
-
-    Cost: one product a probe. The variance of one probe is 2 (|H|_F^2 - |diag H|^2). Hutchinson 1990,
-    doi:10.1080/03610919008812866.
-
-    >>> from qjaxsim.curvature import matrix_operator
-    >>> found = trace_estimate(matrix_operator(jnp.diag(jnp.array([1.0, 3.0]))), key=jax.random.key(0))
-    >>> round(found.value, 3), round(found.standard_error, 3)
-    (4.0, 0.0)
-    """
-    require_operator(operator)
-    require_key(key)
-    probes = integer_from(2, "probes", probes)  # of one there is no standard error
-    signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
-    balance = Balanced(operator)
-    values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
-    return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)

@@ -37,8 +37,8 @@ def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size:
         ValueError: if probabilities returns another shape, or batch_size is not a positive integer.
         MemoryError: if the matrix does not fit.
 
-    Cost: N K gradients and N K P**2 multiply-adds. Works under `jax.jit` and `jax.vmap` (over params, for example);
-    outside compiled once, as `qj.hessian`.
+    Cost: P derivatives of all outputs (N K gradients beyond 2,000 parameters) and N K P**2 multiply-adds. Works under
+    `jax.jit` and `jax.vmap` (over params, for example); outside compiled once, as `qj.hessian`.
 
     >>> coin = lambda w, x: jnp.stack([x * w[0], 1 - x * w[0]], axis=1)
     >>> found = classical_fisher(coin, jnp.array([0.25]), jnp.ones(3))  # 1 / (p (1 - p))
@@ -83,7 +83,7 @@ def empirical_fisher(
             not a positive integer.
         MemoryError: if the matrix does not fit.
 
-    Cost: N gradients and N P**2 multiply-adds.
+    Cost: that of `classical_fisher`.
 
     >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
     >>> found = empirical_fisher(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
@@ -127,21 +127,36 @@ def _gram(
         return gauss_newton_block(jacobian, jax.vmap(weights)(z, ys).astype(flat.dtype))
 
     def total(flat: jax.Array, x: Any, y: Any) -> jax.Array:
-        chunks = shapes.n_samples // held
-        cut = chunks * held
-        first = jax.tree.map(lambda leaf: leaf[:cut].reshape(chunks, held, *leaf.shape[1:]), (x, y))
+        stacked, rest = _in_chunks((x, y), held)
         found = jax.lax.scan(
-            lambda carried, chunk: (carried + block(flat, *chunk), None), jnp.zeros((size, size), flat.dtype), first
+            lambda carried, chunk: (carried + block(flat, *chunk), None), jnp.zeros((size, size), flat.dtype), stacked
         )[0]
-        if cut < shapes.n_samples:
-            found = found + block(flat, *jax.tree.map(lambda leaf: leaf[cut:], (x, y)))
+        found = found if rest is None else found + block(flat, *rest)
         return symmetrised(found) / shapes.n_samples
 
     return compiled_once(total, flat, *jax.tree.map(jnp.asarray, (x, y)))
 
 
+def _in_chunks(samples: Any, held: int) -> tuple[Any, Any]:
+    """Samples in chunks of `held`, (chunks, held, ...), and what is left over, None for nothing."""
+    count = jax.tree.leaves(samples)[0].shape[0]
+    cut = count - count % held
+    stacked = jax.tree.map(lambda leaf: leaf[:cut].reshape(cut // held, held, *leaf.shape[1:]), samples)
+    return stacked, None if cut == count else jax.tree.map(lambda leaf: leaf[cut:], samples)
+
+
+# Parameters up to which derivatives go forwards through all samples at once. A circuit runs samples as columns of one
+# array then; backwards it would run each by itself, a hundred times slower.
+FORWARDS = 2000
+
+
 def jacobians(outputs: Outputs, unravel: Callable[[jax.Array], Any], flat: jax.Array, x: Any) -> jax.Array:
-    """The derivatives of every sample's outputs in the flat parameters, (B, K, P), by reverse mode."""
+    """The derivatives of every sample's outputs in the flat parameters, (B, K, P)."""
+    if flat.size <= FORWARDS:
+        push = lambda unit: jax.jvp(lambda w: outputs(unravel(w), x), (flat,), (unit,))[1]  # noqa: E731
+        units = jnp.eye(flat.size, dtype=flat.dtype)
+        columns = jax.lax.map(push, units, batch_size=min(at_once().directions, flat.size))
+        return jnp.moveaxis(columns, 0, -1)
 
     def own(sample: Any) -> jax.Array:
         one = jax.tree.map(lambda leaf: leaf[None], sample)
@@ -167,8 +182,9 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
         ValueError: if outputs returns another shape.
         MemoryError: if derivatives and kernel do not fit.
 
-    Cost: (N + M) K gradients and N M K**2 P multiply-adds; holds the derivatives of all samples. Jacot et al. 2018,
-    arXiv:1806.07572; Liu et al. 2022, doi:10.1103/PRXQuantum.3.030323.
+    Cost: P derivatives of all outputs ((N + M) K gradients beyond 2,000 parameters) and N M K**2 P multiply-adds; holds
+    the derivatives of all samples. Jacot et al. 2018, arXiv:1806.07572; Liu et al. 2022,
+    doi:10.1103/PRXQuantum.3.030323.
 
     >>> outputs = lambda w, x: x @ w[:, None]
     >>> print(neural_tangent_kernel(outputs, jnp.ones(2), jnp.array([[3.0, 4.0], [1.0, 0.0]]))[:, :, 0, 0])
@@ -186,16 +202,14 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
         "use fewer samples",
     )
 
+    def every(flat: jax.Array, x: Any) -> jax.Array:
+        stacked, rest = _in_chunks(x, min(at_once().samples, jax.tree.leaves(x)[0].shape[0]))
+        found = jax.lax.map(lambda chunk: jacobians(outputs, unravel, flat, chunk), stacked)
+        found = found.reshape(-1, *found.shape[2:])
+        return found if rest is None else jnp.concatenate([found, jacobians(outputs, unravel, flat, rest)])
+
     def kernel(flat: jax.Array, *inputs: Any) -> jax.Array:
-        held = at_once().samples
-        found = [
-            jax.lax.map(
-                lambda one: jacobians(outputs, unravel, flat, jax.tree.map(lambda leaf: leaf[None], one))[0],
-                x,
-                batch_size=min(held, jax.tree.leaves(x)[0].shape[0]),
-            )
-            for x in inputs
-        ]
+        found = [every(flat, x) for x in inputs]
         return jnp.einsum("nkp,mlp->nmkl", found[0], found[-1], precision=HIGHEST)
 
     return compiled_once(kernel, flat, *inputs)

@@ -6,7 +6,8 @@ parameters than amplitudes, backwards.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from qjaxsim.circuits.expressions import Element
 from qjaxsim.common.checks import shown
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.curvature.one_state import can_sweep
+from qjaxsim.curvature.one_state import MOST_STEPS, can_sweep
 from qjaxsim.planning.layers import layered_plan
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.planning.plan import make_plan
@@ -28,8 +29,41 @@ from qjaxsim.running.prepare import Setting
 from qjaxsim.running.tangents import Sweep
 from qjaxsim.running.turns import Variable, variables_of
 
-Tangents = Callable[[Environment, Any], tuple[jax.Array, jax.Array]]
-"""Maps flat parameters by name and their dtype to the state, (2, d), and its derivatives, (2, d, V)."""
+
+class Derivatives(NamedTuple):
+    """A state, or what else depends on parameters, with its derivatives in V' variables, and these in V parameters.
+
+    Attributes:
+        value: (2, d) of a state.
+        slopes: derivatives, (2, d, V').
+        variables: derivatives of the variables in the parameters: for each parameter the place of its own variable, V'
+            where it has none (NumPy integers); or a matrix (V', V).
+    """
+
+    value: jax.Array
+    slopes: jax.Array
+    variables: np.ndarray | jax.Array
+
+    def in_parameters(self) -> jax.Array:
+        """The derivatives in the parameters, (2, d, V)."""
+        return self._columns(self.slopes)
+
+    def matrix(self, of_variables: jax.Array) -> jax.Array:
+        """A quadratic form of derivatives, (V', V'), as one of parameters, (V, V): cheaper than to turn them first."""
+        return self._columns(self._columns(of_variables).T).T
+
+    def _columns(self, array: jax.Array) -> jax.Array:
+        if not isinstance(self.variables, np.ndarray):
+            return jnp.matmul(array, self.variables.astype(array.dtype), precision=HIGHEST)
+        count = array.shape[-1]
+        if np.array_equal(self.variables, np.arange(count)):
+            return array
+        padding = [(0, 0)] * (array.ndim - 1) + [(0, int(self.variables.max() == count))]
+        return jnp.pad(array, padding)[..., self.variables]
+
+
+Tangents = Callable[[Environment, Any], Derivatives]
+"""Maps flat parameters by name and their dtype to the state with its derivatives."""
 
 
 class Wrt:
@@ -91,11 +125,7 @@ def tangents_of(circuit: Circuit, wrt: Wrt, options: PlanOptions) -> Tangents:
     """
     if can_sweep(circuit, options) and (plan := _sweepable(circuit, wrt, options)) is not None:
         return lambda env, dtype: _swept(plan, wrt, env, dtype)
-    return lambda env, dtype: differentiated(run_of(circuit, options), wrt, env, dtype)
-
-
-# Sweeps write every step of a plan out, which takes a compiler some hundredths of a second each.
-MOST_STEPS = 150
+    return lambda env, dtype: differentiated(run_of(circuit, _for_derivatives(options)), wrt, env, dtype)
 
 
 def _sweepable(circuit: Circuit, wrt: Wrt, options: PlanOptions) -> Plan | None:
@@ -103,25 +133,31 @@ def _sweepable(circuit: Circuit, wrt: Wrt, options: PlanOptions) -> Plan | None:
     return plan if len(plan.steps) <= MOST_STEPS and variables_of(plan, wrt.held) else None
 
 
-def _swept(plan: Plan, wrt: Wrt, env: Environment, dtype: Any) -> tuple[jax.Array, jax.Array]:
+def _for_derivatives(options: PlanOptions) -> PlanOptions:
+    """Small blocks and loops, unless the user says otherwise: derivatives are those of the matrices of blocks."""
+    return replace(
+        options,
+        max_block=2 if options.max_block is None else options.max_block,
+        collapse=bool(options.collapse),
+        scan=options.scan is None or options.scan,
+    )
+
+
+def _swept(plan: Plan, wrt: Wrt, env: Environment, dtype: Any) -> Derivatives:
     sweep = Sweep(plan, env, dtype, wrt.held)
-    tangents = in_parameters(sweep.tangents(), list(sweep.variables), wrt, env, dtype)
-    return sweep.states[-1][:, :, 0], tangents
+    state = sweep.states[-1][:, :, 0]
+    return Derivatives(state, sweep.tangents(), _in_parameters(list(sweep.variables), wrt, env, dtype))
 
 
-def in_parameters(tangents: jax.Array, variables: list[Variable], wrt: Wrt, env: Environment, dtype: Any) -> jax.Array:
-    """Derivatives in the parameters, (..., V), from those in the variables that a sweep found."""
+def _in_parameters(variables: list[Variable], wrt: Wrt, env: Environment, dtype: Any) -> np.ndarray | jax.Array:
+    """Derivatives of a sweep's variables in the parameters, as `Derivatives` holds them."""
     elements = [variable for variable in variables if isinstance(variable, Element)]
     if len(elements) == len(variables):
-        places = np.full(wrt.size, len(variables))  # behind the last: zeros, for what the circuit does not use
+        places = np.full(wrt.size, len(variables))
         for place, element in enumerate(elements):
             places[wrt.begins[element.name] + element.flat_index] = place
-        if np.array_equal(places, np.arange(len(variables))):
-            return tangents
-        padding = [(0, 0)] * (tangents.ndim - 1) + [(0, int(places.max() == len(variables)))]
-        return jnp.pad(tangents, padding)[..., places]
-    slopes = jax.jacfwd(lambda flat: angle_stack(variables, wrt.split(flat, env), dtype))(wrt.join(env))
-    return jnp.matmul(tangents, slopes, precision=HIGHEST)
+        return places
+    return jax.jacfwd(lambda flat: angle_stack(variables, wrt.split(flat, env), dtype))(wrt.join(env))
 
 
 def run_of(circuit: Circuit, options: PlanOptions) -> Callable[[Environment, Any], jax.Array]:
@@ -134,10 +170,8 @@ def run_of(circuit: Circuit, options: PlanOptions) -> Callable[[Environment, Any
     return run
 
 
-def differentiated(
-    run: Callable[[Environment, Any], jax.Array], wrt: Wrt, env: Environment, dtype: Any
-) -> tuple[jax.Array, jax.Array]:
-    """A run's result of any shape and its derivatives (..., V), by JAX."""
+def differentiated(run: Callable[[Environment, Any], jax.Array], wrt: Wrt, env: Environment, dtype: Any) -> Derivatives:
+    """A run's result of any shape with its derivatives (..., V), by JAX."""
     flat = wrt.join(env)
 
     def function(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -147,4 +181,4 @@ def differentiated(
     width = int(np.prod(jax.eval_shape(function, flat)[0].shape))
     jacobian = jax.jacfwd if wrt.size <= width else jax.jacrev
     tangents, value = jacobian(function, has_aux=True)(flat)
-    return value, tangents
+    return Derivatives(value, tangents, np.arange(wrt.size))

@@ -15,7 +15,7 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.spectra.groups import Groups, places_of
-from qjaxsim.geometry.tangents import Wrt, differentiated, tangents_of
+from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, tangents_of
 from qjaxsim.planning.doubling import is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
@@ -59,8 +59,8 @@ def quantum_geometric_tensor(
         TypeError: for what is no circuit, or no name.
         MemoryError: on calling, if the derivatives of one state do not fit.
 
-    Cost: circuits of gates take one sweep that carries V / 2 columns on the average, those with more than some 150
-    steps V derivatives forwards or, where that is less, 2**(n + 1) backwards; then V**2 2**(n + 2) multiply-adds.
+    Cost: circuits of gates take one sweep that carries V / 2 columns on the average, those of more than 300 steps V
+    derivatives forwards or, where that is less, 2**(n + 1) backwards; then V**2 2**(n + 2) multiply-adds.
     Memory: a few times V states, for batches as many of them as make some hundred MB. Provost and Vallee 1980,
     doi:10.1007/BF02193559.
 
@@ -171,7 +171,7 @@ def _pure(
 
     def run(params: Params | None = None) -> jax.Array:
         def single(env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
-            return _by_blocks(metric, *tangents(env, dtype), places)
+            return _by_blocks(metric, tangents(env, dtype), places)
 
         return _over_batch(circuit, wrt, params, 2**circuit.n_qubits, single)
 
@@ -193,7 +193,7 @@ def _mixed(
 
     def quantum_fisher(params: Params | None = None) -> jax.Array:
         def single(env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
-            return _by_blocks(metric, *differentiated(run, wrt, env, dtype), places)
+            return _by_blocks(metric, differentiated(run, wrt, env, dtype), places)
 
         return _over_batch(circuit, wrt, params, 4**circuit.n_qubits, single)
 
@@ -235,22 +235,19 @@ def each_sample(batch: Batch, single: Callable[[Mapping[str, jax.Array]], Any], 
     return jax.tree.map(lambda leaf: leaf.reshape(*batch.shape, *leaf.shape[1:]), out)
 
 
-def _by_blocks(
-    metric: Callable[[jax.Array, jax.Array], jax.Array], state: jax.Array, tangents: jax.Array, places: Places
-) -> jax.Array:
+def _by_blocks(metric: Callable[[jax.Array, jax.Array], jax.Array], found: Derivatives, places: Places) -> jax.Array:
     """The matrix, or its blocks alone."""
     if places is None:
-        return metric(state, tangents)
+        return found.matrix(metric(found.value, found.slopes))
+    slopes = found.in_parameters()
     if all(len(own) == 1 for own in places):
-        ordered = tangents[..., np.concatenate(places)]
-        each = jax.vmap(lambda one: metric(state, one[..., None])[0, 0], in_axes=-1)(ordered)
         spots = np.concatenate(places)
-        return jnp.zeros((tangents.shape[-1],) * 2, each.dtype).at[spots, spots].set(each)
+        each = jax.vmap(lambda one: metric(found.value, one[..., None])[0, 0], in_axes=-1)(slopes[..., spots])
+        return jnp.zeros((slopes.shape[-1],) * 2, each.dtype).at[spots, spots].set(each)
     total: Any = 0.0
-    size = tangents.shape[-1]
     for own in places:
-        block = metric(state, tangents[..., own])
-        total = total + jnp.zeros((size, size), block.dtype).at[np.ix_(own, own)].set(block)
+        block = metric(found.value, slopes[..., own])
+        total = total + jnp.zeros((slopes.shape[-1],) * 2, block.dtype).at[np.ix_(own, own)].set(block)
     return total
 
 

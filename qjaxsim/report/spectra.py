@@ -154,6 +154,11 @@ def _one_density(axes: "Axes", cell: Arrays, row: Row, edges: np.ndarray, linear
     )
     for where, colour in parts:
         axes.fill_between(fine, heights, where=where, color=colour, linewidth=0)
+    if "density_error" in cell:
+        error = scale * np.interp(fine, grid, cell["density_error"], left=0.0, right=0.0)
+        axes.fill_between(
+            fine, np.maximum(heights - error, 0), heights + error, color=style.INK, alpha=0.2, linewidth=0
+        )
     _corner_text(axes, f"P = {row['parameters']:,}, density smoothed by Lanczos")
     axes.set_yscale("log")
 

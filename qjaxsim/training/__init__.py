@@ -14,5 +14,15 @@ from qjaxsim.training.checkpoint import CheckpointError
 from qjaxsim.training.config import TrainConfig, learning_rates
 from qjaxsim.training.evaluation import Evaluation
 from qjaxsim.training.loop import TrainResult, fit
+from qjaxsim.training.sharpness import Sharpness, sharpness_along
 
-__all__ = ["CheckpointError", "Evaluation", "TrainConfig", "TrainResult", "fit", "learning_rates"]
+__all__ = [
+    "CheckpointError",
+    "Evaluation",
+    "Sharpness",
+    "TrainConfig",
+    "TrainResult",
+    "fit",
+    "learning_rates",
+    "sharpness_along",
+]

@@ -31,7 +31,7 @@ def executed(capsys, tmp_path, monkeypatch):
 
 
 def test_the_guide_prints_what_it_says(executed):
-    assert len(SECTIONS) == GUIDE.count("```python") == 5
+    assert len(SECTIONS) == GUIDE.count("```python") == 6
     for code, said in SECTIONS:
         if library_of(code) is None:
             executed(code, said)

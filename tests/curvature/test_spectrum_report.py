@@ -270,7 +270,12 @@ def linear(w, x):
         (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
         (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
         (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),
-        (jnp.sum, {"groups": {"all": [0, 4]}}, ValueError, r"places from 0 to 3, none twice, .* for 'all'"),
+        (
+            jnp.sum,
+            {"groups": {"all": [0, 4]}},
+            ValueError,
+            r"`groups\['all'\]` must give places from 0 to 3",
+        ),
         (jnp.sum, {"groups": lambda name: None}, TypeError, r"mapped 'params' to None"),
     ],
 )

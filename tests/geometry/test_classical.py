@@ -9,6 +9,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim import geometry
 from qjaxsim.curvature import curvature_operators, split_hessian
+from qjaxsim.geometry import classical
 from qjaxsim.models.losses import cross_entropy
 from tests.cases import layered, network, network_problem
 
@@ -17,6 +18,13 @@ def softmax(params, x):
     return jax.nn.softmax(network(params, x))
 
 
+@pytest.fixture(params=[0, 2000])
+def ways(request, monkeypatch):
+    """Derivatives by reverse and by forward mode."""
+    monkeypatch.setattr(classical, "FORWARDS", request.param)
+
+
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("batch_size", [None, 1, 4, 100])
 def test_of_a_softmax_it_is_the_gauss_newton_matrix_of_the_cross_entropy(batch_size):
     params, x, y = network_problem()
@@ -69,6 +77,7 @@ def test_empirical_fisher_against_gradients_of_samples(batch_size):
     np.testing.assert_allclose(found, expected, atol=1e-13)
 
 
+@pytest.mark.usefixtures("ways")
 def test_tangent_kernel_against_jacobians():
     params, x, _ = network_problem()
     flat, unravel = jax.flatten_util.ravel_pytree(params)

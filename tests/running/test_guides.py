@@ -10,7 +10,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PROGRAM = re.compile(r"```python\n(.*?)```\n\nprints (`[^`]*`(?:, then `[^`]*`)*)", flags=re.DOTALL)
 
 
-@pytest.mark.parametrize(("page", "count"), [("observables.md", 4), ("noise.md", 5)])
+@pytest.mark.parametrize(("page", "count"), [("observables.md", 4), ("noise.md", 5), ("geometry.md", 4)])
 def test_a_page_prints_what_it_says(page, count, capsys):
     text = (DOCS / page).read_text(encoding="utf-8")
     programs = PROGRAM.findall(text)

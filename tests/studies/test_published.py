@@ -237,6 +237,51 @@ def test_sections_of_the_disentanglers_are_named(disentanglers):
     assert json.loads(json.dumps(disentanglers, allow_nan=False)) == disentanglers
 
 
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def test_effective_dimensions_grow_with_data_and_keep_their_order():
+    known = qjaxsim_data.load("effective_dimension")
+    assert known["setting"]["parameters"] == known["setting"]["qubits"] * (known["setting"]["layers"] + 1)
+    neurons = known["setting"]["neurons"]
+    assert known["setting"]["parameters"] == sum(a * b for a, b in zip(neurons, neurons[1:], strict=False))
+    table = {}
+    for row in known["normalised"]:
+        table.setdefault(row["model"], {})[row["samples"]] = row["share"]
+    for row in known["normalised_of_stored_matrices"]:
+        # In place of the 28 parameters of the printed row; not monotone.
+        assert row["model"] == "network" and row["share"] < table["easy"][row["samples"]]
+    sizes = [list(shares) for shares in table.values()]
+    assert len(sizes) == 3 and all(one == sorted(sizes[0]) and len(one) == 11 for one in sizes)
+    values = {name: np.array(list(shares.values())) for name, shares in table.items()}
+    assert all(np.all(np.diff(one) > 0) and np.all(one < 1) for one in values.values())
+    assert np.all(values["qnn"] > values["easy"]) and np.all(values["easy"] > values["network-28"])
+
+
+def test_numbers_around_the_transition_are_linear_and_inverse():
+    known = qjaxsim_data.load("gauss_newton_transition")
+    tops = {row["target"]: row["hessian_max"] for row in known["largest_eigenvalues"]}
+    # Exactly linear below, where the state is the same; nearly so above.
+    assert tops[-2] / tops[-1] == pytest.approx(2, rel=1e-3) and tops[-1] / tops[-0.5] == pytest.approx(2, rel=1e-3)
+    assert tops[2] / tops[0.5] == pytest.approx(4, rel=0.05)
+    counts = {row["residual_rank"] for row in known["nonzero_eigenvalues"]}
+    assert counts == {2 * (2 ** known["setting"]["qubits"] - 1)}
+    products = [row["step"] * row["error"] for row in known["errors_at_the_transition"]]
+    np.testing.assert_allclose(products, np.mean(products), rtol=0.05)
+    assert known["errors_at_the_transition"][-1]["step"] == known["setting"]["steps"]
+
+
+def test_sampled_variances_are_near_the_formula():
+    for row in qjaxsim_data.load("lie_variance")["sampled"]:
+        assert row["variance"] * (2 * row["qubits"] - 1) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["effective_dimension", "gauss_newton_transition", "lie_variance"])
+def test_sections_of_geometry_are_named(name):
+    known = qjaxsim_data.load(name)
+    assert {"source", "units", *known["source"]["sections"]} == set(known)
+
+
 # --- overparametrisation, and noise on its circuits ------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim_bench.families import angle_sets
 from qjaxsim_bench.tasks import Task, Term
 
 OURS = "qjaxsim"
@@ -100,6 +101,9 @@ def jax_work(
         assert state is not None and task.features is not None
         one, features = state(task), task.features
         return compiled(jax.vmap(lambda x: one(features(jnp, x))), jnp.asarray(task.inputs, real))
+    if task.kind == "metric":
+        assert state is not None
+        return compiled(jax.vmap(_metric(state(task))), jnp.asarray(angle_sets(task), real))
     outputs = values(task)
     if task.kind == "expectation":
         return compiled(outputs, theta)
@@ -113,6 +117,19 @@ def jax_work(
         return jax.vmap(lambda x: outputs(jnp.concatenate([x, weights])))(inputs)
 
     return compiled(batched, theta) if task.kind == "noisy" else hybrid_work(task, batched, theta, labels)
+
+
+def _metric(state: StateFunction) -> StateFunction:
+    """The real part of the geometric tensor, by derivatives of the state in forward mode."""
+    import jax
+    import jax.numpy as jnp
+
+    def metric(theta: Any) -> Any:
+        psi, slopes = state(theta), jax.jacfwd(state)(theta)
+        along = slopes.conj().T @ psi
+        return jnp.real(slopes.conj().T @ slopes - jnp.outer(along, along.conj()))
+
+    return metric
 
 
 def hybrid_work(task: Task, batched: Callable[[Any], Any], weights: Any, labels: Any) -> Work:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim_bench.families import angle_sets
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
 from qjaxsim_bench.tasks import RATE, Task, classical_layers
 
@@ -78,6 +79,11 @@ def prepare(task: Task, dtype: str) -> Work:
         if task.kind == "eager-hessian":
             return Work(lambda: jax.block_until_ready(qj.hessian(lambda w: energy({"weights": w}), theta)))
         return compiled(lambda t: qj.hessian(energy, {"weights": t}), theta)
+    if task.kind == "metric":
+        from qjaxsim.geometry import quantum_fisher
+
+        fisher = quantum_fisher(made)
+        return compiled(lambda sets: fisher({"weights": sets}) / 4, jnp.asarray(angle_sets(task), real))
     values = qj.expectation(made, observables(task))
     if task.kind == "expectation":
         return compiled(lambda t: values({"weights": t}), theta)
@@ -229,8 +235,8 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
 
 
 _ALL = (
-    "state", "gradient", "expectation", "energy-hessian", "kernel", "noisy", "hybrid", "hvp", "hessian", "qnn",
-    "training", "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
+    "state", "gradient", "expectation", "energy-hessian", "metric", "kernel", "noisy", "hybrid", "hvp", "hessian",
+    "qnn", "training", "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
 )  # fmt: skip
 PEERS = {
     OURS: Peer(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from qjaxsim_bench.families import angle_sets
 from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
 from qjaxsim_bench.tasks import Task
 
@@ -68,7 +69,25 @@ def prepare(task: Task, dtype: str) -> Work:
 
         return lambda theta: jnp.stack(node(theta)).astype(theta.dtype)
 
+    if task.kind == "metric":
+        return _metric(task, device)
     return jax_work(task, dtype, state, values)
+
+
+def _metric(task: Task, device: Any) -> Work:
+    """Its algorithm for simulators, called as by a user."""
+    import numpy as np
+    import pennylane as qml
+    from pennylane import numpy as pnp
+
+    @qml.qnode(device)
+    def node(theta: Any) -> Any:
+        apply(task, theta)
+        return qml.expval(qml.PauliZ(0))
+
+    metric = qml.adjoint_metric_tensor(node)
+    sets = [pnp.array(each, requires_grad=True) for each in angle_sets(task)]
+    return Work(lambda: [metric(each) for each in sets], result=lambda found: np.stack(found))
 
 
 PEERS = {
@@ -82,6 +101,7 @@ PEERS = {
             "gradient": 12,
             "energy-hessian": 12,
             "kernel": 8,
+            "metric": 10,
             "hybrid": 8,
             "expectation": 12,
             "hvp": 4,

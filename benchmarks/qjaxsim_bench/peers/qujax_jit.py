@@ -76,6 +76,7 @@ PEERS = {
             "state": 12,
             "gradient": 12,
             "energy-hessian": 12,
+            "metric": 10,
             "kernel": 8,
             "hybrid": 8,
             "hvp": 4,

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, jax_work, qubit_matrix
+from qjaxsim_bench.families import angle_sets
+from qjaxsim_bench.peers.base import MOST_GATES, NOT_IN_JAX, Peer, Work, compiled, jax_work, qubit_matrix
 from qjaxsim_bench.peers.gate_by_gate import matrix
 from qjaxsim_bench.tasks import Task
 
@@ -45,6 +46,13 @@ def prepare(task: Task, dtype: str) -> Work:
 
         return run
 
+    if task.kind == "metric":
+        import jax
+        from tensorcircuit import experimental
+
+        metric = experimental.qng(lambda theta: circuit(task, theta).state(), postprocess=None)
+        sets = backend.cast(backend.convert_to_tensor(angle_sets(task)), tc.rdtypestr)
+        return compiled(lambda given: jax.vmap(metric)(given).real, sets)
     return jax_work(task, dtype, lambda t: lambda theta: circuit(t, theta).state(), values)
 
 
@@ -59,6 +67,7 @@ PEERS = {
             "gradient": 12,
             "energy-hessian": 12,
             "kernel": 8,
+            "metric": 10,
             "hybrid": 8,
             "hvp": 4,
             "hessian": 8,

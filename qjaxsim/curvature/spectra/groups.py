@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.curvature.operators import LinearOperator, checked_places
 from qjaxsim.curvature.spectra.measure import TRACE_PROBES, Measured, counted
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
 from qjaxsim.report.row import Row
@@ -45,7 +44,7 @@ def places_of(groups: Groups, params: Any) -> dict[str, np.ndarray]:
         raise TypeError(
             f"Argument `groups` must be a name of a kind, a function, a mapping or None, but is {shown(groups)}."
         )
-    return {str(name): _checked(name, own, size) for name, own in groups.items()}
+    return {str(name): checked_places(own, size, f"groups[{name!r}]") for name, own in groups.items()}
 
 
 def _leaves(params: Any) -> dict[str, np.ndarray]:
@@ -82,20 +81,6 @@ def _named(name_of: Callable[[str], str], leaves: dict[str, np.ndarray]) -> dict
             )
         found.setdefault(name, []).append(own.ravel())
     return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _checked(name: Any, own: Any, size: int) -> np.ndarray:
-    """Places in the flat vector, from them or from a mask."""
-    places = np.asarray(own)
-    if places.dtype == bool and places.shape == (size,):
-        places = np.flatnonzero(places)
-    good = places.ndim == 1 and places.size and np.issubdtype(places.dtype, np.integer)
-    if not good or places.min() < 0 or places.max() >= size or np.unique(places).size != places.size:
-        raise ValueError(
-            f"Argument `groups` must give places from 0 to {size - 1}, none twice, or a mask of {size}, but gives "
-            f"{shown(own)} for {name!r}."
-        )
-    return places
 
 
 def block_rows(
@@ -159,8 +144,8 @@ def _product_blocks(
         traces = _traces(hessian, places, keys[0])
         blocks = []
         for own, (trace, error) in zip(places.values(), traces, strict=True):
-            block = _block(hessian, own)
-            parts = {"block_lambda_max": block, "gn_block_lambda_max": gauss_newton and _block(gauss_newton, own)}
+            block = hessian.block(own)
+            parts = {"block_lambda_max": block, "gn_block_lambda_max": gauss_newton and gauss_newton.block(own)}
             largest = {
                 name: float(top_eigenpairs(part, 1, key=keys[1], copies=False).values[0])
                 for name, part in parts.items()
@@ -169,16 +154,6 @@ def _product_blocks(
             lowest = -float(top_eigenpairs(-block, 1, key=keys[1], copies=False).values[0])
             blocks.append(largest | {"block_lambda_min": lowest, "block_trace": trace, "block_trace_error": error})
     return blocks
-
-
-def _block(operator: LinearOperator, own: np.ndarray) -> LinearOperator:
-    """A diagonal block, from products of the whole."""
-
-    def rows(vectors: jax.Array) -> jax.Array:
-        whole = jnp.zeros((len(vectors), operator.size), operator.dtype).at[:, own].set(vectors)
-        return operator.rows(whole)[:, own]
-
-    return LinearOperator(own.size, operator.dtype, rows)
 
 
 def _traces(operator: LinearOperator, places: dict[str, np.ndarray], key: jax.Array) -> list[tuple[float, float]]:

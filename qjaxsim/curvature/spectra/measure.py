@@ -24,7 +24,8 @@ from qjaxsim.curvature.outliers import (
 )
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spectra.problem import Problem
-from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs, trace_estimate
+from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
+from qjaxsim.curvature.trace import trace_estimate
 from qjaxsim.report.spectra import NEAR_ZERO
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
         lowest = top_eigenpairs(-hessian, 1, key=keys[1], copies=False)
         of_parts = _of_parts(hessian, *parts, keys=keys) if parts else {}
         density = spectral_density(hessian, key=keys[3], steps=steps, probes=DENSITY_PROBES)
-        trace = trace_estimate(hessian, key=keys[4], probes=TRACE_PROBES)
+        trace = trace_estimate(hessian, key=keys[4], probes=TRACE_PROBES, method="xtrace")
     values = np.asarray(pairs.values, float)
     lambda_min = -float(lowest.values[0])
     near_zero = np.abs(density.nodes) <= NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
@@ -213,6 +214,7 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
         "lanczos_residuals": np.asarray(pairs.residuals),
         "density_grid": np.asarray(density.grid),
         "density": np.asarray(density.density),
+        "density_error": np.asarray(density.standard_error),
     }
     gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
     gauss_newton = problem.operators[1] if parts else None

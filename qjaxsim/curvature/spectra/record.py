@@ -42,12 +42,13 @@ class SpectrumReport:
             computing does not give one.
         blocks: a row for each group of parameters, columns as in `columns.BLOCKS`.
         arrays: `params` and `gradient` (P,); `top_values` (k,), `top_vectors` (k, P) and `top_residuals` (k,) of the
-            leading pairs; `eigenvalues` (P,) and, of a
-            model, `gn_eigenvalues`, ascending; or `lanczos_values`, `lanczos_residuals`, `density_grid` and `density`;
-            `group_0` ..., the places of each block's parameters; `minimum` (), where the point stands in the
-            trajectory; those of planes as `planes.plane_arrays` names them.
+            leading pairs; `eigenvalues` (P,) and, of a model, `gn_eigenvalues`, ascending; or `lanczos_values`,
+            `lanczos_residuals`, `density_grid`, `density` and its standard error `density_error`; `group_0` ..., the
+            places of each block's parameters; `minimum` (), where the point stands in the trajectory; those of planes
+            as `planes.plane_arrays` names them.
         settings: how it was made.
         hessian: the Hessian as an operator, the matrix where it is dense; None in a report that was loaded.
+        gauss_newton: G in the same way; None where the function is no model's either.
 
     >>> import tempfile, jax.numpy as jnp
     >>> from qjaxsim.curvature import spectrum_report
@@ -64,6 +65,7 @@ class SpectrumReport:
     arrays: Mapping[str, np.ndarray]
     settings: Mapping[str, Any]
     hessian: LinearOperator | None = field(default=None, repr=False)
+    gauss_newton: LinearOperator | None = field(default=None, repr=False)
 
     @property
     def eigenvalues(self) -> np.ndarray:

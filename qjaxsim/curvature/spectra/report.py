@@ -135,7 +135,7 @@ def spectrum_report(
             arrays |= plane_arrays(name, partial(evaluate_plane, problem.function), scene, bars, folder)
     settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}
     numbers = _numbers(problem, found, pairs, classes, known, value)
-    return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian)
+    return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian, found.gauss_newton)
 
 
 @contextmanager

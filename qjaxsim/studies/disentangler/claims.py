@@ -9,6 +9,7 @@ from qjaxsim_data import load
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
 from qjaxsim.studies.disentangler.published import PAPER
+from qjaxsim.studies.shared.judging import concluded, untested
 
 Row = dict[str, Any]
 OPTIMISED = ("explicit", "gradient")
@@ -60,7 +61,7 @@ def few_numbers(rows: Sequence[Row]) -> Verdict:
     plain = [row for row in rows if row["part"] == "bond" and row["method"] == "mpo" and row.get("chi") == 1]
     plain = [row for row in plain if row["source"] != "noise"]
     if not ours or not plain or ours[0].get("perplexity_change") is None:
-        return _untested(claim, source, "--parts bond and the built-in model")
+        return untested(claim, source, "--parts bond and the built-in model")
     change, damage = _mean(ours, "perplexity_change"), _mean(plain, "perplexity_change")
     one = ours[0]
     evidence = (
@@ -87,7 +88,7 @@ def few_numbers(rows: Sequence[Row]) -> Verdict:
             f"an SVD of {least[0]['total']} numbers, its rank counted at its least, costs "
             f"{_percent(_mean(least, 'perplexity_change'))}"
         )
-    return _judged(claim, source, evidence, doubts, "mpo, zero, noise, svd-minimal")
+    return concluded(claim, source, evidence, doubts, "mpo, zero, noise, svd-minimal")
 
 
 def circuits_help(rows: Sequence[Row]) -> Verdict:
@@ -99,13 +100,13 @@ def circuits_help(rows: Sequence[Row]) -> Verdict:
     claim, source = "Circuits lower the error of an MPO of the same bond.", f"{PAPER}, Fig. 3"
     pairs = _beside_plain(rows)
     if not pairs:
-        return _untested(claim, source, "--parts layers and bonds that cut")
+        return untested(claim, source, "--parts layers and bonds that cut")
     wins = sum(_lower(ours["error"], plain["error"]) for ours, plain in pairs)
     ratio = float(np.mean([ours["error"] / plain["error"] for ours, plain in pairs]))
     evidence = f"lower in {wins} of {len(pairs)} layers and bonds, {ratio:.3f} times the error in the mean"
     if 2 * wins <= len(pairs):
         return Verdict(claim, source, NOT_SEEN, evidence, "mpo")
-    return _judged(claim, source, evidence, ["not everywhere"] if wins < len(pairs) else [], "mpo")
+    return concluded(claim, source, evidence, ["not everywhere"] if wins < len(pairs) else [], "mpo")
 
 
 def smaller_at_equal_quality(rows: Sequence[Row]) -> Verdict:
@@ -151,7 +152,7 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
         gains.setdefault(key, {}).setdefault(kind, []).append(ours["error"] / plain["error"])
     both = [one for one in gains.values() if len(one) == 2]
     if not both:
-        return _untested(claim, source, "--parts layers")
+        return untested(claim, source, "--parts layers")
     wins = sum(np.mean(one["layer"]) < np.mean(one["noise"]) for one in both)
     layer, noise = (float(np.mean([np.mean(one[kind]) for one in both])) for kind in ("layer", "noise"))
     evidence = (
@@ -163,7 +164,7 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     if (within := _within(differences)) is not None:
         return Verdict(claim, source, NOT_SEEN, f"{evidence}; {within}", "noise")
-    return _judged(claim, source, evidence, ["not everywhere"] if wins < len(both) else [], "noise")
+    return concluded(claim, source, evidence, ["not everywhere"] if wins < len(both) else [], "noise")
 
 
 def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
@@ -176,7 +177,7 @@ def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
     curves = {kind: _curve(rows, kind, "merit") for kind in ("layer", "noise")}
     depths, merits = curves["layer"]
     if len(depths) < 3:
-        return _untested(claim, source, "--parts depth with three depths")
+        return untested(claim, source, "--parts depth with three depths")
     evidence = "overlap " + ", ".join(f"{m:.3f} at {d}" for d, m in zip(depths, merits, strict=True))
     if np.any(np.diff(merits) <= 0) or not _lower(merits[0], merits[-1]):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
@@ -186,7 +187,7 @@ def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:
     others = curves["noise"][1]
     if len(others) == len(merits) and np.all(np.diff(others) > 0):
         doubts.append(f"noise does so, too ({others[0]:.3f} to {others[-1]:.3f})")
-    return _judged(claim, source, evidence, doubts, "noise")
+    return concluded(claim, source, evidence, doubts, "noise")
 
 
 def entropy_falls(rows: Sequence[Row]) -> Verdict:
@@ -198,7 +199,7 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     claim, source = "Bond entropy falls with the depth of the circuits.", f"{PAPER}, Fig. 3"
     before, after = _curve(rows, "layer", "entropy_before")[1], _curve(rows, "layer", "entropy")[1]
     if len(after) < 2:
-        return _untested(claim, source, "--parts depth with two depths")
+        return untested(claim, source, "--parts depth with two depths")
     evidence = (
         f"{before[0]:.3f} nats without circuits, {after[0]:.3f} at the smallest depth, {after[-1]:.3f} at the largest"
     )
@@ -208,7 +209,7 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     doubts = []
     if len(noise) and noise[-1] < min(start[0], noise[0]):
         doubts.append(f"that of noise does, too ({start[0]:.3f}, {noise[0]:.3f}, {noise[-1]:.3f})")
-    return _judged(claim, source, evidence, doubts, "noise")
+    return concluded(claim, source, evidence, doubts, "noise")
 
 
 def small_gates_are_weak(rows: Sequence[Row]) -> Verdict:
@@ -220,7 +221,7 @@ def small_gates_are_weak(rows: Sequence[Row]) -> Verdict:
     merits = _curve(rows, "layer", "merit")[1]
     wide = [row for row in rows if row["part"] == "depth" and row["register"] and row["source"] != "noise"]
     if not len(merits) or not wide:
-        return _untested(claim, source, "--parts depth with --profile-gate-qubits 2,register")
+        return untested(claim, source, "--parts depth with --profile-gate-qubits 2,register")
     best = _mean(wide, "merit")
     evidence = f"overlap {merits[-1]:.3f} of two-qubit gates, {best:.3f} of gates as wide as the registers"
     return Verdict(claim, source, HOLDS if merits[-1] < 0.8 * best else NOT_SEEN, evidence, "register")
@@ -244,7 +245,7 @@ def healing_recovers(rows: Sequence[Row]) -> Verdict:
     small = [row for row in healed if row["size"] <= _KEPT]
     mpos = [row for row in small if row["method"].startswith("mpo") or row["method"] in OPTIMISED]
     if not original or not mpos:
-        return _untested(claim, source, "--parts layers,model with healing and a bond small enough")
+        return untested(claim, source, "--parts layers,model with healing and a bond small enough")
     accuracy = _mean(original, "accuracy")
     best = max(mpos, key=lambda row: row["healed"])
     evidence = (
@@ -257,7 +258,7 @@ def healing_recovers(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_SEEN, evidence, "svd, dense")
     svd = [row for row in small if row["method"].startswith("svd") and accuracy - row["healed"] <= _POINTS]
     doubts = [f"so does SVD ({max(row['healed'] for row in svd):.3f})"] if svd else []
-    return _judged(claim, source, evidence, doubts, "svd, dense")
+    return concluded(claim, source, evidence, doubts, "svd, dense")
 
 
 def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
@@ -274,7 +275,7 @@ def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
         if block is not None and row["source"] == "trained" and row.get("perplexity_change") is not None:
             changes.setdefault(int(block[1]), []).append(row["perplexity_change"])
     if len(changes) < 2:
-        return _untested(claim, source, "--parts layers with the built-in model")
+        return untested(claim, source, "--parts layers with the built-in model")
     means = {number: float(np.mean(values)) for number, values in sorted(changes.items())}
     evidence = "mean change " + ", ".join(f"{_percent(value)} in block {number}" for number, value in means.items())
     if means[max(means)] >= means[min(means)]:
@@ -283,7 +284,7 @@ def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
     if means[min(means)] - means[max(means)] <= _SURE * _error_of_difference(first, last):
         evidence += "; within the spread over layers, bonds and circuits"
         return Verdict(claim, source, NOT_SEEN, evidence, "none")
-    return _judged(claim, source, evidence, [f"{len(means)} blocks"] if len(means) < 4 else [], "none")
+    return concluded(claim, source, evidence, [f"{len(means)} blocks"] if len(means) < 4 else [], "none")
 
 
 def adapters_gain(rows: Sequence[Row]) -> Verdict:
@@ -301,7 +302,7 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
              for name in ("adapter-cayley", "adapter-triangular", "dense")}  # fmt: skip
     original = [row["perplexity"] for row in model if row["method"] == "original"]
     if not found["adapter-cayley"] or not original:
-        return _untested(claim, source, "--parts layers,model with healing")
+        return untested(claim, source, "--parts layers,model with healing")
     before = float(np.mean(original))
     changes = {name: float(np.mean(values)) / before - 1 for name, values in found.items() if values}
     ours = changes.pop("adapter-cayley")
@@ -314,7 +315,7 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_SEEN, evidence, tested)
     doubts = [f"{words[name]} does as well" for name, change in changes.items() if change <= ours]
     doubts += ["a single seed"] if len(original) < 2 else []
-    return _judged(claim, source, evidence, doubts, tested)
+    return concluded(claim, source, evidence, doubts, tested)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ def _against(rows: Sequence[Row], claim: str, methods: Sequence[str], counted: s
     source = f"{PAPER} and arXiv:2401.14109, implied"
     pairs = [(ours, others) for ours, others in _pairs(rows, methods, _KEY) if ours["source"] != "noise"]
     if not pairs:
-        return _untested(claim, source, "--parts layers")
+        return untested(claim, source, "--parts layers")
     small = [(ours, others) for ours, others in pairs if ours[counted] < ours["dense"]]
     wins = [ours for ours, others in small if _lower(ours["error"], min(row["error"] for row in others))]
     evidence = (
@@ -359,7 +360,7 @@ def _against(rows: Sequence[Row], claim: str, methods: Sequence[str], counted: s
         evidence += f"; error over that of the best of them {min(ratios):.2f} to {max(ratios):.2f}"
     if 2 * len(wins) <= len(pairs):
         return Verdict(claim, source, NOT_SEEN, evidence, ", ".join(methods))
-    return _judged(claim, source, evidence, ["not everywhere"] if len(wins) < len(pairs) else [], ", ".join(methods))
+    return concluded(claim, source, evidence, ["not everywhere"] if len(wins) < len(pairs) else [], ", ".join(methods))
 
 
 def _curve(rows: Sequence[Row], kind: str, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -398,12 +399,3 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 def _percent(value: float) -> str:
     return f"{100 * value:+.2f} %"
-
-
-def _judged(claim: str, source: str, evidence: str, doubts: Sequence[str], tested_by: str) -> Verdict:
-    text = evidence + "".join(f"; {doubt}" for doubt in doubts)
-    return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by)
-
-
-def _untested(claim: str, source: str, what: str) -> Verdict:
-    return Verdict(claim, source, NOT_TESTED, f"Would be tested by {what}.", "none")

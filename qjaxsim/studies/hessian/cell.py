@@ -17,6 +17,7 @@ from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.hessian.spectrum import measure
+from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.training import Evaluation, TrainConfig, TrainResult, fit
 
@@ -83,6 +84,8 @@ def run_cell(
         "history_test_loss": np.array([entry["test_loss"] for entry in result.history]),
         "minimum": np.array(result.best_epoch),
     }
+    if settings.sharpness and training is None:
+        arrays |= _sharpness(settings, model, examples, result, folder, progress)
     vectors = arrays.pop("top_vectors")
     if loss is None:
         arrays |= planes(settings, model, examples, result, (arrays["top_values"], vectors), progress, folder)
@@ -109,6 +112,19 @@ def train(
         resume=True,  # a folder with checkpoints is always an earlier attempt at this very cell
         progress=progress,
     )
+
+
+def _sharpness(
+    settings: HessianSettings,
+    model: PatchesModel,
+    examples: HessianExamples,
+    result: TrainResult,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    x = examples.x_train.astype(result.trajectory.dtype)
+    config = settings.train_config()
+    return sharpness_arrays(sample_losses(model), result, x, examples.y_train, config, folder, progress)
 
 
 # --- where to look ---------------------------------------------------------------------------------------------------

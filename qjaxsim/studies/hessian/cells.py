@@ -7,6 +7,7 @@
 | parameters | layers, so that all have the parameters of most patches | scale, mean |
 | learning-rate | depth at a fixed rate; depth with rates that fall as the paper's; those rates at one depth | patches |
 | loss | the point: where the path first meets the highest of the baseline's minimal training losses | training |
+| initialisation | the point: where the path begins | training |
 | classes | K, labels 0 to K - 1 | patches, layers |
 | seeds | four more seeds | all else |
 | nulls | depth at which first blocks have more weights than their states have dimensions | patches |
@@ -18,11 +19,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from qjaxsim.studies.hessian.configurations import MATCHED, MINIMUM, START
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate
 from qjaxsim.studies.shared.sweep import Cell
 
 BASELINE = "baseline"
-MINIMUM, MATCHED, START = "minimum", "matched loss", "start"
 CLASSES = (2, 3, 5, 8, 10)
 MORE_SEEDS = 4
 # The paper's rates at 50, 100, 150, 200 layers over the first: what its depths and rates changed together.
@@ -36,7 +37,7 @@ class Arm(NamedTuple):
         cell: its key and what it records.
         settings: the study's settings with one value each of patches, layers and seeds.
         control: the control that it belongs to, or "baseline".
-        point: "minimum", or "matched loss" for a point on the path of the baseline's training.
+        point: "minimum", or "matched loss" or "start" for a point on the path of the baseline's training.
     """
 
     cell: Cell
@@ -152,6 +153,10 @@ def _loss(settings: HessianSettings) -> _Variants:
     yield from ((_one(settings, *place), MATCHED) for place in _grid(settings))
 
 
+def _initialisation(settings: HessianSettings) -> _Variants:
+    yield from ((_one(settings, *place), START) for place in _grid(settings))
+
+
 def _classes(settings: HessianSettings) -> _Variants:
     labels = settings.classes or tuple(range(10))
     for count in CLASSES:
@@ -183,6 +188,7 @@ _VARIANTS: dict[str, Callable[[HessianSettings], _Variants]] = {
     "parameters": _parameters,
     "learning-rate": _learning_rate,
     "loss": _loss,
+    "initialisation": _initialisation,
     "classes": _classes,
     "seeds": _seeds,
     "nulls": _nulls,

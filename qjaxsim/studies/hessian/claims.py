@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import Verdict
-from qjaxsim.studies.hessian import claims_patches, claims_spectrum
+from qjaxsim.studies.hessian import claims_classes, claims_patches, claims_spectrum
 
 CLAIMS = (
     claims_patches.fewer_with_patches,
@@ -15,6 +15,8 @@ CLAIMS = (
     claims_patches.sharper_with_depth,
     claims_spectrum.bulk_and_outliers,
     claims_spectrum.outliers_are_classes,
+    claims_classes.outliers_along_class_means,
+    claims_classes.outliers_are_class_means,
     claims_spectrum.bulk_is_structure,
     claims_spectrum.no_cross_patch_curvature,
     claims_spectrum.gradient_in_leading_space,

@@ -6,7 +6,8 @@ COLUMNS = {
     "cell": "name of the cell and of its folder",
     "control": "baseline, or the control that the cell belongs to",
     "point": "minimum: checkpoint of lowest training loss; matched loss: where the baseline's path first meets the "
-    "highest of the minimal training losses of its depth and seed; start: where it begins below that",
+    "highest of the minimal training losses of its depth and seed; start: before training, also where the path begins "
+    "below that loss",
     "patches": "number of patches, one circuit each",
     "layers": "layers in each of the three trainable blocks of a circuit",
     "qubits": "qubits of a circuit",
@@ -37,6 +38,22 @@ COLUMNS = {
     "lambda_max_times_patches": "lambda_max * patches; constant for a pure 1 / patches law",
     **of_report("lambda_min", "trace", "trace_error", "gn_lambda_max"),
     "gn_block_lambda_max": "largest eigenvalue of G's diagonal blocks, one a circuit with its pixels' bias; dense only",
+    "class_tested": "leading eigenvalues of H that class means are asked about: the outliers by the gap rule, or K - 1 "
+    "where it counts none",
+    "class_removed": "of these, those that fall below the gap after them, the geometric mean of its two eigenvalues, "
+    "when the span of the class means delta_c is projected out of H",
+    "class_removed_cross": "the same when the range of G2, of differences between cross-class means, is projected out "
+    "too",
+    "class_removed_permuted": "the same as class_removed with the labels permuted in the averages: a control",
+    "class_removed_random": "the same with random classes of equal size in the averages: a control",
+    "gn_class_removed": "as class_removed, of as many leading eigenvalues of G; dense only",
+    "g0_share": "share of G0, of the averages over a class that point to it, in these eigenvalues of H: mean of "
+    "v^T G0 v / lambda",
+    "g1_share": "the same of G1, of the class means",
+    "g2_share": "the same of G2; the rest is G3, spread within classes, and the residual part",
+    "class_overlap": "of the span of the class means with that of the K leading eigenvectors of H: mean of cos^2 of "
+    "their angles; about K / parameters for random ones",
+    "g1_lambda_max": "largest eigenvalue of G1, to be compared with lambda_max",
     **of_report(
         "residual_norm_ratio",
         "negative_eigenvalues",

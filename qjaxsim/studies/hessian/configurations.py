@@ -68,9 +68,13 @@ def _distinct(groups: Sequence[tuple[Any, ...]], places: Sequence[int]) -> int:
     return len({tuple(values[i] for i in places) for values in groups})
 
 
+# Where curvature is taken: column `point`.
+MINIMUM, MATCHED, START = "minimum", "matched loss", "start"
+
+
 def is_baseline(row: Row) -> bool:
     """Whether a row belongs to the sweep itself, more seeds of it included, and not to a control or another point."""
-    return row.get("control") in (None, "baseline", "seeds") and row.get("point") in (None, "minimum")
+    return row.get("control") in (None, "baseline", "seeds") and row.get("point") in (None, MINIMUM)
 
 
 def circuit_weight(row: Row) -> float | None:

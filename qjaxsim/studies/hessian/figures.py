@@ -18,13 +18,14 @@ from qjaxsim.report.plane import has_landscape
 from qjaxsim.report.row import Row
 from qjaxsim.report.spectra import has_spectrum
 from qjaxsim.studies.hessian.configurations import configurations, is_baseline
+from qjaxsim.studies.hessian.figures_classes import class_means, has_classes
 from qjaxsim.studies.hessian.figures_controls import controls, has_controls
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["controls", "lambda_max", "landscape", "spectra", "training", "write_figures"]
+__all__ = ["class_means", "controls", "lambda_max", "landscape", "spectra", "training", "write_figures"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -39,10 +40,10 @@ def write_figures(
 
     Args:
         rows: table. Rows of controls and of other points than the minimum (columns `control`, `point`) show in
-            controls.png only.
+            controls.png and class_means.png only.
         arrays: arrays of each row, as `spectra`, `landscape` and `training` take them.
-        folder: where spectra.png, lambda_max.png, landscape.png, landscape_eigen.png, training.png and controls.png
-            go.
+        folder: where spectra.png, class_means.png, lambda_max.png, landscape.png, landscape_eigen.png, training.png
+            and controls.png go.
         published: rows with patches, layers and lambda_max, drawn beside ours.
 
     Raises:
@@ -52,7 +53,7 @@ def write_figures(
     if len(rows) != len(arrays):
         raise ValueError(f"Arguments `rows` and `arrays` must be equally long, but have {len(rows)} and {len(arrays)}.")
     folder = Path(folder)
-    table = rows
+    table, of_table = rows, arrays
     chosen = [i for i, row in enumerate(table) if is_baseline(row)]
     rows, arrays = [table[i] for i in chosen], [arrays[i] for i in chosen]
     made: list[tuple[str, Figure, str, str]] = []
@@ -60,6 +61,8 @@ def write_figures(
         smoothed = any(has_spectrum(cell) and "eigenvalues" not in cell for cell in arrays)
         caption = _SPECTRA + (_DENSITY if smoothed else "")
         made.append(("spectra", spectra(rows, arrays), "Hessian spectra", caption))
+    if any(map(has_classes, rows, arrays)):
+        made.append(("class_means", class_means(table, of_table), "Outliers and class means", _CLASSES))
     if any(_positive(row) for row in rows):
         figure = lambda_max(rows, published=published)
         made.append(("lambda_max", figure, "Largest eigenvalue", _LAMBDA_MAX + (_PUBLISHED if published else "")))
@@ -90,6 +93,13 @@ _SPECTRA = (
 _DENSITY = (
     " Where a density stands instead of bars, Lanczos quadrature estimated it: its plateau around zero is as wide as "
     "the smoothing, not as the bulk."
+)
+_CLASSES = (
+    "Leading eigenvalues of the Hessian and what is left of them when directions are projected out: the span of the "
+    "class means, by which Papyan explains outliers, and the range of G₂, of differences between cross-class means. Of "
+    "the part G₁ of class means alone, diamonds are the eigenvalues. Labels permuted in the averages, and random "
+    "classes, are controls. The dashed line ends the outliers of the gap rule, or the K − 1 leading eigenvalues where "
+    "it counts none. Right or below: the share of these that falls below the gap; dots are rows, bars their means."
 )
 _LAMBDA_MAX = (
     "Left: largest Hessian eigenvalue against the number of patches. Points are seeds, lines join their geometric "

@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.report import style
 from qjaxsim.report.row import Row, describe
-from qjaxsim.studies.hessian.configurations import anchors, configurations, is_baseline
+from qjaxsim.studies.hessian.configurations import MATCHED, anchors, configurations, is_baseline
 from qjaxsim.studies.hessian.nulls import null_counts
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _usable(row: Row, control: str) -> bool:
         return null_counts(row) is not None
     if control == "classes":
         return row.get("n_classes") is not None and row.get("outliers_gap") is not None
-    if control == "loss" and not is_baseline(row) and row.get("point") != "matched loss":
+    if control == "loss" and not is_baseline(row) and row.get("point") != MATCHED:
         return False
     along = "layers" if control == "learning-rate" else "patches"
     return row.get(along) is not None and (row.get("lambda_max") or 0) > 0

@@ -17,6 +17,7 @@ from qjaxsim.studies.shared.setting import (
     number,
     other,
     require_at_most,
+    sharpness_option,
     with_defaults,
 )
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32")
 SPECTRA = ("auto", "dense", "lanczos")
 LANDSCAPES = ("pca", "eigen", "random")
-CONTROLS = ("aggregation", "scale", "parameters", "learning-rate", "loss", "classes", "seeds", "nulls")
+CONTROLS = (
+    "aggregation", "scale", "parameters", "learning-rate", "loss", "initialisation", "classes", "seeds", "nulls"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,14 @@ class HessianSettings:
         help="Training images for the landscape.",
         defaults="those of the spectrum",
     )
+    sharpness: bool = sharpness_option()
     controls: tuple[str, ...] = choice(
         (),
         CONTROLS,
         empty=True,
         flag="control",
-        help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, classes, "
-        "seeds, nulls.",
+        help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
+        "initialisation, classes, seeds, nulls.",
         words={"all": CONTROLS},
     )
     data_seed: int = integer(

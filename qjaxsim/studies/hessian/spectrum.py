@@ -12,6 +12,7 @@ from qjaxsim.curvature.spectra.measure import counted
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, redundant_weights
+from qjaxsim.studies.hessian.classes import class_columns
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.settings import HessianSettings, use_dense
 
@@ -19,7 +20,15 @@ Row = dict[str, Any]
 Arrays = dict[str, Any]
 
 # Of a report's arrays, those that a cell keeps; the vectors serve its planes.
-_KEPT = ("eigenvalues", "gn_eigenvalues", "lanczos_values", "lanczos_residuals", "density_grid", "density")
+_KEPT = (
+    "eigenvalues",
+    "gn_eigenvalues",
+    "lanczos_values",
+    "lanczos_residuals",
+    "density_grid",
+    "density",
+    "density_error",
+)
 
 
 def measure(
@@ -42,13 +51,15 @@ def measure(
 
     Returns:
         Columns of `columns.py`, and arrays: `eigenvalues` and `gn_eigenvalues`, or `lanczos_values`,
-        `lanczos_residuals`, `density_grid` and `density`; `top_values` (2,) and `top_vectors` (2, P).
+        `lanczos_residuals`, `density_grid` and `density`; `top_values` (2,) and `top_vectors` (2, P); those of
+        `class_columns`.
     """
     dense = use_dense(settings, model)
+    data = _data(settings, examples, settings.curvature_images)
     report = curvature.spectrum_report(
         model.outputs,
         params,
-        _data(settings, examples, settings.curvature_images),
+        data,
         loss=cross_entropy,
         classes=examples.n_classes,
         method="dense" if dense else "lanczos",
@@ -64,12 +75,14 @@ def measure(
     arrays |= {name: report.arrays[name][:2] for name in ("top_values", "top_vectors")}
     row = dict(report.numbers)
     row |= _sharpness(settings, model, examples, params, report, progress) | _null_columns(model, params)
+    of_classes, class_arrays = class_columns(model.outputs, params, data, report, settings.seeds[0], progress, folder)
+    row |= of_classes
     row |= {
         "gn_block_lambda_max": max((block["gn_block_lambda_max"] for block in report.blocks), default=None),
         "curvature_images": row["samples"],
         "lambda_max_times_patches": row["lambda_max"] * model.n_patches,
     }
-    return row, arrays
+    return row, arrays | class_arrays
 
 
 def _data(settings: HessianSettings, examples: HessianExamples, images: int | None) -> tuple[np.ndarray, np.ndarray]:

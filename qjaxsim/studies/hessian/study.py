@@ -5,6 +5,7 @@ patches model, takes the checkpoint of lowest training loss (the paper's choice 
 Hessian of the training loss with its Gauss-Newton and residual parts, their spectra, and the loss on planes.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from qjaxsim.models.patches import PatchesModel
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.hessian.cell import run_cell
-from qjaxsim.studies.hessian.cells import BASELINE, MATCHED, START, Arm, arms
+from qjaxsim.studies.hessian.cells import BASELINE, Arm, arms
 from qjaxsim.studies.hessian.claims import verdicts
 from qjaxsim.studies.hessian.columns import COLUMNS
+from qjaxsim.studies.hessian.configurations import MATCHED, MINIMUM, START
 from qjaxsim.studies.hessian.examples import HessianExamples, load_examples, model_of
 from qjaxsim.studies.hessian.figures import write_figures
 from qjaxsim.studies.hessian.published import comparison_rows, published_lambda_max
@@ -63,10 +65,11 @@ def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir:
         _forget_unfinished(out, runs, cell.key)
         arm = runs[cell.key]
         more: dict[str, Any] = {}
-        if arm.point == MATCHED:
+        if arm.point != MINIMUM:
             more = {
                 "training": sweep.cell_folder(out, arm.baseline_key) / "training",
-                "loss": _highest_minimum(out, arm, runs.values()),
+                # Every path begins below an infinite loss.
+                "loss": _highest_minimum(out, arm, runs.values()) if arm.point == MATCHED else math.inf,
             }
         result = run_cell(arm.settings, by_key[cell.key], data[arm.settings.classes], folder, progress, **more)
         assert isinstance(result.row, dict)
@@ -156,13 +159,22 @@ _CONTROL_TABLE = (
     "train_loss", "lambda_max", "gn_lambda_max", "outliers_gap", "near_zero_fraction", "gn_null",
 )  # fmt: skip
 
+_CLASS_TABLE = (
+    "control", "point", "patches", "layers", "seed", "n_classes", "outliers_gap", "class_tested", "class_removed",
+    "class_removed_cross", "class_removed_permuted", "class_removed_random", "gn_class_removed", "g0_share", "g1_share",
+    "g2_share", "class_overlap", "g1_lambda_max", "lambda_max",
+)  # fmt: skip
+
 
 def _tables(settings: HessianSettings, rows: Rows) -> list[ReportTable]:
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     others = [row for row in rows if row["control"] != "baseline"]
     tables = [ReportTable(f"Hessian spectra on {settings.dataset}", alike, columns=_TABLE)]
     keys = ("control", "patches", "layers", "seed")
-    return tables + ([ReportTable("Controls", others, columns=_CONTROL_TABLE, keys=keys)] if others else [])
+    if others:
+        tables.append(ReportTable("Controls", others, columns=_CONTROL_TABLE, keys=keys))
+    of_classes = [row for row in rows if row.get("class_tested") is not None]
+    return tables + ([ReportTable("Outliers and class means", of_classes, columns=_CLASS_TABLE)] if of_classes else [])
 
 
 STUDY = Study(

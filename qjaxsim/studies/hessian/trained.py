@@ -9,7 +9,8 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim.studies.hessian.cells import MINIMUM, arms
+from qjaxsim.studies.hessian.cells import arms
+from qjaxsim.studies.hessian.configurations import MINIMUM
 from qjaxsim.studies.hessian.examples import load_examples, model_of
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run

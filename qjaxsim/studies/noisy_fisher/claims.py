@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from qjaxsim.report.row import Row
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
+from qjaxsim.report.verdict import NOT_SEEN, Verdict
 from qjaxsim.studies.noisy_fisher.cell import GLOBAL, LOCAL, MINIMUM, NONE, RANDOM
 from qjaxsim.studies.noisy_fisher.published import PAPER
+from qjaxsim.studies.shared.judging import concluded, single_seed, untested
 
 _SOURCE = f"{PAPER}, García-Martín and others"
 # Eigenvalues that are so much smaller count as apart; rates of decay that differ by less as one; and sizes as alike.
@@ -28,7 +29,7 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
     claim = "Local noise turns on eigenvalues of the QFIM that are zero without; global noise does not."
     none, local, mixed = (_at(rows, RANDOM, noise) for noise in (NONE, LOCAL, GLOBAL))
     if all(row["rank"] == row["angles"] for row in none):
-        return Verdict(claim, _SOURCE, NOT_TESTED, "Would be tested by more --layers: no eigenvalue is zero.", "none")
+        return untested(claim, _SOURCE, "more --layers: no eigenvalue is zero")
     evidence = f"ranks by layers without noise {_by_layers(none, 'rank')}, at {_weakest(rows):g} "
     evidence += f"{_by_layers(local, 'rank')}, with the control {_by_layers(mixed, 'rank')}"
     pairs = list(zip(none, local, mixed, strict=True))
@@ -37,7 +38,7 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
     doubts = []
     if not all(b["rank_loose"] > a["rank"] for a, b, _ in pairs if a["rank"] < a["angles"]):
         doubts.append(f"with 1e3 of the tolerance {_by_layers(local, 'rank_loose')}")
-    return _judged(claim, evidence, doubts + _single(rows))
+    return concluded(claim, _SOURCE, evidence, doubts + single_seed(rows), GLOBAL)
 
 
 def all_on(rows: Sequence[Row]) -> Verdict:
@@ -49,7 +50,7 @@ def all_on(rows: Sequence[Row]) -> Verdict:
     if any(row["rank"] < row["angles"] for row in local):
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "threshold")
     doubts = ["not with that"] if any(row["rank_loose"] < row["angles"] for row in local) else []
-    return _judged(claim, evidence, doubts + _single(rows), "threshold")
+    return concluded(claim, _SOURCE, evidence, doubts + single_seed(rows), "threshold")
 
 
 def coexist(rows: Sequence[Row]) -> Verdict:
@@ -64,7 +65,7 @@ def coexist(rows: Sequence[Row]) -> Verdict:
             row["turned_on"] / row["kept"] for row in _at(rows, RANDOM, LOCAL, strength) if row["turned_on"] is not None
         ]
         if not ratios:
-            return Verdict(claim, _SOURCE, NOT_TESTED, "Would be tested by more --layers.", "none")
+            return untested(claim, _SOURCE, "more --layers")
         parts.append(f"at {strength:g} {_quote(ratios)}")
         if max(ratios) > APART:
             bad.append(strength)
@@ -72,7 +73,7 @@ def coexist(rows: Sequence[Row]) -> Verdict:
     if strengths[0] in bad:
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "none")
     doubts = [f"not at {', '.join(f'{strength:g}' for strength in bad)}"] if bad else []
-    return _judged(claim, evidence, doubts + _single(rows), "none")
+    return concluded(claim, _SOURCE, evidence, doubts + single_seed(rows), "none")
 
 
 def suppressed(rows: Sequence[Row]) -> Verdict:
@@ -97,7 +98,7 @@ def suppressed(rows: Sequence[Row]) -> Verdict:
     least = [[row["smallest"] for row in _at(rows, RANDOM, LOCAL, strength)] for strength in strengths]
     if len(strengths) > 1 and np.median(least[1]) > np.median(least[0]):
         doubts.append(f"the smallest grow first, {', '.join(f'{np.median(one):.2g}' for one in least)}")
-    return _judged(claim, evidence, doubts + _single(rows), "none")
+    return concluded(claim, _SOURCE, evidence, doubts + single_seed(rows), "none")
 
 
 def more_than_mixing(rows: Sequence[Row]) -> Verdict:
@@ -117,7 +118,7 @@ def more_than_mixing(rows: Sequence[Row]) -> Verdict:
     if _strengths(rows)[0] in bad:
         return Verdict(claim, "the usual expectation", NOT_SEEN, evidence, GLOBAL)
     doubts = [f"not at {', '.join(f'{strength:g}' for strength in bad)}"] if bad else []
-    return _judged(claim, evidence, doubts + _single(rows), source="the usual expectation")
+    return concluded(claim, "the usual expectation", evidence, doubts + single_seed(rows), GLOBAL)
 
 
 def ill_defined(rows: Sequence[Row]) -> Verdict:
@@ -129,7 +130,7 @@ def ill_defined(rows: Sequence[Row]) -> Verdict:
     none, local = _at(rows, RANDOM, NONE), _at(rows, RANDOM, LOCAL)
     free = [(a, b) for a, b in zip(none, local, strict=True) if a["rank"] < a["angles"]]
     if not free:
-        return Verdict(claim, _SOURCE, NOT_TESTED, "Would be tested by more --layers.", "none")
+        return untested(claim, _SOURCE, "more --layers")
     moved = [b for a, b in free if b["rank"] > a["rank"] >= b["rank_coarse"]]
     evidence = f"in {len(moved)} of {len(free)} circuits and angles; " + ", ".join(
         f"{name} {_by_layers(local, column)}"
@@ -138,7 +139,7 @@ def ill_defined(rows: Sequence[Row]) -> Verdict:
     if not moved:
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "threshold")
     doubts = ["not in the others"] if len(moved) < len(free) else []
-    return _judged(claim, evidence, doubts + _single(rows), "threshold")
+    return concluded(claim, _SOURCE, evidence, doubts + single_seed(rows), "threshold")
 
 
 def hessian(rows: Sequence[Row]) -> Verdict:
@@ -150,7 +151,7 @@ def hessian(rows: Sequence[Row]) -> Verdict:
     none, local, mixed = (_at(rows, MINIMUM, noise) for noise in (NONE, LOCAL, GLOBAL))
     free = [pair for pair in zip(none, local, mixed, strict=True) if pair[0]["hessian_rank"] < pair[0]["angles"]]
     if not free:
-        return Verdict(claim, "ours", NOT_TESTED, "Would be tested by more --layers.", "none")
+        return untested(claim, "ours", "more --layers")
     raised = [pair for pair in free if pair[1]["hessian_rank"] > pair[0]["hessian_rank"]]
     evidence = f"ranks by layers without noise {_by_layers(none, 'hessian_rank')}, at {_weakest(rows):g} "
     evidence += f"{_by_layers(local, 'hessian_rank')}, with the control {_by_layers(mixed, 'hessian_rank')}; of the "
@@ -158,7 +159,7 @@ def hessian(rows: Sequence[Row]) -> Verdict:
     if not raised:
         return Verdict(claim, "ours", NOT_SEEN, evidence, GLOBAL)
     doubts = [f"in {len(raised)} of {len(free)}"] if len(raised) < len(free) else []
-    return _judged(claim, evidence, doubts + _single(rows), source="ours")
+    return concluded(claim, "ours", evidence, doubts + single_seed(rows), GLOBAL)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -192,14 +193,3 @@ def _mean_logarithm(rows: Sequence[Row], noise: str, strength: float) -> float:
 
 def _quote(values: Sequence[float]) -> str:
     return f"{np.median(values):.2g} ({min(values):.2g} to {max(values):.2g})"
-
-
-def _single(rows: Sequence[Row]) -> list[str]:
-    return ["a single seed"] if len({row["seed"] for row in rows}) < 2 else []
-
-
-def _judged(
-    claim: str, evidence: str, doubts: Sequence[str], tested_by: str = GLOBAL, source: str = _SOURCE
-) -> Verdict:
-    text = evidence + "".join(f"; {doubt}" for doubt in doubts)
-    return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by)

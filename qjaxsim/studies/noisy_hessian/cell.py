@@ -18,8 +18,9 @@ from qjaxsim.studies.noisy_hessian.examples import Features
 from qjaxsim.studies.noisy_hessian.model import loss_hessian, model_of, noisy_values
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.noisy_hessian.shots import Evaluations, energy_hessian, evaluate, loss_errors
+from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
-from qjaxsim.training import TrainConfig, fit
+from qjaxsim.training import TrainConfig, TrainResult, fit
 
 NONE, LOCAL, GLOBAL = "none", "local", "global"
 # Below this share of the largest eigenvalue the others are rounding.
@@ -63,7 +64,8 @@ def run_cell(settings: NoisyHessianSettings, seed: int, data: Features, folder: 
         loss, "energy_eigenvalues" and their standard errors at one shot "energy_stds" (M, P), and "drawn" (M, S, P),
         the energy's eigenvalues in one draw for each number of shots.
     """
-    weights = _trained(settings, seed, data, folder / "training", progress)
+    result, along = _trained(settings, seed, data, folder, progress)
+    weights = np.asarray(result.params_final["weights"])
     chosen = np.linspace(0, len(data.x) - 1, settings.shot_images).astype(int)
     noises = _noises(settings, weights, data)
     rows: list[dict[str, Any]] = []
@@ -84,7 +86,7 @@ def run_cell(settings: NoisyHessianSettings, seed: int, data: Features, folder: 
         row["overlap"] = _overlap(spectra[0], spectra[place], settings.classes)
         if row["noise"] == LOCAL:  # its control comes next
             row["overlap_control"] = _overlap(spectra[place + 1], spectra[place], settings.classes)
-    stacked = {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
+    stacked = along | {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
     ordered = [{name: row[name] for name in COLUMNS if name in row} for row in rows]
     return CellResult(ordered, {"weights": weights, **stacked})
 
@@ -105,23 +107,29 @@ def _noises(settings: NoisyHessianSettings, weights: np.ndarray, data: Features)
     return found
 
 
-def _trained(settings: NoisyHessianSettings, seed: int, data: Features, folder: Path, progress: Progress) -> np.ndarray:
+def _trained(
+    settings: NoisyHessianSettings, seed: int, data: Features, folder: Path, progress: Progress
+) -> tuple[TrainResult, dict[str, np.ndarray]]:
+    """The training without noise, and the arrays of its sharpness if that is asked for."""
     model = model_of(settings)
     config = TrainConfig(
         epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate, seed=seed
     )
+    losses = sample_losses(model)
     result = fit(
-        sample_losses(model),
+        losses,
         model.init(jax.random.key(seed), np.float64),
         data.x,
         data.y,
         config,
         metrics=metrics(model),
-        folder=folder,
+        folder=folder / "training",
         resume=True,
         progress=progress,
     )
-    return np.asarray(result.params_final["weights"])
+    if not settings.sharpness:
+        return result, {}
+    return result, sharpness_arrays(losses, result, data.x, data.y, config, folder, progress)
 
 
 def _values(settings: NoisyHessianSettings, x: np.ndarray, weights: np.ndarray, p: float) -> jax.Array:

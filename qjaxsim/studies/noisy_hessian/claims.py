@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.report.row import Row
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
+from qjaxsim.report.verdict import NOT_SEEN, NOT_TESTED, Verdict
 from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE
+from qjaxsim.studies.shared.judging import concluded, over_seeds, seeds_in, single_seed
 
 _NOISE = "arXiv:2302.05059, of the quantum Fisher information"
 _SHIFTS = "PennyLane issue 1258, asked for"
@@ -48,20 +49,21 @@ def suppressed(rows: Sequence[Row]) -> Verdict:
     With a reservation if the control, which only shrinks outputs as much, does so within 10 % of the same strength.
     """
     claim = "Local noise suppresses the largest eigenvalue."
-    seeds = _seeds(rows)
+    seeds = seeds_in(rows)
     found = [halving_strength(rows, seed) for seed in seeds]
     reached = [one for one in found if one is not None]
     if len(reached) < len(seeds):
         ratio = max(row["ratio_max"] for row in rows if row["noise"] == LOCAL and row["strength"] == _strongest(rows))
         return Verdict(claim, _NOISE, NOT_SEEN, f"at {_strongest(rows):g} up to {ratio:.2f} of it is left", "global")
-    evidence = f"halved at a strength of {_quote(reached)}"
+    evidence = f"halved at a strength of {over_seeds(reached)}"
     control = [one for seed in seeds if (one := halving_strength(rows, seed, GLOBAL)) is not None]
-    doubts = _single(seeds)
+    doubts = single_seed(rows)
     if len(control) == len(seeds) and abs(np.mean(control) / np.mean(reached) - 1) <= ALIKE:
-        doubts.append(f"so does shrinking the outputs as much ({_quote(control)}), so that this is no more than that")
+        control_at = over_seeds(control)
+        doubts.append(f"so does shrinking the outputs as much ({control_at}), so that this is no more than that")
     elif control:
-        evidence += f"; by shrinking the outputs as much at {_quote(control)}"
-    return _judged(claim, _NOISE, evidence, doubts, "global")
+        evidence += f"; by shrinking the outputs as much at {over_seeds(control)}"
+    return concluded(claim, _NOISE, evidence, doubts, "global")
 
 
 def turned_on(rows: Sequence[Row]) -> Verdict:
@@ -84,7 +86,7 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
     if not all(noisy > pure for noisy, pure in zip(ranks[LOCAL], ranks[NONE], strict=True)):
         return Verdict(claim, _NOISE, NOT_SEEN, evidence, "global")
     doubts = ["the control does it too"] if ranks[GLOBAL] != ranks[NONE] else []
-    return _judged(claim, _NOISE, evidence, doubts + _single(_seeds(rows)), "global")
+    return concluded(claim, _NOISE, evidence, doubts + single_seed(rows), "global")
 
 
 def rescaled(rows: Sequence[Row]) -> Verdict:
@@ -105,7 +107,7 @@ def rescaled(rows: Sequence[Row]) -> Verdict:
     if strengths[0] in bad:
         return Verdict(claim, source, NOT_SEEN, evidence, "global")
     doubts = [f"not at {_listed([f'{strength:g}' for strength in bad])}"] if bad else []
-    return _judged(claim, source, evidence, doubts + _single(_seeds(rows)), "global")
+    return concluded(claim, source, evidence, doubts + single_seed(rows), "global")
 
 
 def _apart(rows: Sequence[Row], strength: float, column: str) -> float:
@@ -146,7 +148,7 @@ def _within(claim: str, columns: Sequence[str], shots: Sequence[int], rows: Sequ
         return Verdict(claim, _SHIFTS, NOT_SEEN, f"{evidence}; {max(shots):,} were offered", "none")
     beyond = [f"{strength:g}" for strength, count in needed.items() if count > max(shots)]
     doubts = [f"not within {max(shots):,} at {_listed(beyond)}"] if beyond else []
-    return _judged(claim, _SHIFTS, evidence, doubts + _single(_seeds(rows)), "none")
+    return concluded(claim, _SHIFTS, evidence, doubts + single_seed(rows), "none")
 
 
 def _needed(rows: Sequence[Row], columns: Sequence[str]) -> dict[float, int]:
@@ -166,27 +168,9 @@ def _in_words(needed: dict[float, int]) -> str:
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def _seeds(rows: Sequence[Row]) -> list[int]:
-    return list(dict.fromkeys(row["seed"] for row in rows))
-
-
 def _strongest(rows: Sequence[Row]) -> float:
     return float(max(row["strength"] for row in rows))
 
 
-def _quote(values: Sequence[float]) -> str:
-    text = f"{np.mean(values):.3g}"
-    return text if len(values) < 2 else f"{text} ({min(values):.3g} to {max(values):.3g}, {len(values)} seeds)"
-
-
 def _listed(values: Sequence[Any]) -> str:
     return ", ".join(map(str, values))
-
-
-def _single(seeds: Sequence[int]) -> list[str]:
-    return ["a single seed"] if len(seeds) < 2 else []
-
-
-def _judged(claim: str, source: str, evidence: str, doubts: Sequence[str], tested_by: str) -> Verdict:
-    text = evidence + "".join(f"; {doubt}" for doubt in doubts)
-    return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by)

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from qjaxsim.studies.shared.setting import LARGEST_SEED, check_settings, integer, number, other, require_at_most
+from qjaxsim.studies.shared.setting import (
+    LARGEST_SEED,
+    check_settings,
+    integer,
+    number,
+    other,
+    require_at_most,
+    sharpness_option,
+)
 
 QUBITS = 4
 
@@ -33,6 +41,7 @@ class NoisyHessianSettings:
     shot_images: int = integer(
         20, 1, help="Images of the energy, and those from which the loss's errors are estimated."
     )
+    sharpness: bool = sharpness_option()
     data_seed: int = integer(0, 0, LARGEST_SEED, help="Chooses the images.")
 
     def __post_init__(self) -> None:

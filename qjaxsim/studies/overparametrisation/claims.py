@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from qjaxsim.report.row import Row
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
+from qjaxsim.report.verdict import NOT_SEEN, Verdict
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING
 from qjaxsim.studies.overparametrisation.published import PAPER, ring_and_open
 from qjaxsim.studies.overparametrisation.settings import ADAM, FAST, NATURAL, OPEN
+from qjaxsim.studies.shared.judging import concluded, untested
 
 _SOURCE = f"{PAPER}, Larocca and others"
 # Trainings set in where so many starts succeed, and all do from the second share on.
 HALF, ALL = 0.5, 0.95
-_MORE = "Would be tested by more"
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
@@ -47,10 +47,10 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
         seen = ", ".join(f"{first or 'none'} with {name}" for name, first in firsts.items())
         parts.append(f"{_named(row)}: saturated at {at}, where {share:.2f} succeed; half of them do from {seen} on")
     if not parts:
-        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} --ratios, from 1 on.", "none")
+        return untested(claim, _SOURCE, "more --ratios, from 1 on")
     if not met:
         return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), _controls(rows))
-    return _judged(claim, "; ".join(parts), [f"not {', '.join(missed)}"] if missed else [], rows)
+    return concluded(claim, _SOURCE, "; ".join(parts), [f"not {', '.join(missed)}"] if missed else [], _controls(rows))
 
 
 def fails_below(rows: Sequence[Row]) -> Verdict:
@@ -62,14 +62,14 @@ def fails_below(rows: Sequence[Row]) -> Verdict:
     saturated = {_key(row): row["rank"] for row in _ranks(rows)}
     below = [row for row in _training(rows) if row["rank_here"] < saturated[_key(row)]]
     if not below:
-        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} --ratios, below 1.", "none")
+        return untested(claim, _SOURCE, "more --ratios, below 1")
     best = {name: max(_only(below, name), key=lambda row: row["share"]) for name in _optimisers(below)}
     parts = [f"{name}: up to {row['share']:.2f} ({_named(row)}, {row['angles']})" for name, row in best.items()]
     evidence = f"shares that succeed below saturation, {'; '.join(parts)}"
     if best[ADAM]["share"] >= HALF:
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, _controls(rows))
     doubts = [f"not with {name}" for name, row in best.items() if row["share"] >= HALF]
-    return _judged(claim, evidence, doubts, rows)
+    return concluded(claim, _SOURCE, evidence, doubts, _controls(rows))
 
 
 def no_traps(rows: Sequence[Row]) -> Verdict:
@@ -88,7 +88,7 @@ def no_traps(rows: Sequence[Row]) -> Verdict:
     evidence = "; ".join(parts)
     if len(bad) == len(parts):
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "none")
-    return _judged(claim, evidence, [f"not for {', '.join(bad)}"] if bad else [], rows)
+    return concluded(claim, _SOURCE, evidence, _not_for(bad), "none")
 
 
 def bounded(rows: Sequence[Row]) -> Verdict:
@@ -102,7 +102,7 @@ def bounded(rows: Sequence[Row]) -> Verdict:
         for row in _ranks(rows)
         if not row["rank_strict"] == row["rank"] == row["rank_loose"]
     ]
-    return _judged(claim, "; ".join(parts), doubts, rows)
+    return concluded(claim, f"{_SOURCE}, theorem", "; ".join(parts), doubts, "tolerance")
 
 
 def equals_algebra(rows: Sequence[Row]) -> Verdict:
@@ -118,7 +118,7 @@ def equals_algebra(rows: Sequence[Row]) -> Verdict:
     if not alike:
         return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), "start")
     missed = [_named(row) for row in _ranks(rows) if _named(row) not in alike]
-    return _judged(claim, "; ".join(parts), [f"not for {', '.join(missed)}"] if missed else [], rows, "start")
+    return concluded(claim, _SOURCE, "; ".join(parts), _not_for(missed), "start")
 
 
 def published_ranks(rows: Sequence[Row]) -> Verdict:
@@ -139,10 +139,10 @@ def published_ranks(rows: Sequence[Row]) -> Verdict:
         parts.append(f"{_named(row)}: {row['rank']} against {theirs}{slip}")
     source = f"{PAPER}, public data"
     if not parts:
-        return Verdict(claim, source, NOT_TESTED, f"{_MORE} --problems or --qubits.", "none")
+        return untested(claim, source, "more --problems or --qubits")
     if not same:
         return Verdict(claim, source, NOT_SEEN, "; ".join(parts), "slip")
-    return _judged(claim, "; ".join(parts), [f"not for {', '.join(other)}"] if other else [], rows, "slip", source)
+    return concluded(claim, source, "; ".join(parts), _not_for(other), "slip")
 
 
 def hessians(rows: Sequence[Row]) -> Verdict:
@@ -154,12 +154,12 @@ def hessians(rows: Sequence[Row]) -> Verdict:
         if own and own[-1]["rank_here"] == row["rank"]:
             found.append((row, own[-1]))
     if not found:
-        return Verdict(claim, _SOURCE, NOT_TESTED, f"{_MORE} starts that succeed: --ratios, --steps.", "none")
+        return untested(claim, _SOURCE, "more starts that succeed: --ratios, --steps")
     parts = [f"{_named(row)}: {last['hessian_rank']} and {row['rank']}" for row, last in found]
     other = [_named(row) for row, last in found if last["hessian_rank"] != row["rank"]]
     if len(other) == len(found):
         return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), "none")
-    return _judged(claim, "; ".join(parts), [f"not for {', '.join(other)}"] if other else [], rows, "none")
+    return concluded(claim, _SOURCE, "; ".join(parts), _not_for(other), "none")
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -196,12 +196,9 @@ def _optimisers(rows: Iterable[Row]) -> list[str]:
     return [name for name in (ADAM, FAST, NATURAL) if name in there]
 
 
+def _not_for(names: Sequence[str]) -> list[str]:
+    return [f"not for {', '.join(names)}"] if names else []
+
+
 def _controls(rows: Sequence[Row]) -> str:
     return ", ".join(name for name in _optimisers(rows) if name != ADAM) or "none"
-
-
-def _judged(
-    claim: str, evidence: str, doubts: Sequence[str], rows: Sequence[Row], tested_by: str = "", source: str = _SOURCE
-) -> Verdict:
-    text = evidence + "".join(f"; {doubt}" for doubt in doubts)
-    return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by or _controls(rows))

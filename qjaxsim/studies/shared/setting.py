@@ -89,6 +89,13 @@ def other(default: Any, *, needs: Needs = (), **option: Any) -> Any:
     return _field(default, None, needs, option)
 
 
+def sharpness_option(needs: Needs = ()) -> Any:
+    """The field of a study that trains by `qjaxsim.training.fit`; see `qjaxsim.studies.shared.sharpness`."""
+    return other(
+        False, needs=needs, help="Largest Hessian eigenvalue of the training loss after every epoch, beside 2 / rate."
+    )
+
+
 def _field(default: Any, rule: _Rule | None, needs: Needs, option: Mapping[str, Any]) -> Any:
     metadata = {"rule": rule, "needs": needs, "option": Option(**option)}
     return dataclasses.field(default=default, metadata=metadata)

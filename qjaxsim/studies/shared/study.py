@@ -18,6 +18,7 @@ from qjaxsim.report.verdict import Verdict, verdict_rows
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.beside import BESIDE, runs_beside, usage
 from qjaxsim.studies.shared.recorded import now
+from qjaxsim.studies.shared.sharpness import sharpness_figures
 from qjaxsim.studies.shared.trained import ModelReader
 
 Rows = list[dict[str, Any]]
@@ -176,7 +177,7 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         verdicts=verdict_rows(found.verdicts),
         comparison=found.comparison,
         tables=more,
-        figures=study.figures(found.settings, found.rows, out),
+        figures=[*study.figures(found.settings, found.rows, out), *sharpness_figures(found.rows, out)],
         keys=first.keys,
         usage=usage(study, found.settings, out),
         links=runs_beside(out, study.name),

@@ -1,8 +1,9 @@
 """One cell of the study `spectrum`: to the point from its start, and the report there."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 from qjaxsim import curvature
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
+from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.studies.spectrum.columns import COLUMNS
 from qjaxsim.studies.spectrum.settings import SpectrumSettings
@@ -33,9 +35,8 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         progress: bars.
     """
     start = target.start(seed)
-    result = (
-        _trained(settings, target, start, seed, folder / "training", progress) if settings.point == "minimum" else None
-    )
+    training = _Training.of(settings, target, seed) if settings.point == "minimum" else None
+    result = None if training is None else training.run(start, folder / "training", progress)
     params = start if result is None else result.params_best
     began = time.perf_counter()
     report = curvature.spectrum_report(
@@ -68,6 +69,8 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
             "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
             "minimum": np.array(result.best_epoch),
         }
+        if settings.sharpness and training is not None:
+            arrays |= sharpness_arrays(training.loss, result, training.x, training.y, training.config, folder, progress)
     return CellResult({name: row[name] for name in COLUMNS if row.get(name) is not None}, arrays)
 
 
@@ -95,39 +98,49 @@ def _report_options(settings: SpectrumSettings, target: Target, result: TrainRes
     }
 
 
-def _trained(
-    settings: SpectrumSettings, target: Target, start: Any, seed: int, folder: Path, progress: Progress
-) -> TrainResult:
-    """The way of the optimiser, kept in the folder and taken up from there."""
-    x, y = target.data if target.data is not None else (np.zeros((1, 1)), np.zeros(1))
-    count = len(jax.tree.leaves(y)[0])
-    held = jax.tree.map(jnp.asarray, (x, y))
-    loss = target.loss
+class _Training(NamedTuple):
+    """The way of the optimiser to a minimum: samples by their number, so that inputs and targets may be any pytrees."""
 
-    def mean(params: Any, index: jax.Array, _: jax.Array) -> jax.Array:
-        # Samples by their number, so that inputs and targets may be any pytrees.
-        if loss is None:
-            return target.function(params)
-        xs, ys = jax.tree.map(lambda leaf: leaf[index.astype(int)], held)
-        return loss(target.function(params, xs), ys).mean()
+    loss: Callable[..., jax.Array]
+    x: np.ndarray
+    y: np.ndarray
+    config: TrainConfig
 
-    labels = np.asarray(y) if getattr(y, "ndim", 0) == 1 else np.zeros(count)
-    config = TrainConfig(
-        epochs=settings.epochs,
-        batch_size=min(settings.batch_size, count),
-        learning_rate=settings.learning_rate,
-        schedule=settings.schedule,
-        optimizer=settings.optimizer,
-        seed=seed,
-    )
-    return fit(
-        mean,
-        start,
-        np.arange(count),
-        labels,
-        config,
-        folder=folder,
-        resume=True,
-        progress=progress,
-        checkpoint_every=max(1, settings.epochs // _CHECKPOINTS),
-    )
+    @classmethod
+    def of(cls, settings: SpectrumSettings, target: Target, seed: int) -> "_Training":
+        """Of one seed."""
+        x, y = target.data if target.data is not None else (np.zeros((1, 1)), np.zeros(1))
+        count = len(jax.tree.leaves(y)[0])
+        held = jax.tree.map(jnp.asarray, (x, y))
+        loss = target.loss
+
+        def mean(params: Any, index: jax.Array, _: jax.Array) -> jax.Array:
+            if loss is None:
+                return target.function(params)
+            xs, ys = jax.tree.map(lambda leaf: leaf[index.astype(int)], held)
+            return loss(target.function(params, xs), ys).mean()
+
+        labels = np.asarray(y) if getattr(y, "ndim", 0) == 1 else np.zeros(count)
+        config = TrainConfig(
+            epochs=settings.epochs,
+            batch_size=min(settings.batch_size, count),
+            learning_rate=settings.learning_rate,
+            schedule=settings.schedule,
+            optimizer=settings.optimizer,
+            seed=seed,
+        )
+        return cls(mean, np.arange(count), labels, config)
+
+    def run(self, start: Any, folder: Path, progress: Progress) -> TrainResult:
+        """Kept in the folder and taken up from there."""
+        return fit(
+            self.loss,
+            start,
+            self.x,
+            self.y,
+            self.config,
+            folder=folder,
+            resume=True,
+            progress=progress,
+            checkpoint_every=max(1, self.config.epochs // _CHECKPOINTS),
+        )

@@ -12,6 +12,7 @@ from qjaxsim.studies.shared.setting import (
     integer,
     number,
     other,
+    sharpness_option,
 )
 
 DTYPES = ("float64", "float32")
@@ -64,6 +65,7 @@ class SpectrumSettings:
     batch_size: int = integer(64, 1, needs=_TRAINED, help="Samples of a step.")
     learning_rate: float = number(0.05, above=0, needs=_TRAINED, help="First rate.")
     schedule: str = choice("cosine", SCHEDULES, needs=_TRAINED, help="cosine, cosine_cycle or constant.")
+    sharpness: bool = sharpness_option(needs=_TRAINED)
     dtype: str = choice("float64", DTYPES, help="Precision, float64 or float32.")
     spectrum: str = choice(
         "auto", ("auto", "dense", "lanczos"), help="dense, lanczos, or auto: dense up to 12,000 parameters that fit."

@@ -1,5 +1,6 @@
 """Controls of the study `hessian`: which cells they are, the point of a given loss."""
 
+import math
 from collections import Counter
 
 import jax
@@ -76,10 +77,11 @@ def test_classes_seeds_nulls():
     assert 2 * nulls.layers[0] * 5 > 2 * (2**5 - 1) >= 2 * (nulls.layers[0] - 4) * 5
 
 
-def test_matched_loss_cells_take_the_baselines_training():
-    found = [arm for arm in arms(HessianSettings(controls=("loss",)).resolved()) if arm.control == "loss"]
+@pytest.mark.parametrize(("control", "point"), [("loss", "matched loss"), ("initialisation", "start")])
+def test_cells_of_other_points_take_the_baselines_training(control, point):
+    found = [arm for arm in arms(HessianSettings(controls=(control,)).resolved()) if arm.control == control]
     assert [arm.baseline_key for arm in found] == [f"patches{p}-layers2-seed1001" for p in (1, 4, 9)]
-    assert {arm.point for arm in found} == {"matched loss"}
+    assert {arm.point for arm in found} == {point}
 
 
 # --- the point of a given loss ---------------------------------------------------------------------------------------
@@ -123,6 +125,8 @@ def test_loss_at_the_ends_of_the_path(path):
     model, examples, result, _ = path
     losses = [row["train_loss"] for row in result.history]
     assert hessian_cell.at_loss(model, examples, result, losses[0]).epoch == 0
+    start = hessian_cell.at_loss(model, examples, result, math.inf)
+    assert start.epoch == 0 and start.metrics["train_loss"] == pytest.approx(losses[0], rel=1e-12)
     assert hessian_cell.at_loss(model, examples, result, losses[2]).epoch == pytest.approx(2, abs=1e-4)
     with pytest.raises(ValueError, match=r"`loss` must be at least the path's lowest, .*, but is 0"):
         hessian_cell.at_loss(model, examples, result, 0.0)

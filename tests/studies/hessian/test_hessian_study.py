@@ -103,11 +103,33 @@ def test_results_folder(finished):
         assert 0 < row["gradient_in_top_k"] <= 1 + 1e-9
         assert row["gn_block_lambda_max"] <= row["gn_lambda_max"] * (1 + 1e-12)
         assert row["control"] == "baseline" and row["point"] == "minimum"
+        assert_class_means(row, arrays)
     # One 3 x 3 patch in the middle of an 8 x 8 image: the bias of the other 55 pixels does nothing.
     assert rows[0]["exact_zeros"] >= 55 > rows[1]["exact_zeros"]
     config = json.loads((finished / "config.json").read_text())
     assert config["settings"]["seeds"] == [1001] and config["settings"]["epochs"] == 3
     assert "scikit-learn" in config["settings"]["images_source"] and str(finished.parent) not in json.dumps(config)
+
+
+def assert_class_means(row, arrays):
+    """Three classes: projecting out their means, of rank three at most, moves eigenvalues down by three at most."""
+    values, tested = arrays["eigenvalues"][::-1], row["class_tested"]
+    assert tested == (row["outliers_gap"] or 2)
+    np.testing.assert_allclose(arrays["class_values"], values[: len(arrays["class_values"])], rtol=1e-8)
+    for name in ("left", "left_permuted", "left_random"):
+        left = arrays[f"class_{name}"]
+        room = 1e-8 * values[0]
+        assert (left <= values[: len(left)] + room).all() and (left >= values[3 : 3 + len(left)] - room).all()
+    assert (arrays["class_left_cross"] <= arrays["class_left"] + 1e-8 * values[0]).all()
+    gap = np.sqrt(values[tested - 1] * values[tested])
+    assert row["class_removed"] == tested - (arrays["class_left"][:tested] > gap).sum()
+    assert row["class_removed_permuted"] == tested - (arrays["class_left_permuted"][:tested] > gap).sum()
+    assert row["class_removed_cross"] >= row["class_removed"] and 0 <= row["gn_class_removed"] <= tested
+    assert row["g1_share"] == pytest.approx(arrays["class_shares"][:tested].mean(), rel=1e-9)
+    assert min(row[f"g{part}_share"] for part in range(3)) >= 0
+    parts = sum(arrays[f"class_{part}"].sum() for part in ("g0", "g1", "g2"))
+    assert 0 < parts < arrays["gn_eigenvalues"].sum() and 0 < row["class_overlap"] <= 1 + 1e-9
+    assert 0 < row["g1_lambda_max"] == arrays["class_g1"][0] < row["gn_lambda_max"]
 
 
 def test_trained_models_come_out_of_the_folder(finished):
@@ -192,12 +214,12 @@ def test_table_figures_and_page(finished):
     printed = (finished.parent / "stdout").read_text()
     row = json.loads((finished / "summary.json").read_text())[1]
     assert f"{row['lambda_max']:.4g}" in printed and "not comparable: data set digits against mnist" in printed
-    for name in ("spectra", "lambda_max", "landscape", "landscape_eigen", "training"):
+    for name in ("spectra", "class_means", "lambda_max", "landscape", "landscape_eigen", "training"):
         picture = (finished / "figures" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
     page = (finished / "report.html").read_text()
     assert "not comparable: data set digits against mnist" in page and "not comparable: not" not in page
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6 and "Outliers and class means" in page
     assert 'src="http' not in page and "<script" not in page and "<link" not in page
     assert "qjaxsim study hessian --patches 1,4" in page
     images = datasets.load("digits", "train").images[:5]
@@ -208,13 +230,16 @@ def test_table_figures_and_page(finished):
 def test_run_with_controls(finished, tmp_path, capsys):
     """Of the models of `finished`, whose programs it takes; without planes, and so slow that the losses stay apart."""
     options = (*SMALL[: SMALL.index("--landscape-points")], "--landscape", "none", "--learning-rate", "0.001")
-    options = (*options, "--control", "scale,loss")
+    options = (*options, "--control", "scale,loss,initialisation")
     assert cli.main([*options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     rows = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [(row["control"], row["patches"]) for row in rows] == [
-        ("baseline", 1), ("baseline", 4), ("scale", 1), ("loss", 1), ("loss", 4)
+        ("baseline", 1), ("baseline", 4), ("scale", 1), ("loss", 1), ("loss", 4), ("initialisation", 1),
+        ("initialisation", 4),
     ]  # fmt: skip
-    matched = rows[3:]
+    matched, starts = rows[3:5], rows[5:]
+    assert all(row["point"] == "start" and row["best_epoch"] == 0 for row in starts)
+    assert starts[1]["lambda_max"] == pytest.approx(matched[1]["lambda_max"], rel=1e-9)
     highest = max(row["train_loss"] for row in rows[:2])
     assert matched[0]["point"] == "matched loss" and matched[0]["train_loss"] == pytest.approx(highest, rel=1e-4)
     # The path of four patches begins below that loss.
@@ -226,7 +251,7 @@ def test_run_with_controls(finished, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Controls" in printed and "The fall with patches is more than the better fit." in printed
     # Sums of finished Hessians are not kept.
-    assert not list((tmp_path / "run").rglob("hessian_so_far*"))
+    assert not list((tmp_path / "run").rglob("*_so_far*"))
 
 
 SECOND = "patches4-layers1-seed1001"

@@ -345,7 +345,7 @@ def test_gradient(rows, verdict, words):
 )
 def test_missing_columns_and_single_rows_are_not_tested(rows):
     found = verdicts(rows)
-    assert len(found) == len(CLAIMS) == 11
+    assert len(found) == len(CLAIMS) == 13
     assert {verdict.verdict for verdict in found} == {NOT_TESTED}
     assert all("--" in verdict.evidence for verdict in found)
 

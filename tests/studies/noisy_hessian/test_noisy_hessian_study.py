@@ -21,7 +21,15 @@ from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
 SETTINGS = NoisyHessianSettings(
-    classes=2, layers=1, seeds=(1,), images=6, shot_images=6, epochs=2, batch_size=6, strengths=(0.01, 0.3)
+    classes=2,
+    layers=1,
+    seeds=(1,),
+    images=6,
+    shot_images=6,
+    epochs=2,
+    batch_size=6,
+    strengths=(0.01, 0.3),
+    sharpness=True,
 )
 
 
@@ -45,7 +53,9 @@ def test_rows_arrays_and_report(study):
     page = (out / "report.html").read_text(encoding="utf-8")
     for words in ("Published claims", "Eigenvalues and noise", "Eigenvalues and shots"):
         assert words in page
-    assert len(list((out / "figures").glob("*.png"))) == 2
+    assert len(list((out / "figures").glob("*.png"))) == 3
+    assert arrays["sharpness"].shape == (SETTINGS.epochs + 1,) and "Sharpness along the training" in page
+    np.testing.assert_allclose(arrays["sharpness"][-1], arrays["eigenvalues"][0, -1], rtol=1e-6)  # at the weights
     assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == rows
     # Finished cells are not run again.
     assert run_study(STUDY, SETTINGS, out, resume=True).rows == rows
