@@ -81,20 +81,21 @@ def runs(settings: OverparametrisationSettings) -> Iterator[Run]:
 def run_cell(settings: OverparametrisationSettings, run: Run, out: Path, progress: Progress) -> CellResult:
     """A row, and arrays.
 
-    Of ranks "by_angles" (M,) and "eigenvalues" (draws, M); for open chains "slip_by_angles" and for chains
-    "elsewhere_by_angles" likewise. Of training "angles" (starts, M), "costs" (starts,), the last; "shown" (60,) steps
+    Of ranks "by_angles" (M,), "weakest" (M,) and "eigenvalues" (draws, M); for open chains "slip_by_angles" and for
+    chains "elsewhere_by_angles" likewise. Of training "angles" (starts, M), "costs" (starts,), the last; "shown" (60,) steps
     and "shares" (60,) of starts below the threshold before them.
     """
     if not run.optimiser:
         return _ranks(settings, run.problem, run.layers)
-    found = read_arrays(out, Run(run.problem, run.layers).cell.key)["by_angles"]
-    return _training(settings, run, int(found[: run.problem.angles(run.layers)].max()), progress)
+    found, angles = read_arrays(out, Run(run.problem, run.layers).cell.key), run.problem.angles(run.layers)
+    here = {"rank_here": int(found["by_angles"][angles - 1]), "weakest": float(found["weakest"][angles - 1])}
+    return _training(settings, run, here, progress)
 
 
 def _ranks(settings: OverparametrisationSettings, problem: Problem, layers: int) -> CellResult:
     angles = problem.starts(settings.draws, layers, 1, settings.seed)
     own = ranks(fisher(problem, layers)(angles), settings.tolerance)
-    arrays = {"by_angles": own.by_angles, "eigenvalues": own.eigenvalues}
+    arrays = {"by_angles": own.by_angles, "weakest": own.weakest, "eigenvalues": own.eigenvalues}
     row: dict[str, Any] = {
         "part": RANKS,
         "problem": problem.name,
@@ -122,7 +123,7 @@ def _largest(found: Ranks, tolerance: float) -> tuple[int, float]:
     return max(rank for rank, _ in both), max(gap for _, gap in both)
 
 
-def _training(settings: OverparametrisationSettings, run: Run, rank: int, progress: Progress) -> CellResult:
+def _training(settings: OverparametrisationSettings, run: Run, here: dict[str, Any], progress: Progress) -> CellResult:
     problem, layers = run.problem, run.layers
     steps = settings.natural_steps if run.optimiser == NATURAL else settings.steps
     starts = problem.starts(settings.starts, layers, 0, settings.seed)
@@ -132,14 +133,14 @@ def _training(settings: OverparametrisationSettings, run: Run, rank: int, progre
     below = trained.costs < settings.threshold
     end, succeeded = trained.costs[:, -1], below[:, -1]
     shown = np.unique(np.geomspace(1, steps + 1, _SHOWN).astype(int)) - 1
-    row = {
+    row: dict[str, Any] = {
         "part": TRAINING,
         "problem": problem.name,
         "qubits": problem.qubits,
         "optimiser": run.optimiser,
         "angles": problem.angles(layers),
         "layers": layers,
-        "rank_here": rank,
+        **here,
         "starts": settings.starts,
         "steps": steps,
         "share": float(succeeded.mean()),

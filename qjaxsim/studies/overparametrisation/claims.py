@@ -41,11 +41,12 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
         if at is None:
             continue
         firsts = {name: first_success(rows, *_key(row), name) for name in _optimisers(rows)}
-        missed += [f"with {name} for {_named(row)}" for name, first in firsts.items() if first != at]
-        met += sum(first == at for first in firsts.values())
-        share = next(one["share"] for one in own if one["angles"] == at)
-        seen = ", ".join(f"{first or 'none'} with {name}" for name, first in firsts.items())
-        parts.append(f"{_named(row)}: saturated at {at}, where {share:.2f} succeed; half of them do from {seen} on")
+        missed += [f"with {name} for {_named(row)}" for name, count in firsts.items() if count != at]
+        met += sum(count == at for count in firsts.values())
+        first = next(one for one in own if one["angles"] == at)
+        seen = ", ".join(f"{count or 'none'} with {name}" for name, count in firsts.items())
+        saturated = f"saturated at {at} (weakest eigenvalue {first['weakest']:.0e} of the largest)"
+        parts.append(f"{_named(row)}: {saturated}, where {first['share']:.2f} succeed; half of them do from {seen} on")
     if not parts:
         return untested(claim, _SOURCE, "more --ratios, from 1 on")
     if not met:

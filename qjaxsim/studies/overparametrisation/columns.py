@@ -20,6 +20,7 @@ COLUMNS = {
     "angles": "M, trained",
     "layers": "of the circuit",
     "rank_here": "largest rank of the QFIM at so many angles",
+    "weakest": "the eigenvalue of the QFIM in the place of that rank over the largest, median over draws",
     "starts": "random initial angles",
     "steps": "of the optimiser",
     "share": "of starts whose cost ends less than the threshold above its minimum",

@@ -17,10 +17,12 @@ class Ranks(NamedTuple):
 
     Attributes:
         by_angles: (M,) the largest over draws, of the first 1, 2, ... M angles.
+        weakest: (M,) likewise the eigenvalue in the place of that rank over the largest, median over draws.
         eigenvalues: (draws, M) of the whole matrices, ascending.
     """
 
     by_angles: np.ndarray
+    weakest: np.ndarray
     eigenvalues: np.ndarray
 
     @property
@@ -62,13 +64,12 @@ def ranks(matrices: Any, tolerance: float) -> Ranks:
     circuit is the matrix of its beginning.
     """
     matrices = np.asarray(matrices)
-    size = matrices.shape[-1]
-    found = [[_rank(matrix[:count, :count], tolerance) for count in range(1, size + 1)] for matrix in matrices]
-    return Ranks(np.max(found, axis=0), np.linalg.eigvalsh(matrices))
-
-
-def _rank(matrix: np.ndarray, tolerance: float) -> int:
-    return numerical_rank(np.linalg.eigvalsh(matrix), tolerance)
+    spectra = [np.linalg.eigvalsh(matrices[:, :count, :count]) for count in range(1, matrices.shape[-1] + 1)]
+    by_angles = [max(numerical_rank(one, tolerance) for one in spectrum) for spectrum in spectra]
+    weakest = [
+        np.median(spectrum[:, -rank] / spectrum[:, -1]) for spectrum, rank in zip(spectra, by_angles, strict=True)
+    ]
+    return Ranks(np.array(by_angles), np.array(weakest), spectra[-1])
 
 
 def rank_and_gap(eigenvalues: Any, tolerance: float) -> tuple[int, float]:

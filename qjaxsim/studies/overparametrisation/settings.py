@@ -47,7 +47,7 @@ class OverparametrisationSettings:
     )
     natural_steps: int = integer(150, 1, needs={"controls": (NATURAL,)}, help="Steps of natural gradient.")
     draws: int = integer(3, 1, 1000, help="Random angles at which ranks are taken; the largest counts.")
-    tolerance: float = number(1e-9, above=0, help="Eigenvalues above this share of the largest make the rank.")
+    tolerance: float = number(1e-10, above=0, help="Eigenvalues above this share of the largest make the rank.")
 
     def __post_init__(self) -> None:
         check_settings(self)

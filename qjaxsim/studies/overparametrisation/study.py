@@ -46,7 +46,8 @@ the matrix of its beginning.
 
 The claim merges two thresholds: the number of angles at which the rank saturates, and the one from which on half of the
 random starts succeed. Both are given here, with the share of starts at either, and for other optimisers. Starts that
-fail may stand still in a false minimum or be on their way: the column stalled says how many do which.
+fail may stand still in a false minimum or be on their way: the column stalled says how many do which. Just saturated a
+QFIM is ill-conditioned, the column weakest, and gradients along its weakest directions small.
 
 For the open chain the public code shifts one angle more in the derivative of the ZZ than there are ZZ, the first X of
 the layer. That breaks the reflection of the chain, and its ranks are those of a larger space; here a control."""
@@ -57,8 +58,8 @@ _RANK_TABLE = (
     "algebra",
 )  # fmt: skip
 _TABLE = (
-    "problem", "qubits", "optimiser", "angles", "rank_here", "share", "share_tenth", "stalled", "reached", "cost",
-    "hessian_rank",
+    "problem", "qubits", "optimiser", "angles", "rank_here", "weakest", "share", "share_tenth", "stalled", "reached",
+    "cost", "hessian_rank",
 )  # fmt: skip
 
 
