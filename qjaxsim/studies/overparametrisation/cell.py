@@ -82,8 +82,8 @@ def run_cell(settings: OverparametrisationSettings, run: Run, out: Path, progres
     """A row, and arrays.
 
     Of ranks "by_angles" (M,), "weakest" (M,) and "eigenvalues" (draws, M); for open chains "slip_by_angles" and for
-    chains "elsewhere_by_angles" likewise. Of training "angles" (starts, M), "costs" (starts,), the last; "shown" (60,) steps
-    and "shares" (60,) of starts below the threshold before them.
+    chains "elsewhere_by_angles" likewise. Of training "angles" (starts, M), "costs" (starts,), the last; "shown" (60,)
+    steps and "shares" (60,) of starts below the threshold before them.
     """
     if not run.optimiser:
         return _ranks(settings, run.problem, run.layers)
