@@ -64,7 +64,7 @@ class Run:
 def runs(settings: OverparametrisationSettings) -> Iterator[Run]:
     """All cells: of each problem its ranks first, then training with more and more angles, then the controls.
 
-    These leave out the most angles, with which Adam succeeds, too.
+    These are for the open chain, where Adam trains with more angles than the rank needs, and leave out the most angles.
     """
     for name in settings.problems:
         for qubits in settings.unitary_qubits if name == UNITARY else settings.qubits:
@@ -73,7 +73,7 @@ def runs(settings: OverparametrisationSettings) -> Iterator[Run]:
             yield Run(problem, max(counts[-1], problem.layers(_FAR * problem.dimension)))
             for layers in counts:
                 yield Run(problem, layers, ADAM, layers == counts[-1])
-            for optimiser in settings.controls:
+            for optimiser in settings.controls if name == OPEN else ():
                 for layers in counts[:-1] or counts:
                     yield Run(problem, layers, optimiser)
 

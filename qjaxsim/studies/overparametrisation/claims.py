@@ -40,7 +40,8 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
         at = next((one["angles"] for one in own if one["rank_here"] == row["rank"]), None)
         if at is None:
             continue
-        firsts = {name: first_success(rows, *_key(row), name) for name in _optimisers(rows)}
+        tried = _optimisers(one for one in rows if _key(one) == _key(row))
+        firsts = {name: first_success(rows, *_key(row), name) for name in tried}
         missed += [f"with {name} for {_named(row)}" for name, count in firsts.items() if count != at]
         met += sum(count == at for count in firsts.values())
         first = next(one for one in own if one["angles"] == at)

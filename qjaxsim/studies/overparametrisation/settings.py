@@ -41,11 +41,14 @@ class OverparametrisationSettings:
         (NATURAL,),
         CONTROLS,
         empty=True,
-        help="Other optimisers, not at the largest ratio: fast, Adam at ten times the rate; natural, natural gradient; "
-        "or none.",
+        needs={"problems": (OPEN,)},
+        help="Other optimisers for open, not at the largest ratio: fast, Adam at ten times the rate; natural, natural "
+        "gradient; or none.",
         words={"none": ()},
     )
-    natural_steps: int = integer(150, 1, needs={"controls": (NATURAL,)}, help="Steps of natural gradient.")
+    natural_steps: int = integer(
+        150, 1, needs={"controls": (NATURAL,), "problems": (OPEN,)}, help="Steps of natural gradient."
+    )
     draws: int = integer(3, 1, 1000, help="Random angles at which ranks are taken; the largest counts.")
     tolerance: float = number(1e-10, above=0, help="Eigenvalues above this share of the largest make the rank.")
 

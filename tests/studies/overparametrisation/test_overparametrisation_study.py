@@ -282,7 +282,14 @@ def test_published_numbers_beside_ours():
             "--qubits has an effect only with --problems open or ring, but --problems is",
         ),
         ("--problems open --unitary-qubits 3", "--unitary-qubits has an effect only with --problems unitary"),
-        ("--controls fast --natural-steps 7", "--natural-steps has an effect only with --controls natural"),
+        (
+            "--problems ring --controls fast",
+            "--controls has an effect only with --problems open, but --problems is ring",
+        ),
+        (
+            "--controls fast --natural-steps 7",
+            "--natural-steps has an effect only with --controls natural and --problems open",
+        ),
         ("--qubits 12 --starts 100000", "choose fewer --qubits or --starts"),
     ],
 )
