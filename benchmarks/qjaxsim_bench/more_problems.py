@@ -75,11 +75,11 @@ MORE = (
         "qubits x layers x settings",
         lambda s: families.metric(*numbers(s)),
         ("4x2x1",),
-        ("10x4x1", "8x50x4"),
+        ("10x4x1", "8x10x4", "8x50x4"),
         DOUBLE,
         (
             Target("metric of 10 qubits x 80 angles", "10x4x1", "double", 10, _IN_JAX),
-            Target("metrics of 4 circuits of 8 qubits x 1,200 angles", "8x50x4", "double", 10, _IN_JAX),
+            Target("metrics of 4 circuits of 8 qubits x 240 angles", "8x10x4", "double", 10, _IN_JAX),
         ),
     ),
     Problem(
