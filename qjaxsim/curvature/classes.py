@@ -162,8 +162,7 @@ def class_decomposition(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: classes, (N,) integers from 0 to K - 1.
-        batch_size: samples of one class in a chunk. Default: at most 64 on a CPU, 256 on an accelerator. The result is
-            the same up to rounding.
+        batch_size: samples of one class in a chunk; default at most 256. The result is the same up to rounding.
         progress: called as progress(samples_done, N) after each chunk, and once before for what a checkpoint holds.
         checkpoint: file (.npz) to save the sums in and to go on from, K^2 P numbers, as in `split_hessian`. Default:
             nothing is saved.
