@@ -33,6 +33,12 @@ class ClassParts(NamedTuple):
         g1: (K - 1) sum_c pi_c delta_c delta_c^T, of rank K at most.
         g2: sum_c pi_c sum_{c' != c} (delta_cc' - delta_c) (delta_cc' - delta_c)^T, of rank K (K - 2) at most.
         g3: the rest, the spread of samples about the averages of their class.
+
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])  # logits w x at w = 0: G is mean(x x^T) (kron) (diag p - p p^T)
+    >>> found = class_decomposition(lambda w, x: x @ w, jnp.zeros((2, 2)), x, y)
+    >>> gauss_newton = jnp.kron(jnp.eye(2) / 2, jnp.array([[0.25, -0.25], [-0.25, 0.25]]))
+    >>> [round(float(part.trace()), 3) for part in found.matrices(gauss_newton)]
+    [0.25, 0.25, 0.0, 0.0]
     """
 
     g0: np.ndarray
