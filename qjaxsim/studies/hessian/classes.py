@@ -41,7 +41,8 @@ def class_columns(
         Columns of `columns.py`, and arrays: `class_g0` (K,), `class_g1` (K,) and `class_g2` (K (K - 1),), eigenvalues
         of the parts; `class_values` (k,), the leading ones of H, `class_shares` (k,) of G1 in them, and those left
         without class means, `class_left` (k,), without the range of G2 too, `class_left_cross`, and without the
-        averages of the controls, `class_left_permuted` and `class_left_random`.
+        averages of the controls, `class_left_permuted` and `class_left_random`. Of the dense G `gn_class_shares` and
+        `gn_class_left`.
     """
     n_classes, key = report.settings["classes"], jax.random.key(seed)
     averages = _averages(outputs, params, data, n_classes, seed, progress, folder)
@@ -57,13 +58,13 @@ def class_columns(
         found = curvature.class_attribution(own, hessian, k, key=key, pairs=pairs)
         left = {name: _left(hessian, control, k, key) for name, control in averages.items()}
         if dense:
-            of_gauss_newton = curvature.class_attribution(own, gauss_newton, k, key=key).removed(tested)
+            of_gauss_newton = curvature.class_attribution(own, gauss_newton, k, key=key)
     row = {
         "class_tested": tested,
         "class_removed": found.removed(tested),
         "class_removed_cross": found.removed(tested, cross=True),
         **{f"class_removed_{name}": removed(found.values, values, tested) for name, values in left.items()},
-        "gn_class_removed": of_gauss_newton,
+        "gn_class_removed": of_gauss_newton and of_gauss_newton.removed(tested),
         **{f"{part}_share": _share(own, part, pairs, tested) for part in PARTS},
         "class_overlap": found.overlap,
         "g1_lambda_max": float(found.class_values[0]),
@@ -76,6 +77,8 @@ def class_columns(
         "class_left_cross": found.knocked_out_cross,
         **{f"class_left_{name}": values for name, values in left.items()},
     }
+    if of_gauss_newton is not None:
+        arrays |= {"gn_class_shares": of_gauss_newton.shares, "gn_class_left": of_gauss_newton.knocked_out}
     return row, arrays
 
 
