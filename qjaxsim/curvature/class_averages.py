@@ -20,7 +20,6 @@ from qjaxsim.curvature.parts import pulled_back, values
 
 # Of one class in a chunk when the caller does not say: enough that calls of compiled functions take little of the time.
 SAMPLES_AT_ONCE = 256
-_STEP = 16
 
 
 class Averages(NamedTuple):
@@ -63,8 +62,8 @@ def averages(
     count, k = shapes.n_samples, shapes.n_outputs
     _check_classes(labels, k)
     most = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
-    # In steps, so that classes of about as many samples take the same programs.
-    size = min(most, _STEP * -(-even_chunk(int(np.bincount(labels).max()), most) // _STEP))
+    # For a tenth more samples than a class has on average: whatever the labels, the same programs.
+    size = even_chunk(-(-11 * count // (10 * k)), most)
     needed = 3 * k**2 * flat.size * flat.dtype.itemsize
     require_memory(needed, f"Averages over {k} classes of {flat.size} parameters", "use fewer classes")
     chunks = list(_chunks(labels, k, size, flat.dtype))
