@@ -40,6 +40,9 @@ STUDIES = {
     "effective-dimension": "study effective-dimension --models qnn,network --seeds 0,1 --thetas 5 --inputs 5",
     "gauss-newton-transition": "study gauss-newton-transition --angles 8 --steps 200 --learning-rates 0.01 --seeds 0,1",
     "lie-variance": "study lie-variance --qubits 3,4 --depths 1,8 --draws 200 --seeds 0,1",
+    "overparametrisation": "study overparametrisation --problems open --qubits 3 --ratios 1,2 --starts 2 --steps 150 "
+    "--controls none",
+    "noisy-fisher": "study noisy-fisher --qubits 3 --layers 2,3 --strengths 0.01 --seeds 0 --steps 50",
     "bench": "bench --quick --problems memory-depth --peers gate-by-gate --seconds 0.01",
 }
 VERBS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

@@ -40,7 +40,9 @@ from qjaxsim.studies.gauss_newton_transition.command import gauss_newton_transit
 from qjaxsim.studies.gradient_variance.command import gradient_variance
 from qjaxsim.studies.hessian.command import hessian
 from qjaxsim.studies.lie_variance.command import lie_variance
+from qjaxsim.studies.noisy_fisher.command import noisy_fisher
 from qjaxsim.studies.noisy_hessian.command import noisy_hessian
+from qjaxsim.studies.overparametrisation.command import overparametrisation
 from qjaxsim.studies.qrnn.command import qrnn
 from qjaxsim.studies.shared.options import PROGRAMS, common_first, forget_results, keep, printed_results, remember
 
@@ -86,6 +88,8 @@ study.command()(noisy_hessian)
 study.command()(effective_dimension)
 study.command()(gauss_newton_transition)
 study.command()(lie_variance)
+study.command()(overparametrisation)
+study.command()(noisy_fisher)
 app.command()(spectrum)
 app.command()(runs)
 app.command()(compare)

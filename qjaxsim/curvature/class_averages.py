@@ -13,11 +13,13 @@ from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
-from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
 from qjaxsim.curvature.objective import Outputs, check_model
 from qjaxsim.curvature.parts import pulled_back, values
+
+# Of one class in a chunk when the caller does not say: enough that calls of compiled functions take little of the time.
+SAMPLES_AT_ONCE = 256
 
 
 class Averages(NamedTuple):
@@ -59,8 +61,9 @@ def averages(
     shapes = check_model(outputs, _one_number, params, x, labels)
     count, k = shapes.n_samples, shapes.n_outputs
     _check_classes(labels, k)
-    most = chunk_size("batch_size", batch_size, count, at_once().samples)
-    size = even_chunk(int(np.bincount(labels).max()), most)
+    most = chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE)
+    # For a tenth more samples than a class has on average: whatever the labels, the same programs.
+    size = even_chunk(-(-11 * count // (10 * k)), most)
     needed = 3 * k**2 * flat.size * flat.dtype.itemsize
     require_memory(needed, f"Averages over {k} classes of {flat.size} parameters", "use fewer classes")
     chunks = list(_chunks(labels, k, size, flat.dtype))

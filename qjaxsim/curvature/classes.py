@@ -33,6 +33,12 @@ class ClassParts(NamedTuple):
         g1: (K - 1) sum_c pi_c delta_c delta_c^T, of rank K at most.
         g2: sum_c pi_c sum_{c' != c} (delta_cc' - delta_c) (delta_cc' - delta_c)^T, of rank K (K - 2) at most.
         g3: the rest, the spread of samples about the averages of their class.
+
+    >>> x, y = jnp.eye(2), jnp.array([0, 1])  # logits w x at w = 0: G is mean(x x^T) (kron) (diag p - p p^T)
+    >>> found = class_decomposition(lambda w, x: x @ w, jnp.zeros((2, 2)), x, y)
+    >>> gauss_newton = jnp.kron(jnp.eye(2) / 2, jnp.array([[0.25, -0.25], [-0.25, 0.25]]))
+    >>> [round(float(part.trace()), 3) for part in found.matrices(gauss_newton)]
+    [0.25, 0.25, 0.0, 0.0]
     """
 
     g0: np.ndarray
@@ -162,8 +168,7 @@ def class_decomposition(
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays (NumPy or JAX) with N samples along axis 0.
         y: classes, (N,) integers from 0 to K - 1.
-        batch_size: samples of one class in a chunk. Default: at most 64 on a CPU, 256 on an accelerator. The result is
-            the same up to rounding.
+        batch_size: samples of one class in a chunk; default at most 256. The result is the same up to rounding.
         progress: called as progress(samples_done, N) after each chunk, and once before for what a checkpoint holds.
         checkpoint: file (.npz) to save the sums in and to go on from, K^2 P numbers, as in `split_hessian`. Default:
             nothing is saved.

@@ -280,3 +280,38 @@ def test_sampled_variances_are_near_the_formula():
 def test_sections_of_geometry_are_named(name):
     known = qjaxsim_data.load(name)
     assert {"source", "units", *known["source"]["sections"]} == set(known)
+
+
+# --- overparametrisation, and noise on its circuits ------------------------------------------------------------------
+
+
+def test_published_ranks_of_chains_obey_their_formulas():
+    """n of the ring; n (n - 1) of the open chain, where its Hessian has n^2 / 2, and training sets in near n^2."""
+    for row in qjaxsim_data.load("overparametrisation")["ising"]:
+        n = row["qubits"]
+        assert row["qfim_rank"] == (n if row["chain"] == "ring" else n * (n - 1))
+        assert row.get("hessian_rank", n**2 // 2) == n**2 // 2
+        assert 0.7 < row.get("first_angles", n**2) / n**2 < 1.2
+
+
+def test_published_shares_are_counts_of_fifty_and_fit_the_first_angles():
+    paper = qjaxsim_data.load("overparametrisation")
+    shares = paper["ising_shares"] + paper["unitary_shares"]
+    for row in shares:
+        count = row["share"] * paper["setting"]["starts"]
+        assert count == pytest.approx(round(count), abs=1e-9)
+    first = next(row["layers"] for row in paper["ising_shares"] if row["share"] >= 0.5)
+    assert [2 * first] == [
+        row["first_angles"] for row in paper["ising"] if (row["chain"], row["qubits"]) == ("open", 4)
+    ]
+    assert all(row["qfim_rank"] == 4 ** row["qubits"] - 1 for row in paper["unitary"])
+    assert set(paper["source"]["sections"]) | {"source", "units"} == set(paper)
+
+
+def test_published_ranks_under_noise_are_all_angles_or_those_without():
+    paper = qjaxsim_data.load("noisy_fisher")
+    for row in paper["ranks"]:
+        assert row["rank"] == (2 * row["layers"] if row["noise"] == "local" else paper["setting"]["qubits"])
+    largest = [row["largest"] for row in paper["largest"]]
+    assert largest[1:] == sorted(largest[1:], reverse=True) and 4 * largest[0] > largest[1] > largest[0]
+    assert set(paper["source"]["sections"]) | {"source", "units"} == set(paper)

@@ -85,8 +85,18 @@ def _evidence(used: Sequence[Row], others: Sequence[Row]) -> str:
     }
     listed = ", ".join(f"{quote_values(shares)} without {name}" for name, shares in said.items() if shares)
     evidence = f"Share of the outliers (of K − 1 eigenvalues where there are none) that is gone: {listed}"
-    evidence += "".join(f"; {name} {quote_values(_shares(own))}" for name, own in _arms(others).items())
+    arms = _arms(others)
+    evidence += "".join(f"; {name} {quote_values(_shares(own))} of {_asked(own)}" for name, own in arms.items())
+    overlaps = [(name, numbers(own, "class_overlap")) for name, own in {"at the minimum": used, **arms}.items()]
+    if said_overlaps := ", ".join(f"{name} {quote_values(values)}" for name, values in overlaps if values):
+        evidence += f"; overlap of the class means with the K leading eigenvectors {said_overlaps}"
     return f"{evidence}; {seeds_of(used)}"
+
+
+def _asked(rows: Sequence[Row]) -> str:
+    """How many eigenvalues were asked about: where a single one is an outlier, most directions take it out."""
+    counts = sorted({int(count) for count in numbers(rows, "class_tested")})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _arms(others: Sequence[Row]) -> dict[str, list[Row]]:

@@ -9,6 +9,7 @@ import numpy as np
 from qjaxsim import curvature
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.attribution import removed
+from qjaxsim.curvature.classes import PARTS
 from qjaxsim.curvature.objective import Outputs
 from qjaxsim.curvature.spectra.measure import SO_FAR, counted
 
@@ -40,46 +41,50 @@ def class_columns(
         Columns of `columns.py`, and arrays: `class_g0` (K,), `class_g1` (K,) and `class_g2` (K (K - 1),), eigenvalues
         of the parts; `class_values` (k,), the leading ones of H, `class_shares` (k,) of G1 in them, and those left
         without class means, `class_left` (k,), without the range of G2 too, `class_left_cross`, and without the
-        averages of the controls, `class_left_permuted` and `class_left_random`.
+        averages of the controls, `class_left_permuted` and `class_left_random`. Of the dense G `gn_class_shares` and
+        `gn_class_left`.
     """
     n_classes, key = report.settings["classes"], jax.random.key(seed)
-    controls = _averages(outputs, params, data, n_classes, seed, progress, folder)
-    own = controls.pop("own")
+    averages = _averages(outputs, params, data, n_classes, seed, progress, folder)
+    own = averages.pop("own")
     tested = report.outliers or n_classes - 1
     k = max(tested + 1, 2 * n_classes)
     assert report.hessian is not None and report.gauss_newton is not None
-    dense = report.hessian.matrix is not None
-    with progress.bar("class means, products (about)", _PRODUCTS * (8 if dense else 4)) as advance:
-        hessian = counted(report.hessian, advance)
-        pairs = report.pairs
+    dense, pairs, of_gauss_newton = report.hessian.matrix is not None, report.pairs, None
+    with progress.bar("class means, products (about)", _PRODUCTS * (8 if dense else 5)) as advance:
+        hessian, gauss_newton = counted(report.hessian, advance), counted(report.gauss_newton, advance)
         if len(pairs.values) < k:
             pairs = curvature.top_eigenpairs(hessian, k, key=key, copies=False)
         found = curvature.class_attribution(own, hessian, k, key=key, pairs=pairs)
-        left = {name: _left(hessian, averages, k, key) for name, averages in controls.items()}
-        of_gauss_newton = (
-            curvature.class_attribution(own, counted(report.gauss_newton, advance), k, key=key) if dense else None
-        )
-    arrays = {f"class_{part}": own.eigenvalues(part) for part in ("g0", "g1", "g2")} | {
-        "class_values": found.values,
-        "class_shares": found.shares,
-        "class_left": found.knocked_out,
-        "class_left_cross": found.knocked_out_cross,
-        **{f"class_left_{name}": values for name, values in left.items()},
-    }
+        left = {name: _left(hessian, control, k, key) for name, control in averages.items()}
+        if dense:
+            of_gauss_newton = curvature.class_attribution(own, gauss_newton, k, key=key)
     row = {
         "class_tested": tested,
         "class_removed": found.removed(tested),
         "class_removed_cross": found.removed(tested, cross=True),
         **{f"class_removed_{name}": removed(found.values, values, tested) for name, values in left.items()},
         "gn_class_removed": of_gauss_newton and of_gauss_newton.removed(tested),
-        **{
-            f"{part}_share": float((own.quotients(part, pairs.vectors) / np.asarray(pairs.values))[:tested].mean())
-            for part in ("g0", "g1", "g2")
-        },
+        **{f"{part}_share": _share(own, part, pairs, tested) for part in PARTS},
         "class_overlap": found.overlap,
         "g1_lambda_max": float(found.class_values[0]),
     }
+    arrays = {
+        **{f"class_{part}": own.eigenvalues(part) for part in PARTS},
+        "class_values": found.values,
+        "class_shares": found.shares,
+        "class_left": found.knocked_out,
+        "class_left_cross": found.knocked_out_cross,
+        **{f"class_left_{name}": values for name, values in left.items()},
+    }
+    if of_gauss_newton is not None:
+        arrays |= {"gn_class_shares": of_gauss_newton.shares, "gn_class_left": of_gauss_newton.knocked_out}
     return row, arrays
+
+
+def _share(own: curvature.ClassDecomposition, part: str, pairs: curvature.EigenPairs, tested: int) -> float:
+    """Share of a part in the leading eigenvalues, their mean."""
+    return float((own.quotients(part, pairs.vectors[:tested]) / np.asarray(pairs.values)[:tested]).mean())
 
 
 def _averages(

@@ -85,8 +85,9 @@ def _leading(axes: "Axes", row: Row, cell: Arrays) -> None:
         color=style.GREY,
     )
     axes.set_yscale("log")
-    high, low = cell["class_values"][0], min(cell["class_values"][-1], cell["class_left"][-1])
-    axes.set_ylim(max(low, 1e-3 * high) / 1.5, 2 * high)
+    high, low = (float(cell[name][end]) for name, end in (("class_values", 0), ("class_g1", -1)))
+    axes.set_ylim(max(low, 1e-3 * high) / 1.5, 2.5 * high)
+    style.plain_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("rank", fontsize=style.SMALL + 1)
     axes.set_ylabel("eigenvalue", fontsize=style.SMALL + 1)

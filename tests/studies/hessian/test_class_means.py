@@ -34,7 +34,12 @@ def asked(removed, control="baseline", tested=9, permuted=0, random=0, outliers=
         (
             [asked(8), asked(7, "loss", point="matched loss"), asked(1, "classes", tested=1, n_classes=2)],
             HOLDS,
-            ["at matched loss 0.7778", "K = 2 1"],
+            ["at matched loss 0.7778 of 9", "K = 2 1 of 1"],
+        ),
+        (
+            [asked(8, class_overlap=0.8), asked(8, "initialisation", point="start", tested=10, class_overlap=0.3)],
+            HOLDS,
+            ["of 10; overlap", "at the minimum 0.8, before training 0.3"],
         ),
         ([asked(4)], NOT_SEEN, ["0.4444 without class means"]),
         ([asked(7, permuted=7)], NOT_SEEN, []),

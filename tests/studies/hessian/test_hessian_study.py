@@ -121,6 +121,8 @@ def assert_class_means(row, arrays):
         room = 1e-8 * values[0]
         assert (left <= values[: len(left)] + room).all() and (left >= values[3 : 3 + len(left)] - room).all()
     assert (arrays["class_left_cross"] <= arrays["class_left"] + 1e-8 * values[0]).all()
+    assert (arrays["gn_class_left"] <= arrays["gn_eigenvalues"][::-1][: len(arrays["gn_class_left"])] + room).all()
+    assert ((arrays["gn_class_shares"] >= 0) & (arrays["gn_class_shares"] <= 1 + 1e-9)).all()
     gap = np.sqrt(values[tested - 1] * values[tested])
     assert row["class_removed"] == tested - (arrays["class_left"][:tested] > gap).sum()
     assert row["class_removed_permuted"] == tested - (arrays["class_left_permuted"][:tested] > gap).sum()

@@ -15,7 +15,9 @@ from qjaxsim.studies.gauss_newton_transition.settings import TransitionSettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
 from qjaxsim.studies.lie_variance.settings import LieVarianceSettings
+from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
+from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.setting import GIVEN, Except, check_settings, choice, integer, number, other, refuse_idle
 
@@ -29,6 +31,8 @@ STUDIES = {
     "effective-dimension": EffectiveDimensionSettings,
     "gauss-newton-transition": TransitionSettings,
     "lie-variance": LieVarianceSettings,
+    "overparametrisation": OverparametrisationSettings,
+    "noisy-fisher": NoisyFisherSettings,
 }
 COMMAND = typer.main.get_command(cli_app.app)
 

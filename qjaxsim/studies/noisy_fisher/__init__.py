@@ -1,0 +1,1 @@
+"""The study `noisy-fisher`: what noise turns on and suppresses in the quantum Fisher information."""

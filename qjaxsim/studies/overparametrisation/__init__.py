@@ -1,0 +1,1 @@
+"""The study `overparametrisation`: rank of the quantum Fisher information against trainability."""
