@@ -19,6 +19,7 @@ from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetr
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
+from qjaxsim.curvature.spreading import Spread, spread_of
 from qjaxsim.running.array_types import check_tree
 from qjaxsim.running.compiled import Compiled
 
@@ -209,10 +210,12 @@ def curvature_operators(
     check_model(outputs, loss, params, x, y)
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size)
-    data = jax.tree.map(jnp.asarray, (x, y))
+    at, data, spread = unravel(flat), jax.tree.map(jnp.asarray, (x, y)), spread_of(x, y)
+    if spread is not None:
+        at, data = spread.everywhere(at), spread.samples(data)
 
     def operator(kind: str) -> LinearOperator:
-        rows = functools.partial(_images_of_rows, kind, outputs, loss, batch_size, unravel(flat), data)
+        rows = functools.partial(_images_of_rows, kind, outputs, loss, batch_size, spread, at, data)
         return LinearOperator(flat.size, flat.dtype, rows)
 
     return CurvatureOperators(*(operator(kind) for kind in CurvatureOperators._fields))
@@ -227,11 +230,23 @@ def _images_of_rows(*arguments: Any) -> jax.Array:
     return curvature_rows(*arguments)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def curvature_rows(
-    kind: str, outputs: Outputs, loss: Loss, batch_size: int | None, params: Any, data: Any, rows: jax.Array
+    kind: str,
+    outputs: Outputs,
+    loss: Loss,
+    batch_size: int | None,
+    spread: Spread | None,
+    params: Any,
+    data: Any,
+    rows: jax.Array,
 ) -> jax.Array:
     """Images of rows (n, P) under an operator, compiled once for all rows of one shape."""
+    if spread is not None:
+        share = lambda pair, own: curvature_rows(  # noqa: E731
+            kind, outputs, loss, batch_size, None, pair[0], own, pair[1]
+        )
+        return spread.mean(share)((params, rows), data)
     _, unravel = ravel_pytree(params)
 
     def image(row: jax.Array) -> jax.Array:
