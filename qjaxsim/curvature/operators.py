@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
+from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, require_no_sum, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
@@ -283,6 +283,7 @@ def hessian_operator(f: Callable[[Any], jax.Array], params: Any) -> LinearOperat
 
 def _hessian_rows(f: Callable[[Any], jax.Array], params: Any) -> Callable[[jax.Array], jax.Array]:
     flat, unravel = flatten_real(params)
+    require_no_sum(f, params)
     gradient = jax.grad(lambda w: f(unravel(w)))
 
     def image(row: jax.Array) -> jax.Array:

@@ -35,6 +35,12 @@ def vary_alike(tree: Tree, *others: Any) -> Tree:
     return vary(tree, varying_axes(tree, *others))
 
 
+def in_unchecked_region() -> bool:
+    """Whether this is traced inside `jax.shard_map` with `check_vma=False`, where no array tells how it varies."""
+    axes = jax.sharding.get_abstract_mesh().manual_axes
+    return bool(axes) and not varying_axes(lax.axis_index(axes[0]))
+
+
 def rest(array: jax.Array) -> tuple[int, ...]:
     """The shape, in a reshape, of what follows the index bits that an operation works on: other bits, then columns.
 
