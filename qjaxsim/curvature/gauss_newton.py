@@ -127,10 +127,9 @@ def split_hessian(
     count = shapes.n_samples // devices  # on each device
     planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows)
     samples, way = planned.samples, WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
-    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes)
     if spread is not None:
-        way, shares = _spread(way, spread), spread.shares((x, y))
-        chunk = functools.partial(samples_from, *shares, size=samples, shapes=shapes, devices=devices)
+        way, (x, y) = _spread(way, spread), spread.shares((x, y))
+    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, devices=devices)
     carried, done = way.start, 0
     saved = None
     if checkpoint is not None:

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import positive_integer, shown
@@ -162,7 +161,7 @@ def require_no_sum(f: Callable[[Any], jax.Array], params: Any) -> None:
         )
 
 
-def _sums(jaxpr: core.Jaxpr) -> bool:
+def _sums(jaxpr: Any) -> bool:
     """Whether there is a sum over devices in a program."""
     programs = lambda value: getattr(value, "jaxpr", value)  # noqa: E731
     return any(

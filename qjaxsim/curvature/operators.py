@@ -243,9 +243,10 @@ def curvature_rows(
 ) -> jax.Array:
     """Images of rows (n, P) under an operator, compiled once for all rows of one shape."""
     if spread is not None:
-        share = lambda pair, own: curvature_rows(  # noqa: E731
-            kind, outputs, loss, batch_size, None, pair[0], own, pair[1]
-        )
+
+        def share(pair: tuple[Any, jax.Array], own: Any) -> jax.Array:
+            return curvature_rows(kind, outputs, loss, batch_size, None, pair[0], own, pair[1])
+
         return spread.mean(share)((params, rows), data)
     _, unravel = ravel_pytree(params)
 

@@ -182,9 +182,10 @@ def _sum_products(
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
     if (spread := spread_of(x, y)) is not None:
-        share = lambda pair, data: _sum_products(  # noqa: E731
-            chunk_product, outputs, loss, pair[0], *data, pair[1], batch_size
-        )
+
+        def share(pair: tuple[Any, Any], data: tuple[Any, Any]) -> Any:
+            return _sum_products(chunk_product, outputs, loss, pair[0], data[0], data[1], pair[1], batch_size)
+
         return compiled_once(spread.mean(share), spread.everywhere((params, v)), spread.samples((x, y)))
     params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples

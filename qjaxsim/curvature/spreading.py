@@ -47,7 +47,7 @@ class Spread(NamedTuple):
         """The same arrays for each share, (devices, ...)."""
         return self.samples(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.devices, *leaf.shape)), tree))
 
-    def each(self, function: Callable[[Tree, Tree, Tree, jax.Array], Tree]) -> Callable[..., Tree]:
+    def each(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
         """A function of one share as one of all of them: of sums, inputs and targets by share, and common weights."""
 
         def own(*given: Tree) -> Tree:
@@ -71,20 +71,36 @@ class Spread(NamedTuple):
 
     def _mapped(self, function: Callable[..., Tree], given: Any, out: Any) -> Callable[..., Tree]:
         # Without JAX's check, derivatives inside are those of this device's share, whatever the user's functions do.
-        return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
+        mapped = jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
+
+        def run(*args: Tree) -> Tree:
+            try:
+                return mapped(*args)
+            except ValueError as error:
+                if "Context mesh" not in str(error):
+                    raise
+                raise ValueError(
+                    "Functions of samples that lie spread over a mesh must not read arrays on that mesh beside their "
+                    "arguments; make those NumPy arrays, or a part of `params` or `x`."
+                ) from error
+
+        return run
 
 
 def spread_of(*samples: Tree) -> Spread | None:
     """How samples are spread along axis 0; None if they are not, or where JAX traces them and only XLA will know."""
-    for leaf in jax.tree.leaves(samples):
-        if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array):
-            continue
-        if isinstance(leaf.sharding, NamedSharding) and not leaf.sharding.is_fully_replicated:
-            first = tuple(leaf.sharding.spec)[:1]
-            if first and first[0] is not None:
-                axes = first[0] if isinstance(first[0], tuple) else first
-                return Spread(leaf.sharding.mesh, axes)
+    for sharding in map(_on_mesh, jax.tree.leaves(samples)):
+        first = tuple(sharding.spec)[:1] if sharding is not None else ()
+        if sharding is not None and first and first[0] is not None:
+            return Spread(sharding.mesh, first[0] if isinstance(first[0], tuple) else first)
     return None
+
+
+def _on_mesh(leaf: Any) -> Any:
+    """How an array lies in pieces on a mesh; None if it does not, or if nobody knows."""
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer) or leaf.sharding.is_fully_replicated:
+        return None
+    return leaf.sharding if isinstance(leaf.sharding, NamedSharding) else None
 
 
 def on_no_mesh(params: Tree) -> Tree:
@@ -100,8 +116,7 @@ def whole(params: Tree) -> Tree:
     """
 
     def put(leaf: Any) -> Any:
-        if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array) or leaf.sharding.is_fully_replicated:
-            return leaf
-        return jax.device_put(leaf, NamedSharding(leaf.sharding.mesh, PartitionSpec()))
+        sharding = _on_mesh(leaf)
+        return leaf if sharding is None else jax.device_put(leaf, NamedSharding(sharding.mesh, PartitionSpec()))
 
     return jax.tree.map(put, params)

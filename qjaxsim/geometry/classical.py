@@ -114,10 +114,11 @@ def _gram(
     flat, unravel = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
     if (spread := spread_of(x, y)) is not None:
-        share = lambda flat, data: _gram(  # noqa: E731
-            lambda flat, x: outputs(unravel(flat), x), loss, weights, flat, *data, batch_size
-        )
-        return compiled_once(spread.mean(share), spread.everywhere(flat), spread.samples((x, y)))
+
+        def share(params: Any, data: tuple[Any, Any]) -> jax.Array:
+            return _gram(outputs, loss, weights, params, data[0], data[1], batch_size)
+
+        return compiled_once(spread.mean(share), spread.everywhere(unravel(flat)), spread.samples((x, y)))
     flat = vary(flat, shapes.axes)
     size = flat.size
     asked = at_once().samples if batch_size is None else positive_integer("batch_size", batch_size)

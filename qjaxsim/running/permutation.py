@@ -175,8 +175,9 @@ def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
 def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
     lead, size, *others = array.shape
     if jax.device_count() > 1:  # axes in front may be spread over them
-        places = jnp.asarray(np.array(permutation.high, np.uint32)[:, None]) ^ jnp.asarray(np.array(permutation.low, np.uint32)[None])
-        return array.at[:, places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds")
+        high, low = (jnp.asarray(np.array(table, np.uint32)) for table in (permutation.high, permutation.low))
+        places = (high[:, None] ^ low[None]).reshape(-1)
+        return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")
     # Unsigned places: none is checked for being negative.
     leads = np.arange(lead, dtype=np.uint32) if isinstance(lead, int) else lax.iota(jnp.uint32, lead)
     first = leads[:, None] * np.uint32(size) + np.array(permutation.high, np.uint32)[None]

@@ -132,8 +132,8 @@ def placed(mesh):
     return tuple(jax.device_put(a, NamedSharding(mesh, s)) for a, s in ((W, P()), (X, P("d")), (Y, P("d"))))
 
 
-def mapped(function, out=P(), check=True):
-    specs = P(), P("d"), P("d")
+def mapped(function, out=None, check=True):
+    specs, out = (P(), P("d"), P("d")), out or P()
     return jax.jit(jax.shard_map(function, mesh=AUTO, in_specs=specs, out_specs=out, check_vma=check))
 
 
@@ -205,8 +205,8 @@ def table(everything):
 def further():
     """Wider circuits' programs, what a chunk of a split Hessian compiles to, sums without their check, and pieces."""
     wide = circuit(7, 2)
-    seen = [qj.Z(0), qj.X(1) @ qj.Y(2), qj.Diagonal(np.arange(64.0), range(1, 7)), qj.Projector(np.ones(8) / 8**0.5, [1, 2, 4])]
-    energies, states = qj.expectation(wide, seen), qj.sample(wide, 3)
+    steps, plus = qj.Diagonal(np.arange(64.0), range(1, 7)), qj.Projector(np.ones(8) / 8**0.5, [1, 2, 4])
+    energies, states = qj.expectation(wide, [*SEEN, steps, plus]), qj.sample(wide, 3)
     w, x, y = placed(AUTO)
     slope = jax.grad(lambda w, x: (energies({"w": w, "x": x}) ** 2).mean())
     program = jax.jit(slope).lower(w, x).compile()
@@ -230,6 +230,10 @@ def further():
     tried("hessian", "as JAX's", lambda: same(MEANS["hessian"]), same(local))
     for name in ("hessian", "hvp", "hessian_operator"):
         tried(name, "sum unchecked", lambda: mapped(WHOLE[name], check=False)(W, X, Y), 0.0)  # noqa: B023
+
+    held = jax.device_put(V, NamedSharding(AUTO, P()))
+    reads = lambda w, x: outputs(w + held, x)  # noqa: E731
+    tried("split_hessian", "reads", lambda: curvature.split_hessian(reads, loss, W, x, y), 0.0)
 
     pieces = jax.device_put(jnp.linspace(0, 1, 8), NamedSharding(AUTO, P("d")))
     waves = lambda w, x: jnp.cos(x[:, None] * w[:2] + w.sum())  # noqa: E731

@@ -91,5 +91,11 @@ def test_a_sum_over_devices_is_not_differentiated_where_jax_checks_nothing(found
     )
 
 
+def test_functions_that_read_arrays_on_the_mesh_are_refused(found):
+    assert "must not read arrays on that mesh beside their arguments; make those NumPy arrays" in str(
+        found["split_hessian", "reads"]
+    )
+
+
 def is_rounding(value):
     return isinstance(value, float) and value < 1e-12
