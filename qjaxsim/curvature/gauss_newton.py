@@ -70,6 +70,9 @@ def split_hessian(
     A model that tells its structure takes a cheaper way to the same numbers: `PartSum`, `StagedCircuit` as its
     part, `CircuitOutputs` (`hessian.md` derives each). `plan_split` says beforehand which, and what it holds.
 
+    Samples that lie spread over the devices of an automatic mesh (x or y, along axis 0) are added up by the device that
+    holds them, with one sum over devices at the end; `batch_size` is that of each device.
+
     With `checkpoint`, sums are saved as chunks go by, and a later call with the same arguments goes on from there; the
     result is the same bit for bit (on the same machine with the same versions). A save is skipped while less than 10
     times the duration of the last one has passed since it, so a killed call loses at most that and the chunk
@@ -134,7 +137,8 @@ def split_hessian(
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, devices)
-        first, targets, weights = chunk(0)
+        share = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
+        first, targets, weights = samples_from(*share, 0, samples, shapes._replace(n_samples=count))
         slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
         saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
         state = saved.restore({"state": carried, "samples": done})
@@ -199,7 +203,7 @@ def _spread(way: _Way, spread: Spread) -> _Way:
 
     return _Way(
         spread.copies(way.start),
-        lambda x: way.outputs(jax.tree.map(lambda leaf: leaf[0], x)),
+        way.outputs,
         chunk,
         lambda carried: way.finish(spread.total(carried)),
     )

@@ -180,6 +180,8 @@ def curvature_operators(
 ) -> CurvatureOperators:
     """H, G and R of the mean of `loss(outputs(params, x), y)`, without a matrix.
 
+    Samples that lie spread over a mesh are worked on by the devices that hold them, as in `split_hessian`.
+
     Args:
         outputs: maps (params, x) to real outputs of shape (B, K).
         loss: maps (z, y) to one loss a sample, shape (B,).

@@ -71,20 +71,7 @@ class Spread(NamedTuple):
 
     def _mapped(self, function: Callable[..., Tree], given: Any, out: Any) -> Callable[..., Tree]:
         # Without JAX's check, derivatives inside are those of this device's share, whatever the user's functions do.
-        mapped = jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
-
-        def run(*args: Tree) -> Tree:
-            try:
-                return mapped(*args)
-            except ValueError as error:
-                if "Context mesh" not in str(error):
-                    raise
-                raise ValueError(
-                    "Functions of samples that lie spread over a mesh must not read arrays on that mesh beside their "
-                    "arguments; make those NumPy arrays, or a part of `params` or `x`."
-                ) from error
-
-        return run
+        return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
 
 
 def spread_of(*samples: Tree) -> Spread | None:
@@ -104,7 +91,7 @@ def _on_mesh(leaf: Any) -> Any:
 
 
 def on_no_mesh(params: Tree) -> Tree:
-    """Parameters on JAX's default device: functions run by `jax.shard_map` may read no array that lies on its mesh."""
+    """Parameters on JAX's default device: what `jax.shard_map` runs takes no array on its mesh from outside."""
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
 
 

@@ -1,8 +1,11 @@
 """Public functions on eight devices: a line of JSON for each function and way, read by `test_devices.py`."""
 
+import contextlib
+import io
 import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -233,7 +236,19 @@ def further():
 
     held = jax.device_put(V, NamedSharding(AUTO, P()))
     reads = lambda w, x: outputs(w + held, x)  # noqa: E731
-    tried("split_hessian", "reads", lambda: curvature.split_hessian(reads, loss, W, x, y), 0.0)
+    split_hessian, product = curvature.split_hessian, curvature.hessian_product
+    tried("split_hessian", "reads", lambda: split_hessian(reads, loss, W, x, y), split_hessian(reads, loss, W, X, Y))
+    tried("hessian_product", "reads", lambda: product(reads, loss, W, x, y, V), product(reads, loss, W, X, Y, V))
+    calls = lambda w, x: outputs(w, x) + outputs(held, x)  # noqa: E731
+    tried("hessian_product", "calls", lambda: product(calls, loss, W, x, y, V), product(calls, loss, W, X, Y, V))
+
+    path = Path(sys.argv[2]) / "sums.npz"
+    split = lambda *data, **more: curvature.split_hessian(outputs, loss, W, *data, batch_size=1, **more)  # noqa: E731
+    try:
+        split(x, y, checkpoint=path, progress=lambda done, n: 1 // (done - 8))
+    except ZeroDivisionError:
+        note("split_hessian", "resumed", distance(split(x, y, checkpoint=path), split(x, y)))
+    tried("split_hessian", "one device", lambda: split(X, Y, checkpoint=path), 0.0)
 
     pieces = jax.device_put(jnp.linspace(0, 1, 8), NamedSharding(AUTO, P("d")))
     waves = lambda w, x: jnp.cos(x[:, None] * w[:2] + w.sum())  # noqa: E731
@@ -243,5 +258,16 @@ def further():
         note("split_hessian", name, distance(got, want))
 
 
+def guide():
+    """The page for users, as it stands: whether it prints what it says."""
+    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+    names, printed = {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec("".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)), names)
+    note("guide", "printed", printed.getvalue().splitlines())
+    note("guide", "devices", names["devices"])
+
+
 table(sys.argv[1] == "all")
 further()
+guide()
