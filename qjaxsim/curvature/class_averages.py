@@ -55,12 +55,12 @@ def averages(
         checkpoint: the file of unfinished sums.
     """
     flat, unravel = flat_unsharded(params, x, y)
+    params, labels = unravel(flat), _labels(y)
     if is_traced(flat):
         raise TypeError(
             "Argument `params` must be known, since averages are kept by NumPy, but is traced by JAX (in jit, grad or "
             "vmap); call this function outside, once for each."
         )
-    params, labels = unravel(flat), _labels(y)
     shapes = check_model(outputs, _one_number, params, x, labels)
     count, k = shapes.n_samples, shapes.n_outputs
     _check_classes(labels, k)

@@ -137,8 +137,8 @@ def split_hessian(
     saved = None
     if checkpoint is not None:
         identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, devices)
-        share = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
-        first, targets, weights = samples_from(*share, 0, size=samples, shapes=shapes._replace(n_samples=count))
+        own = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
+        first, targets, weights = samples_from(own[0], own[1], 0, size=samples, shapes=shapes._replace(n_samples=count))
         slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
         saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
         state = saved.restore({"state": carried, "samples": done})

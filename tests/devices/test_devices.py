@@ -13,7 +13,7 @@ from tests.cases import mostly_slow
 NO_COLLECTIVE = {"all-gather": 0, "all-reduce": 0, "all-to-all": 0, "collective-permute": 0}
 ONE_SUM = NO_COLLECTIVE | {"all-reduce": 1}
 HOST_DECIDES = {
-    "class_decomposition": "Argument `params` must be known, since averages are kept by NumPy, but is traced by JAX",
+    "class_decomposition": "must be known, since",
     **dict.fromkeys(
         ("top_eigenpairs", "power_iteration", "spectral_density", "trace_estimate"),
         "Argument `operator` must have images that are known, which decide how many products are taken, but they are "
