@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import is_traced
 from qjaxsim.curvature.operators import LinearOperator
 
 
@@ -62,6 +63,7 @@ class Balanced:
     def _settle(self, image: Callable[[], jax.Array], products: int) -> jax.Array:
         """An image, after the scale was found by it if it was not known."""
         found = image()
+        require_known(found)
         while not self._settled:
             wanted = self._wanted(float(_largest(found)))
             self._settled = wanted in (self._exponent, 0)  # back at 0: there is nothing at the other scale either
@@ -79,6 +81,16 @@ class Balanced:
             return -self._most if self._exponent == 0 else 0
         exponent = self._exponent + math.frexp(size)[1]
         return 0 if abs(exponent) <= self._moderate else max(-self._most, min(self._most, exponent))
+
+
+def require_known(images: jax.Array) -> None:
+    """Refuse images that JAX traces, or vectors drawn where it does."""
+    if is_traced(images):
+        raise TypeError(
+            "Argument `operator` must have images that are known, which decide how many products are taken, but they "
+            "are traced by JAX (in jit, grad, vmap or shard_map); call this function outside, on samples that lie "
+            "spread over devices."
+        )
 
 
 @jax.jit

@@ -58,6 +58,11 @@ def averages(
     """
     flat, unravel = flat_unsharded(params, x, y)
     params, labels = unravel(flat), _labels(y)
+    if is_traced(flat):
+        raise TypeError(
+            "Argument `params` must be known, since averages are kept by NumPy, but is traced by JAX (in jit, grad or "
+            "vmap); call this function outside, once for each."
+        )
     shapes = check_model(outputs, _one_number, params, x, labels)
     count, k = shapes.n_samples, shapes.n_outputs
     _check_classes(labels, k)

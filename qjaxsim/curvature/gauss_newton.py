@@ -24,6 +24,7 @@ from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model,
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
+from qjaxsim.curvature.spreading import Spread, on_no_mesh, spread_of, whole
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary, vary_alike
 
@@ -68,6 +69,9 @@ def split_hessian(
     of R, and the tangents of z met on the way are the Jacobian, so G costs one matrix product more than R.
     A model that tells its structure takes a cheaper way to the same numbers: `PartSum`, `StagedCircuit` as its
     part, `CircuitOutputs` (`hessian.md` derives each). `plan_split` says beforehand which, and what it holds.
+
+    Samples that lie spread over the devices of an automatic mesh (x or y, along axis 0) are added up by the device that
+    holds them, with one sum over devices at the end; `batch_size` is that of each device.
 
     With `checkpoint`, sums are saved as chunks go by, and a later call with the same arguments goes on from there; the
     result is the same bit for bit (on the same machine with the same versions). A save is skipped while less than 10
@@ -114,27 +118,33 @@ def split_hessian(
     >>> [round(float(part[0, 0]), 3) for part in found[:3]]
     [0.5, 0.75, -0.25]
     """
-    flat, _ = flat_unsharded(params, x, y)
+    flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
-    flat, params = vary((flat, params), shapes.axes)
+    spread = spread_of(x, y)
+    params = whole(params) if spread is None else on_no_mesh(params)
+    flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = stored_identity(checkpoint).get("batch_size")
-    planned = plan(outputs, params, shapes, batch_size, rows)
-    count, samples = shapes.n_samples, planned.samples
-    way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
+    devices = 1 if spread is None else spread.devices
+    count = shapes.n_samples // devices  # on each device
+    planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows)
+    samples, way = planned.samples, WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
+    if spread is not None:
+        way, (x, y) = _spread(way, spread), spread.shares((x, y))
+    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, devices=devices)
     carried, done = way.start, 0
-    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes)
     saved = None
     if checkpoint is not None:
-        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y})
-        first, targets, weights = chunk(0)
+        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, devices)
+        own = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
+        first, targets, weights = samples_from(own[0], own[1], 0, size=samples, shapes=shapes._replace(n_samples=count))
         slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
         saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
         state = saved.restore({"state": carried, "samples": done})
         carried, done = (state["state"], state["samples"]) if state else (carried, done)
         if done and progress is not None:
-            progress(done, count)
+            progress(done * devices, shapes.n_samples)
     for begin in range(done, count, samples):
         carried = way.chunk(carried, *chunk(begin))
         done = min(begin + samples, count)
@@ -142,14 +152,20 @@ def split_hessian(
             saved.save({"state": carried, "samples": done}, last=done == count)
         if progress is not None:
             jax.block_until_ready(carried)
-            progress(done, count)
+            progress(done * devices, shapes.n_samples)
     return way.finish(carried)
 
 
-def samples_from(x: Any, y: Any, begin: int, size: int, shapes: ModelShapes) -> tuple[Any, Any, jax.Array]:
-    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero."""
-    start, _, fresh = window(begin, size, shapes.n_samples, np)
-    xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[start : start + size]), (x, y))
+def samples_from(
+    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, devices: int = 1
+) -> tuple[Any, Any, jax.Array]:
+    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero.
+
+    With several devices samples come by share, (devices, N / devices, ...), and the chunk is one of each share.
+    """
+    start, _, fresh = window(begin, size, shapes.n_samples // devices, np)
+    now = (slice(None),) * (devices > 1) + (slice(start, start + size),)
+    xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[now]), (x, y))
     return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
 
 
@@ -168,12 +184,29 @@ class _Way(NamedTuple):
         outputs: from inputs to outputs (B, K).
         chunk: from what is carried, inputs, targets and weights of the losses (B,) to what is carried on.
         finish: from what is carried in the end to the result.
+        ready: makes what all samples share, where that waits for the first of them.
     """
 
     start: Any
     outputs: Callable[[Any], jax.Array]
     chunk: Callable[[Any, Any, Any, jax.Array], Any]
     finish: Callable[[Any], HessianSplit]
+    ready: Callable[[], Any] = lambda: None
+
+
+def _spread(way: _Way, spread: Spread) -> _Way:
+    """The way on every device for its own samples, with one sum over devices in the end."""
+
+    def chunk(carried: Any, x: Any, y: Any, weights: jax.Array) -> Any:
+        way.ready()  # not while the chunk is traced, which would leave it in the trace
+        return compiled_once(spread.each(way.chunk), carried, x, y, weights)
+
+    return _Way(
+        spread.copies(way.start),
+        way.outputs,
+        chunk,
+        lambda carried: way.finish(spread.total(carried)),
+    )
 
 
 def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
@@ -207,7 +240,8 @@ def _by_stages(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows:
     part = staged(outputs)
     assert part is not None
     parts = StagedParts(outputs, part, params)
-    return _by_slopes(parts.outputs, loss, flat, parts.start(), parts.chunk, parts.residual)
+    way = _by_slopes(parts.outputs, loss, flat, parts.start(), parts.chunk, parts.residual)
+    return way._replace(ready=lambda: parts.found)
 
 
 def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
@@ -285,7 +319,9 @@ def _with_sum(gauss_newton: jax.Array, residual: jax.Array) -> tuple[jax.Array, 
     return gauss_newton + residual, gauss_newton, residual
 
 
-def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any]) -> dict[str, Any]:
+def _identity(
+    planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any], devices: int
+) -> dict[str, Any]:
     """What sums over samples belong to."""
     return {
         **{name: digest(value) for name, value in arguments.items()},
@@ -296,6 +332,7 @@ def _identity(planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, argument
         "batch_size": planned.samples,
         "rows": planned.rows,
         "structure": planned.structure,
+        **({"devices": devices} if devices > 1 else {}),
     }
 
 

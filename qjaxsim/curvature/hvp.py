@@ -14,6 +14,7 @@ from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
+from qjaxsim.running.varying import in_unchecked_region
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -136,6 +137,7 @@ def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:
     """The function, checked when it is traced: JAX's own words would be about `grad`."""
 
     def checked(params: Any) -> jax.Array:
+        require_no_sum(f, params)
         value = f(params)
         found = type_of(value)
         if found is None or found.shape != () or not jnp.issubdtype(found.dtype, jnp.floating):
@@ -144,6 +146,33 @@ def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:
         return value
 
     return checked
+
+
+def require_no_sum(f: Callable[[Any], jax.Array], params: Any) -> None:
+    """Refuse sums over devices in a function that is differentiated inside `jax.shard_map` without its check.
+
+    Their derivatives are wrong there: a sum over devices is transposed to one, whether or not its operand varies.
+    """
+    if in_unchecked_region() and _sums(jax.make_jaxpr(f)(params).jaxpr):
+        raise ValueError(
+            "Argument `f` must not sum over devices where `jax.shard_map` has `check_vma=False`, since its derivatives "
+            "would be those of this device's share alone; leave `check_vma` as it is, or take the mean of what this "
+            "function returns."
+        )
+
+
+def _sums(jaxpr: Any) -> bool:
+    """Whether there is a sum over devices in a program."""
+    programs = lambda value: getattr(value, "jaxpr", value)  # noqa: E731
+    return any(
+        equation.primitive.name.startswith("psum")
+        or any(
+            _sums(programs(value))
+            for value in jax.tree.leaves(equation.params, is_leaf=lambda value: hasattr(value, "eqns"))
+            if hasattr(programs(value), "eqns")
+        )
+        for equation in jaxpr.eqns
+    )
 
 
 def type_of(value: Any) -> Any:

@@ -15,10 +15,11 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, symmetrised, type_of
+from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, require_no_sum, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
+from qjaxsim.curvature.spreading import Spread, spread_of
 from qjaxsim.running.array_types import check_tree
 from qjaxsim.running.compiled import Compiled
 
@@ -179,6 +180,8 @@ def curvature_operators(
 ) -> CurvatureOperators:
     """H, G and R of the mean of `loss(outputs(params, x), y)`, without a matrix.
 
+    Samples that lie spread over a mesh are worked on by the devices that hold them, as in `split_hessian`.
+
     Args:
         outputs: maps (params, x) to real outputs of shape (B, K).
         loss: maps (z, y) to one loss a sample, shape (B,).
@@ -209,10 +212,12 @@ def curvature_operators(
     check_model(outputs, loss, params, x, y)
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size)
-    data = jax.tree.map(jnp.asarray, (x, y))
+    at, data, spread = unravel(flat), jax.tree.map(jnp.asarray, (x, y)), spread_of(x, y)
+    if spread is not None:
+        at, data = spread.everywhere(at), spread.samples(data)
 
     def operator(kind: str) -> LinearOperator:
-        rows = functools.partial(_images_of_rows, kind, outputs, loss, batch_size, unravel(flat), data)
+        rows = functools.partial(_images_of_rows, kind, outputs, loss, batch_size, spread, at, data)
         return LinearOperator(flat.size, flat.dtype, rows)
 
     return CurvatureOperators(*(operator(kind) for kind in CurvatureOperators._fields))
@@ -227,11 +232,24 @@ def _images_of_rows(*arguments: Any) -> jax.Array:
     return curvature_rows(*arguments)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def curvature_rows(
-    kind: str, outputs: Outputs, loss: Loss, batch_size: int | None, params: Any, data: Any, rows: jax.Array
+    kind: str,
+    outputs: Outputs,
+    loss: Loss,
+    batch_size: int | None,
+    spread: Spread | None,
+    params: Any,
+    data: Any,
+    rows: jax.Array,
 ) -> jax.Array:
     """Images of rows (n, P) under an operator, compiled once for all rows of one shape."""
+    if spread is not None:
+
+        def share(pair: tuple[Any, jax.Array], own: Any) -> jax.Array:
+            return curvature_rows(kind, outputs, loss, batch_size, None, pair[0], own, pair[1])
+
+        return spread.mean(share)((params, rows), data)
     _, unravel = ravel_pytree(params)
 
     def image(row: jax.Array) -> jax.Array:
@@ -268,6 +286,7 @@ def hessian_operator(f: Callable[[Any], jax.Array], params: Any) -> LinearOperat
 
 def _hessian_rows(f: Callable[[Any], jax.Array], params: Any) -> Callable[[jax.Array], jax.Array]:
     flat, unravel = flatten_real(params)
+    require_no_sum(f, params)
     gradient = jax.grad(lambda w: f(unravel(w)))
 
     def image(row: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spreading import spread_of
 from qjaxsim.running.varying import vary
 
 Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
@@ -180,6 +181,12 @@ def _sum_products(
     check_real(params)
     check_like(params, v)
     shapes = check_model(outputs, loss, params, x, y)
+    if (spread := spread_of(x, y)) is not None:
+
+        def share(pair: tuple[Any, Any], data: tuple[Any, Any]) -> Any:
+            return _sum_products(chunk_product, outputs, loss, pair[0], data[0], data[1], pair[1], batch_size)
+
+        return compiled_once(spread.mean(share), spread.everywhere((params, v)), spread.samples((x, y)))
     params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
     samples = even_chunk(count, chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE))

@@ -12,7 +12,7 @@ import numpy as np
 
 from qjaxsim.common.checks import integer_from, positive_integer, shown
 from qjaxsim.common.memory import require_memory
-from qjaxsim.curvature.balance import Balanced
+from qjaxsim.curvature.balance import Balanced, require_known
 from qjaxsim.curvature.lanczos import leading_pairs, normal
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
@@ -210,7 +210,9 @@ def power_iteration(
     require_key(key)
     max_steps = positive_integer("max_steps", max_steps)
     balance = Balanced(operator)
-    vector = np.asarray(normal(key, operator))
+    drawn = normal(key, operator)
+    require_known(drawn)
+    vector = np.asarray(drawn)
     vector = vector / np.linalg.norm(vector)
     old, converged = 0.0, False
     for count in range(1, max_steps + 1):

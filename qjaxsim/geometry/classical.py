@@ -14,6 +14,8 @@ from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.hvp import flatten_real, symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_model, gauss_newton_block
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spreading import spread_of
+from qjaxsim.running.varying import vary, vary_alike
 
 
 def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size: int | None = None) -> jax.Array:
@@ -111,6 +113,13 @@ def _gram(
     """The mean of J_b^T A_b J_b with A_b (K, K) from a sample's outputs (K,) and target."""
     flat, unravel = flatten_real(params)
     shapes = check_model(outputs, loss, params, x, y)
+    if (spread := spread_of(x, y)) is not None:
+
+        def share(params: Any, data: tuple[Any, Any]) -> jax.Array:
+            return _gram(outputs, loss, weights, params, data[0], data[1], batch_size)
+
+        return compiled_once(spread.mean(share), spread.everywhere(unravel(flat)), spread.samples((x, y)))
+    flat = vary(flat, shapes.axes)
     size = flat.size
     asked = at_once().samples if batch_size is None else positive_integer("batch_size", batch_size)
     held = min(asked, shapes.n_samples)
@@ -128,9 +137,8 @@ def _gram(
 
     def total(flat: jax.Array, x: Any, y: Any) -> jax.Array:
         stacked, rest = _in_chunks((x, y), held)
-        found = jax.lax.scan(
-            lambda carried, chunk: (carried + block(flat, *chunk), None), jnp.zeros((size, size), flat.dtype), stacked
-        )[0]
+        nothing = vary_alike(jnp.zeros((size, size), flat.dtype), flat)
+        found = jax.lax.scan(lambda carried, chunk: (carried + block(flat, *chunk), None), nothing, stacked)[0]
         found = found if rest is None else found + block(flat, *rest)
         return symmetrised(found) / shapes.n_samples
 
@@ -194,6 +202,7 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
     flat, unravel = flatten_real(params)
     inputs = [jax.tree.map(jnp.asarray, x) for x in ([x1] if x2 is None else [x1, x2])]
     shapes = [check_model(outputs, lambda z, y: z.sum(axis=1), params, x, _counting(x)) for x in inputs]
+    flat = vary(flat, shapes[0].axes | shapes[-1].axes)
     n, m = shapes[0].n_samples, shapes[-1].n_samples
     k = shapes[0].n_outputs
     require_memory(

@@ -18,6 +18,7 @@ from qjaxsim.planning.doubling import is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.state_functions import Params
+from qjaxsim.running.varying import vary_alike
 
 
 def quantum_fisher_operator(
@@ -89,6 +90,7 @@ def _images(circuit: Circuit, wrt: Wrt, batch: Batch, options: PlanOptions) -> C
         return jax.vmap(image)(rows)
 
     def images(rows: jax.Array) -> jax.Array:
+        rows = vary_alike(rows, batch.values)
         most = max(at_once().numbers // (numbers * len(rows)), 1)
         every = each_sample(batch, lambda env: sample(rows, env), most)
         return every.reshape(-1, *rows.shape).mean(axis=0)

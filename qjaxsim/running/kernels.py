@@ -14,6 +14,7 @@ from jax import lax
 
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running.permutation import of_bits, of_rows, permute
+from qjaxsim.running.varying import rest
 
 # Index bits that one reduction sums over.
 BITS_AT_ONCE = 10
@@ -47,7 +48,7 @@ def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=1), jnp.concatenate([im, re], axis=1)])
     shape = (2, state.shape[1] // size * rows, state.shape[2])
     if real.ndim == 2:
-        return jnp.matmul(real, state.reshape(2 * size, -1), precision=HIGHEST).reshape(shape)
+        return jnp.tensordot(real, state.reshape(2 * size, *rest(state)), 1, precision=HIGHEST).reshape(shape)
     blocks = state.reshape(2 * size, -1, state.shape[2])
     return jnp.einsum("abz,brz->arz", real, blocks, precision=HIGHEST).reshape(shape)
 
@@ -82,12 +83,11 @@ def overlap_with(psi: jax.Array, state: jax.Array) -> jax.Array:
 
 def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:
     """out[i] = phase[i] * state[source[i]] on the leading index bits."""
-    size = len(source)
-    moved = permute(of_rows(source), state.reshape(2, size, -1)).reshape(state.shape)
+    moved = permute(of_rows(source), state)
     if phase is None:
         return moved
     parts = jnp.asarray(np.stack([phase.real, phase.imag]), state.dtype)
-    return apply_phases([(tuple(range(size.bit_length() - 1)), parts)], moved)
+    return apply_phases([(tuple(range(len(source).bit_length() - 1)), parts)], moved)
 
 
 def apply_phases(tables: Sequence[tuple[Sequence[int], jax.Array]], state: jax.Array) -> jax.Array:
@@ -149,8 +149,7 @@ def reorder(state: jax.Array, order: Sequence[int], new: Sequence[int]) -> jax.A
     places = [position[qubit] for qubit in new]
     while places and places[-1] == len(places) - 1:
         places.pop()
-    rows = state.reshape(2, 2 ** len(places), -1)
-    return permute(of_bits(places), rows).reshape(state.shape)
+    return permute(of_bits(places), state)
 
 
 def reorder_matrix(matrix: jax.Array, qubits: Sequence[int]) -> jax.Array:

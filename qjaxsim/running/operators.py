@@ -21,6 +21,7 @@ from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running import kernels
 from qjaxsim.running.measurement import apply_observables, expectation_values, marginal_probabilities
+from qjaxsim.running.varying import rest
 
 
 def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Array:
@@ -94,8 +95,9 @@ def _applied(operator: WideOperator, front: jax.Array) -> jax.Array:
             parts = np.stack([operator.matrix.real, operator.matrix.imag])
             return kernels.apply_dense(jnp.asarray(parts, front.dtype), front)
         case DiagonalOperator():
-            blocks = front.reshape(2, len(operator.values), -1)
-            return (blocks * jnp.asarray(operator.values, front.dtype)[None, :, None]).reshape(front.shape)
+            blocks = front.reshape(2, len(operator.values), *rest(front))
+            factors = jnp.asarray(operator.values.reshape(-1, *(1,) * (blocks.ndim - 2)), front.dtype)
+            return (blocks * factors[None]).reshape(front.shape)
         case ProjectorOperator():
             ket = jnp.asarray(np.stack([operator.state.real, operator.state.imag])[:, :, None], front.dtype)
             return kernels.apply_dense(ket, _overlap(operator, front))
@@ -104,9 +106,9 @@ def _applied(operator: WideOperator, front: jax.Array) -> jax.Array:
 
 
 def _apply_sparse(operator: SparseOperator, front: jax.Array) -> jax.Array:
-    re, im = front.reshape(2, 2 ** len(operator.qubits), -1)[:, operator.columns]
-    a = jnp.asarray(operator.values.real[:, None], front.dtype)
-    b = jnp.asarray(operator.values.imag[:, None], front.dtype)
+    re, im = front.reshape(2, 2 ** len(operator.qubits), *rest(front))[:, operator.columns]
+    values = operator.values.reshape(-1, *(1,) * (re.ndim - 1))
+    a, b = jnp.asarray(values.real, front.dtype), jnp.asarray(values.imag, front.dtype)
     products = jnp.stack([a * re - b * im, a * im + b * re], axis=1)
     size = 2 ** len(operator.qubits)
     rows = jax.ops.segment_sum(products, jnp.asarray(operator.rows), size, indices_are_sorted=True)

@@ -14,7 +14,7 @@ from qjaxsim.planning.steps import Packed, Products
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.matrices import Environment, angle_stack, factor_matrices, multiply_stacks
 from qjaxsim.running.permutation import Tables, move_rows, tables_of_orders
-from qjaxsim.running.varying import vary_alike
+from qjaxsim.running.varying import rest, vary_alike
 
 Each = tuple[jax.Array, Tables]
 """What one turn needs: matrices (groups, 2, d, d), and where rows come from."""
@@ -82,7 +82,8 @@ def _multiplied(matrices: jax.Array, state: jax.Array) -> jax.Array:
     groups, _, size, _ = matrices.shape
     re, im = matrices[:, 0], matrices[:, 1]
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=2), jnp.concatenate([im, re], axis=2)], axis=1)
-    return jnp.matmul(real, state.reshape(groups, 2 * size, -1), precision=HIGHEST).reshape(state.shape)
+    blocks = state.reshape(groups, 2 * size, *rest(state))
+    return lax.dot_general(real, blocks, (((2,), (1,)), ((0,), (0,))), precision=HIGHEST).reshape(state.shape)
 
 
 # --- matrices --------------------------------------------------------------------------------------------------------

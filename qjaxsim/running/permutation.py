@@ -17,6 +17,8 @@ from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from qjaxsim.running.varying import rest
+
 
 @dataclass(frozen=True)
 class Permutation:
@@ -84,15 +86,15 @@ def permute(permutation: Permutation, array: jax.Array) -> jax.Array:
 
     Args:
         permutation: of `size` rows.
-        array: (lead, size, ...).
+        array: (lead, rows, ...); where it has more than `size` rows, leading index bits are permuted.
 
     Returns:
         An array of the same shape. Linear: derivatives of every order and mode, `vmap` and `jit` go through it.
     """
     if permutation.is_identity:
         return array
-    flat = array.reshape(array.shape[0], permutation.size, -1)
-    return permute_p.bind(flat, permutation=permutation).reshape(array.shape)
+    blocks = array.reshape(array.shape[0], permutation.size, *rest(array))
+    return permute_p.bind(blocks, permutation=permutation).reshape(array.shape)
 
 
 class Tables(NamedTuple):
@@ -171,12 +173,16 @@ def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
-    lead, size, columns = array.shape
+    lead, size, *others = array.shape
+    if jax.device_count() > 1:  # axes in front may be spread over them
+        high, low = (jnp.asarray(np.array(table, np.uint32)) for table in (permutation.high, permutation.low))
+        places = (high[:, None] ^ low[None]).reshape(-1)
+        return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")
     # Unsigned places: none is checked for being negative.
     leads = np.arange(lead, dtype=np.uint32) if isinstance(lead, int) else lax.iota(jnp.uint32, lead)
     first = leads[:, None] * np.uint32(size) + np.array(permutation.high, np.uint32)[None]
     places = jnp.asarray(first.reshape(-1, 1)) ^ jnp.asarray(np.array(permutation.low, np.uint32)[None])
-    rows = array.reshape(lead * size, columns)
+    rows = array.reshape(lead * size, *others)
     return rows.at[places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
 
 

@@ -1,4 +1,4 @@
-"""Arrays inside `jax.shard_map`: over which axes of the mesh they vary.
+"""Arrays on several devices: inside `jax.shard_map`, over which axes of the mesh they vary; else, what spreads them.
 
 JAX knows for every array in a mapped function whether it differs from device to device, and puts a sum over devices
 into the derivative where one that does not differ meets one that does. All that one run of the engine works on is
@@ -33,3 +33,19 @@ def vary(tree: Tree, axes: frozenset[Any]) -> Tree:
 def vary_alike(tree: Tree, *others: Any) -> Tree:
     """The arrays of `tree`, varying over every axis that any of them or of the others varies over."""
     return vary(tree, varying_axes(tree, *others))
+
+
+def in_unchecked_region() -> bool:
+    """Whether this is traced inside `jax.shard_map` with `check_vma=False`, where no array tells how it varies."""
+    axes = jax.sharding.get_abstract_mesh().manual_axes
+    return bool(axes) and not varying_axes(lax.axis_index(axes[0]))
+
+
+def rest(array: jax.Array) -> tuple[int, ...]:
+    """The shape, in a reshape, of what follows the index bits that an operation works on: other bits, then columns.
+
+    One axis of both where there is one device: gradients take up to a third less or more time in the other shape. Where
+    there are several, XLA may have spread the columns over them, and would have every device gather all of them first:
+    an axis is spread only as a whole.
+    """
+    return (-1,) if jax.device_count() == 1 else (-1, array.shape[-1])

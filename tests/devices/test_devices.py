@@ -1,0 +1,109 @@
+"""Every public function on several devices: as on one, or refused in one sentence; and no work done twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cases import mostly_slow
+
+NO_COLLECTIVE = {"all-gather": 0, "all-reduce": 0, "all-to-all": 0, "collective-permute": 0}
+ONE_SUM = NO_COLLECTIVE | {"all-reduce": 1}
+HOST_DECIDES = {
+    "class_decomposition": "must be known, since",
+    **dict.fromkeys(
+        ("top_eigenpairs", "power_iteration", "spectral_density", "trace_estimate"),
+        "Argument `operator` must have images that are known, which decide how many products are taken, but they are "
+        "traced by JAX (in jit, grad, vmap or shard_map); call this function outside",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=mostly_slow(["few", "all"]))
+def cases(request):
+    """A function of each kind, or every one."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def found(cases, tmp_path_factory):
+    """What one process with eight devices reports, by function and way: a difference from one device, or an error."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
+    program = [sys.executable, str(Path(__file__).with_name("program.py")), cases, str(tmp_path_factory.mktemp("sums"))]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {(name, way): value for name, way, value in map(json.loads, done.stdout.splitlines())}
+
+
+def of_way(found, way):
+    rows = {name: value for (name, each), value in found.items() if each == way}
+    assert rows
+    return rows
+
+
+@pytest.mark.parametrize("way", ["vmap", "checked", "unchecked"])
+def test_functions_that_are_mapped_give_what_one_call_gives_or_refuse(found, way, cases):
+    rows = of_way(found, way)
+    assert len(rows) == {"few": 7, "all": 30}[cases]
+    refused = {name: value for name, value in rows.items() if name in HOST_DECIDES}
+    assert refused and all(HOST_DECIDES[name] in str(value) for name, value in refused.items()), refused
+    assert {name: value for name, value in rows.items() if name not in refused and not is_rounding(value)} == {}
+
+
+def test_samples_spread_over_an_automatic_mesh_give_what_one_device_gives(found):
+    assert {name: value for name, value in of_way(found, "auto").items() if not is_rounding(value)} == {}
+
+
+def test_samples_spread_over_an_explicit_mesh_are_refused_with_the_way_out(found):
+    for name, value in of_way(found, "explicit").items():
+        assert "must not be sharded over mesh axes of type Explicit, but is by" in str(value), (name, value)
+        assert "make the mesh with `axis_types=(jax.sharding.AxisType.Auto,)`" in value, (name, value)
+
+
+def test_no_device_gathers_what_others_hold_or_does_their_work(found):
+    programs = of_way(found, "program")
+    sums = {name: counts for name, counts in programs.items() if name in ("hessian", "hvp", "gradient")}
+    assert sums and all(counts == ONE_SUM for counts in sums.values()), sums
+    # A chunk of a split Hessian has no collective: the one sum comes in the end.
+    assert {name: counts for name, counts in programs.items() if name not in sums and counts != NO_COLLECTIVE} == {}
+    assert {"expectation", "sample", "sample of a wider circuit", "split_hessian"} <= programs.keys()
+    assert all(of_way(found, "rows").values())
+
+
+def test_wider_circuits_and_parameters_in_pieces(found):
+    assert is_rounding(found["gradient", "auto"])
+    assert is_rounding(found["split_hessian", "pieces"]) and is_rounding(found["split_hessian", "pieces and samples"])
+    assert found["split_hessian", "progress"] == [[16, 24], [24, 24]]
+
+
+def test_a_hessian_on_each_device_is_the_sum_over_devices_as_that_of_jax(found):
+    assert is_rounding(found["hessian", "as JAX's"])
+
+
+@pytest.mark.parametrize("name", ["hessian", "hvp", "hessian_operator"])
+def test_a_sum_over_devices_is_not_differentiated_where_jax_checks_nothing(found, name):
+    assert "Argument `f` must not sum over devices where `jax.shard_map` has `check_vma=False`" in str(
+        found[name, "sum unchecked"]
+    )
+
+
+def test_functions_may_read_arrays_on_the_mesh(found):
+    assert is_rounding(found["split_hessian", "reads"]) and is_rounding(found["hessian_product", "reads"])
+    assert is_rounding(found["hessian_product", "calls"])
+
+
+def test_a_spread_split_goes_on_from_its_checkpoint_and_on_no_other_number_of_devices(found):
+    assert found["split_hessian", "resumed"] == 0
+    assert "was made with other x, y, devices (8, now None)" in found["split_hessian", "one device"]
+
+
+def test_the_guide_runs_as_it_stands(found):
+    assert found["guide", "printed"] == ["data", "True"] and found["guide", "devices"] == 8
+
+
+def is_rounding(value):
+    return isinstance(value, float) and value < 1e-12
