@@ -4,7 +4,8 @@ from qjaxsim.curvature.attribution import ClassAttribution, class_attribution, k
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.classes import ClassDecomposition, ClassParts, class_decomposition
 from qjaxsim.curvature.density import SpectralDensity, spectral_density
-from qjaxsim.curvature.gauss_newton import HessianSplit, gauss_newton_dual, split_hessian
+from qjaxsim.curvature.dual import gauss_newton_dual
+from qjaxsim.curvature.gauss_newton import HessianSplit, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
 from qjaxsim.curvature.landscape import (
     Plane,

@@ -103,6 +103,7 @@ def test_single_precision():
     assert len(found.directions("g1")) == 3  # one class is empty
 
 
+@pytest.mark.slow
 def test_sums_over_circuits_go_part_by_part():
     """The same averages as of a model that hides what it is, and parts of the split's G."""
     values = qj.expectation(layered(3, 1), [4 * qj.Z(q) for q in range(3)])

@@ -83,6 +83,7 @@ def slopes_of(function, angles):
     ]
 
 
+@pytest.mark.slow
 def test_matrices_are_those_of_the_noisy_density_matrix():
     angles, strength = np.random.default_rng(1).uniform(0, np.pi, 4), 0.02
     circuit, energy = noisy_circuit(3, 2), pauli_sum_matrix(ising_energy(3, periodic=True), 3)
