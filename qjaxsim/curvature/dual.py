@@ -41,7 +41,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
 
     >>> outputs, loss = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(1) / 2
     >>> dual = gauss_newton_dual(outputs, loss, jnp.ones(2), jnp.array([[3.0, 4.0]]), jnp.zeros((1, 1)))
-    >>> print(np.asarray(dual).round(3))  # the one nonzero eigenvalue of G = x x^T
+    >>> print(dual.round(3))  # the one nonzero eigenvalue of G = x x^T
     [[25.]]
     """
     flat, unravel = flat_unsharded(params, x, y)
