@@ -87,6 +87,18 @@ def require_not_negative(name: str, value: float) -> None:
         raise ValueError(f"Argument `{name}` must be finite and not negative, but is {value}.")
 
 
+def not_negative(name: str, value: Any, others: str = "") -> float:
+    """The finite number from zero on that an argument stands for; `others` says what else it may be.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    number = as_number(value, f"Argument `{name}`", "give a number")
+    if number is None or number.imag or not 0 <= number.real < math.inf:
+        raise ValueError(f"Argument `{name}` must be a finite number from 0 on{others}, but is {shown(value)}.")
+    return number.real
+
+
 def is_traced(value: Any) -> bool:
     """Whether JAX traces a value; nothing is where nobody has imported JAX."""
     jax = sys.modules.get("jax")

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common.checks import as_number, shown
+from qjaxsim.common.checks import not_negative
 from qjaxsim.common.precision import HIGHEST
 
 
@@ -44,7 +44,7 @@ def natural_gradient(
     >>> print(step.update(jnp.array([2.0, 3.0]), step.init(w), w)[0])  # the second is left out
     [0.5 0. ]
     """
-    damping, least = _checked("damping", damping), None if rcond is None else _checked("rcond", rcond)
+    damping, least = not_negative("damping", damping), None if rcond is None else not_negative("rcond", rcond)
 
     def init(params: Any) -> optax.EmptyState:
         return optax.EmptyState()
@@ -63,13 +63,6 @@ def natural_gradient(
         return unravel(_solved(mean, flat, damping, least)), state
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _checked(name: str, value: Any) -> float:
-    number = as_number(value, f"Argument `{name}`", "give a number")
-    if number is None or number.imag or not 0 <= number.real < np.inf:
-        raise ValueError(f"Argument `{name}` must be a finite number from 0 on, but is {shown(value)}.")
-    return number.real
 
 
 def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.inspection import is_static
 from qjaxsim.common.checks import shown
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.geometry.tangents import Wrt, run_of
 from qjaxsim.geometry.tensor import each_sample
-from qjaxsim.planning.doubling import is_noisy
+from qjaxsim.planning.doubling import is_mixed
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.state_functions import Params
@@ -51,7 +50,7 @@ def quantum_fisher_operator(
     [1.   0.25]
     """
     require_circuit("circuit", circuit)
-    if is_noisy(circuit) or not is_static(circuit.operations):
+    if is_mixed(circuit):
         raise ValueError(
             "Argument `circuit` must prepare a pure state, but has channels, measurements or resets; use "
             "`quantum_fisher`."

@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.inspection import is_static
-from qjaxsim.common.checks import as_number, shown
+from qjaxsim.common.checks import not_negative
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.spectra.groups import Groups, places_of
 from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, tangents_of
-from qjaxsim.planning.doubling import is_noisy
+from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
@@ -72,7 +71,7 @@ def quantum_geometric_tensor(
     True
     """
     wrt = _checked(circuit, wrt)
-    if is_noisy(circuit) or not is_static(circuit.operations):
+    if is_mixed(circuit):
         parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
         raise ValueError(
             f"A circuit with {parts} has no quantum geometric tensor, which is one of pure states; use "
@@ -123,23 +122,15 @@ def quantum_fisher(
     [0.25  5.333] True
     """
     wrt = _checked(circuit, wrt)
-    if is_noisy(circuit) or not is_static(circuit.operations):
-        return _metric(_mixed, circuit, wrt, options, blocks, _cutoff(cutoff))
+    if is_mixed(circuit):
+        least = None if cutoff is None else not_negative("cutoff", cutoff, ", or None")
+        return _metric(_mixed, circuit, wrt, options, blocks, least)
     return _metric(_pure, circuit, wrt, options, blocks, fisher_of)
 
 
 def _checked(circuit: Any, wrt: Any) -> Wrt:
     require_circuit("circuit", circuit)
     return Wrt(wrt, circuit.parameters)
-
-
-def _cutoff(given: Any) -> float | None:
-    if given is None:
-        return None
-    number = as_number(given, "Argument `cutoff`", "give a number")
-    if number is None or number.imag or not 0 <= number.real < np.inf:
-        raise ValueError(f"Argument `cutoff` must be a finite number from 0 on, or None, but is {shown(given)}.")
-    return number.real
 
 
 def _metric(
@@ -256,7 +247,7 @@ def tensor_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
     real, imaginary = tangents
     cross = jnp.matmul(real.T, imaginary, precision=HIGHEST)
     along = _along(state, tangents)
-    both = fisher_part(state, tangents)
+    both = metric_of(state, tangents)
     norm = (state * state).sum()
     berry = (cross - cross.T) / norm - (jnp.outer(along[1], along[0]) - jnp.outer(along[0], along[1])) / norm**2
     return jax.lax.complex(both, berry)
@@ -264,10 +255,10 @@ def tensor_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
 
 def fisher_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
     """Four times the real part of `tensor_of`."""
-    return 4 * fisher_part(state, tangents)
+    return 4 * metric_of(state, tangents)
 
 
-def fisher_part(state: jax.Array, tangents: jax.Array) -> jax.Array:
+def metric_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
     """The real part of `tensor_of`."""
     flat = tangents.reshape(-1, tangents.shape[-1])
     norm = (state * state).sum()

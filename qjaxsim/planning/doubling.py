@@ -14,6 +14,7 @@ import numpy as np
 from qjaxsim.circuits.channels import superoperator
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.gates import GATES, controlled
+from qjaxsim.circuits.inspection import is_static
 from qjaxsim.circuits.operations import (
     Channel,
     Conditional,
@@ -62,6 +63,11 @@ def is_noisy(circuit: Circuit) -> bool:
     return any(
         is_noisy(op.circuit) if isinstance(op, Repeat) else isinstance(op, Channel | Kraus) for op in circuit.operations
     )
+
+
+def is_mixed(circuit: Circuit) -> bool:
+    """Whether a circuit's final state is a density matrix: it has channels, or measures or resets on its way."""
+    return is_noisy(circuit) or not is_static(circuit.operations)
 
 
 def _doubled(operation: Operation, n: int) -> list[Operation]:

@@ -21,7 +21,7 @@ from qjaxsim.circuits.observables import Observable, checked_observables, is_sin
 from qjaxsim.circuits.weighted import Weighted, weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.planning.deferring import lowered, needs_density
-from qjaxsim.planning.doubling import is_noisy
+from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
@@ -382,7 +382,7 @@ def apply_circuit(circuit: Circuit, params: Params, state: jax.Array) -> jax.Arr
 def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
     """Refuse circuits with channels where there is nothing of the kind."""
     require_circuit("circuit", circuit)
-    if is_noisy(circuit) or not is_static(circuit.operations):
+    if is_mixed(circuit):
         parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
         raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
 
