@@ -1,4 +1,4 @@
-"""One HTML file that holds a whole report: no scripts, nothing loaded from anywhere."""
+"""One HTML file that holds a whole report: nothing is loaded from anywhere, and no script runs but the figures' own."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ from urllib.parse import quote
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.row import Row
+from qjaxsim.report.scripts import Scripts, scripts_of
 from qjaxsim.report.tables import KEYS, ReportTable, all_columns, format_value, split_columns
 from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 
@@ -52,6 +53,7 @@ def write_report(
     keys: Sequence[str] = KEYS,
     appendix: Sequence[ReportTable] = (),
     usage: str = "",
+    downloads: Sequence[Link] = (),
     links: Sequence[Link] = (),
     links_note: str = "",
 ) -> Path:
@@ -70,11 +72,12 @@ def write_report(
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
         tables: more tables, a section each before the figures.
-        figures: as `write_figures` gives them; embedded.
+        figures: as `qjaxsim.report.figure.written` gives them; embedded, as pictures and so that they can be zoomed.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
         keys: columns that tell rows apart, repeated where the table of results is split.
         appendix: tables after the figures, long ones.
         usage: lines of Python that use the results; no section without.
+        downloads: files beside the page that hold its numbers; no section without.
         links: to other pages, a section of their own.
         links_note: sentence above them.
 
@@ -85,31 +88,45 @@ def write_report(
     """
     check_verdicts(verdicts)
     _check_comparison(comparison)
-    parts = [f"<h1>{escape(title)}</h1>"]
-    parts += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
-    parts += ["<h2>Results</h2>", _results(rows, formats, keys)]
+    scripts = scripts_of([figure.interactive for figure in figures])
+    parts = ["<h2>Results</h2>", _results(rows, formats, keys)]
     if verdicts:
         parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
-    parts += [_figure(figure) for figure in figures]
+    parts += [_figure(figure, number) for figure, number in zip(figures, scripts.places, strict=True)]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
-    parts += ["<h2>Columns</h2>", _definitions(explained)]
+    parts += ["<h2>Columns</h2>", _definitions(explained)] if explained else []
     parts += ["<h2>Settings</h2>", _definitions(settings)]
     parts += ["<h2>Use it in Python</h2>", f"<pre>{escape(usage)}</pre>"] if usage else []
+    parts += ["<h2>Download</h2>", _links(downloads, "")] if downloads else []
     parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"] if command else []
     parts += ["<h2>Versions</h2>", _definitions(versions)]
     parts += ["<h2>Other runs</h2>", _links(links, links_note)] if links else []
-    return files.write_text(path, _document(title, "\n".join(parts)))
+    top = [f"<h1>{escape(title)}</h1>"]
+    top += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
+    return files.write_text(path, _document(title, "\n".join([*top, *_with_contents(parts)]), scripts))
 
 
-def _document(title: str, body: str) -> str:
+def _with_contents(parts: Sequence[str]) -> list[str]:
+    """A line of links to the sections, and these with places to go to."""
+    placed, entries = [], []
+    for part in parts:
+        if part.startswith("<h2>"):
+            name = part[4 : part.index("</h2>")]
+            entries.append(f'<a href="#section-{len(entries) + 1}">{name}</a>')
+            part = part.replace("<h2>", f'<h2 id="section-{len(entries)}">', 1)
+        placed.append(part)
+    return [f"<nav>{' '.join(entries)}</nav>", *placed]
+
+
+def _document(title: str, body: str, scripts: Scripts) -> str:
     style = (resources.files("qjaxsim.report") / "page.css").read_text(encoding="utf-8")
-    # The policy makes the promise of the module's first line one that browsers keep.
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    # The policy makes the promise of the module's first line one that browsers keep: scripts are known by their digests.
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'{scripts.policy}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -124,7 +141,7 @@ def _document(title: str, body: str) -> str:
 <main>
 {body}
 </main>
-</body>
+{scripts.html}</body>
 </html>
 """
 
@@ -194,11 +211,13 @@ def _comparison(comparison: Sequence[Row], formats: Mapping[str, str] | None) ->
     return _table(shown, _COMPARISON, formats)
 
 
-def _figure(figure: ReportFigure) -> str:
+def _figure(figure: ReportFigure, place: int | None) -> str:
+    """The picture, which stands where scripts do not run and on paper, and the place of the panels that replace it."""
     encoded = base64.b64encode(figure.path.read_bytes()).decode("ascii")
+    panels = "" if place is None else f'<div class="panels" data-figure="{place}"></div>\n'
     return (
         f"<h2>{escape(figure.title)}</h2>\n<figure>\n"
-        f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n'
+        f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n{panels}'
         f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_attention_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
         figure = maps([rows[i] for i in shown], [arrays[i] for i in shown])
         made.append(("maps", figure, "Where attention goes", _MAPS))
     return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
+        written(figure, folder / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable, present
 
@@ -90,7 +90,7 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
     if any(row["method"] == "dense" for row in _part(rows, "model")):
         made.append(("model", rebuilt(_part(rows, "model")), "The model rebuilt", _MODEL))
     return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
+        written(figure, folder / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

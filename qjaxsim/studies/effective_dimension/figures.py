@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.effective_dimension.settings import EASY, FEATURES, MODELS, NARROW, NETWORK, PI, QNN, UNIT
 
@@ -51,7 +51,7 @@ def write_dimension_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
         ("spectra", spectra(rows, arrays), "Spectra of the Fisher matrix", _SPECTRA),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.gauss_newton_transition.decay import FLOOR
 
@@ -45,7 +45,7 @@ def write_transition_figures(rows: Sequence[Row], arrays: Sequence[Arrays], fold
         ("curvature", curvature(rows, first, arrays[0]["hessian"]), "Which part is left", _CURVATURE),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row, describe
 from qjaxsim.studies.gradient_variance.figures_controls import controls, has_controls
 from qjaxsim.studies.gradient_variance.figures_lines import band, legend_below, swept_rows, whole_ticks
@@ -51,7 +51,7 @@ def write_gradient_figures(
     if spectra:
         made.append(("hessian", hessian(spectra), "Hessian spectra", _HESSIAN_CAPTION))
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from qjaxsim.report import plane, style
 from qjaxsim.report import spectra as spectra_figure
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.plane import has_landscape
 from qjaxsim.report.row import Row
 from qjaxsim.report.spectra import has_spectrum
@@ -79,7 +79,7 @@ def write_figures(
     if has_controls(table):
         made.append(("controls", controls(table), "Controls", _CONTROLS))
     return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
+        written(figure, folder / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

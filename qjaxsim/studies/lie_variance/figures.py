@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.lie_variance.claims import pooled
 from qjaxsim.studies.lie_variance.settings import CHAIN
@@ -45,7 +45,7 @@ def write_variance_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder
         ("draws", by_draws(rows, arrays), "Variance by draws", _DRAWS),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

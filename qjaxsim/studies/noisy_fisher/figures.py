@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.noisy_fisher.cell import GLOBAL, LOCAL, MINIMUM, NONE, RANDOM
 
@@ -62,7 +62,7 @@ def write_noisy_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: s
         ),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

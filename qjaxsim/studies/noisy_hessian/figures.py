@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE
 
@@ -50,7 +50,7 @@ def write_noisy_figures(
         ("shots", by_shots(noises, cells[rows[0]["seed"]], shots), "Eigenvalues and shots", _SHOTS),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING
 from qjaxsim.studies.overparametrisation.published import NAME, ring_and_open
@@ -52,7 +52,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         ("steps", by_steps(rows, arrays), "Trainings that succeed by steps", _STEPS),
     )
     return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
+        written(figure, Path(folder) / f"{name}.png", title, caption)
         for name, figure, title, caption in made
     ]
 

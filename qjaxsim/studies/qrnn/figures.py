@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
     if drawn := [cell["drawn"] for cell in arrays if "drawn" in cell]:
         made.append(("drawn", "Drawn images", _DRAWN_CAPTION, _drawn(drawn[0])))
     return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
+        written(figure, folder / f"{name}.png", title, caption)
         for name, title, caption, figure in made
     ]
 

@@ -1,0 +1,144 @@
+"""Figures that a page draws itself, so that they can be zoomed, turned and asked: read off those of matplotlib."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from qjaxsim.report.artists import Trace, UnreadError, solid_traces_of, traces_of
+from qjaxsim.report.axis import Axis
+from qjaxsim.report.look import DASHES, GLYPHS, colour, html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Pixels of a page for an inch of paper, and the least and the most that a panel is high.
+_PER_INCH, _LOWEST, _HIGHEST = 92, 260, 1100
+_ALSO: "WeakKeyDictionary[Axes, list[Trace]]" = WeakKeyDictionary()
+
+
+class Interactive(NamedTuple):
+    """A figure as a page draws it; all of it JSON.
+
+    Attributes:
+        panels: each with title, notes, data and layout of plotly, and height in pixels.
+        legend: entries, each with name, colour, dash and marker.
+    """
+
+    panels: list[dict[str, Any]]
+    legend: list[dict[str, str]]
+
+
+def also(axes: "Axes", trace: Trace) -> None:
+    """Show a trace of plotly where axes have something that cannot be read off them, as contours and surfaces.
+
+    Args:
+        axes: matplotlib's, on which it is drawn in matplotlib's own way, too.
+        trace: plotly's description of it, without names of axes.
+    """
+    _ALSO.setdefault(axes, []).append(trace)
+
+
+def read_figure(figure: "Figure") -> Interactive | None:
+    """What a page needs to draw a figure; None for one with pictures or of an unknown kind."""
+    try:
+        panels = [_panel(axes) for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
+    except UnreadError:
+        return None
+    return Interactive(panels, list(_legend(figure))) if panels else None
+
+
+def _panel(axes: Any) -> dict[str, Any]:
+    titles = (axes.get_title(side) for side in ("left", "center", "right"))
+    solid = axes.name == "3d"
+    inches = axes.get_window_extent().height / axes.get_figure(root=True).dpi
+    found = {
+        "title": next((html(title) for title in titles if title), ""),
+        "notes": [] if solid else _notes(axes),
+        "height": round(min(max(_PER_INCH * inches, _LOWEST), _HIGHEST)),
+        "solid": solid,
+    }
+    if solid:
+        return found | {"data": [*_ALSO.get(axes, []), *solid_traces_of(axes)], "layout": {"scene": _scene(axes)}}
+    x, y = Axis(axes, "x"), Axis(axes, "y")
+    data = [*_ALSO.get(axes, []), *traces_of(axes, x, y)]
+    layout = {"xaxis": x.layout(), "yaxis": y.layout(), "annotations": list(_annotations(axes, x, y))}
+    for letter in "xy":
+        if any(trace.get(f"{letter}axis") == f"{letter}2" for trace in data):
+            layout[f"{letter}axis2"] = {"overlaying": letter, "range": [0, 1], "visible": False, "fixedrange": True}
+    if any(trace["type"] == "bar" for trace in data):
+        layout["barmode"] = "overlay"
+    return found | {"data": data, "layout": layout}
+
+
+def _notes(axes: "Axes") -> list[str]:
+    """Text at a place of the panel, not of its data: a line below the heading on a page."""
+    return [html(text.get_text()) for text in axes.texts if text.get_transform() == axes.transAxes]
+
+
+def _annotations(axes: "Axes", x: Axis, y: Axis) -> Iterator[dict[str, Any]]:
+    """Text beside data."""
+    from matplotlib.text import Annotation
+
+    for text in axes.texts:
+        if text.get_transform() == axes.transAxes:
+            continue
+        noted = isinstance(text, Annotation)
+        (left, up), shift = (text.xy, text.get_position()) if noted else (text.get_position(), (0, 0))
+        above = noted and isinstance(text.xycoords, tuple) and text.xycoords[1] == "axes fraction"
+        yield {
+            "text": html(text.get_text()),
+            "x": _at(x, left),
+            "y": up if above else _at(y, up),
+            "yref": "y domain" if above else "y",
+            "showarrow": False,
+            "xanchor": text.get_ha(),
+            "yanchor": {"top": "top", "bottom": "bottom", "baseline": "bottom"}.get(text.get_va(), "middle"),
+            "xshift": shift[0],
+            "yshift": shift[1],
+            "font": {"size": 11, "color": colour(text.get_color())},
+        }
+
+
+def _at(axis: Axis, value: Any) -> float:
+    """A place of an annotation, which plotly takes in powers of ten on a logarithmic axis."""
+    import numpy as np
+
+    place = float(axis.to(value))
+    return float(np.log10(place)) if axis.kind == "log" else place
+
+
+def _scene(axes: Any) -> dict[str, Any]:
+    named = {f"{name}axis": {"title": {"text": html(getattr(axes, f"get_{name}label")())}} for name in "xyz"}
+    for name in "xy":
+        named[f"{name}axis"] |= {"range": list(map(float, getattr(axes, f"get_{name}lim")()))}
+    eye = {"x": 0.75, "y": -1.4, "z": 1.0}
+    return {**named, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.62}, "camera": {"eye": eye}}
+
+
+def _legend(figure: Any) -> Iterator[dict[str, str]]:
+    """Entries of all legends, each name once."""
+    parts = [figure, *figure.subfigs]
+    legends = [one for part in parts for one in part.legends]
+    legends += [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    seen = set()
+    for legend in legends:
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            name = html(text.get_text())
+            if name not in seen:
+                seen.add(name)
+                yield {"name": name, **_swatch(handle)}
+
+
+def _swatch(handle: Any) -> dict[str, str]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    if isinstance(handle, Line2D):
+        style = handle.get_linestyle()
+        marker = GLYPHS.get(str(handle.get_marker()), "")
+        edge = handle.get_markeredgecolor() if handle.get_markerfacecolor() == "none" else handle.get_color()
+        return {"colour": colour(edge), "dash": DASHES.get(style, ""), "marker": marker}
+    if isinstance(handle, Patch):
+        return {"colour": colour(handle.get_facecolor()), "dash": "", "marker": "■"}
+    return {"colour": colour(handle.get_color()[0]), "dash": "solid", "marker": ""}
