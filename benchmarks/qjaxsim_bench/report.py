@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qjaxsim.common.files import write_json, write_text
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
-from qjaxsim.report.page import write_report
+from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
 from qjaxsim_bench.flat import METRICS
@@ -44,6 +44,11 @@ _COLUMNS = {
     "ratio": "their repeated call over ours, the median of all turns: how many times faster this engine is",
     "low": "lower quartile of that ratio over the turns",
     "high": "upper quartile",
+}
+_FILES = {
+    "bench.csv": "all cells, for spreadsheets",
+    "bench.json": "the whole record",
+    "targets.md": "the targets that were measured",
 }
 # Families of a size string such as 8x3x1024: one line in the figure for each remainder.
 _COLOURS = {name: i for i, name in enumerate(MODULES)}
@@ -150,6 +155,7 @@ def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
         command=command,
         versions={"python": machine["python"], **machine["versions"]},
         figures=made,
+        downloads=[Link(name, name, note) for name, note in _FILES.items()],
         formats=_FORMATS,
     )
 

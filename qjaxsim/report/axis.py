@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Whole numbers on so short an axis are all named.
 _EVERY = 12
+# Decades of a logarithmic axis below which only 2 and 5 are named between powers of ten.
+_SHORT = 2
 
 
 class Axis:
@@ -65,12 +67,13 @@ class Axis:
         """Plotly's description of it."""
         ends = self.to(getattr(self.axes, f"get_{self.letter}lim")())
         found: dict[str, Any] = {
-            "title": {"text": self.name, "standoff": 8},
+            "title": {"text": self.name, "standoff": 8, "font": {"size": 12}},
             "range": [float(f"{end:.6g}") for end in (np.log10(ends) if self.kind == "log" else ends)],
             "automargin": True,
         }
         if self.kind == "log":
-            found |= {"type": "log", "exponentformat": "power"}
+            decades = abs(found["range"][1] - found["range"][0])
+            found |= {"type": "log", "exponentformat": "power", "nticks": 4 if decades < _SHORT else 7}
         if self._fixed() or self.transformed:
             found |= {"tickvals": [float(f"{tick:.6g}") for tick in self.to(self.ticks)], "ticktext": self._texts()}
         elif self._whole() and self._limits[1] - self._limits[0] <= _EVERY:

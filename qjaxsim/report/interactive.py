@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Pixels of a page for an inch of paper, and the least and the most that a panel is high.
 _PER_INCH, _LOWEST, _HIGHEST = 92, 260, 1100
+_OF_PLANES = 380
 _ALSO: "WeakKeyDictionary[Axes, list[Trace]]" = WeakKeyDictionary()
 
 
@@ -23,10 +24,12 @@ class Interactive(NamedTuple):
     Attributes:
         panels: each with title, notes, data and layout of plotly, and height in pixels.
         legend: entries, each with name, colour, dash and marker.
+        columns: how many panels stand side by side where there is room.
     """
 
     panels: list[dict[str, Any]]
     legend: list[dict[str, str]]
+    columns: int
 
 
 def also(axes: "Axes", trace: Trace) -> None:
@@ -45,17 +48,20 @@ def read_figure(figure: "Figure") -> Interactive | None:
         panels = [_panel(axes) for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
     except UnreadError:
         return None
-    return Interactive(panels, list(_legend(figure))) if panels else None
+    # A landscape's surface stands beside its contours.
+    even = len(panels) == 4 or any(panel["solid"] for panel in panels)
+    return Interactive(panels, list(_legend(figure)), 2 if even else min(3, len(panels))) if panels else None
 
 
 def _panel(axes: Any) -> dict[str, Any]:
     titles = (axes.get_title(side) for side in ("left", "center", "right"))
     solid = axes.name == "3d"
+    flat = not solid and not _ALSO.get(axes)
     inches = axes.get_window_extent().height / axes.get_figure(root=True).dpi
     found = {
         "title": next((html(title) for title in titles if title), ""),
         "notes": [] if solid else _notes(axes),
-        "height": round(min(max(_PER_INCH * inches, _LOWEST), _HIGHEST)),
+        "height": round(min(max(_PER_INCH * inches, _LOWEST), _HIGHEST)) if flat else _OF_PLANES,
         "solid": solid,
     }
     if solid:
@@ -109,11 +115,12 @@ def _at(axis: Axis, value: Any) -> float:
 
 
 def _scene(axes: Any) -> dict[str, Any]:
-    named = {f"{name}axis": {"title": {"text": html(getattr(axes, f"get_{name}label")())}} for name in "xyz"}
+    words = {name: {"text": html(getattr(axes, f"get_{name}label")()), "font": {"size": 11}} for name in "xyz"}
+    named: dict[str, Any] = {f"{name}axis": {"title": title} for name, title in words.items()}
     for name in "xy":
         named[f"{name}axis"] |= {"range": list(map(float, getattr(axes, f"get_{name}lim")()))}
-    eye = {"x": 0.75, "y": -1.4, "z": 1.0}
-    return {**named, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.62}, "camera": {"eye": eye}}
+    camera = {"eye": {"x": 0.85, "y": -1.6, "z": 1.1}, "center": {"x": 0, "y": 0, "z": -0.15}}
+    return {**named, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.62}, "camera": camera}
 
 
 def _legend(figure: Any) -> Iterator[dict[str, str]]:
@@ -136,9 +143,10 @@ def _swatch(handle: Any) -> dict[str, str]:
 
     if isinstance(handle, Line2D):
         style = handle.get_linestyle()
-        marker = GLYPHS.get(str(handle.get_marker()), "")
-        edge = handle.get_markeredgecolor() if handle.get_markerfacecolor() == "none" else handle.get_color()
-        return {"colour": colour(edge), "dash": DASHES.get(style, ""), "marker": marker}
+        ring = colour(handle.get_markerfacecolor()) == "rgba(0,0,0,0)" and handle.get_marker() == "o"
+        marker = "○" if ring else GLYPHS.get(str(handle.get_marker()), "")
+        shown = handle.get_markeredgecolor() if ring else handle.get_color()
+        return {"colour": colour(shown), "dash": DASHES.get(style, ""), "marker": marker}
     if isinstance(handle, Patch):
         return {"colour": colour(handle.get_facecolor()), "dash": "", "marker": "■"}
     return {"colour": colour(handle.get_color()[0]), "dash": "solid", "marker": ""}

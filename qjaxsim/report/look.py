@@ -4,8 +4,6 @@ import re
 from html import escape
 from typing import Any
 
-from qjaxsim.report import style
-
 SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "d": "diamond-tall", "v": "triangle-down",
     "P": "cross", "X": "x", "x": "x-thin", "+": "cross-thin", "*": "star", ".": "circle", "_": "line-ew",
@@ -17,14 +15,14 @@ GLYPHS = {
     "o": "●", "s": "■", "^": "▲", "D": "◆", "d": "◆", "v": "▼", "P": "✚", "X": "✖", "x": "×", "+": "+", "*": "★",
     ".": "●", "_": "–", "|": "|", "<": "◀", ">": "▶",
 }  # fmt: skip
-# Colours of the page, which are others on dark paper.
-_THEMED = {style.INK: "ink", "#000000": "ink", style.GREY: "soft", style.PALE: "line", "#FFFFFF": "paper"}
+# Greys are colours of the page, which are others on dark paper: the lightest of each name, 0 to 1.
+_THEMED = {"ink": 0.4, "soft": 0.7, "line": 0.95, "paper": 1.0}
 
 
 def colour(given: Any) -> str:
-    """A colour of matplotlib for the page: those of ink and paper by name, others as they are.
+    """A colour of matplotlib for the page: greys by the name of its ink or paper, others as they are.
 
-    >>> colour("white"), colour(style.BLUE), colour((0.0, 0.0, 1.0, 0.5)), colour("none")
+    >>> colour("white"), colour("#0072B2"), colour((0.0, 0.0, 1.0, 0.5)), colour("none")
     ('var(--paper)', '#0072b2', 'rgba(0,0,255,0.5)', 'rgba(0,0,0,0)')
     """
     from matplotlib.colors import to_hex, to_rgba
@@ -34,8 +32,9 @@ def colour(given: Any) -> str:
         return "rgba(0,0,0,0)"
     if alpha < 1:
         return f"rgba({','.join(str(round(255 * part)) for part in rgb)},{alpha:.3g})"
-    plain = to_hex(rgb)
-    return f"var(--{_THEMED[plain.upper()]})" if plain.upper() in _THEMED else plain
+    if max(rgb) > min(rgb):
+        return str(to_hex(rgb))
+    return f"var(--{next(name for name, lightest in _THEMED.items() if rgb[0] <= lightest)})"
 
 
 def html(text: str) -> str:

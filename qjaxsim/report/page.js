@@ -24,6 +24,7 @@
     gridcolor: named("line"), linecolor: named("soft"), zerolinecolor: named("line"), ticks: "outside",
     tickcolor: named("soft"), showline: true, ...given, tickfont: { size: 11 },
   });
+  // The names of a scene are smaller, so that they keep clear of its edge.
   const layout = (panel) => {
     const own = coloured(panel.layout);
     for (const name of ["xaxis", "yaxis"]) if (own[name]) own[name] = axis(own[name]);
@@ -67,7 +68,7 @@
     return made;
   };
   const entry = ({ name, colour, dash, marker }, figure) => {
-    const button = element("button", "entry", `<i class="${dash}"></i><b>${marker}</b>${name}`);
+    const button = element("button", "entry", `<i class="${dash}"></i><b>${marker}</b><span>${name}</span>`);
     button.type = "button";
     button.style.setProperty("--swatch", colour);
     button.setAttribute("aria-pressed", "true");
@@ -81,12 +82,13 @@
   };
 
   for (const place of document.querySelectorAll(".panels")) {
-    const { panels, legend } = figures[place.dataset.figure];
+    const { panels, legend, columns } = figures[place.dataset.figure];
     const figure = place.closest("figure");
     figure.hiddenNames = new Set();
     const names = element("div", "legend");
     names.append(...legend.map((one) => entry(one, figure)));
     const grid = element("div", "grid");
+    grid.style.setProperty("--columns", columns);
     for (const panel of panels) {
       if (panel.solid && !solid) continue;
       const whole = element("div", "panel");

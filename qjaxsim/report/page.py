@@ -95,7 +95,7 @@ def write_report(
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
-    parts += [_figure(figure, number) for figure, number in zip(figures, scripts.places, strict=True)]
+    parts += [_figure(figure, number, Path(path).parent) for figure, number in zip(figures, scripts.places, strict=True)]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
@@ -211,25 +211,28 @@ def _comparison(comparison: Sequence[Row], formats: Mapping[str, str] | None) ->
     return _table(shown, _COMPARISON, formats)
 
 
-def _figure(figure: ReportFigure, place: int | None) -> str:
+def _figure(figure: ReportFigure, place: int | None, folder: Path) -> str:
     """The picture, which stands where scripts do not run and on paper, and the place of the panels that replace it."""
     encoded = base64.b64encode(figure.path.read_bytes()).decode("ascii")
     panels = "" if place is None else f'<div class="panels" data-figure="{place}"></div>\n'
+    beside = figure.path.is_relative_to(folder)
+    link = _link(Link(figure.path.relative_to(folder).as_posix(), "PNG")) if beside else ""
     return (
         f"<h2>{escape(figure.title)}</h2>\n<figure>\n"
         f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n{panels}'
-        f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+        f"<figcaption>{escape(figure.caption)} {link}</figcaption>\n</figure>"
     )
 
 
 def _links(links: Sequence[Link], note: str) -> str:
     above = f"<p>{escape(note)}</p>\n" if note else ""
-    lines = []
-    for link in links:
-        behind = f": {link.note}" if link.note else ""
-        lines.append(f'<li><a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}</li>')
-    inner = "\n".join(lines)
-    return f"{above}<ul>\n{inner}\n</ul>"
+    lines = "\n".join(f"<li>{_link(link)}</li>" for link in links)
+    return f"{above}<ul>\n{lines}\n</ul>"
+
+
+def _link(link: Link) -> str:
+    behind = f": {link.note}" if link.note else ""
+    return f'<a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}'
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:
