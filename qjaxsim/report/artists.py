@@ -19,6 +19,7 @@ Trace = dict[str, Any]
 # A curve of more points is drawn by the least and the largest value of so many stretches, which look the same.
 _STRETCHES = 1000
 _PIXELS_PER_POINT = 96 / 72
+_SOLID_SYMBOLS = ("circle", "cross", "diamond", "square", "x")
 
 
 class UnreadError(Exception):
@@ -58,14 +59,13 @@ def traces_of(axes: "Axes", x: Axis, y: Axis) -> list[Trace]:
 
 def solid_traces_of(axes: Any) -> list[Trace]:
     """Traces of the curves on axes of three dimensions; surfaces come with `qjaxsim.report.interactive.also`."""
-    return [
-        {
-            **_curve(line, *(np.asarray(values, float) for values in line.get_data_3d())),
-            "type": "scatter3d",
-            "hoverinfo": "name",
-        }
-        for line in axes.lines
-    ]
+    found = []
+    for line in axes.lines:
+        trace = _curve(line, *(np.asarray(values, float) for values in line.get_data_3d()))
+        if "marker" in trace and trace["marker"]["symbol"] not in _SOLID_SYMBOLS:
+            trace["marker"]["symbol"] = "diamond"
+        found.append(trace | {"type": "scatter3d", "hoverinfo": "skip"})
+    return found
 
 
 def _other(artist: Any, error: Any, x: Axis, y: Axis) -> Iterator[Trace]:
