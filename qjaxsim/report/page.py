@@ -95,7 +95,9 @@ def write_report(
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
-    parts += [_figure(figure, number, Path(path).parent) for figure, number in zip(figures, scripts.places, strict=True)]
+    parts += [
+        _figure(figure, number, Path(path).parent) for figure, number in zip(figures, scripts.places, strict=True)
+    ]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from qjaxsim.report import style
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.shared.study import run_study
 from tests.report.test_report import grid
@@ -14,8 +15,9 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, of which none is on the path")
 
-# Without a graphics card surfaces are drawn by the processor.
-OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# Surfaces are drawn by the processor here, so one test alone has them.
+FLAT, SOLID = ["--no-sandbox", "--disable-3d-apis"], ["--no-sandbox", "--enable-unsafe-swiftshader"]
+PATIENCE = 120_000  # milliseconds, of a machine with much to do
 # Boxes of text within each plot, and of the blocks of the page, that lie over each other by more than a hair.
 OVERLAPS = """() => {
   const over = (boxes) => {
@@ -43,31 +45,48 @@ def report(tmp_path_factory):
     """The page of a run whose figures are of all kinds, beside another run."""
     folder = tmp_path_factory.mktemp("runs")
     drawn = grid((1, 4), (2,), (0,))
+    del drawn[1][0]["landscape"]  # one surface is enough for a processor
     study = made_up(figures=lambda settings, rows, out: figures.write_figures(*drawn, out / "figures"))
-    run_study(replace(study, figures=lambda settings, rows, out: []), Settings(), folder / "earlier")
-    run_study(study, Settings(), folder / "out")
+    small = style.png_bytes(style.new_figure(1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        # Drawing takes the time; panels are read all the same.
+        patch.setattr(style, "png_bytes", lambda figure: small)
+        run_study(replace(study, figures=lambda settings, rows, out: []), Settings(), folder / "earlier")
+        run_study(study, Settings(), folder / "out")
     return folder / "out" / "report.html"
 
 
 @pytest.fixture(scope="module")
-def opened(report):
-    """The page, opened once without a network, and what it has logged and asked for."""
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_context(offline=True, viewport={"width": 1400, "height": 6000}).new_page()
-        heard: list[str] = []
-        page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url) if "//" in request.url[:8] else None)
-        page.goto(report.as_uri())
-        settle(page)
-        yield page, heard
-        browser.close()
+def driver():
+    with sync_api.sync_playwright() as found:
+        yield found
+
+
+def open_page(browser, address, width, height):
+    """A page opened without a network, and what it has logged and asked for."""
+    page = browser.new_context(offline=True, viewport={"width": width, "height": height}).new_page()
+    page.set_default_timeout(PATIENCE)
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", lambda request: heard.append(request.url) if "//" in request.url[:8] else None)
+    page.goto(address)
+    page.wait_for_selector(".live")
+    return page, heard
+
+
+@pytest.fixture(scope="module")
+def opened(driver, report):
+    """The page, so high a window that all of it is in view, and what is heard of it."""
+    browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAT)
+    page, heard = open_page(browser, report.as_uri(), 1400, 6000)
+    settle(page)
+    yield page, heard
+    browser.close()
 
 
 def settle(page):
     """Until all panels are drawn."""
-    page.wait_for_selector(".live")
     for plot in page.query_selector_all(".plot"):
         plot.wait_for_selector(".main-svg", state="attached")
     page.wait_for_timeout(300)
@@ -94,41 +113,53 @@ def brightness(colour):
     return [int(part) for part in colour.strip("rgb()").split(",")]
 
 
-def test_figures_answer_hide_zoom_and_turn(opened):
+def test_figures_answer_zoom_and_hide(opened):
     page, _ = opened
-    page.set_viewport_size({"width": 1400, "height": 6000})
-    settle(page)
-    plots = page.query_selector_all(".plot")
-    training, solid = plots[-1], next(plot for plot in plots if plot.query_selector("canvas"))
+    training = page.query_selector_all(".plot")[-1]
     training.query_selector(".points path").hover(force=True)
     assert "epoch: 7" in training.wait_for_selector(".hovertext").text_content()
     box = training.query_selector(".nsewdrag").bounding_box()
     middle, up = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     before = training.evaluate("plot => plot.layout.xaxis.range.slice()")
-    page.mouse.move(middle, up)
-    page.mouse.down()
-    page.mouse.move(middle + box["width"] / 4, up, steps=3)
-    page.mouse.up()
+    drag(page, (middle, up), (middle + box["width"] / 4, up))
     after = training.evaluate("plot => plot._fullLayout.xaxis.range.slice()")
     assert before[0] < after[0] < after[1] < before[1]
-    figure = page.query_selector_all("figure")[-1]
     lines = len(training.query_selector_all(".js-line"))
-    figure.query_selector(".entry").click()
+    page.query_selector_all("figure")[-1].query_selector(".entry").click()
     assert len(training.query_selector_all(".js-line")) < lines
+
+
+@pytest.mark.slow
+def test_a_surface_turns(driver, report):
+    browser = driver.chromium.launch(executable_path=CHROMIUM, args=SOLID)
+    page, heard = open_page(browser, report.as_uri(), 400, 400)
+    place = page.query_selector_all("figure")[2].query_selector_all(".plot")[1]
+    place.scroll_into_view_if_needed()
+    place.wait_for_selector("canvas")
     camera = "plot => JSON.stringify(plot._fullLayout.scene._scene.getCamera().eye)"
-    seen, box = solid.evaluate(camera), solid.bounding_box()
-    page.mouse.move(box["x"] + 200, box["y"] + 200)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 280, box["y"] + 220, steps=4)
-    page.mouse.up()
+    seen, box = place.evaluate(camera), place.bounding_box()
+    drag(page, (box["x"] + 200, box["y"] + 150), (box["x"] + 260, box["y"] + 170))
     page.wait_for_timeout(300)
-    assert solid.evaluate(camera) != seen
+    assert place.evaluate(camera) != seen and heard == [page.url]
+    # Out of view it is taken down, since browsers keep few of them.
+    page.evaluate("scrollTo(0, 0)")
+    place.wait_for_selector("canvas", state="detached")
+    browser.close()
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=3)
+    page.mouse.up()
 
 
 def test_the_picture_is_what_paper_shows(opened):
     page, _ = opened
     page.emulate_media(media="print")
-    shown = page.evaluate("[...document.querySelectorAll('figure')].map((one) => one.querySelector('img').offsetHeight)")
+    shown = page.evaluate(
+        "[...document.querySelectorAll('figure')].map((one) => one.querySelector('img').offsetHeight)"
+    )
     assert len(shown) == 4 and min(shown) > 0 and not page.query_selector(".panels").is_visible()
     page.emulate_media(media="screen")
 

@@ -44,10 +44,7 @@ def write_attention_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
     if shown := [i for i, row in enumerate(rows) if row["attention"] != "none" and row["seed"] == rows[0]["seed"]]:
         figure = maps([rows[i] for i in shown], [arrays[i] for i in shown])
         made.append(("maps", figure, "Where attention goes", _MAPS))
-    return [
-        written(figure, folder / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def accuracies(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":

@@ -89,10 +89,7 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
         made.append(("profile", profile_of_layers(layers), "One layer replaced at a time", _PROFILE))
     if any(row["method"] == "dense" for row in _part(rows, "model")):
         made.append(("model", rebuilt(_part(rows, "model")), "The model rebuilt", _MODEL))
-    return [
-        written(figure, folder / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def profile_layer(rows: Sequence[Row]) -> str:

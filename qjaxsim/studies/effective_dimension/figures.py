@@ -50,10 +50,7 @@ def write_dimension_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
         ("dimension", by_samples(rows), "Effective dimension", _DIMENSION),
         ("spectra", spectra(rows, arrays), "Spectra of the Fisher matrix", _SPECTRA),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_samples(rows: Sequence[Row]) -> "Figure":

@@ -44,10 +44,7 @@ def write_transition_figures(rows: Sequence[Row], arrays: Sequence[Arrays], fold
         ("errors", errors(first, arrays[0]["errors"]), "How errors fall", _ERRORS),
         ("curvature", curvature(rows, first, arrays[0]["hessian"]), "Which part is left", _CURVATURE),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def errors(first: Sequence[Row], values: np.ndarray) -> "Figure":

@@ -50,10 +50,7 @@ def write_gradient_figures(
         made.append(("controls", controls(rows, centre), "Controls", _CONTROLS_CAPTION))
     if spectra:
         made.append(("hessian", hessian(spectra), "Hessian spectra", _HESSIAN_CAPTION))
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def variance(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[str, Any]) -> "Figure":

@@ -78,10 +78,7 @@ def write_figures(
         made.append(("training", training(rows, arrays), "Training", _TRAINING))
     if has_controls(table):
         made.append(("controls", controls(table), "Controls", _CONTROLS))
-    return [
-        written(figure, folder / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 _SPECTRA = (

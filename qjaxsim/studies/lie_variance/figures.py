@@ -44,10 +44,7 @@ def write_variance_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder
         ("variance", by_qubits_and_depth(rows), "Variance by qubits and depth", _VARIANCE),
         ("draws", by_draws(rows, arrays), "Variance by draws", _DRAWS),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_qubits_and_depth(rows: Sequence[Row]) -> "Figure":

@@ -61,10 +61,7 @@ def write_noisy_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: s
             _HESSIAN,
         ),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def _spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> list[Arrays]:

@@ -49,10 +49,7 @@ def write_noisy_figures(
         ("strength", by_strength(noises, list(cells.values()), classes), "Eigenvalues and noise", _STRENGTH),
         ("shots", by_shots(noises, cells[rows[0]["seed"]], shots), "Eigenvalues and shots", _SHOTS),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_strength(noises: Sequence[Row], cells: Sequence[Arrays], classes: int) -> "Figure":

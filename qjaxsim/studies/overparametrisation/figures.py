@@ -51,10 +51,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         ("shares", by_angles(rows), "Trainings that succeed", _SHARES),
         ("steps", by_steps(rows, arrays), "Trainings that succeed by steps", _STEPS),
     )
-    return [
-        written(figure, Path(folder) / f"{name}.png", title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_rank(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":

@@ -60,10 +60,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         made.append(("spectrum", "Hessian spectrum", _SPECTRUM_CAPTION, _spectrum(rows, arrays, spectra)))
     if drawn := [cell["drawn"] for cell in arrays if "drawn" in cell]:
         made.append(("drawn", "Drawn images", _DRAWN_CAPTION, _drawn(drawn[0])))
-    return [
-        written(figure, folder / f"{name}.png", title, caption)
-        for name, title, caption, figure in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, title, caption, figure in made]
 
 
 _CURVES_CAPTION = "Published loss of a fresh batch every few updates, one line a seed; a stopped seed's line ends."
