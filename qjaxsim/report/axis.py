@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 # Whole numbers on so short an axis are all named.
 _EVERY = 12
-# Decades of a logarithmic axis below which only 2 and 5 are named between powers of ten.
-_SHORT = 2
+# Decades for a tick of a logarithmic axis: with as few ticks plotly names 2 and 5 alone between powers of ten.
+_PER_TICK = 0.31
 
 
 class Axis:
@@ -73,7 +73,7 @@ class Axis:
         }
         if self.kind == "log":
             decades = abs(found["range"][1] - found["range"][0])
-            found |= {"type": "log", "exponentformat": "power", "nticks": 4 if decades < _SHORT else 7}
+            found |= {"type": "log", "exponentformat": "power", "nticks": int(np.clip(decades / _PER_TICK, 3, 7))}
         if self._fixed() or self.transformed:
             found |= {"tickvals": [float(f"{tick:.6g}") for tick in self.to(self.ticks)], "ticktext": self._texts()}
         elif self._whole() and self._limits[1] - self._limits[0] <= _EVERY:

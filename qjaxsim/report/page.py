@@ -95,9 +95,8 @@ def write_report(
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
-    parts += [
-        _figure(figure, number, Path(path).parent) for figure, number in zip(figures, scripts.places, strict=True)
-    ]
+    folder = Path(path).parent
+    parts += [_figure(figure, place, folder) for figure, place in zip(figures, scripts.places, strict=True)]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
@@ -127,7 +126,7 @@ def _with_contents(parts: Sequence[str]) -> list[str]:
 
 def _document(title: str, body: str, scripts: Scripts) -> str:
     style = (resources.files("qjaxsim.report") / "page.css").read_text(encoding="utf-8")
-    # The policy makes the promise of the module's first line one that browsers keep: scripts are known by their digests.
+    # The policy makes the promise of the module's first line one that browsers keep; it knows scripts by digests.
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'{scripts.policy}"
     return f"""<!DOCTYPE html>
 <html lang="en">

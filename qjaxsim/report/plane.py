@@ -217,12 +217,8 @@ def _surface(axes: Any, cell: Arrays, value: str) -> None:
         alpha=0.95,
         zorder=1,
     )
-    shades = list(map(numbers, _shades(losses)))
-    also(
-        axes,
-        _coloured(cell, value)
-        | {"type": "surface", "z": list(map(numbers, losses)), "surfacecolor": shades, "showscale": False},
-    )
+    solid = {"type": "surface", "z": list(map(numbers, losses)), "surfacecolor": list(map(numbers, _shades(losses)))}
+    also(axes, _coloured(cell, value) | solid | {"showscale": False})
     path = cell["trajectory"]
     heights = _interpolated(cell, path)
     axes.plot(path[:, 0], path[:, 1], heights, "-", color=style.INK, linewidth=1.2, zorder=5)

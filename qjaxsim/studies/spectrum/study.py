@@ -7,7 +7,6 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import SpectrumReport
 from qjaxsim.curvature.spectra.columns import BLOCKS
 from qjaxsim.curvature.spectra.page import write_figures
-from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.spectra import spectra
 from qjaxsim.report.tables import ReportTable
