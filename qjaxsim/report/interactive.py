@@ -1,6 +1,6 @@
 """Figures that a page draws itself, so that they can be zoomed, turned and asked: read off those of matplotlib."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,18 +17,20 @@ _PER_INCH, _LOWEST, _HIGHEST = 92, 260, 1100
 _OF_PLANES = 380
 _ALSO: "WeakKeyDictionary[Axes, list[Trace]]" = WeakKeyDictionary()
 
+Entry = dict[str, str]
+
 
 class Interactive(NamedTuple):
     """A figure as a page draws it; all of it JSON.
 
     Attributes:
-        panels: each with title, notes, data and layout of plotly, and height in pixels.
-        legend: entries, each with name, colour, dash and marker.
+        panels: each with title, notes, data and layout of plotly, height in pixels, and a legend of its own or none.
+        legend: entries for all panels, each with name, colour, dash and marker.
         columns: how many panels stand side by side where there is room.
     """
 
     panels: list[dict[str, Any]]
-    legend: list[dict[str, str]]
+    legend: list[Entry]
     columns: int
 
 
@@ -44,13 +46,17 @@ def also(axes: "Axes", trace: Trace) -> None:
 
 def read_figure(figure: "Figure") -> Interactive | None:
     """What a page needs to draw a figure; None for one with pictures or of an unknown kind."""
+    axes = [one for one in figure.axes if one.get_visible() and one.get_label() != "<colorbar>"]
     try:
-        panels = [_panel(axes) for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
+        panels = [_panel(one) for one in axes]
     except UnreadError:
         return None
+    legend, own = _legends(figure, axes)
+    for panel, entries in zip(panels, own, strict=True):
+        panel["legend"] = entries
     # A landscape's surface stands beside its contours.
     even = len(panels) == 4 or any(panel["solid"] for panel in panels)
-    return Interactive(panels, list(_legend(figure)), 2 if even else min(3, len(panels))) if panels else None
+    return Interactive(panels, legend, 2 if even else min(3, len(panels))) if panels else None
 
 
 def _panel(axes: Any) -> dict[str, Any]:
@@ -123,21 +129,22 @@ def _scene(axes: Any) -> dict[str, Any]:
     return {**named, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.62}, "camera": camera}
 
 
-def _legend(figure: Any) -> Iterator[dict[str, str]]:
-    """Entries of all legends, each name once."""
-    parts = [figure, *figure.subfigs]
-    legends = [one for part in parts for one in part.legends]
-    legends += [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
-    seen = set()
-    for legend in legends:
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-            name = html(text.get_text())
-            if name not in seen:
-                seen.add(name)
-                yield {"name": name, **_swatch(handle)}
+def _legends(figure: Any, axes: Sequence[Any]) -> tuple[list[Entry], list[list[Entry]]]:
+    """Entries for the whole figure, and for each panel those of its own where panels differ."""
+    shared = [entry for part in (figure, *figure.subfigs) for one in part.legends for entry in _entries(one)]
+    own = [_entries(legend) if (legend := one.get_legend()) is not None else [] for one in axes]
+    if len({str(one) for one in own if one}) > 1:
+        return shared, own
+    shared += next((one for one in own if one), [])
+    return list({entry["name"]: entry for entry in shared}.values()), [[] for _ in axes]
 
 
-def _swatch(handle: Any) -> dict[str, str]:
+def _entries(legend: Any) -> list[Entry]:
+    pairs = zip(legend.legend_handles, legend.get_texts(), strict=True)
+    return [{"name": html(text.get_text()), **_swatch(handle)} for handle, text in pairs]
+
+
+def _swatch(handle: Any) -> Entry:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

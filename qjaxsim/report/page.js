@@ -24,7 +24,6 @@
     gridcolor: named("line"), linecolor: named("soft"), zerolinecolor: named("line"), ticks: "outside",
     tickcolor: named("soft"), showline: true, ...given, tickfont: { size: 11 },
   });
-  // The names of a scene are smaller, so that they keep clear of its edge.
   const layout = (panel) => {
     const own = coloured(panel.layout);
     for (const name of ["xaxis", "yaxis"]) if (own[name]) own[name] = axis(own[name]);
@@ -81,19 +80,25 @@
     return button;
   };
 
+  const names = (legend, figure) => {
+    const made = element("div", "legend");
+    made.append(...legend.map((one) => entry(one, figure)));
+    return made;
+  };
+
   for (const place of document.querySelectorAll(".panels")) {
     const { panels, legend, columns } = figures[place.dataset.figure];
     const figure = place.closest("figure");
     figure.hiddenNames = new Set();
-    const names = element("div", "legend");
-    names.append(...legend.map((one) => entry(one, figure)));
+    const titled = panels.some(({ title, notes }) => title || notes.length);
     const grid = element("div", "grid");
     grid.style.setProperty("--columns", columns);
     for (const panel of panels) {
       if (panel.solid && !solid) continue;
       const whole = element("div", "panel");
       const notes = panel.notes.map((note) => `<span>${note}</span>`).join(" ");
-      whole.append(element("div", "head", `<strong>${panel.title}</strong> ${notes}`));
+      if (titled) whole.append(element("div", "head", `<strong>${panel.title}</strong> ${notes}`));
+      if (panel.legend.length) whole.append(names(panel.legend, figure));
       const plot = element("div", "plot");
       plot.style.height = `${panel.height}px`;
       plot.panel = panel;
@@ -101,7 +106,7 @@
       grid.append(whole);
       watcher.observe(plot);
     }
-    place.append(names, grid);
+    place.append(names(legend, figure), grid);
     figure.classList.add("live");
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw([...drawn.keys()]));

@@ -178,7 +178,9 @@ def made_figure(folder, interactive):
 
 def one_panel(numbers=(1.0,)):
     data = [{"type": "scatter", "x": [0], "y": list(numbers)}]
-    return Interactive([{"title": "", "notes": [], "data": data, "layout": {}, "height": 260, "solid": False}], [], 1)
+    return Interactive(
+        [{"title": "", "notes": [], "data": data, "layout": {}, "height": 260, "solid": False, "legend": []}], [], 1
+    )
 
 
 def test_a_page_holds_plotly_and_its_figures_once_below_five_megabytes(tmp_path):
