@@ -194,7 +194,7 @@ def _bar(bars: Any, x: Axis, y: Axis) -> Trace:
     start, end = (up.to(boxes[:, i], clip=True) for i in (1, 3))
     said = [across.between(*ends) for ends in boxes[:, [0, 2]]]
     heights = boxes[:, 3] - boxes[:, 1]
-    trace = {
+    trace: Trace = {
         "type": "bar",
         "orientation": "v" if bars.orientation == "vertical" else "h",
         "width": numbers(high - low),

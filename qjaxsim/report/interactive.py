@@ -92,6 +92,7 @@ def _annotations(axes: "Axes", x: Axis, y: Axis) -> Iterator[dict[str, Any]]:
     """Text beside data."""
     from matplotlib.text import Annotation
 
+    text: Any
     for text in axes.texts:
         if text.get_transform() == axes.transAxes:
             continue
@@ -153,7 +154,7 @@ def _swatch(handle: Any) -> Entry:
         ring = colour(handle.get_markerfacecolor()) == "rgba(0,0,0,0)" and handle.get_marker() == "o"
         marker = "○" if ring else GLYPHS.get(str(handle.get_marker()), "")
         shown = handle.get_markeredgecolor() if ring else handle.get_color()
-        return {"colour": colour(shown), "dash": DASHES.get(style, ""), "marker": marker}
+        return {"colour": colour(shown), "dash": DASHES.get(str(style), ""), "marker": marker}
     if isinstance(handle, Patch):
         return {"colour": colour(handle.get_facecolor()), "dash": "", "marker": "■"}
     return {"colour": colour(handle.get_color()[0]), "dash": "solid", "marker": ""}

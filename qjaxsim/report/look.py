@@ -27,7 +27,8 @@ def colour(given: Any) -> str:
     """
     from matplotlib.colors import to_hex, to_rgba
 
-    *rgb, alpha = to_rgba(given)
+    red, green, blue, alpha = to_rgba(given)
+    rgb = (red, green, blue)
     if alpha == 0:
         return "rgba(0,0,0,0)"
     if alpha < 1:

@@ -114,7 +114,8 @@ def write_report(
 
 def _with_contents(parts: Sequence[str]) -> list[str]:
     """A line of links to the sections, and these with places to go to."""
-    placed, entries = [], []
+    placed: list[str] = []
+    entries: list[str] = []
     for part in parts:
         if part.startswith("<h2>"):
             name = part[4 : part.index("</h2>")]
