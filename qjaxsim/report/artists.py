@@ -118,7 +118,8 @@ def _curve(line: Any, *coordinates: np.ndarray) -> Trace:
     if with_marker:
         trace["marker"] = {
             "color": colour(line.get_markerfacecolor()),
-            "size": round(max(4.0, line.get_markersize() * _PIXELS_PER_POINT), 1),
+            # matplotlib's point is half as wide as its circle.
+            "size": round(max(3.0, line.get_markersize() * _PIXELS_PER_POINT / (2 if marker == "." else 1)), 1),
             "symbol": SYMBOLS.get(marker, "circle"),
             "line": {"color": colour(line.get_markeredgecolor()), "width": round(line.get_markeredgewidth(), 1)},
         }

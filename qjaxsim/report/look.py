@@ -16,7 +16,7 @@ GLYPHS = {
     ".": "●", "_": "–", "|": "|", "<": "◀", ">": "▶",
 }  # fmt: skip
 # Greys are colours of the page, which are others on dark paper: the lightest of each name, 0 to 1.
-_THEMED = {"ink": 0.4, "soft": 0.7, "line": 0.95, "paper": 1.0}
+_THEMED = {"ink": 0.4, "soft": 0.7, "pale": 0.95, "paper": 1.0}
 
 
 def colour(given: Any) -> str:

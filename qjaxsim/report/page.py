@@ -91,7 +91,7 @@ def write_report(
     scripts = scripts_of([figure.interactive for figure in figures])
     parts = ["<h2>Results</h2>", _results(rows, formats, keys)]
     if verdicts:
-        parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
+        parts += ["<h2>Published claims</h2>", _claims(verdicts, formats)]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
@@ -190,6 +190,11 @@ def _cell(rows: Sequence[Row], row: Row, name: str, formats: Mapping[str, str] |
 def _side(rows: Sequence[Row], name: str) -> str:
     words = any(isinstance(row.get(name), str) for row in rows)
     return ' class="words"' if words else ""
+
+
+def _claims(verdicts: Sequence[Row], formats: Mapping[str, str] | None) -> str:
+    table = _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})
+    return f'<div class="claims">{table}</div>'
 
 
 def _check_comparison(comparison: Sequence[Row]) -> None:

@@ -35,7 +35,7 @@ OVERLAPS = """() => {
   const plots = [...document.querySelectorAll(".plot")].flatMap((plot) => over(boxes(plot.querySelectorAll(
     ".xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .annotation-text-g text"))));
   const blocks = over(boxes(document.querySelectorAll(
-    "h1, h2, main > p, nav, .wide, pre, dl, main > ul, .legend, .panel, figcaption")));
+    "h1, h2, main > p, nav, .wide, pre, dl, main > ul, .panels > .legend, .panel, figcaption")));
   return [...plots, ...blocks];
 }"""
 
