@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _ACCURACY = (
-    "Left: test accuracy after the last epoch; points are seeds, bars their mean, controls in grey. "
-    "Right: test accuracy along the training, means over seeds; sudden falls are of interest."
+    "See whether annealed attention does as well as weighted sums and as the controls. First panel: test accuracy "
+    "after the last epoch; points are seeds, bars their mean, controls in grey. Second panel: test accuracy along "
+    "the training, means over seeds; sudden falls are of interest."
 )
 _ENERGY = (
-    "Left: mean energy above the lowest known on problems of the trained models, by solver, logarithmic; a bar "
-    "at the left end found the lowest each time. Right: where the time of a forward pass goes, milliseconds an image."
+    "See whether annealing finds the lowest energies, and what its time is spent on. First panel: mean energy above "
+    "the lowest known on problems of the trained models, by solver, logarithmic; a bar at the left end found the "
+    "lowest each time. Second panel: where the time of a forward pass goes, milliseconds an image."
 )
 _MAPS = (
-    "Test images; drawn over each how many heads select a patch (annealed kinds and controls) or how much attention it "
-    "receives from all patches (weighted sums); each map is scaled to its own largest value."
+    "See where on the image each kind looks. Test images; drawn over each how many heads select a patch (annealed "
+    "kinds and controls) or how much attention it receives from all patches (weighted sums); each map is scaled to "
+    "its own largest value."
 )
 
 

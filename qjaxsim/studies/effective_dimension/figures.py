@@ -28,8 +28,9 @@ _NAMES = {
 }
 _INTERVALS = {UNIT: "parameters between 0 and 1, as published", PI: "parameters between -pi and pi"}
 _DIMENSION = (
-    "Effective dimension over the number of parameters against the size n of a data set: means over seeds with their "
-    "range. Crosses: published, seed 0. Dashed: Fisher matrices of all draws scaled to the same trace."
+    "See which model uses more of its parameters, and from how many data on. Effective dimension over the number of "
+    "parameters against the size n of a data set: means over seeds with their range. Crosses: published, seed 0. "
+    "Dashed: Fisher matrices of all draws scaled to the same trace."
 )
 _SPECTRA = (
     "Eigenvalues of the Fisher matrix, sorted: means over draws and seeds, divided so that they add up to the number "

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _VARIANCE = (
-    "Left: the variance of <X_0> over draws of all angles at the largest depth, with two standard errors, against the "
-    "number of qubits; lines are P_g(rho) P_g(O) / dim g. Right: the same against depth, over what is predicted; bands "
-    "are two standard errors."
+    "See whether the draws lie on the predicted lines. First panel: the variance of <X_0> over draws of all angles "
+    "at the largest depth, with two standard errors, against the number of qubits; lines are P_g(rho) P_g(O) / dim "
+    "g. Second panel: the same against depth, over what is predicted; bands are two standard errors."
 )
 _DRAWS = (
     "The variance over the first draws of the first seed at the largest depth, over what is predicted, with two "

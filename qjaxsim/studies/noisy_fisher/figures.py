@@ -20,9 +20,10 @@ Arrays = Mapping[str, np.ndarray]
 Draw = Callable[["Axes", Row, np.ndarray, str], None]
 
 _EIGENVALUES = (
-    "Eigenvalues of the quantum Fisher information matrix in descending order, random angles of the first seed. "
-    "Circles: local noise; the line without marks: none, where it ends the others are zero up to rounding; dashed: the "
-    "control, the noiseless state mixed with the identity until it is as pure."
+    "See which eigenvalues noise lifts from zero. Eigenvalues of the quantum Fisher information matrix in descending "
+    "order, random angles of the first seed. Circles: local noise; the line without marks: none, where it ends the "
+    "others are zero up to rounding; dashed: the control, the noiseless state mixed with the identity until it is as "
+    "pure."
 )
 _THRESHOLDS = (
     "The rank of the same matrices against the threshold above which an eigenvalue counts, over the largest. A flat "

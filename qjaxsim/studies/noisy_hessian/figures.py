@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _STRENGTH = (
-    "Eigenvalues of the Hessian of the loss against the strength of the noise, means over seeds; left the leading "
-    "ones, as many as there are classes, right the most negative one with its range over seeds. Solid: local "
-    "depolarizing noise after every gate; dashed: the control, which shrinks outputs as much; dotted: without noise."
+    "See whether noise flattens the landscape more than outputs that merely shrink. Eigenvalues of the Hessian of "
+    "the loss against the strength of the noise, means over seeds; in the first panel the leading ones, as many as "
+    "there are classes, in the second the most negative one with its range over seeds. Solid: local depolarizing "
+    "noise after every gate; dashed: the control, which shrinks outputs as much; dotted: without noise."
 )
 _SHOTS = (
     "The largest and the most negative eigenvalue of the energy's Hessian by the parameter-shift rule, first seed, "
