@@ -19,6 +19,9 @@ class PlanOptions:
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
         gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
             running the circuit backwards, in constant memory; None chooses by the memory needed.
+        state_axes: names of mesh axes over which the state is cut, so that each device holds a piece; their sizes are
+            powers of two, and the function is called inside `jax.set_mesh`. Without any
+            every device has the whole state.
 
     >>> import qjaxsim as qj
     >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
@@ -31,6 +34,7 @@ class PlanOptions:
     scan: bool | None = None
     unroll: int = 1
     gradient: str | None = None
+    state_axes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
@@ -43,6 +47,10 @@ class PlanOptions:
         for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
             if choice not in (None, True, False):
                 raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
+        axes = (self.state_axes,) if isinstance(self.state_axes, str) else tuple(self.state_axes)
+        if not all(isinstance(axis, str) for axis in axes) or len(set(axes)) < len(axes):
+            raise ValueError(f"Option `state_axes` must be different names of mesh axes, but is {self.state_axes!r}.")
+        object.__setattr__(self, "state_axes", axes)
         if self.gradient not in (None, "adjoint", "backprop"):
             raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
 

@@ -40,7 +40,35 @@ class PauliRotation:
     name: ClassVar[str] = "pauli"
 
 
-Factor = Gate | Phases | PauliRotation | np.ndarray
+Angled = Gate | Phases | PauliRotation
+"""What a gate with angles is to the planner."""
+
+DEVICE_BITS = "device bits"
+"""The name of the parameter that holds the bits of a device's number, where the state is cut over devices."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """The block of a block diagonal factor that the device's own bits pick.
+
+    Attributes:
+        factor: of which a block is taken.
+        positions: of its qubits, those in which it is block diagonal and whose bits the device knows.
+        angles: those of the factor, then one bit for each of the positions.
+    """
+
+    factor: Angled | np.ndarray
+    positions: tuple[int, ...]
+    angles: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """Factors with equal names and numbers of angles are computed as one stack."""
+        inner = f"{len(self.factor)} rows" if isinstance(self.factor, np.ndarray) else self.factor.name
+        return f"{inner} by bits {self.positions}"
+
+
+Factor = Angled | Picked | np.ndarray
 """What a gate is to the planner; a matrix is constant."""
 
 
@@ -230,6 +258,29 @@ class Project:
 
 
 @dataclass(frozen=True, eq=False)
+class ProjectBit:
+    """A bit of the device's number is projected on an outcome and every column normalised over all devices."""
+
+    bit: int
+    outcome: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Qubits change places between the devices' pieces of the state and the devices' numbers.
+
+    Attributes:
+        wires: they are the leading index bits, in this order.
+        bits: of the device's number, the most significant being 0; one for each wire.
+    """
+
+    wires: tuple[int, ...]
+    bits: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Loop:
     """A repeated layer: its plan and how often, with which parameters shared. Begins and ends in ascending order."""
 
@@ -304,9 +355,31 @@ Step = (
     | Prepare
     | Widen
     | Project
+    | ProjectBit
+    | Exchange
     | Loop
     | Collapsed
 )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where qubits lie when the state is cut over devices.
+
+    Attributes:
+        wires: the qubits that the index bits of a device's piece stand for.
+        bits: the qubits that the bits of the device's number stand for, most significant first.
+    """
+
+    wires: tuple[int, ...]
+    bits: tuple[int, ...]
+
+    def swapped(self, wires: Iterable[int], bits: Iterable[int]) -> "Places":
+        """The places after these wires and bits exchanged their qubits, one by one."""
+        local, apart = list(self.wires), list(self.bits)
+        for wire, bit in zip(wires, bits, strict=True):
+            local[wire], apart[bit] = apart[bit], local[wire]
+        return Places(tuple(local), tuple(apart))
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,12 +400,13 @@ class Plan:
     """Steps in time order.
 
     Attributes:
-        n_qubits: width of the register.
+        n_qubits: width of the register, or of the piece of it that a device holds.
         steps: in time order. Index bits are in ascending order of the qubits after the last step, and before the first
             unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
         together: blocks at this level whose matrices are made at once, by width.
+        places: where the qubits lie in the end, if the state is cut over devices.
     """
 
     n_qubits: int
@@ -340,6 +414,7 @@ class Plan:
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
+    places: Places | None = None
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:

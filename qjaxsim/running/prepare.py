@@ -72,6 +72,7 @@ class Setting:
         batch: size of the batch.
         unroll: iterations in one step of a scan.
         adjoint: whether reverse-mode derivatives run the circuit backwards.
+        axes: of the mesh over which the state is cut; none where each device has all of it.
     """
 
     dtype: Any
@@ -79,6 +80,7 @@ class Setting:
     batch: int
     unroll: int
     adjoint: bool = False
+    axes: tuple[str, ...] = ()
 
 
 def with_definitions(plan: Plan, env: Environment, setting: Setting) -> Environment:

@@ -27,10 +27,12 @@ from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.readout import Errors, operators_read, readout_errors
 from qjaxsim.planning.shifts import shift_rules
-from qjaxsim.running import density, kernels, measurement, operators
+from qjaxsim.running import density, kernels, measurement, operators, pieces
 from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.devices import Axes
+from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes
 from qjaxsim.running.shots import estimates, group_probabilities
@@ -71,7 +73,8 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
      [0.54  0.841]]
     """
     _require_pure(circuit, "state vector", "`density_matrix`")
-    return state_function(circuit, options, kernels.to_complex, "statevector")
+    reading = Reading(pieces.amplitudes, spread=True)
+    return state_function(circuit, options, kernels.to_complex, "statevector", reading=reading)
 
 
 def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -153,9 +156,10 @@ def expectation(
         return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
     module = density if needs_density(circuit) else operators
     readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
+    reading = Reading(functools.partial(pieces.operator_values, asked.operators))
     if asked.is_plain:
-        return state_function(circuit, options, readout, "expectation", single)
-    values = state_function(circuit, options, readout, "expectation")
+        return state_function(circuit, options, readout, "expectation", single, reading)
+    values = state_function(circuit, options, readout, "expectation", reading=reading)
     return weighted_function(values, circuit.parameters, asked, single)
 
 
@@ -208,7 +212,8 @@ def variance(
         raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
     if is_static(circuit.operations) and not is_noisy(circuit):
         readout = functools.partial(operators.variances, asked)
-        return state_function(circuit, options, readout, "variance", is_single(observables))
+        reading = Reading(functools.partial(pieces.variances, asked))
+        return state_function(circuit, options, readout, "variance", is_single(observables), reading)
     module = density if needs_density(circuit) else operators
     moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
     return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
@@ -252,7 +257,7 @@ def probabilities(
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
     readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
-    return state_function(circuit, options, readout, "probabilities")
+    return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen))
 
 
 def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
@@ -301,18 +306,20 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
-
+    axes = (
+        plan_options(options).state_axes if bits is None and outcome_reading(_measured(circuit, qubits)).spread else ()
+    )
     return Compiled(
-        _draws, distribution, count, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
+        _draws, distribution, count, axes, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
     )
 
 
-def _draws(distribution: Run, shots: int) -> Run:
+def _draws(distribution: Run, shots: int, axes: Axes) -> Run:
     def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
         weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
-        outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
+        outcomes = jax.vmap(functools.partial(draw_outcomes, shots=shots, axes=axes))(keys, flat)
         return outcomes.reshape(*weights.shape[:-1], *outcomes.shape[1:])
 
     return sample

@@ -1,0 +1,114 @@
+"""The state cut over the devices of a mesh: what a device knows of itself, and how pieces change places.
+
+Of n qubits the 2**d devices hold pieces (2, 2**(n - d), columns); the other d qubits are the bits of the device's
+number along the mesh axes, the first axis most significant.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, PartitionSpec
+
+from qjaxsim.planning.steps import DEVICE_BITS
+from qjaxsim.running.matrices import Environment
+from qjaxsim.running.permutation import linear_primitive
+from qjaxsim.running.varying import vary_alike
+
+Axes = tuple[str, ...]
+
+
+def count_device_bits(axes: Axes, n_qubits: int) -> int:
+    """How many qubits become bits of a device's number on the mesh that is set.
+
+    Raises:
+        ValueError: without a mesh, for axes that it lacks, whose type is not Auto or whose size is no power of two, and
+            for more devices than amplitudes.
+    """
+    if not axes:
+        return 0
+    mesh = jax.sharding.get_abstract_mesh()
+    if missing := [axis for axis in axes if axis not in mesh.axis_names]:
+        has = f"the mesh has the axes {mesh.axis_names}" if mesh.axis_names else "no mesh is set"
+        raise ValueError(
+            f"Option `state_axes` names {missing}, but {has}; call the function inside `with jax.set_mesh(mesh):`."
+        )
+    types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if others := {axis: types[axis].name for axis in axes if types[axis] != AxisType.Auto}:
+        raise ValueError(
+            f"Option `state_axes` needs mesh axes of type Auto, but has {others}; make the mesh with "
+            "`axis_types=(jax.sharding.AxisType.Auto,)` for each axis, and call the function outside `jax.shard_map`."
+        )
+    sizes = {axis: mesh.shape[axis] for axis in axes}
+    if wrong := {axis: size for axis, size in sizes.items() if size & (size - 1)}:
+        raise ValueError(f"Option `state_axes` needs mesh axes whose size is a power of two, but has {wrong}.")
+    bits = int(np.prod(list(sizes.values()))).bit_length() - 1
+    if bits >= n_qubits:
+        raise ValueError(
+            f"Option `state_axes` cuts the state over {2**bits} devices, but {n_qubits} qubits have only "
+            f"{2**n_qubits} amplitudes; use fewer devices or none."
+        )
+    return bits
+
+
+def on_devices(axes: Axes, function: Callable[..., jax.Array], spread: bool) -> Callable[..., jax.Array]:
+    """A function that every device runs for its piece of the state.
+
+    Args:
+        axes: of the mesh that is set.
+        function: of the environment with `DEVICE_BITS` in it, (m, columns) of its own piece, or the same everywhere.
+        spread: whether the first axis of the result is cut over the devices.
+    """
+
+    def run(env: Environment) -> jax.Array:
+        return function(vary_alike({**env, DEVICE_BITS: own_bits(axes, jnp.result_type(float))}))
+
+    out = PartitionSpec(axes) if spread else PartitionSpec()
+    return jax.shard_map(run, in_specs=PartitionSpec(), out_specs=out, axis_names=set(axes))
+
+
+def own_bits(axes: Axes, dtype: Any) -> jax.Array:
+    """The bits of this device's number, (d,), the most significant first."""
+    count = _size(axes).bit_length() - 1
+    return (lax.axis_index(axes) >> jnp.arange(count)[::-1] & 1).astype(dtype)
+
+
+def is_value(bits: jax.Array, positions: Sequence[int], value: Sequence[int] | int) -> jax.Array:
+    """One on the device whose bits at these positions have this value, zero on the others."""
+    return jnp.prod(jnp.where(jnp.asarray(value) == bits[np.array(positions, int)], 1, 0)).astype(bits.dtype)
+
+
+def _size(axes: Axes) -> int:
+    mesh = jax.sharding.get_abstract_mesh()
+    return int(np.prod([mesh.shape[axis] for axis in axes]))
+
+
+def exchange(bits: Sequence[int], axes: Axes, state: jax.Array) -> jax.Array:
+    """Swap the leading index bits of all pieces with bits of the devices' numbers, one by one; its own inverse."""
+    shape = state.shape
+    blocks = state.reshape(shape[0], 2 ** len(bits), -1, shape[2])
+    return exchange_p.bind(blocks, axes=axes, groups=_groups(bits, _size(axes))).reshape(shape)
+
+
+def _groups(bits: Sequence[int], devices: int) -> tuple[tuple[int, ...], ...]:
+    """The devices whose numbers differ in these bits alone, in the order of the values of those bits."""
+    count = devices.bit_length() - 1
+    shifts = [count - 1 - bit for bit in bits]
+    inside = [
+        sum((value >> len(bits) - 1 - i & 1) << shift for i, shift in enumerate(shifts))
+        for value in range(2 ** len(bits))
+    ]
+    mask = sum(1 << shift for shift in shifts)
+    return tuple(tuple(first | one for one in inside) for first in range(devices) if not first & mask)
+
+
+def _exchange(array: jax.Array, *, axes: Axes, groups: tuple[tuple[int, ...], ...]) -> jax.Array:
+    chosen = None if len(groups) == 1 and groups[0] == tuple(range(len(groups[0]))) else groups
+    return lax.all_to_all(array, axes, 1, 1, axis_index_groups=chosen, tiled=True)
+
+
+# JAX has no `vmap` for an exchange within groups of devices; as a linear map of whole rows it needs no rule of its own.
+exchange_p = linear_primitive("exchange", _exchange, static=["axes", "groups"])
