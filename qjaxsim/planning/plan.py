@@ -28,14 +28,13 @@ from qjaxsim.circuits.operations import Preparation, Projection, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.inspection import is_linear
-from qjaxsim.planning.layers import written_out
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
-from qjaxsim.planning.remapping import LocalItem, remapped
+from qjaxsim.planning.remapping import LocalItem, LocalLoop, remapped
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
     Dense,
@@ -111,20 +110,23 @@ def make_plan(
 
 
 def _piece_plan(circuit: Circuit, data: frozenset[str], batch: int, options: PlanOptions, device_bits: int) -> Plan:
-    """The plan of the piece of the state that each device holds, from |0...0>; repeats are written out."""
+    """The plan of the piece of the state that each device holds, from |0...0>."""
     if any(isinstance(operation, Preparation) for operation in circuit.operations):
         raise ValueError(
             "Option `state_axes` needs a circuit that begins in |0...0>, but an initial state is given; prepare it by "
             "gates."
         )
-    flat = Circuit(circuit.n_qubits).extend(written_out(circuit.operations))
-    found = remapped(normal_form(flat, data), circuit.n_qubits, device_bits)
+    # Layers that are looked at together need fewer exchanges, which cost more than a long program.
+    short = options.scan is None and len(circuit.operations) < MOST_LEAVES
+    looped = with_loops(circuit, data, False if short else options.scan)
+    data = data | looped.data
+    found = remapped(normal_form(looped.circuit, data), circuit.n_qubits, device_bits, data)
     n_local = circuit.n_qubits - device_bits
     # A device whose number is not zero begins with nothing at all, so that no state is the first step.
     planner = _Planner(data, batch, options, False)
-    columns = batch if data & circuit.parameters.keys() else 1
+    columns = batch if data & looped.circuit.parameters.keys() else 1
     steps = _widened(lay_out(planner.grouped(found.items, n_local, columns), (), n_local))
-    return Plan(n_local, tuple(steps), data=data, together=together(steps, options), places=found.places)
+    return Plan(n_local, tuple(steps), looped.definitions, data, together(steps, options), found.places)
 
 
 def _widened(steps: list[Step]) -> list[Step]:
@@ -179,22 +181,25 @@ class _Planner:
                 first = self.from_zero and not inside and not items
                 items.extend(self._steps(leaves, n_qubits, columns, first))
             else:
-                items.extend(self._barrier(item, outer) for item in members)
+                items.extend(self._barrier(item, outer, n_qubits, columns) for item in members)
         return items
 
-    def _barrier(self, item: Item | LocalItem, outer: frozenset[str]) -> Planned:
+    def _barrier(self, item: Item | LocalItem, outer: frozenset[str], n_qubits: int, columns: int) -> Planned:
+        if isinstance(item, LocalLoop):
+            return self._loop(self.grouped(item.items, n_qubits, columns), item.repeat, n_qubits)
         if not isinstance(item, Repeat):
             assert not isinstance(item, Leaf)
             return item
-        layer = item.circuit
-        has_data = bool(self.data & layer.parameters.keys())
-        groups = self.group(layer, outer | self.data, True)
-        if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
-            groups = self.collapse(groups, layer.n_qubits)
-        n_qubits = layer.n_qubits
+        groups = self.group(item.circuit, outer | self.data, True)
+        if self.data & item.circuit.parameters.keys():  # else the loop as a whole may be collapsed, by whoever holds it
+            groups = self.collapse(groups, n_qubits)
+        return self._loop(groups, item, n_qubits)
+
+    def _loop(self, groups: list[Planned], repeat: Repeat, n_qubits: int) -> Loop:
+        """A repeated layer, the groups of which are given."""
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
         body = Plan(n_qubits, tuple(steps), data=self.data, together=together(steps, self.options))
-        return Loop(body, item, has_data)
+        return Loop(body, repeat, bool(self.data & repeat.circuit.parameters.keys()))
 
     def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int, first: bool) -> "list[Group | Bundle]":
         """Leaves as blocks, those of long stretches without data as loops where that is cheaper or they are many."""

@@ -7,13 +7,16 @@ of its number (`picking.py`). All other gates need their qubits local, so from t
 be, in any order that the gates allow.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Projection, Repeat
-from qjaxsim.planning.normal_form import Item, Relabel
+from qjaxsim.planning.layers import written_out
+from qjaxsim.planning.normal_form import Item, Relabel, normal_form
 from qjaxsim.planning.picking import localised
 from qjaxsim.planning.schedule import Graph
 from qjaxsim.planning.steps import Exchange, Leaf, Places, ProjectBit
@@ -23,7 +26,21 @@ HORIZON = 5000
 
 Scores = Callable[[Sequence[int]], np.ndarray]
 
-LocalItem = Leaf | Exchange | Projection | ProjectBit
+
+@dataclass(frozen=True, eq=False)
+class LocalLoop:
+    """A repeated layer as each device runs it; qubits lie after it where they lay before.
+
+    Attributes:
+        items: of one iteration.
+        repeat: how often, with which parameters.
+    """
+
+    items: tuple["LocalItem", ...]
+    repeat: Repeat
+
+
+LocalItem = Leaf | Exchange | Projection | ProjectBit | Relabel | LocalLoop
 
 
 @dataclass(frozen=True)
@@ -39,41 +56,31 @@ class Remapped:
     places: Places
 
 
-def remapped(items: Iterable[Item], n_qubits: int, device_bits: int) -> Remapped:
+def remapped(items: Iterable[Item], n_qubits: int, device_bits: int, data: Collection[str] = ()) -> Remapped:
     """Choose where qubits lie, so that few exchanges are needed.
 
     Args:
-        items: of a circuit without loops, in time order.
+        items: of a circuit, in time order.
         n_qubits: its width.
         device_bits: how many qubits are numbers of devices.
+        data: names of the parameters that carry the batch.
 
     Raises:
         ValueError: for a gate that needs more qubits than a device holds.
     """
-    state = _State(n_qubits, device_bits)
-    leaves: list[Leaf] = []
-    for item in items:
-        if isinstance(item, Leaf):
-            leaves.append(item)
-            continue
-        state.run(leaves)
-        leaves = []
-        if isinstance(item, Relabel):
-            state.relabel(item.wires)
-        else:
-            assert not isinstance(item, Repeat)
-            state.project(item)
-    state.run(leaves)
+    state = _State(n_qubits, device_bits, data)
+    state.add(items)
     return Remapped(tuple(state.items), state.places)
 
 
 class _State:
     """The items while they are written, and where qubits lie after them."""
 
-    def __init__(self, n_qubits: int, device_bits: int):
-        self.n_qubits, self.device_bits = n_qubits, device_bits
+    def __init__(self, n_qubits: int, device_bits: int, data: Collection[str], start: Places | None = None):
+        self.n_qubits, self.device_bits, self.data = n_qubits, device_bits, data
         self.items: list[LocalItem] = []
-        self.chosen: Places | None = None  # nobody has asked yet
+        self.chosen = start  # None: nobody has asked yet
+        self.end = start  # where qubits had better lie in the end
 
     @property
     def places(self) -> Places:
@@ -82,26 +89,79 @@ class _State:
             self.chosen = placed(range(self.device_bits), self.n_qubits)
         return self.chosen
 
-    def run(self, leaves: Sequence[Leaf]) -> None:
+    def add(self, items: Iterable[Item]) -> None:
+        """Write what a circuit is made of."""
+        for is_leaf, members in itertools.groupby(items, lambda item: isinstance(item, Leaf)):
+            if is_leaf:
+                self._run(list(members))  # type: ignore[arg-type]
+                continue
+            for item in members:
+                if isinstance(item, Relabel):
+                    self._relabel(item.wires)
+                elif isinstance(item, Repeat):
+                    self._loop(item)
+                else:
+                    assert isinstance(item, Projection)
+                    self._project(item)
+
+    def _run(self, leaves: Sequence[Leaf]) -> None:
         """Write gates in a row, with the exchanges that they need."""
         rest = _Rest(leaves, self.n_qubits - self.device_bits)
         while rest.look():
-            apart = _mask(self.chosen.bits) if self.chosen is not None else None
-            best = rest.best(self.device_bits, self.n_qubits, apart)
-            if self.chosen is None:
-                self.chosen = placed([q for q in range(self.n_qubits) if best >> q & 1], self.n_qubits)
-            elif apart != best:
-                exchange, self.chosen = exchanged(self.chosen, best)
-                self.items.append(exchange)
+            now, end = (None if places is None else _mask(places.bits) for places in (self.chosen, self.end))
+            best = rest.best(self.device_bits, self.n_qubits, now, end)
+            self._put_apart(best)
             self.items += [localised(leaf, self.places) for leaf in rest.take(best)]
 
-    def relabel(self, wires: Sequence[int]) -> None:
+    def _put_apart(self, apart: int) -> None:
+        """Write the exchange after which the qubits of a mask lie on devices."""
+        if self.chosen is None:
+            self.chosen = placed([q for q in range(self.n_qubits) if apart >> q & 1], self.n_qubits)
+        elif apart != _mask(self.chosen.bits):
+            exchange, self.chosen = exchanged(self.chosen, apart)
+            self.items.append(exchange)
+
+    def _loop(self, item: Repeat) -> None:
+        """Write a repeated layer.
+
+        Two iterations are one where their number is even: the second begins where the qubits lie after the first.
+        """
+        pair = 2 if item.times % 2 == 0 else 1
+        layer = Circuit(self.n_qubits).extend(written_out([replace(item, times=pair)]))
+        items = normal_form(layer, self.data)
+        leaves = list(itertools.takewhile(lambda inner: isinstance(inner, Leaf), items))
+        rest = _Rest(leaves, self.n_qubits - self.device_bits)  # type: ignore[arg-type]
+        if rest.look():
+            self._put_apart(rest.best(self.device_bits, self.n_qubits, None, None))
+        inner = _State(self.n_qubits, self.device_bits, self.data, self.places)
+        inner.add(items)
+        inner._return()
+        self.items.append(LocalLoop(tuple(inner.items), Repeat(layer, item.times // pair, item.shared, item.reverse)))
+
+    def _return(self) -> None:
+        """Write what brings the qubits back to where they lay at first."""
+        assert self.end is not None
+        while self.places.bits != self.end.bits:
+            wrong = [bit for bit, q in enumerate(self.end.bits) if self.places.bits[bit] != q]
+            # Those that lie on another device's bit become local first.
+            ready = [bit for bit in wrong if self.end.bits[bit] in self.places.wires]
+            wires = [self.places.wires.index(self.end.bits[bit]) for bit in ready]
+            if not ready:
+                ready = wrong
+                wires = [w for w, q in enumerate(self.places.wires) if q not in self.end.bits][: len(wrong)]
+            self.items.append(Exchange(tuple(wires), tuple(ready)))
+            self.chosen = self.places.swapped(wires, ready)
+        if self.places.wires != self.end.wires:
+            self.items.append(Relabel(tuple(self.places.wires.index(q) for q in self.end.wires)))
+            self.chosen = self.end
+
+    def _relabel(self, wires: Sequence[int]) -> None:
         """New names of the qubits."""
         names = {wire: q for q, wire in enumerate(wires)}
         old = self.places
         self.chosen = Places(tuple(names[q] for q in old.wires), tuple(names[q] for q in old.bits))
 
-    def project(self, item: Projection) -> None:
+    def _project(self, item: Projection) -> None:
         """Write a projection, which is possible wherever its qubit lies."""
         if item.qubit in self.places.wires:
             self.items.append(Projection(self.places.wires.index(item.qubit), item.outcome))
@@ -138,8 +198,14 @@ class _Rest:
         self.weights = np.array([self.graph.leaves[i] is not None for i in self.nodes], float)
         return bool(self.nodes)
 
-    def best(self, device_bits: int, n_qubits: int, now: int | None) -> int:
-        """The qubits that are best on devices: with which most gates can be done, and of those sets one near now."""
+    def best(self, device_bits: int, n_qubits: int, now: int | None, end: int | None) -> int:
+        """The qubits that are best on devices.
+
+        Those where they are to lie in the end, if all can be done with them there; else those with which most gates can
+        be done, of such sets one near now.
+        """
+        if end is not None and not (self.masks & np.uint64(end)).any() and len(self.nodes) < HORIZON:
+            return end
 
         def scores(candidates: Sequence[int]) -> np.ndarray:
             sets = np.array(candidates, np.uint64)

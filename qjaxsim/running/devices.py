@@ -97,10 +97,9 @@ def _groups(bits: Sequence[int], devices: int) -> tuple[tuple[int, ...], ...]:
     """The devices whose numbers differ in these bits alone, in the order of the values of those bits."""
     count = devices.bit_length() - 1
     shifts = [count - 1 - bit for bit in bits]
-    inside = [
-        sum((value >> len(bits) - 1 - i & 1) << shift for i, shift in enumerate(shifts))
-        for value in range(2 ** len(bits))
-    ]
+    inside = [0]
+    for shift in shifts:
+        inside = [number | bit << shift for number in inside for bit in (0, 1)]
     mask = sum(1 << shift for shift in shifts)
     return tuple(tuple(first | one for one in inside) for first in range(devices) if not first & mask)
 

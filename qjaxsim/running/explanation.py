@@ -19,12 +19,14 @@ from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
     Enter,
+    Exchange,
     Loop,
     Monomial,
     Packed,
     Plan,
     Prepare,
     Project,
+    ProjectBit,
     Rotations,
     Start,
     Step,
@@ -248,6 +250,11 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "widen", "", "one column for each sample", 0.0
         case Project():
             return "project", "", f"outcome {step.outcome}", 4 * amplitudes
+        case ProjectBit():
+            return "project", "", f"outcome {step.outcome}, of a device's bit", 2 * amplitudes
+        case Exchange():
+            where = f"{len(step.wires)} of a device with as many apart"
+            return "exchange", ",".join(map(str, step.wires)), where, 0.0
         case Loop():
             return f"loop x {step.repeat.times}", "", f"{len(step.body.steps)} steps", 0.0
         case Packed():

@@ -140,7 +140,7 @@ def _picked(factors: Sequence[Picked], angles: Sequence[jax.Array]) -> jax.Array
     fixed, count = factors[0], len(factors[0].positions)
     bits, dtype = angles[len(angles) - count :], complex_dtype(angles[0].dtype)
     if isinstance(fixed.factor, np.ndarray):
-        stack = np.stack([factor.factor for factor in factors], axis=-1)
+        stack = np.stack([np.asarray(factor.factor) for factor in factors], axis=-1)
         whole = jnp.asarray(stack.reshape(stack.shape + (1,) * (bits[0].ndim - 1)), dtype)
     else:
         whole = factor_matrices([factor.factor for factor in factors], angles[: len(angles) - count])

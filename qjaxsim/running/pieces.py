@@ -175,7 +175,8 @@ Terms = list[tuple[int, tuple[tuple[int, str], ...], complex]]
 def _arrangements(sums: Sequence[PauliSum], places: Places) -> list[tuple[list[int], Terms]]:
     """Terms by where qubits must lie to read them: first those that are read as it is."""
     left: Terms = [(k, term, value) for k, each in enumerate(sums) for term, value in each.terms.items()]
-    bits, out = list(places.bits), []
+    bits = list(places.bits)
+    out: list[tuple[list[int], Terms]] = []
     while left or not out:
         inside = [entry for entry in left if not set(flip_of(entry[1])[0]) & set(bits)]
         if inside or not out:
@@ -199,7 +200,7 @@ def _least_flipped(terms: Terms, qubits: Sequence[int], count: int) -> list[int]
 
 
 def _signed(terms: Terms, pieces: Pieces) -> tuple[list[PauliSum], list[int], jax.Array]:
-    """Terms on a device's wires: sums with the same Zs on devices, the sums that they belong to, and this device's signs."""
+    """Terms on a device's wires: those with the same Zs on devices, the sums they belong to, this device's signs."""
     found: dict[tuple[int, tuple[int, ...]], dict[Any, complex]] = {}
     for number, term, value in terms:
         apart = tuple(pieces.places.bits.index(q) for q, _ in term if q in pieces.places.bits)
