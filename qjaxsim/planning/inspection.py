@@ -7,6 +7,7 @@ import numpy as np
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.planning.steps import (
+    DEVICE_BITS,
     Collapsed,
     Dense,
     Diagonal,
@@ -49,7 +50,7 @@ def _factors_in(step: Step) -> list[Any]:
 def names_in(step: Step) -> set[str]:
     """The names of the parameters in a step's angles."""
     if isinstance(step, Loop):
-        return set(step.repeat.circuit.parameters)
+        return {*step.repeat.circuit.parameters, DEVICE_BITS}
     if isinstance(step, Collapsed):
         return set().union(*(names_in(inner) for inner in step.steps))
     if isinstance(step, Prepare):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from qjaxsim.planning.inspection import names_in
 from qjaxsim.planning.steps import (
+    DEVICE_BITS,
     Collapsed,
     Dense,
     Diagonal,
@@ -175,7 +176,8 @@ def _environments(loop: Loop, env: Environment) -> tuple[Environment, Environmen
     times = loop.repeat.times
     names = [name for name in loop.repeat.circuit.parameters if name in env]
     own = {k: env[k].reshape(times, -1, *env[k].shape[1:]) for k in names if k not in loop.repeat.shared}
-    return own, {k: env[k] for k in names if k in loop.repeat.shared}
+    shared = [k for k in env if k in loop.repeat.shared or k == DEVICE_BITS]
+    return own, {k: env[k] for k in shared}
 
 
 def split_loop(loop: Loop, weights: Prepared | None, env: Environment, setting: Setting) -> tuple[Each, Common]:
