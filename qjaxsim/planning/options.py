@@ -22,6 +22,7 @@ class PlanOptions:
         state_axes: names of mesh axes over which the state is cut, so that each device holds a piece; their sizes are
             powers of two, and the function is called inside `jax.set_mesh`. Without any
             every device has the whole state.
+        batch_axis: name of a mesh axis over which the batch is cut, likewise; its size divides that of the batch.
 
     >>> import qjaxsim as qj
     >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
@@ -35,6 +36,7 @@ class PlanOptions:
     unroll: int = 1
     gradient: str | None = None
     state_axes: tuple[str, ...] = ()
+    batch_axis: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
@@ -50,6 +52,11 @@ class PlanOptions:
         axes = (self.state_axes,) if isinstance(self.state_axes, str) else tuple(self.state_axes)
         if not all(isinstance(axis, str) for axis in axes) or len(set(axes)) < len(axes):
             raise ValueError(f"Option `state_axes` must be different names of mesh axes, but is {self.state_axes!r}.")
+        if not isinstance(self.batch_axis, str | None) or self.batch_axis in axes:
+            raise ValueError(
+                f"Option `batch_axis` must be the name of a mesh axis that is not in `state_axes`, or None, but is "
+                f"{self.batch_axis!r}."
+            )
         object.__setattr__(self, "state_axes", axes)
         if self.gradient not in (None, "adjoint", "backprop"):
             raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")

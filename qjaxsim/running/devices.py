@@ -4,7 +4,7 @@ Of n qubits the 2**d devices hold pieces (2, 2**(n - d), columns); the other d q
 number along the mesh axes, the first axis most significant.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -28,21 +28,7 @@ def count_device_bits(axes: Axes, n_qubits: int) -> int:
         ValueError: without a mesh, for axes that it lacks, whose type is not Auto or whose size is no power of two, and
             for more devices than amplitudes.
     """
-    if not axes:
-        return 0
-    mesh = jax.sharding.get_abstract_mesh()
-    if missing := [axis for axis in axes if axis not in mesh.axis_names]:
-        has = f"the mesh has the axes {mesh.axis_names}" if mesh.axis_names else "no mesh is set"
-        raise ValueError(
-            f"Option `state_axes` names {missing}, but {has}; call the function inside `with jax.set_mesh(mesh):`."
-        )
-    types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
-    if others := {axis: types[axis].name for axis in axes if types[axis] != AxisType.Auto}:
-        raise ValueError(
-            f"Option `state_axes` needs mesh axes of type Auto, but has {others}; make the mesh with "
-            "`axis_types=(jax.sharding.AxisType.Auto,)` for each axis, and call the function outside `jax.shard_map`."
-        )
-    sizes = {axis: mesh.shape[axis] for axis in axes}
+    sizes = _sizes("state_axes", axes)
     if wrong := {axis: size for axis, size in sizes.items() if size & (size - 1)}:
         raise ValueError(f"Option `state_axes` needs mesh axes whose size is a power of two, but has {wrong}.")
     bits = int(np.prod(list(sizes.values()))).bit_length() - 1
@@ -54,24 +40,67 @@ def count_device_bits(axes: Axes, n_qubits: int) -> int:
     return bits
 
 
-def on_devices(axes: Axes, function: Callable[..., jax.Array], spread: bool) -> Callable[..., jax.Array]:
-    """A function that every device runs for its piece of the state.
+def own_batch(axis: str | None, batch: int) -> int:
+    """The samples of each device, of a batch that is cut over an axis of the mesh that is set.
+
+    Raises:
+        ValueError: as above, and for a batch that the axis does not divide.
+    """
+    size = _sizes("batch_axis", () if axis is None else (axis,)).get(axis, 1)
+    if batch % size:
+        raise ValueError(
+            f"Option `batch_axis` needs a batch that {axis!r}, of size {size}, divides, but the batch is {batch}."
+        )
+    return batch // size
+
+
+def _sizes(option: str, axes: Axes) -> dict[str | None, int]:
+    """The sizes of mesh axes that an option names."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if missing := [axis for axis in axes if axis not in mesh.axis_names]:
+        has = f"the mesh has the axes {mesh.axis_names}" if mesh.axis_names else "no mesh is set"
+        raise ValueError(
+            f"Option `{option}` names {missing}, but {has}; call the function inside `with jax.set_mesh(mesh):`."
+        )
+    types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if others := {axis: types[axis].name for axis in axes if types[axis] != AxisType.Auto}:
+        raise ValueError(
+            f"Option `{option}` needs mesh axes of type Auto, but has {others}; make the mesh with "
+            "`axis_types=(jax.sharding.AxisType.Auto,)` for each axis, and call the function outside `jax.shard_map`."
+        )
+    return {axis: mesh.shape[axis] for axis in axes}
+
+
+def on_devices(
+    function: Callable[..., jax.Array], axes: Axes, spread: bool, batch_axis: str | None, data: Collection[str]
+) -> Callable[..., jax.Array]:
+    """A function that every device runs for its piece of the state and its share of the batch.
 
     Args:
-        axes: of the mesh that is set.
         function: of the environment with `DEVICE_BITS` in it, (m, columns) of its own piece, or the same everywhere.
-        spread: whether the first axis of the result is cut over the devices.
+        axes: of the mesh that is set, over which the state is cut.
+        spread: whether the first axis of the result is cut over the same.
+        batch_axis: over which the batch is cut, if it is.
+        data: names of the parameters that carry it.
     """
 
     def run(env: Environment) -> jax.Array:
         return function(vary_alike({**env, DEVICE_BITS: own_bits(axes, jnp.result_type(float))}))
 
-    out = PartitionSpec(axes) if spread else PartitionSpec()
-    return jax.shard_map(run, in_specs=PartitionSpec(), out_specs=out, axis_names=set(axes))
+    def cut(env: Environment) -> jax.Array:
+        given = {name: PartitionSpec(None, batch_axis if name in data else None) for name in env}
+        weights = {name: PartitionSpec() for name in env if name not in data}
+        out = PartitionSpec(axes if spread else None, batch_axis)
+        names = {*axes, *([] if batch_axis is None else [batch_axis])}
+        return jax.shard_map(run, in_specs=(given | weights,), out_specs=out, axis_names=names)(env)
+
+    return cut
 
 
 def own_bits(axes: Axes, dtype: Any) -> jax.Array:
     """The bits of this device's number, (d,), the most significant first."""
+    if not axes:
+        return jnp.zeros(0, dtype)
     count = _size(axes).bit_length() - 1
     return (lax.axis_index(axes) >> jnp.arange(count)[::-1] & 1).astype(dtype)
 

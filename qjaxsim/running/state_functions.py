@@ -26,7 +26,7 @@ from qjaxsim.running import density, pieces
 from qjaxsim.running.adjoint import run_from_zero, uses_adjoint
 from qjaxsim.running.batching import INITIAL, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
-from qjaxsim.running.devices import count_device_bits, on_devices
+from qjaxsim.running.devices import count_device_bits, on_devices, own_batch
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import require_key
@@ -124,29 +124,29 @@ def _run_and_read(
         form = forms[initial is not None]
         batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
         device_bits = count_device_bits(chosen.state_axes, form.circuit.n_qubits)
-        require_state(form, batch.total, batch.dtype, device_bits)
-        plan = make_plan(form.circuit, batch.data, batch.size, chosen, device_bits=device_bits)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
-        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint, chosen.state_axes)
+        batch_axis = chosen.batch_axis if batch.data else None
+        own = own_batch(batch_axis, batch.size)
+        require_state(form, batch.total // batch.size * own, batch.dtype, device_bits)
+        plan = make_plan(form.circuit, batch.data, own, chosen, device_bits=device_bits)
+        adjoint = uses_adjoint(plan, own, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
+        axes = chosen.state_axes if device_bits else ()
+        setting = Setting(batch.dtype, plan.data, own, chosen.unroll, adjoint, axes)
 
         def columns_of(env: Environment) -> jax.Array:
             state = run_from_zero(plan, env, setting)
             state = density.normalised(form, state) if form.is_density and projects else state
-            return _read_out(readout, form, state)
+            if reading is not None and plan.places is not None:
+                columns = reading.read(pieces.Pieces(state, plan.places, env[DEVICE_BITS], axes))
+            else:
+                columns = _read_out(readout, form, state)
+            return jnp.broadcast_to(columns, (len(columns), own))
 
-        def columns_of_pieces(env: Environment) -> jax.Array:
-            assert reading is not None and plan.places is not None
-            state = run_from_zero(plan, env, setting)
-            return reading.read(pieces.Pieces(state, plan.places, env[DEVICE_BITS], chosen.state_axes))
+        run_and_read = columns_of
+        if axes or batch_axis:
+            spread = bool(axes) and reading is not None and reading.spread
+            run_and_read = on_devices(columns_of, axes, spread, batch_axis, batch.data)
 
-        if reading is not None and device_bits:
-            columns_of = on_devices(chosen.state_axes, columns_of_pieces, reading.spread)
-
-        def single(env: Environment) -> jax.Array:
-            columns = columns_of(env)
-            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
-
-        values = batch.map(single)
+        values = batch.map(lambda env: run_and_read(env).T)
         return values[..., 0] if only else values
 
     run.__name__ = name
