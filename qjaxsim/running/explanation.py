@@ -8,7 +8,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.memory import GIB
 from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.inspection import is_invertible
@@ -164,11 +164,8 @@ class Explanation:
         if not self.state_qubits:
             return []
         times = ", ".join(f"{self.sent_bytes / speed:.2g} s at {speed / 1e9:.0f} GB/s" for speed in LINKS)
-        count = self.exchanges
-        return [
-            f"{count} exchange{'s' * (count != 1)}, in which each device sends {self.sent_bytes / GIB:.3g} GiB (a model's "
-            f"estimate: {times})"
-        ]
+        count = f"{self.exchanges} exchange{'s' * (self.exchanges != 1)}"
+        return [f"{count}, in which each device sends {self.sent_bytes / GIB:.3g} GiB (a model's estimate: {times})"]
 
 
 def _exchanges(steps: Sequence[Step], times: int) -> Iterable[tuple[Exchange, int]]:
@@ -227,11 +224,12 @@ def explain(
         raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
     options = plan_options(options)
     form = lowered(circuit)
-    cut = not_negative("state_qubits", state_qubits)
-    if cut >= form.circuit.n_qubits or (cut and form.is_density):
-        what = "a density matrix" if form.is_density else f"{form.circuit.n_qubits} qubits"
+    most = 0 if form.is_density else form.circuit.n_qubits - 1
+    cut = as_integer(state_qubits)
+    if cut is None or not 0 <= cut <= most:
         raise ValueError(
-            f"Argument `state_qubits` must be fewer than the qubits of a pure state, but is {cut} of {what}."
+            f"Argument `state_qubits` must be an integer from 0 to {most}, but is {shown(state_qubits)}; only pure "
+            "states are cut, and each device holds a qubit or more."
         )
     plan = make_plan(form.circuit, names, int(batch), options, device_bits=cut)
     itemsize = 4 if dtype == "complex64" else 8
