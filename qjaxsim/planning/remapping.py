@@ -260,7 +260,7 @@ def _needs(leaf: Leaf, n_local: int) -> int:
     needed = [q for q, axis in zip(leaf.qubits, leaf.axes, strict=True) if axis != "Z"]
     if len(needed) > n_local:
         raise ValueError(
-            f"Option `state_axes` leaves {n_local} qubits to each device, but a gate on the qubits "
+            f"Option `state_axes` leaves {n_local} qubit{'s' * (n_local > 1)} to each device, but a gate on the qubits "
             f"{list(leaf.qubits)} mixes {len(needed)}; use fewer devices."
         )
     return _mask(needed)

@@ -43,6 +43,7 @@ from qjaxsim.running.state_functions import (
     check_call,
     check_draw,
     require_state,
+    require_state_axes,
     state_function,
 )
 from qjaxsim.running.varying import vary_alike
@@ -169,6 +170,10 @@ def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptio
         raise ValueError(
             "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
             "errors draw outcomes by `sample`."
+        )
+    if plan_options(options).state_axes:
+        raise ValueError(
+            "Option `state_axes` is not for `expectation` with `shots`; draw outcomes by `sample`, or leave it out."
         )
     shapes = joined_shapes(circuit.parameters, asked)
     shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
@@ -347,6 +352,8 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     _require_pure(circuit, "unitary", "`density_matrix`")
     if has_projection(snapshot.operations):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
+    if plan_options(options).state_axes:
+        require_state_axes(snapshot, None, "unitary")
     return Compiled(_unitary, snapshot, plan_options(options), check=check_call(snapshot))
 
 
