@@ -106,12 +106,20 @@ class _State:
 
     def _run(self, leaves: Sequence[Leaf]) -> None:
         """Write gates in a row, with the exchanges that they need."""
-        rest = _Rest(leaves, self.n_qubits - self.device_bits)
+        ways = [self._turns(leaves, in_order) for in_order in (False, True)]
+        for apart, members in min(ways, key=len):
+            self._put_apart(apart)
+            self.items += [localised(leaf, self.places) for leaf in members]
+
+    def _turns(self, leaves: Sequence[Leaf], in_order: bool) -> list[tuple[int, list[Leaf]]]:
+        """What lies on devices turn by turn, and the gates done then."""
+        rest = _Rest(leaves, self.n_qubits - self.device_bits, in_order)
+        now, end = (None if places is None else _mask(places.bits) for places in (self.chosen, self.end))
+        turns = []
         while rest.look():
-            now, end = (None if places is None else _mask(places.bits) for places in (self.chosen, self.end))
-            best = rest.best(self.device_bits, self.n_qubits, now, end)
-            self._put_apart(best)
-            self.items += [localised(leaf, self.places) for leaf in rest.take(best)]
+            now = rest.best(self.device_bits, self.n_qubits, now, end)
+            turns.append((now, rest.take(now)))
+        return turns
 
     def _put_apart(self, apart: int) -> None:
         """Write the exchange after which the qubits of a mask lie on devices."""
@@ -130,7 +138,7 @@ class _State:
         layer = Circuit(self.n_qubits).extend(written_out([replace(item, times=pair)]))
         items = normal_form(layer, self.data)
         leaves = list(itertools.takewhile(lambda inner: isinstance(inner, Leaf), items))
-        rest = _Rest(leaves, self.n_qubits - self.device_bits)  # type: ignore[arg-type]
+        rest = _Rest(leaves, self.n_qubits - self.device_bits, False)  # type: ignore[arg-type]
         if rest.look():
             self._put_apart(rest.best(self.device_bits, self.n_qubits, None, None))
         inner = _State(self.n_qubits, self.device_bits, self.data, self.places)
@@ -170,15 +178,22 @@ class _State:
 
 
 class _Rest:
-    """What is left to do of gates in a row, and what each of it needs."""
+    """What is left to do of gates in a row, and what each of it needs.
 
-    def __init__(self, leaves: Sequence[Leaf], n_local: int):
-        self.graph, self.n_local = Graph(leaves), n_local
+    Args:
+        leaves: the gates.
+        n_local: qubits that a device holds.
+        in_order: what lies on devices is chosen for the next gates, else for the most gates that can be done by then.
+            Both are short-sighted; the first is never worse than doing gates in the order they came in.
+    """
+
+    def __init__(self, leaves: Sequence[Leaf], n_local: int, in_order: bool):
+        self.graph, self.n_local, self.in_order = Graph(leaves), n_local, in_order
         self.needs = [0 if leaf is None else _needs(leaf, n_local) for leaf in self.graph.leaves]
         self.waiting = list(self.graph.waiting)
         self.open = [i for i, count in enumerate(self.waiting) if count == 0]
         self.nodes: list[int] = []
-        self.masks = np.zeros(0, np.uint64)
+        self.masks = self.asked = np.zeros(0, np.uint64)
         self.weights = np.zeros(0)
 
     def look(self) -> bool:
@@ -195,7 +210,10 @@ class _Rest:
                 if left == 0:
                     self.nodes.append(follower)
         self.masks = np.array([masks[i] for i in self.nodes], np.uint64)
-        self.weights = np.array([self.graph.leaves[i] is not None for i in self.nodes], float)
+        order = sorted(self.nodes) if self.in_order else self.nodes
+        self.weights = np.array([self.graph.leaves[i] is not None for i in order], float)
+        own = np.array([self.needs[i] for i in order], np.uint64)
+        self.asked = np.bitwise_or.accumulate(own) if self.in_order else self.masks
         return bool(self.nodes)
 
     def best(self, device_bits: int, n_qubits: int, now: int | None, end: int | None) -> int:
@@ -210,7 +228,7 @@ class _Rest:
         def scores(candidates: Sequence[int]) -> np.ndarray:
             sets = np.array(candidates, np.uint64)
             stays = [0.0 if now is None else (one & now).bit_count() for one in candidates]
-            return self.weights @ (self.masks[:, None] & sets == 0) + np.array(stays) / 1024
+            return self.weights @ (self.asked[:, None] & sets == 0) + np.array(stays) / 1024
 
         everything = range(n_qubits)
         grown = 0
