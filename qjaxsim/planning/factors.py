@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, GateSpec, monomial
 from qjaxsim.circuits.operations import Gate, Unitary
-from qjaxsim.planning.steps import Angled, Factor, PauliRotation, Phases, Picked
+from qjaxsim.planning.leaves import Angled, Factor, PauliRotation, Phases, Picked
 
 
 def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:

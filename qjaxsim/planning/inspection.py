@@ -6,8 +6,8 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.steps import (
-    DEVICE_BITS,
     Collapsed,
     Dense,
     Diagonal,

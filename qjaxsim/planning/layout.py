@@ -14,6 +14,7 @@ import numpy as np
 from qjaxsim.circuits.gates import applied, index_of_bits, monomial
 from qjaxsim.circuits.operations import Projection
 from qjaxsim.planning.factors import pauli_rotation, phases_of
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.packing import Bundle, packed
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
@@ -23,7 +24,6 @@ from qjaxsim.planning.steps import (
     Diagonal,
     Enter,
     Exchange,
-    Leaf,
     Loop,
     Monomial,
     Project,

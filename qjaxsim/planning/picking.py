@@ -16,8 +16,9 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Element
 from qjaxsim.planning.factors import pauli_rotation, phases_of
+from qjaxsim.planning.leaves import DEVICE_BITS, Factor, Leaf, PauliRotation, Phases, Picked
 from qjaxsim.planning.normal_form import is_rotation, kind
-from qjaxsim.planning.steps import DEVICE_BITS, Factor, Leaf, PauliRotation, Phases, Picked, Places
+from qjaxsim.planning.steps import Places
 
 
 def localised(leaf: Leaf, places: Places) -> Leaf:

@@ -29,6 +29,7 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
@@ -39,7 +40,6 @@ from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
-    Leaf,
     Loop,
     Packed,
     Plan,

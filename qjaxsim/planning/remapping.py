@@ -16,10 +16,11 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Projection, Repeat
 from qjaxsim.planning.layers import written_out
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form
 from qjaxsim.planning.picking import localised
 from qjaxsim.planning.schedule import Graph
-from qjaxsim.planning.steps import Exchange, Leaf, Places, ProjectBit
+from qjaxsim.planning.steps import Exchange, Places, ProjectBit
 
 # So many gates ahead are looked at when qubits change places.
 HORIZON = 5000

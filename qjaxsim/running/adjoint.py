@@ -12,20 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from qjaxsim.planning.inspection import is_invertible, names_in
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.options import PlanOptions
-from qjaxsim.planning.steps import (
-    DEVICE_BITS,
-    Collapsed,
-    Dense,
-    Diagonal,
-    Loop,
-    Packed,
-    Plan,
-    Prepare,
-    Rotations,
-    Step,
-    Widen,
-)
+from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Loop, Packed, Plan, Prepare, Rotations, Step, Widen
 from qjaxsim.running import execute
 from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from qjaxsim.planning.steps import DEVICE_BITS
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.permutation import linear_primitive
 from qjaxsim.running.varying import vary_alike

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.steps import (
-    DEVICE_BITS,
     Collapsed,
     Dense,
     Diagonal,

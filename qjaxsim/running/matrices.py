@@ -15,7 +15,8 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import complex_dtype, pauli_matrix
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Picked, Prepare, Rotations, Table
+from qjaxsim.planning.leaves import Leaf, PauliRotation, Picked
+from qjaxsim.planning.steps import Dense, Diagonal, Monomial, Prepare, Rotations, Table
 from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute

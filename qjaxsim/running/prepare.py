@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from qjaxsim.planning.inspection import names_in
+from qjaxsim.planning.leaves import DEVICE_BITS, Leaf
 from qjaxsim.planning.steps import (
-    DEVICE_BITS,
     Collapsed,
     Dense,
     Diagonal,
-    Leaf,
     Loop,
     Packed,
     Plan,

@@ -16,17 +16,15 @@ import jax
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
+from qjaxsim.circuits.inspection import has_projection, is_static
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
-from qjaxsim.circuits.weighted import Weighted, weighted
+from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
-from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.readout import Errors, operators_read, readout_errors
-from qjaxsim.planning.shifts import shift_rules
 from qjaxsim.running import density, kernels, measurement, operators, pieces
 from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import parse_params
@@ -35,7 +33,7 @@ from qjaxsim.running.devices import Axes
 from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes
-from qjaxsim.running.shots import estimates, group_probabilities
+from qjaxsim.running.shots import estimated
 from qjaxsim.running.state_functions import (
     Bits,
     Params,
@@ -47,7 +45,7 @@ from qjaxsim.running.state_functions import (
     state_function,
 )
 from qjaxsim.running.varying import vary_alike
-from qjaxsim.running.weighting import joined_shapes, weighted_function
+from qjaxsim.running.weighting import weighted_function
 
 
 def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -154,7 +152,7 @@ def expectation(
     asked = weighted(checked_observables(observables, circuit.n_qubits))
     single = is_single(observables)
     if shots is not None:
-        return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
+        return estimated(circuit, asked, positive_integer("shots", shots), options, single)
     module = density if needs_density(circuit) else operators
     readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
     reading = Reading(functools.partial(pieces.operator_values, asked.operators))
@@ -162,25 +160,6 @@ def expectation(
         return state_function(circuit, options, readout, "expectation", single, reading)
     values = state_function(circuit, options, readout, "expectation", reading=reading)
     return weighted_function(values, circuit.parameters, asked, single)
-
-
-def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
-    """Expectation values from measurements, a function of params and a key."""
-    if not is_unitary(circuit.operations) and not has_projection(circuit.operations):
-        raise ValueError(
-            "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
-            "errors draw outcomes by `sample`."
-        )
-    if plan_options(options).state_axes:
-        raise ValueError(
-            "Option `state_axes` is not for `expectation` with `shots`; draw outcomes by `sample`, or leave it out."
-        )
-    shapes = joined_shapes(circuit.parameters, asked)
-    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
-    readout = functools.partial(group_probabilities, measured.groups)
-    chances = state_function(shifted.circuit, options, readout, "probabilities")
-    parts = chances, shifted, measured, asked, shapes, shots, single
-    return Compiled(estimates, *parts, check=functools.partial(check_draw, shapes, circuit.n_qubits))
 
 
 def variance(

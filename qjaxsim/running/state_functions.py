@@ -19,9 +19,9 @@ from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Preparation
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.deferring import Lowered, lowered, needs_density
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.steps import DEVICE_BITS
 from qjaxsim.running import density, pieces
 from qjaxsim.running.adjoint import run_from_zero, uses_adjoint
 from qjaxsim.running.batching import INITIAL, parse_params, with_initial

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import normal_form
 from qjaxsim.planning.remapping import remapped
 from qjaxsim.planning.schedule import Graph
-from qjaxsim.planning.steps import Exchange, Leaf
+from qjaxsim.planning.steps import Exchange
 from tests.random_circuits import add_gates
 
 
