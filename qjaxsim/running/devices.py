@@ -14,11 +14,25 @@ from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 from qjaxsim.planning.leaves import DEVICE_BITS
+from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.permutation import linear_primitive
 from qjaxsim.running.varying import vary_alike
 
 Axes = tuple[str, ...]
+
+
+def state_axes_of(options: PlanOptions, can_be_cut: bool, n_qubits: int) -> Axes:
+    """The mesh axes over which a state is cut: those of the options, else those named so, if that is possible."""
+    if options.state_axes is not None:
+        return options.state_axes
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(
+        axis
+        for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if axis.startswith("state") and kind == AxisType.Auto
+    )
+    return axes if can_be_cut and int(np.prod([mesh.shape[axis] for axis in axes])) < 2**n_qubits else ()
 
 
 def count_device_bits(axes: Axes, n_qubits: int) -> int:

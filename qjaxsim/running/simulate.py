@@ -9,7 +9,7 @@ Qubit 0 is the most significant bit of every index. Results are complex64 or flo
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ from qjaxsim.running import density, kernels, measurement, operators, pieces
 from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
-from qjaxsim.running.devices import Axes
+from qjaxsim.running.devices import state_axes_of
 from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes
@@ -38,6 +38,7 @@ from qjaxsim.running.state_functions import (
     Bits,
     Params,
     Run,
+    can_cut,
     check_call,
     check_draw,
     require_state,
@@ -154,8 +155,9 @@ def expectation(
     if shots is not None:
         return estimated(circuit, asked, positive_integer("shots", shots), options, single)
     module = density if needs_density(circuit) else operators
-    readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
-    reading = Reading(functools.partial(pieces.operator_values, asked.operators))
+    read = operators_read(asked.operators, readout_errors(circuit))
+    readout = functools.partial(module.operator_values, read)
+    reading = Reading(functools.partial(pieces.operator_values, read))
     if asked.is_plain:
         return state_function(circuit, options, readout, "expectation", single, reading)
     values = state_function(circuit, options, readout, "expectation", reading=reading)
@@ -240,8 +242,18 @@ def probabilities(
     chosen = _measured(circuit, qubits)
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
-    readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
-    return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen))
+    errors = readout_errors(circuit)
+    readout = functools.partial(_read, exact, chosen, errors)
+    return state_function(circuit, options, readout, "probabilities", reading=_reading(chosen, errors))
+
+
+def _reading(qubits: Sequence[int], errors: Errors) -> Reading | None:
+    """Outcomes of a state that is cut over devices, as they are read."""
+    reading = outcome_reading(qubits)
+    if not errors:
+        return reading
+    # Those of many qubits stay on their devices and are not mixed there.
+    return None if reading.spread else Reading(functools.partial(_read, reading.read, qubits, errors))
 
 
 def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
@@ -257,7 +269,7 @@ def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[i
     return chosen
 
 
-def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: jax.Array) -> jax.Array:
+def _read(exact: Callable[[Any], jax.Array], qubits: Sequence[int], errors: Errors, state: Any) -> jax.Array:
     return density.read_wrongly(exact(state), qubits, errors)
 
 
@@ -290,19 +302,18 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
-    axes = (
-        plan_options(options).state_axes if bits is None and outcome_reading(_measured(circuit, qubits)).spread else ()
-    )
-    return Compiled(
-        _draws, distribution, count, axes, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
-    )
+    stays = bits is None and can_cut(circuit) and not readout_errors(circuit)
+    stays = stays and outcome_reading(_measured(circuit, qubits)).spread
+    parts = distribution, count, plan_options(options), stays, circuit.n_qubits
+    return Compiled(_draws, *parts, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits))
 
 
-def _draws(distribution: Run, shots: int, axes: Axes) -> Run:
+def _draws(distribution: Run, shots: int, options: PlanOptions, stays: bool, n_qubits: int) -> Run:
     def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
         weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
+        axes = state_axes_of(options, initial is None, n_qubits) if stays else ()
         outcomes = jax.vmap(functools.partial(draw_outcomes, shots=shots, axes=axes))(keys, flat)
         return outcomes.reshape(*weights.shape[:-1], *outcomes.shape[1:])
 

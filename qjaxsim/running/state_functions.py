@@ -26,7 +26,7 @@ from qjaxsim.running import density, pieces
 from qjaxsim.running.adjoint import run_from_zero, uses_adjoint
 from qjaxsim.running.batching import INITIAL, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
-from qjaxsim.running.devices import count_device_bits, on_devices, own_batch
+from qjaxsim.running.devices import count_device_bits, on_devices, own_batch, state_axes_of
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import require_key
@@ -96,12 +96,18 @@ def _begun(circuit: Circuit) -> Circuit:
     return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
 
 
+def can_cut(circuit: Circuit) -> bool:
+    """Whether a circuit's state can be cut over devices."""
+    prepares = any(isinstance(operation, Preparation) for operation in circuit.operations)
+    return is_static(circuit.operations) and not prepares and not needs_density(circuit)
+
+
 def require_state_axes(circuit: Circuit, reading: pieces.Reading | None, name: str) -> None:
     """Refuse what a state that is cut over devices cannot give."""
-    if needs_density(circuit) or not is_static(circuit.operations):
+    if not can_cut(circuit):
         raise ValueError(
             "Option `state_axes` needs a circuit of gates and projections, but this one has channels, measurements, "
-            "resets or conditions; leave the option out."
+            "resets, conditions or an initial state; leave the option out."
         )
     if reading is None:
         raise ValueError(
@@ -119,17 +125,19 @@ def _run_and_read(
 ) -> Run:
     forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
     projects = has_projection(snapshot.operations)
+    can_be_cut = reading is not None and can_cut(snapshot)
 
     def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
         form = forms[initial is not None]
         batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
-        device_bits = count_device_bits(chosen.state_axes, form.circuit.n_qubits)
+        axes = state_axes_of(chosen, can_be_cut and initial is None, form.circuit.n_qubits)
+        device_bits = count_device_bits(axes, form.circuit.n_qubits)
         batch_axis = chosen.batch_axis if batch.data else None
         own = own_batch(batch_axis, batch.size)
         require_state(form, batch.total // batch.size * own, batch.dtype, device_bits)
         plan = make_plan(form.circuit, batch.data, own, chosen, device_bits=device_bits)
         adjoint = uses_adjoint(plan, own, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
-        axes = chosen.state_axes if device_bits else ()
+        axes = axes if device_bits else ()
         setting = Setting(batch.dtype, plan.data, own, chosen.unroll, adjoint, axes)
 
         def columns_of(env: Environment) -> jax.Array:
@@ -192,7 +200,7 @@ def observed(function: Compiled) -> Observed | None:
     if build is not _run_and_read or arguments[3] != "expectation" or needs_density(arguments[0]):
         return None
     circuit, options, readout, *_ = arguments
-    if options.state_axes:
+    if state_axes_of(options, can_cut(circuit), circuit.n_qubits):
         return None
     if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
         return None

@@ -137,6 +137,12 @@ def readings():
         _, one, _ = derivatives(real(whole))(params)
         _, other, _ = derivatives(real(cut))(params)
         note(name, "gradient", distance(one, other))
+    wrong = layers(n, 2).readout_error(0.1, 0.2, [0, 4])
+    for name, make in {
+        "readout errors": lambda o: qj.probabilities(wrong, [4, 0, 2], options=o),
+        "readout errors of values": lambda o: qj.expectation(wrong, qj.Z(0) @ qj.Z(4) + qj.Z(1), options=o),
+    }.items():
+        note(name, "value", distance(make(None)(params), make(options)(params)))
     for name, qubits in (("sample of some", [3, 1, 5]), ("sample", None)):
         whole, cut = (qj.sample(circuit, 50, qubits, options=o) for o in (None, options))
         note(name, "value", int(jnp.abs(whole(params, key) - cut(params, key)).sum()))
@@ -195,6 +201,22 @@ def programs():
             note(name, "kinds", collectives(cut.lower(params).compile()))
 
 
+def named():
+    """A mesh axis whose name begins with "state" cuts what can be cut, without options."""
+    circuit, w = layers(5, 1), {"w": jnp.linspace(0, 1, 5).reshape(1, 5)}
+    value = qj.expectation(circuit, qj.X(0))
+    noisy = qj.expectation(layers(3, 1).depolarizing(0.1, [0]), qj.Z(0))
+    apart = qj.expectation(circuit, qj.X(0), options=qj.PlanOptions(state_axes=()))
+    few = {"w": w["w"][:, :3]}
+    want = value(w), noisy(few)
+    with jax.set_mesh(jax.make_mesh((4,), ("states",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])):
+        note("named", "value", distance((value(w), noisy(few)), want))
+        note("named", "kinds", collectives(value.lower(w).compile())["all-to-all"])
+        note("named", "left", collectives(apart.lower(w).compile())["all-to-all"])
+        cut = qj.hessian(value, w)
+    note("named", "hessian", distance(cut, qj.hessian(value, w)))
+
+
 def refused(name, call):
     try:
         call()
@@ -244,4 +266,5 @@ with jax.set_mesh(WIDE):
     readings()
     second_order()
 programs()
+named()
 refusals()

@@ -73,6 +73,15 @@ def test_scratch_memory_of_a_device_falls_with_their_number(found):
     assert sizes[3] < 0.3 * sizes[0], sizes
 
 
+def test_what_is_read_wrongly_is_so_on_devices_too(found):
+    assert found["readout errors"]["value"] < 1e-14 and found["readout errors of values"]["value"] < 1e-14
+
+
+def test_an_axis_named_so_cuts_what_can_be_cut_without_an_option(found):
+    assert found["named"]["value"] < 1e-14 and found["named"]["hessian"] < 1e-13
+    assert found["named"]["kinds"] > 0 == found["named"]["left"]
+
+
 @pytest.mark.parametrize("name", ["batch and state", "batch"])
 def test_a_batch_over_an_axis_of_its_own_stays_there(found, name):
     assert found[name]["value"] < 1e-14 and found[name]["gradient"] < 1e-14
@@ -88,7 +97,8 @@ REFUSED = {
     "wide term": "leaves 3 qubits to each device, but a term of `observables` has X or Y on 4; use fewer devices.",
     "wide operator": "leaves 4 qubits to each device, but an operator in `observables` acts on 5; use fewer devices,",
     "initial": "needs a circuit that begins in |0...0>, but an initial state is given; prepare it by gates.",
-    "noisy": "needs a circuit of gates and projections, but this one has channels, measurements, resets or conditions",
+    "noisy": "needs a circuit of gates and projections, but this one has channels, measurements, resets, "
+    "conditions or an initial state; leave the option out.",
     "unitary": "Option `state_axes` is not for `unitary`, whose result no device could hold; leave the option out.",
     "density_matrix": "is not for `density_matrix`, whose result no device could hold; leave the option out.",
     "shots": "Option `state_axes` is not for `expectation` with `shots`",
