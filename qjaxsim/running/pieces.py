@@ -19,9 +19,11 @@ from qjaxsim.circuits.sums import Operator, PauliSum
 from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.bases import flip_of
+from qjaxsim.planning.readout import Errors
 from qjaxsim.planning.remapping import exchanged
 from qjaxsim.planning.steps import Places
 from qjaxsim.running import kernels, operators
+from qjaxsim.running.density import read_wrongly
 from qjaxsim.running.devices import Axes, exchange, is_value
 from qjaxsim.running.measurement import apply_observables, expectation_values, marginal_probabilities
 
@@ -108,15 +110,15 @@ def amplitudes(pieces: Pieces) -> jax.Array:
     return kernels.to_complex(natural.state)
 
 
-def outcome_reading(qubits: Sequence[int]) -> Reading:
-    """Probabilities of the outcomes of some qubits, those of many left where they are."""
+def outcome_reading(qubits: Sequence[int], errors: Errors) -> Reading | None:
+    """Probabilities of what is read of some qubits, those of many left where they are, without readout errors then."""
     if len(qubits) <= MOST_WHOLE:
-        return Reading(functools.partial(_probabilities, qubits))
-    return Reading(functools.partial(_spread_probabilities, qubits), spread=True)
+        return Reading(functools.partial(_probabilities, qubits, errors))
+    return None if errors else Reading(functools.partial(_spread_probabilities, qubits), spread=True)
 
 
-def _probabilities(qubits: Sequence[int], pieces: Pieces) -> jax.Array:
-    """Probabilities of all outcomes of some qubits, the same on all devices."""
+def _probabilities(qubits: Sequence[int], errors: Errors, pieces: Pieces) -> jax.Array:
+    """Probabilities of all that is read of some qubits, the same on all devices."""
     local, apart, values = _split(qubits, pieces)
     own = marginal_probabilities([pieces.places.wires.index(q) for q in local], pieces.state)
     # The axes of the result: bits of the device first, then wires.
@@ -124,7 +126,8 @@ def _probabilities(qubits: Sequence[int], pieces: Pieces) -> jax.Array:
     whole = pieces.total(chosen[:, None, None] * own[None])
     found = [pieces.places.bits[bit] for bit in apart] + local
     axes = [found.index(q) for q in qubits]
-    return whole.reshape(*(2,) * len(qubits), -1).transpose([*axes, len(axes)]).reshape(2 ** len(qubits), -1)
+    exact = whole.reshape(*(2,) * len(qubits), -1).transpose([*axes, len(axes)]).reshape(2 ** len(qubits), -1)
+    return read_wrongly(exact, qubits, errors)
 
 
 def _spread_probabilities(qubits: Sequence[int], pieces: Pieces) -> jax.Array:

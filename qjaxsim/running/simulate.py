@@ -9,7 +9,7 @@ Qubit 0 is the most significant bit of every index. Results are complex64 or flo
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -244,16 +244,7 @@ def probabilities(
     exact = functools.partial(module.marginal_probabilities, chosen)
     errors = readout_errors(circuit)
     readout = functools.partial(_read, exact, chosen, errors)
-    return state_function(circuit, options, readout, "probabilities", reading=_reading(chosen, errors))
-
-
-def _reading(qubits: Sequence[int], errors: Errors) -> Reading | None:
-    """Outcomes of a state that is cut over devices, as they are read."""
-    reading = outcome_reading(qubits)
-    if not errors:
-        return reading
-    # Those of many qubits stay on their devices and are not mixed there.
-    return None if reading.spread else Reading(functools.partial(_read, reading.read, qubits, errors))
+    return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen, errors))
 
 
 def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
@@ -269,7 +260,7 @@ def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[i
     return chosen
 
 
-def _read(exact: Callable[[Any], jax.Array], qubits: Sequence[int], errors: Errors, state: Any) -> jax.Array:
+def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: jax.Array) -> jax.Array:
     return density.read_wrongly(exact(state), qubits, errors)
 
 
@@ -302,8 +293,8 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
-    stays = bits is None and can_cut(circuit) and not readout_errors(circuit)
-    stays = stays and outcome_reading(_measured(circuit, qubits)).spread
+    reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
+    stays = reading is not None and reading.spread and can_cut(circuit)
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
     return Compiled(_draws, *parts, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits))
 

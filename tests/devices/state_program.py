@@ -1,8 +1,11 @@
 """A state cut over eight devices: a line of JSON for each check, read by `test_state.py`."""
 
+import contextlib
+import io
 import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +19,7 @@ from tests.random_circuits import add_gates
 MESH = jax.make_mesh((2, 2, 2), ("a", "b", "c"), axis_types=(AxisType.Auto,) * 3)
 WIDE = jax.make_mesh((2, 4), ("node", "gpu"), axis_types=(AxisType.Auto,) * 2)
 AXES = [("a",), ("b", "c"), ("c", "a", "b")]
+PAGE = Path(__file__).parents[2] / "docs" / "large_states.md"
 FEW = sys.argv[1] == "few"
 KINDS = ("all-to-all", "all-gather", "all-reduce", "collective-permute")
 
@@ -265,6 +269,21 @@ with jax.set_mesh(MESH):
 with jax.set_mesh(WIDE):
     readings()
     second_order()
+
+
+def guide():
+    """The page for users, as it stands: what it prints, and what it says that it prints."""
+    blocks, printed = (
+        re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL),
+        io.StringIO(),
+    )
+    with contextlib.redirect_stdout(printed):
+        exec("".join(blocks), {})
+    note("guide", "printed", printed.getvalue().splitlines())
+    note("guide", "said", re.findall(r"^ *print\(.*\)  # (.*)$", "".join(blocks), flags=re.MULTILINE))
+
+
 programs()
+guide()
 named()
 refusals()
