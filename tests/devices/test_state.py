@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,16 @@ import pytest
 
 from tests.cases import mostly_slow
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module", params=mostly_slow(["few", "all"]))
 def found(request):
     """What one process with eight devices reports, by what was asked."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
-    root = Path(__file__).parents[2]
     program = [sys.executable, "-m", "tests.devices.state_program", request.param]
-    done = subprocess.run(program, env=environment, cwd=root, capture_output=True, text=True, timeout=1500)
+    done = subprocess.run(program, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     table = {}
     for line in done.stdout.splitlines():
@@ -91,6 +93,22 @@ def test_a_batch_over_an_axis_of_its_own_stays_there(found, name):
     assert found[name]["value"] < 1e-14 and found[name]["gradient"] < 1e-14
     assert found[name]["spread"] == "P('c',)"
     assert found[name]["kinds"]["all-gather"] == 0
+
+
+def test_two_processes_hold_one_state():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
+    command = [sys.executable, "-m", "tests.devices.state_processes", port]
+    both = [
+        subprocess.Popen([*command, process], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for process in ("0", "1")
+    ]
+    for process in both:
+        devices, own, apart = process.communicate(timeout=300)[0].split()[-3:]
+        # Value, gradient and Hessian-vector product.
+        assert (int(devices), int(own)) == (4, 2) and float(apart) < 1e-12
 
 
 REFUSED = {
