@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import mul
-from typing import Any
 
 import numpy as np
 
@@ -65,7 +64,7 @@ class _Values:
         signs = [1 - 2 * element for element in self.elements]
         return PauliRotation(letters, (reduce(mul, signs, rotation.angles[0]),))
 
-    def phases(self, factor: Factor) -> Phases:
+    def phases(self, factor: Factor) -> Phases | np.ndarray:
         """Phases as a polynomial in the device's bits, the coefficients of which are phases of the wires."""
         if isinstance(factor, np.ndarray):
             factor = Phases(np.zeros((len(factor), 0)), (), np.angle(factor.diagonal()))
@@ -85,12 +84,8 @@ class _Values:
                     columns.append(column)
                     angles.append(product if angle is None else angle * product)
         table = np.concatenate([local[0, :, 1:], np.array(columns).reshape(-1, local.shape[1]).T], axis=1)
-        return _on_a_wire(Phases(table, (*whole.angles, *angles), local[0, :, 0]))
-
-
-def _on_a_wire(phases: Phases) -> Phases:
-    """Phases of no wire as phases of one."""
-    if len(phases.offset) > 1:
-        return phases
-    both: Any = [0, 0]
-    return Phases(phases.table[both], phases.angles, phases.offset[both])
+        offset = local[0, :, 0]
+        if len(offset) == 1:  # no wire is left: the same on one
+            table, offset = table.repeat(2, axis=0), offset.repeat(2)
+        all_angles = (*whole.angles, *angles)
+        return Phases(table, all_angles, offset) if all_angles else np.diag(np.exp(1j * offset))

@@ -151,7 +151,8 @@ def _picked(factors: Sequence[Picked], angles: Sequence[jax.Array]) -> jax.Array
     for position, bit in reversed(list(zip(fixed.positions, bits, strict=True))):
         width = (blocks.ndim - whole.ndim + 2) // 2
         zero, one = (blocks.take(value, width + position).take(value, position) for value in (0, 1))
-        blocks = (1 - bit) * zero + bit * one
+        factor = bit.astype(dtype).reshape((1,) * (zero.ndim - bit.ndim) + bit.shape)
+        blocks = (1 - factor) * zero + factor * one
     size = 2 ** (k - count)
     return blocks.reshape(size, size, *blocks.shape[blocks.ndim - bits[0].ndim :])
 

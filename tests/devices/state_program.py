@@ -16,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 import qjaxsim as qj
 from tests.random_circuits import add_gates
 
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 MESH = jax.make_mesh((2, 2, 2), ("a", "b", "c"), axis_types=(AxisType.Auto,) * 3)
 WIDE = jax.make_mesh((2, 4), ("node", "gpu"), axis_types=(AxisType.Auto,) * 2)
 AXES = [("a",), ("b", "c"), ("c", "a", "b")]
@@ -67,7 +69,8 @@ def circuit_of(seed):
         shared = [name for name in ("x", "s") if name in layer.parameters]
         circuit.repeat(layer, 2 + seed % 3, shared=shared)
     if seed % 5 == 4:
-        circuit.project(int(rng.integers(n)), 0)
+        qubit = int(rng.integers(n))
+        circuit.ry(0.7, qubit).project(qubit, 0)  # an outcome that is possible
     add_gates(rng, circuit, 8, [x, s, w] if seed % 2 == 0 else [x, s])
     return circuit, AXES[bits - 1], rng
 
