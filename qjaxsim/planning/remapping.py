@@ -8,7 +8,7 @@ be, in any order that the gates allow.
 """
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,16 +150,9 @@ class _State:
     def _return(self) -> None:
         """Write what brings the qubits back to where they lay at first."""
         assert self.end is not None
-        while self.places.bits != self.end.bits:
-            wrong = [bit for bit, q in enumerate(self.end.bits) if self.places.bits[bit] != q]
-            # Those that lie on another device's bit become local first.
-            ready = [bit for bit in wrong if self.end.bits[bit] in self.places.wires]
-            wires = [self.places.wires.index(self.end.bits[bit]) for bit in ready]
-            if not ready:
-                ready = wrong
-                wires = [w for w, q in enumerate(self.places.wires) if q not in self.end.bits][: len(wrong)]
-            self.items.append(Exchange(tuple(wires), tuple(ready)))
-            self.chosen = self.places.swapped(wires, ready)
+        for exchange, places in put_in_order(self.places, self.end.bits):
+            self.items.append(exchange)
+            self.chosen = places
         if self.places.wires != self.end.wires:
             self.items.append(Relabel(tuple(self.places.wires.index(q) for q in self.end.wires)))
             self.chosen = self.end
@@ -301,3 +294,16 @@ def exchanged(places: Places, apart: int) -> tuple[Exchange, Places]:
     out = [q for q in places.bits if not apart >> q & 1]
     wires, bits = [places.wires.index(q) for q in into], [places.bits.index(q) for q in out]
     return Exchange(tuple(wires), tuple(bits)), places.swapped(wires, bits)
+
+
+def put_in_order(places: Places, bits: tuple[int, ...]) -> Iterator[tuple[Exchange, Places]]:
+    """The exchanges after which these qubits are the bits of the device's number in this order, mostly one or two."""
+    while places.bits != bits:
+        wrong = [bit for bit, q in enumerate(bits) if places.bits[bit] != q]
+        pairs = [(places.wires.index(bits[bit]), bit) for bit in wrong if bits[bit] in places.wires]
+        # Qubits that belong on another bit of the number become local first.
+        free = [wire for wire, q in enumerate(places.wires) if q not in bits]
+        pairs += zip(free, [bit for bit in wrong if bits[bit] in places.bits], strict=False)
+        wires, moved = tuple(wire for wire, _ in pairs), tuple(bit for _, bit in pairs)
+        places = places.swapped(wires, moved)
+        yield Exchange(wires, moved), places

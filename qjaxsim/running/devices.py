@@ -86,12 +86,18 @@ def _sizes(option: str, axes: Axes) -> dict[str | None, int]:
 
 
 def on_devices(
-    function: Callable[..., jax.Array], axes: Axes, spread: bool, batch_axis: str | None, data: Collection[str]
+    function: Callable[..., jax.Array],
+    dtype: Any,
+    axes: Axes,
+    spread: bool,
+    batch_axis: str | None,
+    data: Collection[str],
 ) -> Callable[..., jax.Array]:
     """A function that every device runs for its piece of the state and its share of the batch.
 
     Args:
         function: of the environment with `DEVICE_BITS` in it, (m, columns) of its own piece, or the same everywhere.
+        dtype: of the parameters.
         axes: of the mesh that is set, over which the state is cut.
         spread: whether the first axis of the result is cut over the same.
         batch_axis: over which the batch is cut, if it is.
@@ -99,7 +105,7 @@ def on_devices(
     """
 
     def run(env: Environment) -> jax.Array:
-        return function(vary_alike({**env, DEVICE_BITS: own_bits(axes, jnp.result_type(float))}))
+        return function(vary_alike({**env, DEVICE_BITS: own_bits(axes, dtype)}))
 
     def cut(env: Environment) -> jax.Array:
         given = {name: PartitionSpec(None, batch_axis if name in data else None) for name in env}
@@ -116,12 +122,14 @@ def own_bits(axes: Axes, dtype: Any) -> jax.Array:
     if not axes:
         return jnp.zeros(0, dtype)
     count = _size(axes).bit_length() - 1
-    return (lax.axis_index(axes) >> jnp.arange(count)[::-1] & 1).astype(dtype)
+    number = jnp.asarray(lax.axis_index(axes), jnp.uint32)
+    return (number[None] >> jnp.arange(count, dtype=jnp.uint32)[::-1] & 1).astype(dtype)
 
 
 def is_value(bits: jax.Array, positions: Sequence[int], value: Sequence[int] | int) -> jax.Array:
     """One on the device whose bits at these positions have this value, zero on the others."""
-    return jnp.prod(jnp.where(jnp.asarray(value) == bits[np.array(positions, int)], 1, 0)).astype(bits.dtype)
+    own = bits[np.array(positions, int)]
+    return (own == jnp.broadcast_to(jnp.asarray(value, bits.dtype), own.shape)).all().astype(bits.dtype)
 
 
 def _size(axes: Axes) -> int:

@@ -20,8 +20,8 @@ from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.bases import flip_of
 from qjaxsim.planning.readout import Errors
-from qjaxsim.planning.remapping import exchanged
-from qjaxsim.planning.steps import Places
+from qjaxsim.planning.remapping import exchanged, put_in_order
+from qjaxsim.planning.steps import Exchange, Places
 from qjaxsim.running import kernels, operators
 from qjaxsim.running.density import read_wrongly
 from qjaxsim.running.devices import Axes, exchange, is_value
@@ -58,12 +58,7 @@ class Pieces(NamedTuple):
     def with_apart(self, qubits: Sequence[int]) -> "Pieces":
         """The same state with these d qubits on devices, in any order."""
         moved, places = exchanged(self.places, sum(1 << q for q in qubits))
-        if not moved.wires:
-            return self
-        order = [*moved.wires, *(w for w in range(len(places.wires)) if w not in moved.wires)]
-        front = kernels.reorder(self.state, range(len(order)), order)
-        state = exchange(moved.bits, self.axes, front)
-        return self._replace(state=kernels.reorder(state, order, range(len(order))), places=places)
+        return self._exchanged(moved, places) if moved.wires else self
 
     def with_local(self, qubits: Sequence[int]) -> "Pieces":
         """The same state with these qubits local."""
@@ -73,14 +68,17 @@ class Pieces(NamedTuple):
 
     def ordered(self, bits: Sequence[int]) -> "Pieces":
         """The same state with these qubits as the bits of the device's number, in this order."""
-        if self.places.bits == tuple(bits):
-            return self
-        clear = self.with_local(bits)
-        wires = [clear.places.wires.index(q) for q in bits]
-        order = [*wires, *(w for w in range(len(clear.places.wires)) if w not in wires)]
-        front = kernels.reorder(clear.state, range(len(order)), order)
-        state = kernels.reorder(exchange(range(len(wires)), self.axes, front), order, range(len(order)))
-        return self._replace(state=state, places=clear.places.swapped(wires, range(len(wires))))
+        found = self
+        for moved, places in put_in_order(self.places, tuple(bits)):
+            found = found._exchanged(moved, places)
+        return found
+
+    def _exchanged(self, moved: Exchange, places: Places) -> "Pieces":
+        """The same state after an exchange."""
+        order = [*moved.wires, *(w for w in range(len(places.wires)) if w not in moved.wires)]
+        front = kernels.reorder(self.state, range(len(order)), order)
+        state = kernels.reorder(exchange(moved.bits, self.axes, front), order, range(len(order)))
+        return self._replace(state=state, places=places)
 
     def ascending(self) -> "Pieces":
         """The same state with its local qubits in ascending order."""
@@ -222,7 +220,8 @@ def _wide_value(operator: WideOperator, pieces: Pieces) -> jax.Array:
         chances = marginal_probabilities([pieces.places.wires.index(q) for q in local], pieces.state)
         values = _rows_of(operator.values, operator.qubits, local, apart, pieces)
         return pieces.total(jnp.matmul(values.astype(chances.dtype), chances, precision=HIGHEST))
-    if isinstance(operator, ProjectorOperator) and len(operator.qubits) > len(pieces.places.wires):
+    n_local = len(pieces.places.wires)
+    if isinstance(operator, ProjectorOperator) and n_local < len(operator.qubits) >= pieces.n_qubits - n_local:
         return _wide_overlap(operator, pieces)
     now = _holding(operator, pieces)
     return pieces.total(operators.value(_on_wires(operator, now), now.state))

@@ -152,7 +152,7 @@ def _run_and_read(
         run_and_read = columns_of
         if axes or batch_axis:
             spread = bool(axes) and reading is not None and reading.spread
-            run_and_read = on_devices(columns_of, axes, spread, batch_axis, batch.data)
+            run_and_read = on_devices(columns_of, batch.dtype, axes, spread, batch_axis, batch.data)
 
         values = batch.map(lambda env: run_and_read(env).T)
         return values[..., 0] if only else values

@@ -97,7 +97,8 @@ def derivatives(function):
 
     def total(params):
         out = function(params)
-        return (jnp.sin(out) * jnp.arange(1.0, 1 + len(out.T))).sum(), out
+        weights = jnp.arange(1.0, 1 + out.shape[-1], dtype=out.dtype)
+        return jnp.einsum("...k,k->...", jnp.sin(out), weights).sum(), out
 
     def both(params):
         slope = jax.grad(total, has_aux=True)
@@ -119,6 +120,38 @@ def layers(n, depth, loop=False):
         for q in range(n):
             ring.cx(q, (q + 1) % n)
     return qj.Circuit(n).repeat(ring, depth) if loop else ring
+
+
+def single_precision():
+    """Parameters of 32 bits where 64 are possible."""
+    circuit = layers(5, 2).rx(0.3, 1).crx(0.2, 4, 0)
+    w = {"w": jnp.linspace(0, 1, 10, dtype=jnp.float32).reshape(2, 5)}
+    for name, read in {
+        "values": lambda o: qj.expectation(circuit, [qj.Z(0), qj.X(4)], options=o),
+        "chances": lambda o: qj.probabilities(circuit, [4, 1], options=o),
+        "spread": lambda o: qj.variance(circuit, qj.Y(2) + qj.Z(4), options=o),
+    }.items():
+        whole, cut = (read(qj.PlanOptions(state_axes=axes)) for axes in ((), ("node", "gpu")))
+        note("single", name, distance(whole(w), cut(w)), str(cut(w).dtype))
+
+
+def few_local():
+    """Pieces of fewer qubits than the device's number has bits."""
+    circuit = qj.Circuit(5)
+    w = qj.Parameter("w", (10,))
+    for i in range(10):
+        circuit.ry(w[i], i % 5).cx(i % 5, (2 * i + 1) % 5 if i % 5 != (2 * i + 1) % 5 else (i + 1) % 5)
+    params = {"w": jnp.linspace(0.1, 2, 10)}
+    wide = np.linspace(1, 2, 32)
+    for name, read in {
+        "states": lambda o: qj.statevector(circuit, options=o),
+        "values": lambda o: qj.expectation(circuit, [qj.X(4) @ qj.X(0), qj.Y(1) @ qj.Z(2) + qj.X(3)], options=o),
+        "projector": lambda o: qj.expectation(
+            circuit, qj.Projector(wide / np.linalg.norm(wide), [3, 0, 4, 2, 1]), options=o
+        ),
+        "spread": lambda o: qj.variance(circuit, qj.X(4) @ qj.Z(0) + qj.Y(2), options=o),
+    }.items():
+        note("few local", name, distance(read(None)(params), read(qj.PlanOptions(state_axes=("node", "gpu")))(params)))
 
 
 def readings():
@@ -270,6 +303,8 @@ def refusals():
 with jax.set_mesh(MESH):
     random_circuits((2,) if FEW else range(60))
 with jax.set_mesh(WIDE):
+    single_precision()
+    few_local()
     readings()
     second_order()
 

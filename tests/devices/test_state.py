@@ -43,6 +43,16 @@ def test_what_is_read_of_pieces_is_what_is_read_of_the_state(found, name):
     assert found[name].get("gradient", 0) < 1e-11
 
 
+def test_pieces_may_have_fewer_qubits_than_the_number_has_bits(found):
+    assert len(found["few local"]) == 4 and max(found["few local"].values()) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["values", "chances", "spread"])
+def test_parameters_of_32_bits_give_results_of_32_bits(found, name):
+    error, dtype = found["single"][name]
+    assert dtype == "float32" and error < 2e-6
+
+
 def test_large_results_stay_on_the_devices_that_have_them(found):
     assert found["statevector"]["spread"] == "P(None, ('node', 'gpu'))"
     assert found["probabilities of many"]["value"] < 1e-15
