@@ -91,7 +91,7 @@ def write_report(
     scripts = scripts_of([figure.interactive for figure in figures])
     parts = ["<h2>Results</h2>", _results(rows, formats, keys)]
     if verdicts:
-        parts += ["<h2>Published claims</h2>", _claims(verdicts, formats)]
+        parts += ["<h2>Published claims</h2>", _records(verdicts, Verdict._fields, formats)]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
@@ -171,30 +171,36 @@ def _table(
     columns: Sequence[str],
     formats: Mapping[str, str] | None,
     marks: Mapping[str, Mapping[str, str]] | None = None,
+    named: bool = False,
 ) -> str:
-    """A table; `marks` gives, by column, the CSS class of a text."""
+    """A table; `marks` gives, by column, the CSS class of a text, and `named` cells the names of their columns."""
     head = "".join(f"<th{_side(rows, name)}>{escape(name.replace('_', ' '))}</th>" for name in columns)
     body = "\n".join(
-        "<tr>" + "".join(_cell(rows, row, name, formats, (marks or {}).get(name, {})) for name in columns) + "</tr>"
+        "<tr>"
+        + "".join(_cell(rows, row, name, formats, (marks or {}).get(name, {}), named) for name in columns)
+        + "</tr>"
         for row in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
-def _cell(rows: Sequence[Row], row: Row, name: str, formats: Mapping[str, str] | None, marks: Mapping[str, str]) -> str:
+def _cell(
+    rows: Sequence[Row],
+    row: Row,
+    name: str,
+    formats: Mapping[str, str] | None,
+    marks: Mapping[str, str],
+    named: bool,
+) -> str:
     text = format_value(row.get(name), name, formats)
     shown = f'<span class="{marks[text]}">{escape(text)}</span>' if text in marks else escape(text)
-    return f"<td{_side(rows, name)}>{shown}</td>"
+    label = f' data-name="{escape(name.replace("_", " "))}"' if named else ""
+    return f"<td{_side(rows, name)}{label}>{shown}</td>"
 
 
 def _side(rows: Sequence[Row], name: str) -> str:
     words = any(isinstance(row.get(name), str) for row in rows)
     return ' class="words"' if words else ""
-
-
-def _claims(verdicts: Sequence[Row], formats: Mapping[str, str] | None) -> str:
-    table = _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})
-    return f'<div class="claims">{table}</div>'
 
 
 def _check_comparison(comparison: Sequence[Row]) -> None:
@@ -215,7 +221,13 @@ def _comparison(comparison: Sequence[Row], formats: Mapping[str, str] | None) ->
         {**row, "comparable": "yes" if row["comparable"] is True else f"not comparable: {row['comparable']}"}
         for row in comparison
     ]
-    return _table(shown, _COMPARISON, formats)
+    return _records(shown, _COMPARISON, formats)
+
+
+def _records(rows: Sequence[Row], columns: Sequence[str], formats: Mapping[str, str] | None) -> str:
+    """A table of long texts, which a narrow page sets as lists: every cell knows its column's name."""
+    table = _table(rows, columns, formats, {"verdict": CLASSES}, named=True)
+    return f'<div class="records">{table}</div>'
 
 
 def _figure(figure: ReportFigure, place: int | None, folder: Path) -> str:
