@@ -19,6 +19,9 @@ Trace = dict[str, Any]
 # A curve of more points is drawn by the least and the largest value of so many stretches, which look the same.
 _STRETCHES = 1000
 _PIXELS_PER_POINT = 96 / 72
+_NO_MARKER = ("", "None", None, " ")
+# Marks on a surface are flat and would sink by half into it: they are this small, and lifted by so much of its height.
+_LARGEST, _LIFT = 7, 0.03
 _SOLID_SYMBOLS = ("circle", "cross", "diamond", "square", "x")
 
 
@@ -60,10 +63,14 @@ def traces_of(axes: "Axes", x: Axis, y: Axis) -> list[Trace]:
 def solid_traces_of(axes: Any) -> list[Trace]:
     """Traces of the curves on axes of three dimensions; surfaces come with `qjaxsim.report.interactive.also`."""
     found = []
+    low, high = axes.get_zlim()
     for line in axes.lines:
-        trace = _curve(line, *(np.asarray(values, float) for values in line.get_data_3d()))
-        if "marker" in trace and trace["marker"]["symbol"] not in _SOLID_SYMBOLS:
-            trace["marker"]["symbol"] = "diamond"
+        x, y, z = (np.asarray(values, float) for values in line.get_data_3d())
+        marked = line.get_marker() not in _NO_MARKER
+        trace = _curve(line, x, y, z + _LIFT * (high - low) if marked else z)
+        if marked:
+            symbol, size = trace["marker"]["symbol"], min(trace["marker"]["size"], _LARGEST)
+            trace["marker"] |= {"symbol": symbol if symbol in _SOLID_SYMBOLS else "diamond", "size": size}
         found.append(trace | {"type": "scatter3d", "hoverinfo": "skip"})
     return found
 
@@ -109,7 +116,7 @@ def _line(line: Any, error: Any, x: Axis, y: Axis) -> Trace:
 def _curve(line: Any, *coordinates: np.ndarray) -> Trace:
     """Coordinates and look of a line."""
     marker, style = line.get_marker(), line.get_linestyle()
-    with_marker, with_line = marker not in ("", "None", None, " "), style not in ("None", "", " ", None)
+    with_marker, with_line = marker not in _NO_MARKER, style not in ("None", "", " ", None)
     mode = "+".join(name for name, there in (("lines", with_line), ("markers", with_marker)) if there) or "none"
     trace: Trace = dict(zip("xyz", map(numbers, coordinates), strict=False)) | {"mode": mode}
     if with_line:

@@ -28,7 +28,10 @@
     const own = coloured(panel.layout);
     for (const name of ["xaxis", "yaxis"]) if (own[name]) own[name] = axis(own[name]);
     if (own.scene) for (const name of ["xaxis", "yaxis", "zaxis"]) own.scene[name] = axis(own.scene[name]);
+    // On a phone a scene needs more room around it for the names of its axes.
+    if (own.scene && innerWidth < 640) for (const along of ["x", "y", "z"]) own.scene.camera.eye[along] *= 1.25;
     return {
+      uirevision: "what the reader has zoomed and turned stays",
       margin: { l: 8, r: 8, t: 8, b: 8, pad: 0 }, height: panel.height, autosize: true, showlegend: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", bargap: 0,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: named("ink") },
