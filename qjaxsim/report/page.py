@@ -1,6 +1,7 @@
 """One HTML file that holds a whole report: nothing is loaded from anywhere, and no script runs but the figures' own."""
 
 import base64
+import io
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -18,6 +19,8 @@ from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
+# Bytes of a picture beyond which a page, which stays below 5 MB, does not hold it as it is.
+_LARGE = 250_000
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
 
 
@@ -232,15 +235,26 @@ def _records(rows: Sequence[Row], columns: Sequence[str], formats: Mapping[str, 
 
 def _figure(figure: ReportFigure, place: int | None, folder: Path) -> str:
     """The picture, which stands where scripts do not run and on paper, and the place of the panels that replace it."""
-    encoded = base64.b64encode(figure.path.read_bytes()).decode("ascii")
     panels = "" if place is None else f'<div class="panels" data-figure="{place}"></div>\n'
     beside = figure.path.is_relative_to(folder)
     link = _link(Link(figure.path.relative_to(folder).as_posix(), "PNG")) if beside else ""
     return (
         f"<h2>{escape(figure.title)}</h2>\n<figure>\n"
-        f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n{panels}'
+        f'<img src="{_embedded(figure.path)}" alt="{escape(figure.title)}">\n{panels}'
         f"<figcaption>{escape(figure.caption)} {link}</figcaption>\n</figure>"
     )
+
+
+def _embedded(path: Path) -> str:
+    """A PNG as an address, one of many colours and shades as WebP, a tenth as large."""
+    kind, picture = "png", path.read_bytes()
+    if len(picture) > _LARGE:
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(picture)).convert("RGB").save(buffer, "webp", quality=70)
+        kind, picture = "webp", buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _links(links: Sequence[Link], note: str) -> str:

@@ -2,11 +2,13 @@
 
 import base64
 import gzip
+import io
 import json
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from PIL import Image
 
 from qjaxsim.report import page, scripts, style
 from qjaxsim.report.figure import ReportFigure
@@ -206,6 +208,18 @@ def test_figures_beyond_the_budget_stay_pictures(tmp_path, monkeypatch):
     assert text.index('class="panels" data-figure="0"') > text.index("data:image/png")
     assert text.count("data-figure") == 1
     assert "<script" not in write(tmp_path, [made_figure(tmp_path, large)])
+
+
+def test_large_pictures_are_held_smaller(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (500, 500, 3), dtype=np.uint8)
+    made = made_figure(tmp_path, None)
+    Image.fromarray(noise).save(made.path)
+    assert made.path.stat().st_size > 700_000
+    text = write(tmp_path, [made])
+    picture = base64.b64decode(text.split("data:image/webp;base64,", 1)[1].split('"', 1)[0])
+    assert len(picture) < made.path.stat().st_size / 2
+    shown = np.asarray(Image.open(io.BytesIO(picture)), float)
+    assert shown.shape == noise.shape and abs(shown.mean() - noise.mean()) < 5
 
 
 def test_sections_are_listed_and_files_linked(tmp_path):
