@@ -46,7 +46,7 @@ def by_columns(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, fl
     """The split on all devices of a mesh, its matrices (P', P') in blocks."""
     share = Share(spread, flat.size)
     own = DIRECTIONS[planned.structure](outputs, params, flat, planned.rows, share)
-    sums = PartitionSpec(spread.axes or None, spread.columns)  # leading axes of what devices carry
+    sums = PartitionSpec(spread.axes, spread.columns)  # leading axes of what devices carry
     alike = PartitionSpec(None, spread.columns)
     samples, common = PartitionSpec(spread.axes), PartitionSpec()
 
@@ -76,7 +76,7 @@ def by_columns(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, fl
         return compiled_once(mapped, carried, fixed(), x, y, weights, donate=True)
 
     def finish(carried: Tree) -> Split:
-        block = PartitionSpec(spread.columns, spread.axes or None)
+        block = PartitionSpec(spread.columns, spread.axes)
         return compiled_once(spread.mapped(end, (sums,), (block, block, block, common)), carried, donate=True)
 
     begun = compiled_once(spread.mapped(start, (), sums))

@@ -78,10 +78,15 @@ class Spread(NamedTuple):
 
         return self.mapped(own, (PartitionSpec(), PartitionSpec(self.axes)), PartitionSpec())
 
-    def mapped(self, function: Callable[..., Tree], given: Any, out: Any) -> Callable[..., Tree]:
-        """A function of what each device holds as one of whole arrays, with their `PartitionSpec`s."""
+    def mapped(
+        self, function: Callable[..., Tree], given: Any, out: Any, axes: frozenset[str] = frozenset()
+    ) -> Callable[..., Tree]:
+        """A function of what each device holds as one of whole arrays, with their `PartitionSpec`s.
+
+        Over all axes of the mesh, or those named alone.
+        """
         # Without JAX's check, derivatives inside are those of this device's share, whatever the user's functions do.
-        return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
+        return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, axis_names=axes, check_vma=False)
 
 
 class Share(NamedTuple):
@@ -121,10 +126,9 @@ class Share(NamedTuple):
     def block(self, rows: jax.Array) -> jax.Array:
         """This device's block of a symmetric matrix, from its rows (P' / parts, P') of what its samples add to it."""
         axes, every = self.spread.axes, (*self.spread.columns, *self.spread.axes)
-        if axes:
-            rows = jax.lax.psum_scatter(rows, axes, scatter_dimension=0, tiled=True)
+        rows = jax.lax.psum_scatter(rows, axes, scatter_dimension=0, tiled=True)
         rows = (rows + jax.lax.all_to_all(rows, every, 1, 0, tiled=True).T) / 2
-        return jax.lax.all_to_all(rows, axes, 1, 0, tiled=True) if axes else rows
+        return jax.lax.all_to_all(rows, axes, 1, 0, tiled=True)
 
 
 def spread_of(*samples: Tree) -> Spread | None:
@@ -149,7 +153,7 @@ def spread_columns(columns: str | Sequence[str], params: Tree, *samples: Tree) -
             "Argument `columns` needs parameters and samples that are known, but they are traced by JAX (in jit, grad, "
             "vmap or shard_map); call this function outside."
         )
-    names = (columns,) if isinstance(columns, str) else tuple(columns)
+    names = (columns,) if isinstance(columns, str) else tuple(columns) if isinstance(columns, tuple | list) else ()
     spread = spread_of(*samples)
     mesh = _mesh_of(leaves) if spread is None else spread.mesh
     if mesh is None:
