@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 from qjaxsim.curvature import stage_sweep
@@ -42,44 +43,48 @@ class Directions(NamedTuple):
     finish: Callable[[Tree], tuple[jax.Array, jax.Array]]
 
 
-def by_columns(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, spread: Spread) -> Way:
+def by_columns(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, spread: Spread) -> Way:
     """The split on all devices of a mesh, its matrices (P', P') in blocks."""
+    flat = ravel_pytree(params)[0]
     share = Share(spread, flat.size)
-    own = DIRECTIONS[planned.structure](outputs, params, flat, planned.rows, share)
+    # Built where it is traced, from parameters that are arguments: those from outside may be of another mesh's type.
+    directions = lambda params: DIRECTIONS[planned.structure](outputs, params, planned.rows, share)  # noqa: E731
     sums = PartitionSpec(spread.axes, spread.columns)  # leading axes of what devices carry
-    alike = PartitionSpec(None, spread.columns)
-    samples, common = PartitionSpec(spread.axes), PartitionSpec()
+    alike, samples, common = PartitionSpec(None, spread.columns), PartitionSpec(spread.axes), PartitionSpec()
 
-    def start() -> Tree:
-        total = jnp.zeros((share.n_own, share.filled), flat.dtype)
-        return _held((own.start(), total))
+    def start(params: Any) -> Tree:
+        return _held((directions(params).start(), jnp.zeros((share.n_own, share.filled), flat.dtype)))
 
-    def add(carried: Tree, fixed: Tree, x: Any, y: Any, weights: jax.Array) -> Tree:
+    def prepare(params: Any) -> Tree:
+        return _held(directions(params).fixed())
+
+    def add(carried: Tree, fixed: Tree, params: Any, x: Any, y: Any, weights: jax.Array) -> Tree:
         (inner, total), fixed, (x, y) = _mine(carried), _mine(fixed), jax.tree.map(lambda leaf: leaf[0], (x, y))
         slope, curvature = loss_derivatives(loss, for_values(outputs)(params, x), y, weights)
-        inner, jacobian = own.push(fixed, inner, x, slope)
+        inner, jacobian = directions(params).push(fixed, inner, x, slope)
         by_sample, rows = (jnp.moveaxis(each, 0, 2) for each in (jacobian, share.own(jacobian)))
         return _held((inner, total + gauss_newton_block(by_sample, curvature, rows).astype(total.dtype)))
 
-    def end(carried: Tree) -> Split:
+    def end(carried: Tree, params: Any) -> Split:
         inner, total = _mine(carried)
-        rows, gradient = own.finish(inner)
+        rows, gradient = directions(params).finish(inner)
         gauss_newton, residual = share.block(total), share.block(rows)
         return gauss_newton + residual, gauss_newton, residual, jax.lax.psum(gradient, spread.axes)
 
     @functools.cache
     def fixed() -> Tree:
-        return compiled_once(spread.mapped(lambda: _held(own.fixed()), (), alike))
+        return compiled_once(spread.mapped(prepare, common, alike), params)
 
     def chunk(carried: Tree, x: Any, y: Any, weights: jax.Array) -> Tree:
-        mapped = spread.mapped(add, (sums, alike, samples, samples, common), sums)
-        return compiled_once(mapped, carried, fixed(), x, y, weights, donate=True)
+        mapped = spread.mapped(add, (sums, alike, common, samples, samples, common), sums)
+        return compiled_once(mapped, carried, fixed(), params, x, y, weights, donate=True)
 
     def finish(carried: Tree) -> Split:
         block = PartitionSpec(spread.columns, spread.axes)
-        return compiled_once(spread.mapped(end, (sums,), (block, block, block, common)), carried, donate=True)
+        mapped = spread.mapped(end, (sums, common), (block, block, block, common))
+        return compiled_once(mapped, carried, params, donate=True)
 
-    begun = compiled_once(spread.mapped(start, (), sums))
+    begun = compiled_once(spread.mapped(start, common, sums), params)
     return Way(begun, functools.partial(outputs_at, outputs, params), chunk, finish)
 
 
@@ -95,8 +100,9 @@ def _mine(tree: Tree) -> Tree:
 # --- each direction through the whole model --------------------------------------------------------------------------
 
 
-def _by_directions(outputs: Outputs, params: Any, flat: jax.Array, rows: int, share: Share) -> Directions:
+def _by_directions(outputs: Outputs, params: Any, rows: int, share: Share) -> Directions:
     """The device's directions through the whole model; those beyond P give zeros."""
+    flat = ravel_pytree(params)[0]
 
     def start() -> Tree:
         return jnp.zeros((share.n_own, flat.size), flat.dtype), jnp.zeros_like(flat)
@@ -159,8 +165,9 @@ class _Parts(NamedTuple):
         return matrix, jnp.zeros_like(self.flat).at[index].add(slopes)
 
 
-def _by_parts(outputs: PartSum, params: Any, flat: jax.Array, rows: int, share: Share) -> Directions:
+def _by_parts(outputs: PartSum, params: Any, rows: int, share: Share) -> Directions:
     """The device's parts, each direction through all of them at once."""
+    flat = ravel_pytree(params)[0]
     parts = _Parts(outputs, flat, share)
 
     def start() -> Tree:
@@ -175,8 +182,9 @@ def _by_parts(outputs: PartSum, params: Any, flat: jax.Array, rows: int, share: 
     return Directions(lambda: (), start, push, lambda carried: parts.rows(*carried))
 
 
-def _by_stages(outputs: PartSum, params: Any, flat: jax.Array, rows: int, share: Share) -> Directions:
+def _by_stages(outputs: PartSum, params: Any, rows: int, share: Share) -> Directions:
     """The device's parts, stage by stage."""
+    flat = ravel_pytree(params)[0]
     parts, part = _Parts(outputs, flat, share), staged(outputs)
     assert part is not None
 
@@ -210,4 +218,4 @@ DIRECTIONS: dict[str, Callable[..., Directions]] = {
     "parts": _by_parts,
     "pushed": _by_directions,
 }
-"""By `SplitPlan.structure`, from outputs, parameters, the same flat, directions pushed at once, and the share."""
+"""By `SplitPlan.structure`, from outputs, parameters, directions pushed at once, and the share."""

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_identity
+from qjaxsim.common.checks import is_traced
 from qjaxsim.curvature.blocks import by_columns
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan
-from qjaxsim.curvature.spreading import Spread, on_no_mesh, spread_columns, spread_of, whole
+from qjaxsim.curvature.spreading import Spread, off_mesh, on_no_mesh, spread_columns, spread_of, whole
 from qjaxsim.curvature.ways import WAYS, Way, slopes_at
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary
@@ -123,9 +124,31 @@ def split_hessian(
     [0.5, 0.75, -0.25]
     """
     flat_unsharded(params, x, y)
-    shapes = check_model(outputs, loss, params, x, y)
     spread = spread_of(x, y) if columns is None else spread_columns(columns, params, x, y)
-    params = whole(params) if spread is None else on_no_mesh(params)
+    if any(map(is_traced, jax.tree.leaves(params))):
+        spread = None  # the sums are then part of a program of the caller's
+    how = _How(batch_size, rows, progress, checkpoint)
+    if spread is None:
+        return _added_up(outputs, loss, whole(params), x, y, None, how)
+    with on_no_mesh():
+        return _added_up(outputs, loss, off_mesh(params), x, y, spread, how)
+
+
+class _How(NamedTuple):
+    """The settings of `split_hessian`."""
+
+    batch_size: int | None
+    rows: int | None
+    progress: Callable[[int, int], None] | None
+    checkpoint: str | Path | None
+
+
+def _added_up(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, spread: Spread | None, how: _How
+) -> HessianSplit:
+    """The split, chunk of samples by chunk of samples."""
+    batch_size, rows, progress, checkpoint = how
+    shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
@@ -182,7 +205,7 @@ def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[ja
 def _way(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, spread: Spread | None) -> Way:
     """How the split is found, on one device or on all of a mesh."""
     if spread is not None and spread.columns:
-        return by_columns(planned, outputs, loss, params, flat, spread)
+        return by_columns(planned, outputs, loss, params, spread)
     way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
     return way if spread is None else _on_shares(way, spread)
 

@@ -14,7 +14,7 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
-from qjaxsim.curvature.spreading import Share, on_no_mesh, spread_columns
+from qjaxsim.curvature.spreading import Share, spread_columns
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 from qjaxsim.running.varying import in_unchecked_region
 
@@ -124,7 +124,7 @@ def hessian(
     if columns is not None:
         share = Share(spread_columns(columns, params), size)
         require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian", share.spread.parts)
-        return compiled_once(_on_columns(lambda w: _real_scalar(f)(unravel(w)), rows, share), on_no_mesh(flat))
+        return compiled_once(_on_columns(lambda w: _real_scalar(f)(unravel(w)), rows, share), flat)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
 
     def found(at: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ XLA by itself would have every device do all of the work, since chunks of sample
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -196,7 +197,12 @@ def names_of(axis: Any) -> tuple[str, ...]:
     return () if axis is None else axis if isinstance(axis, tuple) else (axis,)
 
 
-def on_no_mesh(params: Tree) -> Tree:
+def on_no_mesh() -> AbstractContextManager[Any]:
+    """A context in which no mesh is set: arrays made under one do not go into what `jax.shard_map` runs."""
+    return jax.set_mesh(Mesh(np.empty((), object), ()))
+
+
+def off_mesh(params: Tree) -> Tree:
     """Parameters on JAX's default device: what `jax.shard_map` runs takes no array on its mesh from outside."""
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
 
