@@ -44,8 +44,10 @@ def in_unchecked_region() -> bool:
 def rest(array: jax.Array) -> tuple[int, ...]:
     """The shape, in a reshape, of what follows the index bits that an operation works on: other bits, then columns.
 
-    One axis of both where there is one device: gradients take up to a third less or more time in the other shape. Where
-    there are several, XLA may have spread the columns over them, and would have every device gather all of them first:
-    an axis is spread only as a whole.
+    One axis of both where no device can hold columns apart: gradients take up to a third less or more time in the other
+    shape. Else XLA may have spread the columns over devices, and would have every device gather all of them first: an
+    axis is spread only as a whole.
     """
-    return (-1,) if jax.device_count() == 1 else (-1, array.shape[-1])
+    columns = array.shape[-1]
+    apart = columns > 1 and jax.device_count() > 1 and not jax.sharding.get_abstract_mesh().are_all_axes_manual
+    return (-1, columns) if apart else (-1,)

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+import qjaxsim as qj
 from tests.cases import mostly_slow
 
 KINDS = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
@@ -170,6 +173,23 @@ FREE = "Argument `columns` must name axes of the mesh that no samples are spread
 )
 def test_columns_and_blocks_that_cannot_be_are_refused_in_a_sentence(found, name, message):
     assert message in found[name, "refused"]
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_with_several_devices_a_single_circuit_has_the_program_that_it_has_with_one(monkeypatch, samples):
+    w = qj.Parameter("w", (4,))
+    circuit = qj.Circuit(4)
+    for q in range(4):
+        circuit.ry(w[q], q).cx(q, (q + 1) % 4)
+    weights = jnp.ones((samples, 4))
+
+    def program():
+        energy = qj.expectation(circuit, [qj.Z(0), qj.Diagonal(range(8), (1, 2, 3))])
+        return jax.jit(jax.grad(lambda w: energy({"w": w}).sum())).lower(weights).as_text()
+
+    alone = program()
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    assert (program() == alone) == (samples == 1)  # those of a batch keep its axis apart
 
 
 def test_the_guide_runs_as_it_stands(found):
