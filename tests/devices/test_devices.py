@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import qjaxsim as qj
+from qjaxsim.running.varying import rest
 from tests.cases import mostly_slow
 
 KINDS = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
@@ -175,25 +175,23 @@ def test_columns_and_blocks_that_cannot_be_are_refused_in_a_sentence(found, name
     assert message in found[name, "refused"]
 
 
-@pytest.mark.parametrize("samples", [1, 3])
-def test_with_several_devices_a_single_circuit_has_the_program_that_it_has_with_one(monkeypatch, samples):
-    w = qj.Parameter("w", (4,))
-    circuit = qj.Circuit(4)
-    for q in range(4):
-        circuit.ry(w[q], q).cx(q, (q + 1) % 4)
-    weights = jnp.ones((samples, 4))
-
-    def program():
-        energy = qj.expectation(circuit, [qj.Z(0), qj.Diagonal(range(8), (1, 2, 3))])
-        return jax.jit(jax.grad(lambda w: energy({"w": w}).sum())).lower(weights).as_text()
-
-    alone = program()
+def test_columns_stay_apart_where_xla_may_have_spread_them(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
-    assert (program() == alone) == (samples == 1)  # those of a batch keep its axis apart
+    one, three = jnp.zeros((2, 8, 1)), jnp.zeros((2, 8, 3))
+    assert rest(one) == (-1,) and rest(three) == (-1, 3)
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+    seen = []
+    whole = jax.sharding.PartitionSpec()
+    jax.shard_map(lambda a: [seen.append(rest(a)), a][1], mesh=mesh, in_specs=whole, out_specs=whole)(three)
+    assert set(seen) == {(-1,)}
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert rest(three) == (-1,)
 
 
 def test_the_guide_runs_as_it_stands(found):
-    assert found["guide", "printed"] == ["data", "True"] and found["guide", "devices"] == 8
+    assert (
+        found["guide", "printed"] == ["data", "True", "P('columns', 'data')", "True"] and found["guide", "devices"] == 8
+    )
 
 
 def is_rounding(value):
