@@ -81,6 +81,7 @@ class LinearOperator:
         Raises:
             ValueError: for places out of range or repeated, or none.
 
+        >>> from qjaxsim.curvature import matrix_operator
         >>> operator = matrix_operator(jnp.array([[2.0, 1.0], [1.0, 3.0]]))
         >>> print(operator.block([1]).dense())
         [[3.]]
