@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from qjaxsim.common.checks import is_traced, shown
+from qjaxsim.common.precision import HIGHEST
 
 Tree = Any
 
@@ -78,6 +79,33 @@ class Spread(NamedTuple):
             return jax.lax.pmean(function(common, samples), self.axes)
 
         return self.mapped(own, (PartitionSpec(), PartitionSpec(self.axes)), PartitionSpec())
+
+    def with_all(self, rows: jax.Array, others: jax.Array) -> jax.Array:
+        """Inner products of this device's rows (n, P) with all devices' others, (m, P) on each: (n, devices m).
+
+        For use inside what is mapped. The others go round from device to device, so that none holds all of them.
+        """
+        count = self.devices
+        ring = [(device, (device + 1) % count) for device in range(count)]
+
+        def meet(_: jax.Array, carried: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            visiting, home, found = carried
+            met = jnp.matmul(rows, visiting.T, precision=HIGHEST)
+            found = jax.lax.dynamic_update_slice_in_dim(found, met, home * len(visiting), axis=1)
+            # With its home: JAX counts devices in the order of the mesh here, and in that of the axes elsewhere.
+            return *jax.lax.ppermute((visiting, home), self.axes, ring), found
+
+        empty = jnp.zeros((len(rows), count * len(others)), rows.dtype)
+        return jax.lax.fori_loop(0, count, meet, (others, jax.lax.axis_index(self.axes), empty))[-1]
+
+    def over_samples(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """A function of what is common and of this device's samples that gives rows of samples."""
+
+        def mapped(common: Tree, *samples: Tree) -> Tree:
+            own = PartitionSpec(self.axes)
+            return self.mapped(function, (PartitionSpec(), *(own for _ in samples)), own)(common, *samples)
+
+        return mapped
 
     def mapped(
         self, function: Callable[..., Tree], given: Any, out: Any, axes: frozenset[str] = frozenset()
