@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from reporting import collectives, distance, note, tried
 
 import qjaxsim as qj
-from qjaxsim import curvature
+from qjaxsim import curvature, geometry
 from qjaxsim.common import memory
 from qjaxsim.curvature import blocks, matrix, programs
 
@@ -145,6 +145,25 @@ def rows_of_hessian(want):
         tried(name, "refused", run, 0.0)
 
 
+def pairs_of_samples(everything):
+    """Matrices of samples, which a ring of devices fills; in an order of axes other than that of the mesh."""
+    x, y = grid(X, ("c", "d")), grid(Y, ("c", "d"))
+    dual = functools.partial(curvature.gauss_newton_dual, curves, loss)
+    program = jax.jit(lambda w: dual(w, x, y)).lower(THETA).compile()
+    note("gauss_newton_dual", "program of rows", collectives(program.as_text()))
+    found = program(THETA)
+    note("gauss_newton_dual", "rows of pairs", [distance(found, dual(THETA, X, Y)), rows_of(found)])
+    if everything:
+        kernel = functools.partial(geometry.neural_tangent_kernel, curves, jnp.sin(THETA) / 8)
+        for name, other in (("itself", None), ("others", X[:16] + 1), ("few", X[:5])):
+            found = kernel(x, other)
+            note(f"neural_tangent_kernel, {name}", "rows of pairs", [distance(found, kernel(X, other)), rows_of(found)])
+
+
+def rows_of(array):
+    return array.addressable_shards[0].data.shape[0]
+
+
 def cones():
     """A circuit whose data come first, by its light cones, on spread samples; over columns it is pushed."""
     angles, w = qj.Parameter("x", (5,)), qj.Parameter("w", (5,))
@@ -165,5 +184,6 @@ def columns(everything):
     held, want = split_in_blocks(everything)
     spectra_of_blocks(everything, held, want)
     rows_of_hessian(want)
+    pairs_of_samples(everything)
     if everything:
         cones()

@@ -142,6 +142,15 @@ def test_what_a_device_carries_falls_with_the_number_of_columns(found):
         assert 0 <= carried[name] - 8 * 16 * (11 + 16) // devices <= 8 * 11 + 64, carried
 
 
+def test_matrices_of_samples_are_filled_by_a_ring(found, cases):
+    pairs = of_way(found, "rows of pairs")
+    assert len(pairs) == (4 if cases == "all" else 1)
+    # 24 samples of two outputs on eight devices.
+    assert all(is_rounding(value) and rows == (6 if "dual" in name else 3) for name, (value, rows) in pairs.items())
+    ring = found["gauss_newton_dual", "program of rows"]
+    assert ring["all-gather"] == ring["all-reduce"] == 0 and ring["collective-permute"] and ring["all-to-all"] == 1
+
+
 def test_light_cones_of_spread_samples(found, cases):
     assert cases == "few" or is_rounding(found["cones", "auto"])
 
