@@ -45,7 +45,15 @@ def also(axes: "Axes", trace: Trace) -> None:
 
 
 def read_figure(figure: "Figure") -> Interactive | None:
-    """What a page needs to draw a figure; None for one with pictures or of an unknown kind."""
+    """What a page needs to draw a figure; None for one with photographs or of an unknown kind.
+
+    >>> from matplotlib.figure import Figure
+    >>> figure = Figure()
+    >>> _ = figure.subplots().plot([1, 2], [3, 4], "o")
+    >>> (panel,) = read_figure(figure).panels
+    >>> panel["data"][0]["y"], panel["data"][0]["mode"]
+    ([3.0, 4.0], 'markers')
+    """
     axes = [one for one in figure.axes if one.get_visible() and one.get_label() != "<colorbar>"]
     try:
         panels = [_panel(one) for one in axes]
