@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from qjaxsim.common.environment import environment
+from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.page import write_report
@@ -151,9 +152,11 @@ def run_study(
         progress=progress,
         notes={"began": now(), "changed": changed_settings(settings)},
     )
-    work.done()
+    if team.leads:
+        work.done()
     found = Results(work.settings, rows, study.claims(work.settings, rows), study.comparison(work.settings, rows))
-    _write_page(study, found, recorded, out, command)
+    if team.leads:
+        _write_page(study, found, recorded, out, command)
     return found
 
 
