@@ -106,10 +106,14 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
 
     jax.config.update("jax_enable_recoverability", True)  # else JAX aborts the rest before they can say a word
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
-    place = {} if count is None else {"coordinator_address": coordinator, "num_processes": count, "process_id": process}
+    place: dict[str, Any] = (
+        {} if count is None else {"coordinator_address": coordinator, "num_processes": count, "process_id": process}
+    )
     try:
         jax.distributed.initialize(
-            **place, initialization_timeout=MEETING, heartbeat_timeout_seconds=SILENCE  # type: ignore[arg-type]
+            **place,
+            initialization_timeout=MEETING,
+            heartbeat_timeout_seconds=SILENCE,
         )
     except ValueError as error:
         raise ValueError(
@@ -322,7 +326,23 @@ def total(tree: Any) -> Any:
         stacked = jax.make_array_from_single_device_arrays((team.count, *leaf.shape), own, [mine])
         return jax.block_until_ready(summed(stacked)).addressable_data(0)
 
-    return _asked(lambda: jax.tree.map(of_leaf, tree))
+    with _no_words():
+        return _asked(lambda: jax.tree.map(of_leaf, tree))
+
+
+@contextmanager
+def _no_words() -> Iterator[None]:
+    """Nothing on standard output: gloo says there whom it has met."""
+    sys.stdout.flush()
+    there = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(there, 1)
+        os.close(nowhere)
+        os.close(there)
 
 
 def bring(folders: Sequence[Path], owners: Sequence[int | None]) -> None:

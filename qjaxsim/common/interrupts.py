@@ -89,7 +89,7 @@ def _watch(reader: int) -> None:
 
 
 def end(reason: str, code: int) -> NoReturn:
-    """Print the line of an interrupt with this reason, and end the process with this exit code, whatever it is doing."""
+    """Print the line of an interrupt with this reason, and end the process, whatever it is doing."""
     FILES.acquire(timeout=_PATIENCE)
     for action in reversed(list(cleanups)):
         with suppress(Exception):

@@ -5,26 +5,27 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_identity
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
+from qjaxsim.curvature.hvp import flatten_real, symmetrised
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
 from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.pushed import push_all
 from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
 from qjaxsim.curvature.spreading import Spread, on_no_mesh, spread_of, whole
 from qjaxsim.running.array_types import require_unsharded
-from qjaxsim.running.varying import vary, vary_alike
+from qjaxsim.running.varying import vary
 
 
 class HessianSplit(NamedTuple):
@@ -116,55 +117,123 @@ def split_hessian(
     >>> [round(float(part[0, 0]), 3) for part in found[:3]]
     [0.5, 0.75, -0.25]
     """
+    if batch_size is None and checkpoint is not None:
+        # The default depends on free memory, which must not part a computation from its own file.
+        batch_size = stored_identity(checkpoint).get("batch_size")
+    summed = sample_sum(outputs, loss, params, x, y, batch_size, rows)
+    carried, done, saved, total = summed.way.start, 0, None, summed.count * summed.devices
+    if checkpoint is not None:
+        saved = summed.checkpoint(checkpoint)
+        state = saved.restore({"state": carried, "samples": done})
+        carried, done = (state["state"], state["samples"]) if state else (carried, done)
+        if done and progress is not None:
+            progress(done * summed.devices, total)
+    for begin in range(done, summed.count, summed.size):
+        carried = summed.add(carried, begin)
+        done = min(begin + summed.size, summed.count)
+        if saved is not None:
+            saved.save({"state": carried, "samples": done}, last=done == summed.count)
+        if progress is not None:
+            jax.block_until_ready(carried)
+            progress(done * summed.devices, total)
+    return summed.way.finish(carried)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSum:
+    """A split as a sum over samples, ready to be taken chunk by chunk.
+
+    Attributes:
+        way, planned: from no samples to the result, and what it holds.
+        loss, shapes: of the samples here.
+        flat, arguments: the parameters as a vector, and params, x and y; these by share where they are spread.
+        size, count, of: samples of a chunk and in all, on each device, and of the mean.
+        spread: how samples are.
+    """
+
+    way: "_Way"
+    planned: SplitPlan
+    loss: Loss
+    shapes: ModelShapes
+    flat: jax.Array
+    arguments: dict[str, Any]
+    size: int
+    count: int
+    of: int
+    spread: Spread | None
+
+    @property
+    def devices(self) -> int:
+        """That share the samples."""
+        return 1 if self.spread is None else self.spread.devices
+
+    def add(self, carried: Any, begin: int) -> Any:
+        """What is carried on after the chunk from sample `begin` on."""
+        x, y = self.arguments["x"], self.arguments["y"]
+        return self.way.chunk(carried, *samples_from(x, y, begin, self.size, self.shapes, self.devices, self.of))
+
+    def total(self, carried: Any) -> Any:
+        """What is carried, of all devices together."""
+        return carried if self.spread is None else self.spread.total(carried)
+
+    def mark(self) -> Fingerprint:
+        """What stands for the functions: slopes of the first chunk."""
+        x, y = self.arguments["x"], self.arguments["y"]
+        own = (x, y) if self.spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
+        shapes = self.shapes._replace(n_samples=self.count)
+        first, targets, weights = samples_from(own[0], own[1], 0, self.size, shapes)
+        return Fingerprint(
+            "slopes", "outputs or loss", _slopes(self.loss, self.way.outputs(first), targets, weights)[0]
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What sums over samples belong to."""
+        return {
+            **{name: digest(value) for name, value in self.arguments.items()},
+            "number of samples": self.of,
+            "number of outputs": self.shapes.n_outputs,
+            "number of parameters": self.planned.parameters,
+            "dtype": str(self.flat.dtype),
+            "batch_size": self.size,
+            "rows": self.planned.rows,
+            "structure": self.planned.structure,
+            **({"devices": self.devices} if self.devices > 1 else {}),
+        }
+
+    def checkpoint(self, path: str | Path) -> Checkpoint:
+        """The file of these sums."""
+        return Checkpoint(path, self.identity(), fingerprint=self.mark())
+
+
+def sample_sum(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, batch_size: Any, rows: Any, of: int | None = None
+) -> SampleSum:
+    """The sum that `split_hessian` takes, with its arguments; of a mean over `of` samples if x and y are some alone."""
     flat_unsharded(params, x, y)
     shapes = check_model(outputs, loss, params, x, y)
     spread = spread_of(x, y)
     params = whole(params) if spread is None else on_no_mesh(params)
     flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
-    if batch_size is None and checkpoint is not None:
-        # The default depends on free memory, which must not part a computation from its own file.
-        batch_size = stored_identity(checkpoint).get("batch_size")
-    devices = 1 if spread is None else spread.devices
-    count = shapes.n_samples // devices  # on each device
-    planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows)
-    samples, way = planned.samples, WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
+    count = shapes.n_samples if spread is None else shapes.n_samples // spread.devices
+    planned = plan(outputs, params, shapes._replace(n_samples=of or count), batch_size, rows)
+    way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
     if spread is not None:
         way, (x, y) = _spread(way, spread), spread.shares((x, y))
-    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, devices=devices)
-    carried, done = way.start, 0
-    saved = None
-    if checkpoint is not None:
-        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, devices)
-        own = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
-        first, targets, weights = samples_from(own[0], own[1], 0, size=samples, shapes=shapes._replace(n_samples=count))
-        slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
-        saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
-        state = saved.restore({"state": carried, "samples": done})
-        carried, done = (state["state"], state["samples"]) if state else (carried, done)
-        if done and progress is not None:
-            progress(done * devices, shapes.n_samples)
-    for begin in range(done, count, samples):
-        carried = way.chunk(carried, *chunk(begin))
-        done = min(begin + samples, count)
-        if saved is not None:
-            saved.save({"state": carried, "samples": done}, last=done == count)
-        if progress is not None:
-            jax.block_until_ready(carried)
-            progress(done * devices, shapes.n_samples)
-    return way.finish(carried)
+    arguments, size = {"params": params, "x": x, "y": y}, min(planned.samples, count)
+    return SampleSum(way, planned, loss, shapes, flat, arguments, size, count, of or shapes.n_samples, spread)
 
 
 def samples_from(
-    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, devices: int = 1
+    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, devices: int = 1, of: int | None = None
 ) -> tuple[Any, Any, jax.Array]:
-    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero.
+    """A chunk of inputs and targets with the weights of their losses, 1 / `of` or, where met before, exactly zero.
 
     With several devices samples come by share, (devices, N / devices, ...), and the chunk is one of each share.
     """
     start, _, fresh = window(begin, size, shapes.n_samples // devices, np)
     now = (slice(None),) * (devices > 1) + (slice(start, start + size),)
     xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[now]), (x, y))
-    return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
+    return xs, ys, jnp.asarray(fresh / (of or shapes.n_samples), shapes.loss_dtype)
 
 
 def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -175,7 +244,7 @@ def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[ja
 
 
 class _Way(NamedTuple):
-    """How the split of one kind of model is found, chunk of samples by chunk of samples.
+    """How the split of one kind of model is found, chunk by chunk of samples.
 
     Attributes:
         start: what is carried from chunk to chunk, for no samples.
@@ -199,12 +268,7 @@ def _spread(way: _Way, spread: Spread) -> _Way:
         way.ready()  # not while the chunk is traced, which would leave it in the trace
         return compiled_once(spread.each(way.chunk), carried, x, y, weights)
 
-    return _Way(
-        spread.copies(way.start),
-        way.outputs,
-        chunk,
-        lambda carried: way.finish(spread.total(carried)),
-    )
+    return _Way(spread.copies(way.start), way.outputs, chunk, lambda carried: way.finish(spread.total(carried)))
 
 
 def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
@@ -256,7 +320,7 @@ def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, r
     """Each direction through the whole model."""
 
     def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return _push_all(outputs, params, x, slope, carried, rows)
+        return push_all(outputs, params, x, slope, carried, rows)
 
     values = functools.partial(_outputs, outputs, params)
     return _by_slopes(values, loss, flat, _no_samples(flat), push, lambda carried: carried)
@@ -317,23 +381,6 @@ def _with_sum(gauss_newton: jax.Array, residual: jax.Array) -> tuple[jax.Array, 
     return gauss_newton + residual, gauss_newton, residual
 
 
-def _identity(
-    planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any], devices: int
-) -> dict[str, Any]:
-    """What sums over samples belong to."""
-    return {
-        **{name: digest(value) for name, value in arguments.items()},
-        "number of samples": shapes.n_samples,
-        "number of outputs": shapes.n_outputs,
-        "number of parameters": planned.parameters,
-        "dtype": str(flat.dtype),
-        "batch_size": planned.samples,
-        "rows": planned.rows,
-        "structure": planned.structure,
-        **({"devices": devices} if devices > 1 else {}),
-    }
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def _outputs(outputs: Outputs, params: Any, x: Any) -> jax.Array:
     return outputs(params, x)
@@ -349,31 +396,3 @@ def _slopes(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.A
 def _add_gauss_newton(total: jax.Array, jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
     """Add sum_b J_b^T A_b J_b for a Jacobian (P, B, K) and A (B, K, K)."""
     return total + gauss_newton_block(jnp.moveaxis(jacobian, 0, 2), curvature).astype(total.dtype)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=4)
-def _push_all(
-    outputs: Outputs, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Add the Hessian of sum(slope * z) to the residual, row by row; also the Jacobian (P, B, K) and the gradient."""
-    flat, unravel = ravel_pytree(params)
-
-    def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        out = outputs(unravel(w), x)
-        return jnp.sum(slope * out), out
-
-    def push(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:  # row of R (P,), column of J (B, K)
-        (gradient, _), (row, column) = jax.jvp(jax.grad(linearised, has_aux=True), (flat,), (unit_vector(index, flat),))
-        return row, column, gradient
-
-    def fill(chunk: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        matrix, jacobian, _ = carry
-        start, index, fresh = window(chunk * rows, rows, flat.size)
-        block, columns, gradient = jax.vmap(push, out_axes=(0, 0, None))(index)
-        old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
-        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh[:, None], old + block, old), start, axis=0)
-        return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
-
-    jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
-    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)

@@ -35,7 +35,10 @@ OUT = typer.Option(metavar="DIR", help="Results folder. [default: runs/STUDY/TIM
 RESUME = typer.Option("--resume", help="Go on with the study that --out holds.")
 # Of every command with settings; see `qjaxsim.common.hosts`.
 _HOSTS = {
-    "devices": (str, typer.Option(metavar="N", help="Devices of this process that share samples, or all. [default: 1]")),
+    "devices": (
+        str,
+        typer.Option(metavar="N", help="Devices here that share samples, or all. [default: 1]"),
+    ),
     "coordinator": (str, typer.Option(metavar="HOST:PORT", help="Of several processes: where process 0 listens.")),
     "processes": (str, typer.Option(metavar="N", help="How many there are, or auto, under Slurm and Open MPI.")),
     "process": (int, typer.Option(metavar="I", help="Which of them this one is, from 0 on.")),
@@ -124,10 +127,10 @@ def _print(study: "Study", found: "Results") -> None:
 
 
 def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option for each field of `settings` in the place of its parameter `chosen`, and those of hosts.
+    """Gives a command an option for each field of `settings` in the place of its parameter `chosen`.
 
-    That parameter receives a dict: field -> value, as the class takes it. The command runs as one of several processes
-    where it is told to.
+    That parameter receives a dict: field -> value, as the class takes it. Options of hosts come last, and
+    the command then runs as one of several processes.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

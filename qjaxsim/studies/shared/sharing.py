@@ -97,4 +97,3 @@ def _exchanged(
     for cell in group:
         is_done(cell)
     return owners
-

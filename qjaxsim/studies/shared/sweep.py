@@ -144,7 +144,9 @@ def run_sweep(
                     advance(1)
             else:
                 folder = lambda cell: cell_folder(out, cell.key)  # noqa: E731
-                share(cells, folder, is_done, settle, lambda cell: _help(cell, run_cell, folder(cell), progress), advance)
+                share(
+                    cells, folder, is_done, settle, lambda cell: _help(cell, run_cell, folder(cell), progress), advance
+                )
         if team.leads:
             _write_summary(out, rows(), columns)
     return rows()
