@@ -170,7 +170,8 @@ class SampleSum:
     def add(self, carried: Any, begin: int) -> Any:
         """What is carried on after the chunk from sample `begin` on."""
         x, y = self.arguments["x"], self.arguments["y"]
-        return self.way.chunk(carried, *samples_from(x, y, begin, self.size, self.shapes, self.devices, self.of))
+        sizes: dict[str, Any] = {"size": self.size, "shapes": self.shapes, "devices": self.devices, "of": self.of}
+        return self.way.chunk(carried, *samples_from(x, y, begin, **sizes))
 
     def total(self, carried: Any) -> Any:
         """What is carried, of all devices together."""
@@ -181,7 +182,7 @@ class SampleSum:
         x, y = self.arguments["x"], self.arguments["y"]
         own = (x, y) if self.spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
         shapes = self.shapes._replace(n_samples=self.count)
-        first, targets, weights = samples_from(own[0], own[1], 0, self.size, shapes)
+        first, targets, weights = samples_from(own[0], own[1], 0, size=self.size, shapes=shapes)
         return Fingerprint(
             "slopes", "outputs or loss", _slopes(self.loss, self.way.outputs(first), targets, weights)[0]
         )
