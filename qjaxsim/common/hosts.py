@@ -109,12 +109,21 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
     place: dict[str, Any] = (
         {} if count is None else {"coordinator_address": coordinator, "num_processes": count, "process_id": process}
     )
+    where = coordinator or "the place that the job names"
+    # JAX itself would abort the process.
+    patience = threading.Timer(
+        MEETING,
+        lambda: interrupts.end(
+            f"error: Option --coordinator must be where process 0 listens and all others find it, but within {MEETING} "
+            f"s {where} has not brought {count or 'all'} processes together",
+            2,
+        ),
+    )
+    patience.daemon = True
+    _at_abort(f"several processes have --process {process}")
+    patience.start()
     try:
-        jax.distributed.initialize(
-            **place,
-            initialization_timeout=MEETING,
-            heartbeat_timeout_seconds=SILENCE,
-        )
+        jax.distributed.initialize(**place, initialization_timeout=10 * MEETING, heartbeat_timeout_seconds=SILENCE)
     except ValueError as error:
         raise ValueError(
             "Argument `processes` is auto, which needs Slurm or Open MPI to say who takes part, but neither does here; "
@@ -122,14 +131,15 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
         ) from error
     except RuntimeError as error:
         raise ValueError(
-            f"Argument `coordinator` must be where process 0 listens and all others find it within {MEETING} s, but "
-            f"{coordinator or 'that of the job'} brought no {count or 'all'} processes together: "
+            f"Argument `coordinator` must be a free port of the machine of process 0, but {where} is not: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
+    finally:
+        patience.cancel()
     team.count, team.index = jax.process_count(), jax.process_index()
     if not team.leads:
         verbosity.quiet, verbosity.verbose = True, False
-    _watch_abort()
+    _at_abort(f"process 0 of {team.count} has ended")
     _parted.clear()
     _kept.append(threading.Thread(target=_watch, name="hosts", daemon=True))
     _kept[-1].start()
@@ -219,13 +229,11 @@ def _watch() -> None:
         time.sleep(LOOK)
 
 
-def _watch_abort() -> None:
+def _at_abort(reason: str) -> None:
     """Let JAX's end of a process whose coordinator is gone say how to go on too: no other way leads past it."""
-    if not hasattr(signal, "SIGABRT") or not sys.platform.startswith(("linux", "darwin")):
+    if not sys.platform.startswith(("linux", "darwin")):
         return
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(
-        lambda number: _end(f"aborted, most likely because process 0 of {team.count} has ended")
-    )
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: _end(f"aborted, most likely because {reason}"))
     _kept.append(handler)
     ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
 
@@ -397,7 +405,7 @@ def _asked(question: Callable[[], Any]) -> Any:
     try:
         return question()
     except RuntimeError as error:
-        time.sleep(4 * LOOK)
+        time.sleep(10 * LOOK)
         _end(f"the {team.count} processes have lost each other ({' '.join(str(error).split())[:100]})")
 
 

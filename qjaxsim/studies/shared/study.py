@@ -152,8 +152,7 @@ def run_study(
         progress=progress,
         notes={"began": now(), "changed": changed_settings(settings)},
     )
-    if team.leads:
-        work.done()
+    work.done()
     found = Results(work.settings, rows, study.claims(work.settings, rows), study.comparison(work.settings, rows))
     if team.leads:
         _write_page(study, found, recorded, out, command)
