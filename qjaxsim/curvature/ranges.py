@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from qjaxsim.common import files, hosts
 from qjaxsim.common.checkpoint import Checkpoint, stored_identity
 from qjaxsim.common.hosts import team
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
 from qjaxsim.curvature.objective import Loss, Outputs
+from qjaxsim.curvature.spreading import over_devices
 
 # Samples whose slopes stand for the functions, at most.
 _MARKED = 8
@@ -214,10 +214,7 @@ class _Job:
         chunks = [np.arange(at, min(at + size, each)) for at in range(0, each, size)]
         places = [(at[0] * devices + np.arange(len(at) * devices)).reshape(devices, -1) for at in chunks]
         order = one.begin + np.concatenate(places, axis=1).ravel()
-        own = jax.tree.map(lambda leaf: leaf[order], self.samples)
-        if devices > 1:
-            mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
-            own = jax.device_put(own, NamedSharding(mesh, PartitionSpec("data")))
+        own = over_devices(jax.tree.map(lambda leaf: leaf[order], self.samples), devices)
         return sample_sum(*self.model, own[0], own[1], size, None, self.count)
 
 

@@ -3,13 +3,16 @@
 XLA by itself would have every device do all of the work, since chunks of samples cut across the devices' shares.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from qjaxsim.common.hosts import team
 
 Tree = Any
 
@@ -72,6 +75,19 @@ class Spread(NamedTuple):
     def _mapped(self, function: Callable[..., Tree], given: Any, out: Any) -> Callable[..., Tree]:
         # Without JAX's check, derivatives inside are those of this device's share, whatever the user's functions do.
         return jax.shard_map(function, mesh=self.mesh, in_specs=given, out_specs=out, check_vma=False)
+
+
+def over_devices(tree: Tree, devices: int) -> Tree:
+    """Samples along axis 0 spread evenly over some devices of this process; as they are for one."""
+    if devices == 1:
+        return tree
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def over_team(tree: Tree) -> Tree:
+    """The same over as many of the devices of the command line as divide the samples."""
+    return over_devices(tree, math.gcd(team.devices, len(jax.tree.leaves(tree)[0])))
 
 
 def spread_of(*samples: Tree) -> Spread | None:

@@ -27,3 +27,7 @@ def problem():
 
 def drawn():
     return problem() | {"init": lambda key: START + jax.random.normal(key, (5,), START.dtype)}
+
+
+def even():
+    return problem() | {"data": (X[:36], Y[:36])}

@@ -145,6 +145,17 @@ def test_a_killed_process_ends_the_others_in_a_sentence_and_one_or_two_go_on(tmp
     assert "seed0/unfinished" not in str(files_of(copy))
 
 
+def test_products_on_two_devices_give_the_spectrum_of_one(tmp_path, double):
+    arguments = [f"{HERE}/problem.py:even", "--point", "start", "--spectrum", "lanczos", "--landscape", "none"]
+    ((code, _, errors),) = processes(arguments, [tmp_path], common=["--devices", "2"])
+    assert code == 0, errors
+    exact = jax.hessian(lambda w: problem.loss(problem.outputs(w, problem.X[:36]), problem.Y[:36]).mean())
+    expected = np.linalg.eigvalsh(exact(problem.START.astype(float)))
+    (row,) = rows_of(tmp_path)
+    assert (row["lambda_max"], row["lambda_min"]) == pytest.approx((expected[-1], expected[0]), abs=1e-10)
+    assert row["trace"] == pytest.approx(expected.sum(), abs=1e-10)
+
+
 def watched(begun, function):
     def calling(x, y, begin, **sizes):
         begun.append(begin)
