@@ -75,10 +75,12 @@ def split_by_ranges(
         The split, in the leading process; equal to that of one process up to rounding.
 
     Raises:
-        ValueError: as there, or if processes stand at different points.
+        ValueError: as there, or if processes have different samples.
         qjaxsim.common.hosts.HelpedError: in all other processes, when their share is done.
     """
     hosts.call_helpers()
+    if team.together is not None:  # the point of the leading process, to the last digit
+        params = hosts.total(params if team.leads else jax.tree.map(jnp.zeros_like, params))
     job = _Job(outputs, loss, params, x, y, batch_size, checkpoint)
     held = job.held()
     listed = _gathered([one.range for one in held])
@@ -160,8 +162,8 @@ class _Job:
         self.identity = {name: value for name, value in identity.items() if name not in ("batch_size", "rows")}
         if len({str(one) for one in _gathered(self.identity)}) > 1:
             raise ValueError(
-                "All processes must take the Hessian of the same parameters and samples in the same way, but they "
-                "differ; start them with the same versions, data and free memory."
+                "All processes must take the Hessian of the same samples in the same way, but they differ; start them "
+                "with the same versions, data and free memory."
             )
 
     def run(self, one: Range, moved: Callable[[int], None]) -> Any:

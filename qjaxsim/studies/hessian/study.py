@@ -193,4 +193,5 @@ STUDY = Study(
     figures=_figures,
     tables=_tables,
     double=lambda settings: "float64" in (settings.dtype, settings.training_dtype),
+    by_samples=True,
 )

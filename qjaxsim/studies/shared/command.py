@@ -46,7 +46,7 @@ _HOSTS = {
 
 
 def study_command(
-    name: str, settings: type, about: str, needs: Mapping[str, Needs] = FROM_DATA_SETS
+    name: str, settings: type, about: str, needs: Mapping[str, Needs] = FROM_DATA_SETS, *, by_samples: bool = False
 ) -> Callable[..., None]:
     """The command `qjaxsim study NAME` of a study that takes its data from data sets.
 
@@ -55,9 +55,10 @@ def study_command(
         settings: class of its settings.
         about: its help.
         needs: when options that are no settings have an effect.
+        by_samples: as of its record.
     """
 
-    @with_settings(settings)
+    @with_settings(settings, by_samples=by_samples)
     def study(
         command: typer.Context,
         *,
@@ -126,11 +127,11 @@ def _print(study: "Study", found: "Results") -> None:
 # --- options of fields -----------------------------------------------------------------------------------------------
 
 
-def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each field of `settings` in the place of its parameter `chosen`.
 
     That parameter receives a dict: field -> value, as the class takes it. Options of hosts come last, and
-    the command then runs as one of several processes.
+    the command then runs as one of several processes; where samples can be shared, by several devices.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -139,13 +140,13 @@ def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..
         def run(command: typer.Context, **given: Any) -> None:
             chosen = {field.name: _parsed(field, hint, given.pop(field.name)) for field, hint in _fields(settings)}
             settings(**chosen)  # refused before others are waited for
-            with hosts.joined(**{name: given.pop(name) for name in _HOSTS}):
+            with hosts.joined(**{name: given.pop(name, None) for name in _HOSTS}):
                 function(command, chosen=chosen, **given)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(function).parameters.values():
             parameters += options if parameter.name == "chosen" else [parameter]
-        parameters += [_host_option(name) for name in _HOSTS]
+        parameters += [_host_option(name) for name in _HOSTS if by_samples or name != "devices"]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         run.__doc__, run.__name__ = function.__doc__, function.__name__

@@ -49,7 +49,7 @@ def share(
     folder: "Callable[[Cell], Path]",
     is_done: "Callable[[Cell], bool]",
     settle: "Callable[[Cell], None]",
-    help_with: "Callable[[Cell], None]",
+    help_with: "Callable[[Cell], None] | None",
     advance: Callable[[int], None],
 ) -> None:
     """Run cells, by as many processes as there are; in the end every process has all of them.
@@ -59,15 +59,16 @@ def share(
         folder: of a cell.
         is_done: whether a cell is, in this process's folder.
         settle: runs a cell if need be.
-        help_with: brings this process to the sums of a cell that the leading one has called for.
+        help_with: brings this process to the sums of a cell that the leading one has called for; None where nobody can
+            help, and all cells are taken singly.
         advance: counts cells that are done.
     """
     for step, group in enumerate(_groups(cells)):
         owners = _exchanged(group, folder, is_done)
         pending = [cell for cell, owner in zip(group, owners, strict=True) if owner is None]
         advance(len(group) - len(pending))
-        # Fewer than there are processes would leave some idle.
-        single = len(pending) - len(pending) % team.count
+        # The last ones would leave some processes idle.
+        single = len(pending) - (0 if help_with is None else len(pending) % team.count)
         while (number := hosts.take(f"qjaxsim/cells/{step}")) < single:
             settle(pending[number])
             advance(1)
@@ -75,7 +76,7 @@ def share(
             with hosts.together(folder(cell)) as called:
                 if team.leads:
                     settle(cell)
-                elif called:
+                elif called and help_with is not None:
                     help_with(cell)
         _exchanged(group, folder, is_done)
 

@@ -79,6 +79,7 @@ def run_sweep(
     resume: bool = False,
     progress: Progress | None = None,
     notes: Mapping[str, Any] | None = None,
+    by_samples: bool = False,
 ) -> list[dict[str, Any]]:
     """The rows of all cells, after running whichever cells `out` does not hold yet.
 
@@ -97,6 +98,7 @@ def run_sweep(
             device may differ and are then recorded side by side. A missing or empty folder starts a new sweep.
         progress: bars and messages; default a new one.
         notes: more for config.json, which a resumed sweep need not share.
+        by_samples: whether cells that are fewer than the processes may be run by all of them together.
 
     Returns:
         Rows in the order of `cells`, each with the cell's key in the column "cell" first. Values are as JSON keeps

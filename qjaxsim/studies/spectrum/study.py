@@ -108,4 +108,5 @@ STUDY = Study(
     tables=_tables,
     page=lambda settings, rows: [ReportTable("Results", [_unlabelled(row) for row in rows], keys=_KEYS)],
     double=lambda settings: settings.dtype == "float64",
+    by_samples=True,
 )
