@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qjaxsim.common import interrupts
-from qjaxsim.common.checks import integer_from, shown
 from qjaxsim.common.verbosity import settings as verbosity
 
 AUTO, ALL = "auto", "all"
@@ -147,6 +146,8 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
 
 def _checked(given: dict[str, Any]) -> int | None:
     """The number of processes that options ask for; None for auto."""
+    from qjaxsim.common.checks import integer_from, shown  # NumPy, which `--help` does without
+
     if given["processes"] == AUTO:
         for name in ("coordinator", "process"):
             if given[name] is not None:
@@ -177,6 +178,8 @@ def _devices(text: str | None) -> int:
     if text is None or text == "1":
         return 1
     import jax
+
+    from qjaxsim.common.checks import shown
 
     there = jax.local_device_count()
     if text == ALL:
