@@ -108,18 +108,30 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
     place: dict[str, Any] = (
         {} if count is None else {"coordinator_address": coordinator, "num_processes": count, "process_id": process}
     )
-    where = coordinator or "the place that the job names"
-    # JAX itself would abort the process.
-    patience = threading.Timer(
-        MEETING,
-        lambda: interrupts.end(
+    _at_abort(f"several processes have --process {process}")
+    _meet(place, coordinator or "the place that the job names", count)
+    team.count, team.index = jax.process_count(), jax.process_index()
+    if not team.leads:
+        verbosity.quiet, verbosity.verbose = True, False
+    _at_abort(f"process 0 of {team.count} has ended")
+    _parted.clear()
+    _kept.append(threading.Thread(target=_watch, name="hosts", daemon=True))
+    _kept[-1].start()
+
+
+def _meet(place: dict[str, Any], where: str, count: int | None) -> None:
+    """Find the others, or end."""
+    import jax
+
+    def alone() -> None:
+        interrupts.end(
             f"error: Option --coordinator must be where process 0 listens and all others find it, but within {MEETING} "
             f"s {where} has not brought {count or 'all'} processes together",
             2,
-        ),
-    )
+        )
+
+    patience = threading.Timer(MEETING, alone)  # JAX itself would abort the process
     patience.daemon = True
-    _at_abort(f"several processes have --process {process}")
     patience.start()
     try:
         jax.distributed.initialize(**place, initialization_timeout=10 * MEETING, heartbeat_timeout_seconds=SILENCE)
@@ -135,13 +147,6 @@ def _join(coordinator: str | None, processes: str | None, process: int | None) -
         ) from error
     finally:
         patience.cancel()
-    team.count, team.index = jax.process_count(), jax.process_index()
-    if not team.leads:
-        verbosity.quiet, verbosity.verbose = True, False
-    _at_abort(f"process 0 of {team.count} has ended")
-    _parted.clear()
-    _kept.append(threading.Thread(target=_watch, name="hosts", daemon=True))
-    _kept[-1].start()
 
 
 def _checked(given: dict[str, Any]) -> int | None:
@@ -398,9 +403,13 @@ def _packed(folder: Path, names: Sequence[str] | dict[str, int]) -> bytes:
 
 
 def _unpack(content: bytes, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    from qjaxsim.common import files
+
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(folder, filter="data")
+        for member in archive:
+            packed = archive.extractfile(tarfile.data_filter(member, str(folder)))  # refuses names outside
+            if packed is not None:
+                files.write_bytes(folder / member.name, packed.read())
 
 
 def _asked(question: Callable[[], Any]) -> Any:

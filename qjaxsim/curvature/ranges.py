@@ -137,7 +137,8 @@ def shares(gaps: Sequence[Range], processes: int, devices: int) -> list[list[Ran
         first, last = total * index // processes, total * (index + 1) // processes
         own, at = [], 0
         for begin, end in gaps:
-            low, high = max(first - at, 0) + begin, min(last - at, end - begin) + begin
+            low = begin + max(first - at, 0)
+            high = max(low, begin + min(last - at, end - begin))
             at += end - begin
             even = low + (high - low) // devices * devices
             own += [Range(*one) for one in ((low, even), (even, high)) if one[0] < one[1]]
@@ -156,7 +157,7 @@ class _Job:
         first = jax.tree.map(lambda leaf: leaf[:_MARKED], self.samples)
         self.head = sample_sum(*self.model, first[0], first[1], batch_size, None, self.count)
         self.start = self.head.way.start
-        self.mark = self.head.mark()
+        self.mark = replace(self.head, size=self.head.count).mark()  # of the same samples, whatever a chunk is
         identity = replace(self.head, arguments={"params": params, "x": x, "y": y}).identity()
         # Sums of other chunks are as good.
         self.identity = {name: value for name, value in identity.items() if name not in ("batch_size", "rows")}

@@ -39,13 +39,21 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def processes(arguments, outs, *, dies=None, common=()):
-    """Exit code, output and errors of each process; `dies`: its number, and the chunks that it saves before it does."""
+def processes(arguments, outs, *, dies=None, common=(), slurm=False):
+    """Exit code, output and errors of each process.
+
+    `dies`: the number of one, and the chunks that it saves before it does; `slurm`: whether variables say who they are.
+    """
     port, running = free_port(), []
     for index, out in enumerate(outs):
-        words = ["spectrum", *arguments, "--out", str(out), "--coordinator", f"127.0.0.1:{port}", *common]
-        words += ["--processes", str(len(outs)), "--process", str(index)]
+        words = ["spectrum", *arguments, "--out", str(out), *common]
         own = {"DIES": str(dies[1])} if dies and dies[0] == index else {}
+        if slurm:
+            words += ["--processes", "auto"]
+            own |= {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": str(len(outs))}
+            own |= {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index), "JAX_COORDINATOR_PORT": str(port)}
+        else:
+            words += ["--coordinator", f"127.0.0.1:{port}", "--processes", str(len(outs)), "--process", str(index)]
         environment = {**os.environ, **ENVIRONMENT, **own}
         running.append(
             subprocess.Popen(
@@ -101,7 +109,7 @@ def double():
 def test_two_processes_without_a_common_disk_find_what_one_finds(tmp_path, double, capfd):
     # Three seeds: each process takes one, the third they do together.
     (code, output, errors), (other_code, other_output, other_errors) = processes(
-        TRAINED, [tmp_path / "first", tmp_path / "second"]
+        TRAINED, [tmp_path / "first", tmp_path / "second"], slurm=True
     )
     assert (code, other_code) == (0, 0), errors + other_errors
     assert "results in" in output and "gloo" not in output.lower()
