@@ -40,7 +40,7 @@ def one_of_two(place, monkeypatch, kind="pushed", **options):
 
 
 def samples_computed(monkeypatch):
-    """Grows by the number of samples of each chunk that is computed."""
+    """Grows by the number of samples of each chunk that is computed from now on."""
     seen, chunk = [], gauss_newton.samples_from
 
     def counted(*arguments, **sizes):
@@ -56,7 +56,7 @@ def samples_computed(monkeypatch):
 def test_what_another_process_left_is_added_and_the_rest_computed(place, monkeypatch, kind):
     one_of_two(place, monkeypatch, kind)
     assert [path.name for path in place.parent.iterdir()] == ["0-8_sums.npz"]
-    assert by_ranges(place)
+    assert by_ranges(place) and whole(kind)
     seen = samples_computed(monkeypatch)
     assert_equal(split_by_ranges(*problem(kind), batch_size=3, checkpoint=place), kind)
     # The first samples once more, whose slopes stand for the functions.
