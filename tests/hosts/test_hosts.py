@@ -67,7 +67,7 @@ def processes(arguments, outs, *, dies=None, common=(), slurm=False):
     said = [None] * len(running)
 
     def read(index):
-        said[index] = running[index].communicate(timeout=120)
+        said[index] = running[index].communicate(timeout=500)
 
     threads = [threading.Thread(target=read, args=(index,)) for index in range(len(running))]
     for thread in threads:
@@ -153,6 +153,7 @@ def test_a_killed_process_ends_the_others_in_a_sentence_and_one_or_two_go_on(tmp
     assert "seed0/unfinished" not in str(files_of(copy))
 
 
+@pytest.mark.slow
 def test_products_on_two_devices_give_the_spectrum_of_one(tmp_path, double):
     arguments = [f"{HERE}/problem.py:even", "--point", "start", "--spectrum", "lanczos", "--landscape", "none"]
     ((code, _, errors),) = processes(arguments, [tmp_path], common=["--devices", "2"])
