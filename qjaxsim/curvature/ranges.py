@@ -82,13 +82,13 @@ def split_by_ranges(
     if team.together is not None:  # the point of the leading process, to the last digit
         params = hosts.total(params if team.leads else jax.tree.map(jnp.zeros_like, params))
     job = _Job(outputs, loss, params, x, y, batch_size, checkpoint)
-    held = job.held()
-    listed = _gathered([one.range for one in held])
+    held = {one.range: one for one in job.held()}
+    listed = _gathered(list(held))
     owners, gaps = cover([[Range(*one) for one in own] for own in listed], job.count)
     carried = jax.tree.map(np.asarray, job.start)
-    for known in held:
-        if owners.get(known.range) == _index():
-            carried = _sum(carried, job.restored(known))
+    for known, file in held.items():
+        if owners.get(known) == _index():
+            carried = _sum(carried, job.restored(file))
     before, own = job.count - sum(end - begin for begin, end in gaps), 0
     for one in shares(gaps, len(listed), team.devices)[_index()]:
 

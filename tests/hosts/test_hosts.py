@@ -39,14 +39,15 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def processes(arguments, outs, *, dies=None, common=(), slurm=False):
+def processes(arguments, outs, *, dies=None, common=(), each=None, slurm=False):
     """Exit code, output and errors of each process.
 
-    `dies`: the number of one, and the chunks that it saves before it does; `slurm`: whether variables say who they are.
+    `dies`: the number of one, and the chunks that it saves before it does; `each`: words of each; `slurm`: whether
+    variables say who they are.
     """
     port, running = free_port(), []
     for index, out in enumerate(outs):
-        words = ["spectrum", *arguments, "--out", str(out), *common]
+        words = ["spectrum", *arguments, "--out", str(out), *common, *(each[index] if each else ())]
         own = {"DIES": str(dies[1])} if dies and dies[0] == index else {}
         if slurm:
             words += ["--processes", "auto"]
@@ -163,6 +164,25 @@ def test_products_on_two_devices_give_the_spectrum_of_one(tmp_path, double):
     (row,) = rows_of(tmp_path)
     assert (row["lambda_max"], row["lambda_min"]) == pytest.approx((expected[-1], expected[0]), abs=1e-10)
     assert row["trace"] == pytest.approx(expected.sum(), abs=1e-10)
+
+
+@pytest.mark.slow
+def test_a_killed_coordinator_ends_the_others_in_the_same_line(tmp_path):
+    (killed, *_), (code, output, errors) = processes(POINT, [tmp_path, tmp_path], dies=(0, 2))
+    assert (killed, code, output) == (-9, 1, "")
+    assert "process 0 of 2 has ended; go on with: qjaxsim spectrum " in errors.splitlines()[-1]  # below JAX's own trace
+    assert files_of(tmp_path / RANGES) == {"0-18_hessian_so_far.npz", "18-37_hessian_so_far.npz"}
+
+
+@pytest.mark.slow
+def test_processes_with_other_settings_or_another_study_in_a_folder_stop_all(tmp_path):
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for code, _, errors in processes(POINT, outs, each=[["--classes", "2"], ["--classes", "3"]]):
+        assert code == 2 and "All 2 processes must run the same study with the same settings and data" in errors
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    (code, _, errors), (other_code, _, other_errors) = processes(POINT, outs)
+    assert code == 2 and "one already holds results; pass --resume" in errors
+    assert other_code == 1 and other_errors.startswith("error: process 0 of 2 has stopped with an error; go on with: ")
 
 
 def watched(begun, function):
