@@ -22,7 +22,7 @@ from qjaxsim.common.checkpoint import Checkpoint, stored_identity
 from qjaxsim.common.hosts import team
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
 from qjaxsim.curvature.objective import Loss, Outputs
-from qjaxsim.curvature.spreading import over_devices
+from qjaxsim.curvature.spreading import off_mesh, on_no_mesh, over_devices, spread_of, whole
 
 # Samples whose slopes stand for the functions, at most.
 _MARKED = 8
@@ -101,7 +101,7 @@ def split_by_ranges(
     if team.together is not None:
         carried = hosts.total(carried)
         hosts.dismiss_helpers()
-    return job.head.way.finish(jax.tree.map(jnp.asarray, carried))
+    return HessianSplit(*job.head.way.finish(jax.tree.map(jnp.asarray, carried)))
 
 
 def cover(listed: Sequence[Sequence[Range]], count: int) -> tuple[dict[Range, int], list[Range]]:
@@ -152,10 +152,10 @@ class _Job:
     def __init__(
         self, outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, batch_size: int | None, place: Path | None
     ):
-        self.model, self.samples, self.place = (outputs, loss, params), (x, y), place
+        self.model, self.samples, self.place = (outputs, loss, whole(params)), (x, y), place
         self.count = len(jax.tree.leaves(y)[0])
         first = jax.tree.map(lambda leaf: leaf[:_MARKED], self.samples)
-        self.head = sample_sum(*self.model, first[0], first[1], batch_size, None, self.count)
+        self.head = sample_sum(*self.model, first[0], first[1], batch_size, None, of=self.count)
         self.start = self.head.way.start
         self.mark = replace(self.head, size=self.head.count).mark()  # of the same samples, whatever a chunk is
         identity = replace(self.head, arguments={"params": params, "x": x, "y": y}).identity()
@@ -169,12 +169,16 @@ class _Job:
 
     def run(self, one: Range, moved: Callable[[int], None]) -> Any:
         """The sums over a range, kept in its file while they grow."""
-        summed = self._summed(one, team.devices if (one.end - one.begin) % team.devices == 0 else 1)
+        devices = team.devices if (one.end - one.begin) % team.devices == 0 else 1
+        with on_no_mesh() if devices > 1 else contextlib.nullcontext():
+            return jax.tree.map(np.asarray, self._run(self._summed(one, devices), one, moved))
+
+    def _run(self, summed: SampleSum, one: Range, moved: Callable[[int], None]) -> Any:
         saved = None if self.place is None else self._file(_path(self.place, one))
         carried = summed.way.start
         for begin in range(0, summed.count, summed.size):
             carried = jax.block_until_ready(summed.add(carried, begin))
-            done = min(begin + summed.size, summed.count) * summed.devices
+            done = min(begin + summed.size, summed.count) * summed.shares
             if saved is not None:
                 state = partial(_state, summed, carried, done)
                 saved.save(state, last=done == one.end - one.begin)
@@ -218,7 +222,10 @@ class _Job:
         places = [(at[0] * devices + np.arange(len(at) * devices)).reshape(devices, -1) for at in chunks]
         order = one.begin + np.concatenate(places, axis=1).ravel()
         own = over_devices(jax.tree.map(lambda leaf: leaf[order], self.samples), devices)
-        return sample_sum(*self.model, own[0], own[1], size, None, self.count)
+        outputs, loss, params = self.model
+        spread = spread_of(*own)
+        params = params if spread is None else off_mesh(params)
+        return sample_sum(outputs, loss, params, own[0], own[1], size, None, spread=spread, of=self.count)
 
 
 def _state(summed: SampleSum, carried: Any, done: int) -> dict[str, Any]:
