@@ -182,7 +182,7 @@ def test_processes_with_other_settings_or_another_study_in_a_folder_stop_all(tmp
     (tmp_path / "one" / "notes.txt").write_text("mine")
     (code, _, errors), (other_code, _, other_errors) = processes(POINT, outs)
     assert code == 2 and "one already holds results; pass --resume" in errors
-    assert other_code == 1 and other_errors.startswith("error: process 0 of 2 has stopped with an error; go on with: ")
+    assert other_code == 1 and other_errors.startswith("error: process 0 of 2 has stopped with an error")
 
 
 def watched(begun, function):
