@@ -144,6 +144,8 @@ def test_a_surface_turns(driver, report):
     # Out of view it is taken down, since browsers keep few of them.
     page.evaluate("scrollTo(0, 0)")
     place.wait_for_selector("canvas", state="detached")
+    place.scroll_into_view_if_needed()
+    place.wait_for_selector("canvas")
     browser.close()
 
 
