@@ -16,7 +16,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -65,7 +65,13 @@ class HelpedError(Exception):
 
 
 @contextmanager
-def joined(coordinator: str | None, processes: str | None, process: int | None, devices: str | None) -> Iterator[None]:
+def joined(
+    coordinator: str | None,
+    processes: str | None,
+    process: int | None,
+    devices: str | None,
+    state_qubits: int | None = None,
+) -> Iterator[None]:
     """One of several processes for the length of a block, or as without it where nothing is asked for.
 
     Args:
@@ -73,6 +79,7 @@ def joined(coordinator: str | None, processes: str | None, process: int | None, 
         processes: how many there are, or "auto": as Slurm or Open MPI say.
         process: which this one is, from 0 on.
         devices: how many of its devices share samples, or "all".
+        state_qubits: states are cut over 2**state_qubits of its devices.
 
     Raises:
         ValueError: for what does not go together, or processes that do not find each other.
@@ -80,7 +87,8 @@ def joined(coordinator: str | None, processes: str | None, process: int | None, 
     _join(coordinator, processes, process)
     try:
         team.devices = _devices(devices)
-        yield
+        with _state_mesh(state_qubits or 0):
+            yield
     except BaseException:
         _part(failed=True)
         raise
@@ -177,6 +185,28 @@ def _checked(given: dict[str, Any]) -> int | None:
             f"Argument `coordinator` must be HOST:PORT, such as node1:7777, but is {shown(given['coordinator'])}."
         )
     return count
+
+
+def _state_mesh(qubits: int) -> AbstractContextManager[Any]:
+    """A mesh of devices here that hold a state together: an axis named so is taken by every circuit that can be cut."""
+    if qubits == 0:
+        return nullcontext()
+    import jax
+
+    there = jax.local_device_count()
+    if team.devices > 1:
+        raise ValueError(
+            f"Argument `state_qubits` must be 0 where `devices` is more than 1, but is {qubits}: the devices share either "
+            "samples or a state; leave one of them out."
+        )
+    if not 0 < qubits <= there.bit_length() - 1:
+        more = "; on a CPU set JAX_NUM_CPU_DEVICES to have more" * (jax.default_backend() == "cpu")
+        raise ValueError(
+            f"Argument `state_qubits` must be from 0 to {there.bit_length() - 1} with the {there} devices that JAX sees "
+            f"here, but is {qubits}{more}."
+        )
+    kind = (jax.sharding.AxisType.Auto,)
+    return jax.set_mesh(jax.make_mesh((2**qubits,), ("state",), kind, devices=jax.local_devices()[: 2**qubits]))
 
 
 def _devices(text: str | None) -> int:
