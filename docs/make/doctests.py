@@ -1,0 +1,19 @@
+"""Examples of docstrings as blocks of code: they stand there without a heading, which Markdown takes for text."""
+
+import inspect
+import re
+from typing import Any
+
+from griffe import Extension, Object
+
+_EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", flags=re.MULTILINE)
+
+
+class FencedDoctests(Extension):
+    """Puts every example of a docstring between fences."""
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        """Called by griffe for all that it reads."""
+        if obj.docstring is not None:
+            text = inspect.cleandoc(obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(lambda found: f"\n```pycon\n{found[0].rstrip()}\n```\n", text)

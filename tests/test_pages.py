@@ -1,0 +1,86 @@
+"""Pages whose programs run as they say: the README and the site's, each from top to bottom in an empty folder."""
+
+import re
+
+import jax
+import pytest
+
+from docs.make import pages
+
+ROOT = pages.DOCS.parent
+README = ROOT / "README.md"
+# Pages whose programs are run elsewhere, with more to check than what they print.
+ELSEWHERE = {
+    "curvature.md": "tests/curvature/test_curvature_docs.py",
+    "devices.md": "tests/devices/test_devices.py",
+    "dimod.md": "tests/bridges/test_dimod_docs.py",
+    "jobs.md": "tests/test_jobs.py",
+    "qiskit.md": "tests/bridges/test_qiskit_docs.py",
+    "runs.md": "tests/studies/hessian/test_hessian_study.py",
+    "torch_pennylane.md": "tests/bridges/test_torch_pennylane_docs.py",
+}
+WITH_PROGRAMS = sorted(page for page in pages.DOCS.rglob("*.md") if "```python" in page.read_text(encoding="utf-8"))
+HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in ELSEWHERE)]
+
+
+@pytest.mark.parametrize("page", HERE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        pages.run_page(page, tmp_path)
+    for name in pages.figures_of(page):
+        assert (tmp_path / name).stat().st_size > 5_000, name
+        assert (page.parent / "figures" / name).exists(), f"{name}: make pages"
+
+
+def test_pages_run_elsewhere_are_there_and_so_are_their_tests():
+    assert set(ELSEWHERE) <= {pages.relative(page) for page in WITH_PROGRAMS}
+    assert all((ROOT / test).exists() for test in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("```python\nprint(3)\n```\n\n```text\n3\n```\n", "3\n"),
+        ("```python\nprint(3)\n```\n\nprints `3`. And so on.\n", "3\n"),
+        ("```python\nprint(3)\nprint(4)\n```\n\nprints `3`, then `4`.\n", "3\n4\n"),
+        ("```python\nprint(3)\nprint(4)\n```\n\nprints `3` and `4`.\n", "3\n4\n"),
+        ("```python\nx = 3\n```\n\nThe number `3`.\n", None),
+        ("```\nqjaxsim --version\n```\n\n```text\nqjaxsim ...\n```\n", "qjaxsim ...\n"),
+    ],
+)
+def test_what_a_page_says_is_read(text, printed, tmp_path):
+    (block,) = pages.read_blocks(text)
+    assert block.printed == printed
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    pages.run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(3)\n```\n\n```text\n4\n```\n",
+        "```python\nprint(3)\n```\n\nprints `4`.\n",
+        "```python\nprint(3)\n```\n\nNothing is said.\n",
+        "```\nqjaxsim --version\n```\n\n```text\nqiskit ...\n```\n",
+        "```\nqjaxsim no-such-command\n```\n",
+    ],
+)
+def test_what_differs_is_found(text, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(pages.DiffersError):
+        pages.run_page(page, tmp_path)
+
+
+def test_ci_finds_the_test_line():
+    text = README.read_text(encoding="utf-8")
+    (line,) = re.findall(r"^<!-- test line -->\n```\n(python3 .*pytest.*)\n```$", text, flags=re.MULTILINE)
+    assert "constraints.txt" in line
+    assert len(text.splitlines()) <= 95
+
+
+def test_every_page_that_the_readme_names_is_there():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text(encoding="utf-8"))
+    assert len(links) > 15
+    assert [link for link in links if not (ROOT / link).exists()] == []
