@@ -1,8 +1,9 @@
 """Programs of a page: read from its Markdown, run from top to bottom, and compared with what the page says they print.
 
 A page shows Python in blocks marked `python` and lines for a shell, all of them `qjaxsim ...`, in blocks without a
-mark. What a block prints stands behind it, either as a block marked `text`, in which ... stands for anything, or as a
-sentence that begins "prints `...`". Python without either prints nothing; of a command without it nothing is said.
+mark; blocks with other marks (`shell`, `json`) are not run. What a block prints stands behind it, either as a block
+marked `text`, in which ... stands for anything, or as a sentence that begins "prints `...`". Python without either
+prints nothing; of a command without it nothing is said.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parents[1]
 _BLOCK = re.compile(
-    r"^```(python|)\n(.*?)^```$"
+    r"^```(\w*)\n(.*?)^```$"
     r"(?:\n+^```text\n(?P<text>.*?)^```$|\n+^prints (?P<said>`[^`]*`(?:(?:, then|,| and) `[^`]*`)*))?",
     flags=re.DOTALL | re.MULTILINE,
 )
@@ -41,7 +42,11 @@ class DiffersError(AssertionError):
 
 def read_blocks(text: str) -> list[Block]:
     """The programs of a page, in its order."""
-    return [_block(match) for match in _BLOCK.finditer(text) if match[1] or match[2].startswith("qjaxsim ")]
+    return [_block(match) for match in _BLOCK.finditer(text) if _is_program(*match.groups()[:2])]
+
+
+def _is_program(mark: str, code: str) -> bool:
+    return mark == "python" or (not mark and code.startswith("qjaxsim "))
 
 
 def _block(match: re.Match[str]) -> Block:
