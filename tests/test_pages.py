@@ -1,29 +1,29 @@
 """Pages whose programs run as they say: the README and the site's, each from top to bottom in an empty folder."""
 
 import re
+import shlex
 
 import jax
 import pytest
+import typer
 
 from docs.make import pages
+from qjaxsim.command.app import app
 
 ROOT = pages.DOCS.parent
 README = ROOT / "README.md"
-# Pages whose programs are run elsewhere, with more to check than what they print.
-ELSEWHERE = {
-    "curvature.md": "tests/curvature/test_curvature_docs.py",
-    "devices.md": "tests/devices/test_devices.py",
-    "dimod.md": "tests/bridges/test_dimod_docs.py",
-    "jobs.md": "tests/test_jobs.py",
-    "qiskit.md": "tests/bridges/test_qiskit_docs.py",
-    "runs.md": "tests/studies/hessian/test_hessian_study.py",
-    "torch_pennylane.md": "tests/bridges/test_torch_pennylane_docs.py",
-}
-WITH_PROGRAMS = sorted(page for page in pages.DOCS.rglob("*.md") if "```python" in page.read_text(encoding="utf-8"))
-HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in ELSEWHERE)]
+WITH_PROGRAMS = pages.pages_with_programs()
+HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in pages.TESTED_ELSEWHERE)]
+# Run with -m slow; every run looks at their commands and compiles their code.
+SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
 
 
-@pytest.mark.parametrize("page", HERE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def by_speed(page):
+    marks = [pytest.mark.slow] if page.as_posix().endswith(SLOW) else []
+    return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
+
+
+@pytest.mark.parametrize("page", map(by_speed, HERE))
 def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         pages.run_page(page, tmp_path)
@@ -32,9 +32,24 @@ def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
         assert (page.parent / "figures" / name).exists(), f"{name}: make pages"
 
 
+@pytest.mark.parametrize("name", SLOW)
+def test_slow_pages_can_be_read(name):
+    blocks = pages.read_blocks((pages.DOCS / name).read_text(encoding="utf-8"))
+    assert len(blocks) >= 1
+    for block in blocks:
+        if block.language == "python":
+            compile(block.code, name, "exec")
+        else:
+            program, *words = shlex.split(block.code)
+            command = typer.main.get_command(app)
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            assert program == "qjaxsim" and command.make_context(program, words) is not None
+
+
 def test_pages_run_elsewhere_are_there_and_so_are_their_tests():
-    assert set(ELSEWHERE) <= {pages.relative(page) for page in WITH_PROGRAMS}
-    assert all((ROOT / test).exists() for test in ELSEWHERE.values())
+    assert set(pages.TESTED_ELSEWHERE) <= {pages.relative(page) for page in WITH_PROGRAMS}
+    assert all((ROOT / test).exists() for test in pages.TESTED_ELSEWHERE.values())
 
 
 @pytest.mark.parametrize(

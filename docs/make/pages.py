@@ -15,6 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parents[1]
+# Pages whose programs are tested elsewhere, with more to check than what they print.
+TESTED_ELSEWHERE = {
+    "curvature.md": "tests/curvature/test_curvature_docs.py",
+    "devices.md": "tests/devices/test_devices.py",
+    "dimod.md": "tests/bridges/test_dimod_docs.py",
+    "jobs.md": "tests/test_jobs.py",
+    "qiskit.md": "tests/bridges/test_qiskit_docs.py",
+    "runs.md": "tests/studies/hessian/test_hessian_study.py",
+    "torch_pennylane.md": "tests/bridges/test_torch_pennylane_docs.py",
+}
 _BLOCK = re.compile(
     r"^```(\w*)\n(.*?)^```$"
     r"(?:\n+^```text\n(?P<text>.*?)^```$|\n+^prints (?P<said>`[^`]*`(?:(?:, then|,| and) `[^`]*`)*))?",
@@ -110,3 +120,8 @@ def figures_of(page: Path) -> list[str]:
 def relative(page: Path) -> str:
     """A page's place below docs/, with forward slashes."""
     return page.relative_to(DOCS).as_posix()
+
+
+def pages_with_programs() -> list[Path]:
+    """Pages of the site that show Python."""
+    return sorted(page for page in DOCS.rglob("*.md") if "```python" in page.read_text(encoding="utf-8"))

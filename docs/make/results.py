@@ -36,8 +36,8 @@ class Run(NamedTuple):
 def page_with_tables(text: str) -> str:
     """A page of results with the tables between its marks made anew.
 
-    A mark names a study, as its package (`-` asks for no verdicts), and files, each followed by `:N` for one of a list of runs or `:NAME` for one
-    of several studies.
+    A mark names a study, as its package (`-` asks for no verdicts), and files, each followed by `:N` for one of a list
+    of runs or by `:NAME` for one of several studies.
     """
     return _PLACE.sub(lambda found: f"{found[1]}{_tables(found[2], found[3].split())}{found[4]}", text)
 
