@@ -23,7 +23,7 @@ def by_speed(page):
     return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
 
 
-@pytest.mark.parametrize("page", map(by_speed, HERE))
+@pytest.mark.parametrize("page", [by_speed(page) for page in HERE])
 def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         pages.run_page(page, tmp_path)

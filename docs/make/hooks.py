@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if run is None:
         return markdown
     versions = f"qjaxsim {run['qjaxsim']}, JAX {run['jax']}, Python {run['python']}"
-    line = f"\nRun with {versions}: {run['seconds']} s on two CPU cores."
+    line = f"\nRun with {versions}: {run['seconds']} s of processor time on two cores, mostly compiling."
     notebook = Path(page.file.abs_src_path).with_suffix(".ipynb")
     if notebook.exists():
         line += f" [As a notebook]({notebook.name})."

@@ -1,15 +1,16 @@
-"""Runs pages, each in a process of its own, and keeps their figures, their time and the versions they were run with.
+"""Runs pages, each in a process of its own, and keeps their figures, processor time and the versions they ran with.
 
 python -m docs.make.record [PAGE ...]
 """
 
 import json
 import platform
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,29 +20,41 @@ RUNS = Path(__file__).with_name("runs.json")
 
 
 def record(page: Path) -> dict[str, str | int]:
-    """Versions and seconds of a page, whose figures are then beside it."""
+    """Versions and seconds of a page, whose figures are then beside it.
+
+    Of a page that is tested elsewhere nothing is compared, and commands whose files are not there are passed over.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
+        before = _processor_time()
         words = [sys.executable, "-m", "docs.make.record", "--run", str(page), folder]
         subprocess.run(words, check=True, cwd=DOCS.parent)
-        seconds = round(time.monotonic() - began)
+        seconds = round(_processor_time() - before)
         for name in figures_of(page):
             (page.parent / "figures").mkdir(exist_ok=True)
             shutil.copy(Path(folder, name), page.parent / "figures" / name)
-    versions = {"qjaxsim": version("qjaxsim"), "jax": version("jax"), "python": platform.python_version()}
+    ours = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    versions = {"qjaxsim": ours, "jax": version("jax"), "python": platform.python_version()}
     return {**versions, "seconds": max(seconds, 1)}
 
 
-def recorded(pages: list[Path]) -> dict[str, dict[str, str | int]]:
-    """What is kept of all pages, with those anew."""
+def _processor_time() -> float:
+    """That of processes that have ended; unlike the clock's it is little changed by what else runs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def keep(page: Path) -> None:
+    """Record a page beside the others."""
     kept = json.loads(RUNS.read_text(encoding="utf-8"))
-    return dict(sorted({**kept, **{relative(page): record(page) for page in pages}}.items()))
+    kept[relative(page)] = record(page)
+    RUNS.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
-        run_page(Path(sys.argv[2]), Path(sys.argv[3]))
+        run_page(Path(sys.argv[2]), Path(sys.argv[3]), compare=relative(Path(sys.argv[2])) not in TESTED_ELSEWHERE)
     else:
+        # runs.md opens a run of the reader's.
         chosen = [Path(word).resolve() for word in sys.argv[1:]]
-        chosen = chosen or [page for page in pages_with_programs() if relative(page) not in TESTED_ELSEWHERE]
-        RUNS.write_text(json.dumps(recorded(chosen), indent=1) + "\n", encoding="utf-8")
+        for each in chosen or [page for page in pages_with_programs() if page.name != "runs.md"]:
+            keep(each)
