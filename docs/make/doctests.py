@@ -1,10 +1,12 @@
-"""Examples of docstrings as blocks of code: they stand there without a heading, which Markdown takes for text."""
+"""Docstrings as Markdown: examples, which stand there without a heading, become blocks of code."""
 
 import inspect
 import re
 from typing import Any
 
 from griffe import Extension, Object
+
+from docs.make.prose import with_brackets
 
 _EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", flags=re.MULTILINE)
 
@@ -16,4 +18,5 @@ class FencedDoctests(Extension):
         """Called by griffe for all that it reads."""
         if obj.docstring is not None:
             text = inspect.cleandoc(obj.docstring.value)
-            obj.docstring.value = _EXAMPLE.sub(lambda found: f"\n```pycon\n{found[0].rstrip()}\n```\n", text)
+            fenced = _EXAMPLE.sub(lambda found: f"\n```pycon\n{found[0].rstrip()}\n```\n", text)
+            obj.docstring.value = with_brackets(fenced)

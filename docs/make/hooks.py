@@ -8,8 +8,12 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from docs.make import reference
+from docs.make.pages import DOCS
+from docs.make.prose import with_brackets
 
+ROOT = DOCS.parent
 RUNS = Path(__file__).with_name("runs.json")
+_INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", flags=re.MULTILINE)
 _TITLE = re.compile(r"\A\s*# [^\n]+\n")
 _FIGURE = re.compile(r"!\[([^]]+)\]\(\.\./([^)/]+\.png)\)")
 
@@ -35,7 +39,7 @@ def gallery(docs: Path) -> str:
         title = text.split("\n", 1)[0].removeprefix("# ")
         for caption, figure in _FIGURE.findall(text):
             cards.append(f"-   [![{caption}]({figure})](results/{page.name})\n\n    **{title}.** {caption}.\n")
-    return f'{_GALLERY}\n<div class="cards" markdown>\n\n{"".join(cards)}\n</div>\n'
+    return f'{_GALLERY}\n<div class="cards" markdown>\n\n{chr(10).join(cards)}\n</div>\n'
 
 
 _GALLERY = """# Gallery
@@ -46,7 +50,17 @@ numbers, controls and command.
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page with the version it was run with and its time, below its title."""
+    """The page with what it includes, and with its version and time below its title."""
+    included = _INCLUDE.sub(lambda place: _below_its_title(ROOT / place[1]), markdown)
+    return _with_run(with_brackets(included), page)
+
+
+def _below_its_title(source: Path) -> str:
+    """A page that stands beside the code, without its title."""
+    return _TITLE.sub("", source.read_text(encoding="utf-8"))
+
+
+def _with_run(markdown: str, page: Any) -> str:
     run = json.loads(RUNS.read_text(encoding="utf-8")).get(page.file.src_uri)
     if run is None:
         return markdown

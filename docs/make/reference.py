@@ -91,7 +91,7 @@ def _section(path: str, command: Any) -> list[str]:
     under = getattr(command, "commands", {})
     is_study = path.removeprefix("qjaxsim ").removeprefix("study ") in {*STUDIES, *OWN}
     shown = [] if is_study else [_row(parameter) for parameter in command.params if not parameter.hidden]
-    table = "\n| | | |\n|---|---|---|\n" + "\n".join(shown) + "\n" if shown else ""
+    table = "\n| | what it is | default |\n|---|---|---|\n" + "\n".join(shown) + "\n" if shown else ""
     more = "\n[Options](../options.md).\n" if is_study else ""
     sections = [f"\n## {path}\n\n{' '.join((command.help or '').split())}\n{more}{table}"]
     for name, each in under.items():
