@@ -99,3 +99,26 @@ def test_every_page_that_the_readme_names_is_there():
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text(encoding="utf-8"))
     assert len(links) > 15
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def sentences(text):
+    """Those of a page's prose, without code, tables, headings, addresses and the names of publications."""
+    for pattern in (r"^```.*?^```$", r"<!--.*?-->", r"`[^`]*`"):
+        text = re.sub(pattern, "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.split("\n") if not line.startswith(("|", "#", "!"))]
+    text = re.sub(r"\]\([^)]*\)|arXiv:\S+", "", "\n".join(lines))
+    return re.split(r"(?<=[.!?;:])\s+(?=[A-Z*\[])|\n\s*\n|^- ", text, flags=re.MULTILINE)
+
+
+NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+for room in ("tutorials", "howto", "explanation", "results"):
+    NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
+
+
+@pytest.mark.parametrize("page", NEW_READERS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_sentence_has_more_than_two_numbers(page):
+    number = r"(?<![\w.,/-])-?\d[\d,.]*(?:e-?\d+)?(?!\w)"
+    full = [
+        sentence for sentence in sentences(page.read_text(encoding="utf-8")) if len(re.findall(number, sentence)) > 2
+    ]
+    assert full == []
