@@ -30,12 +30,14 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import scipy.linalg  # noqa: E402
+from jax.sharding import AxisType  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim import curvature, datasets  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
 from qjaxsim.models.losses import cross_entropy  # noqa: E402
 from qjaxsim.models.patches import PatchesModel, scaled_images  # noqa: E402
+from qjaxsim.running.explanation import LINKS  # noqa: E402
 from qjaxsim.training import TrainConfig, fit  # noqa: E402
 
 
@@ -123,6 +125,38 @@ def timings(small: bool) -> dict[str, Any]:
     y = jax.random.randint(jax.random.key(2), (batch,), 0, 10)
     step = jax.value_and_grad(lambda p: cross_entropy(model.outputs(p, x), y).mean())
     out[f"patches step 4 x {layers}, batch {batch}, single"] = measure(step, params)
+    return out
+
+
+def share(small: bool) -> dict[str, Any]:
+    """What one device does of a state that is cut over many, measured on one, and what links add by a model.
+
+    With several devices, such a state too: against one device, then timed.
+    """
+    n, depth = (10, 4) if small else (30, 4)
+    options = qj.PlanOptions(state_axes=())
+    alone = measure(qj.expectation(layered(n, depth), qj.Z(0), options=options), point(n, depth, np.float32))
+    out: dict[str, Any] = {f"value {n} qubits single": alone}
+    for qubits, bits in ((33, 3), (36, 6), (40, 10)):
+        plan = qj.explain(layered(qubits, 10), state_qubits=bits)
+        work = alone["median"] * 10 / depth * 2.0 ** (qubits - bits - n)
+        links = {f"{speed / 1e9:.0f} GB/s": work + plan.sent_bytes / speed for speed in LINKS}
+        out[f"estimate, {qubits} qubits, 10 layers, {2**bits} devices"] = {
+            "exchanges": plan.exchanges,
+            "seconds": links,
+        }
+    count = 2 ** (jax.device_count().bit_length() - 1)
+    if count > 1:
+        mesh = jax.make_mesh((count,), ("state",), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
+        wide = n + count.bit_length() - 1
+        near = [jax.grad(qj.expectation(layered(12, 3), qj.X(0), options=o)) for o in (options, None)]
+        p = point(12, 3, np.float64)
+        with jax.set_mesh(mesh):
+            out["error"] = float(jnp.abs(near[0](p)["w"] - near[1](p)["w"]).max())
+            if not out["error"] < 1e-11:
+                raise SystemExit(f"A state cut over {count} devices differs by {out['error']:.2g}, limit 1e-11.")
+            value = qj.expectation(layered(wide, depth), qj.Z(0))
+            out[f"value {wide} qubits on {count} devices"] = measure(value, point(wide, depth, np.float32))
     return out
 
 
@@ -296,6 +330,7 @@ def main() -> None:
         "errors": checks,
         "seconds": lambda: timings(options.small),
         "programs": lambda: programs(options.small, options.result.with_suffix("")),
+        "share": lambda: share(options.small),
         "train": spectrum.train,
         "hessian": spectrum.hessian,
         "eigenvalues": spectrum.eigenvalues,
@@ -303,7 +338,7 @@ def main() -> None:
         "eigenvalues_lapack": spectrum.eigenvalues_lapack,
     }
     if options.skip_timings:
-        del stages["seconds"], stages["programs"]
+        del stages["seconds"], stages["programs"], stages["share"]
     for name, stage in stages.items():
         record[name] = stage()
         print(json.dumps({name: record[name]}, indent=2), flush=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from qjaxsim_bench import tasks
+from qjaxsim_bench.links import LINKS
 from qjaxsim_bench.more_problems import MORE
 from qjaxsim_bench.problem import Problem, Target
 from qjaxsim_bench.problem import numbers as _numbers
@@ -157,6 +158,7 @@ PROBLEMS = {
             ("double",),
         ),
         *MORE,
+        *LINKS,
     )
 }
 """All problems whose results are compared, by name."""

@@ -26,7 +26,7 @@ class Task:
             Fubini-Study metric in all angles, for several settings of them), "kernel" (the states
             of all `inputs`), "noisy" (<Z> of every qubit for all `inputs`, under channels), "hybrid", "hvp", "hessian",
             "qnn", "training", "patches", "qrnn", or, of ours alone, "pauli-sum", "eager-hessian", "parameters",
-            "crosscheck".
+            "crosscheck", "remap", "allreduce".
         n_qubits: width; qubit 0 is the most significant bit of a state's index.
         ops: the circuit. Angles are places in `theta`; in a hybrid model the first `n_qubits` places are a sample's
             inputs, the others the weights; in a kernel they are places in `features(sample)`.

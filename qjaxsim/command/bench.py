@@ -14,6 +14,7 @@ PROBLEMS = (
     "patches", "qrnn", "kernel", "noise", "vqe-gradient", "vqe-hessian", "metric", "qaoa-gradient", "qaoa-hessian",
     "evolution", "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm",
     "pauli-sum", "eager-hessian", "crosscheck", "compile-depth", "memory-depth", "residual-images",
+    "remap", "allreduce",
 )  # fmt: skip
 PEERS = (
     "by-hand", "gate-by-gate", "pennylane", "pennylane-mixed", "lightning", "lightning-kokkos", "catalyst",

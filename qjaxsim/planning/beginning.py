@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from qjaxsim.circuits.gates import applied
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.packing import fused, product
-from qjaxsim.planning.steps import Leaf, Start
+from qjaxsim.planning.steps import Start
 
 # A program of fewer gates compiles quickly; states of more qubits are too large to be part of a program.
 LEAST_GATES, MOST_QUBITS = 1000, 16

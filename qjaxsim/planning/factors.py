@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, GateSpec, monomial
 from qjaxsim.circuits.operations import Gate, Unitary
-from qjaxsim.planning.steps import Factor, PauliRotation, Phases
+from qjaxsim.planning.leaves import Angled, Factor, PauliRotation, Phases, Picked
 
 
 def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:
@@ -45,10 +45,11 @@ def pauli_rotation(factor: Factor) -> PauliRotation | None:
     return factor if isinstance(factor, PauliRotation) else None
 
 
-def phases_of(factor: Gate | Phases | PauliRotation) -> Phases:
+def phases_of(factor: Angled | Picked) -> Phases:
     """A diagonal factor with angles as phases, in the order of its qubits."""
     if isinstance(factor, Phases):
         return factor
+    assert not isinstance(factor, Picked)  # diagonal ones are phases in another form
     if isinstance(factor, Gate):
         table = factor.spec.phases
         assert table is not None
@@ -134,6 +135,8 @@ def axes_of(factor: Factor) -> tuple[str | None, ...]:
         return tuple(factor.letters)
     if isinstance(factor, Phases):
         return ("Z",) * (len(factor.offset).bit_length() - 1)
+    if isinstance(factor, Picked):
+        return tuple(axis for i, axis in enumerate(axes_of(factor.factor)) if i not in factor.positions)
     if id(factor) in _STANDARD:
         return _axes_of_standard(id(factor))
     return find_axes(factor) if len(factor) not in (4, 8) else _axes_of_entries(factor.tobytes(), len(factor))
@@ -186,8 +189,8 @@ def is_diagonal(factor: Factor) -> bool:
         return factor.spec.phases is not None
     if isinstance(factor, PauliRotation):
         return set(factor.letters) == {"Z"} and len(factor.letters) <= WIDEST_PHASES
-    if isinstance(factor, Phases):
-        return True
+    if isinstance(factor, Phases | Picked):
+        return isinstance(factor, Phases)
     return np.count_nonzero(factor) == len(factor) and bool((np.abs(np.abs(factor.diagonal()) - 1) < 1e-12).all())
 
 

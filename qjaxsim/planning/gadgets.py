@@ -28,7 +28,7 @@ from qjaxsim.planning.factors import (
     phases_of,
     standard,
 )
-from qjaxsim.planning.steps import Factor, PauliRotation, Phases
+from qjaxsim.planning.leaves import Factor, PauliRotation, Phases
 
 # Phases of more qubits are not written down; without angles they become a matrix.
 WIDEST_CONSTANT = 3

@@ -6,14 +6,26 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Loop, Packed, Prepare, Project, Rotations, Step
+from qjaxsim.planning.leaves import DEVICE_BITS
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Loop,
+    Packed,
+    Prepare,
+    Project,
+    ProjectBit,
+    Rotations,
+    Step,
+)
 
 
 def is_linear(step: Step) -> bool:
     """Whether a step is a matrix common to all samples, so that it may be run on the identity."""
     if isinstance(step, Loop) and not all(is_linear(inner) for inner in step.body.steps):
         return False
-    return not isinstance(step, Project) and not step.data
+    return not isinstance(step, Project | ProjectBit) and not step.data
 
 
 def is_invertible(step: Step) -> bool:
@@ -22,7 +34,7 @@ def is_invertible(step: Step) -> bool:
         return all(is_invertible(inner) for inner in (step.body.steps if isinstance(step, Loop) else step.steps))
     # A free matrix may be moved to where its adjoint is not its inverse.
     free = any(isinstance(factor, Gate) and factor.spec.is_free for factor in _factors_in(step))
-    return not (isinstance(step, Project) or free)
+    return not (isinstance(step, Project | ProjectBit) or free)
 
 
 def _factors_in(step: Step) -> list[Any]:
@@ -38,7 +50,7 @@ def _factors_in(step: Step) -> list[Any]:
 def names_in(step: Step) -> set[str]:
     """The names of the parameters in a step's angles."""
     if isinstance(step, Loop):
-        return set(step.repeat.circuit.parameters)
+        return {*step.repeat.circuit.parameters, DEVICE_BITS}
     if isinstance(step, Collapsed):
         return set().union(*(names_in(inner) for inner in step.steps))
     if isinstance(step, Prepare):

@@ -18,9 +18,10 @@ from qjaxsim.circuits.expressions import Element, Expression
 from qjaxsim.circuits.operations import Gate, Operation, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.layout import Planned, lay_out
+from qjaxsim.planning.leaves import Leaf, PauliRotation
 from qjaxsim.planning.normal_form import normal_form
 from qjaxsim.planning.schedule import FULL_REGISTER, Graph, Group
-from qjaxsim.planning.steps import Leaf, PauliRotation, Plan
+from qjaxsim.planning.steps import Plan
 
 # Most qubits in a dense step: derivatives take a matrix of its size for each angle.
 WIDEST = 6

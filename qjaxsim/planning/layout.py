@@ -14,6 +14,7 @@ import numpy as np
 from qjaxsim.circuits.gates import applied, index_of_bits, monomial
 from qjaxsim.circuits.operations import Projection
 from qjaxsim.planning.factors import pauli_rotation, phases_of
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Relabel, kind
 from qjaxsim.planning.packing import Bundle, packed
 from qjaxsim.planning.schedule import FULL_REGISTER, Group
@@ -22,10 +23,11 @@ from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
     Enter,
-    Leaf,
+    Exchange,
     Loop,
     Monomial,
     Project,
+    ProjectBit,
     Rotations,
     Start,
     Step,
@@ -46,7 +48,7 @@ class Stretch:
     items: tuple["Planned", ...]
 
 
-Planned = Group | Bundle | Loop | Projection | Relabel | Start | Stretch
+Planned = Group | Bundle | Loop | Projection | Relabel | Start | Stretch | Exchange | ProjectBit
 
 
 def lay_out(items: Sequence[Planned], order: Order, n_qubits: int) -> list[Step]:
@@ -92,6 +94,8 @@ class _Layout:
                 self.waiting.append(item)
             elif isinstance(item, Group) and item.kind == "dense":
                 self._dense(item, items[i + 1 :])
+            elif isinstance(item, Exchange):
+                self._exchange(item)
             else:
                 self.enter(item.qubits if isinstance(item, Group) else range(self.n_qubits))
                 self.reorder(tuple(sorted(self.order)) if isinstance(item, Loop) else self.order)
@@ -125,6 +129,11 @@ class _Layout:
         self.steps.append(step)
         self.order = tuple(step.orders[-1].tolist())
 
+    def _exchange(self, item: Exchange) -> None:
+        self.enter(range(self.n_qubits))
+        self.reorder((*item.wires, *(q for q in self.order if q not in item.wires)))
+        self.steps.append(item)
+
     def _dense(self, item: Group, later: Sequence[Planned]) -> None:
         entering = self._missing(item.qubits)  # by the block itself
         self.reorder(_in_front(item, self.order, later))
@@ -143,7 +152,7 @@ def _step(item: Planned, order: Order) -> Step:
     """One item that takes any order, or stands in it already, as a step."""
     if isinstance(item, Projection):
         return Project(order.index(item.qubit), item.outcome)
-    if isinstance(item, Loop):
+    if isinstance(item, Loop | ProjectBit):
         return item
     assert isinstance(item, Group)
     return _rotations(item, order) if item.kind == "rotation" else _monomial(item, order)

@@ -23,7 +23,7 @@ from qjaxsim.planning.factors import (
     uses,
 )
 from qjaxsim.planning.gadgets import Gadgets
-from qjaxsim.planning.steps import Factor, Leaf, PauliRotation
+from qjaxsim.planning.leaves import Factor, Leaf, PauliRotation
 
 
 @dataclass(frozen=True)

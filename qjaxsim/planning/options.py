@@ -19,6 +19,10 @@ class PlanOptions:
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
         gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
             running the circuit backwards, in constant memory; None chooses by the memory needed.
+        state_axes: names of mesh axes over which the state is cut, so that each device holds a piece; their sizes are
+            powers of two, and the function is called inside `jax.set_mesh`. () leaves the whole state to every device;
+            None takes those of the mesh whose names begin with "state", for circuits that can be cut.
+        batch_axis: name of a mesh axis over which the batch is cut, likewise; its size divides that of the batch.
 
     >>> import qjaxsim as qj
     >>> circuit = qj.Circuit(1).ry(qj.Parameter("theta"), 0)
@@ -31,6 +35,8 @@ class PlanOptions:
     scan: bool | None = None
     unroll: int = 1
     gradient: str | None = None
+    state_axes: tuple[str, ...] | None = None
+    batch_axis: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
@@ -43,6 +49,15 @@ class PlanOptions:
         for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
             if choice not in (None, True, False):
                 raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
+        axes = (self.state_axes,) if isinstance(self.state_axes, str) else tuple(self.state_axes or ())
+        if not all(isinstance(axis, str) for axis in axes) or len(set(axes)) < len(axes):
+            raise ValueError(f"Option `state_axes` must be different names of mesh axes, but is {self.state_axes!r}.")
+        if not isinstance(self.batch_axis, str | None) or self.batch_axis in axes:
+            raise ValueError(
+                f"Option `batch_axis` must be the name of a mesh axis that is not in `state_axes`, or None, but is "
+                f"{self.batch_axis!r}."
+            )
+        object.__setattr__(self, "state_axes", None if self.state_axes is None else axes)
         if self.gradient not in (None, "adjoint", "backprop"):
             raise ValueError(f"Argument `gradient` must be 'adjoint', 'backprop' or None, but is {self.gradient!r}.")
 

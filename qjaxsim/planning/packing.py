@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qjaxsim.planning import cost
-from qjaxsim.planning.steps import Factor, Leaf, Packed, Products
+from qjaxsim.planning.leaves import Factor, Leaf
+from qjaxsim.planning.steps import Packed, Products
 
 # Widths of blocks that are tried.
 WIDTHS = (2, 3, 4, 5)

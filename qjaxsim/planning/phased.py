@@ -10,8 +10,8 @@ import numpy as np
 
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate
+from qjaxsim.planning.leaves import Factor, Leaf
 from qjaxsim.planning.normal_form import run_leaf
-from qjaxsim.planning.steps import Factor, Leaf
 
 _H, _SDG = GATES["h"].matrix(np), GATES["sdg"].matrix(np)
 # By rotation, the gate A before RZ; A+ follows it: X = A+ Z A, Y = A+ Z A.

@@ -15,10 +15,13 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
    the matrices of other blocks with angles are made together;
 8. here: stretches of weights between data are collapsed into one unitary where that is cheaper;
 9. `layout`: the order of the index bits is chosen and every step written for it.
+
+Where the state is cut over devices, `remapping` says after 3 which qubits lie where and when they change places; what
+follows plans the piece that a device holds.
 """
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.operations import Preparation, Projection, Repeat
@@ -26,16 +29,17 @@ from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
+from qjaxsim.planning.remapping import LocalItem, LocalLoop, remapped
 from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
-    Leaf,
     Loop,
     Packed,
     Plan,
@@ -68,6 +72,7 @@ def make_plan(
     batch: int = 1,
     options: PlanOptions | None = None,
     from_zero: bool = True,
+    device_bits: int = 0,
 ) -> Plan:
     """Plan a circuit.
 
@@ -77,6 +82,7 @@ def make_plan(
         batch: the number of columns that data brings, or of the states that the plan is run on.
         options: forced choices.
         from_zero: whether the plan is run on |0...0>, else on any states.
+        device_bits: the state is cut over 2**device_bits devices.
 
     Returns:
         The plan; it is pure data and can be used for any values of the parameters.
@@ -85,6 +91,8 @@ def make_plan(
     than 2**12 entries.
     """
     options = plan_options(options)
+    if device_bits:
+        return _piece_plan(circuit, frozenset(data), batch, options, device_bits)
     prepared, circuit = _prepared(circuit, frozenset(data))
     if prepared and not from_zero:
         raise ValueError("A circuit that initializes qubits cannot be run on other states, and has no unitary.")
@@ -97,11 +105,34 @@ def make_plan(
     order: tuple[int, ...] = () if from_zero else tuple(range(circuit.n_qubits))
     for step in prepared:
         order = (*step.qubits, *order)
-    steps: list[Step] = [*prepared, *lay_out(items, order, circuit.n_qubits)]
-    widen = next((i for i, step in enumerate(steps) if step.data), None)
-    if widen is not None:
-        steps.insert(widen, Widen())
+    steps = _widened([*prepared, *lay_out(items, order, circuit.n_qubits)])
     return Plan(circuit.n_qubits, tuple(steps), found.definitions, planner.data, together(steps, options))
+
+
+def _piece_plan(circuit: Circuit, data: frozenset[str], batch: int, options: PlanOptions, device_bits: int) -> Plan:
+    """The plan of the piece of the state that each device holds, from |0...0>."""
+    if any(isinstance(operation, Preparation) for operation in circuit.operations):
+        raise ValueError(
+            "Option `state_axes` needs a circuit that begins in |0...0>, but an initial state is given; prepare it by "
+            "gates."
+        )
+    # Layers that are looked at together need fewer exchanges, which cost more than a long program.
+    short = options.scan is None and len(circuit.operations) < MOST_LEAVES
+    looped = with_loops(circuit, data, False if short else options.scan)
+    data = data | looped.data
+    found = remapped(normal_form(looped.circuit, data), circuit.n_qubits, device_bits, data)
+    n_local = circuit.n_qubits - device_bits
+    # A device whose number is not zero begins with nothing at all, so that no state is the first step.
+    planner = _Planner(data, batch, options, False)
+    columns = batch if data & looped.circuit.parameters.keys() else 1
+    steps = _widened(lay_out(planner.grouped(found.items, n_local, columns), (), n_local))
+    return Plan(n_local, tuple(steps), looped.definitions, data, together(steps, options), found.places)
+
+
+def _widened(steps: list[Step]) -> list[Step]:
+    """The steps, with one column for each sample before the first that depends on data."""
+    first = next((i for i, step in enumerate(steps) if step.data), len(steps))
+    return [*steps[:first], Widen(), *steps[first:]] if first < len(steps) else steps
 
 
 def _prepared(circuit: Circuit, data: frozenset[str]) -> tuple[list[Prepare], Circuit]:
@@ -127,34 +158,48 @@ class _Planner:
 
     def group(self, circuit: Circuit, outer: frozenset[str], inside: bool = False) -> list[Planned]:
         """The circuit's leaves grouped, its repeats planned; barriers (repeats, projections) keep their places."""
-        items: list[Planned] = []
         # From |0...0>, in weights before the data and in circuits without any, there is one column.
         columns = self.batch if not self.from_zero or self.data & (circuit.parameters.keys() | outer) else 1
-        for is_leaf, members in itertools.groupby(normal_form(circuit, self.data), lambda item: isinstance(item, Leaf)):
+        return self.grouped(normal_form(circuit, self.data), circuit.n_qubits, columns, outer, inside)
+
+    def grouped(
+        self,
+        given: Iterable[Item | LocalItem],
+        n_qubits: int,
+        columns: int,
+        outer: frozenset[str] = frozenset(),
+        inside: bool = False,
+    ) -> list[Planned]:
+        """The same of what a circuit is made of."""
+        items: list[Planned] = []
+        for is_leaf, members in itertools.groupby(given, lambda item: isinstance(item, Leaf)):
             if is_leaf:
                 leaves: list[Leaf] = list(members)  # type: ignore[arg-type]
                 if self.from_zero and not inside and not items:
-                    start, leaves = constant_beginning(leaves, circuit.n_qubits)
+                    start, leaves = constant_beginning(leaves, n_qubits)
                     items += [] if start is None else [start]
                 first = self.from_zero and not inside and not items
-                items.extend(self._steps(leaves, circuit.n_qubits, columns, first))
+                items.extend(self._steps(leaves, n_qubits, columns, first))
             else:
-                items.extend(self._barrier(item, outer) for item in members)
+                items.extend(self._barrier(item, outer, n_qubits, columns) for item in members)
         return items
 
-    def _barrier(self, item: Item, outer: frozenset[str]) -> Planned:
+    def _barrier(self, item: Item | LocalItem, outer: frozenset[str], n_qubits: int, columns: int) -> Planned:
+        if isinstance(item, LocalLoop):
+            return self._loop(self.grouped(item.items, n_qubits, columns), item.repeat, n_qubits)
         if not isinstance(item, Repeat):
-            assert isinstance(item, Projection | Relabel)
+            assert not isinstance(item, Leaf)
             return item
-        layer = item.circuit
-        has_data = bool(self.data & layer.parameters.keys())
-        groups = self.group(layer, outer | self.data, True)
-        if has_data:  # else the loop as a whole may be collapsed, by whoever holds it
-            groups = self.collapse(groups, layer.n_qubits)
-        n_qubits = layer.n_qubits
+        groups = self.group(item.circuit, outer | self.data, True)
+        if self.data & item.circuit.parameters.keys():  # else the loop as a whole may be collapsed, by whoever holds it
+            groups = self.collapse(groups, n_qubits)
+        return self._loop(groups, item, n_qubits)
+
+    def _loop(self, groups: list[Planned], repeat: Repeat, n_qubits: int) -> Loop:
+        """A repeated layer, the groups of which are given."""
         steps = lay_out(groups, tuple(range(n_qubits)), n_qubits)
         body = Plan(n_qubits, tuple(steps), data=self.data, together=together(steps, self.options))
-        return Loop(body, item, has_data)
+        return Loop(body, repeat, bool(self.data & repeat.circuit.parameters.keys()))
 
     def _steps(self, leaves: list[Leaf], n_qubits: int, columns: int, first: bool) -> "list[Group | Bundle]":
         """Leaves as blocks, those of long stretches without data as loops where that is cheaper or they are many."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from qjaxsim.planning import cost
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import is_rotation, kind, undo_each_other
-from qjaxsim.planning.steps import Leaf
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12

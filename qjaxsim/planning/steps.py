@@ -3,68 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.operations import Gate, Repeat
-
-
-@dataclass(frozen=True, eq=False)
-class Phases:
-    """A diagonal factor exp(i (offset + table @ angles)): phases seen through permutations around them.
-
-    Attributes:
-        table: (2**k, number of angles) real.
-        angles: numbers or expressions.
-        offset: (2**k,) real.
-    """
-
-    table: np.ndarray
-    angles: tuple[Any, ...]
-    offset: np.ndarray
-    name: ClassVar[str] = "phases"
-
-
-@dataclass(frozen=True, eq=False)
-class PauliRotation:
-    """A factor exp(-i angle P / 2).
-
-    Attributes:
-        letters: those of the Pauli string P, none of them I.
-        angles: the one angle, an expression.
-    """
-
-    letters: str
-    angles: tuple[Any, ...]
-    name: ClassVar[str] = "pauli"
-
-
-Factor = Gate | Phases | PauliRotation | np.ndarray
-"""What a gate is to the planner; a matrix is constant."""
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """Gates in a row on the same qubits, to be multiplied into one small matrix.
-
-    Attributes:
-        qubits: where it acts.
-        factors: in time order.
-        data: whether it depends on data.
-        axes: by qubit the Pauli letter that it commutes with there, or None.
-    """
-
-    qubits: tuple[int, ...]
-    factors: tuple[Factor, ...]
-    data: bool
-    axes: tuple[str | None, ...] = ()
-
-    @property
-    def signature(self) -> tuple:
-        """Leaves with equal signatures are computed as one stack."""
-        names = tuple("" if isinstance(f, np.ndarray) else (f.name, len(f.angles)) for f in self.factors)
-        return (len(self.qubits), names, self.data)
+from qjaxsim.circuits.operations import Repeat
+from qjaxsim.planning.leaves import Leaf
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +174,29 @@ class Project:
 
 
 @dataclass(frozen=True, eq=False)
+class ProjectBit:
+    """A bit of the device's number is projected on an outcome and every column normalised over all devices."""
+
+    bit: int
+    outcome: int
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Qubits change places between the devices' pieces of the state and the devices' numbers.
+
+    Attributes:
+        wires: they are the leading index bits, in this order.
+        bits: of the device's number, the most significant being 0; one for each wire.
+    """
+
+    wires: tuple[int, ...]
+    bits: tuple[int, ...]
+    data: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Loop:
     """A repeated layer: its plan and how often, with which parameters shared. Begins and ends in ascending order."""
 
@@ -304,9 +271,31 @@ Step = (
     | Prepare
     | Widen
     | Project
+    | ProjectBit
+    | Exchange
     | Loop
     | Collapsed
 )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where qubits lie when the state is cut over devices.
+
+    Attributes:
+        wires: the qubits that the index bits of a device's piece stand for.
+        bits: the qubits that the bits of the device's number stand for, most significant first.
+    """
+
+    wires: tuple[int, ...]
+    bits: tuple[int, ...]
+
+    def swapped(self, wires: Iterable[int], bits: Iterable[int]) -> "Places":
+        """The places after these wires and bits exchanged their qubits, one by one."""
+        local, apart = list(self.wires), list(self.bits)
+        for wire, bit in zip(wires, bits, strict=True):
+            local[wire], apart[bit] = apart[bit], local[wire]
+        return Places(tuple(local), tuple(apart))
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,12 +316,13 @@ class Plan:
     """Steps in time order.
 
     Attributes:
-        n_qubits: width of the register.
+        n_qubits: width of the register, or of the piece of it that a device holds.
         steps: in time order. Index bits are in ascending order of the qubits after the last step, and before the first
             unless the plan starts from |0...0>: then the state has no qubits at first, and they enter when needed.
         definitions: parameters that the planner made, as rows of angles: name to expressions of the circuit's own.
         data: names of the parameters, own and made, that carry the batch.
         together: blocks at this level whose matrices are made at once, by width.
+        places: where the qubits lie in the end, if the state is cut over devices.
     """
 
     n_qubits: int
@@ -340,6 +330,7 @@ class Plan:
     definitions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
     together: tuple[Together, ...] = ()
+    places: Places | None = None
 
     @cached_property
     def stacks(self) -> dict[tuple, tuple[Leaf, ...]]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from qjaxsim.planning.inspection import is_invertible, names_in
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Loop, Packed, Plan, Prepare, Rotations, Step, Widen
 from qjaxsim.running import execute
@@ -31,7 +32,10 @@ Tree = Any
 
 def run_from_zero(plan: Plan, env: Environment, setting: Setting) -> jax.Array:
     """The final state, (2, 2**n, columns) real, from |0...0>; one column if no step depends on data, else the batch."""
-    return run_on_states(plan, env, setting, no_qubits(setting))
+    state = no_qubits(setting)
+    if setting.axes:  # only the device with the number zero begins with anything
+        state = state * (1 - env[DEVICE_BITS]).prod().astype(state.dtype)
+    return run_on_states(plan, env, setting, state)
 
 
 def run_on_identity(plan: Plan, env: Environment, setting: Setting) -> jax.Array:

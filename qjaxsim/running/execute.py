@@ -8,16 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
     Diagonal,
     Enter,
+    Exchange,
     Loop,
     Monomial,
     Packed,
     Prepare,
     Project,
+    ProjectBit,
     Rotations,
     Start,
     Step,
@@ -28,6 +31,7 @@ from qjaxsim.running import (
     kernels,
     taylor,  # noqa: F401  (taylor: Taylor series through the loops here)
 )
+from qjaxsim.running.devices import exchange, is_value
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.packed import apply_packed, undo_packed
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
@@ -81,7 +85,12 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
         case Packed():
             return apply_packed(step, own, state)
         case Project():
-            return kernels.project(step.position, step.outcome, state)
+            return _normalised(kernels.project(step.position, step.outcome, state), setting)
+        case ProjectBit():
+            kept = is_value(env[DEVICE_BITS], [step.bit], step.outcome).astype(state.dtype)
+            return _normalised(kept * state, setting)
+        case Exchange():
+            return exchange(step.bits, setting.axes, state)
 
 
 def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
@@ -106,6 +115,8 @@ def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
             return kernels.apply_monomial(np.argsort(step.source), phase, state)
+        case Exchange():
+            return exchange(step.bits, setting.axes, state)
         case Start():
             return state[:, :1]  # nothing before it depends on anything
         case Enter():
@@ -132,6 +143,13 @@ def identity(n_qubits: int, setting: Setting) -> jax.Array:
     """The identity as a state of 2**n columns, (2, 2**n, 2**n)."""
     eye = jnp.eye(2**n_qubits, dtype=setting.dtype)
     return jnp.stack([eye, jnp.zeros_like(eye)])
+
+
+def _normalised(state: jax.Array, setting: Setting) -> jax.Array:
+    """States divided by their norms."""
+    squares = (state**2).reshape(-1, state.shape[2])
+    total = kernels.sum_over_bits(squares, range(len(squares).bit_length() - 1))
+    return state / jnp.sqrt(lax.psum(total, setting.axes) if setting.axes else total)[None, None]
 
 
 def _conjugate(phases: jax.Array) -> jax.Array:

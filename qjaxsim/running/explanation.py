@@ -8,7 +8,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.memory import GIB
 from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.inspection import is_invertible
@@ -19,12 +19,14 @@ from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
     Enter,
+    Exchange,
     Loop,
     Monomial,
     Packed,
     Plan,
     Prepare,
     Project,
+    ProjectBit,
     Rotations,
     Start,
     Step,
@@ -32,6 +34,9 @@ from qjaxsim.planning.steps import (
     Widen,
 )
 from qjaxsim.running.adjoint import kept_bytes, uses_adjoint
+
+# Bytes a second that a device sends: within a node of GPUs, and between nodes (assumed).
+LINKS = (300e9, 25e9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,7 @@ class Explanation:
         itemsize: bytes of a real number.
         options: the choices it was made with.
         form: the circuit as it is run: states or density matrices, with wires for measurements.
+        state_qubits: the state is cut over 2**state_qubits devices; lines and bytes are those of one of them.
     """
 
     plan: Plan
@@ -76,10 +82,23 @@ class Explanation:
     itemsize: int
     options: PlanOptions
     form: Lowered
+    state_qubits: int = 0
+
+    @property
+    def exchanges(self) -> int:
+        """How often devices send parts of the state to each other in one forward run, before it is read."""
+        return sum(times for _, times in _exchanges(self.plan.steps, 1))
+
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes that each device sends in them."""
+        return sum(
+            times * self.state_bytes * (1 - 0.5 ** len(step.bits)) for step, times in _exchanges(self.plan.steps, 1)
+        )
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of all states together."""
+        """Bytes of all states together, on one device."""
         return 2 * self.itemsize * self.columns * 2**self.plan.n_qubits
 
     @property
@@ -126,6 +145,8 @@ class Explanation:
         qubits = f"a density matrix of {own} qubits on {width} wires" if self.form.is_density else f"{own} qubits"
         if not self.form.is_density and width > own:
             qubits += f" and {width - own} wires for measurements and resets, outcomes followed at once"
+        if self.state_qubits:
+            qubits += f" cut over {2**self.state_qubits} devices (what follows is of each)"
         return "\n".join(
             [
                 f"{qubits}, {self.columns} column{'s' * (self.columns > 1)}, "
@@ -134,8 +155,26 @@ class Explanation:
                 *rows,
                 f"in all {self.flops:.3g} FLOPs, {self.bytes:.3g} bytes; memory: {held}; "
                 f"gradient by {self.gradient}{reason}",
+                *self._links(),
             ]
         )
+
+    def _links(self) -> list[str]:
+        """What devices send to each other."""
+        if not self.state_qubits:
+            return []
+        times = ", ".join(f"{self.sent_bytes / speed:.2g} s at {speed / 1e9:.0f} GB/s" for speed in LINKS)
+        count = f"{self.exchanges} exchange{'s' * (self.exchanges != 1)}"
+        return [f"{count}, in which each device sends {self.sent_bytes / GIB:.3g} GiB (a model's estimate: {times})"]
+
+
+def _exchanges(steps: Sequence[Step], times: int) -> Iterable[tuple[Exchange, int]]:
+    """The exchanges, and how often each is run."""
+    for step in steps:
+        if isinstance(step, Exchange):
+            yield step, times
+        elif isinstance(step, Loop):
+            yield from _exchanges(step.body.steps, times * step.repeat.times)
 
 
 def explain(
@@ -145,6 +184,7 @@ def explain(
     *,
     options: PlanOptions | None = None,
     dtype: str = "complex64",
+    state_qubits: int = 0,
 ) -> Explanation:
     """How a circuit would be run.
 
@@ -154,6 +194,7 @@ def explain(
         data: names of the parameters that carry it.
         options: forced choices of the planner.
         dtype: "complex64" or "complex128".
+        state_qubits: the state is cut over 2**state_qubits devices, as `PlanOptions(state_axes=...)` does.
 
     Returns:
         Steps with estimated operations, bytes and memory; print it.
@@ -166,6 +207,11 @@ def explain(
     >>> plan = qj.explain(qj.Circuit(2).rx(w[0], 0).ry(w[1], 1).cx(0, 1))
     >>> plan.products, plan.gradient
     (1, 'backprop')
+    >>> ring = qj.Circuit(34)
+    >>> for q in range(34):
+    ...     ring = ring.ry(0.3, q).cx(q, (q + 1) % 34)
+    >>> qj.explain(ring, state_qubits=4).exchanges
+    2
     """
     names = (data,) if isinstance(data, str) else tuple(data)
     require_circuit("circuit", circuit)
@@ -178,10 +224,17 @@ def explain(
         raise ValueError(f"Argument `dtype` must be 'complex64' or 'complex128', but is {dtype!r}.")
     options = plan_options(options)
     form = lowered(circuit)
-    plan = make_plan(form.circuit, names, int(batch), options)
+    most = 0 if form.is_density else form.circuit.n_qubits - 1
+    cut = as_integer(state_qubits)
+    if cut is None or not 0 <= cut <= most:
+        raise ValueError(
+            f"Argument `state_qubits` must be an integer from 0 to {most}, but is {shown(state_qubits)}; only pure "
+            "states are cut, and each device holds a qubit or more."
+        )
+    plan = make_plan(form.circuit, names, int(batch), options, device_bits=cut)
     itemsize = 4 if dtype == "complex64" else 8
     lines = tuple(_Reader(plan.n_qubits, int(batch), itemsize).read(plan.steps))
-    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options, form)
+    return Explanation(plan, lines, int(batch) if names else 1, itemsize, options, form, cut)
 
 
 class _Reader:
@@ -248,6 +301,11 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "widen", "", "one column for each sample", 0.0
         case Project():
             return "project", "", f"outcome {step.outcome}", 4 * amplitudes
+        case ProjectBit():
+            return "project", "", f"outcome {step.outcome}, of a device's bit", 2 * amplitudes
+        case Exchange():
+            where = f"{len(step.wires)} of a device with as many apart"
+            return "exchange", ",".join(map(str, step.wires)), where, 0.0
         case Loop():
             return f"loop x {step.repeat.times}", "", f"{len(step.body.steps)} steps", 0.0
         case Packed():

@@ -132,12 +132,9 @@ def sum_over_bits(values: jax.Array, bits: Sequence[int]) -> jax.Array:
 
 
 def project(position: int, outcome: int, state: jax.Array) -> jax.Array:
-    """Keep one outcome of one index bit and normalise every column."""
+    """Keep one outcome of one index bit, the other amplitudes zero."""
     split = state.reshape(2, 2**position, 2, -1, state.shape[2])
     kept = split[:, :, outcome]
-    squares = (kept**2).reshape(-1, state.shape[2])
-    norms = jnp.sqrt(sum_over_bits(squares, range(len(squares).bit_length() - 1)))
-    kept = kept / norms[None, None, None]
     zero = jnp.zeros_like(kept)
     pair = (kept, zero) if outcome == 0 else (zero, kept)
     return jnp.stack(pair, axis=2).reshape(state.shape)

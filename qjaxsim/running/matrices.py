@@ -15,7 +15,8 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import complex_dtype, pauli_matrix
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Monomial, PauliRotation, Prepare, Rotations, Table
+from qjaxsim.planning.leaves import Leaf, PauliRotation, Picked
+from qjaxsim.planning.steps import Dense, Diagonal, Monomial, Prepare, Rotations, Table
 from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
@@ -113,6 +114,8 @@ def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.
 def factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.Array:
     """The matrices of one kind of factor, (d, d, stack) or (d, d, stack, batch), from their angles."""
     fixed = factors[0]
+    if isinstance(fixed, Picked):
+        return _picked(factors, angles)
     if isinstance(fixed, Gate):
         return jnp.asarray(fixed.spec.matrix(jnp, *angles))
     dtype = complex_dtype(angles[0].dtype)
@@ -131,6 +134,27 @@ def factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.
     diagonals = lax.complex(jnp.cos(exponents), jnp.sin(exponents))
     identity = np.eye(len(offsets)).reshape(len(offsets), len(offsets), *(1,) * len(trailing))
     return jnp.asarray(identity, dtype) * diagonals[:, None]
+
+
+def _picked(factors: Sequence[Picked], angles: Sequence[jax.Array]) -> jax.Array:
+    """The blocks that the last of the angles, bits of the device's number, pick of block diagonal matrices."""
+    fixed, count = factors[0], len(factors[0].positions)
+    bits, dtype = angles[len(angles) - count :], complex_dtype(angles[0].dtype)
+    if isinstance(fixed.factor, np.ndarray):
+        stack = np.stack([np.asarray(factor.factor) for factor in factors], axis=-1)
+        whole = jnp.asarray(stack.reshape(stack.shape + (1,) * (bits[0].ndim - 1)), dtype)
+    else:
+        whole = factor_matrices([factor.factor for factor in factors], angles[: len(angles) - count])
+    k = len(whole).bit_length() - 1
+    blocks = whole.reshape(*(2,) * (2 * k), *whole.shape[2:])
+    # From the last position on, so that places in front keep their numbers.
+    for position, bit in reversed(list(zip(fixed.positions, bits, strict=True))):
+        width = (blocks.ndim - whole.ndim + 2) // 2
+        zero, one = (blocks.take(value, width + position).take(value, position) for value in (0, 1))
+        factor = bit.astype(dtype).reshape((1,) * (zero.ndim - bit.ndim) + bit.shape)
+        blocks = (1 - factor) * zero + factor * one
+    size = 2 ** (k - count)
+    return blocks.reshape(size, size, *blocks.shape[blocks.ndim - bits[0].ndim :])
 
 
 class _Expansion:

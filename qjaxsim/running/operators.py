@@ -37,7 +37,7 @@ def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Arra
     """
     sums = [operator for operator in operators if isinstance(operator, PauliSum)]
     together = iter(expectation_values(sums, state) if sums else ())
-    rows = [next(together) if isinstance(each, PauliSum) else _value(each, state) for each in operators]
+    rows = [next(together) if isinstance(each, PauliSum) else value(each, state) for each in operators]
     return jnp.stack(rows)
 
 
@@ -48,14 +48,14 @@ def variances(asked: Weighted, state: jax.Array) -> jax.Array:
     be, and never negative.
     """
     images = images_of(asked, state)
-    means = [_total(state * image) for image in images]
-    return jnp.stack([_squares(image - mean[None, None] * state) for image, mean in zip(images, means, strict=True)])
+    means = [total(state * image) for image in images]
+    return jnp.stack([squares(image - mean[None, None] * state) for image, mean in zip(images, means, strict=True)])
 
 
 def moments(asked: Weighted, state: jax.Array) -> jax.Array:
     """<psi|O|psi> of observables with numbers as weights, and then <psi|O^2|psi>, (2 K, columns)."""
     images = images_of(asked, state)
-    return jnp.stack([*(_total(state * image) for image in images), *map(_squares, images)])
+    return jnp.stack([*(total(state * image) for image in images), *map(squares, images)])
 
 
 def images_of(asked: Weighted, state: jax.Array) -> list[jax.Array]:
@@ -67,16 +67,16 @@ def images_of(asked: Weighted, state: jax.Array) -> list[jax.Array]:
     return images
 
 
-def _value(operator: WideOperator, state: jax.Array) -> jax.Array:
+def value(operator: WideOperator, state: jax.Array) -> jax.Array:
     """The expectation value in each column."""
     match operator:
         case DiagonalOperator():
             chances = marginal_probabilities(operator.qubits, state)
             return jnp.matmul(jnp.asarray(operator.values, state.dtype), chances, precision=HIGHEST)
         case ProjectorOperator():
-            return _squares(_overlap(operator, _in_front(operator.qubits, state)))
+            return squares(_overlap(operator, _in_front(operator.qubits, state)))
     front = _in_front(operator.qubits, state)
-    return _total(front * _applied(operator, front))
+    return total(front * _applied(operator, front))
 
 
 def apply_operator(operator: Operator, state: jax.Array) -> jax.Array:
@@ -130,12 +130,12 @@ def _order(qubits: Sequence[int], n_qubits: int) -> list[int]:
     return [*qubits, *(q for q in range(n_qubits) if q not in qubits)]
 
 
-def _squares(state: jax.Array) -> jax.Array:
+def squares(state: jax.Array) -> jax.Array:
     """The squared norm of each column."""
-    return _total(state**2)
+    return total(state**2)
 
 
-def _total(products: jax.Array) -> jax.Array:
+def total(products: jax.Array) -> jax.Array:
     """Sums over real and imaginary part and all amplitudes, (columns,)."""
     flat = products[0] + products[1]
     return kernels.sum_over_bits(flat, range(len(flat).bit_length() - 1))

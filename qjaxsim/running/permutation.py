@@ -216,7 +216,7 @@ def _batch(primitive: Primitive, args: Sequence[Any], dims: Sequence[Any], **par
     return primitive.bind(merged, *args[1:], **params).reshape(array.shape), 0
 
 
-def _linear(
+def linear_primitive(
     name: str,
     gather: Callable,
     inverse: Callable[[dict[str, Any]], dict[str, Any]] = lambda params: params,
@@ -252,7 +252,9 @@ def _linear(
     return primitive
 
 
-permute_p = _linear("permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"])
-flip_p = _linear("flip", _flip)
-move_p = _linear("move", _move, inverse_operands=lambda tables: (*tables[2:], *tables[:2]))
+permute_p = linear_primitive(
+    "permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"]
+)
+flip_p = linear_primitive("flip", _flip)
+move_p = linear_primitive("move", _move, inverse_operands=lambda tables: (*tables[2:], *tables[:2]))
 batching.primitive_batchers[move_p] = _batch_move

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from qjaxsim.planning.inspection import names_in
+from qjaxsim.planning.leaves import DEVICE_BITS, Leaf
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
     Diagonal,
-    Leaf,
     Loop,
     Packed,
     Plan,
@@ -72,6 +72,7 @@ class Setting:
         batch: size of the batch.
         unroll: iterations in one step of a scan.
         adjoint: whether reverse-mode derivatives run the circuit backwards.
+        axes: of the mesh over which the state is cut; none where each device has all of it.
     """
 
     dtype: Any
@@ -79,6 +80,7 @@ class Setting:
     batch: int
     unroll: int
     adjoint: bool = False
+    axes: tuple[str, ...] = ()
 
 
 def with_definitions(plan: Plan, env: Environment, setting: Setting) -> Environment:
@@ -173,7 +175,8 @@ def _environments(loop: Loop, env: Environment) -> tuple[Environment, Environmen
     times = loop.repeat.times
     names = [name for name in loop.repeat.circuit.parameters if name in env]
     own = {k: env[k].reshape(times, -1, *env[k].shape[1:]) for k in names if k not in loop.repeat.shared}
-    return own, {k: env[k] for k in names if k in loop.repeat.shared}
+    shared = [k for k in env if k in loop.repeat.shared or k == DEVICE_BITS]
+    return own, {k: env[k] for k in shared}
 
 
 def split_loop(loop: Loop, weights: Prepared | None, env: Environment, setting: Setting) -> tuple[Each, Common]:

@@ -5,29 +5,57 @@ with, never meet some outcomes at all. Here every bit has a number of its own an
 that were added pair by pair, so that each conditional probability holds to the last bits of the precision.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from qjaxsim.running.varying import vary_alike
 
 
-def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int) -> jax.Array:
+def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int, axes: tuple[str, ...] = ()) -> jax.Array:
     """Outcomes drawn from weights, bit by bit.
 
     Args:
         key: random key.
         weights: (2**k,) probabilities, normalised or not.
         shots: number of draws.
+        axes: those of the mesh over which the weights are cut, if they are; the outcomes are the same.
 
     Returns:
         (shots, k) int32, 0 or 1, the most significant bit first. Cost: two passes over the weights, which are held
         twice more, and k steps for each shot. There is no derivative: asking for one is a TypeError.
     """
-    tree = _tree(_without_derivative(weights))
+    weights = _without_derivative(weights)
     bits = len(weights).bit_length() - 1
+    numbers = jax.random.uniform(key, (bits, shots), weights.dtype)
+    if not axes:
+        return _drawn(weights, numbers)
+    draw = functools.partial(_drawn_apart, axes)
+    return jax.shard_map(
+        draw, in_specs=(PartitionSpec(axes), PartitionSpec()), out_specs=PartitionSpec(), axis_names=set(axes)
+    )(weights, numbers)
+
+
+def _drawn_apart(axes: tuple[str, ...], weights: jax.Array, numbers: jax.Array) -> jax.Array:
+    """The same with a piece of the weights on each device: all draw the first bits, and each the rest of its own."""
+    own = _tree(weights)[1]
+    devices = lax.psum(1, axes)
+    place = lax.axis_index(axes)
+    sums = lax.psum(jnp.zeros(devices, own.dtype).at[place].set(own), axes)
+    first = devices.bit_length() - 1
+    device = _drawn(sums, numbers[:first])
+    rest = _drawn(weights, numbers[first:])
+    number = sum(device[:, i] << (first - 1 - i) for i in range(first))
+    return jnp.concatenate([device, lax.psum(jnp.where((number == place)[:, None], rest, 0), axes)], axis=1)
+
+
+def _drawn(weights: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Outcomes (shots, k) int32 from weights (2**k,) and a uniform number for each bit of each, (k, shots)."""
+    tree, shots = _tree(weights), numbers.shape[1]
 
     def step(node: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
         left, right = tree[2 * node], tree[2 * node + 1]
@@ -35,7 +63,6 @@ def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int) -> jax.Array:
         one = ((number * (left + right) >= left) & (right > 0)).astype(node.dtype)
         return 2 * node + one, one
 
-    numbers = jax.random.uniform(key, (bits, shots), weights.dtype)
     root = vary_alike(jnp.ones(shots, jnp.uint32), tree, numbers)
     return lax.scan(step, root, numbers)[1].T.astype(jnp.int32)
 

@@ -1,22 +1,26 @@
 """Expectation values from a finite number of measurements, with parameter-shift rules as their derivatives."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.inspection import has_projection, is_unitary
 from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.measuring import Group, Measured
-from qjaxsim.planning.shifts import ANGLES, Shifted
+from qjaxsim.planning.measuring import Group, Measured, plan_measurements
+from qjaxsim.planning.options import PlanOptions, plan_options
+from qjaxsim.planning.shifts import ANGLES, Shifted, shift_rules
 from qjaxsim.running.batching import parse_params
+from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.measurement import combined, marginal_probabilities, rotated, signed_sums
 from qjaxsim.running.sampling import draw_outcomes
-from qjaxsim.running.weighting import expression_values, weigh
-
-Run = Callable[..., jax.Array]
+from qjaxsim.running.state_functions import Run, check_draw, state_function
+from qjaxsim.running.weighting import expression_values, joined_shapes, weigh
 
 
 def group_probabilities(groups: tuple[Group, ...], state: jax.Array) -> jax.Array:
@@ -24,6 +28,25 @@ def group_probabilities(groups: tuple[Group, ...], state: jax.Array) -> jax.Arra
     turned = (state if group.rotation is None else rotated(group.rotation, state) for group in groups)
     chances = [marginal_probabilities(group.qubits, each) for each, group in zip(turned, groups, strict=True)]
     return jnp.concatenate(chances) if chances else jnp.zeros((0, state.shape[2]), state.dtype)
+
+
+def estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
+    """Expectation values from measurements, a function of params and a key."""
+    if not is_unitary(circuit.operations) and not has_projection(circuit.operations):
+        raise ValueError(
+            "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
+            "errors draw outcomes by `sample`."
+        )
+    if plan_options(options).state_axes:
+        raise ValueError(
+            "Option `state_axes` is not for `expectation` with `shots`; draw outcomes by `sample`, or leave it out."
+        )
+    shapes = joined_shapes(circuit.parameters, asked)
+    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
+    readout = functools.partial(group_probabilities, measured.groups)
+    chances = state_function(shifted.circuit, options, readout, "probabilities")
+    parts = chances, shifted, measured, asked, shapes, shots, single
+    return Compiled(estimates, *parts, check=functools.partial(check_draw, shapes, circuit.n_qubits))
 
 
 def estimates(

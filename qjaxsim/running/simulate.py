@@ -16,35 +16,37 @@ import jax
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
-from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
+from qjaxsim.circuits.inspection import has_projection, is_static
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
-from qjaxsim.circuits.weighted import Weighted, weighted
+from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
-from qjaxsim.planning.measuring import plan_measurements
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.readout import Errors, operators_read, readout_errors
-from qjaxsim.planning.shifts import shift_rules
-from qjaxsim.running import density, kernels, measurement, operators
+from qjaxsim.running import density, kernels, measurement, operators, pieces
 from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.devices import state_axes_of
+from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import draw_outcomes
-from qjaxsim.running.shots import estimates, group_probabilities
+from qjaxsim.running.shots import estimated
 from qjaxsim.running.state_functions import (
     Bits,
     Params,
     Run,
+    can_cut,
     check_call,
     check_draw,
     require_state,
+    require_state_axes,
     state_function,
 )
 from qjaxsim.running.varying import vary_alike
-from qjaxsim.running.weighting import joined_shapes, weighted_function
+from qjaxsim.running.weighting import weighted_function
 
 
 def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -71,7 +73,8 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
      [0.54  0.841]]
     """
     _require_pure(circuit, "state vector", "`density_matrix`")
-    return state_function(circuit, options, kernels.to_complex, "statevector")
+    reading = Reading(pieces.amplitudes, spread=True)
+    return state_function(circuit, options, kernels.to_complex, "statevector", reading=reading)
 
 
 def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
@@ -150,28 +153,15 @@ def expectation(
     asked = weighted(checked_observables(observables, circuit.n_qubits))
     single = is_single(observables)
     if shots is not None:
-        return _estimated(circuit, asked, positive_integer("shots", shots), options, single)
+        return estimated(circuit, asked, positive_integer("shots", shots), options, single)
     module = density if needs_density(circuit) else operators
-    readout = functools.partial(module.operator_values, operators_read(asked.operators, readout_errors(circuit)))
+    read = operators_read(asked.operators, readout_errors(circuit))
+    readout = functools.partial(module.operator_values, read)
+    reading = Reading(functools.partial(pieces.operator_values, read))
     if asked.is_plain:
-        return state_function(circuit, options, readout, "expectation", single)
-    values = state_function(circuit, options, readout, "expectation")
+        return state_function(circuit, options, readout, "expectation", single, reading)
+    values = state_function(circuit, options, readout, "expectation", reading=reading)
     return weighted_function(values, circuit.parameters, asked, single)
-
-
-def _estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOptions | None, single: bool) -> Run:
-    """Expectation values from measurements, a function of params and a key."""
-    if not is_unitary(circuit.operations) and not has_projection(circuit.operations):
-        raise ValueError(
-            "Argument `shots` needs a circuit of gates alone; with channels, measurements, initial states or readout "
-            "errors draw outcomes by `sample`."
-        )
-    shapes = joined_shapes(circuit.parameters, asked)
-    shifted, measured = shift_rules(circuit), plan_measurements(asked.operators, circuit.n_qubits)
-    readout = functools.partial(group_probabilities, measured.groups)
-    chances = state_function(shifted.circuit, options, readout, "probabilities")
-    parts = chances, shifted, measured, asked, shapes, shots, single
-    return Compiled(estimates, *parts, check=functools.partial(check_draw, shapes, circuit.n_qubits))
 
 
 def variance(
@@ -208,7 +198,8 @@ def variance(
         raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
     if is_static(circuit.operations) and not is_noisy(circuit):
         readout = functools.partial(operators.variances, asked)
-        return state_function(circuit, options, readout, "variance", is_single(observables))
+        reading = Reading(functools.partial(pieces.variances, asked))
+        return state_function(circuit, options, readout, "variance", is_single(observables), reading)
     module = density if needs_density(circuit) else operators
     moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
     return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
@@ -251,8 +242,9 @@ def probabilities(
     chosen = _measured(circuit, qubits)
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
-    readout = functools.partial(_read, exact, chosen, readout_errors(circuit))
-    return state_function(circuit, options, readout, "probabilities")
+    errors = readout_errors(circuit)
+    readout = functools.partial(_read, exact, chosen, errors)
+    return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen, errors))
 
 
 def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
@@ -301,18 +293,19 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
+    reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
+    stays = reading is not None and reading.spread and can_cut(circuit)
+    parts = distribution, count, plan_options(options), stays, circuit.n_qubits
+    return Compiled(_draws, *parts, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits))
 
-    return Compiled(
-        _draws, distribution, count, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
-    )
 
-
-def _draws(distribution: Run, shots: int) -> Run:
+def _draws(distribution: Run, shots: int, options: PlanOptions, stays: bool, n_qubits: int) -> Run:
     def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
         weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
-        outcomes = jax.vmap(draw_outcomes, (0, 0, None))(keys, flat, shots)
+        axes = state_axes_of(options, initial is None, n_qubits) if stays else ()
+        outcomes = jax.vmap(functools.partial(draw_outcomes, shots=shots, axes=axes))(keys, flat)
         return outcomes.reshape(*weights.shape[:-1], *outcomes.shape[1:])
 
     return sample
@@ -340,6 +333,8 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     _require_pure(circuit, "unitary", "`density_matrix`")
     if has_projection(snapshot.operations):
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
+    if plan_options(options).state_axes:
+        require_state_axes(snapshot, None, "unitary")
     return Compiled(_unitary, snapshot, plan_options(options), check=check_call(snapshot))
 
 

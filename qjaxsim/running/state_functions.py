@@ -14,17 +14,20 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.inspection import has_projection
+from qjaxsim.circuits.inspection import has_projection, is_static
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Preparation
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.deferring import Lowered, lowered, needs_density
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.running import density
+from qjaxsim.running import density, pieces
 from qjaxsim.running.adjoint import run_from_zero, uses_adjoint
 from qjaxsim.running.batching import INITIAL, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.devices import count_device_bits, on_devices, own_batch, state_axes_of
+from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import require_key
 
@@ -40,15 +43,23 @@ class Bits(NamedTuple):
 
 
 def state_function(
-    circuit: Circuit, options: PlanOptions | None, readout: "density.Readout | Bits", name: str, single: bool = False
+    circuit: Circuit,
+    options: PlanOptions | None,
+    readout: "density.Readout | Bits",
+    name: str,
+    single: bool = False,
+    reading: pieces.Reading | None = None,
 ) -> Run:
     """A jitted function of params: run the circuit, then `readout` from (2, 2**n, columns) to (m, columns).
 
-    With `single` the one entry of the last axis is given without it.
+    With `single` the one entry of the last axis is given without it. Where the state is cut over devices it is read by
+    `reading`.
     """
     require_circuit("circuit", circuit)
-    snapshot = circuit.copy()
-    parts = snapshot, plan_options(options), readout, name, single
+    snapshot, chosen = circuit.copy(), plan_options(options)
+    if chosen.state_axes:
+        require_state_axes(snapshot, reading, name)
+    parts = snapshot, chosen, readout, name, single, reading
     return Compiled(_run_and_read, *parts, check=check_call(snapshot))
 
 
@@ -85,27 +96,65 @@ def _begun(circuit: Circuit) -> Circuit:
     return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
 
 
+def can_cut(circuit: Circuit) -> bool:
+    """Whether a circuit's state can be cut over devices."""
+    prepares = any(isinstance(operation, Preparation) for operation in circuit.operations)
+    return is_static(circuit.operations) and not prepares and not needs_density(circuit)
+
+
+def require_state_axes(circuit: Circuit, reading: pieces.Reading | None, name: str) -> None:
+    """Refuse what a state that is cut over devices cannot give."""
+    if not can_cut(circuit):
+        raise ValueError(
+            "Option `state_axes` needs a circuit of gates and projections, but this one has channels, measurements, "
+            "resets, conditions or an initial state; leave the option out."
+        )
+    if reading is None:
+        raise ValueError(
+            f"Option `state_axes` is not for `{name}`, whose result no device could hold; leave the option out."
+        )
+
+
 def _run_and_read(
-    snapshot: Circuit, chosen: PlanOptions, readout: "density.Readout | Bits", name: str, only: bool
+    snapshot: Circuit,
+    chosen: PlanOptions,
+    readout: "density.Readout | Bits",
+    name: str,
+    only: bool,
+    reading: pieces.Reading | None,
 ) -> Run:
     forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
     projects = has_projection(snapshot.operations)
+    can_be_cut = reading is not None and can_cut(snapshot)
 
     def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
         form = forms[initial is not None]
         batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
-        require_state(form, batch.total, batch.dtype)
-        plan = make_plan(form.circuit, batch.data, batch.size, chosen)
-        adjoint = uses_adjoint(plan, batch.size, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
-        setting = Setting(batch.dtype, plan.data, batch.size, chosen.unroll, adjoint)
+        axes = state_axes_of(chosen, can_be_cut and initial is None, form.circuit.n_qubits)
+        device_bits = count_device_bits(axes, form.circuit.n_qubits)
+        batch_axis = chosen.batch_axis if batch.data else None
+        own = own_batch(batch_axis, batch.size)
+        require_state(form, batch.total // batch.size * own, batch.dtype, device_bits)
+        plan = make_plan(form.circuit, batch.data, own, chosen, device_bits=device_bits)
+        adjoint = uses_adjoint(plan, own, np.dtype(batch.dtype).itemsize, chosen, form.is_density)
+        axes = axes if device_bits else ()
+        setting = Setting(batch.dtype, plan.data, own, chosen.unroll, adjoint, axes)
 
-        def single(env: Mapping[str, jax.Array]) -> jax.Array:
+        def columns_of(env: Environment) -> jax.Array:
             state = run_from_zero(plan, env, setting)
             state = density.normalised(form, state) if form.is_density and projects else state
-            columns = _read_out(readout, form, state)
-            return jnp.broadcast_to(columns, (len(columns), batch.size)).T
+            if reading is not None and plan.places is not None:
+                columns = reading.read(pieces.Pieces(state, plan.places, env[DEVICE_BITS], axes))
+            else:
+                columns = _read_out(readout, form, state)
+            return jnp.broadcast_to(columns, (len(columns), own))
 
-        values = batch.map(single)
+        run_and_read = columns_of
+        if axes or batch_axis:
+            spread = bool(axes) and reading is not None and reading.spread
+            run_and_read = on_devices(columns_of, batch.dtype, axes, spread, batch_axis, batch.data)
+
+        values = batch.map(lambda env: run_and_read(env).T)
         return values[..., 0] if only else values
 
     run.__name__ = name
@@ -118,19 +167,23 @@ def _read_out(readout: "density.Readout | Bits", form: Lowered, state: jax.Array
     return density.read_qubits(readout, form, state)
 
 
-def require_state(form: Lowered, columns: int, dtype: Any) -> None:
-    """Refuse states that do not fit; a run holds about two copies."""
+def require_state(form: Lowered, columns: int, dtype: Any, device_bits: int = 0) -> None:
+    """Refuse states that do not fit; a run holds about two copies of what a device has of them."""
     itemsize = 2 * np.dtype(dtype).itemsize
     matrix = f"density matri{'ces' if columns > 1 else 'x'}"
     what = matrix if form.is_density else f"state{'s' * (columns > 1)}"
     width = form.circuit.n_qubits
     wires = f" on {width} wires" if width not in (form.n_qubits, 2 * form.n_qubits) else ""
     require_memory(
-        2 * itemsize * columns * 2**width,
-        f"Running {columns} {what} of {form.n_qubits} qubits{wires}",
+        2 * itemsize * columns * 2 ** (width - device_bits),
+        f"Running {columns} {what} of {form.n_qubits} qubits{wires}{_cut(device_bits)}",
         "use fewer qubits, a smaller batch or single precision"
         + (", or `trajectories` of pure states" if form.is_density else ""),
     )
+
+
+def _cut(device_bits: int) -> str:
+    return f" cut over {2**device_bits} devices" if device_bits else ""
 
 
 class Observed(NamedTuple):
@@ -147,6 +200,8 @@ def observed(function: Compiled) -> Observed | None:
     if build is not _run_and_read or arguments[3] != "expectation" or needs_density(arguments[0]):
         return None
     circuit, options, readout, *_ = arguments
+    if state_axes_of(options, can_cut(circuit), circuit.n_qubits):
+        return None
     if not all(isinstance(operator, PauliSum) for operator in readout.args[0]):
         return None
     return Observed(circuit, readout.args[0], options)

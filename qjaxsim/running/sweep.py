@@ -60,7 +60,8 @@ def _push(*args: jax.Array, n_residuals: int, push: Callable, transpose: Callabl
 
 
 def _shape(*args: Any, **params: Any) -> Any:
-    return jax.typeof(jax.eval_shape(lambda *a: _push(*a, **params), *args))
+    # Not `jax.eval_shape`, which loses over which axes of a mesh the result varies where others are left to XLA.
+    return jax.make_jaxpr(lambda *a: _push(*a, **params))(*args).out_avals[0]
 
 
 def _forward_mode(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:

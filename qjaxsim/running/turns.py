@@ -19,7 +19,8 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, complex_dtype, index_of_bits
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.planning.steps import Dense, Diagonal, Leaf, Plan, Rotations, Step
+from qjaxsim.planning.leaves import Leaf
+from qjaxsim.planning.steps import Dense, Diagonal, Plan, Rotations, Step
 from qjaxsim.running import kernels
 from qjaxsim.running.matrices import Environment, angle_stack, multiply_stacks
 from qjaxsim.running.rotations import turned_by

@@ -1,3 +1,3 @@
-"""What pytest leaves alone here: a program for eight devices, which a process of its own runs."""
+"""What pytest leaves alone here: programs for eight devices, which processes of their own run."""
 
-collect_ignore = ["program.py"]
+collect_ignore = ["program.py", "state_program.py", "state_processes.py"]

@@ -12,8 +12,9 @@ from qjaxsim.circuits.operations import Gate
 from qjaxsim.circuits.reference import embed
 from qjaxsim.planning.factors import factors, phases_of
 from qjaxsim.planning.gadgets import Gadgets
+from qjaxsim.planning.leaves import PauliRotation, Phases
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.steps import Dense, Diagonal, PauliRotation, Phases, Rotations
+from qjaxsim.planning.steps import Dense, Diagonal, Rotations
 from tests.circuits_with_gadgets import BASES, random_gadgets, string_rotation
 
 THETA = qj.Parameter("theta")

@@ -7,8 +7,9 @@ import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.planning import packing, plan
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import normal_form
-from qjaxsim.planning.steps import Leaf, Packed
+from qjaxsim.planning.steps import Packed
 
 
 def constants(n_qubits, n_gates, seed=0):

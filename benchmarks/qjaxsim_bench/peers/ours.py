@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim_bench import links
 from qjaxsim_bench.families import angle_sets
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
 from qjaxsim_bench.tasks import RATE, Task, classical_layers
@@ -58,6 +59,8 @@ def prepare(task: Task, dtype: str) -> Work:
 
     real = jnp.float32 if dtype == "single" else jnp.float64
     whole = {"patches": _patches, "training": _training, "qrnn": _qrnn, "parameters": _parameters}
+    if task.kind in ("remap", "allreduce"):
+        return links.prepare(task, real)
     if task.kind in whole:
         return whole[task.kind](task, real)
     if task.kind == "pauli-sum":
@@ -237,6 +240,7 @@ def patches_work(task: Task, model: Any, outputs: Any, real: Any, key: Any) -> W
 _ALL = (
     "state", "gradient", "expectation", "energy-hessian", "metric", "kernel", "noisy", "hybrid", "hvp", "hessian",
     "qnn", "training", "patches", "qrnn", "pauli-sum", "eager-hessian", "parameters", "crosscheck",
+    "remap", "allreduce",
 )  # fmt: skip
 PEERS = {
     OURS: Peer(
