@@ -40,7 +40,7 @@ def test_slow_pages_can_be_read(name):
         if block.language == "python":
             compile(block.code, name, "exec")
         else:
-            program, *words = shlex.split(block.code)
+            program, *words = shlex.split(block.code.replace("\\\n", " "))
             command = typer.main.get_command(app)
             while words and words[0] in getattr(command, "commands", {}):
                 command = command.commands[words.pop(0)]

@@ -31,7 +31,7 @@ def notebook_of(page: Path) -> str:
     needs = _NEEDS.search(text)
     text = _NEEDS.sub("", text)
     text = _TITLE.sub(lambda title: f"{title[0]}\n{_INSTALL.format(extras=needs[1] if needs else '')}", text)
-    text = re.sub(r"^```\n(qjaxsim .*\n)```$", r"```python\n!\1```", text, flags=re.MULTILINE)
+    text = re.sub(r"^```\n(qjaxsim (?:.*\n)+?)```$", r"```python\n!\1```", text, flags=re.MULTILINE)
     text = re.sub(r"^(.+)\.savefig\(.*\)$", r"display(\1)", text, flags=re.MULTILINE)
     text = re.sub(r"^!\[[^]]*\]\(figures/[^)]+\)\n", "", text, flags=re.MULTILINE)
     notebook = jupytext.reads(text, fmt="md")
