@@ -16,6 +16,7 @@ from qjaxsim.curvature.landscape import (
     pca_plane,
     random_plane,
 )
+from qjaxsim.curvature.matrix import matrix_operator
 from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.curvature.operators import (
     CurvatureOperators,
@@ -23,7 +24,6 @@ from qjaxsim.curvature.operators import (
     curvature_operators,
     hessian_operator,
     linear_operator,
-    matrix_operator,
 )
 from qjaxsim.curvature.outliers import (
     Outliers,

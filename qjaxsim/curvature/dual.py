@@ -13,6 +13,7 @@ from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spreading import Share, spread_of
 from qjaxsim.running.varying import vary
 
 
@@ -29,7 +30,8 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         y: targets, pytree with N samples along axis 0.
 
     Returns:
-        Array of shape (N K, N K), sample-major; positive semi-definite.
+        Array of shape (N K, N K), sample-major; positive semi-definite. Of samples that lie spread over a mesh each
+        device keeps its rows.
 
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
@@ -48,7 +50,8 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat, params), shapes.axes)
     count, side = shapes.n_samples, shapes.n_samples * shapes.n_outputs
-    needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize
+    spread = spread_of(x, y)
+    needed = (2 * side * flat.size + side**2) * flat.dtype.itemsize // (1 if spread is None else spread.devices)
     require_memory(needed, f"The Gauss-Newton dual of {side} outputs", "use fewer samples or `split_hessian`")
 
     def factor(flat: jax.Array, sample: tuple[Any, Any]) -> jax.Array:  # (K, P)
@@ -59,9 +62,21 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]) @ vectors.T
         return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
 
+    def factors(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:  # (B K, P)
+        own = len(jax.tree.leaves(samples)[0])
+        each = jax.lax.map(functools.partial(factor, flat), samples, batch_size=min(own, at_once().samples))
+        return each.reshape(-1, flat.size)
+
     def dual(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:
-        each = jax.lax.map(functools.partial(factor, flat), samples, batch_size=min(count, at_once().samples))
-        stacked = each.reshape(side, flat.size)
+        stacked = factors(flat, samples)
         return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
 
-    return compiled_once(dual, flat, jax.tree.map(jnp.asarray, (x, y)))
+    if spread is None:
+        return compiled_once(dual, flat, jax.tree.map(jnp.asarray, (x, y)))
+    rows = Share(spread._replace(axes=(), columns=spread.axes), side)
+
+    def share(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:
+        own = factors(flat, samples)
+        return rows.block(spread.with_all(own, own) / count)
+
+    return compiled_once(spread.over_samples(share), flat, spread.samples((x, y)))

@@ -4,27 +4,26 @@
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_identity
-from qjaxsim.curvature import collapsed, cone_sweep
+from qjaxsim.common.checks import is_traced
+from qjaxsim.curvature.blocks import by_columns
 from qjaxsim.curvature.chunks import window
-from qjaxsim.curvature.circuit_outputs import CircuitOutputs
-from qjaxsim.curvature.hvp import flatten_real, symmetrised, unit_vector
-from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, gauss_newton_block, loss_derivatives
-from qjaxsim.curvature.parts import PartSum, StagedParts, linearised_parts
+from qjaxsim.curvature.hvp import flatten_real
+from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
-from qjaxsim.curvature.split_plan import SplitPlan, plan, staged
-from qjaxsim.curvature.spreading import Spread, on_no_mesh, spread_of, whole
+from qjaxsim.curvature.split_plan import SplitPlan, plan
+from qjaxsim.curvature.spreading import Spread, off_mesh, on_no_mesh, spread_columns, spread_of, whole
+from qjaxsim.curvature.ways import WAYS, Way, slopes_at
 from qjaxsim.running.array_types import require_unsharded
-from qjaxsim.running.varying import vary, vary_alike
+from qjaxsim.running.varying import vary
 
 
 class HessianSplit(NamedTuple):
@@ -58,6 +57,7 @@ def split_hessian(
     *,
     batch_size: int | None = None,
     rows: int | None = None,
+    columns: str | Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     checkpoint: str | Path | None = None,
 ) -> HessianSplit:
@@ -69,7 +69,11 @@ def split_hessian(
     part, `CircuitOutputs` (`hessian.md` derives each). `plan_split` says beforehand which, and what it holds.
 
     Samples that lie spread over the devices of an automatic mesh (x or y, along axis 0) are added up by the device that
-    holds them, with one sum over devices at the end; `batch_size` is that of each device.
+    holds them, with one sum over devices at the end; `batch_size` is that of each device. With `columns`, parameters
+    are spread over further axes of the mesh, of C devices, say: each pushes its own directions, holds P^2 / C numbers
+    of each sum, and in the end keeps one block of each matrix. H, G and R then lie in blocks over both,
+    `PartitionSpec(columns, samples)`, and have the shape (P', P'), where P' is P rounded up to a multiple of the number
+    of devices; beyond P they are zero. `docs/devices.md` has an example.
 
     With `checkpoint`, sums are saved as chunks go by, and a later call with the same arguments goes on from there; the
     result is the same bit for bit (on the same machine with the same versions). A save is skipped while less than 10
@@ -88,19 +92,22 @@ def split_hessian(
         batch_size: samples in one chunk. Default: that of the checkpoint if there is one, else as in `plan_split`.
             The result is the same up to rounding, also where it does not divide N.
         rows: parameter directions pushed at once. Default: as in `plan_split`.
+        columns: axes of the mesh that parameters are spread over, one name or several; other than those of the samples.
+            The mesh is that of the samples, or the one set by `jax.set_mesh`. Default: none.
         progress: called as progress(samples_done, N) after each chunk has been computed (and saved), and once before
             for what a checkpoint holds.
         checkpoint: file (.npz) to save the sums in and to go on from, about 2 P^2 numbers without structure. Default:
             nothing is saved.
 
     Returns:
-        HessianSplit of three arrays of shape (P, P), the dtype of params.
+        HessianSplit of three arrays of shape (P, P), the dtype of params; with `columns` (P', P') in blocks.
 
     Raises:
-        TypeError: if params holds anything but real floats of one dtype.
-        ValueError: if x and y differ in their number of samples, outputs or loss return another shape,
-            batch_size or rows is not a positive integer, or the checkpoint is damaged or of another computation: other
-            params, data, settings or structure, or functions with other slopes dl/dz in the first chunk.
+        TypeError: if params holds anything but real floats of one dtype, or with `columns` where JAX traces arguments.
+        ValueError: if x and y differ in their number of samples, outputs or loss return another shape, batch_size or
+            rows is not a positive integer, columns are no free axes of an automatic mesh, or the checkpoint is damaged
+            or of another computation: other params, data, settings or structure, or functions with other slopes dl/dz
+            in the first chunk.
         MemoryError: if what `plan_split` counts does not fit in free memory; checked before anything is allocated.
         OSError: if the checkpoint cannot be written; an older one is then untouched.
 
@@ -117,32 +124,53 @@ def split_hessian(
     [0.5, 0.75, -0.25]
     """
     flat_unsharded(params, x, y)
+    spread = spread_of(x, y) if columns is None else spread_columns(columns, params, x, y)
+    if any(map(is_traced, jax.tree.leaves(params))):
+        spread = None  # the sums are then part of a program of the caller's
+    how = _How(batch_size, rows, progress, checkpoint)
+    if spread is None:
+        return _added_up(outputs, loss, whole(params), x, y, None, how)
+    with on_no_mesh():
+        return _added_up(outputs, loss, off_mesh(params), x, y, spread, how)
+
+
+class _How(NamedTuple):
+    """The settings of `split_hessian`."""
+
+    batch_size: int | None
+    rows: int | None
+    progress: Callable[[int, int], None] | None
+    checkpoint: str | Path | None
+
+
+def _added_up(
+    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, spread: Spread | None, how: _How
+) -> HessianSplit:
+    """The split, chunk of samples by chunk of samples."""
+    batch_size, rows, progress, checkpoint = how
     shapes = check_model(outputs, loss, params, x, y)
-    spread = spread_of(x, y)
-    params = whole(params) if spread is None else on_no_mesh(params)
     flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = stored_identity(checkpoint).get("batch_size")
-    devices = 1 if spread is None else spread.devices
-    count = shapes.n_samples // devices  # on each device
-    planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows)
-    samples, way = planned.samples, WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
-    if spread is not None:
-        way, (x, y) = _spread(way, spread), spread.shares((x, y))
-    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, devices=devices)
+    shares = 1 if spread is None else spread.devices
+    count = shapes.n_samples // shares  # on each device
+    planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows, spread)
+    samples, way = planned.samples, _way(planned, outputs, loss, params, flat, spread)
+    x, y = (x, y) if spread is None else spread.shares((x, y))
+    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, shares=spread and shares)
     carried, done = way.start, 0
     saved = None
     if checkpoint is not None:
-        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, devices)
+        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, spread)
         own = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
         first, targets, weights = samples_from(own[0], own[1], 0, size=samples, shapes=shapes._replace(n_samples=count))
-        slopes = Fingerprint("slopes", "outputs or loss", _slopes(loss, way.outputs(first), targets, weights)[0])
+        slopes = Fingerprint("slopes", "outputs or loss", slopes_at(loss, way.outputs(first), targets, weights)[0])
         saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
         state = saved.restore({"state": carried, "samples": done})
         carried, done = (state["state"], state["samples"]) if state else (carried, done)
         if done and progress is not None:
-            progress(done * devices, shapes.n_samples)
+            progress(done * shares, shapes.n_samples)
     for begin in range(done, count, samples):
         carried = way.chunk(carried, *chunk(begin))
         done = min(begin + samples, count)
@@ -150,19 +178,19 @@ def split_hessian(
             saved.save({"state": carried, "samples": done}, last=done == count)
         if progress is not None:
             jax.block_until_ready(carried)
-            progress(done * devices, shapes.n_samples)
-    return way.finish(carried)
+            progress(done * shares, shapes.n_samples)
+    return HessianSplit(*way.finish(carried))
 
 
 def samples_from(
-    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, devices: int = 1
+    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, shares: int | None = None
 ) -> tuple[Any, Any, jax.Array]:
     """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero.
 
-    With several devices samples come by share, (devices, N / devices, ...), and the chunk is one of each share.
+    On a mesh samples come by share, (shares, N / shares, ...), and the chunk is one of each share.
     """
-    start, _, fresh = window(begin, size, shapes.n_samples // devices, np)
-    now = (slice(None),) * (devices > 1) + (slice(start, start + size),)
+    start, _, fresh = window(begin, size, shapes.n_samples // (shares or 1), np)
+    now = (slice(None),) * (shares is not None) + (slice(start, start + size),)
     xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[now]), (x, y))
     return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
 
@@ -174,32 +202,22 @@ def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[ja
     return flatten_real(params)
 
 
-class _Way(NamedTuple):
-    """How the split of one kind of model is found, chunk of samples by chunk of samples.
-
-    Attributes:
-        start: what is carried from chunk to chunk, for no samples.
-        outputs: from inputs to outputs (B, K).
-        chunk: from what is carried, inputs, targets and weights of the losses (B,) to what is carried on.
-        finish: from what is carried in the end to the result.
-        ready: makes what all samples share, where that waits for the first of them.
-    """
-
-    start: Any
-    outputs: Callable[[Any], jax.Array]
-    chunk: Callable[[Any, Any, Any, jax.Array], Any]
-    finish: Callable[[Any], HessianSplit]
-    ready: Callable[[], Any] = lambda: None
+def _way(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, spread: Spread | None) -> Way:
+    """How the split is found, on one device or on all of a mesh."""
+    if spread is not None and spread.columns:
+        return by_columns(planned, outputs, loss, params, spread)
+    way = WAYS[planned.structure](outputs, loss, params, flat, planned.rows)
+    return way if spread is None else _on_shares(way, spread)
 
 
-def _spread(way: _Way, spread: Spread) -> _Way:
+def _on_shares(way: Way, spread: Spread) -> Way:
     """The way on every device for its own samples, with one sum over devices in the end."""
 
     def chunk(carried: Any, x: Any, y: Any, weights: jax.Array) -> Any:
         way.ready()  # not while the chunk is traced, which would leave it in the trace
         return compiled_once(spread.each(way.chunk), carried, x, y, weights)
 
-    return _Way(
+    return Way(
         spread.copies(way.start),
         way.outputs,
         chunk,
@@ -207,118 +225,8 @@ def _spread(way: _Way, spread: Spread) -> _Way:
     )
 
 
-def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
-    """Through what each observable sees, slopes and all in one program."""
-    assert outputs.cones is not None
-    tables = outputs.tables
-    found, start = cone_sweep.begin(tables, flat)
-
-    def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
-        return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)
-
-    values = functools.partial(_outputs, outputs, params)
-    return _Way(start, values, chunk, lambda carried: HessianSplit(*cone_sweep.finish(tables, found, carried)))
-
-
-def _by_unitary(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
-    """Through the unitary of all weights."""
-    found = collapsed.tangents(outputs, params)
-    return _by_slopes(
-        functools.partial(_outputs, outputs, params),
-        loss,
-        flat,
-        collapsed.no_operators(outputs, flat.dtype),
-        lambda carried, x, slope: collapsed.add_samples(outputs, found, x, slope, carried),
-        lambda carried: collapsed.residual_part(outputs, found, params, carried),
-    )
-
-
-def _by_stages(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
-    """Stage by stage of the circuit that all parts share."""
-    part = staged(outputs)
-    assert part is not None
-    parts = StagedParts(outputs, part, params)
-    way = _by_slopes(parts.outputs, loss, flat, parts.start(), parts.chunk, parts.residual)
-    return way._replace(ready=lambda: parts.found)
-
-
-def _by_parts(outputs: PartSum, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
-    """Each direction through all parts at once."""
-
-    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return linearised_parts(outputs, params, x, slope, carried, rows)
-
-    values = functools.partial(_outputs, outputs, params)
-    return _by_slopes(values, loss, flat, _no_samples(flat), push, lambda carried: carried)
-
-
-def _by_directions(outputs: Outputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> _Way:
-    """Each direction through the whole model."""
-
-    def push(carried: jax.Array, x: Any, slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return _push_all(outputs, params, x, slope, carried, rows)
-
-    values = functools.partial(_outputs, outputs, params)
-    return _by_slopes(values, loss, flat, _no_samples(flat), push, lambda carried: carried)
-
-
-WAYS: dict[str, Callable[..., _Way]] = {
-    "cones": _by_cones,
-    "collapsed": _by_unitary,
-    "stages": _by_stages,
-    "parts": _by_parts,
-    "pushed": _by_directions,
-}
-"""By `SplitPlan.structure`, from outputs, loss, parameters, the same flat, and directions pushed at once to the way."""
-
-
-def _no_samples(flat: jax.Array) -> jax.Array:
-    return jnp.zeros((flat.size, flat.size), flat.dtype)
-
-
-def _by_slopes(
-    outputs: Callable[[Any], jax.Array],
-    loss: Loss,
-    flat: jax.Array,
-    start: Any,
-    push: Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]],
-    residual: Callable[[Any], jax.Array],
-) -> _Way:
-    """Through the linearised loss.
-
-    Args:
-        outputs: from inputs to outputs (B, K).
-        loss: the loss.
-        flat: the parameters (P,).
-        start: what `push` carries from chunk to chunk, for no samples.
-        push: from what is carried, inputs and slopes (B, K) to what is carried on, the Jacobian (P, B, K), and the
-            gradient of sum(slope * z) (P,).
-        residual: from what is carried in the end to R (P, P), symmetric up to rounding.
-    """
-
-    def chunk(carried: tuple, x: Any, y: Any, weights: jax.Array) -> tuple:
-        inner, total, gradient = carried
-        slope, curvature = _slopes(loss, outputs(x), y, weights)
-        inner, jacobian, slopes = push(inner, x, slope)
-        return inner, _add_gauss_newton(total, jacobian, curvature), gradient + slopes
-
-    def finish(carried: tuple) -> HessianSplit:
-        inner, total, gradient = carried
-        hessian, gauss_newton, own = _with_sum(total, residual(inner))
-        return HessianSplit(hessian, gauss_newton, own, gradient)
-
-    return _Way((start, _no_samples(flat), jnp.zeros_like(flat)), outputs, chunk, finish)
-
-
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def _with_sum(gauss_newton: jax.Array, residual: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """H = G + R and both, made symmetric."""
-    gauss_newton, residual = symmetrised(gauss_newton), symmetrised(residual)
-    return gauss_newton + residual, gauss_newton, residual
-
-
 def _identity(
-    planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any], devices: int
+    planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any], spread: Spread | None
 ) -> dict[str, Any]:
     """What sums over samples belong to."""
     return {
@@ -330,50 +238,6 @@ def _identity(
         "batch_size": planned.samples,
         "rows": planned.rows,
         "structure": planned.structure,
-        **({"devices": devices} if devices > 1 else {}),
+        **({} if spread is None else {"devices": spread.devices}),
+        **({"columns": spread.parts} if spread is not None and spread.columns else {}),
     }
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs(outputs: Outputs, params: Any, x: Any) -> jax.Array:
-    return outputs(params, x)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _slopes(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First and second derivatives of the weighted losses in the outputs, (B, K) and (B, K, K)."""
-    return loss_derivatives(loss, z, y, weights)
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _add_gauss_newton(total: jax.Array, jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
-    """Add sum_b J_b^T A_b J_b for a Jacobian (P, B, K) and A (B, K, K)."""
-    return total + gauss_newton_block(jnp.moveaxis(jacobian, 0, 2), curvature).astype(total.dtype)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 5), donate_argnums=4)
-def _push_all(
-    outputs: Outputs, params: Any, x: Any, slope: jax.Array, residual: jax.Array, rows: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Add the Hessian of sum(slope * z) to the residual, row by row; also the Jacobian (P, B, K) and the gradient."""
-    flat, unravel = ravel_pytree(params)
-
-    def linearised(w: jax.Array) -> tuple[jax.Array, jax.Array]:
-        out = outputs(unravel(w), x)
-        return jnp.sum(slope * out), out
-
-    def push(index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:  # row of R (P,), column of J (B, K)
-        (gradient, _), (row, column) = jax.jvp(jax.grad(linearised, has_aux=True), (flat,), (unit_vector(index, flat),))
-        return row, column, gradient
-
-    def fill(chunk: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        matrix, jacobian, _ = carry
-        start, index, fresh = window(chunk * rows, rows, flat.size)
-        block, columns, gradient = jax.vmap(push, out_axes=(0, 0, None))(index)
-        old = jax.lax.dynamic_slice_in_dim(matrix, start, rows, axis=0)
-        matrix = jax.lax.dynamic_update_slice_in_dim(matrix, jnp.where(fresh[:, None], old + block, old), start, axis=0)
-        return matrix, jax.lax.dynamic_update_slice_in_dim(jacobian, columns, start, axis=0), gradient
-
-    jacobian = jnp.zeros((flat.size, *slope.shape), slope.dtype)
-    empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
-    return jax.lax.fori_loop(0, -(-flat.size // rows), fill, empty)

@@ -1,18 +1,20 @@
 """Hessian-vector products and the dense exact Hessian of a real scalar function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec
 
 from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spreading import Share, spread_columns
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
 from qjaxsim.running.varying import in_unchecked_region
 
@@ -57,7 +59,13 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
     return compiled_once(lambda at, along: jax.jvp(slope, (at,), (along,))[1], params, v)
 
 
-def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None = None) -> jax.Array:
+def hessian(
+    f: Callable[[Any], jax.Array],
+    params: Any,
+    batch_size: int | None = None,
+    *,
+    columns: str | Sequence[str] | None = None,
+) -> jax.Array:
     """Dense exact Hessian of a real scalar function, in `ravel_pytree` order.
 
     Row i is the Hessian-vector product with unit vector i. The rows agree with the columns up to rounding
@@ -69,14 +77,19 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
         batch_size: rows computed at once, as products of f alone. Any value gives the same matrix up to rounding; a
             smaller one takes less memory. Default: all of them up to 32, else 32, and expectation values of one
             state in one sweep, below.
+        columns: axes of an automatic mesh whose devices share the rows out, all of them products of f alone; the mesh
+            is that of params, or the one set by `jax.set_mesh`. Samples that f reads stay spread over its other axes.
+            Default: none.
 
     Returns:
-        Array of shape (P, P), the dtype of params.
+        Array of shape (P, P), the dtype of params. With `columns` its rows lie on their devices, and P is rounded up
+        to a multiple of their number, with zeros beyond; `matrix_operator(matrix, P)` takes them.
 
     Raises:
         TypeError: if a leaf of params is not a real float array, the leaves differ in dtype, or f does not return a
             real scalar.
-        ValueError: if params is empty or batch_size is not a positive integer.
+        ValueError: if params is empty, batch_size is not a positive integer, or columns are no axes of a mesh of type
+            Auto.
         MemoryError: if the matrix and its work copies exceed the free main memory. Checked before anything
             is allocated (under `jax.jit`, when tracing); the memory of an accelerator is not looked at.
 
@@ -108,29 +121,47 @@ def hessian(f: Callable[[Any], jax.Array], params: Any, batch_size: int | None =
     require_known_shape("Argument `params`", flat)
     size = flat.size
     rows = chunk_size("batch_size", batch_size, size, ROWS_AT_ONCE)
+    if columns is not None:
+        share = Share(spread_columns(columns, params), size)
+        require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian", share.spread.parts)
+        return compiled_once(_on_columns(lambda w: _real_scalar(f)(unravel(w)), rows, share), flat)
     require_dense(size, 3, flat.dtype.itemsize, "The dense Hessian")
 
     def found(at: jax.Array) -> jax.Array:
         scalar = lambda w: _real_scalar(f)(unravel(w))  # noqa: E731
         short = without_circuits(scalar, at) if batch_size is None else None
-        return _by_rows(short or scalar, at, rows)
+        return symmetrised(_by_rows(short or scalar, at, rows))
 
     return compiled_once(found, flat)
 
 
-def _by_rows(f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int) -> jax.Array:
-    """The Hessian of a function of a flat vector, `rows` rows at once."""
-    size, gradient = flat.size, jax.grad(f)
+def _on_columns(f: Callable[[jax.Array], jax.Array], rows: int, share: Share) -> Callable[[jax.Array], jax.Array]:
+    """The Hessian of a function of a flat vector, each device's own rows on it."""
+
+    def own(flat: jax.Array) -> jax.Array:
+        found = _by_rows(f, flat, min(rows, share.n_own), share.first(), share.n_own)
+        return share.block(jnp.pad(found, ((0, 0), (0, share.filled - flat.size))))
+
+    columns = share.spread.columns
+    # The other axes are left to XLA, which keeps what f reads spread over them.
+    return share.spread.mapped(own, PartitionSpec(), PartitionSpec(columns), frozenset(columns))
+
+
+def _by_rows(
+    f: Callable[[jax.Array], jax.Array], flat: jax.Array, rows: int, first: Any = 0, count: int | None = None
+) -> jax.Array:
+    """Rows of the Hessian of a function of a flat vector (by default all), `rows` at once; zeros beyond the last."""
+    count, gradient = flat.size if count is None else count, jax.grad(f)
 
     def row(index: jax.Array) -> jax.Array:
         return jax.jvp(gradient, (flat,), (unit_vector(index, flat),))[1]
 
     def fill(chunk: jax.Array, matrix: jax.Array) -> jax.Array:
-        start, index, _ = window(chunk * rows, rows, size)
-        return jax.lax.dynamic_update_slice_in_dim(matrix, jax.vmap(row)(index), start, axis=0)  # some rows again
+        start, index, _ = window(chunk * rows, rows, count)
+        return jax.lax.dynamic_update_slice_in_dim(matrix, jax.vmap(row)(first + index), start, axis=0)  # some again
 
-    empty = jnp.broadcast_to(jnp.zeros_like(flat), (size, size))  # of the type of the parameters, on their mesh too
-    return symmetrised(jax.lax.fori_loop(0, -(-size // rows), fill, empty))
+    empty = jnp.broadcast_to(jnp.zeros_like(flat), (count, flat.size))  # of the parameters' type, on their mesh too
+    return jax.lax.fori_loop(0, -(-count // rows), fill, empty)
 
 
 def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:
@@ -265,9 +296,9 @@ def chunk_size(name: str, asked: int | None, size: int, default: int) -> int:
     return min(size, default if asked is None else positive_integer(name, asked))
 
 
-def require_dense(size: int, copies: int, itemsize: int, what: str) -> None:
-    """Refuse `copies` matrices of shape (size, size) if they do not fit."""
-    require_memory(copies * size**2 * itemsize, f"{what} of {size} parameters", f"use {NO_MATRIX}")
+def require_dense(size: int, copies: int, itemsize: int, what: str, devices: int = 1) -> None:
+    """Refuse `copies` matrices of shape (size, size) if they do not fit on so many devices."""
+    require_memory(copies * size**2 * itemsize // devices, f"{what} of {size} parameters", f"use {NO_MATRIX}")
 
 
 def unit_vector(index: jax.Array, like: jax.Array) -> jax.Array:

@@ -103,7 +103,11 @@ def loss_derivatives(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tu
     return slopes, curvature
 
 
-def gauss_newton_block(jacobian: jax.Array, curvature: jax.Array) -> jax.Array:
-    """sum_b J_b^T A_b J_b, (P, P), for a Jacobian (B, K, P) and A (B, K, K), in the Jacobian's dtype."""
+def gauss_newton_block(jacobian: jax.Array, curvature: jax.Array, rows: jax.Array | None = None) -> jax.Array:
+    """sum_b J_b^T A_b J_b, (P, P), for a Jacobian (B, K, P) and A (B, K, K), in the Jacobian's dtype.
+
+    With `rows`, the Jacobian in some parameters (B, K, n), only their rows (n, P).
+    """
     curved = jnp.einsum("bkl,blp->bkp", curvature, jacobian, precision=HIGHEST)
-    return jnp.einsum("bkp,bkq->pq", jacobian, curved, precision=HIGHEST).astype(jacobian.dtype)
+    left = jacobian if rows is None else rows
+    return jnp.einsum("bkp,bkq->pq", left, curved, precision=HIGHEST).astype(jacobian.dtype)

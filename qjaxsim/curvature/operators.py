@@ -14,10 +14,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
-from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, require_no_sum, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
-from qjaxsim.curvature.outliers import check_square
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
 from qjaxsim.curvature.spreading import Spread, spread_of
 from qjaxsim.running.array_types import check_tree
@@ -83,6 +81,7 @@ class LinearOperator:
         Raises:
             ValueError: for places out of range or repeated, or none.
 
+        >>> from qjaxsim.curvature import matrix_operator
         >>> operator = matrix_operator(jnp.array([[2.0, 1.0], [1.0, 3.0]]))
         >>> print(operator.block([1]).dense())
         [[3.]]
@@ -365,27 +364,3 @@ def require_operator(value: Any) -> None:
             f"Argument `operator` must be a LinearOperator, but is a {type(value).__name__}; make one with "
             "`linear_operator` from a function, `matrix_operator` from a matrix or `curvature_operators` from a model."
         )
-
-
-def matrix_operator(matrix: Any) -> LinearOperator:
-    """The operator of a dense symmetric matrix, (P, P) of real floats.
-
-    Raises:
-        TypeError: if it is not of a real float dtype.
-        ValueError: if it is not square.
-
-    >>> print(matrix_operator(jnp.array([[2.0, 1.0], [1.0, 0.0]])) @ jnp.array([1.0, 3.0]))
-    [5. 1.]
-    """
-    held = as_array(matrix, "matrix")
-    check_square(held)
-    return LinearOperator(len(held), held.dtype, functools.partial(_matrix_rows, held), held)
-
-
-def _matrix_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
-    return _times_rows(matrix, rows)
-
-
-@jax.jit
-def _times_rows(matrix: jax.Array, rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, matrix, precision=HIGHEST)

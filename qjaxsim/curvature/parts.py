@@ -223,13 +223,13 @@ def linearised_parts(
     own_slope = model.scale * slope
     given = zip(model.index, _inputs(model, x), strict=True)
     # One compiled function serves every part, and every model with the same `part`.
-    each = [_one_part(model.part, flat[index], own, own_slope, rows) for index, own in given]
+    each = [one_part(model.part, flat[index], own, own_slope, rows) for index, own in given]
     blocks, columns, slopes = zip(*each, strict=True)
     return _with_blocks(model, residual, blocks), *_assembled(model, flat, columns, slopes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _one_part(
+def one_part(
     part: Callable[[jax.Array, jax.Array], jax.Array], u: jax.Array, x: jax.Array, slope: jax.Array, rows: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Hessian (U, U) of sum(slope * part) in its own parameters, Jacobian (U, B, K) of part, and the gradient (U,)."""

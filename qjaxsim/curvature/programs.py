@@ -20,11 +20,11 @@ MOST_PROGRAMS = 32
 # Operations with derivative rules of their own: programs are not differentiated, so that what they compute decides.
 _WITH_RULES = ("custom_jvp_call", "custom_vjp_call")
 
-known_programs: list[tuple[core.Jaxpr, Callable[..., Any]]] = []
+known_programs: list[tuple[core.Jaxpr, bool, Callable[..., Any]]] = []
 _lock = threading.Lock()
 
 
-def compiled_once(function: Callable[..., Any], *args: Any) -> Any:
+def compiled_once(function: Callable[..., Any], *args: Any, donate: bool = False) -> Any:
     """function(*args), by a program that serves every later call of the same operations on the same shapes.
 
     Arrays that the function closes over are arguments of the program: functions made anew share it, each with its own
@@ -34,6 +34,7 @@ def compiled_once(function: Callable[..., Any], *args: Any) -> Any:
         function: pure JAX function.
         args: pytrees of arrays. Where one, or something that the function closes over, is traced (inside `jax.jit`,
             `grad` or `vmap`), the function becomes part of that trace.
+        donate: whether the arrays of the first of `args` are given up, so that results may take their place.
     """
     leaves, structure = jax.tree.flatten(args)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
@@ -43,22 +44,26 @@ def compiled_once(function: Callable[..., Any], *args: Any) -> Any:
     )
     run = _run(traced.jaxpr)
     if not any(isinstance(value, jax.core.Tracer) for value in traced.consts):
-        run = _program(traced.jaxpr, run)
-    return jax.tree.unflatten(jax.tree.structure(out), run([jnp.asarray(value) for value in traced.consts], leaves))
+        run = _program(traced.jaxpr, donate, run)
+    given_up = len(jax.tree.leaves(args[0])) if donate else 0
+    consts = [jnp.asarray(value) for value in traced.consts]
+    return jax.tree.unflatten(jax.tree.structure(out), run(leaves[:given_up], consts, leaves[given_up:]))
 
 
 def _run(jaxpr: core.Jaxpr) -> Callable[..., Any]:
-    return lambda consts, leaves: core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, consts))(*leaves)
+    return lambda first, consts, rest: core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, consts))(*first, *rest)
 
 
-def _program(jaxpr: core.Jaxpr, run: Callable[..., Any]) -> Callable[..., Any]:
+def _program(jaxpr: core.Jaxpr, donate: bool, run: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled program of a computation, one from before if there is one."""
     with _lock:
-        place = next((i for i, (known, _) in enumerate(known_programs) if _same(known, jaxpr)), None)
-        entry = (jaxpr, jax.jit(run)) if place is None else known_programs.pop(place)
+        same = (i for i, (known, *how, _) in enumerate(known_programs) if how == [donate] and _same(known, jaxpr))
+        place = next(same, None)
+        made = jax.jit(run, donate_argnums=(0,) if donate else ())
+        entry = (jaxpr, donate, made) if place is None else known_programs.pop(place)
         known_programs.insert(0, entry)
         del known_programs[MOST_PROGRAMS:]
-    return entry[1]
+    return entry[-1]
 
 
 def _same(a: core.Jaxpr, b: core.Jaxpr) -> bool:

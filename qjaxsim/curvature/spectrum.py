@@ -13,10 +13,15 @@ import numpy as np
 from qjaxsim.common.checks import integer_from, positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced, require_known
+from qjaxsim.curvature.hvp import NO_MATRIX
 from qjaxsim.curvature.lanczos import leading_pairs, normal
+from qjaxsim.curvature.matrix import blocks_of
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square
 from qjaxsim.running.sampling import require_key
+
+# What there is where a matrix lies in blocks and does not fit one device.
+SEVERAL_GPUS = "`jaxmg.syevd` of the package JAXMg, which takes the matrix in its blocks on several GPUs"
 
 
 class EigenPairs(NamedTuple):
@@ -69,6 +74,10 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
     Backward stable: every eigenvalue, however small, carries an error of about P * 2e-16 * max|lambda| (that much of
     a near-zero bulk is rounding).
 
+    A matrix in blocks on a mesh is brought together first. Where it does not fit, `top_eigenpairs` and
+    `spectral_density` of its `matrix_operator` leave it where it is, and so does, on several GPUs, the function `syevd`
+    of the package JAXMg, which takes such blocks.
+
     Args:
         matrix: array of shape (P, P), real. Symmetric up to sqrt(eps) of its dtype times its largest entry;
             one triangle is read.
@@ -88,12 +97,12 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
     """
     import scipy.linalg
 
-    given = np.asarray(matrix)
+    given = matrix if isinstance(matrix, jax.Array) else np.asarray(matrix)  # one in blocks is not brought here yet
     check_square(given)
     require_memory(
         2 * 8 * given.size,
         f"The spectrum of a {given.shape[0]} x {given.shape[0]} matrix",
-        "use Lanczos (`top_eigenpairs`, `spectral_density`)",
+        f"use {NO_MATRIX}" + (f", or {SEVERAL_GPUS}" if blocks_of(given) is not None else ""),
     )
     work = np.array(given, dtype=np.float64)
     if not np.isfinite(work).all():

@@ -9,7 +9,11 @@ from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.hvp import NO_MATRIX, chunk_size, flatten_real
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
+from qjaxsim.curvature.spreading import Spread
 from qjaxsim.curvature.stages import StagedCircuit
+
+# Ways whose parameter directions can be shared out to devices.
+SHARED = ("stages", "parts", "pushed")
 
 
 class SplitPlan(NamedTuple):
@@ -83,14 +87,22 @@ def plan_split(
     return plan(outputs, params, check_model(outputs, loss, params, x, y), batch_size, rows)
 
 
-def plan(outputs: Outputs, params: Any, shapes: ModelShapes, batch_size: int | None, rows: int | None) -> SplitPlan:
-    """The same from what `check_model` found."""
+def plan(
+    outputs: Outputs,
+    params: Any,
+    shapes: ModelShapes,
+    batch_size: int | None,
+    rows: int | None,
+    spread: Spread | None = None,
+) -> SplitPlan:
+    """The same from what `check_model` found, for what each device of a mesh does and holds."""
     flat, _ = flatten_real(params)
     size, itemsize = flat.size, flat.dtype.itemsize
     available = memory.available_bytes()
     default = at_once()
     directions = chunk_size("rows", rows, size, default.directions)
-    for needs in _ways(outputs, params, size, shapes):
+    ways = _ways(outputs, params, size, shapes)
+    for needs in ways if spread is None or not spread.columns else _by_columns(ways, spread.parts):
         room = (available // itemsize - needs.held) // needs.a_sample
         usual = min(default.samples, default.numbers // needs.capped, room)
         samples = chunk_size("batch_size", batch_size, shapes.n_samples, max(1, usual))
@@ -142,6 +154,11 @@ def _ways(outputs: Outputs, params: Any, size: int, shapes: ModelShapes) -> Iter
         circuits = (len(outputs.index) + 1) * part.numbers_held + 8 * at_once().directions * side**2
         yield _Needs("stages", held + circuits, a_sample + 8 * tangents, max(jacobian, 2 * tangents))
     yield _Needs("parts" if isinstance(outputs, PartSum) else "pushed", held, a_sample, jacobian)
+
+
+def _by_columns(ways: Iterator[_Needs], parts: int) -> Iterator[_Needs]:
+    """The ways whose parameter directions can be shared out, with what each of so many devices holds."""
+    return (needs._replace(held=-(-needs.held // parts)) for needs in ways if needs.structure in SHARED)
 
 
 def staged(outputs: Outputs) -> StagedCircuit | None:

@@ -183,7 +183,8 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
         x2: inputs with M samples; default x1.
 
     Returns:
-        Array of shape (N, M, K, K): sum over parameters of dz_k(x1_n) dz_l(x2_m).
+        Array of shape (N, M, K, K): sum over parameters of dz_k(x1_n) dz_l(x2_m). Where x1 lies spread over the devices
+        of a mesh, a number that divides M, each keeps the rows of its own samples.
 
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
@@ -221,7 +222,15 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
         found = [every(flat, x) for x in inputs]
         return jnp.einsum("nkp,mlp->nmkl", found[0], found[-1], precision=HIGHEST)
 
-    return compiled_once(kernel, flat, *inputs)
+    spread = spread_of(x1)
+    if spread is None or m % spread.devices:
+        return compiled_once(kernel, flat, *inputs)
+
+    def share(flat: jax.Array, *inputs: Any) -> jax.Array:
+        found = [every(flat, x).reshape(-1, flat.size) for x in inputs]
+        return jnp.moveaxis(spread.with_all(found[0], found[-1]).reshape(-1, k, m, k), 2, 1)
+
+    return compiled_once(spread.over_samples(share), flat, *spread.samples(inputs))
 
 
 def _counting(x: Any) -> np.ndarray:

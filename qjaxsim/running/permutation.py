@@ -17,7 +17,7 @@ from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from qjaxsim.running.varying import rest
+from qjaxsim.running.varying import rest, spread_by_xla
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def flip_rows(array: jax.Array, mask: jax.Array) -> jax.Array:
 
 def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
     lead, size, *others = array.shape
-    if jax.device_count() > 1:  # axes in front may be spread over them
+    if lead != 1 and spread_by_xla():  # over devices, the axes in front
         high, low = (jnp.asarray(np.array(table, np.uint32)) for table in (permutation.high, permutation.low))
         places = (high[:, None] ^ low[None]).reshape(-1)
         return array.at[:, places].get(unique_indices=True, mode="promise_in_bounds")

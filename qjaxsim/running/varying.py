@@ -41,11 +41,16 @@ def in_unchecked_region() -> bool:
     return bool(axes) and not varying_axes(lax.axis_index(axes[0]))
 
 
+def spread_by_xla() -> bool:
+    """Whether XLA may spread an array over devices: not where there is one, or `jax.shard_map` holds the whole mesh."""
+    return jax.device_count() > 1 and not jax.sharding.get_abstract_mesh().are_all_axes_manual
+
+
 def rest(array: jax.Array) -> tuple[int, ...]:
     """The shape, in a reshape, of what follows the index bits that an operation works on: other bits, then columns.
 
-    One axis of both where there is one device: gradients take up to a third less or more time in the other shape. Where
-    there are several, XLA may have spread the columns over them, and would have every device gather all of them first:
-    an axis is spread only as a whole.
+    One axis of both where columns cannot be spread: gradients take up to a third less or more time in the other shape.
+    Else XLA would have every device gather all of them first: an axis is spread only as a whole.
     """
-    return (-1,) if jax.device_count() == 1 else (-1, array.shape[-1])
+    columns = array.shape[-1]
+    return (-1, columns) if columns > 1 and spread_by_xla() else (-1,)

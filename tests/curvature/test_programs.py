@@ -140,7 +140,7 @@ def test_nothing_that_a_function_closes_over_is_kept_and_the_programs_are_few():
     del loss, data
     gc.collect()
     assert alive() is None and kept() is None
-    assert not any(value is array for jaxpr, _ in programs.known_programs for value in jaxpr.constvars)
+    assert not any(value is array for jaxpr, *_ in programs.known_programs for value in jaxpr.constvars)
     for k in range(40):
         hvp(lambda w, k=k: k * jnp.sum(w**2), WEIGHTS[:1], WEIGHTS[:1])
     assert len(programs.known_programs) == programs.MOST_PROGRAMS

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,8 +9,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from columns import columns
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from reporting import collectives, distance, note, tried
 
 import qjaxsim as qj
 from qjaxsim import curvature, geometry
@@ -155,12 +156,6 @@ def vmapped(name, function):
     return jax.tree.map(lambda leaf: leaf[1], jax.vmap(function, (0, None, None))(jnp.stack([V, W]), X, Y))
 
 
-def collectives(text):
-    """How many of each kind a program has: one without any, of spread samples, can do no work of other devices."""
-    kinds = "all-gather", "all-reduce", "all-to-all", "collective-permute"
-    return {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
-
-
 def on_mesh(name, function):
     """Called with arrays on a mesh; the engine's functions and what is differentiated inside a user's `jit`, too."""
     if name not in ROWS and name not in ("hessian", "hvp"):
@@ -171,22 +166,6 @@ def on_mesh(name, function):
     if name in ROWS:
         note(name, "rows", {shard.data.shape[0] for shard in found.addressable_shards} == {SAMPLES // 8})
     return found
-
-
-def distance(got, want):
-    pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
-    return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
-
-
-def note(name, way, found):
-    print(json.dumps([name, way, found]), flush=True)
-
-
-def tried(name, way, run, want):
-    try:
-        note(name, way, distance(run(), want))
-    except (TypeError, ValueError) as error:
-        note(name, way, str(error))
 
 
 # One function of each kind: compiling for eight devices takes the time.
@@ -268,6 +247,8 @@ def guide():
     note("guide", "devices", names["devices"])
 
 
-table(sys.argv[1] == "all")
+everything = sys.argv[1] == "all"
+table(everything)
 further()
+columns(everything)
 guide()

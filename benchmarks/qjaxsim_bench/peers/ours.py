@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim_bench import links
 from qjaxsim_bench.families import angle_sets
+from qjaxsim_bench.peers import links
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
 from qjaxsim_bench.tasks import RATE, Task, classical_layers
 

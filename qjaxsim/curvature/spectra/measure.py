@@ -14,7 +14,8 @@ from qjaxsim.common.memory import available_bytes
 from qjaxsim.curvature.density import spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
-from qjaxsim.curvature.operators import LinearOperator, matrix_operator
+from qjaxsim.curvature.matrix import matrix_operator
+from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.outliers import (
     count_outliers,
     exact_zeros,
