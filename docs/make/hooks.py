@@ -44,8 +44,8 @@ def gallery(docs: Path) -> str:
 
 _GALLERY = """# Gallery
 
-Figures of the studies, each from results that are kept in `benchmarks/results/`. A figure leads to the page with its
-numbers, controls and command.
+Figures of the studies. A figure leads to the page with its numbers, controls and command, and the file that keeps its
+rows where one does.
 """
 
 

@@ -41,7 +41,8 @@ _INTRODUCTION = """# Options of the studies
 Made from the fields of each study's settings (`python -m qjaxsim.command.options_page > docs/options.md`), which the
 command, its checks and `qjaxsim study NAME --help` read too. A LIST is separated by commas. Every study also takes
 `--out DIR`, `--resume`, and where it reads data sets `--data-dir DIR`; `disentangler` takes `--weights FILE` and what
-belongs to it."""
+belongs to it. As one of several processes it takes `--coordinator HOST:PORT`, `--processes N|auto` and `--process I`;
+`study hessian` and `spectrum` take `--devices N|all` too ([devices.md](devices.md))."""
 _HEAD = "| option | default | values | what it is | has an effect only |\n|---|---|---|---|---|"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CIRCUITS = (".qasm", ".qasm3", ".qpy")
 
 
-@with_settings(SpectrumSettings)
+@with_settings(SpectrumSettings, by_samples=True)
 def spectrum(
     command: typer.Context,
     target: Annotated[

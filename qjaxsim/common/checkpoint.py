@@ -141,20 +141,22 @@ class Checkpoint:
             state[name] = jax.tree.unflatten(jax.tree.structure(tree), restored)
         return state
 
-    def save(self, state: Mapping[str, Any], *, last: bool = False) -> None:
+    def save(self, state: Mapping[str, Any] | Callable[[], Mapping[str, Any]], *, last: bool = False) -> None:
         """Write a state, unless it is not the last and too little time has passed since the save before.
 
         Args:
-            state: by name, pytrees of arrays, numbers or strings.
+            state: by name, pytrees of arrays, numbers or strings; or a function that makes it where it is written.
             last: whether nothing is left to compute.
 
         Raises:
             OSError: if the file cannot be written; an older one is then untouched.
         """
-        jax.block_until_ready(state)
+        if not callable(state):
+            jax.block_until_ready(state)
         begin = self._clock()
         if not last and begin - self._saved < SAVES_APART * self._took:
             return
+        state = state() if callable(state) else state
         arrays = {key: np.asarray(leaf) for name, tree in state.items() for key, leaf in _by_key(name, tree).items()}
         if self._fingerprint is not None:
             arrays[self._fingerprint.key] = np.asarray(self._fingerprint.array, np.float64)

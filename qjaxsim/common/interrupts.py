@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 # Held while a file gets its name. An interrupt takes it for good: no file changes after what it says of them.
 FILES = threading.Lock()
@@ -87,15 +88,20 @@ def _watch(reader: int) -> None:
     os._exit(128 + number)
 
 
-def _end(number: int) -> None:
+def end(reason: str, code: int) -> NoReturn:
+    """Print the line of an interrupt with this reason, and end the process, whatever it is doing."""
     FILES.acquire(timeout=_PATIENCE)
     for action in reversed(list(cleanups)):
         with suppress(Exception):
             action()
     with suppress(Exception):
         sys.stdout.flush()
-    line = message(_VERBS[signal.Signals(number).name])
+    line = message(reason)
     with suppress(OSError):
         # Not through sys.stderr, whose lock the main thread may hold. A terminal has shown ^C in this line.
         os.write(2, f"{chr(10) if os.isatty(2) else ''}{line}\n".encode())
-    os._exit(128 + number)
+    os._exit(code)
+
+
+def _end(number: int) -> None:
+    end(_VERBS[signal.Signals(number).name], 128 + number)

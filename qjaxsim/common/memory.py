@@ -12,7 +12,7 @@ GIB = 2**30
 def available_bytes() -> int:
     """Bytes that can be used now on JAX's default device; on CPUs main memory without swapping."""
     try:
-        statistics = jax.devices()[0].memory_stats() or {}
+        statistics = jax.local_devices()[0].memory_stats() or {}
     except RuntimeError:  # no usable device: whoever computes will hear of it from JAX
         statistics = {}
     if "bytes_limit" in statistics:

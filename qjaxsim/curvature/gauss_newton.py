@@ -3,8 +3,8 @@
 `objective.py` says what the objective is; `products.py` has the products with vectors.
 """
 
-import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,51 +148,129 @@ def _added_up(
 ) -> HessianSplit:
     """The split, chunk of samples by chunk of samples."""
     batch_size, rows, progress, checkpoint = how
-    shapes = check_model(outputs, loss, params, x, y)
-    flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = stored_identity(checkpoint).get("batch_size")
-    shares = 1 if spread is None else spread.devices
-    count = shapes.n_samples // shares  # on each device
-    planned = plan(outputs, params, shapes._replace(n_samples=count), batch_size, rows, spread)
-    samples, way = planned.samples, _way(planned, outputs, loss, params, flat, spread)
-    x, y = (x, y) if spread is None else spread.shares((x, y))
-    chunk = functools.partial(samples_from, x, y, size=samples, shapes=shapes, shares=spread and shares)
-    carried, done = way.start, 0
-    saved = None
+    summed = sample_sum(outputs, loss, params, x, y, batch_size, rows, spread=spread)
+    carried, done, saved, shares, total = summed.way.start, 0, None, summed.shares, summed.of
     if checkpoint is not None:
-        identity = _identity(planned, shapes, flat, {"params": params, "x": x, "y": y}, spread)
-        own = (x, y) if spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
-        first, targets, weights = samples_from(own[0], own[1], 0, size=samples, shapes=shapes._replace(n_samples=count))
-        slopes = Fingerprint("slopes", "outputs or loss", slopes_at(loss, way.outputs(first), targets, weights)[0])
-        saved = Checkpoint(checkpoint, identity, fingerprint=slopes)
+        saved = summed.checkpoint(checkpoint)
         state = saved.restore({"state": carried, "samples": done})
         carried, done = (state["state"], state["samples"]) if state else (carried, done)
         if done and progress is not None:
-            progress(done * shares, shapes.n_samples)
-    for begin in range(done, count, samples):
-        carried = way.chunk(carried, *chunk(begin))
-        done = min(begin + samples, count)
+            progress(done * shares, total)
+    for begin in range(done, summed.count, summed.size):
+        carried = summed.add(carried, begin)
+        done = min(begin + summed.size, summed.count)
         if saved is not None:
-            saved.save({"state": carried, "samples": done}, last=done == count)
+            saved.save({"state": carried, "samples": done}, last=done == summed.count)
         if progress is not None:
             jax.block_until_ready(carried)
-            progress(done * shares, shapes.n_samples)
-    return HessianSplit(*way.finish(carried))
+            progress(done * shares, total)
+    return HessianSplit(*summed.way.finish(carried))
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSum:
+    """A split as a sum over samples, ready to be taken chunk by chunk.
+
+    Attributes:
+        way, planned: from no samples to the result, and what it holds.
+        loss, shapes: of the samples here.
+        flat, arguments: the parameters as a vector, and params, x and y; these by share where they are spread.
+        size, count, of: samples of a chunk and in all, on each device, and of the mean.
+        spread: how samples are.
+    """
+
+    way: Way
+    planned: SplitPlan
+    loss: Loss
+    shapes: ModelShapes
+    flat: jax.Array
+    arguments: dict[str, Any]
+    size: int
+    count: int
+    of: int
+    spread: Spread | None
+
+    @property
+    def shares(self) -> int:
+        """Of the samples, one a device."""
+        return 1 if self.spread is None else self.spread.devices
+
+    def add(self, carried: Any, begin: int) -> Any:
+        """What is carried on after the chunk from sample `begin` on."""
+        x, y, shares = self.arguments["x"], self.arguments["y"], self.spread and self.shares
+        sizes: dict[str, Any] = {"size": self.size, "shapes": self.shapes, "shares": shares, "of": self.of}
+        return self.way.chunk(carried, *samples_from(x, y, begin, **sizes))
+
+    def total(self, carried: Any) -> Any:
+        """What is carried, of all devices together."""
+        return carried if self.spread is None else self.spread.total(carried)
+
+    def mark(self) -> Fingerprint:
+        """What stands for the functions: slopes of the first chunk."""
+        x, y = self.arguments["x"], self.arguments["y"]
+        own = (x, y) if self.spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
+        shapes = self.shapes._replace(n_samples=self.count)
+        first, targets, weights = samples_from(own[0], own[1], 0, size=self.size, shapes=shapes)
+        slopes = slopes_at(self.loss, self.way.outputs(first), targets, weights)[0]
+        return Fingerprint("slopes", "outputs or loss", slopes)
+
+    def identity(self) -> dict[str, Any]:
+        """What sums over samples belong to."""
+        return {
+            **{name: digest(value) for name, value in self.arguments.items()},
+            "number of samples": self.of,
+            "number of outputs": self.shapes.n_outputs,
+            "number of parameters": self.planned.parameters,
+            "dtype": str(self.flat.dtype),
+            "batch_size": self.size,
+            "rows": self.planned.rows,
+            "structure": self.planned.structure,
+            **({} if self.spread is None else {"devices": self.spread.devices}),
+            **({"columns": self.spread.parts} if self.spread is not None and self.spread.columns else {}),
+        }
+
+    def checkpoint(self, path: str | Path) -> Checkpoint:
+        """The file of these sums."""
+        return Checkpoint(path, self.identity(), fingerprint=self.mark())
+
+
+def sample_sum(
+    outputs: Outputs,
+    loss: Loss,
+    params: Any,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    rows: int | None,
+    *,
+    spread: Spread | None = None,
+    of: int | None = None,
+) -> SampleSum:
+    """The sum that `split_hessian` takes, with its arguments; of a mean over `of` samples if x and y are some alone."""
+    shapes = check_model(outputs, loss, params, x, y)
+    flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
+    count = shapes.n_samples // (1 if spread is None else spread.devices)
+    planned = plan(outputs, params, shapes._replace(n_samples=of or count), batch_size, rows, spread)
+    way = _way(planned, outputs, loss, params, flat, spread)
+    x, y = (x, y) if spread is None else spread.shares((x, y))
+    arguments, size = {"params": params, "x": x, "y": y}, min(planned.samples, count)
+    return SampleSum(way, planned, loss, shapes, flat, arguments, size, count, of or shapes.n_samples, spread)
 
 
 def samples_from(
-    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, shares: int | None = None
+    x: Any, y: Any, begin: int, size: int, shapes: ModelShapes, shares: int | None = None, of: int | None = None
 ) -> tuple[Any, Any, jax.Array]:
-    """A chunk of inputs and targets with the weights of their losses, 1 / N or, where met before, exactly zero.
+    """A chunk of inputs and targets with the weights of their losses, 1 / `of` or, where met before, exactly zero.
 
     On a mesh samples come by share, (shares, N / shares, ...), and the chunk is one of each share.
     """
     start, _, fresh = window(begin, size, shapes.n_samples // (shares or 1), np)
     now = (slice(None),) * (shares is not None) + (slice(start, start + size),)
     xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[now]), (x, y))
-    return xs, ys, jnp.asarray(fresh / shapes.n_samples, shapes.loss_dtype)
+    return xs, ys, jnp.asarray(fresh / (of or shapes.n_samples), shapes.loss_dtype)
 
 
 def flat_unsharded(params: Any, x: Any, y: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -217,27 +295,4 @@ def _on_shares(way: Way, spread: Spread) -> Way:
         way.ready()  # not while the chunk is traced, which would leave it in the trace
         return compiled_once(spread.each(way.chunk), carried, x, y, weights)
 
-    return Way(
-        spread.copies(way.start),
-        way.outputs,
-        chunk,
-        lambda carried: way.finish(spread.total(carried)),
-    )
-
-
-def _identity(
-    planned: SplitPlan, shapes: ModelShapes, flat: jax.Array, arguments: dict[str, Any], spread: Spread | None
-) -> dict[str, Any]:
-    """What sums over samples belong to."""
-    return {
-        **{name: digest(value) for name, value in arguments.items()},
-        "number of samples": shapes.n_samples,
-        "number of outputs": shapes.n_outputs,
-        "number of parameters": planned.parameters,
-        "dtype": str(flat.dtype),
-        "batch_size": planned.samples,
-        "rows": planned.rows,
-        "structure": planned.structure,
-        **({} if spread is None else {"devices": spread.devices}),
-        **({"columns": spread.parts} if spread is not None and spread.columns else {}),
-    }
+    return Way(spread.copies(way.start), way.outputs, chunk, lambda carried: way.finish(spread.total(carried)))

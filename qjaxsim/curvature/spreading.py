@@ -3,6 +3,7 @@
 XLA by itself would have every device do all of the work, since chunks of samples cut across the devices' shares.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from qjaxsim.common.checks import is_traced, shown
+from qjaxsim.common.hosts import team
 from qjaxsim.common.precision import HIGHEST
 
 Tree = Any
@@ -158,6 +160,19 @@ class Share(NamedTuple):
         rows = jax.lax.psum_scatter(rows, axes, scatter_dimension=0, tiled=True)
         rows = (rows + jax.lax.all_to_all(rows, every, 1, 0, tiled=True).T) / 2
         return jax.lax.all_to_all(rows, axes, 1, 0, tiled=True)
+
+
+def over_devices(tree: Tree, devices: int) -> Tree:
+    """Samples along axis 0 spread evenly over some devices of this process; as they are for one."""
+    if devices == 1:
+        return tree
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))
+
+
+def over_team(tree: Tree) -> Tree:
+    """The same over as many of the devices of the command line as divide the samples."""
+    return over_devices(tree, math.gcd(team.devices, len(jax.tree.leaves(tree)[0])))
 
 
 def spread_of(*samples: Tree) -> Spread | None:

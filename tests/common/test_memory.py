@@ -20,7 +20,7 @@ def test_main_memory_counts_on_cpu():
 
 
 def test_an_accelerators_own_memory_counts(monkeypatch):
-    monkeypatch.setattr(jax, "devices", lambda: [Device()])
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
     assert memory.available_bytes() == 3 * memory.GIB
     memory.require_memory(3 * memory.GIB, "This", "do that")
     with pytest.raises(MemoryError, match=r"^This needs 4\.0 GiB, but 3\.0 GiB are free; do that\.$"):

@@ -24,6 +24,7 @@ from qjaxsim.curvature.outliers import (
     numerical_rank,
 )
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.ranges import by_ranges, split_by_ranges
 from qjaxsim.curvature.spectra.problem import Problem
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
 from qjaxsim.curvature.trace import trace_estimate
@@ -116,8 +117,10 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
         values = dense_spectrum(hessian)
         return Measured(_of_values(values, hessian), {"eigenvalues": values}, gradient, matrix_operator(hessian))
     model = problem.model
+    saved = None if folder is None else folder / f"hessian{SO_FAR}"
+    split_of = split_by_ranges if by_ranges(saved) else split_hessian
     with progress.counter("Hessian, samples", model.n_samples) as moved:
-        split = split_hessian(
+        split = split_of(
             model.outputs,
             model.loss,
             problem.params,
@@ -125,7 +128,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
             model.y,
             batch_size=batch_size,
             progress=moved,
-            checkpoint=None if folder is None else folder / f"hessian{SO_FAR}",
+            checkpoint=saved,
         )
     values, gauss_newton = dense_spectrum(split.hessian), dense_spectrum(split.gauss_newton)
     numbers = _of_values(values, split.hessian) | {

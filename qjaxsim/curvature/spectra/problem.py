@@ -16,6 +16,7 @@ from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.operators import LinearOperator, curvature_operators, hessian_operator
 from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.spreading import over_team
 from qjaxsim.running.simulate import expectation
 
 
@@ -87,7 +88,8 @@ def problem_of(
         return Problem(params, flat, unravel, function, [hessian_operator(function, params)])
     model = _model(function, params, data, loss)
     of_data = (model.outputs, model.loss, model.x, model.y)
-    operators = curvature_operators(*of_data[:2], params, *of_data[2:], batch_size=batch_size)
+    spread = over_team((model.x, model.y))
+    operators = curvature_operators(*of_data[:2], params, *spread, batch_size=batch_size)
     return Problem(params, flat, unravel, mean_loss(*of_data), operators, model)
 
 

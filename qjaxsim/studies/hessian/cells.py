@@ -77,7 +77,9 @@ def _arm(settings: HessianSettings, changed: HessianSettings, control: str, poin
         recorded |= {"control": control, "point": point, **differing}
         marks = [f"{name[0]}{_mark(value)}" for name, value in differing.items()]
         key = "-".join([control, *marks, key])
-    return Arm(Cell(key, recorded), changed, control, point)
+    read = {MATCHED: settings.patches, START: changed.patches}.get(point, ())  # baselines with so many patches
+    after = [_name(replace(changed, patches=(patches,))) for patches in read]
+    return Arm(Cell(key, recorded, after), changed, control, point)
 
 
 def _mark(value: Any) -> str:

@@ -11,4 +11,5 @@ hessian = study_command(
 Trains every combination of --patches, --layers and --seeds, takes the Hessian at the checkpoint of lowest training
 loss, and leaves a table, figures and report.html in --out.
     """,
+    by_samples=True,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from qjaxsim import curvature
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.spectra.measure import counted
+from qjaxsim.curvature.spreading import over_team
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import Params, PatchesModel
 from qjaxsim.models.patches_nulls import block_redundancy, null_parameters, redundant_weights
@@ -104,7 +105,7 @@ def _sharpness(
     data = _data(settings, examples, settings.lambda_images or settings.curvature_images)
     operator, others = report.hessian, len(data[1]) != report.numbers["samples"]
     if others:
-        operator = curvature.curvature_operators(model.outputs, cross_entropy, params, *data).hessian
+        operator = curvature.curvature_operators(model.outputs, cross_entropy, params, *over_team(data)).hessian
     assert operator is not None
     with progress.bar("largest eigenvalue, products", 100, compiles=True) as advance:
         watched = counted(operator, advance)

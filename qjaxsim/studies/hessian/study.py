@@ -62,7 +62,7 @@ def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir:
         )
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
-        _forget_unfinished(out, runs, cell.key)
+        _forget_unfinished(out, runs)
         arm = runs[cell.key]
         more: dict[str, Any] = {}
         if arm.point != MINIMUM:
@@ -86,12 +86,12 @@ def _prepare(given: HessianSettings, out: Path, progress: Progress, *, data_dir:
     )
 
 
-def _forget_unfinished(out: Path, keys: Iterable[str], kept: str = "") -> None:
-    """Remove what unfinished Hessians and planes of other cells left: the cells are done, the files may be large."""
+def _forget_unfinished(out: Path, keys: Iterable[str]) -> None:
+    """Remove what was kept of unfinished Hessians and planes by cells that are done: the files may be large."""
     for key in keys:
-        if key != kept:
+        if sweep.finished(out, key):
             for leftover in sweep.cell_folder(out, key).glob(f"*{SO_FAR}"):
-                leftover.unlink()
+                leftover.unlink(missing_ok=True)
 
 
 def _check(settings: HessianSettings, model: PatchesModel, examples: HessianExamples) -> None:
@@ -193,4 +193,5 @@ STUDY = Study(
     figures=_figures,
     tables=_tables,
     double=lambda settings: "float64" in (settings.dtype, settings.training_dtype),
+    by_samples=True,
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qjaxsim.common import hosts
 from qjaxsim.studies.shared.options import (
     command_line,
     integers,
@@ -32,10 +33,20 @@ FROM_DATA_SETS: Mapping[str, Needs] = {"data_dir": {"dataset": Except("digits")}
 DATA_DIR = typer.Option(metavar="DIR", file_okay=False, help="Prepared data sets. [default: TFDS_DATA_DIR]")
 OUT = typer.Option(metavar="DIR", help="Results folder. [default: runs/STUDY/TIME]")
 RESUME = typer.Option("--resume", help="Go on with the study that --out holds.")
+# Of every command with settings; see `qjaxsim.common.hosts`.
+_HOSTS = {
+    "devices": (
+        str,
+        typer.Option(metavar="N", help="Devices here that share samples, or all. [default: 1]"),
+    ),
+    "coordinator": (str, typer.Option(metavar="HOST:PORT", help="Of several processes: where process 0 listens.")),
+    "processes": (str, typer.Option(metavar="N", help="How many there are, or auto, under Slurm and Open MPI.")),
+    "process": (int, typer.Option(metavar="I", help="Which of them this one is, from 0 on.")),
+}
 
 
 def study_command(
-    name: str, settings: type, about: str, needs: Mapping[str, Needs] = FROM_DATA_SETS
+    name: str, settings: type, about: str, needs: Mapping[str, Needs] = FROM_DATA_SETS, *, by_samples: bool = False
 ) -> Callable[..., None]:
     """The command `qjaxsim study NAME` of a study that takes its data from data sets.
 
@@ -44,9 +55,10 @@ def study_command(
         settings: class of its settings.
         about: its help.
         needs: when options that are no settings have an effect.
+        by_samples: as of its record.
     """
 
-    @with_settings(settings)
+    @with_settings(settings, by_samples=by_samples)
     def study(
         command: typer.Context,
         *,
@@ -94,6 +106,8 @@ def run_and_print(name: str, settings: Any, out: Path | None, resume: bool, **so
 
     folder = results_folder(study.name, out, resume)
     found = run_study(study, settings, folder, resume=resume, command=command_line(), **sources)
+    if not hosts.team.leads:
+        return
     keep(folder=folder, rows=found.rows)
     _print(study, found)
     print(f"results in {folder}: summary.csv, summary.json, figures/, report.html")
@@ -113,10 +127,11 @@ def _print(study: "Study", found: "Results") -> None:
 # --- options of fields -----------------------------------------------------------------------------------------------
 
 
-def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command an option for each field of `settings` in the place of its parameter `chosen`.
 
-    That parameter receives a dict: field -> value, as the class takes it.
+    That parameter receives a dict: field -> value, as the class takes it. Options of hosts come last, and
+    the command then runs as one of several processes; where samples can be shared, by several devices.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -124,11 +139,14 @@ def with_settings(settings: type) -> Callable[[Callable[..., None]], Callable[..
 
         def run(command: typer.Context, **given: Any) -> None:
             chosen = {field.name: _parsed(field, hint, given.pop(field.name)) for field, hint in _fields(settings)}
-            function(command, chosen=chosen, **given)
+            settings(**chosen)  # refused before others are waited for
+            with hosts.joined(**{name: given.pop(name, None) for name in _HOSTS}):
+                function(command, chosen=chosen, **given)
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(function).parameters.values():
             parameters += options if parameter.name == "chosen" else [parameter]
+        parameters += [_host_option(name) for name in _HOSTS if by_samples or name != "devices"]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         run.__doc__, run.__name__ = function.__doc__, function.__name__
@@ -189,6 +207,12 @@ def default_in_words(field: dataclasses.Field[Any]) -> str:
     spelt = [f"{'all' if one is None else one} for {key}" for key, one in first]
     ending = "all" if value is None else value
     return ", ".join([*spelt, f"else {ending}" if last == OTHERWISE else f"{ending} for {last}"])
+
+
+def _host_option(name: str) -> inspect.Parameter:
+    kind, option = _HOSTS[name]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=None, annotation=Annotated[kind | None, option])
 
 
 def _parsed(field: dataclasses.Field[Any], hint: Any, given: Any) -> Any:

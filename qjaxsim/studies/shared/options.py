@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qjaxsim.common import interrupts
+from qjaxsim.common import hosts, interrupts
 from qjaxsim.studies.shared.setting import Needs, refuse_idle_values, settings_and_needs
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ def results_folder(study: str, out: Path | None, resume: bool, marker: str = "co
 
     if resume and out is None:
         raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
-    folder = default_folder(study) if out is None else out
-    if resume and not (folder / marker).is_file():
+    # One name for all processes, whose clocks differ.
+    folder = Path(hosts.gather(str(default_folder(study)))[0]) if out is None else out
+    if resume and hosts.team.leads and not (folder / marker).is_file():
         raise ValueError(
             f"Option --resume needs a folder that holds a study, but {folder} has no {marker}; check --out, or leave "
             f"--resume out to begin there."

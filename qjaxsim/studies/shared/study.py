@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from qjaxsim.common.environment import environment
+from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.page import write_report
@@ -65,6 +66,8 @@ class Study:
         tables: from settings and rows to the tables that the command prints.
         page: the same for the page, results first; default one table of all rows.
         double: whether settings ask for double precision.
+        by_samples: whether processes that are left over may share the samples of a cell's Hessian: what comes before
+            it is kept in the cell's folder, so that they need not do it again.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Study:
     tables: Callable[[Any, Rows], list[ReportTable]]
     page: Callable[[Any, Rows], list[ReportTable]] = lambda settings, rows: [ReportTable("Results", rows)]
     double: Callable[[Any], bool] = lambda settings: False
+    by_samples: bool = False
 
 
 class Results(NamedTuple):
@@ -149,11 +153,13 @@ def run_study(
         columns=study.columns,
         resume=resume,
         progress=progress,
+        by_samples=study.by_samples,
         notes={"began": now(), "changed": changed_settings(settings)},
     )
     work.done()
     found = Results(work.settings, rows, study.claims(work.settings, rows), study.comparison(work.settings, rows))
-    _write_page(study, found, recorded, out, command)
+    if team.leads:
+        _write_page(study, found, recorded, out, command)
     return found
 
 

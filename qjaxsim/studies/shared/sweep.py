@@ -20,6 +20,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim.common.environment import environment
+from qjaxsim.common.hosts import HelpedError, team
 from qjaxsim.common.progress import Progress as Progress
 from qjaxsim.studies.shared.results_folder import CONFIG as CONFIG
-from qjaxsim.studies.shared.results_folder import claimed, open_study
+from qjaxsim.studies.shared.results_folder import claimed
+from qjaxsim.studies.shared.sharing import open_together, share
 
 SUMMARY, TABLE, COLUMNS = "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
@@ -45,10 +47,12 @@ class Cell:
     Attributes:
         key: name of the cell and of its folder: letters, digits and . _ = + -, unique in the sweep in any case.
         settings: what distinguishes the cell, as JSON values; recorded and compared on resuming.
+        after: keys of cells whose results it reads, which read none themselves.
     """
 
     key: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    after: Sequence[str] = ()
 
 
 class CellResult(NamedTuple):
@@ -75,10 +79,12 @@ def run_sweep(
     resume: bool = False,
     progress: Progress | None = None,
     notes: Mapping[str, Any] | None = None,
+    by_samples: bool = False,
 ) -> list[dict[str, Any]]:
     """The rows of all cells, after running whichever cells `out` does not hold yet.
 
-    An exception in a cell ends the sweep and leaves the finished cells for a resumed one.
+    An exception in a cell ends the sweep and leaves the finished cells for a resumed one. Where there are several
+    processes (`qjaxsim.common.hosts`) they share the cells, and in the end each has all of them in its folder.
 
     Args:
         study: name of the study.
@@ -92,6 +98,7 @@ def run_sweep(
             device may differ and are then recorded side by side. A missing or empty folder starts a new sweep.
         progress: bars and messages; default a new one.
         notes: more for config.json, which a resumed sweep need not share.
+        by_samples: whether cells that are fewer than the processes may be run by all of them together.
 
     Returns:
         Rows in the order of `cells`, each with the cell's key in the column "cell" first. Values are as JSON keeps
@@ -107,26 +114,44 @@ def run_sweep(
     _check_keys(cells)
     configuration = _configuration(study, config, cells)
     progress = progress or Progress()
-    rows: list[dict[str, Any]] = []
-    with claimed(out), progress:
-        open_study(out, configuration, environment(), resume, notes)
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def rows() -> list[dict[str, Any]]:
+        return [{CELL_COLUMN: cell.key, **row} for cell in cells for row in found.get(cell.key, ())]
+
+    def label(cell: Cell) -> str:
+        return f"{study}: cell {cells.index(cell) + 1}/{len(cells)} {cell.key}"
+
+    def is_done(cell: Cell) -> bool:
+        if cell.key not in found and (own := _finished_rows(out, cell, progress)) is not None:
+            found[cell.key] = own
+        return cell.key in found
+
+    with claimed(out) if team.leads else nullcontext(), progress:
+        open_together(out, configuration, resume, notes)
         progress.message(f"results folder: {out}")
         with progress.bar(study, len(cells)) as advance:
-            for position, cell in enumerate(cells, start=1):
-                label = f"{study}: cell {position}/{len(cells)} {cell.key}"
-                own = _finished_rows(out, cell, progress) if resume else None
-                ran = own is None
-                if own is None:
-                    own = _run(cell, run_cell, out, label, progress)
-                else:
-                    progress.message(f"{label} already done")
-                rows.extend({CELL_COLUMN: cell.key, **row} for row in own)
-                advance(1)
-                if ran:
-                    # Now, not only at the end, so that a long sweep can be looked at.
-                    _write_summary(out, rows, columns)
-        _write_summary(out, rows, columns)
-    return rows
+
+            def settle(cell: Cell) -> None:
+                if resume and is_done(cell):
+                    progress.message(f"{label(cell)} already done")
+                    return
+                found[cell.key] = _run(cell, run_cell, out, label(cell), progress)
+                if team.leads:  # now, not only at the end, so that a long sweep can be looked at
+                    _write_summary(out, rows(), columns)
+
+            if team.count == 1:
+                for cell in cells:
+                    settle(cell)
+                    advance(1)
+            else:
+                folder = lambda cell: cell_folder(out, cell.key)  # noqa: E731
+                share(
+                    cells, folder, is_done, settle, lambda cell: _help(cell, run_cell, folder(cell), progress), advance
+                )
+        if team.leads:
+            _write_summary(out, rows(), columns)
+    return rows()
 
 
 def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
@@ -248,6 +273,12 @@ def _run(
     )
     progress.message(f"{label} done in {time.perf_counter() - start:.1f} s")
     return _several(row)
+
+
+def _help(cell: Cell, run_cell: Callable[[Cell, Path], CellResult], folder: Path, progress: Progress) -> None:
+    """Come, by the way that the leading process went, to the sums that all share, and no further."""
+    with progress.inner(), suppress(HelpedError):
+        run_cell(cell, folder)
 
 
 def _without_damaged(compute: Callable[[], CellResult], out: Path, progress: Progress) -> CellResult:

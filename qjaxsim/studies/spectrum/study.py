@@ -33,14 +33,14 @@ def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: 
         )
     cells = {f"seed{seed}": seed for seed in given.seeds}
 
-    def forget(kept: str = "") -> None:
-        """Remove what unfinished work of other cells left: they are done, the files may be large."""
+    def forget() -> None:
+        """Remove what was kept of unfinished work by cells that are done: the files may be large."""
         for key in cells:
-            if key != kept:
+            if sweep.finished(out, key):
                 shutil.rmtree(sweep.cell_folder(out, key) / UNFINISHED, ignore_errors=True)
 
     def run(cell: sweep.Cell, folder: Path) -> sweep.CellResult:
-        forget(kept=cell.key)
+        forget()
         return run_cell(given, target, cells[cell.key], folder, progress)
 
     grid = [sweep.Cell(key, {"seed": seed}) for key, seed in cells.items()]
@@ -108,4 +108,5 @@ STUDY = Study(
     tables=_tables,
     page=lambda settings, rows: [ReportTable("Results", [_unlabelled(row) for row in rows], keys=_KEYS)],
     double=lambda settings: settings.dtype == "float64",
+    by_samples=True,
 )

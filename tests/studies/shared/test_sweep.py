@@ -14,7 +14,7 @@ from rich.console import Console
 
 from qjaxsim.common import files
 from qjaxsim.common.environment import environment
-from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared import sharing, sweep
 from qjaxsim.studies.shared.sweep import Cell, CellResult, Progress, run_sweep
 
 COLUMNS = {"x": "input, no unit", "y": "square of x", "ratio": "x / 0"}
@@ -253,7 +253,7 @@ def test_resuming_demands_the_same_settings(tmp_path, change, message):
 def test_resuming_with_other_versions_records_both(tmp_path, monkeypatch):
     sweep_toy(tmp_path / "out")
     here = environment()
-    monkeypatch.setattr(sweep, "environment", lambda: {**here, "jax": "99.0"})
+    monkeypatch.setattr(sharing, "environment", lambda: {**here, "jax": "99.0"})
     sweep_toy(tmp_path / "out", resume=True)
     sweep_toy(tmp_path / "out", resume=True)
     config = json.loads((tmp_path / "out" / "config.json").read_text())

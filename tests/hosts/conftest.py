@@ -1,0 +1,3 @@
+"""What pytest leaves alone here: what processes of their own run."""
+
+collect_ignore = ["worker.py", "problem.py"]
