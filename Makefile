@@ -1,7 +1,7 @@
 # One command for each habit; `make check` is what the checks of every commit are.
 PYTHON ?= .venv/bin/python
 
-.PHONY: setup check test slow docs bench options
+.PHONY: setup check test slow docs pages site bench options
 
 setup:  ## an environment with everything that the others need
 	python3 -m venv .venv
@@ -20,7 +20,16 @@ slow:  ## long reproductions, and the repetitions that `test` leaves out
 	$(PYTHON) -m pytest -q -m slow
 
 docs:  ## runs what README, guides and docstrings show
-	$(PYTHON) -m pytest -q tests/test_readme.py tests/bridges/test_qiskit_docs.py tests/bridges/test_dimod_docs.py tests/bridges/test_ibm_docs.py tests/bridges/test_torch_pennylane_docs.py tests/learning/test_own_models_docs.py tests/curvature/test_curvature_docs.py tests/test_jobs.py qjaxsim bridges
+	$(PYTHON) -m pytest -q -m "slow or not slow" tests/test_pages.py tests/test_site.py tests/bridges/test_qiskit_docs.py tests/bridges/test_dimod_docs.py tests/bridges/test_ibm_docs.py tests/bridges/test_torch_pennylane_docs.py tests/curvature/test_curvature_docs.py tests/test_jobs.py
+	$(PYTHON) -m pytest -q qjaxsim bridges
+
+pages:  ## what is made of pages: figures and times, notebooks, tables of results
+	$(PYTHON) -m docs.make.record
+	$(PYTHON) -m docs.make.notebooks
+	$(PYTHON) -m docs.make.results
+
+site:  ## the site, in build/site
+	$(PYTHON) -m mkdocs build --strict
 
 bench:  ## small sizes of the benchmark
 	$(PYTHON) -m qjaxsim.command.main bench --quick

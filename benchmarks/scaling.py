@@ -42,7 +42,7 @@ def timed(samples: int, place: Path, number: int) -> float:
     """Seconds of a split on so many images."""
     import jax
 
-    from qjaxsim.common import hosts
+    from qjaxsim.common import helping, hosts
     from qjaxsim.curvature import split_hessian
     from qjaxsim.curvature.ranges import split_by_ranges
     from qjaxsim.models.losses import cross_entropy
@@ -61,9 +61,9 @@ def timed(samples: int, place: Path, number: int) -> float:
         jax.block_until_ready(split_hessian(*problem))
         return time.perf_counter() - began
     try:
-        with hosts.together(place / str(number)):
+        with helping.together(place / str(number)):
             jax.block_until_ready(split_by_ranges(*problem))
-    except hosts.HelpedError:
+    except helping.HelpedError:
         pass
     return time.perf_counter() - began
 

@@ -6,17 +6,15 @@ missing heartbeats: the rest then say in one line how to go on, and end. JAX is 
 """
 
 import ctypes
-import io
 import itertools
 import json
 import os
 import signal
 import sys
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,8 +26,6 @@ AUTO, ALL = "auto", "all"
 # Seconds: to find each other, until a silent process counts as dead, between two looks, for goodbyes.
 MEETING, SILENCE, LOOK, PARTING = 120, 20, 0.5, 20.0
 _EVER = 10**9  # milliseconds
-# How files end that only their own process goes on with, or nobody.
-_OWN = (".tmp", "_so_far.npz", ".lock")
 
 
 @dataclass
@@ -60,12 +56,14 @@ _parted = threading.Event()
 _kept: list[Any] = []
 
 
-class HelpedError(Exception):
-    """The share of a process that only helps is done; the leader goes on alone."""
-
-
 @contextmanager
-def joined(coordinator: str | None, processes: str | None, process: int | None, devices: str | None) -> Iterator[None]:
+def joined(
+    coordinator: str | None,
+    processes: str | None,
+    process: int | None,
+    devices: str | None,
+    state_qubits: int | None = None,
+) -> Iterator[None]:
     """One of several processes for the length of a block, or as without it where nothing is asked for.
 
     Args:
@@ -73,6 +71,7 @@ def joined(coordinator: str | None, processes: str | None, process: int | None, 
         processes: how many there are, or "auto": as Slurm or Open MPI say.
         process: which this one is, from 0 on.
         devices: how many of its devices share samples, or "all".
+        state_qubits: states are cut over 2**state_qubits of its devices.
 
     Raises:
         ValueError: for what does not go together, or processes that do not find each other.
@@ -80,7 +79,8 @@ def joined(coordinator: str | None, processes: str | None, process: int | None, 
     _join(coordinator, processes, process)
     try:
         team.devices = _devices(devices)
-        yield
+        with _state_mesh(state_qubits or 0):
+            yield
     except BaseException:
         _part(failed=True)
         raise
@@ -177,6 +177,28 @@ def _checked(given: dict[str, Any]) -> int | None:
             f"Argument `coordinator` must be HOST:PORT, such as node1:7777, but is {shown(given['coordinator'])}."
         )
     return count
+
+
+def _state_mesh(qubits: int) -> AbstractContextManager[Any]:
+    """A mesh of devices here that hold a state together: an axis named so is taken by every circuit that can be cut."""
+    if qubits == 0:
+        return nullcontext()
+    import jax
+
+    there = jax.local_device_count()
+    if team.devices > 1:
+        raise ValueError(
+            f"Argument `state_qubits` must be 0 where `devices` is more than 1, but is {qubits}: devices share either "
+            "samples or a state; leave one of them out."
+        )
+    if not 0 < qubits <= there.bit_length() - 1:
+        more = "; on a CPU set JAX_NUM_CPU_DEVICES to have more" * (jax.default_backend() == "cpu")
+        raise ValueError(
+            f"Argument `state_qubits` must be from 0 to {there.bit_length() - 1} with the {there} devices that JAX "
+            f"sees here, but is {qubits}{more}."
+        )
+    kind = (jax.sharding.AxisType.Auto,)
+    return jax.set_mesh(jax.make_mesh((2**qubits,), ("state",), kind, devices=jax.local_devices()[: 2**qubits]))
 
 
 def _devices(text: str | None) -> int:
@@ -283,46 +305,6 @@ def wait() -> None:
         _asked(lambda: _client().wait_at_barrier(f"qjaxsim/{next(_steps)}", _EVER))
 
 
-@contextmanager
-def together(folder: Path) -> Iterator[bool]:
-    """The leading process at work in a folder, and the others ready to help with its sums.
-
-    Args:
-        folder: of the work; with what the leading process has there by the time it calls.
-
-    Yields:
-        Whether this process was called, `call_helpers`.
-    """
-    name, team.together = f"qjaxsim/helpers/{folder.name}", folder
-    try:
-        called = not team.leads and told(name) == "come"
-        if called:
-            bring([folder], [0])
-        yield called
-    finally:
-        if team.leads and team.together is not None:
-            tell(name, "done")
-        team.together = None
-
-
-def call_helpers() -> None:
-    """Let the others come to where this process is; nothing for those."""
-    if team.leads and team.together is not None:
-        tell(f"qjaxsim/helpers/{team.together.name}", "come")
-        bring([team.together], [0])
-
-
-def dismiss_helpers() -> None:
-    """The sums are there: the leading process goes on alone.
-
-    Raises:
-        HelpedError: in all others.
-    """
-    team.together = None
-    if not team.leads:
-        raise HelpedError
-
-
 def total(tree: Any) -> Any:
     """The sum of each array over processes, on every one. All must ask, with arrays of the same shapes."""
     if team.count == 1:
@@ -359,57 +341,6 @@ def _no_words() -> Iterator[None]:
         os.dup2(there, 1)
         os.close(nowhere)
         os.close(there)
-
-
-def bring(folders: Sequence[Path], owners: Sequence[int | None]) -> None:
-    """Let all have what a process has in a folder; on a common disk they have it already. All must ask.
-
-    Args:
-        folders: the same on all processes, each below a results folder of their own or a common one.
-        owners: process whose folder it is; None to leave it.
-    """
-    listings = gather([_listing(folder) for folder in folders])
-    for place, (folder, owner) in enumerate(zip(folders, owners, strict=True)):
-        if owner is None:
-            continue
-        wanted = listings[owner][place].items()
-        if all(wanted <= listing[place].items() for listing in listings):
-            continue
-        content = _packed(folder, listings[owner][place]) if team.index == owner else b""
-        (size,) = {found for found in gather(len(content)) if found}
-        received = total(_bytes(content, size))
-        if not wanted <= listings[team.index][place].items():
-            _unpack(bytes(received), folder)
-
-
-def _bytes(content: bytes, size: int) -> Any:
-    import numpy as np
-
-    return np.frombuffer(content or bytes(size), np.uint8)
-
-
-def _listing(folder: Path) -> dict[str, int]:
-    """Sizes of files in a folder and below."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(_OWN))
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(found)}
-
-
-def _packed(folder: Path, names: Sequence[str] | dict[str, int]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name in sorted(names, key=lambda name: "/" not in name):  # what says that all is there comes last
-            archive.add(folder / name, name)
-    return packed.getvalue()
-
-
-def _unpack(content: bytes, folder: Path) -> None:
-    from qjaxsim.common import files
-
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        for member in archive:
-            packed = archive.extractfile(tarfile.data_filter(member, str(folder)))  # refuses names outside
-            if packed is not None:
-                files.write_bytes(folder / member.name, packed.read())
 
 
 def _asked(question: Callable[[], Any]) -> Any:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common import files, hosts
+from qjaxsim.common import files, helping, hosts
 from qjaxsim.common.checkpoint import Checkpoint, stored_identity
 from qjaxsim.common.hosts import team
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
@@ -76,9 +76,9 @@ def split_by_ranges(
 
     Raises:
         ValueError: as there, or if processes have different samples.
-        qjaxsim.common.hosts.HelpedError: in all other processes, when their share is done.
+        qjaxsim.common.helping.HelpedError: in all other processes, when their share is done.
     """
-    hosts.call_helpers()
+    helping.call_helpers()
     if team.together is not None:  # the point of the leading process, to the last digit
         params = hosts.total(params if team.leads else jax.tree.map(jnp.zeros_like, params))
     job = _Job(outputs, loss, params, x, y, batch_size, checkpoint)
@@ -100,7 +100,7 @@ def split_by_ranges(
         own += one.end - one.begin
     if team.together is not None:
         carried = hosts.total(carried)
-        hosts.dismiss_helpers()
+        helping.dismiss_helpers()
     return HessianSplit(*job.head.way.finish(jax.tree.map(jnp.asarray, carried)))
 
 

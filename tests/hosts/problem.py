@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import qjaxsim as qj
+
 X = np.sin(np.arange(37 * 4, dtype=float).reshape(37, 4))
 Y = np.arange(37.0) % 2
 START = jnp.linspace(0.1, 0.9, 5)
@@ -31,3 +33,21 @@ def drawn():
 
 def even():
     return problem() | {"data": (X[:36], Y[:36])}
+
+
+def ring(seen=qj.Z(0) @ qj.Z(3) + 0.5 * qj.X(5)):  # noqa: B008
+    """The energy of a circuit of six qubits, whose state several devices may hold."""
+    w = qj.Parameter("w", (2, 6))
+    circuit = qj.Circuit(6)
+    for layer in range(2):
+        for q in range(6):
+            circuit.ry(w[layer, q], q)
+        for q in range(6):
+            circuit.cx(q, (q + 1) % 6)
+    energy = qj.expectation(circuit, seen)
+    return {"function": lambda w: energy({"w": w}), "params": jnp.linspace(0, 1, 12).reshape(2, 6)}
+
+
+def flips():
+    """A value that no device can read of a piece: X on all qubits."""
+    return ring(qj.X(0) @ qj.X(1) @ qj.X(2) @ qj.X(3) @ qj.X(4) @ qj.X(5))

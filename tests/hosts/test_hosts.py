@@ -185,6 +185,24 @@ def test_processes_with_other_settings_or_another_study_in_a_folder_stop_all(tmp
     assert other_code == 1 and other_errors.startswith("error: process 0 of 2 has stopped with an error")
 
 
+@pytest.mark.slow
+def test_a_state_over_two_devices_gives_the_spectrum_of_one(tmp_path):
+    def spectrum(target, out, *words):
+        arguments = [f"{HERE}/problem.py:{target}", "--point", "start", "--spectrum", "dense", "--landscape", "none"]
+        command = [sys.executable, "-m", "qjaxsim.command.main", "spectrum", *arguments, "--dtype", "float64"]
+        environment = {**os.environ, **ENVIRONMENT}
+        return subprocess.run(
+            [*command, "--out", str(out), *words], env=environment, capture_output=True, text=True, check=False
+        )
+
+    whole, cut, refused = (tmp_path / name for name in ("whole", "cut", "refused"))
+    for ended in (spectrum("ring", whole), spectrum("ring", cut, "--state-qubits", "1")):
+        assert ended.returncode == 0, ended.stderr
+    np.testing.assert_allclose(eigenvalues(cut), eigenvalues(whole), rtol=0, atol=1e-12)
+    ended = spectrum("flips", refused, "--state-qubits", "1")  # so the state is cut
+    assert "leaves 5 qubits to each device, but a term of `observables` has X or Y on 6" in ended.stderr
+
+
 def watched(begun, function):
     def calling(x, y, begin, **sizes):
         begun.append(begin)
@@ -204,6 +222,7 @@ def watched(begun, function):
         ("--coordinator h:1 --processes x --process 0", "must be a positive integer or auto, but is 'x'"),
         ("--processes auto --process 1", "Slurm or Open MPI where --processes is auto, but is 1; leave it out"),
         ("--devices 99", "must be at most the 1 that JAX sees here, but is 99; on a CPU set JAX_NUM_CPU_DEVICES"),
+        ("--state-qubits 1", "must be from 0 to 0 with the 1 devices that JAX sees here, but is 1; on a CPU set"),
         ("--devices some", "Option --devices must be a positive integer or all, but is 'some'"),
     ],
 )

@@ -39,6 +39,10 @@ _HOSTS = {
         str,
         typer.Option(metavar="N", help="Devices here that share samples, or all. [default: 1]"),
     ),
+    "state_qubits": (
+        int,
+        typer.Option(metavar="D", help="Cut large states over 2**D devices here, a piece on each. [default: 0]"),
+    ),
     "coordinator": (str, typer.Option(metavar="HOST:PORT", help="Of several processes: where process 0 listens.")),
     "processes": (str, typer.Option(metavar="N", help="How many there are, or auto, under Slurm and Open MPI.")),
     "process": (int, typer.Option(metavar="I", help="Which of them this one is, from 0 on.")),
@@ -131,7 +135,8 @@ def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Call
     """Gives a command an option for each field of `settings` in the place of its parameter `chosen`.
 
     That parameter receives a dict: field -> value, as the class takes it. Options of hosts come last, and
-    the command then runs as one of several processes; where samples can be shared, by several devices.
+    the command then runs as one of several processes; where samples can be shared, by several devices, which may hold
+    a large state together instead.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -146,7 +151,7 @@ def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Call
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(function).parameters.values():
             parameters += options if parameter.name == "chosen" else [parameter]
-        parameters += [_host_option(name) for name in _HOSTS if by_samples or name != "devices"]
+        parameters += [_host_option(name) for name in _HOSTS if by_samples or name not in ("devices", "state_qubits")]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         run.__doc__, run.__name__ = function.__doc__, function.__name__

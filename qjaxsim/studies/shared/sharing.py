@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim.common import files, hosts
+from qjaxsim.common import files, helping, hosts
 from qjaxsim.common.environment import environment
 from qjaxsim.common.hosts import team
 from qjaxsim.studies.shared.results_folder import CONFIG, open_study
@@ -73,7 +73,7 @@ def share(
             settle(pending[number])
             advance(1)
         for cell in pending[single:]:
-            with hosts.together(folder(cell)) as called:
+            with helping.together(folder(cell)) as called:
                 if team.leads:
                     settle(cell)
                 elif called and help_with is not None:
@@ -94,7 +94,7 @@ def _exchanged(
     """Which process has finished each cell, the first that has; None for none. All get its folder."""
     done = hosts.gather([is_done(cell) for cell in group])
     owners = [next((index for index, own in enumerate(done) if own[place]), None) for place in range(len(group))]
-    hosts.bring([folder(cell) for cell in group], owners)
+    helping.bring([folder(cell) for cell in group], owners)
     for cell in group:
         is_done(cell)
     return owners

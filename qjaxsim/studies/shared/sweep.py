@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim.common.hosts import HelpedError, team
+from qjaxsim.common.helping import HelpedError
+from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress as Progress
 from qjaxsim.studies.shared.results_folder import CONFIG as CONFIG
 from qjaxsim.studies.shared.results_folder import claimed

@@ -1,0 +1,1 @@
+"""Pages of the site, and in `make` what is made of them."""

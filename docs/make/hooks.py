@@ -1,0 +1,72 @@
+"""What the site has beside the pages in docs/: reference, commands, columns, gallery, a line below each title."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from docs.make import reference
+from docs.make.pages import DOCS
+from docs.make.prose import with_brackets
+
+ROOT = DOCS.parent
+RUNS = Path(__file__).with_name("runs.json")
+_INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", flags=re.MULTILINE)
+_TITLE = re.compile(r"\A\s*# [^\n]+\n")
+_FIGURE = re.compile(r"!\[([^]]+)\]\(\.\./([^)/]+\.png)\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """The site's files, with those that are made here."""
+    made = {
+        **reference.pages_of_modules(),
+        "reference/command.md": reference.page_of_commands(),
+        "reference/columns.md": reference.page_of_columns(),
+        "gallery.md": gallery(Path(config.docs_dir)),
+    }
+    for place, content in made.items():
+        files.append(File.generated(config, place, content=content))
+    return files
+
+
+def gallery(docs: Path) -> str:
+    """Every figure of the pages of results, as a card that leads to its page."""
+    cards = []
+    for page in sorted(docs.glob("results/*.md")):
+        text = page.read_text(encoding="utf-8")
+        title = text.split("\n", 1)[0].removeprefix("# ")
+        for caption, figure in _FIGURE.findall(text):
+            cards.append(f"-   [![{caption}]({figure})](results/{page.name})\n\n    **{title}.** {caption}.\n")
+    return f'{_GALLERY}\n<div class="cards" markdown>\n\n{chr(10).join(cards)}\n</div>\n'
+
+
+_GALLERY = """# Gallery
+
+Figures of the studies. A figure leads to the page with its numbers, controls and command, and the file that keeps its
+rows where one does.
+"""
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """The page with what it includes, and with its version and time below its title."""
+    included = _INCLUDE.sub(lambda place: _below_its_title(ROOT / place[1]), markdown)
+    return _with_run(with_brackets(included), page)
+
+
+def _below_its_title(source: Path) -> str:
+    """A page that stands beside the code, without its title."""
+    return _TITLE.sub("", source.read_text(encoding="utf-8"))
+
+
+def _with_run(markdown: str, page: Any) -> str:
+    run = json.loads(RUNS.read_text(encoding="utf-8")).get(page.file.src_uri)
+    if run is None:
+        return markdown
+    versions = f"qjaxsim {run['qjaxsim']}, JAX {run['jax']}, Python {run['python']}"
+    line = f"\nRun with {versions}: {run['seconds']} s of processor time on two cores, mostly compiling."
+    notebook = Path(page.file.abs_src_path).with_suffix(".ipynb")
+    if notebook.exists():
+        line += f" [As a notebook]({notebook.name})."
+    return _TITLE.sub(lambda title: f"{title[0]}{line}\n{{ .ran }}\n", markdown, count=1)

@@ -1,0 +1,124 @@
+"""Pages whose programs run as they say: the README and the site's, each from top to bottom in an empty folder."""
+
+import re
+import shlex
+
+import jax
+import pytest
+import typer
+
+from docs.make import pages
+from qjaxsim.command.app import app
+
+ROOT = pages.DOCS.parent
+README = ROOT / "README.md"
+WITH_PROGRAMS = pages.pages_with_programs()
+HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in pages.TESTED_ELSEWHERE)]
+# Run with -m slow; every run looks at their commands and compiles their code.
+SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
+
+
+def by_speed(page):
+    marks = [pytest.mark.slow] if page.as_posix().endswith(SLOW) else []
+    return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
+
+
+@pytest.mark.parametrize("page", [by_speed(page) for page in HERE])
+def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        pages.run_page(page, tmp_path)
+    for name in pages.figures_of(page):
+        assert (tmp_path / name).stat().st_size > 5_000, name
+        assert (page.parent / "figures" / name).exists(), f"{name}: make pages"
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_slow_pages_can_be_read(name):
+    blocks = pages.read_blocks((pages.DOCS / name).read_text(encoding="utf-8"))
+    assert len(blocks) >= 1
+    for block in blocks:
+        if block.language == "python":
+            compile(block.code, name, "exec")
+        else:
+            program, *words = shlex.split(block.code.replace("\\\n", " "))
+            command = typer.main.get_command(app)
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            assert program == "qjaxsim" and command.make_context(program, words) is not None
+
+
+def test_pages_run_elsewhere_are_there_and_so_are_their_tests():
+    assert set(pages.TESTED_ELSEWHERE) <= {pages.relative(page) for page in WITH_PROGRAMS}
+    assert all((ROOT / test).exists() for test in pages.TESTED_ELSEWHERE.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("```python\nprint(3)\n```\n\n```text\n3\n```\n", "3\n"),
+        ("```python\nprint(3)\n```\n\nprints `3`. And so on.\n", "3\n"),
+        ("```python\nprint(3)\nprint(4)\n```\n\nprints `3`, then `4`.\n", "3\n4\n"),
+        ("```python\nprint(3)\nprint(4)\n```\n\nprints `3` and `4`.\n", "3\n4\n"),
+        ("```python\nx = 3\n```\n\nThe number `3`.\n", None),
+        ("```\nqjaxsim --version\n```\n\n```text\nqjaxsim ...\n```\n", "qjaxsim ...\n"),
+    ],
+)
+def test_what_a_page_says_is_read(text, printed, tmp_path):
+    (block,) = pages.read_blocks(text)
+    assert block.printed == printed
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    pages.run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(3)\n```\n\n```text\n4\n```\n",
+        "```python\nprint(3)\n```\n\nprints `4`.\n",
+        "```python\nprint(3)\n```\n\nNothing is said.\n",
+        "```\nqjaxsim --version\n```\n\n```text\nqiskit ...\n```\n",
+        "```\nqjaxsim no-such-command\n```\n",
+    ],
+)
+def test_what_differs_is_found(text, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(pages.DiffersError):
+        pages.run_page(page, tmp_path)
+
+
+def test_ci_finds_the_test_line():
+    text = README.read_text(encoding="utf-8")
+    (line,) = re.findall(r"^<!-- test line -->\n```\n(python3 .*pytest.*)\n```$", text, flags=re.MULTILINE)
+    assert "constraints.txt" in line
+    assert len(text.splitlines()) <= 95
+
+
+def test_every_page_that_the_readme_names_is_there():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text(encoding="utf-8"))
+    assert len(links) > 15
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def sentences(text):
+    """Those of a page's prose, without code, tables, headings, addresses and the names of publications."""
+    for pattern in (r"^```.*?^```$", r"<!--.*?-->", r"`[^`]*`"):
+        text = re.sub(pattern, "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.split("\n") if not line.startswith(("|", "#", "!"))]
+    text = re.sub(r"\]\([^)]*\)|arXiv:\S+", "", "\n".join(lines))
+    return re.split(r"(?<=[.!?;:])\s+(?=[A-Z*\[])|\n\s*\n|^- ", text, flags=re.MULTILINE)
+
+
+NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+for room in ("tutorials", "howto", "explanation", "results"):
+    NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
+
+
+@pytest.mark.parametrize("page", NEW_READERS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_sentence_has_more_than_two_numbers(page):
+    number = r"(?<![\w.,/-])-?\d[\d,.]*(?:e-?\d+)?(?!\w)"
+    full = [
+        sentence for sentence in sentences(page.read_text(encoding="utf-8")) if len(re.findall(number, sentence)) > 2
+    ]
+    assert full == []

@@ -1,0 +1,104 @@
+"""The site: it builds without a warning, asks no other host for anything, and is what its sources say."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from docs.make import pages, results
+
+ROOT = pages.DOCS.parent
+NEEDS = 'needs the extra "docs": pip install -c constraints.txt -e ".[docs]"'
+# Pages that name what they were run with where a reader of the repository looks, too.
+PROSE = [ROOT / "README.md", *sorted(pages.DOCS.rglob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site."""
+    if find_spec("mkdocstrings_handlers") is None or find_spec("material") is None:
+        pytest.skip(NEEDS)
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, [line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR"))]
+    return folder
+
+
+def test_every_page_is_built_and_no_page_loads_anything_from_another_host(site):
+    built = {page.relative_to(site).with_suffix(".md").as_posix() for page in site.rglob("*.html")}
+    assert {pages.relative(page) for page in pages.DOCS.rglob("*.md")} <= built
+    loaded = r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"?((?:https?:)?//[^\"> ]+)"
+    for page in site.rglob("*.html"):
+        assert re.findall(loaded, page.read_text(encoding="utf-8")) == [], page
+    for sheet in site.rglob("*.css"):
+        assert re.findall(r"url\(\"?(?:https?:)?//", sheet.read_text(encoding="utf-8")) == [], sheet
+
+
+def test_the_reference_has_every_public_name(site):
+    for init in [
+        *ROOT.glob("qjaxsim/*/__init__.py"),
+        *ROOT.glob("bridges/*/__init__.py"),
+        ROOT / "qjaxsim/__init__.py",
+    ]:
+        module = ".".join(init.parent.relative_to(ROOT).parts).removeprefix("bridges.")
+        tree = ast.parse(init.read_text(encoding="utf-8"))
+        names = [
+            name
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            for name in ast.literal_eval(node.value)
+        ]
+        text = "".join(page.read_text(encoding="utf-8") for page in site.glob("reference/*.html"))
+        missing = [name for name in names if name != "__version__" and f'{name}"' not in text]
+        assert missing == [], module
+
+
+def test_every_command_and_the_figures_are_there(site):
+    text = (site / "reference/command.html").read_text(encoding="utf-8")
+    for command in ("crosscheck", "ibm run", "qubo solve", "bench", "data prepare", "study hessian"):
+        assert f">qjaxsim {command}<" in text
+    assert "--reads" in text and "lambda_max" in (site / "reference/columns.html").read_text(encoding="utf-8")
+    assert (site / "gallery.html").read_text(encoding="utf-8").count("<img") >= 10
+
+
+def test_pages_say_with_which_version_and_how_long_they_ran(site):
+    runs = json.loads((pages.DOCS / "make/runs.json").read_text(encoding="utf-8"))
+    run_here = {pages.relative(page) for page in pages.pages_with_programs()} - set(pages.TESTED_ELSEWHERE)
+    assert run_here <= set(runs)
+    for name in run_here:
+        assert f"qjaxsim {runs[name]['qjaxsim']}, JAX" in (site / name).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_notebooks_are_their_pages():
+    pytest.importorskip("jupytext", reason=NEEDS)
+    from docs.make import notebooks
+
+    assert len(notebooks.tutorials()) == 6
+    for page in notebooks.tutorials():
+        kept = page.with_suffix(".ipynb").read_text(encoding="utf-8")
+        assert kept == notebooks.notebook_of(page), "make pages"
+        cells = json.loads(kept)["cells"]
+        code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert code.startswith("# This notebook") and "%pip install" in code and "savefig" not in code
+
+
+@pytest.mark.parametrize("page", results.pages_of_results(), ids=lambda page: page.stem)
+def test_tables_of_results_are_those_of_the_kept_files(page):
+    text = page.read_text(encoding="utf-8")
+    assert results.page_with_tables(text) == text, "make pages"
+    named = re.findall(r"`(\w+_(?:cpu|h200))\.json`", text)
+    assert all((results.KEPT / f"{name}.json").exists() for name in named)
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_figures_and_pages_that_are_named_exist(page):
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        made = (
+            (page.parent / link).resolve().relative_to(ROOT).as_posix().startswith(("docs/reference", "docs/gallery"))
+        )
+        assert made or (page.parent / link).exists(), link
