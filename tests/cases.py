@@ -82,7 +82,7 @@ def assert_compares_with_itself(out, copy, headline):
 
 def run_lines_of_page(page):
     """What the lines print that a report has under "Use it in Python"."""
-    (lines,) = re.findall(r"<h2>Use it in Python</h2>\n<pre>(.*?)</pre>", page.read_text(encoding="utf-8"), re.DOTALL)
+    (lines,) = re.findall(r">Use it in Python</h2>\n<pre>(.*?)</pre>", page.read_text(encoding="utf-8"), re.DOTALL)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(html.unescape(lines), {})

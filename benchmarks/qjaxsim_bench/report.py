@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from qjaxsim.common.files import write_json, write_text
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
-from qjaxsim.report.page import write_report
+from qjaxsim.report.figure import ReportFigure, written
+from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
 from qjaxsim_bench.flat import METRICS
@@ -23,6 +23,7 @@ from qjaxsim_bench.targets import Comparison, Outcome, compared, outcomes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SENTENCE = "Absolute times vary between machines; the ratios are the result."
 _SPREAD = ("ratio", "low", "high")
@@ -43,6 +44,11 @@ _COLUMNS = {
     "ratio": "their repeated call over ours, the median of all turns: how many times faster this engine is",
     "low": "lower quartile of that ratio over the turns",
     "high": "upper quartile",
+}
+_FILES = {
+    "bench.csv": "all cells, for spreadsheets",
+    "bench.json": "the whole record",
+    "targets.md": "the targets that were measured",
 }
 # Families of a size string such as 8x3x1024: one line in the figure for each remainder.
 _COLOURS = {name: i for i, name in enumerate(MODULES)}
@@ -149,6 +155,7 @@ def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
         command=command,
         versions={"python": machine["python"], **machine["versions"]},
         figures=made,
+        downloads=[Link(name, name, note) for name, note in _FILES.items()],
         formats=_FORMATS,
     )
 
@@ -172,12 +179,13 @@ def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
     for name, problem in PROBLEMS.items():
         cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
         if cells:
-            out.append(ReportFigure(_times(name, cells, folder), problem.title, _caption(problem.axis)))
+            path = folder / f"{name}.png"
+            out.append(written(_times(name, cells), path, problem.title, _caption(problem.axis)))
     for name, metric in METRICS.items():
         cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
         if cells:
             caption = f"Flat lines do not depend on the number of {metric.axis}."
-            out.append(ReportFigure(_flat(name, cells, folder), metric.title, caption))
+            out.append(written(_flat(name, cells), folder / f"{name}.png", metric.title, caption))
     return out
 
 
@@ -185,7 +193,7 @@ def _caption(axis: str) -> str:
     return f"Median of repeated calls against the size ({axis}); lower is faster. {SENTENCE}"
 
 
-def _times(name: str, cells: Sequence[Row], folder: Path) -> Path:
+def _times(name: str, cells: Sequence[Row]) -> "Figure":
     """Time against size, a panel for each precision, a line for each simulator."""
     problem = PROBLEMS[name]
     dtypes = [d for d in problem.dtypes if any(c["dtype"] == d for c in cells)]
@@ -207,7 +215,7 @@ def _times(name: str, cells: Sequence[Row], folder: Path) -> Path:
         style.tidy(axes)
     panels[0].set_ylabel("seconds a call")
     _legend(figure, panels)
-    return style.save_png(figure, folder / f"{name}.png")
+    return figure
 
 
 def _line(axes: "Axes", peer: str, points: Sequence[tuple[float, float]]) -> None:
@@ -235,7 +243,7 @@ def _legend(figure: Any, panels: Sequence["Axes"]) -> None:
     figure.legend(list(found.values()), list(found), loc="outside right center", frameon=False, fontsize=9)
 
 
-def _flat(name: str, cells: Sequence[Row], folder: Path) -> Path:
+def _flat(name: str, cells: Sequence[Row]) -> "Figure":
     metric = METRICS[name]
     figure = style.new_figure(6.5, 3.8)
     axes = figure.subplots()
@@ -255,4 +263,4 @@ def _flat(name: str, cells: Sequence[Row], folder: Path) -> Path:
     axes.set_ylabel(metric.unit)
     style.tidy(axes)
     _legend(figure, [axes])
-    return style.save_png(figure, folder / f"{name}.png")
+    return figure

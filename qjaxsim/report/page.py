@@ -1,6 +1,7 @@
-"""One HTML file that holds a whole report: no scripts, nothing loaded from anywhere."""
+"""One HTML file that holds a whole report: nothing is loaded from anywhere, and no script runs but the figures' own."""
 
 import base64
+import io
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,11 +13,14 @@ from urllib.parse import quote
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.row import Row
+from qjaxsim.report.scripts import Scripts, scripts_of
 from qjaxsim.report.tables import KEYS, ReportTable, all_columns, format_value, split_columns
 from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
 
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
+# Bytes of a picture beyond which a page, which stays below 5 MB, does not hold it as it is.
+_LARGE = 250_000
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
 
 
@@ -52,6 +56,7 @@ def write_report(
     keys: Sequence[str] = KEYS,
     appendix: Sequence[ReportTable] = (),
     usage: str = "",
+    downloads: Sequence[Link] = (),
     links: Sequence[Link] = (),
     links_note: str = "",
 ) -> Path:
@@ -70,11 +75,12 @@ def write_report(
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
         tables: more tables, a section each before the figures.
-        figures: as `write_figures` gives them; embedded.
+        figures: as `qjaxsim.report.figure.written` gives them; embedded, as pictures and so that they can be zoomed.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
         keys: columns that tell rows apart, repeated where the table of results is split.
         appendix: tables after the figures, long ones.
         usage: lines of Python that use the results; no section without.
+        downloads: files beside the page that hold its numbers; no section without.
         links: to other pages, a section of their own.
         links_note: sentence above them.
 
@@ -85,31 +91,47 @@ def write_report(
     """
     check_verdicts(verdicts)
     _check_comparison(comparison)
-    parts = [f"<h1>{escape(title)}</h1>"]
-    parts += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
-    parts += ["<h2>Results</h2>", _results(rows, formats, keys)]
+    scripts = scripts_of([figure.interactive for figure in figures])
+    parts = ["<h2>Results</h2>", _results(rows, formats, keys)]
     if verdicts:
-        parts += ["<h2>Published claims</h2>", _table(verdicts, Verdict._fields, formats, {"verdict": CLASSES})]
+        parts += ["<h2>Published claims</h2>", _records(verdicts, Verdict._fields, formats)]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
     parts += [_section(table, formats) for table in tables]
-    parts += [_figure(figure) for figure in figures]
+    folder = Path(path).parent
+    parts += [_figure(figure, place, folder) for figure, place in zip(figures, scripts.places, strict=True)]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}
-    parts += ["<h2>Columns</h2>", _definitions(explained)]
+    parts += ["<h2>Columns</h2>", _definitions(explained)] if explained else []
     parts += ["<h2>Settings</h2>", _definitions(settings)]
     parts += ["<h2>Use it in Python</h2>", f"<pre>{escape(usage)}</pre>"] if usage else []
+    parts += ["<h2>Download</h2>", _links(downloads, "")] if downloads else []
     parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"] if command else []
     parts += ["<h2>Versions</h2>", _definitions(versions)]
     parts += ["<h2>Other runs</h2>", _links(links, links_note)] if links else []
-    return files.write_text(path, _document(title, "\n".join(parts)))
+    top = [f"<h1>{escape(title)}</h1>"]
+    top += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
+    return files.write_text(path, _document(title, "\n".join([*top, *_with_contents(parts)]), scripts))
 
 
-def _document(title: str, body: str) -> str:
+def _with_contents(parts: Sequence[str]) -> list[str]:
+    """A line of links to the sections, and these with places to go to."""
+    placed: list[str] = []
+    entries: list[str] = []
+    for part in parts:
+        if part.startswith("<h2>"):
+            name = part[4 : part.index("</h2>")]
+            entries.append(f'<a href="#section-{len(entries) + 1}">{name}</a>')
+            part = part.replace("<h2>", f'<h2 id="section-{len(entries)}">', 1)
+        placed.append(part)
+    return [f"<nav>{' '.join(entries)}</nav>", *placed]
+
+
+def _document(title: str, body: str, scripts: Scripts) -> str:
     style = (resources.files("qjaxsim.report") / "page.css").read_text(encoding="utf-8")
-    # The policy makes the promise of the module's first line one that browsers keep.
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    # The policy makes the promise of the module's first line one that browsers keep; it knows scripts by digests.
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'{scripts.policy}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -124,7 +146,7 @@ def _document(title: str, body: str) -> str:
 <main>
 {body}
 </main>
-</body>
+{scripts.html}</body>
 </html>
 """
 
@@ -152,20 +174,31 @@ def _table(
     columns: Sequence[str],
     formats: Mapping[str, str] | None,
     marks: Mapping[str, Mapping[str, str]] | None = None,
+    named: bool = False,
 ) -> str:
-    """A table; `marks` gives, by column, the CSS class of a text."""
+    """A table; `marks` gives, by column, the CSS class of a text, and `named` cells the names of their columns."""
     head = "".join(f"<th{_side(rows, name)}>{escape(name.replace('_', ' '))}</th>" for name in columns)
     body = "\n".join(
-        "<tr>" + "".join(_cell(rows, row, name, formats, (marks or {}).get(name, {})) for name in columns) + "</tr>"
+        "<tr>"
+        + "".join(_cell(rows, row, name, formats, (marks or {}).get(name, {}), named) for name in columns)
+        + "</tr>"
         for row in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
-def _cell(rows: Sequence[Row], row: Row, name: str, formats: Mapping[str, str] | None, marks: Mapping[str, str]) -> str:
+def _cell(
+    rows: Sequence[Row],
+    row: Row,
+    name: str,
+    formats: Mapping[str, str] | None,
+    marks: Mapping[str, str],
+    named: bool,
+) -> str:
     text = format_value(row.get(name), name, formats)
     shown = f'<span class="{marks[text]}">{escape(text)}</span>' if text in marks else escape(text)
-    return f"<td{_side(rows, name)}>{shown}</td>"
+    label = f' data-name="{escape(name.replace("_", " "))}"' if named else ""
+    return f"<td{_side(rows, name)}{label}>{shown}</td>"
 
 
 def _side(rows: Sequence[Row], name: str) -> str:
@@ -191,26 +224,48 @@ def _comparison(comparison: Sequence[Row], formats: Mapping[str, str] | None) ->
         {**row, "comparable": "yes" if row["comparable"] is True else f"not comparable: {row['comparable']}"}
         for row in comparison
     ]
-    return _table(shown, _COMPARISON, formats)
+    return _records(shown, _COMPARISON, formats)
 
 
-def _figure(figure: ReportFigure) -> str:
-    encoded = base64.b64encode(figure.path.read_bytes()).decode("ascii")
+def _records(rows: Sequence[Row], columns: Sequence[str], formats: Mapping[str, str] | None) -> str:
+    """A table of long texts, which a narrow page sets as lists: every cell knows its column's name."""
+    table = _table(rows, columns, formats, {"verdict": CLASSES}, named=True)
+    return f'<div class="records">{table}</div>'
+
+
+def _figure(figure: ReportFigure, place: int | None, folder: Path) -> str:
+    """The picture, which stands where scripts do not run and on paper, and the place of the panels that replace it."""
+    panels = "" if place is None else f'<div class="panels" data-figure="{place}"></div>\n'
+    beside = figure.path.is_relative_to(folder)
+    link = _link(Link(figure.path.relative_to(folder).as_posix(), "PNG")) if beside else ""
     return (
         f"<h2>{escape(figure.title)}</h2>\n<figure>\n"
-        f'<img src="data:image/png;base64,{encoded}" alt="{escape(figure.title)}">\n'
-        f"<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+        f'<img src="{_embedded(figure.path)}" alt="{escape(figure.title)}">\n{panels}'
+        f"<figcaption>{escape(figure.caption)} {link}</figcaption>\n</figure>"
     )
+
+
+def _embedded(path: Path) -> str:
+    """A PNG as an address, one of many colours and shades as WebP, a tenth as large."""
+    kind, picture = "png", path.read_bytes()
+    if len(picture) > _LARGE:
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(picture)).convert("RGB").save(buffer, "webp", quality=70)
+        kind, picture = "webp", buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def _links(links: Sequence[Link], note: str) -> str:
     above = f"<p>{escape(note)}</p>\n" if note else ""
-    lines = []
-    for link in links:
-        behind = f": {link.note}" if link.note else ""
-        lines.append(f'<li><a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}</li>')
-    inner = "\n".join(lines)
-    return f"{above}<ul>\n{inner}\n</ul>"
+    lines = "\n".join(f"<li>{_link(link)}</li>" for link in links)
+    return f"{above}<ul>\n{lines}\n</ul>"
+
+
+def _link(link: Link) -> str:
+    behind = f": {link.note}" if link.note else ""
+    return f'<a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}'
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:

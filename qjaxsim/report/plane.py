@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
+from qjaxsim.report.artists import numbers
+from qjaxsim.report.interactive import also
 from qjaxsim.report.row import Grouping, Row, by_label
 
 if TYPE_CHECKING:
@@ -127,6 +129,7 @@ def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
     if logarithmic:
         bar.ax.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
         bar.ax.yaxis.set_major_formatter("{x:g}")
+    also(axes, _coloured(cell, value) | {"type": "contour", "ncontours": _LEVELS, "line": {"width": 0.4}})
     path = cell["trajectory"]
     axes.plot(path[:, 0], path[:, 1], "-", color="white", linewidth=2.6, alpha=0.8)
     axes.plot(
@@ -145,6 +148,30 @@ def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
     axes.set_xlim(cell["landscape_a"][0], cell["landscape_a"][-1])
     axes.set_ylim(cell["landscape_b"][0], cell["landscape_b"][-1])
     axes.tick_params(labelsize=style.SMALL)
+
+
+def _shades(losses: np.ndarray) -> np.ndarray:
+    """What plotly colours by: logarithms where all losses are positive."""
+    return np.log10(losses) if losses.min() > 0 else losses
+
+
+def _coloured(cell: Arrays, value: str) -> dict[str, Any]:
+    """A plane for plotly, coloured as here; its numbers are told as they are."""
+    losses = cell["landscape"]
+    shades = _shades(losses)
+    scale: dict[str, Any] = {"thickness": 12, "outlinewidth": 0, "title": {"text": value, "side": "right"}}
+    if losses.min() > 0:
+        marks = np.geomspace(losses.min(), losses.max(), 5)
+        scale |= {"tickvals": numbers(np.log10(marks)), "ticktext": [f"{mark:.2g}" for mark in marks]}
+    return {
+        "x": numbers(cell["landscape_a"]),
+        "y": numbers(cell["landscape_b"]),
+        "z": list(map(numbers, shades)),
+        "customdata": list(map(numbers, losses)),
+        "colorscale": "Viridis",
+        "colorbar": scale,
+        "hovertemplate": f"%{{x:.3g}}, %{{y:.3g}}<br>{value}: %{{customdata:.5~g}}<extra></extra>",
+    }
 
 
 def _ends(axes: Any, path: np.ndarray, minimum: int, heights: np.ndarray | None = None) -> None:
@@ -190,6 +217,8 @@ def _surface(axes: Any, cell: Arrays, value: str) -> None:
         alpha=0.95,
         zorder=1,
     )
+    solid = {"type": "surface", "z": list(map(numbers, losses)), "surfacecolor": list(map(numbers, _shades(losses)))}
+    also(axes, _coloured(cell, value) | solid | {"showscale": False})
     path = cell["trajectory"]
     heights = _interpolated(cell, path)
     axes.plot(path[:, 0], path[:, 1], heights, "-", color=style.INK, linewidth=1.2, zorder=5)

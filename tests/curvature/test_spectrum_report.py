@@ -189,7 +189,7 @@ def test_saved_and_loaded(reports, tmp_path):
 def test_page_says_what_was_found(reports, way, tmp_path):
     report = reports[way]
     page = report.to_html(tmp_path / "page.html").read_text()
-    assert page.count("data:image/png") == 4
+    assert page.count("data:image/") == 4
     assert "run from -2.000 to 30.00" in page and "2 stand out" in page
     assert re.search(r"The sharpest block is b \(|The sharpest block is a\[", page)
     assert ">a[1]</td>" in page and "http" not in page.split("<main>")[1]

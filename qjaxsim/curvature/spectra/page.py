@@ -10,8 +10,7 @@ import numpy as np
 from qjaxsim.common.environment import environment
 from qjaxsim.curvature.spectra.columns import BLOCKS, NUMBERS
 from qjaxsim.curvature.spectra.figures import PREFIXES, figure_names, figure_of
-from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.page import write_report
 from qjaxsim.report.tables import ReportTable, format_value
 
@@ -55,8 +54,8 @@ def write_figures(report: "SpectrumReport", folder: Path, prefix: str = "") -> l
     """The report's figures as PNG files in a folder, with what they say as captions."""
     made = []
     for name in figure_names(report):
-        saved = style.save_png(figure_of(report, name), folder / f"{prefix}{name}.png")
-        made.append(ReportFigure(saved, _TITLES[name], said(report, name)))
+        path = folder / f"{prefix}{name}.png"
+        made.append(written(figure_of(report, name), path, _TITLES[name], said(report, name)))
     return made
 
 

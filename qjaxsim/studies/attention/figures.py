@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 
 if TYPE_CHECKING:
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _ACCURACY = (
-    "Left: test accuracy after the last epoch; points are seeds, bars their mean, controls in grey. "
-    "Right: test accuracy along the training, means over seeds; sudden falls are of interest."
+    "See whether annealed attention does as well as weighted sums and as the controls. First panel: test accuracy "
+    "after the last epoch; points are seeds, bars their mean, controls in grey. Second panel: test accuracy along "
+    "the training, means over seeds; sudden falls are of interest."
 )
 _ENERGY = (
-    "Left: mean energy above the lowest known on problems of the trained models, by solver, logarithmic; a bar "
-    "at the left end found the lowest each time. Right: where the time of a forward pass goes, milliseconds an image."
+    "See whether annealing finds the lowest energies, and what its time is spent on. First panel: mean energy above "
+    "the lowest known on problems of the trained models, by solver, logarithmic; a bar at the left end found the "
+    "lowest each time. Second panel: where the time of a forward pass goes, milliseconds an image."
 )
 _MAPS = (
-    "Test images; drawn over each how many heads select a patch (annealed kinds and controls) or how much attention it "
-    "receives from all patches (weighted sums); each map is scaled to its own largest value."
+    "See where on the image each kind looks. Test images; drawn over each how many heads select a patch (annealed "
+    "kinds and controls) or how much attention it receives from all patches (weighted sums); each map is scaled to "
+    "its own largest value."
 )
 
 
@@ -44,10 +47,7 @@ def write_attention_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
     if shown := [i for i, row in enumerate(rows) if row["attention"] != "none" and row["seed"] == rows[0]["seed"]]:
         figure = maps([rows[i] for i in shown], [arrays[i] for i in shown])
         made.append(("maps", figure, "Where attention goes", _MAPS))
-    return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def accuracies(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable, present
 
@@ -16,28 +16,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ERRORS = (
-    "Relative Frobenius error of one layer against the numbers of its replacement. Left: angles of circuits not "
-    "counted; middle: an angle counted as a number, with the layer's own numbers as a vertical line; right: change of "
-    "perplexity with that layer alone replaced (grey line: removed). Hollow marks and dashed lines: Gaussian noise of "
-    "the same norm."
+    "See whether circuits still save numbers once their angles are counted. Relative Frobenius error of one layer "
+    "against the numbers of its replacement. First panel: angles of circuits not counted; second: an angle counted "
+    "as a number, with the layer's own numbers as a vertical line; third: change of perplexity with that layer alone "
+    "replaced (grey line: removed). Hollow marks and dashed lines: Gaussian noise of the same norm."
 )
 _DEPTH = (
-    "Overlap A with the layer cut to bond one (left) and mean bond entropy (right) against the depth of the circuits, "
-    "after optimising A with a fixed target. Lines of one mark: gates as wide as the registers, of which one layer is "
-    "all there is. Dashed: Gaussian noise of the same norm. Dotted: what no circuits can exceed."
+    "See whether deeper circuits disentangle the trained layer, and noise less. Overlap A with the layer cut to bond "
+    "one (first panel) and mean bond entropy (second) against the depth of the circuits, after optimising A with a "
+    "fixed target. Lines of one mark: gates as wide as the registers, of which one layer is all there is. Dashed: "
+    "Gaussian noise of the same norm. Dotted: what no circuits can exceed."
 )
 _BOND = (
-    "A layer between circuits as wide as the registers, against the bond of its MPO: change of perplexity (left) and "
-    "error (right), beside the plain MPO and noise. Circuits of this size hold more angles than the layer has numbers."
+    "See what a small bond costs with circuits and without. A layer between circuits as wide as the registers, "
+    "against the bond of its MPO: change of perplexity (first panel) and error (second), beside the plain MPO and "
+    "noise. Circuits of this size hold more angles than the layer has numbers."
 )
 _PROFILE = (
-    "Change of perplexity with one layer replaced at a time, at each bond; every kind drawn has as many numbers as the "
-    "disentangled layer with its angles counted."
+    "See which layers bear replacing. Change of perplexity with one layer replaced at a time, at each bond; every "
+    "kind drawn has as many numbers as the disentangled layer with its angles counted."
 )
 _MODEL = (
-    "Accuracy with all layers replaced, against their numbers (angles counted) as a share of the layers' own. Hollow: "
-    "as replaced; filled: trained further in place. Upper line: the original layers trained as long; lower: the model "
-    "as it was."
+    "See how much of the lost accuracy further training brings back. Accuracy with all layers replaced, against "
+    "their numbers (angles counted) as a share of the layers' own. Hollow: as replaced; filled: trained further in "
+    "place. Upper line: the original layers trained as long; lower: the model as it was."
 )
 _STYLES = {
     "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
@@ -89,10 +91,7 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
         made.append(("profile", profile_of_layers(layers), "One layer replaced at a time", _PROFILE))
     if any(row["method"] == "dense" for row in _part(rows, "model")):
         made.append(("model", rebuilt(_part(rows, "model")), "The model rebuilt", _MODEL))
-    return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def profile_layer(rows: Sequence[Row]) -> str:

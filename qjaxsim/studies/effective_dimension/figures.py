@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.effective_dimension.settings import EASY, FEATURES, MODELS, NARROW, NETWORK, PI, QNN, UNIT
 
@@ -28,8 +28,9 @@ _NAMES = {
 }
 _INTERVALS = {UNIT: "parameters between 0 and 1, as published", PI: "parameters between -pi and pi"}
 _DIMENSION = (
-    "Effective dimension over the number of parameters against the size n of a data set: means over seeds with their "
-    "range. Crosses: published, seed 0. Dashed: Fisher matrices of all draws scaled to the same trace."
+    "See which model uses more of its parameters, and from how many data on. Effective dimension over the number of "
+    "parameters against the size n of a data set: means over seeds with their range. Crosses: published, seed 0. "
+    "Dashed: Fisher matrices of all draws scaled to the same trace."
 )
 _SPECTRA = (
     "Eigenvalues of the Fisher matrix, sorted: means over draws and seeds, divided so that they add up to the number "
@@ -50,10 +51,7 @@ def write_dimension_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folde
         ("dimension", by_samples(rows), "Effective dimension", _DIMENSION),
         ("spectra", spectra(rows, arrays), "Spectra of the Fisher matrix", _SPECTRA),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_samples(rows: Sequence[Row]) -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.gauss_newton_transition.decay import FLOOR
 
@@ -19,13 +19,14 @@ Arrays = Mapping[str, np.ndarray]
 
 _ERRORS = (
     "How far <O> is from what can be reached, the larger of O0 and O_min, against steps of gradient descent; first "
-    "seed. Solid: targets above O_min, dashed: below. A straight line on the left is an exponential, on the right a "
-    "power; dotted: 1/t. Numbers are O0 - O_min."
+    "seed. Solid: targets above O_min, dashed: below. A straight line in the first panel is an exponential, in the "
+    "second a power; dotted: 1/t. Numbers are O0 - O_min."
 )
 _CURVATURE = (
-    "Left: the largest eigenvalue of both parts of the Hessian at the end, against the target; marks are seeds. Right: "
-    "the leading eigenvalues of H at each target, first seed: one above the transition, 2 (2^n - 1) below it. At the "
-    "transition both parts go on falling with the steps."
+    "See where one part of the Hessian takes over from the other. First panel: the largest eigenvalue of both parts "
+    "of the Hessian at the end, against the target; marks are seeds. Second panel: the leading eigenvalues of H at "
+    "each target, first seed: one above the transition, 2 (2^n - 1) below it. At the transition both parts go on "
+    "falling with the steps."
 )
 # Eigenvalues that are drawn.
 _LEADING = 12
@@ -44,10 +45,7 @@ def write_transition_figures(rows: Sequence[Row], arrays: Sequence[Arrays], fold
         ("errors", errors(first, arrays[0]["errors"]), "How errors fall", _ERRORS),
         ("curvature", curvature(rows, first, arrays[0]["hessian"]), "Which part is left", _CURVATURE),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def errors(first: Sequence[Row], values: np.ndarray) -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row, describe
 from qjaxsim.studies.gradient_variance.figures_controls import controls, has_controls
 from qjaxsim.studies.gradient_variance.figures_lines import band, legend_below, swept_rows, whole_ticks
@@ -50,10 +50,7 @@ def write_gradient_figures(
         made.append(("controls", controls(rows, centre), "Controls", _CONTROLS_CAPTION))
     if spectra:
         made.append(("hessian", hessian(spectra), "Hessian spectra", _HESSIAN_CAPTION))
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def variance(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[str, Any]) -> "Figure":
@@ -188,24 +185,29 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 _VARIANCE_CAPTION = (
-    "Population variance of the gradient over all circuit weights, mean over the updates of an epoch: lines are means "
-    "over seeds, bands one standard deviation. Dashed lines with open markers are published: Table 2 on the left, and "
-    "on the right the largest values of three curves, drawn at the last epoch. Their data and settings may differ."
+    "See whether the variance grows along the training. Population variance of the gradient over all circuit "
+    "weights, mean over the updates of an epoch: lines are means over seeds, bands one standard deviation. Dashed "
+    "lines with open markers are published: Table 2 in the first panel, and in the last the largest values of three "
+    "curves, drawn at the last epoch. Their data and settings may differ."
 )
 _ACCURACY_CAPTION = (
-    "Test accuracy after the last epoch: dots are seeds, squares their means, diamonds published values."
+    "See whether more qubits or layers classify better, beyond the spread of the seeds. Test accuracy after the last "
+    "epoch: dots are seeds, squares their means, diamonds published values."
 )
 _UPDATES_CAPTION = (
-    "The training at the centre of the sweeps, update by update: thin lines are seeds, thick ones running means over "
-    "all seeds. On the right the size of the post-layer's matrix and of the derivative of an image's loss in <Z>, "
-    "which multiply the circuit's own derivatives."
+    "See whether the variance moves with the scales behind the circuit. The training at the centre of the sweeps, "
+    "update by update: thin lines are seeds, thick ones running means over all seeds. The last panel has the size of "
+    "the post-layer's matrix and of the derivative of an image's loss in <Z>, which multiply the circuit's own "
+    "derivatives."
 )
 _CONTROLS_CAPTION = (
-    "What the controls change; each panel's title names it. Lines are means over seeds, bands and bars one standard "
-    "deviation; for random initialisations bars are standard errors. The variance of a barren plateau is that over "
-    "random initialisations; of local observables only entries that <Z> depends on are counted."
+    "See which control takes the growth of the variance away. What the controls change; each panel's title names it. "
+    "Lines are means over seeds, bands and bars one standard deviation; for random initialisations bars are standard "
+    "errors. The variance of a barren plateau is that over random initialisations; of local observables only entries "
+    "that <Z> depends on are counted."
 )
 _HESSIAN_CAPTION = (
-    "Eigenvalues by rank of the Hessian of the training loss, in all parameters and in the circuit's weights alone, "
-    "one line a seed. The axis is logarithmic above and below a linear strip around zero."
+    "See how training moves the largest and the most negative eigenvalues. Eigenvalues by rank of the Hessian of the "
+    "training loss, in all parameters and in the circuit's weights alone, one line a seed. The axis is logarithmic "
+    "above and below a linear strip around zero."
 )

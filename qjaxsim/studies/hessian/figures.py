@@ -13,7 +13,7 @@ import numpy as np
 
 from qjaxsim.report import plane, style
 from qjaxsim.report import spectra as spectra_figure
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.plane import has_landscape
 from qjaxsim.report.row import Row
 from qjaxsim.report.spectra import has_spectrum
@@ -78,14 +78,12 @@ def write_figures(
         made.append(("training", training(rows, arrays), "Training", _TRAINING))
     if has_controls(table):
         made.append(("controls", controls(table), "Controls", _CONTROLS))
-    return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 _SPECTRA = (
-    "Eigenvalues of the Hessian of the training loss at the minimum, one panel a configuration. The axis is signed and "
+    "See how far a few outliers stand from the bulk near zero, and whether there are as many as classes. Eigenvalues "
+    "of the Hessian of the training loss at the minimum, one panel a configuration. The axis is signed and "
     "logarithmic, linear only inside the grey bin around zero, so bulk, negative part and outliers show at once. The "
     "black outline is the spectrum of the Gauss-Newton part alone, where it was computed. Below, the leading "
     "eigenvalues by rank; faint lines are further seeds, dashed lines stand where K − 1, K or K² outliers would end."
@@ -95,21 +93,25 @@ _DENSITY = (
     "the smoothing, not as the bulk."
 )
 _CLASSES = (
-    "Leading eigenvalues of the Hessian and what is left of them when directions are projected out: the span of the "
-    "class means, by which Papyan explains outliers, and the range of G₂, of differences between cross-class means. Of "
-    "the part G₁ of class means alone, diamonds are the eigenvalues. Labels permuted in the averages, and random "
-    "classes, are controls. The dashed line ends the outliers of the gap rule, or the K − 1 leading eigenvalues where "
-    "it counts none. Right or below: the share of these that falls below the gap; dots are rows, bars their means."
+    "See whether the outliers fall when class means are taken out, and more than with the controls. Leading "
+    "eigenvalues of the Hessian and what is left of them when directions are projected out: the span of the class "
+    "means, by which Papyan explains outliers, and the range of G₂, of differences between cross-class means. Of the "
+    "part G₁ of class means alone, diamonds are the eigenvalues. Labels permuted in the averages, and random "
+    "classes, are controls. The dashed line ends the outliers of the gap rule, or the K − 1 leading eigenvalues "
+    "where it counts none. The last panel has the share of these that falls below the gap; dots are rows, bars their "
+    "means."
 )
 _LAMBDA_MAX = (
-    "Left: largest Hessian eigenvalue against the number of patches. Points are seeds, lines join their geometric "
-    "means, the dotted line falls like 1/patches. Right: the same points against the training loss at the minimum, "
-    "since the curvature of cross-entropy falls as the fit saturates."
+    "See whether the largest eigenvalue falls with the patches, and whether a better fit explains it. First panel: "
+    "the largest Hessian eigenvalue against the number of patches. Points are seeds, lines join their geometric "
+    "means, the dotted line falls like 1/patches. Second panel: the same points against the training loss at the "
+    "minimum, since the curvature of cross-entropy falls as the fit saturates."
 )
 _PUBLISHED = " Open markers on dashed lines are published values; their models and data may be larger than ours."
 _LANDSCAPE = (
-    "Training loss on a plane through parameter space, as contours and as a surface; loss colours are logarithmic. The "
-    "path of training is projected onto the plane, so the loss below it can differ from the loss that training saw. "
+    "See how steep the valley is in which training ended. Training loss on a plane through parameter space, as "
+    "contours and as a surface; loss colours are logarithmic. The path of training is projected onto the plane, so "
+    "the loss below it can differ from the loss that training saw. "
 )
 _PCA_PLANE = (
     "The plane is spanned by the two leading principal components of the weights' path and passes through the path's "
@@ -122,17 +124,19 @@ _EIGEN_PLANE = (
     "through the minimum; parts of the path beyond its edges are not drawn."
 )
 _TRAINING = (
-    "Loss on all training and test images after each epoch, on a logarithmic axis; epoch 0 is before training. Faint "
-    "lines are further seeds. The dot marks the epoch of lowest training loss, where the Hessian was taken."
+    "See whether training had settled where the Hessian was taken. Loss on all training and test images after each "
+    "epoch, on a logarithmic axis; epoch 0 is before training. Faint lines are further seeds. The dot marks the "
+    "epoch of lowest training loss, where the Hessian was taken."
 )
 
 _CONTROLS = (
-    "What each control changes, beside the baseline: points are seeds, lines join their geometric means. A sum over "
-    "circuits and a constant c proportional to patches both take away the mean's weight 1 / patches; a baseline of the "
-    "same model starts their lines. At matched loss the checkpoints have one training loss instead of each its lowest. "
-    "Bars of seeds are one standard deviation of the logarithm; the larger a marker of class counts, "
-    "the more rows. Zeros are sorted into weights outside the light cone of the readout, directions of first blocks "
-    "beyond the dimension of the state they move, and others."
+    "See which control takes the baseline's trend away: the trend comes from what it changes. What each control "
+    "changes, beside the baseline: points are seeds, lines join their geometric means. A sum over circuits and a "
+    "constant c proportional to patches both take away the mean's weight 1 / patches; a baseline of the same model "
+    "starts their lines. At matched loss the checkpoints have one training loss instead of each its lowest. Bars of "
+    "seeds are one standard deviation of the logarithm; the larger a marker of class counts, the more rows. Zeros "
+    "are sorted into weights outside the light cone of the readout, directions of first blocks beyond the dimension "
+    "of the state they move, and others."
 )
 
 # --- largest eigenvalue ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.lie_variance.claims import pooled
 from qjaxsim.studies.lie_variance.settings import CHAIN
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _VARIANCE = (
-    "Left: the variance of <X_0> over draws of all angles at the largest depth, with two standard errors, against the "
-    "number of qubits; lines are P_g(rho) P_g(O) / dim g. Right: the same against depth, over what is predicted; bands "
-    "are two standard errors."
+    "See whether the draws lie on the predicted lines. First panel: the variance of <X_0> over draws of all angles "
+    "at the largest depth, with two standard errors, against the number of qubits; lines are P_g(rho) P_g(O) / dim "
+    "g. Second panel: the same against depth, over what is predicted; bands are two standard errors."
 )
 _DRAWS = (
     "The variance over the first draws of the first seed at the largest depth, over what is predicted, with two "
@@ -44,10 +44,7 @@ def write_variance_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder
         ("variance", by_qubits_and_depth(rows), "Variance by qubits and depth", _VARIANCE),
         ("draws", by_draws(rows, arrays), "Variance by draws", _DRAWS),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_qubits_and_depth(rows: Sequence[Row]) -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.noisy_fisher.cell import GLOBAL, LOCAL, MINIMUM, NONE, RANDOM
 
@@ -20,9 +20,10 @@ Arrays = Mapping[str, np.ndarray]
 Draw = Callable[["Axes", Row, np.ndarray, str], None]
 
 _EIGENVALUES = (
-    "Eigenvalues of the quantum Fisher information matrix in descending order, random angles of the first seed. "
-    "Circles: local noise; the line without marks: none, where it ends the others are zero up to rounding; dashed: the "
-    "control, the noiseless state mixed with the identity until it is as pure."
+    "See which eigenvalues noise lifts from zero. Eigenvalues of the quantum Fisher information matrix in descending "
+    "order, random angles of the first seed. Circles: local noise; the line without marks: none, where it ends the "
+    "others are zero up to rounding; dashed: the control, the noiseless state mixed with the identity until it is as "
+    "pure."
 )
 _THRESHOLDS = (
     "The rank of the same matrices against the threshold above which an eigenvalue counts, over the largest. A flat "
@@ -61,10 +62,7 @@ def write_noisy_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: s
             _HESSIAN,
         ),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def _spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> list[Arrays]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _STRENGTH = (
-    "Eigenvalues of the Hessian of the loss against the strength of the noise, means over seeds; left the leading "
-    "ones, as many as there are classes, right the most negative one with its range over seeds. Solid: local "
-    "depolarizing noise after every gate; dashed: the control, which shrinks outputs as much; dotted: without noise."
+    "See whether noise flattens the landscape more than outputs that merely shrink. Eigenvalues of the Hessian of "
+    "the loss against the strength of the noise, means over seeds; in the first panel the leading ones, as many as "
+    "there are classes, in the second the most negative one with its range over seeds. Solid: local depolarizing "
+    "noise after every gate; dashed: the control, which shrinks outputs as much; dotted: without noise."
 )
 _SHOTS = (
     "The largest and the most negative eigenvalue of the energy's Hessian by the parameter-shift rule, first seed, "
@@ -49,10 +50,7 @@ def write_noisy_figures(
         ("strength", by_strength(noises, list(cells.values()), classes), "Eigenvalues and noise", _STRENGTH),
         ("shots", by_shots(noises, cells[rows[0]["seed"]], shots), "Eigenvalues and shots", _SHOTS),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_strength(noises: Sequence[Row], cells: Sequence[Arrays], classes: int) -> "Figure":

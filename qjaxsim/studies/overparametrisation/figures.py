@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING
 from qjaxsim.studies.overparametrisation.published import NAME, ring_and_open
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 _RANKS = (
-    "Rank of the quantum Fisher information against the number of angles. Solid: the rank, up to all angles on the "
-    "grey diagonal; dashed: from a random product state, which has none of the symmetries; dash-dotted, open chain: "
-    "with the first X counted in the derivative of the ZZ, as in the public code; dotted: dimension of the dynamical "
-    "Lie algebra; cross: published rank."
+    "See where the rank stops growing. Rank of the quantum Fisher information against the number of angles. Solid: "
+    "the rank, up to all angles on the grey diagonal; dashed: from a random product state, which has none of the "
+    "symmetries; dash-dotted, open chain: with the first X counted in the derivative of the ZZ, as in the public "
+    "code; dotted: dimension of the dynamical Lie algebra; cross: published rank."
 )
 _SHARES = (
-    "Share of the starts that end below the threshold, against angles over those at which the rank saturates (vertical "
-    "line). Solid: Adam as published; dashed: natural gradient, dotted: fast; crosses: published, 50 starts."
+    "See whether all starts succeed once the rank saturates. Share of the starts that end below the threshold, "
+    "against angles over those at which the rank saturates (vertical line). Solid: Adam as published; dashed: "
+    "natural gradient, dotted: fast; crosses: published, 50 starts."
 )
 _STEPS = (
     "Share of the starts below the threshold against steps of Adam, the larger the number of angles the darker, for "
@@ -51,10 +52,7 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         ("shares", by_angles(rows), "Trainings that succeed", _SHARES),
         ("steps", by_steps(rows, arrays), "Trainings that succeed by steps", _STEPS),
     )
-    return [
-        ReportFigure(style.save_png(figure, Path(folder) / f"{name}.png"), title, caption)
-        for name, figure, title, caption in made
-    ]
+    return [written(figure, Path(folder) / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
 
 def by_rank(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":

@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 
 if TYPE_CHECKING:
@@ -60,42 +60,49 @@ def write_figures(rows: Sequence[Row], arrays: Sequence[Arrays], folder: str | P
         made.append(("spectrum", "Hessian spectrum", _SPECTRUM_CAPTION, _spectrum(rows, arrays, spectra)))
     if drawn := [cell["drawn"] for cell in arrays if "drawn" in cell]:
         made.append(("drawn", "Drawn images", _DRAWN_CAPTION, _drawn(drawn[0])))
-    return [
-        ReportFigure(style.save_png(figure, folder / f"{name}.png"), title, caption)
-        for name, title, caption, figure in made
-    ]
+    return [written(figure, folder / f"{name}.png", title, caption) for name, title, caption, figure in made]
 
 
-_CURVES_CAPTION = "Published loss of a fresh batch every few updates, one line a seed; a stopped seed's line ends."
-_OVERHEAD_CAPTION = (
-    "1 / sqrt of the smallest probability of a target word that training projected on, within each block of updates: "
-    "the least that amplitude amplification would cost for one word of one sequence."
+_CURVES_CAPTION = (
+    "See whether every seed comes down to the threshold, the dotted line. Published loss of a fresh batch every few "
+    "updates, one line a seed; a stopped seed's line ends."
 )
-_LENGTHS_CAPTION = "Median updates to the threshold; open markers where not all seeds reached it (all updates then)."
+_OVERHEAD_CAPTION = (
+    "See how much more a quantum computer would pay as training goes on. 1 / sqrt of the smallest probability of a "
+    "target word that training projected on, within each block of updates: the least that amplitude amplification "
+    "would cost for one word of one sequence."
+)
+_LENGTHS_CAPTION = (
+    "See how fast the work grows with the length. Median updates to the threshold; open markers where not all seeds "
+    "reached it (all updates then)."
+)
 _CONTROLS_CAPTION = (
-    "Accuracy of the last word: as published, with all inputs blanked, and with all words sampled. On dna the "
-    "published evaluation does not need the input; dna-clean projects on 0 only. The dotted line is chance."
+    "See whether the network beats chance without its inputs. Accuracy of the last word: as published, with all "
+    "inputs blanked, and with all words sampled. On dna the published evaluation does not need the input; dna-clean "
+    "projects on 0 only. The dotted line is chance."
 )
 _OPTIMIZERS_CAPTION = (
-    "Median validation loss over seeds after all updates; crosses are published (500 updates, memorise)."
+    "See which optimiser comes lowest, and over how wide a range of rates. Median validation loss over seeds after "
+    "all updates; crosses are published (500 updates, memorise)."
 )
 _MARGINALS_CAPTION = (
-    "Mean number of updates over the cells with that value that differ by nothing else, and over their seeds (those "
-    "not done count in full); the line is the cells' median. Crosses: published means over 96 topologies (letters), "
-    "published medians over all spreads (bias, xor)."
+    "See which setting makes training long. Mean number of updates over the cells with that value that differ by "
+    "nothing else, and over their seeds (those not done count in full); the line is the cells' median. Crosses: "
+    "published means over 96 topologies (letters), published medians over all spreads (bias, xor)."
 )
 _DRAWN_CAPTION = (
-    "Images that the first seed draws, a line a digit: each word is sampled and fed back. Left of each pair the scan "
-    "along rows, right the one along columns; in real images the two agree."
+    "See whether the two scans of each pair agree, as they do in real images. Images that the first seed draws, a "
+    "line a digit: each word is sampled and fed back. Left of each pair the scan along rows, right the one along "
+    "columns."
 )
 _GRADIENTS_CAPTION = (
-    "Norm of the gradient of the last word's loss at the start, median over seeds; on the right its part that goes "
-    "back to the first half of the sequence, where the marked base is. A line that ends has reached 0 in single "
-    "precision."
+    "See whether gradients vanish with the length. Norm of the gradient of the last word's loss at the start, median "
+    "over seeds; in the second panel its part that goes back to the first half of the sequence, where the marked "
+    "base is. A line that ends has reached 0 in single precision."
 )
 _SPECTRUM_CAPTION = (
-    "Eigenvalues of the Hessian of the training loss at the end of training, by rank; negative ones open, those below "
-    "1e-18 drawn there."
+    "See how few eigenvalues carry the curvature. Eigenvalues of the Hessian of the training loss at the end of "
+    "training, by rank; negative ones open, those below 1e-18 drawn there."
 )
 
 

@@ -1,4 +1,4 @@
-"""What a page says beyond its own results: how to use its models in Python, and which other runs there are."""
+"""What a page says beyond its own results: how to use its models in Python, files to download, other runs."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BESIDE = (
     "Of the same study, in the folders beside this one when this page was written. `qjaxsim compare DIR DIR` sets them "
     "side by side."
 )
-# Of a folder with more runs the newest are linked.
+# Of a folder with more runs the newest are linked, of a run with more cells the first.
 _LINKED = 50
 
 
@@ -37,6 +37,21 @@ def usage(study: "Study", settings: Any, out: Path) -> str:
             load = f'trained = qj.load_run({folder})["{key}"]'
             return f"import qjaxsim as qj\n\n{load}\n{study.models.example(settings, key)}"
     return ""
+
+
+def downloads(out: Path) -> list[Link]:
+    """The files of a finished run that hold its numbers: rows, settings, and the arrays of each cell."""
+    found = [
+        Link(sweep.TABLE, sweep.TABLE, "the rows, for spreadsheets"),
+        Link(sweep.SUMMARY, sweep.SUMMARY, "the rows"),
+        Link(sweep.COLUMNS, sweep.COLUMNS, "what the columns mean"),
+        Link(sweep.CONFIG, sweep.CONFIG, "every setting, versions, device"),
+    ]
+    cells = [key for key in read_recorded(out).cells if sweep.finished(out, key)]
+    for key in cells[:_LINKED]:
+        path = f"{sweep.cell_folder(Path(), key).as_posix()}/{sweep.ARRAYS}"
+        found.append(Link(path, path, "arrays for numpy.load"))
+    return found
 
 
 def runs_beside(out: Path, study: str) -> list[Link]:

@@ -9,7 +9,7 @@ import numpy as np
 from qjaxsim.common.files import write_text
 from qjaxsim.common.progress import Progress
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.studies.shared import sweep
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from qjaxsim.training import TrainConfig, TrainResult
 
 _CAPTION = (
-    "Largest eigenvalue of the Hessian of the training loss (up to 1,000 images) at the start and after every epoch, a "
-    "line a cell; dashed: 2 / rate of the next epoch, above which gradient descent on a quadratic function diverges. "
-    "Adam and minibatches have bounds of their own."
+    "See whether the curvature rises to the dashed line and stays there. Largest eigenvalue of the Hessian of the "
+    "training loss (up to 1,000 images) at the start and after every epoch, a line a cell; dashed: 2 / rate of the "
+    "next epoch, above which gradient descent on a quadratic function diverges. Adam and minibatches have bounds of "
+    "their own."
 )
 # Lines that a legend can name.
 _NAMED = 9
@@ -57,8 +58,8 @@ def sharpness_figures(rows: Sequence[Row], out: Path) -> list[ReportFigure]:
     cells = {key: arrays for key in keys if "sharpness" in (arrays := sweep.read_arrays(out, key))}
     if not cells:
         return []
-    path = style.save_png(_drawn(cells), out / "figures" / "sharpness.png")
-    return [ReportFigure(path, "Sharpness along the training", _CAPTION)]
+    path = out / "figures" / "sharpness.png"
+    return [written(_drawn(cells), path, "Sharpness along the training", _CAPTION)]
 
 
 def _drawn(cells: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":

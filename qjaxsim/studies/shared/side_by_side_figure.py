@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import describe
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def write_figure(found: "SideBySide", path: Path) -> list[ReportFigure]:
     axes.set_xlabel(found.headline.replace("_", " "))
     style.tidy(axes)
     figure.legend(loc="outside upper right", ncols=len(found.runs), frameon=False)
-    style.save_png(figure, path)
-    return [ReportFigure(path, found.headline.replace("_", " "), caption)]
+    return [written(figure, path, found.headline.replace("_", " "), caption)]
 
 
 def _value(value: Any) -> float:

@@ -17,7 +17,7 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.report.verdict import Verdict, verdict_rows
 from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.beside import BESIDE, runs_beside, usage
+from qjaxsim.studies.shared.beside import BESIDE, downloads, runs_beside, usage
 from qjaxsim.studies.shared.recorded import now
 from qjaxsim.studies.shared.sharpness import sharpness_figures
 from qjaxsim.studies.shared.trained import ModelReader
@@ -186,6 +186,7 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         figures=[*study.figures(found.settings, found.rows, out), *sharpness_figures(found.rows, out)],
         keys=first.keys,
         usage=usage(study, found.settings, out),
+        downloads=downloads(out),
         links=runs_beside(out, study.name),
         links_note=BESIDE,
     )

@@ -37,7 +37,8 @@ from qjaxsim.studies.shared.sharing import open_together, share
 
 SUMMARY, TABLE, COLUMNS = "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
-_CELLS, _RESULT, _ARRAYS = "cells", "result.json", "arrays.npz"
+ARRAYS = "arrays.npz"
+_CELLS, _RESULT = "cells", "result.json"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
@@ -165,7 +166,7 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: if the cell is not finished.
     """
-    return files.read_npz(cell_folder(out, key) / _ARRAYS)
+    return files.read_npz(cell_folder(out, key) / ARRAYS)
 
 
 def rows_arrays(out: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
@@ -267,7 +268,7 @@ def _run(
         progress.warn(f"{label} failed after {time.perf_counter() - start:.1f} s")
         raise
     row = files.to_json(result.row, nan_as_null=True, place=f"row of {cell.key}")
-    files.write_npz(folder / _ARRAYS, result.arrays)
+    files.write_npz(folder / ARRAYS, result.arrays)
     files.write_json(
         folder / _RESULT,
         {"key": cell.key, "settings": cell.settings, "row": row, "arrays": sorted(result.arrays)},
@@ -303,7 +304,7 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
     folder = cell_folder(out, cell.key)
     try:
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
-        complete = sorted(files.read_npz(folder / _ARRAYS)) == result["arrays"]
+        complete = sorted(files.read_npz(folder / ARRAYS)) == result["arrays"]
         rows = _several(result["row"])
         if complete and result["key"] == cell.key and all(isinstance(row, dict) for row in rows):
             return rows
@@ -311,9 +312,9 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
     except FileNotFoundError as error:
         if error.filename == str(folder / _RESULT):
             return None
-        reason = f"{_ARRAYS} is missing"
+        reason = f"{ARRAYS} is missing"
     except files.DamagedError as error:
-        reason = f"{_ARRAYS}: {error.reason}"
+        reason = f"{ARRAYS}: {error.reason}"
     except (ValueError, KeyError, TypeError):
         reason = f"{_RESULT} is damaged"
     progress.warn(f"warning: result of cell {cell.key} cannot be used ({reason}); it runs again")

@@ -7,8 +7,7 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import SpectrumReport
 from qjaxsim.curvature.spectra.columns import BLOCKS
 from qjaxsim.curvature.spectra.page import write_figures
-from qjaxsim.report import style
-from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.spectra import spectra
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.shared import sweep
@@ -62,7 +61,7 @@ def _figures(settings: SpectrumSettings, rows: Rows, out: Path) -> list[ReportFi
         caption = (
             "Spectra of all seeds on one signed logarithmic axis, and below them their leading eigenvalues by rank."
         )
-        figures.append(ReportFigure(style.save_png(figure, folder / "spectra.png"), "All seeds", caption))
+        figures.append(written(figure, folder / "spectra.png", "All seeds", caption))
     for row in rows[:_SHOWN]:
         named = len(rows) > 1
         made = write_figures(_report(out, row), folder, prefix=f"{row['cell']}_" if named else "")

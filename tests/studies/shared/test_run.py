@@ -189,7 +189,7 @@ def test_pages_link_to_the_runs_beside_them(tmp_path):
     run_study(other, Settings(), tmp_path / "other study")
     assert "Other runs" not in (tmp_path / "one" / "report.html").read_text()
     page = (tmp_path / "two" / "report.html").read_text()
-    assert '<a href="../one/report.html">one</a>: defaults</li>' in page and page.count("<a href") == 1
+    assert '<a href="../one/report.html">one</a>: defaults</li>' in page and page.count('<a href="../') == 1
     # Written anew, the first links back.
     run_study(made_up(), Settings(), tmp_path / "one", resume=True)
     assert '<a href="../two/report.html">two</a>: power 3.0</li>' in (tmp_path / "one" / "report.html").read_text()

@@ -30,7 +30,7 @@ def test_a_page_of_its_own_comes_results_first(tmp_path):
     shown = [ReportTable("Results", [{"base": 7}], keys=("base",)), ReportTable("Second", [{"base": 11}], "a note")]
     run_study(made_up([], page=lambda settings, rows: shown), Settings(), tmp_path / "out", command="typed words")
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.index("<td>7</td>") < page.index("Second") < page.index("a note") < page.index("<td>11</td>")
+    assert page.index("<td>7</td>") < page.index(">Second</h2>") < page.index("a note") < page.index("<td>11</td>")
     assert "typed words" in page and "25" not in page.split("<h2>Columns")[0].split("Second")[1]
 
 

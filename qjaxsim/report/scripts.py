@@ -1,0 +1,80 @@
+"""The scripts of a page: plotly.js, its figures and what draws them, packed into the file."""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from qjaxsim.report.interactive import Interactive
+
+# Bytes that the figures of a page may have; those beyond stay pictures. With plotly.js, 2 MB, and pictures a page is
+# below 5 MB.
+_MOST = 1_500_000
+
+
+class Scripts(NamedTuple):
+    """What a page needs for its figures.
+
+    Attributes:
+        html: elements at the end of the page; "" without figures.
+        policy: what the page's policy says of scripts; "" without figures.
+        places: for each figure its number among those that the page draws, None for one that stays a picture.
+    """
+
+    html: str
+    policy: str
+    places: list[int | None]
+
+
+def scripts_of(figures: Sequence[Interactive | None]) -> Scripts:
+    """The scripts that draw the figures of a page.
+
+    Args:
+        figures: as `qjaxsim.report.interactive.read_figure` gives them.
+
+    Returns:
+        Elements of 2 MB and more, plotly.js compressed by half twice; browsers unpack it.
+    """
+    drawn: list[str] = []
+    places: list[int | None] = []
+    for figure in figures:
+        text = "" if figure is None else json.dumps(figure._asdict(), allow_nan=False, separators=(",", ":"))
+        fits = text and len(_packed("[" + ",".join([*drawn, text]) + "]")) <= _MOST
+        places.append(len(drawn) if fits else None)
+        drawn += [text] if fits else []
+    if not drawn:
+        return Scripts("", "", places)
+    own, (library, digest) = _own(), _library()
+    policy = f"; script-src '{_digest(own)}' '{digest}'"
+    html = (
+        f'<script type="text/plain" id="plotly">{library}</script>\n'
+        f'<script type="text/plain" id="figures">{_packed("[" + ",".join(drawn) + "]")}</script>\n'
+        f"<script>{own}</script>\n"
+    )
+    return Scripts(html, policy, places)
+
+
+@cache
+def _own() -> str:
+    return (resources.files("qjaxsim.report") / "page.js").read_text(encoding="utf-8")
+
+
+@cache
+def _library() -> tuple[str, str]:
+    from plotly.offline import get_plotlyjs
+
+    text = get_plotlyjs()
+    return _packed(text), _digest(text)
+
+
+def _packed(text: str) -> str:
+    """Compressed, as characters; equal texts give equal ones."""
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii")
+
+
+def _digest(script: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
