@@ -13,8 +13,8 @@ PROBLEMS = (
     "hybrid", "layered", "random", "qft", "gradient", "hamiltonian", "hvp", "hessian", "qnn", "training",
     "patches", "qrnn", "kernel", "noise", "vqe-gradient", "vqe-hessian", "metric", "qaoa-gradient", "qaoa-hessian",
     "evolution", "grover", "quantum-volume", "wide-unitary", "preparation", "clifford-t", "parameters", "qasm",
-    "pauli-sum", "eager-hessian", "crosscheck", "compile-depth", "memory-depth", "residual-images",
-    "remap", "allreduce",
+    "pauli-sum", "eager-hessian", "crosscheck", "remap", "allreduce", "compile-depth", "memory-depth",
+    "residual-images",
 )  # fmt: skip
 PEERS = (
     "by-hand", "gate-by-gate", "pennylane", "pennylane-mixed", "lightning", "lightning-kokkos", "catalyst",

@@ -207,11 +207,11 @@ def explain(
     >>> plan = qj.explain(qj.Circuit(2).rx(w[0], 0).ry(w[1], 1).cx(0, 1))
     >>> plan.products, plan.gradient
     (1, 'backprop')
-    >>> ring = qj.Circuit(34)
+    >>> pairs = qj.Circuit(34)  # each qubit once: four of 34 lie on 16 devices, and change places once
     >>> for q in range(34):
-    ...     ring = ring.ry(0.3, q).cx(q, (q + 1) % 34)
-    >>> qj.explain(ring, state_qubits=4).exchanges
-    2
+    ...     pairs = pairs.h(q)
+    >>> qj.explain(pairs, state_qubits=4).exchanges
+    1
     """
     names = (data,) if isinstance(data, str) else tuple(data)
     require_circuit("circuit", circuit)

@@ -187,5 +187,5 @@ def test_identity_of_the_flat_order():
 def test_the_operator_of_a_matrix_gives_it_without_products(monkeypatch):
     matrix = jnp.array([[2.0, 1.0, 0.0], [1.0, 0.0, 3.0], [0.0, 3.0, 1.0]])
     operator = matrix_operator(matrix)
-    monkeypatch.setattr("qjaxsim.curvature.operators._times_rows", None)
+    monkeypatch.setattr("qjaxsim.curvature.matrix.times_rows", None)
     np.testing.assert_array_equal(operator.dense(), matrix)
