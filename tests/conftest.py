@@ -30,7 +30,7 @@ gc.set_threshold(20_000, 20, 20)
 # Every run of the suite draws the same examples, so that a failure is one for everybody. The long mode draws others
 # each time: `pytest tests/fuzz --hypothesis-profile=long`. Compilation makes single examples slow, hence no deadline.
 hypothesis.settings.register_profile(
-    "fixed", derandomize=True, max_examples=10, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+    "fixed", derandomize=True, max_examples=5, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.register_profile(
     "long", max_examples=300, deadline=None, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck)

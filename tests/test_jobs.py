@@ -37,6 +37,7 @@ def test_there_are_seven():
     assert len(JOBS) == 7
 
 
+@pytest.mark.slow
 def test_all_but_the_benchmark(done):
     assert "parameters 20, samples 60" in done(1)
     assert Path("mine.html").read_text().count("data:image/") == 3

@@ -42,6 +42,7 @@ def test_the_next_one_is_the_first_that_is_not_finished(tmp_path, monkeypatch):
     assert runs.next_run(runs.RUNS, tmp_path, "cpu") is None
 
 
+@pytest.mark.slow
 def test_stops_in_time_and_says_what_is_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(runs, "command_of", lambda run, out: [sys.executable, "-c", "import time; time.sleep(60)"])
     began = time.monotonic()

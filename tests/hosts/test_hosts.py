@@ -107,6 +107,7 @@ def double():
         yield
 
 
+@pytest.mark.slow
 def test_two_processes_without_a_common_disk_find_what_one_finds(tmp_path, double, capfd):
     # Three seeds: each process takes one, the third they do together.
     (code, output, errors), (other_code, other_output, other_errors) = processes(

@@ -9,6 +9,9 @@ import pytest
 
 from tests.cases import mostly_slow
 
+# What tests/devices finds in every run, by more ways and models.
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np, qjaxsim as qj
