@@ -5,6 +5,7 @@ import html
 import io
 import re
 import shutil
+import socket
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,13 @@ def _parameters(value, slow):
     if hasattr(value, "marks"):  # a pytest.param already
         return value._replace(marks=[*value.marks, *marks])
     return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=marks)
+
+
+def free_port():
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def layered(n_qubits, depth, entangler="cx", ring=False, data=True):

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan
 from qjaxsim.curvature.spreading import Spread, off_mesh, on_no_mesh, spread_columns, spread_of, whole
-from qjaxsim.curvature.ways import WAYS, Way, slopes_at
+from qjaxsim.curvature.ways import WAYS, Split, Way, slopes_at
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary
 
@@ -127,31 +128,17 @@ def split_hessian(
     spread = spread_of(x, y) if columns is None else spread_columns(columns, params, x, y)
     if any(map(is_traced, jax.tree.leaves(params))):
         spread = None  # the sums are then part of a program of the caller's
-    how = _How(batch_size, rows, progress, checkpoint)
-    if spread is None:
-        return _added_up(outputs, loss, whole(params), x, y, None, how)
-    with on_no_mesh():
-        return _added_up(outputs, loss, off_mesh(params), x, y, spread, how)
-
-
-class _How(NamedTuple):
-    """The settings of `split_hessian`."""
-
-    batch_size: int | None
-    rows: int | None
-    progress: Callable[[int, int], None] | None
-    checkpoint: str | Path | None
-
-
-def _added_up(
-    outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, spread: Spread | None, how: _How
-) -> HessianSplit:
-    """The split, chunk of samples by chunk of samples."""
-    batch_size, rows, progress, checkpoint = how
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = stored_identity(checkpoint).get("batch_size")
-    summed = sample_sum(outputs, loss, params, x, y, batch_size, rows, spread=spread)
+    with nullcontext() if spread is None else on_no_mesh():
+        params = whole(params) if spread is None else off_mesh(params)
+        summed = sample_sum(outputs, loss, params, x, y, batch_size, rows, spread=spread)
+        return HessianSplit(*_added_up(summed, progress, checkpoint))
+
+
+def _added_up(summed: "SampleSum", progress: Callable[[int, int], None] | None, checkpoint: str | Path | None) -> Split:
+    """The split, chunk of samples by chunk of samples."""
     carried, done, saved, shares, total = summed.way.start, 0, None, summed.shares, summed.of
     if checkpoint is not None:
         saved = summed.checkpoint(checkpoint)
@@ -167,7 +154,7 @@ def _added_up(
         if progress is not None:
             jax.block_until_ready(carried)
             progress(done * shares, total)
-    return HessianSplit(*summed.way.finish(carried))
+    return summed.way.finish(carried)
 
 
 @dataclass(frozen=True, eq=False)

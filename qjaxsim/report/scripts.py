@@ -41,11 +41,15 @@ def scripts_of(figures: Sequence[Interactive | None]) -> Scripts:
     """
     drawn: list[str] = []
     places: list[int | None] = []
+    used = 0
     for figure in figures:
         text = "" if figure is None else json.dumps(figure._asdict(), allow_nan=False, separators=(",", ":"))
-        fits = text and len(_packed("[" + ",".join([*drawn, text]) + "]")) <= _MOST
+        size = len(_packed(text))
+        fits = text and used + size <= _MOST
         places.append(len(drawn) if fits else None)
-        drawn += [text] if fits else []
+        if fits:
+            drawn.append(text)
+            used += size
     if not drawn:
         return Scripts("", "", places)
     own, (library, digest) = _own(), _library()

@@ -17,7 +17,7 @@ from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.deferring import Lowered
 from qjaxsim.planning.readout import Errors
 from qjaxsim.running import measurement
-from qjaxsim.running.operators import apply_operator, images_of
+from qjaxsim.running.operators import apply_operator, images_of, read_each
 
 Readout = Callable[[jax.Array], jax.Array]
 
@@ -84,11 +84,12 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
 
 def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Array:
     """tr(O rho) of several operators, (operators, columns) real: what `operators.operator_values` is of pure states."""
-    sums = [operator for operator in operators if isinstance(operator, PauliSum)]
-    together = iter(expectation_values(sums, state) if sums else ())
     # An operator that acts on the rows gives O rho.
-    rows = [next(together) if isinstance(one, PauliSum) else _trace(apply_operator(one, state)) for one in operators]
-    return jnp.stack(rows)
+    return read_each(
+        operators,
+        lambda sums: expectation_values(sums, state),
+        lambda operator: _trace(apply_operator(operator, state)),
+    )
 
 
 def moments(asked: Weighted, state: jax.Array) -> jax.Array:

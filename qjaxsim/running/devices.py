@@ -32,7 +32,7 @@ def state_axes_of(options: PlanOptions, can_be_cut: bool, n_qubits: int) -> Axes
         for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
         if axis.startswith("state") and kind == AxisType.Auto
     )
-    return axes if can_be_cut and int(np.prod([mesh.shape[axis] for axis in axes])) < 2**n_qubits else ()
+    return axes if can_be_cut and _size(axes) < 2**n_qubits else ()
 
 
 def count_device_bits(axes: Axes, n_qubits: int) -> int:
@@ -45,7 +45,7 @@ def count_device_bits(axes: Axes, n_qubits: int) -> int:
     sizes = _sizes("state_axes", axes)
     if wrong := {axis: size for axis, size in sizes.items() if size & (size - 1)}:
         raise ValueError(f"Option `state_axes` needs mesh axes whose size is a power of two, but has {wrong}.")
-    bits = int(np.prod(list(sizes.values()))).bit_length() - 1
+    bits = _size(axes).bit_length() - 1
     if bits >= n_qubits:
         raise ValueError(
             f"Option `state_axes` cuts the state over {2**bits} devices, but {n_qubits} qubits have only "
@@ -108,11 +108,10 @@ def on_devices(
         return function(vary_alike({**env, DEVICE_BITS: own_bits(axes, dtype)}))
 
     def cut(env: Environment) -> jax.Array:
-        given = {name: PartitionSpec(None, batch_axis if name in data else None) for name in env}
-        weights = {name: PartitionSpec() for name in env if name not in data}
+        given = {name: PartitionSpec(None, batch_axis) if name in data else PartitionSpec() for name in env}
         out = PartitionSpec(axes if spread else None, batch_axis)
         names = {*axes, *([] if batch_axis is None else [batch_axis])}
-        return jax.shard_map(run, in_specs=(given | weights,), out_specs=out, axis_names=names)(env)
+        return jax.shard_map(run, in_specs=(given,), out_specs=out, axis_names=names)(env)
 
     return cut
 
@@ -124,12 +123,6 @@ def own_bits(axes: Axes, dtype: Any) -> jax.Array:
     count = _size(axes).bit_length() - 1
     number = jnp.asarray(lax.axis_index(axes), jnp.uint32)
     return (number[None] >> jnp.arange(count, dtype=jnp.uint32)[::-1] & 1).astype(dtype)
-
-
-def is_value(bits: jax.Array, positions: Sequence[int], value: Sequence[int] | int) -> jax.Array:
-    """One on the device whose bits at these positions have this value, zero on the others."""
-    own = bits[np.array(positions, int)]
-    return (own == jnp.broadcast_to(jnp.asarray(value, bits.dtype), own.shape)).all().astype(bits.dtype)
 
 
 def _size(axes: Axes) -> int:

@@ -31,7 +31,7 @@ from qjaxsim.running import (
     kernels,
     taylor,  # noqa: F401  (taylor: Taylor series through the loops here)
 )
-from qjaxsim.running.devices import exchange, is_value
+from qjaxsim.running.devices import exchange
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.packed import apply_packed, undo_packed
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
@@ -87,8 +87,8 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
         case Project():
             return _normalised(kernels.project(step.position, step.outcome, state), setting)
         case ProjectBit():
-            kept = is_value(env[DEVICE_BITS], [step.bit], step.outcome).astype(state.dtype)
-            return _normalised(kept * state, setting)
+            kept = env[DEVICE_BITS][step.bit] == step.outcome
+            return _normalised(jnp.where(kept, state, jnp.zeros_like(state)), setting)
         case Exchange():
             return exchange(step.bits, setting.axes, state)
 

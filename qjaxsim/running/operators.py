@@ -3,7 +3,7 @@
 States have shape (2, 2**n, columns), as in `measurement.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +35,18 @@ def operator_values(operators: Sequence[Operator], state: jax.Array) -> jax.Arra
         (B, columns) real. Pauli sums are read together; a diagonal takes a pass over the probabilities of its qubits, a
         projector an overlap, a matrix its product with the state, a sparse one a gather of its entries.
     """
+    return read_each(operators, lambda sums: expectation_values(sums, state), lambda operator: value(operator, state))
+
+
+def read_each(
+    operators: Sequence[Operator],
+    of_sums: Callable[[list[PauliSum]], jax.Array],
+    of_other: Callable[[WideOperator], jax.Array],
+) -> jax.Array:
+    """Values of operators in their order, (B, columns): Pauli sums are read together, others one by one."""
     sums = [operator for operator in operators if isinstance(operator, PauliSum)]
-    together = iter(expectation_values(sums, state) if sums else ())
-    rows = [next(together) if isinstance(each, PauliSum) else value(each, state) for each in operators]
-    return jnp.stack(rows)
+    together = iter(of_sums(sums) if sums else ())
+    return jnp.stack([next(together) if isinstance(each, PauliSum) else of_other(each) for each in operators])
 
 
 def variances(asked: Weighted, state: jax.Array) -> jax.Array:
@@ -58,11 +66,14 @@ def moments(asked: Weighted, state: jax.Array) -> jax.Array:
     return jnp.stack([*(total(state * image) for image in images), *map(squares, images)])
 
 
-def images_of(asked: Weighted, state: jax.Array) -> list[jax.Array]:
-    """Observables with numbers as weights applied to states, an array like the state for each."""
+def images_of(
+    asked: Weighted, state: jax.Array, apply: Callable[[Operator], jax.Array] | None = None
+) -> list[jax.Array]:
+    """Observables with numbers as weights applied to states, an array like the state for each; `apply` applies one."""
     images = [jnp.zeros_like(state)] * asked.n_observables
     for observable, operator, weight in asked.entries:
-        image = apply_operator(asked.operators[operator], state)
+        one = asked.operators[operator]
+        image = apply_operator(one, state) if apply is None else apply(one)
         images[observable] = images[observable] + jnp.asarray(weight, state.dtype) * image
     return images
 

@@ -24,8 +24,8 @@ from qjaxsim.planning.remapping import exchanged, put_in_order
 from qjaxsim.planning.steps import Exchange, Places
 from qjaxsim.running import kernels, operators
 from qjaxsim.running.density import read_wrongly
-from qjaxsim.running.devices import Axes, exchange, is_value
-from qjaxsim.running.measurement import apply_observables, expectation_values, marginal_probabilities
+from qjaxsim.running.devices import Axes, exchange
+from qjaxsim.running.measurement import apply_observables, combined, expectation_values, marginal_probabilities
 
 # Probabilities of outcomes of more qubits are left on the devices.
 MOST_WHOLE = 12
@@ -117,11 +117,11 @@ def outcome_reading(qubits: Sequence[int], errors: Errors) -> Reading | None:
 
 def _probabilities(qubits: Sequence[int], errors: Errors, pieces: Pieces) -> jax.Array:
     """Probabilities of all that is read of some qubits, the same on all devices."""
-    local, apart, values = _split(qubits, pieces)
+    local, apart = _split(qubits, pieces)
     own = marginal_probabilities([pieces.places.wires.index(q) for q in local], pieces.state)
     # The axes of the result: bits of the device first, then wires.
-    chosen = jnp.stack([is_value(pieces.bits, apart, value) for value in values]).astype(own.dtype)
-    whole = pieces.total(chosen[:, None, None] * own[None])
+    whole = jnp.zeros((2 ** len(apart), *own.shape), own.dtype).at[_number(apart, pieces)].set(own)
+    whole = pieces.total(whole)
     found = [pieces.places.bits[bit] for bit in apart] + local
     axes = [found.index(q) for q in qubits]
     exact = whole.reshape(*(2,) * len(qubits), -1).transpose([*axes, len(axes)]).reshape(2 ** len(qubits), -1)
@@ -135,15 +135,18 @@ def _spread_probabilities(qubits: Sequence[int], pieces: Pieces) -> jax.Array:
     return marginal_probabilities([cut.places.wires.index(q) for q in qubits[count:]], cut.state)
 
 
-def _split(qubits: Sequence[int], pieces: Pieces) -> tuple[list[int], list[int], list[tuple[int, ...]]]:
-    """Those of some qubits that are local, the bits of the others, and all values of those bits."""
+def _split(qubits: Sequence[int], pieces: Pieces) -> tuple[list[int], list[int]]:
+    """Those of some qubits that are local, and the bits of the others."""
     local = [q for q in qubits if q in pieces.places.wires]
-    apart = [pieces.places.bits.index(q) for q in qubits if q in pieces.places.bits]
-    values = [
-        tuple(int(digit) for digit in np.binary_repr(value, len(apart)))[: len(apart)]
-        for value in range(2 ** len(apart))
-    ]
-    return local, apart, values
+    return local, [pieces.places.bits.index(q) for q in qubits if q in pieces.places.bits]
+
+
+def _number(apart: Sequence[int], pieces: Pieces) -> jax.Array:
+    """The number that some bits of this device's make, the first most significant."""
+    number = jnp.zeros((), jnp.int32)
+    for bit in apart:
+        number = 2 * number + pieces.bits[bit].astype(jnp.int32)
+    return number
 
 
 # --- observables -----------------------------------------------------------------------------------------------------
@@ -151,21 +154,18 @@ def _split(qubits: Sequence[int], pieces: Pieces) -> tuple[list[int], list[int],
 
 def operator_values(asked: Sequence[Operator], pieces: Pieces) -> jax.Array:
     """<psi|O|psi> of several operators, (B, columns), the same on all devices."""
-    sums = [operator for operator in asked if isinstance(operator, PauliSum)]
-    together = iter(_pauli_values(sums, pieces) if sums else ())
-    rows = [next(together) if isinstance(each, PauliSum) else _wide_value(each, pieces) for each in asked]
-    return jnp.stack(rows)
+    return operators.read_each(
+        asked, lambda sums: _pauli_values(sums, pieces), lambda operator: _wide_value(operator, pieces)
+    )
 
 
 def _pauli_values(sums: Sequence[PauliSum], pieces: Pieces) -> jax.Array:
-    total = jnp.zeros((), pieces.state.dtype)
+    total = jnp.zeros((len(sums), pieces.state.shape[2]), pieces.state.dtype)
     for apart, terms in _arrangements(sums, pieces.places):
         now = pieces.with_apart(apart)
         local, rows, signs = _signed(terms, now)
-        table = np.zeros((len(sums), len(local)))
-        table[rows, np.arange(len(local))] = 1
         values = expectation_values(local, now.state) * signs[:, None]
-        total = total + jnp.matmul(jnp.asarray(table, values.dtype), values, precision=HIGHEST)
+        total = total + combined([(row, i, 1.0) for i, row in enumerate(rows)], values, len(sums))
     return pieces.total(total)
 
 
@@ -178,9 +178,8 @@ def _arrangements(sums: Sequence[PauliSum], places: Places) -> list[tuple[list[i
     left: Terms = [(k, term, value) for k, each in enumerate(sums) for term, value in each.terms.items()]
     bits = list(places.bits)
     out: list[tuple[list[int], Terms]] = []
-    while left or not out:
-        inside = [entry for entry in left if not set(flip_of(entry[1])[0]) & set(bits)]
-        if inside or not out:
+    while left:
+        if inside := [entry for entry in left if not set(flip_of(entry[1])[0]) & set(bits)]:
             out.append((bits, inside))
         left = [entry for entry in left if set(flip_of(entry[1])[0]) & set(bits)]
         if left:
@@ -209,14 +208,13 @@ def _signed(terms: Terms, pieces: Pieces) -> tuple[list[PauliSum], list[int], ja
         found.setdefault((number, apart), {})[local] = value
     signs = [jnp.prod(1 - 2 * pieces.bits[np.array(apart, int)]) for _, apart in found]
     rows = [number for number, _ in found]
-    stacked = jnp.stack(signs).astype(pieces.state.dtype) if signs else jnp.zeros(0, pieces.state.dtype)
-    return [PauliSum(members) for members in found.values()], rows, stacked
+    return [PauliSum(members) for members in found.values()], rows, jnp.stack(signs).astype(pieces.state.dtype)
 
 
 def _wide_value(operator: WideOperator, pieces: Pieces) -> jax.Array:
     """The expectation value of an operator on many qubits."""
     if isinstance(operator, DiagonalOperator):
-        local, apart, _ = _split(operator.qubits, pieces)
+        local, apart = _split(operator.qubits, pieces)
         chances = marginal_probabilities([pieces.places.wires.index(q) for q in local], pieces.state)
         values = _rows_of(operator.values, operator.qubits, local, apart, pieces)
         return pieces.total(jnp.matmul(values.astype(chances.dtype), chances, precision=HIGHEST))
@@ -233,17 +231,14 @@ def _rows_of(
     """Of numbers by outcomes of qubits those of this device, by outcomes of its local ones."""
     order = [qubits.index(pieces.places.bits[bit]) for bit in apart] + [qubits.index(q) for q in local]
     table = values.reshape((2,) * len(qubits)).transpose(order).reshape(2 ** len(apart), -1)
-    place = jnp.zeros((), jnp.int32)
-    for bit in apart:
-        place = 2 * place + pieces.bits[bit].astype(jnp.int32)
-    return jnp.asarray(table)[place]
+    return jnp.asarray(table)[_number(apart, pieces)]
 
 
 def _wide_overlap(operator: ProjectorOperator, pieces: Pieces) -> jax.Array:
     """The projector's value where it has more qubits than a device, and therefore some of every device's number."""
     others = [q for q in range(pieces.n_qubits) if q not in operator.qubits]
     now = pieces.with_local(others)
-    local, apart, _ = _split(operator.qubits, now)
+    local, apart = _split(operator.qubits, now)
     psi = _rows_of(operator.state, tuple(operator.qubits), local, apart, now).conj()
     order = [now.places.wires.index(q) for q in (*local, *others)]
     front = kernels.reorder(now.state, range(len(order)), order)
@@ -269,15 +264,10 @@ def _on_wires(operator: WideOperator, pieces: Pieces) -> WideOperator:
 
 def variances(asked: Weighted, pieces: Pieces) -> jax.Array:
     """<psi|O^2|psi> - <psi|O|psi>^2 as the squared norm of (O - <O>) psi, (K, columns), the same on all devices."""
-    images = [jnp.zeros_like(pieces.state)] * asked.n_observables
-    for observable, operator, weight in asked.entries:
-        image = _applied(asked.operators[operator], pieces)
-        images[observable] = images[observable] + jnp.asarray(weight, image.dtype) * image
+    images = operators.images_of(asked, pieces.state, lambda operator: _applied(operator, pieces))
     means = [pieces.total(operators.total(pieces.state * image)) for image in images]
-    pairs = zip(images, means, strict=True)
-    return jnp.stack(
-        [pieces.total(operators.squares(image - mean[None, None] * pieces.state)) for image, mean in pairs]
-    )
+    rests = [image - mean[None, None] * pieces.state for image, mean in zip(images, means, strict=True)]
+    return pieces.total(jnp.stack([operators.squares(each) for each in rests]))
 
 
 def _applied(operator: Operator, pieces: Pieces) -> jax.Array:
@@ -288,11 +278,10 @@ def _applied(operator: Operator, pieces: Pieces) -> jax.Array:
         return _back(now._replace(state=image), pieces)
     total = jnp.zeros_like(pieces.state)
     for apart, terms in _arrangements([operator], pieces.places):
-        if terms:
-            now = pieces.with_apart(apart)
-            local, _, signs = _signed(terms, now)
-            image = apply_observables(local, signs[:, None], now.state)
-            total = total + _back(now._replace(state=image), pieces)
+        now = pieces.with_apart(apart)
+        local, _, signs = _signed(terms, now)
+        image = apply_observables(local, signs[:, None], now.state)
+        total = total + _back(now._replace(state=image), pieces)
     return total
 
 

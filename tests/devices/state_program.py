@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import qjaxsim as qj
+from tests.devices.reporting import collectives, distance, note
 from tests.random_circuits import add_gates
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -23,19 +23,6 @@ WIDE = jax.make_mesh((2, 4), ("node", "gpu"), axis_types=(AxisType.Auto,) * 2)
 AXES = [("a",), ("b", "c"), ("c", "a", "b")]
 PAGE = Path(__file__).parents[2] / "docs" / "large_states.md"
 FEW = sys.argv[1] == "few"
-KINDS = ("all-to-all", "all-gather", "all-reduce", "collective-permute")
-
-
-def note(*found):
-    print(json.dumps(found), flush=True)
-
-
-def distance(one, other):
-    return float(max(jnp.abs(a - b).max() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)))
-
-
-def collectives(program):
-    return {kind: len(re.findall(rf" {kind}(?:-start)?\(", program.as_text())) for kind in KINDS}
 
 
 def observables(rng, n):
@@ -132,7 +119,7 @@ def single_precision():
         "spread": lambda o: qj.variance(circuit, qj.Y(2) + qj.Z(4), options=o),
     }.items():
         whole, cut = (read(qj.PlanOptions(state_axes=axes)) for axes in ((), ("node", "gpu")))
-        note("single", name, distance(whole(w), cut(w)), str(cut(w).dtype))
+        note("single", name, [distance(whole(w), cut(w)), str(cut(w).dtype)])
 
 
 def few_local():
@@ -190,7 +177,7 @@ def readings():
     deep, w = layers(13, 1), {"w": jnp.asarray(rng.normal(size=(1, 13)))}
     whole, cut = (qj.sample(deep, 40, options=o) for o in (None, options))
     note("sample of many", "value", int(jnp.abs(whole(w, key) - cut(w, key)).sum()))
-    note("sample of many", "kinds", collectives(jax.jit(cut).lower(w, key).compile()))
+    note("sample of many", "kinds", collectives(jax.jit(cut).lower(w, key).compile().as_text()))
     whole, cut = (qj.probabilities(deep, options=o) for o in (None, options))
     note("probabilities of many", "value", distance(whole(w), cut(w)))
     note("probabilities of many", "spread", str(cut(w).sharding.spec))
@@ -220,9 +207,8 @@ def programs():
         with jax.set_mesh(mesh):
             forward = value.lower({"w": w}).compile()
             back = jax.jit(jax.grad(lambda w, f=value: f({"w": w}))).lower(w).compile()
-        note(
-            "programs", bits, qj.explain(circuit, state_qubits=bits).exchanges, collectives(forward), collectives(back)
-        )
+        exchanges = qj.explain(circuit, state_qubits=bits).exchanges
+        note("programs", bits, [exchanges, *(collectives(each.as_text()) for each in (forward, back))])
         note("memory", bits, back.memory_analysis().temp_size_in_bytes)
     x, v = qj.Parameter("x"), qj.Parameter("v", (6,))
     fed = qj.Circuit(6)
@@ -238,7 +224,7 @@ def programs():
             note(name, "value", distance(whole(params), cut(params)))
             note(name, "gradient", distance(*(jax.grad(each)(params["v"]) for each in loss)))
             note(name, "spread", str(cut(params).sharding.spec))
-            note(name, "kinds", collectives(cut.lower(params).compile()))
+            note(name, "kinds", collectives(cut.lower(params).compile().as_text()))
 
 
 def named():
@@ -251,8 +237,8 @@ def named():
     want = value(w), noisy(few)
     with jax.set_mesh(jax.make_mesh((4,), ("states",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])):
         note("named", "value", distance((value(w), noisy(few)), want))
-        note("named", "kinds", collectives(value.lower(w).compile())["all-to-all"])
-        note("named", "left", collectives(apart.lower(w).compile())["all-to-all"])
+        note("named", "kinds", collectives(value.lower(w).compile().as_text())["all-to-all"])
+        note("named", "left", collectives(apart.lower(w).compile().as_text())["all-to-all"])
         cut = qj.hessian(value, w)
     note("named", "hessian", distance(cut, qj.hessian(value, w)))
 

@@ -1,9 +1,5 @@
 """Every public function on several devices: as on one, or refused in one sentence; and no work done twice."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -12,6 +8,7 @@ import pytest
 
 from qjaxsim.running.varying import rest
 from tests.cases import mostly_slow
+from tests.devices.reporting import reported
 
 KINDS = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 NO_COLLECTIVE = dict.fromkeys(KINDS, 0)
@@ -35,12 +32,8 @@ def cases(request):
 @pytest.fixture(scope="module")
 def found(cases, tmp_path_factory):
     """What one process with eight devices reports, by function and way: a difference from one device, or an error."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
-    program = [sys.executable, str(Path(__file__).with_name("program.py")), cases, str(tmp_path_factory.mktemp("sums"))]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {(name, way): value for name, way, value in map(json.loads, done.stdout.splitlines())}
+    lines = reported(str(Path(__file__).with_name("program.py")), cases, str(tmp_path_factory.mktemp("sums")))
+    return {(name, way): value for name, way, value in lines}
 
 
 def of_way(found, way):

@@ -1,15 +1,14 @@
 """A state that is cut over eight devices: as on one, with the exchanges of the plan and nothing gathered."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cases import mostly_slow
+from tests.cases import free_port, mostly_slow
+from tests.devices.reporting import reported
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,15 +16,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module", params=mostly_slow(["few", "all"]))
 def found(request):
     """What one process with eight devices reports, by what was asked."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
-    program = [sys.executable, "-m", "tests.devices.state_program", request.param]
-    done = subprocess.run(program, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stderr[-3000:]
     table = {}
-    for line in done.stdout.splitlines():
-        name, way, *values = json.loads(line)
-        table.setdefault(name, {})[way] = values[0] if len(values) == 1 else values
+    for name, way, value in reported("-m", "tests.devices.state_program", request.param):
+        table.setdefault(name, {})[way] = value
     return table
 
 
@@ -72,7 +65,7 @@ def test_second_derivatives_through_both_ways_back_and_through_loops(found, name
 def test_a_program_exchanges_as_often_as_its_plan_says_and_gathers_nothing(found):
     for bits, (exchanges, forward, back) in found["programs"].items():
         sums = 1 if bits else 0
-        nothing = {"all-gather": 0, "collective-permute": 0}
+        nothing = {"all-gather": 0, "collective-permute": 0, "reduce-scatter": 0}
         assert forward == {"all-to-all": exchanges, "all-reduce": sums, **nothing}
         # The adjoint sweep takes the state and its cotangent back through each.
         assert back == {"all-to-all": 3 * exchanges, "all-reduce": sums, **nothing}
@@ -106,9 +99,7 @@ def test_a_batch_over_an_axis_of_its_own_stays_there(found, name):
 
 
 def test_two_processes_hold_one_state():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
     command = [sys.executable, "-m", "tests.devices.state_processes", port]
     both = [

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from qjaxsim.command.main import main
 from qjaxsim.curvature import gauss_newton
+from tests.cases import free_port
 from tests.hosts import problem
 
 HERE = Path(__file__).parent
@@ -31,12 +31,6 @@ TRAINED = [
 ]
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "TF_CPP_MIN_LOG_LEVEL": "2"}
 RANGES = "cells/seed0/unfinished"
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def processes(arguments, outs, *, dies=None, common=(), each=None, slurm=False):
