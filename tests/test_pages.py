@@ -123,6 +123,7 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+NEW_READERS += [pages.DOCS / f"{name}.md" for name in ("curvature", "geometry", "devices", "large_states", "architecture")]
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 
