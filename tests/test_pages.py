@@ -123,7 +123,8 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
-NEW_READERS += [pages.DOCS / f"{name}.md" for name in ("curvature", "geometry", "devices", "large_states", "architecture")]
+for name in ("curvature", "geometry", "devices", "large_states", "architecture"):
+    NEW_READERS.append(pages.DOCS / f"{name}.md")
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 
