@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -17,6 +19,11 @@ HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in 
 # Run with -m slow; every run looks at their commands and compiles their code.
 SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
 
+# Libraries of a page's programs that are no extra of ours; CI installs them.
+NEEDS = {"curvature.md": ("flax", "equinox")}
+# Their first line asks for eight devices, which a process has from its beginning or never.
+SEVERAL_DEVICES = ("devices.md", "large_states.md")
+
 
 def by_speed(page):
     marks = [pytest.mark.slow] if page.as_posix().endswith(SLOW) else []
@@ -25,6 +32,11 @@ def by_speed(page):
 
 @pytest.mark.parametrize("page", [by_speed(page) for page in HERE])
 def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
+    for library in NEEDS.get(page.name, ()):
+        pytest.importorskip(library, reason=f"needs {library}")
+    if page.name in SEVERAL_DEVICES:
+        subprocess.run([sys.executable, "-m", "docs.make.record", "--run", page, tmp_path], check=True, cwd=ROOT)
+        return
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         pages.run_page(page, tmp_path)
     for name in pages.figures_of(page):
@@ -111,6 +123,8 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+for name in ("curvature", "geometry", "devices", "large_states", "architecture"):
+    NEW_READERS.append(pages.DOCS / f"{name}.md")
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 

@@ -29,6 +29,7 @@ class JaxAnnealer(dimod.Sampler):
     `qjaxsim.annealing.sparse` where they are few. They run in single precision, or in double where a problem's numbers
     need it; the final descent is exact, and energies are those of the model itself in double.
 
+    >>> import dimod
     >>> ring = {(0, 1): 1.0, (1, 2): 1.0, (2, 3): 1.0, (3, 0): 1.0}  # lowest where neighbours differ
     >>> found = JaxAnnealer().sample(dimod.BinaryQuadraticModel.from_ising({}, ring), seed=0)
     >>> float(found.first.energy)
@@ -166,6 +167,7 @@ def sample_heads(
         seed: 0 .. 2^31 - 1.
         bits: as in `JaxAnnealer.sample_batch`; then the final descent is that of the rounded problem.
 
+    >>> from qjaxsim.annealing import HeadsProblem
     >>> problem = HeadsProblem(np.zeros((1, 2, 1, 1)), -np.ones((1, 2, 1)), penalty=3.0)  # one head may have the token
     >>> (found,) = sample_heads(problem)
     >>> float(found.first.energy), int(sum(found.first.sample.values()))

@@ -58,6 +58,7 @@ def read_problem(
             not go with the format, or what `Qubo` refuses.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(Path(folder) / "problem.npy", [[-1.0, 3.0], [0.0, -1.0]])
     ...     qubo = read_problem(Path(folder) / "problem.npy")

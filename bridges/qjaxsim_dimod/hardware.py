@@ -17,6 +17,7 @@ class FixedEmbeddingSampler(dimod.Sampler):
     The embedding is found once for a set of variables and pairs, and used again for all problems that have the same
     ones, such as the batch of an attention layer.
 
+    >>> import dimod
     >>> from qjaxsim_dimod import make_sampler
     >>> sampler = make_sampler("mock", seed=0, topology_type="chimera", topology_shape=[2, 2, 4])
     >>> triangle = dimod.BinaryQuadraticModel.from_ising({}, {(0, 1): 1.0, (1, 2): 1.0, (0, 2): 1.0})

@@ -80,6 +80,7 @@ def from_qpy(
         OSError: if there is no such file.
 
     >>> import tempfile, qjaxsim as qj
+    >>> from pathlib import Path
     >>> circuit = qj.Circuit(2).ry(qj.Parameter("w", (2, 3))[1, 2], 0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = from_qpy(to_qpy(circuit, Path(folder) / "circuit.qpy"))
@@ -163,6 +164,7 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
         OSError: if the file cannot be written.
 
     >>> import tempfile, qjaxsim as qj
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = to_qpy(qj.Circuit(2).h(0).cx(0, 1), Path(folder) / "bell.qpy")
     ...     path.read_bytes()[:6]

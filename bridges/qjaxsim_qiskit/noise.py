@@ -108,7 +108,7 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
         ImportError: if Aer is missing, naming the extra.
         ValueError: for parameters, and for rules that follow every gate.
 
-    >>> model = NoiseModel().after("x", qj.Circuit(1).bit_flip(0.25, 0))
+    >>> model = qj.NoiseModel().after("x", qj.Circuit(1).bit_flip(0.25, 0))
     >>> to_aer_noise_model(model, 2).noise_instructions
     ['x']
     """

@@ -27,7 +27,6 @@ from docs.make.pages import (
 )
 
 RUNS = Path(__file__).with_name("runs.json")
-_SEVERAL_DEVICES = ("devices.md", "large_states.md")
 # They go on with what commands left, the second in a folder of the reader's.
 _NEED_COMMANDS = ("jobs.md", "runs.md")
 
@@ -40,8 +39,7 @@ def record(page: Path) -> dict[str, str | int]:
     with tempfile.TemporaryDirectory() as folder:
         before = _processor_time()
         words = [sys.executable, "-m", "docs.make.record", "--run", str(page), folder]
-        flags = f"--xla_force_host_platform_device_count={8 if page.name in _SEVERAL_DEVICES else 1}"
-        subprocess.run(words, check=True, cwd=DOCS.parent, env={**os.environ, "XLA_FLAGS": flags})
+        subprocess.run(words, check=True, cwd=DOCS.parent, env={**os.environ, "XLA_FLAGS": ""})
         seconds = round(_processor_time() - before)
         for name in figures_of(page):
             (page.parent / "figures").mkdir(exist_ok=True)

@@ -26,6 +26,7 @@ def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...] = ()) -> Calla
     Raises:
         TypeError: if `data` and `meta` are not exactly the fields of the class.
 
+    >>> import dataclasses
     >>> @pytree_dataclass(data=("weight",), meta=("block",))
     ... @dataclasses.dataclass(frozen=True)
     ... class Layer:

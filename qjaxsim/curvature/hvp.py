@@ -258,6 +258,11 @@ def check_real(params: Any, name: str = "params") -> None:
                 f"Argument `{name}` must hold real float arrays only, but a leaf has dtype {leaf.dtype}; "
                 "cast it, or close over what is not to be differentiated."
             )
+        if leaf.dtype not in (jnp.float32, jnp.float64):
+            raise TypeError(
+                f"Argument `{name}` must hold float32 or float64, but a leaf has dtype {leaf.dtype}, too short for "
+                "second derivatives; cast it, and cast down inside the function where that is meant."
+            )
     if sum(leaf.size for leaf in leaves) == 0:
         raise ValueError(f"Argument `{name}` must hold at least one number, but it is empty.")
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, positive_integer, shown
+from qjaxsim.common.checks import integer_from, is_traced, positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced, require_known
 from qjaxsim.curvature.hvp import NO_MATRIX
@@ -86,7 +86,7 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
         float64 array of shape (P,), ascending.
 
     Raises:
-        TypeError: if the matrix is not of a real float dtype.
+        TypeError: if the matrix is not of a real float dtype, or traced by JAX.
         ValueError: if it is not square, has entries that are not finite, or is not symmetric.
         MemoryError: if two work copies in float64 do not fit.
 
@@ -97,6 +97,11 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
     """
     import scipy.linalg
 
+    if is_traced(matrix):
+        raise TypeError(
+            "Argument `matrix` must be known, but it is traced by JAX (in jit, grad or vmap); call this function "
+            "outside, or take `jnp.linalg.eigvalsh`, which can be traced."
+        )
     given = matrix if isinstance(matrix, jax.Array) else np.asarray(matrix)  # one in blocks is not brought here yet
     check_square(given)
     require_memory(

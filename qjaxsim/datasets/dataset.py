@@ -25,6 +25,11 @@ class Dataset:
 
     Raises:
         ValueError: if shapes, dtypes or label values do not fit together.
+
+    >>> images, labels = np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 1], np.int32)
+    >>> dark = Dataset(images, labels, ("a", "b"), "dark", "train", "made here")
+    >>> dark.images.shape, dark.class_names[dark.labels[0]]
+    ((3, 2, 2, 1), 'a')
     """
 
     images: np.ndarray

@@ -52,6 +52,10 @@ def load(name: str, split: str = "train", *, source: str = "auto", data_dir: str
     Raises:
         ValueError: for an unknown name, split or source, or damaged files.
         DatasetNotFoundError: if the data are not here, or not readable with the packages installed.
+
+    >>> digits = load("digits")
+    >>> digits.images.shape, digits.labels[:3].dtype, digits.pixel_max
+    ((1438, 8, 8, 1), dtype('int32'), 16)
     """
     require_one_of("source", source, _SOURCES)
     folder = prepared.data_folder(data_dir)

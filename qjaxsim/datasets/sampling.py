@@ -19,6 +19,11 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
 
     Raises:
         ValueError: if `classes` is empty, repeats a label, or names one that the data set lacks or has no example of.
+
+    >>> from qjaxsim import datasets
+    >>> few = select_classes(datasets.load("digits"), [3, 7])  # threes become 0, sevens 1
+    >>> few.class_names, sorted(set(few.labels.tolist()))
+    (('3', '7'), [0, 1])
     """
     chosen = [int(label) for label in classes]
     if not chosen or len(set(chosen)) != len(chosen):
@@ -57,6 +62,10 @@ def subset(dataset: Dataset, n: int, *, seed: int) -> Dataset:
 
     Raises:
         ValueError: if n is not in 1..N.
+
+    >>> from qjaxsim import datasets
+    >>> subset(datasets.load("digits"), 100, seed=0).images.shape
+    (100, 8, 8, 1)
     """
     if not 1 <= n <= len(dataset):
         raise ValueError(

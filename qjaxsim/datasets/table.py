@@ -43,6 +43,7 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
         ValueError: for another ending, a missing column, cells that are no finite numbers (with the line), or none.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> where = Path(tempfile.mkdtemp()) / "flowers.csv"
     >>> _ = where.write_text("petal,sepal,kind\n1.0,2.0,rose\n3.0,4.0,lily\n")
     >>> table = load_table(where, "kind")

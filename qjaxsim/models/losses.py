@@ -15,11 +15,17 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
 
-    A single logit is that of class 1; class 0 has the logit 0.
+    A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN, a
+    negative one counts from the last class.
+
+    Raises:
+        TypeError: if labels are not integers.
 
     >>> print(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])) / jnp.log(2.0))  # bits
     [2. 2.]
     """
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"Argument `labels` must hold integers, but it has dtype {labels.dtype}; cast it.")
     if logits.shape[1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]

@@ -41,6 +41,10 @@ class TrainConfig:
 
     Raises:
         ValueError: if a value is out of range.
+
+    >>> from qjaxsim.training import learning_rates
+    >>> print(learning_rates(TrainConfig(epochs=4, learning_rate=0.1, schedule="cosine")).round(3))
+    [0.1   0.085 0.05  0.015]
     """
 
     epochs: int = 50

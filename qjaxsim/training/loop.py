@@ -102,6 +102,15 @@ def fit(
         FileExistsError: if `folder` holds a run and `resume` is false.
         CheckpointError: if `folder` holds another run or only damaged checkpoints. A change of `loss` itself cannot be
             seen.
+
+    >>> import jax.numpy as jnp
+    >>> from qjaxsim.training import TrainConfig
+    >>> line = lambda w, x, y: ((x @ w - y) ** 2).mean()
+    >>> x, y = np.eye(2, dtype="float32"), np.array([1.0, -1.0], "float32")
+    >>> config = TrainConfig(epochs=200, batch_size=2, learning_rate=0.1)
+    >>> found = fit(line, jnp.zeros(2, "float32"), x, y, config, progress=False)
+    >>> print(np.asarray(found.params_best).round(2), found.trajectory.shape)
+    [ 1. -1.] (201, 2)
     """
     params = jax.tree.map(_strong, params)
     data = {"train": _examples(x, y, "x", "y")}

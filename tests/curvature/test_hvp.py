@@ -128,6 +128,10 @@ class TestBadParams:
         ):
             function(lambda p: jnp.sum(jnp.abs(p["a"])), {"a": leaf, "b": jnp.ones(2)})
 
+    def test_short_floats(self, function):
+        with pytest.raises(TypeError, match=r"must hold float32 or float64, but a leaf has dtype bfloat16, .* cast it"):
+            function(lambda p: jnp.sum(p**2), jnp.ones(3, jnp.bfloat16))
+
     def test_empty(self, function):
         with pytest.raises(ValueError, match=r"`params` must hold at least one number, but it is empty"):
             function(lambda p: jnp.float64(0), {})

@@ -73,6 +73,8 @@ class TestDense:
             dense_spectrum(np.array([[np.nan, 0.0], [0.0, np.inf]]))
         with pytest.raises(ValueError, match=r"must be symmetric, but entries mirrored at the diagonal differ by 0.1"):
             dense_spectrum(np.array([[1.0, 0.1], [0.0, 1.0]]))
+        with pytest.raises(TypeError, match=r"`matrix` must be known, but it is traced .* `jnp.linalg.eigvalsh`"):
+            jax.jit(dense_spectrum)(jnp.eye(3))
         monkeypatch.setattr("qjaxsim.common.memory.available_bytes", lambda: 1000)
         with pytest.raises(MemoryError, match="spectrum of a 50 x 50 matrix needs .* use Lanczos"):
             dense_spectrum(np.eye(50))

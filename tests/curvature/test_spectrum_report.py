@@ -289,6 +289,12 @@ def test_parameters_that_are_no_floats():
         spectrum_report(lambda w: 1.0, {"w": jnp.arange(3)}, progress=False)
 
 
+def test_traced_parameters():
+    report = lambda w: spectrum_report(jnp.sum, w, progress=False).eigenvalues  # noqa: E731
+    with pytest.raises(TypeError, match=r"`params` and `data` must be known, but they are traced .* outside"):
+        jax.jit(report)(jnp.ones(4))
+
+
 def test_one_parameter_has_no_plane():
     report = spectrum_report(lambda w: 3 * w**2, jnp.array(1.0), progress=False)
     assert report.lambda_max == pytest.approx(6) and report.planes == []

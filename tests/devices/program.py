@@ -1,8 +1,5 @@
 """Public functions on eight devices: a line of JSON for each function and way, read by `test_devices.py`."""
 
-import contextlib
-import io
-import re
 import sys
 from pathlib import Path
 
@@ -237,18 +234,7 @@ def further():
         note("split_hessian", name, distance(got, want))
 
 
-def guide():
-    """The page for users, as it stands: whether it prints what it says."""
-    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
-    names, printed = {}, io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec("".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)), names)
-    note("guide", "printed", printed.getvalue().splitlines())
-    note("guide", "devices", names["devices"])
-
-
 everything = sys.argv[1] == "all"
 table(everything)
 further()
 columns(everything)
-guide()

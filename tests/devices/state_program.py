@@ -1,10 +1,6 @@
 """A state cut over eight devices: a line of JSON for each check, read by `test_state.py`."""
 
-import contextlib
-import io
-import re
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +17,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 MESH = jax.make_mesh((2, 2, 2), ("a", "b", "c"), axis_types=(AxisType.Auto,) * 3)
 WIDE = jax.make_mesh((2, 4), ("node", "gpu"), axis_types=(AxisType.Auto,) * 2)
 AXES = [("a",), ("b", "c"), ("c", "a", "b")]
-PAGE = Path(__file__).parents[2] / "docs" / "large_states.md"
 FEW = sys.argv[1] == "few"
 
 
@@ -295,19 +290,6 @@ with jax.set_mesh(WIDE):
     second_order()
 
 
-def guide():
-    """The page for users, as it stands: what it prints, and what it says that it prints."""
-    blocks, printed = (
-        re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL),
-        io.StringIO(),
-    )
-    with contextlib.redirect_stdout(printed):
-        exec("".join(blocks), {})
-    note("guide", "printed", printed.getvalue().splitlines())
-    note("guide", "said", re.findall(r"^ *print\(.*\)  # (.*)$", "".join(blocks), flags=re.MULTILINE))
-
-
 programs()
-guide()
 named()
 refusals()

@@ -190,11 +190,5 @@ def test_columns_stay_apart_where_xla_may_have_spread_them(monkeypatch):
     assert rest(three) == (-1,)
 
 
-def test_the_guide_runs_as_it_stands(found):
-    assert (
-        found["guide", "printed"] == ["data", "True", "P('columns', 'data')", "True"] and found["guide", "devices"] == 8
-    )
-
-
 def is_rounding(value):
     return isinstance(value, float) and value < 1e-12

@@ -87,10 +87,6 @@ def test_an_axis_named_so_cuts_what_can_be_cut_without_an_option(found):
     assert found["named"]["kinds"] > 0 == found["named"]["left"]
 
 
-def test_the_guide_prints_what_it_says(found):
-    assert found["guide"]["printed"] == found["guide"]["said"] and len(found["guide"]["said"]) == 4
-
-
 @pytest.mark.parametrize("name", ["batch and state", "batch"])
 def test_a_batch_over_an_axis_of_its_own_stays_there(found, name):
     assert found[name]["value"] < 1e-14 and found[name]["gradient"] < 1e-14

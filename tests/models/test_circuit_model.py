@@ -160,6 +160,8 @@ def test_single_logits_and_signs():
     np.testing.assert_allclose(squared_error(z, labels), [0.7**2, 0])
     np.testing.assert_allclose(squared_error(jnp.array([[0.5, -1.0, 0.0]]), jnp.array([2])), [1.5**2 + 0 + 1])
     assert decided(np.asarray(z)).tolist() == [1, 0] and decided(both).tolist() == [1, 0]
+    with pytest.raises(TypeError, match="`labels` must hold integers, but it has dtype float64; cast it"):
+        cross_entropy(z, labels.astype(float))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class SpectrumReport:
         gauss_newton: G in the same way; None where the function is no model's either.
 
     >>> import tempfile, jax.numpy as jnp
+    >>> from pathlib import Path
     >>> from qjaxsim.curvature import spectrum_report
     >>> report = spectrum_report(lambda w: w[0] ** 2 + 2 * w[1] ** 2, jnp.array([1.0, 1.0]), planes=(), progress=False)
     >>> report.eigenvalues, report.lambda_max, report.trace

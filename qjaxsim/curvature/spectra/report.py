@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common.checks import integer_from, positive_integer, require_one_of
+from qjaxsim.common.checks import integer_from, is_traced, positive_integer, require_one_of
 from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
 from qjaxsim.curvature.spectra.columns import NUMBERS
@@ -84,7 +84,8 @@ def spectrum_report(
         SpectrumReport; `plot`, `to_html` and `save` are its methods.
 
     Raises:
-        TypeError: for params of other dtypes, or a function that returns no real scalar.
+        TypeError: for params of other dtypes, a function that returns no real scalar, or where JAX traces params or
+            data.
         ValueError: for arguments that do not fit each other, a function that is not finite or not deterministic, or
             one that does not depend on params at all.
         MemoryError: if "dense" does not fit.
@@ -100,6 +101,11 @@ def spectrum_report(
     (0.5, 0.75)
     """
     require_one_of("method", method, METHODS)
+    if any(map(is_traced, jax.tree.leaves((params, data)))):
+        raise TypeError(
+            "Arguments `params` and `data` must be known, but they are traced by JAX (in jit, grad or vmap); call this "
+            "function outside: it compiles what it computes."
+        )
     top, seed = positive_integer("top", top), integer_from(0, "seed", seed)
     problem = problem_of(function, params, data, loss, observables, batch_size)
     size = problem.flat.size
