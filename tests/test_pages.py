@@ -18,6 +18,13 @@ HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in 
 SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
 
 
+# Libraries that a page needs beside those of the tests.
+NEEDS = {
+    "qiskit.md": ("qiskit_aer", "qiskit_ibm_runtime"),
+    "torch_pennylane.md": ("torch", "pennylane"),
+}
+
+
 def by_speed(page):
     marks = [pytest.mark.slow] if page.as_posix().endswith(SLOW) else []
     return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
@@ -25,6 +32,8 @@ def by_speed(page):
 
 @pytest.mark.parametrize("page", [by_speed(page) for page in HERE])
 def test_a_page_prints_what_it_says_and_makes_its_figures(page, tmp_path):
+    for library in NEEDS.get(page.name, ()):
+        pytest.importorskip(library, reason=f"needs {library}")
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         pages.run_page(page, tmp_path)
     for name in pages.figures_of(page):
@@ -111,6 +120,8 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+NEW_READERS += [pages.DOCS / f"{name}.md" for name in ("qiskit", "dimod", "noise", "observables", "torch_pennylane")]
+NEW_READERS += [pages.DOCS / "benchmarks.md", *sorted((pages.DOCS / "decisions").glob("*.md"))]
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 
