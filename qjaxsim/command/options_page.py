@@ -46,7 +46,7 @@ Several values of an option are separated by commas. Every study also takes
 `--out DIR`, `--resume`, and where it reads data sets `--data-dir DIR`; `disentangler` takes `--weights FILE` and what
 belongs to it. As one of several processes it takes `--coordinator HOST:PORT`, `--processes N|auto` and `--process I`;
 `study hessian` and `spectrum` take `--devices N|all` too ([several devices](devices.md))."""
-_HEAD = "| option | default | values | what it is | has an effect only |\n|---|---|---|---|---|"
+_HEAD = "| option | what it is | default | values | has an effect only |\n|---|---|---|---|---|"
 
 
 def options_page() -> str:
@@ -63,9 +63,9 @@ def _section(command: str, settings: type) -> str:
 def _line(field: dataclasses.Field[Any]) -> str:
     cells = (
         f"`--{flag_of(field)}`",
+        field.metadata["option"].help,
         _default(field),
         values_in_words(field),
-        field.metadata["option"].help,
         needs_in_words(field),
     )
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
