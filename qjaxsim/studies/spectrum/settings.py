@@ -84,7 +84,8 @@ class SpectrumSettings:
         ("eigen",),
         ("pca", "eigen", "random"),
         empty=True,
-        help="Planes: eigen (leading vectors), pca (of the way to a minimum), random (row by row); or none.",
+        help="Planes: eigen (leading vectors), pca (of the way to a minimum), "
+        "random (rows as long as the weights'); or none.",
         words={"none": ()},
     )
     landscape_points: int = integer(20, 2, needs={"landscape": GIVEN}, help="Grid points along each axis.")
