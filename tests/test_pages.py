@@ -19,8 +19,12 @@ HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in 
 # Run with -m slow; every run looks at their commands and compiles their code.
 SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
 
-# Libraries of a page's programs that are no extra of ours; CI installs them.
-NEEDS = {"curvature.md": ("flax", "equinox")}
+# Libraries that a page needs beside those of the tests; CI installs them.
+NEEDS = {
+    "curvature.md": ("flax", "equinox"),
+    "qiskit.md": ("qiskit_aer", "qiskit_ibm_runtime"),
+    "torch_pennylane.md": ("torch", "pennylane"),
+}
 # Their first line asks for eight devices, which a process has from its beginning or never.
 SEVERAL_DEVICES = ("devices.md", "large_states.md")
 
@@ -123,8 +127,14 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
-for name in ("curvature", "geometry", "devices", "large_states", "architecture"):
-    NEW_READERS.append(pages.DOCS / f"{name}.md")
+NEW_READERS += [
+    pages.DOCS / f"{name}.md"
+    for name in (
+        "curvature", "geometry", "devices", "large_states", "architecture", "qiskit", "dimod", "noise", "observables",
+        "torch_pennylane", "benchmarks",
+    )
+]  # fmt: skip
+NEW_READERS += sorted((pages.DOCS / "decisions").glob("*.md"))
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 

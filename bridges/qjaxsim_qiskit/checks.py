@@ -40,6 +40,10 @@ class Check:
         """Whether the value is within its bound; NaN is not."""
         return self.value >= self.bound if self.measure == "p-value" else self.value <= self.bound
 
+    def __str__(self) -> str:
+        verdict = "agrees" if self.agrees else "DIFFERS"
+        return f"{self.quantity}: {self.measure} {self.value:.1e}, bound {self.bound:.0e}, {verdict}"
+
 
 @dataclass(frozen=True)
 class CrossCheck:
@@ -58,6 +62,9 @@ class CrossCheck:
     >>> found = CrossCheck("bell", n_qubits=2, n_parameters=0, samples=1, dtype="float64", seed=0, checks=(check,))
     >>> found.agrees, [(row["quantity"], row["agrees"]) for row in found.rows()]
     (True, [('state', True)])
+    >>> print(found)
+    bell
+    state: largest difference 2.0e-16, bound 1e-10, agrees
     """
 
     title: str
@@ -80,3 +87,6 @@ class CrossCheck:
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
         return {**asdict(self), "agrees": self.agrees, "checks": self.rows()}
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *map(str, self.checks)])

@@ -5,6 +5,7 @@ Operations are told by their class, never by their name: a gate called "x" may d
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ class Measurement:
     index: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImportedCircuit:
     """A Qiskit circuit in our form.
 
@@ -71,6 +72,8 @@ class ImportedCircuit:
     >>> import qjaxsim as qj
     >>> from qjaxsim_qiskit import from_qasm
     >>> found = from_qasm('OPENQASM 3; include "stdgates.inc"; input float theta; qubit q; ry(theta) q;')
+    >>> found
+    <ImportedCircuit: <Circuit: 1 qubits, 1 operations, 1 parameters>, 0 measurements, values in the order [theta]>
     >>> round(float(qj.expectation(found.circuit, qj.Z(0))(found.params([0.5]))), 3)  # the cosine
     0.878
     """
@@ -81,6 +84,12 @@ class ImportedCircuit:
     order: tuple[Any, ...]
     qubits: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        order = ", ".join(parameter.name for parameter in self.order)
+        return (
+            f"<ImportedCircuit: {self.circuit!r}, {len(self.measurements)} measurements, values in the order [{order}]>"
+        )
 
     def params(self, values: Any) -> dict[str, Any]:
         """Values as Qiskit binds them in the form that our functions take, float64.
@@ -155,7 +164,8 @@ def from_qiskit(
     from qiskit import QuantumCircuit
 
     if not isinstance(circuit, QuantumCircuit):
-        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}.")
+        files = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
+        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{files}.")
     check_evolution(evolution)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")

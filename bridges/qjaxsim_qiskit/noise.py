@@ -81,20 +81,44 @@ def from_backend(backend: Any, qubits: Sequence[int] | None = None) -> NoiseMode
     """The noise that Aer reads from a backend's properties: gate errors, relaxation, readout.
 
     Args:
-        backend: of the runtime or a fake one, such as `qiskit_ibm_runtime.fake_provider.FakeBrisbane()`.
+        backend: of the runtime, a fake one such as `qiskit_ibm_runtime.fake_provider.FakeBrisbane()`, or the name of a
+            fake one.
         qubits: only the noise of these, as that of qubits 0, 1, ...; None for all.
 
     Raises:
-        ImportError, ValueError: as `from_aer_noise_model`.
+        ImportError: as `from_aer_noise_model`.
+        TypeError: for anything but a backend.
+        ValueError: as `from_aer_noise_model`, and for unknown names.
 
-    >>> from qiskit_ibm_runtime.fake_provider import FakeManilaV2
-    >>> from_backend(FakeManilaV2(), [0, 1])
+    The noise follows the backend's own gates (such as "sx" and "cx"): transpile a circuit to the backend before.
+
+    >>> from_backend("fake_manila", [0, 1])
     <NoiseModel: 8 rules, after cx, id, sx, x, readout errors>
     """
     require("qiskit_aer", "Noise models of backends need the package qiskit-aer", "qiskit")
+    from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
+    backend = by_name(backend)
+    if not isinstance(backend, BackendV2):
+        raise TypeError(
+            'Argument `backend` must be a backend or the name of a fake one, such as "fake_manila", but is '
+            f"{type(backend).__name__}."
+        )
     return from_aer_noise_model(AerNoiseModel.from_backend(backend), qubits)
+
+
+def by_name(backend: Any) -> Any:
+    """The fake backend of a name; anything but a string as it is.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if not isinstance(backend, str):
+        return backend
+    from qjaxsim_qiskit.ibm_service import LOCAL, connect, find_backend
+
+    return find_backend(backend, connect(LOCAL))
 
 
 def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":

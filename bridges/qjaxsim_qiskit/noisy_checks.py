@@ -11,7 +11,7 @@ from qjaxsim_qiskit.checks import Check
 from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.exporting import to_qiskit
 from qjaxsim_qiskit.layouts import on_qubits, used_qubits
-from qjaxsim_qiskit.noise import from_aer_noise_model, to_aer_noise_model
+from qjaxsim_qiskit.noise import by_name, from_aer_noise_model, to_aer_noise_model
 from qjaxsim_qiskit.ordering import reverse_state
 from qjaxsim_qiskit.unrolling import unrolled
 
@@ -52,10 +52,7 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", params: Any, se
     from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
-    if isinstance(given, str):
-        from qjaxsim_qiskit.ibm_service import LOCAL, connect, find_backend
-
-        given = find_backend(given, connect(LOCAL))
+    given = by_name(given)
     if isinstance(given, NoiseModel):
         return Noise(given, to_aer_noise_model(given, _width(circuit)), circuit)
     if isinstance(given, AerNoiseModel):

@@ -17,11 +17,8 @@ from typing import Any, NamedTuple
 DOCS = Path(__file__).parents[1]
 # Pages whose programs are tested elsewhere, with more to check than what they print.
 TESTED_ELSEWHERE = {
-    "dimod.md": "tests/bridges/test_dimod_docs.py",
     "jobs.md": "tests/test_jobs.py",
-    "qiskit.md": "tests/bridges/test_qiskit_docs.py",
     "runs.md": "tests/studies/hessian/test_hessian_study.py",
-    "torch_pennylane.md": "tests/bridges/test_torch_pennylane_docs.py",
 }
 _BLOCK = re.compile(
     r"^```(\w*)\n(.*?)^```$"

@@ -356,10 +356,21 @@ class Circuit(StateMethods, CompositeGates):
         raise AttributeError(f"A Circuit has no method `.{name}`" + (f"; {hint}." if hint else "."))
 
 
+# What others call a circuit, by class name, and how it becomes one of ours.
+_CIRCUITS = {
+    "QuantumCircuit": "; `qjaxsim_qiskit.from_qiskit(it).circuit` is one",
+    "ImportedCircuit": "; its attribute `circuit` is one",
+    "QNode": "; `qjaxsim.from_pennylane(it, ...).circuit` is one",
+}
+
+
 def require_circuit(name: str, value: Any) -> None:
     """Raise a TypeError for anything but a circuit."""
     if not isinstance(value, Circuit):
-        raise TypeError(f"Argument `{name}` must be a Circuit, but is {shown(value)} ({type(value).__name__}).")
+        kind = type(value).__name__
+        raise TypeError(
+            f"Argument `{name}` must be a Circuit, but is {shown(value)} ({kind}){_CIRCUITS.get(kind, '')}."
+        )
 
 
 _TABLES: tuple[Mapping[str, GateSpec | ChannelSpec], ...] = (GATES, CHANNELS)

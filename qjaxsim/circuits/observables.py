@@ -124,6 +124,7 @@ def check_pauli_sum(observable: Any, position: int, n_qubits: int) -> PauliSum:
         observable = PauliSum(terms_of(observable))
     if not isinstance(observable, PauliSum):
         only = "; `expectation` alone takes it" if isinstance(observable, OperatorSum) else ""
+        only = "; write Z0 X1 as `qj.Z(0) @ qj.X(1)`" if isinstance(observable, str) else only
         raise TypeError(f"Observable {position} must be a PauliSum, but is {type(observable).__name__}{only}.")
     if observable.n_qubits > n_qubits:
         raise ValueError(

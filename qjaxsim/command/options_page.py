@@ -38,12 +38,15 @@ STUDIES = {
 OWN = {"spectrum": SpectrumSettings}
 _INTRODUCTION = """# Options of the studies
 
-Made from the fields of each study's settings (`python -m qjaxsim.command.options_page > docs/options.md`), which the
-command, its checks and `qjaxsim study NAME --help` read too. A LIST is separated by commas. Every study also takes
+What each study is about: [results](results/index.md). *Seeds* choose all that is random; an *epoch* is a pass over the
+data; a *stratified* choice keeps the shares of the classes. The page is made from the fields of each study's settings
+(`make options`), which the command, its checks and `qjaxsim study NAME --help` read too.
+
+Several values of an option are separated by commas. Every study also takes
 `--out DIR`, `--resume`, and where it reads data sets `--data-dir DIR`; `disentangler` takes `--weights FILE` and what
 belongs to it. As one of several processes it takes `--coordinator HOST:PORT`, `--processes N|auto` and `--process I`;
-`study hessian` and `spectrum` take `--devices N|all` too ([devices.md](devices.md))."""
-_HEAD = "| option | default | values | what it is | has an effect only |\n|---|---|---|---|---|"
+`study hessian` and `spectrum` take `--devices N|all` too ([several devices](devices.md))."""
+_HEAD = "| option | what it is | default | values | has an effect only |\n|---|---|---|---|---|"
 
 
 def options_page() -> str:
@@ -60,9 +63,9 @@ def _section(command: str, settings: type) -> str:
 def _line(field: dataclasses.Field[Any]) -> str:
     cells = (
         f"`--{flag_of(field)}`",
+        field.metadata["option"].help,
         _default(field),
         values_in_words(field),
-        field.metadata["option"].help,
         needs_in_words(field),
     )
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

@@ -1,12 +1,14 @@
-"""The guide's section on hardware runs as it stands, and its command lines are real."""
+"""The guide's section on hardware says what is so, and its command lines are real."""
 
 import re
 import shlex
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+import qjaxsim as qj
 from qjaxsim.command import main as cli
 
 pytest.importorskip("qiskit_ibm_runtime")
@@ -28,7 +30,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_trained_model_runs_on_a_fake_backend_and_its_files_on_the_command_line(place, capsys):
-    names = {}
+    names = {"jax": jax, "np": np, "qj": qj}  # imported further up on the page
     for code in re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL):
         exec(code, names)
     job = names["job"]

@@ -206,6 +206,12 @@ def test_what_cannot_be_brought_over_is_said():
     both.add_readout_error(noise.ReadoutError([[0.8, 0.2], [0.1, 0.9]]), [1])
     with pytest.raises(ValueError, match=re.escape("others for qubits [1]")):
         from_aer_noise_model(both)
+    with pytest.raises(
+        TypeError, match='a backend or the name of a fake one, such as "fake_manila", but is NoiseModel'
+    ):
+        from_backend(noise.NoiseModel())
+    with pytest.raises(ValueError, match="fake_manil"):
+        from_backend("fake_manil")
     with pytest.raises(TypeError, match="must be a NoiseModel of qiskit_aer, but is str"):
         from_aer_noise_model("fake")
     everywhere = NoiseModel().after(None, qj.Circuit(1).bit_flip(0.1, 0))

@@ -1,6 +1,7 @@
 """What of Qiskit's circuits is refused, and how the messages name it."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from qiskit.circuit.library import RXGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qasm, from_qiskit, unrolling  # noqa: E402
 
+import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits.observables import pauli_sums  # noqa: E402
 
 
@@ -90,6 +92,14 @@ def test_other_refusals():
         pauli_sums(Operator(np.eye(2)), 1)
     with pytest.raises(TypeError, match="must be a qiskit.QuantumCircuit, but is str"):
         from_qiskit("h q[0];")
+    with pytest.raises(TypeError, match="but is PosixPath; `from_qasm` and `from_qpy` read files"):
+        from_qiskit(Path("bell.qasm"))
+    for given, way in (
+        (turned, "`qjaxsim_qiskit.from_qiskit"),
+        (from_qiskit(turned), "its attribute `circuit` is one"),
+    ):
+        with pytest.raises(TypeError, match=f"Argument `circuit` must be a Circuit, .*{way}"):
+            qj.statevector(given)
     with pytest.raises(ValueError, match="at least one qubit"):
         from_qiskit(QuantumCircuit())
     with pytest.raises(MemoryError, match=r"A state of 60 qubits in single precision needs 8.6e\+09 GiB"):

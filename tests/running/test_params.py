@@ -61,7 +61,7 @@ def test_a_circuit_without_parameters_takes_no_names():
             ValueError,
             "`observables` must hold at least one PauliSum, but is empty",
         ),
-        (lambda: qj.expectation(CIRCUIT, ["ZZ"]), TypeError, "Observable 0 must be a PauliSum, but is str"),
+        (lambda: qj.expectation(CIRCUIT, ["ZZ"]), TypeError, "Observable 0 must be a PauliSum, but is str; write"),
         (lambda: qj.expectation(CIRCUIT, [qj.Z(0), 1]), TypeError, "Observable 1 must be a PauliSum, but is int"),
         (lambda: qj.expectation(CIRCUIT, qj.Z(3)), ValueError, "Observable 0 acts on qubit 3, but the circuit has 3"),
         (

@@ -35,7 +35,9 @@ class EffectiveDimensionSettings:
     )
     thetas: int = integer(100, 2, help="Draws of the parameters.")
     inputs: int = integer(100, 1, help="Draws of the input, standard normal.")
-    seeds: tuple[int, ...] = integer((0, 1, 2), 0, LARGEST_SEED, help="Seeds of both; 0 was published.")
+    seeds: tuple[int, ...] = integer(
+        (0, 1, 2), 0, LARGEST_SEED, help="Seeds of parameters and inputs; 0 was published."
+    )
     frequency: float = number(
         2.0,
         above=0,

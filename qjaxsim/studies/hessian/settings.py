@@ -71,7 +71,7 @@ class HessianSettings:
     schedule: str = choice(
         "cosine_cycle", SCHEDULES, help="cosine_cycle (the paper's, half period 5 epochs), cosine or constant."
     )
-    weight_decay: float = number(5e-5, least=0, help="Coupled L2, not part of any reported loss.")
+    weight_decay: float = number(5e-5, least=0, help="L2 penalty through the gradient, not part of any reported loss.")
     aggregation: str = choice("mean", ("mean", "sum"), help="mean or sum over the circuits.")
     scale: float = number(100.0, above=0, help="Constant factor of the logits.")
     dtype: str = choice("float64", DTYPES, help="Precision of curvature, float64 or float32.")
@@ -86,7 +86,7 @@ class HessianSettings:
         ("pca", "eigen"),
         LANDSCAPES,
         empty=True,
-        help="Planes: pca (of the path), eigen (leading vectors), random (filter-normalised); or none.",
+        help="Planes: pca (of the path), eigen (leading vectors), random (rows as long as the weights'); or none.",
         words={"none": ()},
     )
     landscape_points: int = integer(20, 2, needs={"landscape": GIVEN}, help="Grid points along each axis.")

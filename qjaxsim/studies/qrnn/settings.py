@@ -81,18 +81,34 @@ class QrnnSettings:
     lengths: tuple[int, ...] | None = integer(
         None, 1, needs=_NETWORK, help="Words of a sequence.", defaults="the task's; dna 10,50,200,1000"
     )
-    workspace: int | None = integer(None, 1, 30, needs=_SIZED, help="Lanes of the cell's state.", defaults=_OF_TASK)
-    stages: int | None = integer(None, 0, 1000, needs=_SIZED, help="Work stages.", defaults=_OF_TASK)
-    degree: int | None = integer(
-        None, 1, 30, needs=_SIZED, help="Largest subset of sources with a number.", defaults=_OF_TASK
+    workspace: int | None = integer(
+        None, 1, 30, needs=_SIZED, help="Qubits that hold the cell's state (W in the tables).", defaults=_OF_TASK
     )
-    order: int = integer(2, 1, 5, needs=_NETWORK, help="Order of the neurons.")
+    stages: int | None = integer(
+        None,
+        0,
+        1000,
+        needs=_SIZED,
+        help="Rounds of neurons between a word read and a word given (S).",
+        defaults=_OF_TASK,
+    )
+    degree: int | None = integer(
+        None,
+        1,
+        30,
+        needs=_SIZED,
+        help="Each subset of a neuron's inputs up to this size has a weight (d).",
+        defaults=_OF_TASK,
+    )
+    order: int = integer(
+        2, 1, 5, needs=_NETWORK, help="How steep a neuron is: its cosine and sine are squared so often."
+    )
     optimizer: str = choice("adam", OPTIMIZERS, needs=_CHOSEN, help="adam, rmsprop, sgd or lbfgs.")
     learning_rate: float | None = number(
         None,
         above=0,
         needs=_CHOSEN,
-        help="Rate of every update.",
+        help="Learning rate, the same for every update.",
         defaults="the task's; dna-clean min(0.003, 0.04 / length)",
     )
     batch_size: int | None = integer(None, 1, needs=_NETWORK, help="Sequences of an update.", defaults=_OF_TASK)
@@ -100,7 +116,7 @@ class QrnnSettings:
         None,
         1,
         needs={"experiments": (*_CHOSEN["experiments"], "optimizers")},
-        help="Most updates.",
+        help="Updates at most.",
         defaults=_OF_TASK,
     )
     threshold: float | None = number(
@@ -115,9 +131,11 @@ class QrnnSettings:
         help="Of mnist: pixels, pca, tsne, or umap (supervised; needs umap-learn).",
     )
     coordinates: int | None = integer(
-        None, 1, needs=_REDUCED, help="Of the features.", defaults="pca 8, tsne 2, umap 4"
+        None, 1, needs=_REDUCED, help="Coordinates that an image is reduced to.", defaults="pca 8, tsne 2, umap 4"
     )
-    bits: int | None = integer(None, 1, needs=_REDUCED, help="Of each coordinate.", defaults="pca 4, tsne 8, umap 3")
+    bits: int | None = integer(
+        None, 1, needs=_REDUCED, help="Bits of each coordinate.", defaults="pca 4, tsne 8, umap 3"
+    )
     deskew: bool = other(False, needs=_IMAGES, help="Take the slant out of the images.")
     full: bool = other(
         False,

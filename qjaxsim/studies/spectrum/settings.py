@@ -74,14 +74,18 @@ class SpectrumSettings:
         20, 1, needs={"spectrum": ("auto", "lanczos")}, help="Leading eigenvalues that lanczos computes."
     )
     classes: int | None = integer(
-        None, 2, help="K of the rules for outliers.", defaults="the number of outputs, else 2"
+        None,
+        2,
+        help="Number of classes K, which rules for outliers look for.",
+        defaults="the number of outputs, else 2",
     )
     blocks: str = choice("leaves", ("leaves", "rows", "none"), help="Blocks: leaves of params, their rows, or none.")
     landscape: tuple[str, ...] = choice(
         ("eigen",),
         ("pca", "eigen", "random"),
         empty=True,
-        help="Planes: eigen (leading vectors), pca (of the way to a minimum), random (filter-normalised); or none.",
+        help="Planes: eigen (leading vectors), pca (of the way to a minimum), "
+        "random (rows as long as the weights'); or none.",
         words={"none": ()},
     )
     landscape_points: int = integer(20, 2, needs={"landscape": GIVEN}, help="Grid points along each axis.")
