@@ -15,7 +15,7 @@ ROOT = DOCS.parent
 RUNS = Path(__file__).with_name("runs.json")
 _INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", flags=re.MULTILINE)
 _TITLE = re.compile(r"\A\s*# [^\n]+\n")
-_PICTURE = re.compile(r'<p>(<img\b[^>]*\bsrc="([^"]+)"[^>]*>)</p>')
+_PICTURE = re.compile(r'<p>(?P<image><img alt="(?P<words>[^"]+)" src="(?P<file>[^"]+)"[^>]*>)</p>')
 _FIGURE = re.compile(r"!\[([^]]+)\]\(\.\./([^)/]+\.png)\)")
 
 
@@ -57,8 +57,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """The page with each figure leading to its file, which a phone can enlarge."""
-    return _PICTURE.sub(r'<p><a href="\2">\1</a></p>', html)
+    """The page with its figures leading to their files, which a phone can enlarge, and their words below them."""
+    return _PICTURE.sub(_with_caption, html)
+
+
+def _with_caption(found: re.Match[str]) -> str:
+    return f'<figure><a href="{found["file"]}">{found["image"]}</a><figcaption>{found["words"]}.</figcaption></figure>'
 
 
 def _below_its_title(source: Path) -> str:

@@ -53,7 +53,8 @@ def _tables(study: str, names: list[str]) -> str:
     claims = {name: list(cells) for name, cells in zip(_CLAIMS, zip(*found, strict=True), strict=False)}
     if len(runs) == 1:
         claims.pop("run", None)
-    return f"{_table_of_kept(runs)}{_table(claims)}\n"
+    judged = f'\n<div class="verdicts" markdown>\n{_table(claims)}\n</div>\n' if claims else ""
+    return f"{_table_of_kept(runs)}{judged}\n"
 
 
 def _read(name: str) -> Run:
@@ -84,8 +85,6 @@ def _table_of_kept(runs: Mapping[str, Run]) -> str:
 
 
 def _table(columns: Mapping[str, list[str]]) -> str:
-    if not columns:
-        return ""
     rows = [_row(*cells) for cells in zip(*columns.values(), strict=True)]
     return "\n" + _row(*columns) + "|---" * len(columns) + "|\n" + "".join(rows)
 
