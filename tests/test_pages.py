@@ -15,7 +15,7 @@ README = ROOT / "README.md"
 WITH_PROGRAMS = pages.pages_with_programs()
 HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in pages.TESTED_ELSEWHERE)]
 # Run with -m slow; every run looks at their commands and compiles their code.
-SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
+SLOW = ("explanation/adjoint.md", "jobs.md", "runs.md", "tutorials/read_a_study.md")
 
 
 def by_speed(page):
@@ -40,11 +40,16 @@ def test_slow_pages_can_be_read(name):
         if block.language == "python":
             compile(block.code, name, "exec")
         else:
-            program, *words = shlex.split(block.code.replace("\\\n", " "))
-            command = typer.main.get_command(app)
-            while words and words[0] in getattr(command, "commands", {}):
-                command = command.commands[words.pop(0)]
-            assert program == "qjaxsim" and command.make_context(program, words) is not None
+            for line in block.code.replace("\\\n", " ").splitlines():
+                assert_can_be_read(*shlex.split(line))
+
+
+def assert_can_be_read(program, *words):
+    """A command and its options are there."""
+    words, command = list(words), typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    assert program == "qjaxsim" and command.make_context(program, words) is not None
 
 
 def test_pages_run_elsewhere_are_there_and_so_are_their_tests():
@@ -111,6 +116,7 @@ def sentences(text):
 
 
 NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
+NEW_READERS += [pages.DOCS / name for name in ("jobs.md", "own_models.md", "qrnn.md", "runs.md")]
 for room in ("tutorials", "howto", "explanation", "results"):
     NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
 

@@ -20,10 +20,8 @@ TESTED_ELSEWHERE = {
     "curvature.md": "tests/curvature/test_curvature_docs.py",
     "devices.md": "tests/devices/test_devices.py",
     "dimod.md": "tests/bridges/test_dimod_docs.py",
-    "jobs.md": "tests/test_jobs.py",
     "large_states.md": "tests/devices/test_state.py",
     "qiskit.md": "tests/bridges/test_qiskit_docs.py",
-    "runs.md": "tests/studies/hessian/test_hessian_study.py",
     "torch_pennylane.md": "tests/bridges/test_torch_pennylane_docs.py",
 }
 _BLOCK = re.compile(

@@ -28,8 +28,6 @@ from docs.make.pages import (
 
 RUNS = Path(__file__).with_name("runs.json")
 _SEVERAL_DEVICES = ("devices.md", "large_states.md")
-# They go on with what commands left, the second in a folder of the reader's.
-_NEED_COMMANDS = ("jobs.md", "runs.md")
 
 
 def record(page: Path) -> dict[str, str | int]:
@@ -77,5 +75,5 @@ if __name__ == "__main__":
         (run_uncompared if relative(named) in TESTED_ELSEWHERE else run_page)(named, place)
     else:
         chosen = [Path(word).resolve() for word in sys.argv[1:]]
-        for each in chosen or [page for page in pages_with_programs() if page.name not in _NEED_COMMANDS]:
+        for each in chosen or pages_with_programs():
             keep(each)
