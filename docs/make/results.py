@@ -74,8 +74,8 @@ def _read(name: str) -> Run:
 def _table_of_kept(runs: Mapping[str, Run]) -> str:
     """A row for each run; columns of which nothing is known are left out."""
     columns = {
-        "run": [str(at) for at in range(1, len(runs) + 1)] if len(runs) > 1 else [""],
         "kept in `benchmarks/results/`": [f"`{name.partition(':')[0]}.json`" for name in runs],
+        "run": [str(at) for at in range(1, len(runs) + 1)] if len(runs) > 1 else [""],
         "command": [f"`{run.command}`" for run in runs.values()],
         "seeds": [", ".join(map(str, _seeds(run))) for run in runs.values()],
         "time on two cores": [_time(run) for run in runs.values()],
@@ -109,10 +109,16 @@ def _time(run: Run) -> str:
 
 
 def versions_of_kept(text: str) -> list[str]:
-    """What the kept runs of a page of results were made with, where their files say so."""
-    names = [name for found in _PLACE.finditer(text) for name in found[3].split()]
-    found = [run.environment for run in map(_read, names) if run.environment]
-    return sorted({f"qjaxsim {each['qjaxsim']}, JAX {each['jax']}, Python {each['python']}" for each in found})
+    """What the kept runs of a page of results were made with; files are named where not all say the same."""
+    files: dict[str, list[str]] = {}
+    for name in (name for found in _PLACE.finditer(text) for name in found[3].split()):
+        made = _read(name).environment
+        versions = f"qjaxsim {made['qjaxsim']}, JAX {made['jax']}, Python {made['python']}" if made else ""
+        files.setdefault(versions, []).append(f"`{name.partition(':')[0]}.json`")
+    named = {
+        versions: f" ({', '.join(dict.fromkeys(each))})" if len(files) > 1 else "" for versions, each in files.items()
+    }
+    return [versions + where for versions, where in named.items() if versions]
 
 
 def _verdicts(study: str, run: Run) -> list[tuple[str, ...]]:
