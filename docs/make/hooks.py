@@ -85,4 +85,6 @@ def _of_program(run: dict[str, Any], page: Any) -> str:
 
 def _of_kept(markdown: str) -> str:
     versions = results.versions_of_kept(markdown)
-    return f"Kept runs with {' and with '.join(versions)}." if versions else ""
+    if versions:
+        return f"Kept runs with {' and with '.join(versions)}."
+    return "The kept files do not say with which versions they were made." if "<!-- verdicts:" in markdown else ""
