@@ -20,7 +20,7 @@ slow:  ## long reproductions, and the repetitions that `test` leaves out
 	$(PYTHON) -m pytest -q -m slow
 
 docs:  ## runs what README, guides and docstrings show
-	$(PYTHON) -m pytest -q -m "slow or not slow" tests/test_pages.py tests/test_site.py tests/bridges/test_ibm_docs.py tests/test_jobs.py
+	$(PYTHON) -m pytest -q -m "slow or not slow" tests/test_pages.py tests/test_site.py tests/bridges/test_ibm_docs.py
 	$(PYTHON) -m pytest -q qjaxsim bridges
 
 pages:  ## what is made of pages: figures and times, notebooks, tables of results

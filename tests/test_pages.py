@@ -15,9 +15,9 @@ from qjaxsim.command.app import app
 ROOT = pages.DOCS.parent
 README = ROOT / "README.md"
 WITH_PROGRAMS = pages.pages_with_programs()
-HERE = [README, *(page for page in WITH_PROGRAMS if pages.relative(page) not in pages.TESTED_ELSEWHERE)]
+HERE = [README, *WITH_PROGRAMS]
 # Run with -m slow; every run looks at their commands and compiles their code.
-SLOW = ("explanation/adjoint.md", "tutorials/read_a_study.md")
+SLOW = ("explanation/adjoint.md", "jobs.md", "runs.md", "tutorials/read_a_study.md")
 
 # Libraries that a page needs beside those of the tests; CI installs them.
 NEEDS = {
@@ -56,16 +56,16 @@ def test_slow_pages_can_be_read(name):
         if block.language == "python":
             compile(block.code, name, "exec")
         else:
-            program, *words = shlex.split(block.code.replace("\\\n", " "))
-            command = typer.main.get_command(app)
-            while words and words[0] in getattr(command, "commands", {}):
-                command = command.commands[words.pop(0)]
-            assert program == "qjaxsim" and command.make_context(program, words) is not None
+            for line in block.code.replace("\\\n", " ").splitlines():
+                assert_can_be_read(*shlex.split(line))
 
 
-def test_pages_run_elsewhere_are_there_and_so_are_their_tests():
-    assert set(pages.TESTED_ELSEWHERE) <= {pages.relative(page) for page in WITH_PROGRAMS}
-    assert all((ROOT / test).exists() for test in pages.TESTED_ELSEWHERE.values())
+def assert_can_be_read(program, *words):
+    """A command and its options are there."""
+    words, command = list(words), typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    assert program == "qjaxsim" and command.make_context(program, words) is not None
 
 
 @pytest.mark.parametrize(
@@ -126,20 +126,11 @@ def sentences(text):
     return re.split(r"(?<=[.!?;:])\s+(?=[A-Z*\[])|\n\s*\n|^- ", text, flags=re.MULTILINE)
 
 
-NEW_READERS = [README, *(pages.DOCS / name for name in ("index.md", "choose.md", "sharp_bits.md"))]
-NEW_READERS += [
-    pages.DOCS / f"{name}.md"
-    for name in (
-        "curvature", "geometry", "devices", "large_states", "architecture", "qiskit", "dimod", "noise", "observables",
-        "torch_pennylane", "benchmarks",
-    )
-]  # fmt: skip
-NEW_READERS += sorted((pages.DOCS / "decisions").glob("*.md"))
-for room in ("tutorials", "howto", "explanation", "results"):
-    NEW_READERS += sorted((pages.DOCS / room).glob("*.md"))
+# Options are a list that is made, with bounds and defaults in it.
+PROSE = [README, *(page for page in sorted(pages.DOCS.rglob("*.md")) if page.name != "options.md")]
 
 
-@pytest.mark.parametrize("page", NEW_READERS, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_no_sentence_has_more_than_two_numbers(page):
     number = r"(?<![\w.,/-])-?\d[\d,.]*(?:e-?\d+)?(?!\w)"
     full = [

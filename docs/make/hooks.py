@@ -7,7 +7,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from docs.make import reference
+from docs.make import reference, results
 from docs.make.pages import DOCS
 from docs.make.prose import with_brackets
 
@@ -15,6 +15,7 @@ ROOT = DOCS.parent
 RUNS = Path(__file__).with_name("runs.json")
 _INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", flags=re.MULTILINE)
 _TITLE = re.compile(r"\A\s*# [^\n]+\n")
+_PICTURE = re.compile(r'<p>(?P<image><img alt="(?P<words>[^"]+)" src="(?P<file>[^"]+)"[^>]*>)</p>')
 _FIGURE = re.compile(r"!\[([^]]+)\]\(\.\./([^)/]+\.png)\)")
 
 
@@ -39,7 +40,7 @@ def gallery(docs: Path) -> str:
         title = text.split("\n", 1)[0].removeprefix("# ")
         for caption, figure in _FIGURE.findall(text):
             cards.append(f"-   [![{caption}]({figure})](results/{page.name})\n\n    **{title}.** {caption}.\n")
-    return f'{_GALLERY}\n<div class="cards" markdown>\n\n{chr(10).join(cards)}\n</div>\n'
+    return f'{_GALLERY}\n<div class="cards wide" markdown>\n\n{chr(10).join(cards)}\n</div>\n'
 
 
 _GALLERY = """# Gallery
@@ -55,6 +56,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return _with_run(with_brackets(included), page)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """The page with its figures leading to their files, which a phone can enlarge, and their words below them."""
+    return _PICTURE.sub(_with_caption, html)
+
+
+def _with_caption(found: re.Match[str]) -> str:
+    return f'<figure><a href="{found["file"]}">{found["image"]}</a><figcaption>{found["words"]}.</figcaption></figure>'
+
+
 def _below_its_title(source: Path) -> str:
     """A page that stands beside the code, without its title."""
     return _TITLE.sub("", source.read_text(encoding="utf-8"))
@@ -62,11 +72,19 @@ def _below_its_title(source: Path) -> str:
 
 def _with_run(markdown: str, page: Any) -> str:
     run = json.loads(RUNS.read_text(encoding="utf-8")).get(page.file.src_uri)
-    if run is None:
-        return markdown
+    line = _of_program(run, page) if run else _of_kept(markdown)
+    return _TITLE.sub(lambda title: f"{title[0]}\n{line}\n{{ .ran }}\n", markdown, count=1) if line else markdown
+
+
+def _of_program(run: dict[str, Any], page: Any) -> str:
     versions = f"qjaxsim {run['qjaxsim']}, JAX {run['jax']}, Python {run['python']}"
-    line = f"\nRun with {versions}: {run['seconds']} s of processor time on two cores, mostly compiling."
+    line = f"Run with {versions}: {run['seconds']} s of processor time on two cores, mostly compiling."
     notebook = Path(page.file.abs_src_path).with_suffix(".ipynb")
-    if notebook.exists():
-        line += f" [As a notebook]({notebook.name})."
-    return _TITLE.sub(lambda title: f"{title[0]}{line}\n{{ .ran }}\n", markdown, count=1)
+    return f"{line} [As a notebook]({notebook.name})." if notebook.exists() else line
+
+
+def _of_kept(markdown: str) -> str:
+    versions = results.versions_of_kept(markdown)
+    if versions:
+        return f"Kept runs with {' and with '.join(versions)}."
+    return "The kept files do not say with which versions they were made." if "<!-- verdicts:" in markdown else ""

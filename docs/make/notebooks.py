@@ -15,23 +15,31 @@ _INSTALL = """```python
 # This notebook lies in docs/tutorials of a clone. In Colab clone first:
 # !git clone URL qjaxsim
 # %cd qjaxsim/docs/tutorials
-%pip install -q -c ../../constraints.txt -e "../..{extras}"
+%pip install -q -c ../../constraints.txt "../..{extras}"
+```
+
+```python
+%matplotlib inline
 ```
 """
 _NEEDS = re.compile(r'^Install: `pip install -e "\.\[(\w+)\]"`.*\n', flags=re.MULTILINE)
+_PRINTED = re.compile(r"^```text\n.*?^```\n\n?", flags=re.DOTALL | re.MULTILINE)
+_TUTORIAL = re.compile(r"\]\((\w+)\.md\)")
 _TITLE = re.compile(r"\A# [^\n]+\n")
 
 
 def notebook_of(page: Path) -> str:
     """The notebook of a tutorial, as the text of its file.
 
-    Commands become lines for a shell, figures are shown by the cell that makes them.
+    Commands become lines for a shell, figures are shown by the cell that makes them, what a block prints is left to it,
+    and other tutorials are named as notebooks.
     """
     text = page.read_text(encoding="utf-8")
     needs = _NEEDS.search(text)
     text = _NEEDS.sub("", text)
     text = _TITLE.sub(lambda title: f"{title[0]}\n{_INSTALL.format(extras=needs[1] if needs else '')}", text)
     text = re.sub(r"^```\n(qjaxsim (?:.*\n)+?)```$", r"```python\n!\1```", text, flags=re.MULTILINE)
+    text = _TUTORIAL.sub(r"](\1.ipynb)", _PRINTED.sub("", text))
     text = re.sub(r"^(.+)\.savefig\(.*\)$", r"display(\1)", text, flags=re.MULTILINE)
     text = re.sub(r"^!\[[^]]*\]\(figures/[^)]+\)\n", "", text, flags=re.MULTILINE)
     notebook = jupytext.reads(text, fmt="md")

@@ -15,11 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parents[1]
-# Pages whose programs are tested elsewhere, with more to check than what they print.
-TESTED_ELSEWHERE = {
-    "jobs.md": "tests/test_jobs.py",
-    "runs.md": "tests/studies/hessian/test_hessian_study.py",
-}
 _BLOCK = re.compile(
     r"^```(\w*)\n(.*?)^```$"
     r"(?:\n+^```text\n(?P<text>.*?)^```$|\n+^prints (?P<said>`[^`]*`(?:(?:, then|,| and) `[^`]*`)*))?",

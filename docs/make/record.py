@@ -3,7 +3,6 @@
 python -m docs.make.record [PAGE ...]
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -16,26 +15,13 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from docs.make.pages import (
-    DOCS,
-    TESTED_ELSEWHERE,
-    figures_of,
-    pages_with_programs,
-    read_blocks,
-    relative,
-    run_page,
-)
+from docs.make.pages import DOCS, figures_of, pages_with_programs, relative, run_page
 
 RUNS = Path(__file__).with_name("runs.json")
-# They go on with what commands left, the second in a folder of the reader's.
-_NEED_COMMANDS = ("jobs.md", "runs.md")
 
 
 def record(page: Path) -> dict[str, str | int]:
-    """Versions and seconds of a page, whose figures are then beside it.
-
-    Of a page that is tested elsewhere Python is run and nothing compared.
-    """
+    """Versions and seconds of a page, whose figures are then beside it."""
     with tempfile.TemporaryDirectory() as folder:
         before = _processor_time()
         words = [sys.executable, "-m", "docs.make.record", "--run", str(page), folder]
@@ -62,18 +48,10 @@ def keep(page: Path) -> None:
     RUNS.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", encoding="utf-8")
 
 
-def run_uncompared(page: Path, folder: Path) -> None:
-    """Run a page's Python in a folder."""
-    code = [block.code for block in read_blocks(page.read_text(encoding="utf-8")) if block.language == "python"]
-    with contextlib.chdir(folder):
-        exec(compile("\n".join(code), page.name, "exec"), {})
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
-        named, place = Path(sys.argv[2]), Path(sys.argv[3])
-        (run_uncompared if relative(named) in TESTED_ELSEWHERE else run_page)(named, place)
+        run_page(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         chosen = [Path(word).resolve() for word in sys.argv[1:]]
-        for each in chosen or [page for page in pages_with_programs() if page.name not in _NEED_COMMANDS]:
+        for each in chosen or pages_with_programs():
             keep(each)

@@ -41,8 +41,27 @@ def _page_of(page: str, modules: tuple[str, ...]) -> str:
         options = f"    options: {{heading_level: {level}}}\n"
         places = _places(tree)
         names = [name for name in public_names(tree) if name != "__version__"]
+        sections.append(_overview({name: places.get(name, f"{module}.{name}") for name in names}))
         sections += [f"::: {places.get(name, f'{module}.{name}')}\n{options}" for name in names]
     return "\n".join(sections)
+
+
+def _overview(places: dict[str, str]) -> str:
+    """A table of names, each with what its docstring says first."""
+    rows = "".join(f"| [`{name}`][{place}] | {_first_sentence(place)} |\n" for name, place in places.items())
+    return f"| name | what it is |\n|---|---|\n{rows}"
+
+
+def _first_sentence(place: str) -> str:
+    """Of the docstring of what a dotted place names."""
+    module, _, name = place.rpartition(".")
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            words = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+            return words.split(". ")[0].rstrip(".").replace("|", "\\|")
+    onwards = _places(tree).get(name)
+    return _first_sentence(onwards) if onwards else "a constant"
 
 
 def _titled(page: str) -> str:

@@ -15,6 +15,7 @@ from docs.make.pages import DOCS
 KEPT = DOCS.parent / "benchmarks" / "results"
 _PLACE = re.compile(r"(<!-- verdicts: ([-\w]+)((?: \w[^ ]*)*) -->\n).*?(<!-- end of verdicts -->)", flags=re.DOTALL)
 _NOT_TESTED = "not tested here"
+_CLAIMS = ("run", "claim", "verdict", "ours", "tested by", "source")
 
 
 class Run(NamedTuple):
@@ -25,12 +26,16 @@ class Run(NamedTuple):
         note: what its file says of it.
         rows: its rows.
         verdicts: those that its file holds; empty where rules are to be asked.
+        settings: those that its file holds.
+        environment: versions and device, where its file has them.
     """
 
     command: str
     note: str
     rows: list[dict[str, Any]]
     verdicts: list[Mapping[str, str]]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
 
 
 def page_with_tables(text: str) -> str:
@@ -44,33 +49,82 @@ def page_with_tables(text: str) -> str:
 
 def _tables(study: str, names: list[str]) -> str:
     runs = {name: _read(name) for name in names}
-    kept = [_kept_row(name, run) for name, run in runs.items()]
-    head = "\n| kept in `benchmarks/results/` | command | seeds | what |\n|---|---|---|---|\n"
-    found = [row for run in runs.values() for row in _verdicts(study, run)]
-    claims = "\n| claim | verdict | ours | tested by | source |\n|---|---|---|---|---|\n"
-    return head + "".join(kept) + (claims + "".join(found) if found else "") + "\n"
+    found = [(str(at), *row) for at, run in enumerate(runs.values(), 1) for row in _verdicts(study, run)]
+    claims = {name: list(cells) for name, cells in zip(_CLAIMS, zip(*found, strict=True), strict=False)}
+    if len(runs) == 1:
+        claims.pop("run", None)
+    judged = f'\n<div class="verdicts" markdown>\n{_table(claims)}\n</div>\n' if claims else ""
+    return f"{_table_of_kept(runs)}{judged}\n"
 
 
 def _read(name: str) -> Run:
     stem, _, which = name.partition(":")
     content = json.loads((KEPT / f"{stem}.json").read_text(encoding="utf-8"))
+    whole = content if isinstance(content, dict) else {}
     if isinstance(content, list):
         content = content[int(which or 0)]
     elif which:
         content = content["studies"][which]
-    return Run(content["command"], content.get("note", ""), content.get("rows", []), content.get("verdicts", []))
+    environment = content.get("environment") or whole.get("versions", {})
+    settings = content.get("settings", {})
+    note = content.get("note") or whole.get("machine", "")
+    return Run(content["command"], note, content.get("rows", []), content.get("verdicts", []), settings, environment)
 
 
-def _kept_row(name: str, run: Run) -> str:
-    seeds = sorted({row["seed"] for row in run.rows if isinstance(row.get("seed"), int)})
-    cells = (f"`{name.partition(':')[0]}.json`", f"`{run.command}`", ", ".join(map(str, seeds)), run.note)
-    return _row(*cells)
+def _table_of_kept(runs: Mapping[str, Run]) -> str:
+    """A row for each run; columns of which nothing is known are left out."""
+    columns = {
+        "kept in `benchmarks/results/`": [f"`{name.partition(':')[0]}.json`" for name in runs],
+        "run": [str(at) for at in range(1, len(runs) + 1)] if len(runs) > 1 else [""],
+        "command": [f"`{run.command}`" for run in runs.values()],
+        "seeds": [", ".join(map(str, _seeds(run))) for run in runs.values()],
+        "time on two cores": [_time(run) for run in runs.values()],
+        "what": [run.note for run in runs.values()],
+    }
+    return _table({name: cells for name, cells in columns.items() if any(cells)})
 
 
-def _verdicts(study: str, run: Run) -> list[str]:
+def _table(columns: Mapping[str, list[str]]) -> str:
+    rows = [_row(*cells) for cells in zip(*columns.values(), strict=True)]
+    return "\n" + _row(*columns) + "|---" * len(columns) + "|\n" + "".join(rows)
+
+
+def _seeds(run: Run) -> list[int]:
+    """Seeds of the rows and of the command; where it names none, those of its file, or the study's own."""
+    words = run.command.split()
+    if "--seeds" in words:
+        given = words[words.index("--seeds") + 1].split(",")
+    else:
+        given = run.settings.get("seeds") or getattr(_record(words[2]).settings(), "seeds", ())
+    rows = [row["seed"] for row in run.rows if isinstance(row.get("seed"), int)]
+    return sorted({*map(int, given), *rows})
+
+
+def _time(run: Run) -> str:
+    """What the rows took together, where they say so, that means something, and no accelerator helped."""
+    if run.environment.get("backend", "cpu") != "cpu" or "seconds say nothing" in run.note:
+        return ""
+    seconds = sum(row.get(name) or 0 for row in run.rows for name in ("seconds", "seconds_train", "seconds_hessian"))
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s" if seconds else ""
+
+
+def versions_of_kept(text: str) -> list[str]:
+    """What the kept runs of a page of results were made with; files are named where not all say the same."""
+    files: dict[str, list[str]] = {}
+    for name in (name for found in _PLACE.finditer(text) for name in found[3].split()):
+        made = _read(name).environment
+        versions = f"qjaxsim {made['qjaxsim']}, JAX {made['jax']}, Python {made['python']}" if made else ""
+        files.setdefault(versions, []).append(f"`{name.partition(':')[0]}.json`")
+    named = {
+        versions: f" ({', '.join(dict.fromkeys(each))})" if len(files) > 1 else "" for versions, each in files.items()
+    }
+    return [versions + where for versions, where in named.items() if versions]
+
+
+def _verdicts(study: str, run: Run) -> list[tuple[str, ...]]:
     verdicts = run.verdicts or (_judged(study, run.rows) if run.rows and study != "-" else [])
     return [
-        _row(each["claim"], f"**{each['verdict']}**", each["evidence"], each["tested_by"], each["source"])
+        (each["claim"], f"**{each['verdict']}**", each["evidence"], each["tested_by"], each["source"])
         for each in verdicts
         if each["verdict"] != _NOT_TESTED
     ]
@@ -78,8 +132,12 @@ def _verdicts(study: str, run: Run) -> list[str]:
 
 def _judged(study: str, rows: list[dict[str, Any]]) -> list[Mapping[str, str]]:
     """Verdicts by the rules that the study's own report applies."""
-    record = import_module(f"qjaxsim.studies.{study}.study").STUDY
+    record = _record(study)
     return [verdict._asdict() for verdict in record.claims(record.settings(), rows)]
+
+
+def _record(study: str) -> Any:
+    return import_module(f"qjaxsim.studies.{study.replace('-', '_')}.study").STUDY
 
 
 def _row(*cells: str) -> str:

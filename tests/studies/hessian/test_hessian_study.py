@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from qjaxsim.studies.hessian.published import comparison_rows
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate, use_dense
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.sweep import read_arrays
+from qjaxsim.training import TrainConfig, fit
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 COMMAND = str(Path(sys.executable).with_name("qjaxsim"))
@@ -187,18 +187,12 @@ def test_circuits_of_a_trained_model_make_its_logits_here_and_in_qiskit(finished
     np.testing.assert_allclose(found.model.outputs.scale * theirs, logits[1], rtol=1e-9, atol=1e-9)
 
 
-def test_the_guide_runs_as_it_says(finished, capsys):
-    pytest.importorskip("qiskit", reason="needs the qiskit extra")
-    guide = (Path(__file__).parents[3] / "docs" / "runs.md").read_text(encoding="utf-8")
-    names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL):
-        exec(block.replace("runs/hessian/TIME", str(finished)), names)
-    printed = capsys.readouterr().out
-    assert "2 of 2 cells finished" in printed and f"{names['trained'].predict(names['images'])}\n" in printed
-    assert printed.endswith("2 ['first', 'second']\nTrue\n(4,)\n")
-    # Training began where the study's had its minimum.
-    kept = sweep.read_row(finished, names["trained"].key)["train_loss"]
-    assert names["result"].history[0]["train_loss"] == pytest.approx(kept, rel=1e-12)
+def test_training_goes_on_at_the_minimum_of_the_study(finished):
+    trained = qj.load_run(finished)["patches4-layers1-seed1001"]
+    config = TrainConfig(epochs=1, batch_size=20, learning_rate=0.001)
+    result = fit(trained.loss, trained.params, *trained.train, config)
+    kept = sweep.read_row(finished, trained.key)["train_loss"]
+    assert result.history[0]["train_loss"] == pytest.approx(kept, rel=1e-12)
 
 
 def test_a_run_is_listed_and_compared(finished, tmp_path):
