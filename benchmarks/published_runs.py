@@ -130,7 +130,7 @@ RUNS = (
     ),
     Planned(
         "disentangler_encoder", "layers of a public transformer",
-        f"disentangler --weights {ENCODER} --key {_LAYERS} --seeds 1,2,3,4,5", 0.5, None, ("key",),
+        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 1, None, ("key",),
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),

@@ -58,7 +58,8 @@ def _read(name: str) -> Run:
         content = content[int(which or 0)]
     elif which:
         content = content["studies"][which]
-    return Run(content["command"], content.get("note", ""), content.get("rows", []), content.get("verdicts", []))
+    rows = content.get("rows") or [row for piece in content.get("pieces", []) for row in piece["rows"]]
+    return Run(content["command"], content.get("note", ""), rows, content.get("verdicts", []))
 
 
 def _kept_row(name: str, run: Run) -> str:
