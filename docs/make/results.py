@@ -58,7 +58,9 @@ def _read(name: str) -> Run:
         content = content[int(which or 0)]
     elif which:
         content = content["studies"][which]
-    rows = content.get("rows") or [row for piece in content.get("pieces", []) for row in piece["rows"]]
+    # Rules are for whole grids, so a piece that was cut short is named and not judged.
+    whole = [piece for piece in content.get("pieces", []) if piece["finished"] == piece["cells"]]
+    rows = content.get("rows") or [row for piece in whole for row in piece["rows"]]
     return Run(content["command"], content.get("note", ""), rows, content.get("verdicts", []))
 
 
