@@ -130,7 +130,7 @@ RUNS = (
     ),
     Planned(
         "disentangler_encoder", "layers of a public transformer",
-        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 1, None, ("key",),
+        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 3, None, ("key",),
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),
@@ -346,6 +346,9 @@ def work(runs: Sequence[Planned], out: Path, device: str, minutes: float, result
         Exit code: that of a piece that failed, else 0.
     """
     end = time.monotonic() + 60 * minutes
+    for planned in runs:
+        for each in pieces_of(planned):
+            keep(planned, each, out, device, results)  # what an earlier call finished, but did not live to keep
     for run, piece in left(runs, out, device, results):
         began, used = time.monotonic(), _processor_time()
         if began >= end:

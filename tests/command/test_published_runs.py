@@ -102,6 +102,10 @@ def test_a_run_cut_short_says_so_and_another_clone_goes_on(tmp_path):
     assert (piece["finished"], piece["cells"], piece["hours"]) == (1, 1, {"wall": 2.0, "processor": 1.0})
     assert {row["seed"] for row in piece["rows"]} == {1}
     assert runs.command_of(SHORT, ONE, out)[-1] == "--resume"
+    # A call that was killed before it kept what had finished: the next one does.
+    (results / "published_short.json").unlink()
+    assert runs.work([SHORT], out, "cpu", 1e-9, results) == 0
+    assert kept_of(results / "published_short.json") == record
     # The other clone has the file and none of the folders.
     other = tmp_path / "other"
     assert [piece for _, piece in runs.left([SHORT], other, "cpu", results)] == [TWO]
