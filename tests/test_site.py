@@ -91,8 +91,28 @@ def test_notebooks_are_their_pages():
 def test_tables_of_results_are_those_of_the_kept_files(page):
     text = page.read_text(encoding="utf-8")
     assert results.page_with_tables(text) == text, "make pages"
-    named = re.findall(r"`(\w+_(?:cpu|h200))\.json`", text)
+    named = re.findall(r"`(\w+_(?:cpu|h200)|published_\w+)\.json`", text)
     assert all((results.KEPT / f"{name}.json").exists() for name in named)
+
+
+def test_a_run_that_was_cut_short_is_named_and_only_its_whole_pieces_are_judged(tmp_path, monkeypatch):
+    kept = json.loads((results.KEPT / "attention_mnist_cpu.json").read_text(encoding="utf-8"))[0]["rows"]
+    of_seed = {seed: [row for row in kept if row["seed"] == seed] for seed in (1, 2)}
+    cells = len(of_seed[1])
+    pieces = [
+        {"name": "1", "finished": cells, "cells": cells, "rows": of_seed[1]},
+        {"name": "2", "finished": 1, "cells": cells, "rows": of_seed[2][:1]},
+    ]
+    run = {"command": "qjaxsim study attention", "note": "Cut short: 1 of 2 pieces whole (1).", "pieces": pieces}
+    (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    page = results.page_with_tables("<!-- verdicts: attention published_some -->\n<!-- end of verdicts -->")
+    assert "| 1 | Cut short: 1 of 2 pieces whole (1). |" in page
+    assert "a single seed" in page and "2 seeds" not in page
+    run["pieces"] = pieces[1:]
+    (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")
+    page = results.page_with_tables("<!-- verdicts: attention published_some -->\n<!-- end of verdicts -->")
+    assert "Cut short" in page and "| claim |" not in page
 
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())

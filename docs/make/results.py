@@ -68,7 +68,12 @@ def _read(name: str) -> Run:
     environment = content.get("environment") or whole.get("versions", {})
     settings = content.get("settings", {})
     note = content.get("note") or whole.get("machine", "")
-    return Run(content["command"], note, content.get("rows", []), content.get("verdicts", []), settings, environment)
+    rows = content.get("rows", [])
+    if "pieces" in content:
+        # Rules are for whole grids, so a piece that was cut short is named and not judged.
+        rows = [row for piece in content["pieces"] if piece["finished"] == piece["cells"] for row in piece["rows"]]
+        settings = {"seeds": []}  # but for those of the rows
+    return Run(content["command"], note, rows, content.get("verdicts", []), settings, environment)
 
 
 def _table_of_kept(runs: Mapping[str, Run]) -> str:
@@ -90,12 +95,13 @@ def _table(columns: Mapping[str, list[str]]) -> str:
 
 
 def _seeds(run: Run) -> list[int]:
-    """Seeds of the rows and of the command; where it names none, those of its file, or the study's own."""
+    """Seeds of the rows and of the file or the command; where neither names any, the study's own."""
     words = run.command.split()
-    if "--seeds" in words:
-        given = words[words.index("--seeds") + 1].split(",")
-    else:
-        given = run.settings.get("seeds") or getattr(_record(words[2]).settings(), "seeds", ())
+    given = run.settings.get("seeds")
+    if given is None:
+        named = "--seeds" in words
+        own = getattr(_record(words[2]).settings(), "seeds", ())
+        given = words[words.index("--seeds") + 1].split(",") if named else own
     rows = [row["seed"] for row in run.rows if isinstance(row.get("seed"), int)]
     return sorted({*map(int, given), *rows})
 

@@ -176,7 +176,9 @@ def _report(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, _USAGE_ERROR):
         usage: Any = error
-        _print_error(f"error: {_one_line(usage.format_message()).rstrip('.')}. See `{_command_path(usage)} --help`.")
+        said = _one_line(usage.format_message())
+        end = "" if said.endswith("?") else "."
+        _print_error(f"error: {said.rstrip('.')}{end} See `{_command_path(usage)} --help`.")
         return 2
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         _print_error(f"error: A file name is longer than file systems take, {shown(error.filename)}; give another one.")

@@ -73,9 +73,8 @@ def _leading(axes: "Axes", row: Row, cell: Arrays) -> None:
         axes.plot(np.arange(1, values.size + 1), shown, markersize=3.5, linewidth=1.0, label=label, **look)
     tested = int(row["class_tested"])
     axes.axvline(tested + 0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    kind = "outliers" if row.get("outliers_gap") else "K − 1, no outliers"
     axes.annotate(
-        f"{tested} {kind}" if row.get("outliers_gap") else kind,
+        f"{tested} outlier{'s' * (tested != 1)}" if row.get("outliers_gap") else "K − 1, no outliers",
         (tested + 0.5, 0.98),
         (4, 0),
         xycoords=("data", "axes fraction"),

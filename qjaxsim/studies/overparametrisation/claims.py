@@ -82,11 +82,15 @@ def no_traps(rows: Sequence[Row]) -> Verdict:
     claim = "With enough angles false minima disappear: nearly every start succeeds."
     parts, bad = [], []
     for row in _ranks(rows):
-        last = _trained(rows, row["problem"], row["qubits"])[-1]
+        if not (trained := _trained(rows, *_key(row))):
+            continue
+        last = trained[-1]
         stalled = f", of the others {last['stalled']:.2f} stand still" if last["stalled"] is not None else ""
         parts.append(f"{_named(row)}: {last['share']:.2f} of {last['starts']} at {last['angles']}{stalled}")
         if last["share"] < ALL:
             bad.append(_named(row))
+    if not parts:
+        return untested(claim, _SOURCE, "trainings, which belong to every problem's rank")
     evidence = "; ".join(parts)
     if len(bad) == len(parts):
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "none")

@@ -228,6 +228,7 @@ def made_rows(
         (claims.no_traps, made_rows((0, 1, 1)), HOLDS, "1.00 of 20 at 12"),
         (claims.no_traps, made_rows((0, 1, 0.9)), NOT_SEEN, "of the others 0.50 stand still"),
         (claims.no_traps, made_rows((0, 1, 1)) + made_rows((0, 0, 0), problem=RING), RESERVATION, "not for ring 4"),
+        (claims.no_traps, made_rows((0, 1, 1))[:1], NOT_TESTED, "trainings"),
         (claims.bounded, made_rows((0, 0, 0)), HOLDS, "8 of 16"),
         (claims.bounded, made_rows((0, 0, 0), loose=7), RESERVATION, "7 at 1e3"),
         (claims.bounded, made_rows((0, 0, 0), algebra=7), NOT_SEEN, "8 of 7"),
