@@ -9,6 +9,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
+
+# Compiling for eight devices takes long even for one case of each kind, which CI runs by themselves.
+FOUND = [pytest.param("few", marks=pytest.mark.slow), pytest.param("all", marks=pytest.mark.slow, id="at-length")]
 
 
 def reported(*words):

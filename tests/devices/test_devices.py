@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from qjaxsim.running.varying import rest
-from tests.cases import mostly_slow
-from tests.devices.reporting import reported
+from tests.devices.reporting import FOUND, reported
 
 KINDS = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 NO_COLLECTIVE = dict.fromkeys(KINDS, 0)
@@ -23,7 +22,7 @@ HOST_DECIDES = {
 }
 
 
-@pytest.fixture(scope="module", params=mostly_slow(["few", "all"]))
+@pytest.fixture(scope="module", params=FOUND)
 def cases(request):
     """A function of each kind, or every one."""
     return request.param

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import free_port, mostly_slow
-from tests.devices.reporting import reported
+from tests.cases import free_port
+from tests.devices.reporting import FOUND, reported
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=mostly_slow(["few", "all"]))
+@pytest.fixture(scope="module", params=FOUND)
 def found(request):
     """What one process with eight devices reports, by what was asked."""
     table = {}
