@@ -1,8 +1,6 @@
 """The parameter-shift Hessian through Qiskit's estimators against exact second derivatives."""
 
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,17 +129,3 @@ def test_a_fake_backend_measures_with_error_bars():
     # Noise of a few per cent lowers it, shots scatter it.
     assert np.abs(found.mean - ideal).max() < 0.2
     assert found.shots_needed(0.1).value > 0
-
-
-def test_the_guide_measures_a_hessian(capsys):
-    pytest.importorskip("qiskit_ibm_runtime")
-    guide = (Path(__file__).parents[2] / "docs" / "qiskit.md").read_text(encoding="utf-8")
-    (code,) = re.findall(
-        r"```python\n(.*?)```", guide.split("## A Hessian as a device measures it")[1], flags=re.DOTALL
-    )
-    names: dict = {}
-    exec(code, names)
-    lines = capsys.readouterr().out.splitlines()
-    printed = re.findall(r"exact ([+-]\d\.\d{3})`", guide)
-    assert [line.split("exact ")[1] for line in lines] == printed and len(printed) == 3
-    assert np.abs(names["found"].eigenvalues - names["exact"]).max() < 0.2
