@@ -107,7 +107,7 @@ def test_a_run_that_was_cut_short_is_named_and_only_its_whole_pieces_are_judged(
     (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")
     monkeypatch.setattr(results, "KEPT", tmp_path)
     page = results.page_with_tables("<!-- verdicts: attention published_some -->\n<!-- end of verdicts -->")
-    assert "| 1 | Cut short: 1 of 2 pieces whole (1). |" in page
+    assert "| seed 1 | Cut short: 1 of 2 pieces whole (1). |" in page
     assert "a single seed" in page and "2 seeds" not in page
     run["pieces"] = pieces[1:]
     (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")

@@ -48,7 +48,7 @@ def _page_of(page: str, modules: tuple[str, ...]) -> str:
 
 def _overview(places: dict[str, str]) -> str:
     """A table of names, each with what its docstring says first."""
-    link = '<a href="#{}"><code>{}</code></a>'  # some names stand on two pages
+    link = '<a href="#{}">{}</a>'  # in HTML, since some names stand on two pages
     rows = "".join(f"| {link.format(place, name)} | {_first_sentence(place)} |\n" for name, place in places.items())
     return f"| name | what it is |\n|---|---|\n{rows}"
 

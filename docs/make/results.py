@@ -54,7 +54,7 @@ def _tables(study: str, names: list[str]) -> str:
     if len(runs) == 1:
         claims.pop("run", None)
     judged = f'\n<div class="verdicts" markdown>\n{_table(claims)}\n</div>\n' if claims else ""
-    return f"{_table_of_kept(runs)}{judged}\n"
+    return f'\n<div class="kept" markdown>\n{_table_of_kept(runs)}\n</div>\n{judged}\n'
 
 
 def _read(name: str) -> Run:
@@ -80,9 +80,10 @@ def _table_of_kept(runs: Mapping[str, Run]) -> str:
     """A row for each run; columns of which nothing is known are left out."""
     columns = {
         "kept in `benchmarks/results/`": [f"`{name.partition(':')[0]}.json`" for name in runs],
-        "run": [str(at) for at in range(1, len(runs) + 1)] if len(runs) > 1 else [""],
+        # With their words, since on a phone a row is a card without headings.
+        "run": [f"run {at}" for at in range(1, len(runs) + 1)] if len(runs) > 1 else [""],
         "command": [f"`{run.command}`" for run in runs.values()],
-        "seeds": [", ".join(map(str, _seeds(run))) for run in runs.values()],
+        "seeds": [_said(_seeds(run)) for run in runs.values()],
         "time on two cores": [_time(run) for run in runs.values()],
         "what": [run.note for run in runs.values()],
     }
@@ -104,6 +105,10 @@ def _seeds(run: Run) -> list[int]:
         given = words[words.index("--seeds") + 1].split(",") if named else own
     rows = [row["seed"] for row in run.rows if isinstance(row.get("seed"), int)]
     return sorted({*map(int, given), *rows})
+
+
+def _said(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
 
 
 def _time(run: Run) -> str:
