@@ -113,12 +113,12 @@ RUNS = (
         ("attention", "seeds"),
     ),
     _patches(4, 100, None, 50),
-    Planned("qrnn_digits_3_6", f"two digits {_PIXELS}", f"{_QRNN} mnist --digits 3,6 {_SEEDS} 3000", 2, 3),
+    Planned("qrnn_digits_3_6", f"two digits {_PIXELS}", f"{_QRNN} mnist --digits 3,6 {_SEEDS} 3000", 2.5, 3),
     Planned(
         "qrnn_ten_digits", f"ten digits {_PIXELS}", f"{_QRNN} mnist --digits 0,1,2,3,4,5,6,7,8,9 {_SEEDS} 20000", 14, 15
     ),
-    Planned("qrnn_dna_200", _LEAK, f"{_QRNN} dna --lengths 200 {_SEEDS} 20000", 0.6, 5),
-    Planned("qrnn_dna_1000", _LEAK, f"{_QRNN} dna --lengths 1000 {_SEEDS} 20000", 5, 20),
+    Planned("qrnn_dna_200", _LEAK, f"{_QRNN} dna --lengths 200 {_SEEDS} 20000", 2, 5),
+    Planned("qrnn_dna_1000", _LEAK, f"{_QRNN} dna --lengths 1000 {_SEEDS} 20000", 10, 20),
     Planned(
         "gradient_variance_60000", "gradient variance by batch, qubits, layers",
         "gradient-variance --dataset mnist --images 60000 --test-images 10000", 30, 10,
