@@ -170,13 +170,21 @@ def unwritable(request, tmp_path, monkeypatch):
     return path, "No space left on device"
 
 
+def identity(path):
+    """What is at a path: not when it was last read, which following a link changes."""
+    if not os.path.lexists(path):
+        return None
+    found = path.lstat()
+    return found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def test_other_things_are_never_replaced(unwritable):
     path, reason = unwritable
-    before = path.lstat() if os.path.lexists(path) else None
+    before = identity(path)
     for attempt in (files.check_writable, lambda path: files.write_text(path, "new")):
         with pytest.raises(files.NotWrittenError, match=rf"^{path} cannot be written: .*{reason}"):
             attempt(path)
-    assert (path.lstat() if os.path.lexists(path) else None) == before
+    assert identity(path) == before
     assert not [name for name in os.listdir(path.parent) if name.endswith(".tmp")] if path.parent.is_dir() else True
 
 
