@@ -19,7 +19,7 @@ from qjaxsim.common import checkpoint
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.qrnn import published_loss, simulate
 from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION
+from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.qrnn import training as qrnn_training
 from qjaxsim.studies.qrnn.cell import gradient_cell, training_cell
 from qjaxsim.studies.qrnn.cells import runs
@@ -319,12 +319,14 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     some = claims(
         [*leaky, dna_row("dna-clean", 10, accuracy_argmax=0.99), dna_row("dna-clean", 50, accuracy_argmax=0.3)]
     )
-    assert some[1].verdict == RESERVATION and "L 10: 99%, L 50: 30% with words" in some[1].evidence
+    assert some[1].verdict == RESERVATION
+    assert "L 10: 99% after 100 updates, L 50: 30% after 100 updates with words" in some[1].evidence
     assert "at most 20% with all sampled" in some[1].evidence
     honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION
-    assert claims([dna_row("dna", 10, reached=0.5)])[0].verdict == NOT_SEEN
+    assert claims([dna_row("dna", 10), dna_row("dna", 50, reached=0.5)])[0].verdict == NOT_SEEN
+    assert claims(leaky[:1])[0].verdict == claims(leaky[1:])[0].verdict == NOT_TESTED  # growth needs two lengths
 
 
 def test_comparison_takes_the_published_value_of_the_same_setting():
