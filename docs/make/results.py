@@ -10,7 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import typer
+
 from docs.make.pages import DOCS
+from qjaxsim.command.app import app
+from qjaxsim.studies.shared.command import chosen_from
 
 KEPT = DOCS.parent / "benchmarks" / "results"
 _PLACE = re.compile(r"(<!-- verdicts: ([-\w]+)((?: \w[^ ]*)*) -->\n).*?(<!-- end of verdicts -->)", flags=re.DOTALL)
@@ -133,7 +137,7 @@ def versions_of_kept(text: str) -> list[str]:
 
 
 def _verdicts(study: str, run: Run) -> list[tuple[str, ...]]:
-    verdicts = run.verdicts or (_judged(study, run.rows) if run.rows and study != "-" else [])
+    verdicts = run.verdicts or (_judged(study, run) if run.rows and study != "-" else [])
     return [
         (each["claim"], f"**{each['verdict']}**", each["evidence"], each["tested_by"], each["source"])
         for each in verdicts
@@ -141,10 +145,19 @@ def _verdicts(study: str, run: Run) -> list[tuple[str, ...]]:
     ]
 
 
-def _judged(study: str, rows: list[dict[str, Any]]) -> list[Mapping[str, str]]:
+def _judged(study: str, run: Run) -> list[Mapping[str, str]]:
     """Verdicts by the rules that the study's own report applies."""
     record = _record(study)
-    return [verdict._asdict() for verdict in record.claims(record.settings(), rows)]
+    return [verdict._asdict() for verdict in record.claims(_typed(record.settings, run.command), run.rows)]
+
+
+def _typed(settings: type, command: str) -> Any:
+    """The settings of `qjaxsim study NAME ...`."""
+    program: Any = typer.main.get_command(app)
+    _, *words = command.split()
+    while words and words[0] in getattr(program, "commands", {}):
+        program = program.commands[words.pop(0)]
+    return settings(**chosen_from(settings, program.make_context("", words).params))
 
 
 def _record(study: str) -> Any:

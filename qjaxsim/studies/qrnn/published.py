@@ -1,4 +1,4 @@
-"""Published numbers of the recurrent network beside ours, and what our rows say about its claims."""
+"""Published numbers of the recurrent network beside ours."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,10 @@ from typing import Any
 from qjaxsim_data import load
 
 from qjaxsim.report.row import Row
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.figures import balanced
-from qjaxsim.studies.qrnn.published_digits import digit_claims, digit_rows, drawn_rows
+from qjaxsim.studies.qrnn.published_digits import digit_rows, drawn_rows
 from qjaxsim.studies.shared.comparison import compared
-from qjaxsim.studies.shared.judging import untested
-
-CHANCE, LEARNED = 0.25, 0.9
 
 
 def comparison_rows(rows: Sequence[Row], encoding: Encoding | None = None) -> list[dict[str, Any]]:
@@ -86,75 +82,3 @@ def _updates(row: Row, points: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _same(point: Row, row: Row, names: Sequence[str]) -> bool:
     return all(point[name] == row.get(name) for name in names)
-
-
-# --- claims ------------------------------------------------------------------------------------------------------
-
-
-def claims(rows: Sequence[Row], encoding: Encoding | None = None) -> list[Verdict]:
-    """What the rows say about the published claims that they bear on; rules are in the evidence.
-
-    Args:
-        rows: table of the study.
-        encoding: how images became words, for the tasks on images.
-    """
-    training = [row for row in rows if row["experiment"] == "training"]
-    out = [_learns(row) for row in training if row["task"] in ("xor", "letters", "memorise")]
-    if dna := [row for row in training if row["task"] == "dna"]:
-        clean = [row for row in training if row["task"] == "dna-clean"]
-        out += [_flat(dna), _memory(dna, clean)]
-    if encoding is not None:
-        paper = load("qrnn")
-        out += [one for row in training if row["task"] == "mnist" for one in digit_claims(row, paper, encoding)]
-    return out
-
-
-def _learns(row: Row) -> Verdict:
-    words = {HOLDS: "all", RESERVATION: "some", NOT_SEEN: "none"}
-    best = "" if row["reached"] else f"; the best loss is {row['validation_loss_best']:.2g}"
-    verdict = HOLDS if row["reached"] == 1 else RESERVATION if row["reached"] else NOT_SEEN
-    evidence = (
-        f"{words[verdict]} of {row['seeds']} seeds ({row['reached']:.0%}) reach validation loss {row['threshold']:g}, "
-        f"in {row['updates']:.0f} updates (median), with a postselection overhead of up to {row['overhead_peak']:.3g}"
-        f"{best}"
-    )
-    claim = f"The network learns {row['task']} to a validation loss of {row['threshold']:g}"
-    return Verdict(claim, "arXiv:2006.14619, section 4", verdict, evidence, "none")
-
-
-def _flat(dna: Sequence[Row]) -> Verdict:
-    claim = "The number of updates does not grow with the length of the sequence (DNA, as published)"
-    source = "arXiv:2006.14619, figure 9"
-    updates = {row["length"]: row["updates"] for row in dna}
-    if len(updates) < 2:
-        return untested(claim, source, "several lengths")
-    spread = max(updates.values()) / min(updates.values())
-    reached = all(row["reached"] == 1 for row in dna)
-    verdict = HOLDS if reached and spread <= 2 else RESERVATION if reached else NOT_SEEN
-    shown = ", ".join(f"L {length}: {value:.0f}" for length, value in sorted(updates.items()))
-    evidence = f"median updates {shown}; holds if all seeds reach the threshold within a factor of two"
-    return Verdict(claim, source, verdict, evidence, "none")
-
-
-def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
-    """The claim behind the task: that the network remembers the base over the whole sequence."""
-    blanked = min(row["accuracy_blanked_inputs"] for row in dna)
-    sampled = max(row["accuracy_all_sampled"] for row in dna)
-    leaks = blanked > 0.9
-    accuracy = {row["length"]: row["accuracy_argmax"] for row in clean}
-    updates = {row["length"]: row["updates"] for row in clean}
-    learned = [length for length, value in accuracy.items() if value > LEARNED]
-    missed = [length for length in accuracy if length not in learned]
-    told = [f"L {length}: {accuracy[length]:.0%} after {updates[length]:.0f} updates" for length in sorted(accuracy)]
-    shown = ", ".join(told) or "not run"
-    if clean:
-        most = max(row["accuracy_all_sampled"] for row in clean)
-        shown += f" with words before the last projected on 0, at most {most:.0%} with all sampled"
-    verdict = NOT_SEEN if leaks and not learned else RESERVATION if leaks or missed else HOLDS
-    evidence = (
-        f"on the published task accuracy is at least {blanked:.0%} with all inputs blanked and at most {sampled:.0%} "
-        f"with all words sampled (chance {CHANCE:.0%}): the answer comes in by the projections; "
-        f"median accuracy without the leak: {shown} (learned above {LEARNED:.0%})"
-    )
-    claim = "The network remembers a base over the whole sequence"
-    return Verdict(claim, "arXiv:2006.14619, section 4.5", verdict, evidence, "dna-clean")

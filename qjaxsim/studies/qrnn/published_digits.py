@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from qjaxsim.report.row import Row
-from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.shared.comparison import compared
-
-WITHIN = 0.01
 
 
 def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[dict[str, Any]]:
@@ -19,43 +16,15 @@ def digit_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[d
         return [
             compared(f"test accuracy, {row['network']}, {row['parameters']} parameters", row["test_accuracy_argmax"],
                  point["accuracy"], "published for another size, on 784 pixels")
-            for point in _same(paper["mnist_classical"], encoding) if point["network"] == row["network"]
+            for point in of_images(paper["mnist_classical"], encoding) if point["network"] == row["network"]
         ]  # fmt: skip
-    found = _networks(row, _same(paper["mnist"], encoding), encoding)
-    found += _released(row, _same(paper["mnist_reevaluated"], encoding), encoding)
+    found = _networks(row, of_images(paper["mnist"], encoding), encoding)
+    found += _released(row, of_images(paper["mnist_reevaluated"], encoding), encoding)
     if encoding.features == "pixels" and not encoding.deskew:
         for point in (p for p in paper["mnist_duplicates"] if p["digit"] in encoding.digits):
             share = row["duplicates_in_train"][encoding.digits.index(point["digit"])]
             reason = "author's resampling and split"
             found.append(compared(f"share of test digit {point['digit']} in training", share, point["share"], reason))
-    return found
-
-
-def digit_claims(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[Verdict]:
-    """Whether single networks come within a point of the published accuracy on these digits and features.
-
-    Holds if the median over seeds does, sampled or arg-max, since which is published is not said; with a reservation if
-    only the best seed does.
-    """
-    if encoding.dataset != "mnist" or row["network"] != "qrnn":
-        return []
-    found = []
-    for point in _same(paper["mnist"], encoding):
-        if point["model"] != "one network, Adam":
-            continue
-        least = point["accuracy"] - WITHIN
-        median = max(row["test_accuracy_sampled"], row["test_accuracy_argmax"])
-        best = row["test_accuracy_argmax_best"] >= least
-        verdict = HOLDS if median >= least else RESERVATION if best else NOT_SEEN
-        share = max(row["duplicates_in_train"])
-        evidence = (
-            f"{row['seeds']} networks of {row['parameters']} parameters, {row['updates']:.0f} updates: "
-            f"{row['test_accuracy_sampled']:.1%} sampled and {row['test_accuracy_argmax']:.1%} arg-max (medians), best "
-            f"{row['test_accuracy_argmax_best']:.1%}, ensemble {row['test_accuracy_ensemble']:.1%}; holds within a "
-            f"point of the published value; up to {share:.0%} of a digit's test sequences occur in training"
-        )
-        claim = f"One network tells digits {', '.join(map(str, encoding.digits))} ({encoding.features}) apart with "
-        found.append(Verdict(f"{claim}{point['accuracy']:.1%}", "arXiv:2006.14619, table 1", verdict, evidence, "none"))
     return found
 
 
@@ -72,7 +41,8 @@ def drawn_rows(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[d
     ]  # fmt: skip
 
 
-def _same(points: list[dict[str, Any]], encoding: Encoding) -> list[dict[str, Any]]:
+def of_images(points: list[dict[str, Any]], encoding: Encoding) -> list[dict[str, Any]]:
+    """Published points on these digits and features."""
     return [p for p in points if tuple(p["digits"]) == encoding.digits and p["features"] == encoding.features]
 
 

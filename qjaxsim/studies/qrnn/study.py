@@ -7,11 +7,12 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.report.tables import ReportTable, present
 from qjaxsim.studies.qrnn.cell import gradient_cell, hessian_cell, neuron_cell, training_cell
 from qjaxsim.studies.qrnn.cells import Run, runs
+from qjaxsim.studies.qrnn.claims import claims
 from qjaxsim.studies.qrnn.columns import COLUMNS
 from qjaxsim.studies.qrnn.digits import DigitWords, load_digit_words, task_of
 from qjaxsim.studies.qrnn.figures import write_figures
 from qjaxsim.studies.qrnn.networks import QuantumNetwork
-from qjaxsim.studies.qrnn.published import claims, comparison_rows
+from qjaxsim.studies.qrnn.published import comparison_rows
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 from qjaxsim.studies.qrnn.trained import MODELS

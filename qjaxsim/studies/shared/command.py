@@ -143,7 +143,8 @@ def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Call
         options = [_option(field, hint) for field, hint in _fields(settings)]
 
         def run(command: typer.Context, **given: Any) -> None:
-            chosen = {field.name: _parsed(field, hint, given.pop(field.name)) for field, hint in _fields(settings)}
+            chosen = chosen_from(settings, given)
+            given = {name: value for name, value in given.items() if name not in chosen}
             settings(**chosen)  # refused before others are waited for
             with hosts.joined(**{name: given.pop(name, None) for name in _HOSTS}):
                 function(command, chosen=chosen, **given)
@@ -158,6 +159,11 @@ def with_settings(settings: type, *, by_samples: bool = False) -> Callable[[Call
         return run
 
     return decorate
+
+
+def chosen_from(settings: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value as the class takes it, from what a command's options hold."""
+    return {field.name: _parsed(field, hint, given[field.name]) for field, hint in _fields(settings)}
 
 
 def _fields(settings: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:

@@ -17,12 +17,13 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION
 from qjaxsim.studies.qrnn import digits as qrnn_mnist
 from qjaxsim.studies.qrnn import digits_scores as qrnn_mnist_scores
 from qjaxsim.studies.qrnn.cells import runs
+from qjaxsim.studies.qrnn.claims import claims
 from qjaxsim.studies.qrnn.digits import DigitWords, generation_task, lookup, mnist_task, with_labels
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn.images import binary_images, both_images, deskewed, two_scans
 from qjaxsim.studies.qrnn.networks import ClassicalNetwork, QuantumNetwork
-from qjaxsim.studies.qrnn.published import claims, comparison_rows
+from qjaxsim.studies.qrnn.published import comparison_rows
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared import sweep
 from tests.cases import mostly_slow

@@ -23,9 +23,10 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.qrnn import training as qrnn_training
 from qjaxsim.studies.qrnn.cell import gradient_cell, training_cell
 from qjaxsim.studies.qrnn.cells import runs
+from qjaxsim.studies.qrnn.claims import claims
 from qjaxsim.studies.qrnn.figures import balanced, write_figures
 from qjaxsim.studies.qrnn.networks import ClassicalNetwork, QuantumNetwork
-from qjaxsim.studies.qrnn.published import claims, comparison_rows
+from qjaxsim.studies.qrnn.published import comparison_rows
 from qjaxsim.studies.qrnn.settings import DEFAULTS, QrnnSettings
 from qjaxsim.studies.qrnn.tasks import make_task
 from qjaxsim.studies.qrnn.training import Schedule, train
