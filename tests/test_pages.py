@@ -17,7 +17,10 @@ README = ROOT / "README.md"
 WITH_PROGRAMS = pages.pages_with_programs()
 HERE = [README, *WITH_PROGRAMS]
 # Run with -m slow; every run looks at their commands and compiles their code.
-SLOW = ("explanation/adjoint.md", "jobs.md", "runs.md", "tutorials/read_a_study.md")
+SLOW = (
+    "devices.md", "explanation/adjoint.md", "jobs.md", "large_states.md", "observables.md", "own_models.md",
+    "qiskit.md", "runs.md", "tutorials/read_a_study.md",
+)  # fmt: skip
 
 # Libraries that a page needs beside those of the tests; CI installs them.
 NEEDS = {
@@ -30,7 +33,7 @@ SEVERAL_DEVICES = ("devices.md", "large_states.md")
 
 
 def by_speed(page):
-    marks = [pytest.mark.slow] if page.as_posix().endswith(SLOW) else []
+    marks = [pytest.mark.slow] if page in [pages.DOCS / name for name in SLOW] else []
     return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
 
 

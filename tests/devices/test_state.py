@@ -94,6 +94,7 @@ def test_a_batch_over_an_axis_of_its_own_stays_there(found, name):
     assert found[name]["kinds"]["all-gather"] == 0
 
 
+@pytest.mark.slow
 def test_two_processes_hold_one_state():
     port = str(free_port())
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}

@@ -122,6 +122,7 @@ def eigenvalues(out):
         return arrays["eigenvalues"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_in_a_sentence_and_one_or_two_go_on(tmp_path, double, monkeypatch):
     out = tmp_path / "killed"
     (code, output, errors), (killed, *_) = processes(POINT, [out, out], dies=(1, 2))
