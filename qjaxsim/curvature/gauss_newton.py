@@ -131,10 +131,16 @@ def split_hessian(
     if batch_size is None and checkpoint is not None:
         # The default depends on free memory, which must not part a computation from its own file.
         batch_size = stored_identity(checkpoint).get("batch_size")
-    with nullcontext() if spread is None else on_no_mesh():
+
+    def found(params: Any) -> HessianSplit:
         params = whole(params) if spread is None else off_mesh(params)
         summed = sample_sum(outputs, loss, params, x, y, batch_size, rows, spread=spread)
         return HessianSplit(*_added_up(summed, progress, checkpoint))
+
+    if spread is None and any(map(is_traced, jax.tree.leaves((params, x, y)))):
+        return jax.jit(found)(params)  # what programs in a program give up, `vmap` need not find a use for
+    with nullcontext() if spread is None else on_no_mesh():
+        return found(params)
 
 
 def _added_up(summed: "SampleSum", progress: Callable[[int, int], None] | None, checkpoint: str | Path | None) -> Split:

@@ -65,6 +65,21 @@ def test_ragged_chunks_change_neither_part():
         np.testing.assert_allclose(pieces.residual, whole.residual, atol=1e-14)
 
 
+@pytest.mark.parametrize("transform", [jax.vmap, lambda f: jax.jit(jax.vmap(f))], ids=["vmap", "jit of vmap"])
+def test_mapped_over_parameters_or_data(transform):
+    """Without a word about buffers: a warning would fail."""
+    params, x, y = network_problem()
+    several = lambda leaf: jnp.stack([leaf, 0.9 * leaf, 0.1 + leaf])  # noqa: E731
+    of_params = lambda p: split_hessian(network, cross_entropy, p, x, y, batch_size=5)  # noqa: E731
+    of_data = lambda x: split_hessian(network, cross_entropy, params, x, y, batch_size=5)  # noqa: E731
+    for split, mapped in ((of_params, jax.tree.map(several, params)), (of_data, jax.tree.map(several, x))):
+        found = transform(split)(mapped)
+        for i in range(3):
+            alone = split(jax.tree.map(lambda leaf, i=i: leaf[i], mapped))
+            for ours, theirs in zip(found, alone, strict=True):
+                np.testing.assert_allclose(ours[i], theirs, atol=1e-14)
+
+
 def test_softmax_regression_on_paper():
     """Outputs linear in the weights: R = 0 and G = mean of x x^T (kron) (diag p - p p^T)."""
     keys = jax.random.split(jax.random.key(3), 2)
