@@ -164,8 +164,9 @@ def from_qiskit(
     from qiskit import QuantumCircuit
 
     if not isinstance(circuit, QuantumCircuit):
-        files = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
-        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{files}.")
+        way = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
+        way = "; its attribute `circuit` is ours, `source` Qiskit's" if isinstance(circuit, ImportedCircuit) else way
+        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{way}.")
     check_evolution(evolution)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")

@@ -108,7 +108,9 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
         TypeError: for values that are not real numbers, or anything but a dictionary.
     """
     if params is not None and not isinstance(params, Mapping):
-        raise TypeError(f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is no dictionary.")
+        raise TypeError(
+            f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is {type(params).__name__}."
+        )
     given = dict(params or {})
     _check_names(given, shapes)
     arrays = vary_alike({name: _as_real(name, given[name]) for name in shapes})

@@ -94,6 +94,8 @@ def test_other_refusals():
         from_qiskit("h q[0];")
     with pytest.raises(TypeError, match="but is PosixPath; `from_qasm` and `from_qpy` read files"):
         from_qiskit(Path("bell.qasm"))
+    with pytest.raises(TypeError, match="but is ImportedCircuit; its attribute `circuit` is ours, `source` Qiskit's"):
+        from_qiskit(from_qiskit(turned))
     for given, way in (
         (turned, "`qjaxsim_qiskit.from_qiskit"),
         (from_qiskit(turned), "its attribute `circuit` is one"),

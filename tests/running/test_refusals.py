@@ -64,6 +64,13 @@ def test_angles_may_be_arrays_of_one_number():
     assert qj.Circuit(1).rx(np.array(0.5), 0).ry(jnp.array(0.25) * x, 0) == qj.Circuit(1).rx(0.5, 0).ry(0.25 * x, 0)
 
 
+class QNode:
+    """Stands for PennyLane's, which is told by its name."""
+
+    def __repr__(self) -> str:
+        return "a node"
+
+
 class Lines:
     """What shows itself in two lines, as matrices do."""
 
@@ -100,6 +107,7 @@ REFUSED = [
         "PauliSum or several, but is one two .Lines.",
     ),
     (lambda: qj.expectation(Lines(), qj.Z(0)), TypeError, "`circuit` must be a Circuit, but is one two .Lines."),
+    (lambda: qj.statevector(QNode()), TypeError, r"a node \(QNode\); `qjaxsim.from_pennylane\(it, ...\).circuit` is"),
     (lambda: qj.Circuit(1).rx(Lines(), 0), TypeError, "or an expression of parameters, but is one two .Lines."),
     (lambda: jax.jit(lambda a: qj.expectation(qj.Circuit(1), a * qj.Z(0))())(0.5), TypeError, "is traced by JAX"),
     (lambda: jax.grad(lambda a: qj.expectation(qj.Circuit(1), qj.Z(0) * a)())(0.5), TypeError, "is traced by JAX"),
