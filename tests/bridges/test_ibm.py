@@ -285,9 +285,9 @@ def test_only_the_qubits_in_use_of_a_wide_device_are_simulated(tmp_path, monkeyp
     circuit.ry(0.3, 1)
     asked = []
     monkeypatch.setattr(ibm, "check_local", lambda backend, width, report: asked.append(width))
-    counts = submit(circuit, None, None, tmp_path, backend="fake_brisbane")
-    dry = submit(circuit, None, None, tmp_path, backend="fake_brisbane", dry_run=True)
-    values = submit(circuit, None, [qj.Z(0) @ qj.Z(2), qj.X(1)], tmp_path, backend="fake_brisbane", resilience_level=0)
+    counts = submit(circuit, None, None, tmp_path, backend="fake_guadalupe")
+    dry = submit(circuit, None, None, tmp_path, backend="fake_guadalupe", dry_run=True)
+    values = submit(circuit, None, [qj.Z(0) @ qj.Z(2), qj.X(1)], tmp_path, backend="fake_guadalupe", resilience_level=0)
     # A GHZ state with the noise of a good device.
     assert counts.total_variation[0] < 0.2 and len(counts.physical_qubits) == 3 and dry.status == "dry run"
     np.testing.assert_allclose(values.exact, [1, 0], atol=1e-12)

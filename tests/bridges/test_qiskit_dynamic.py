@@ -13,6 +13,8 @@ from qiskit.circuit.classical import expr
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit, to_qiskit
 
+from tests.cases import mostly_slow
+
 
 def teleported(theta=0.9):
     a, b = ClassicalRegister(1, "a"), ClassicalRegister(1, "b")
@@ -124,7 +126,7 @@ def switched():
     return circuit
 
 
-@pytest.mark.parametrize("build", [teleported, phase_estimation, repeat_until_success, switched])
+@pytest.mark.parametrize("build", mostly_slow([phase_estimation, switched, teleported, repeat_until_success], keep=2))
 def test_counts_of_aer_follow_our_probabilities(build):
     found = crosscheck(build(), shots=20_000)
     assert [check.measure for check in found.checks] == ["p-value"]
