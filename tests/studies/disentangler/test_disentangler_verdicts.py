@@ -68,7 +68,8 @@ def test_against_plain_mpo_and_equal_numbers():
     assert judged.circuits_help(grid(0.95)).verdict == NOT_SEEN
     mixed = grid(0.6) + grid(0.6, layer="block0.up") + grid(0.95, layer="block0.down")
     found = judged.circuits_help(mixed)
-    assert found.verdict == RESERVATION and "lower in 2 of 3" in found.evidence
+    assert found.verdict == RESERVATION and "lower by 1 % or more in 2 of 3 layers" in found.evidence
+    assert judged.circuits_help(mixed + grid(0.95, source="noise")) == found  # noise is no layer
     assert judged.smaller_at_equal_quality(grid(0.6)).verdict == HOLDS
     assert judged.smaller_at_equal_quality(grid(0.85)).verdict == NOT_SEEN
     # A layer that is larger than the dense one does not compress, whatever its error.
