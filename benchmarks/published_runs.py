@@ -93,7 +93,7 @@ def _patches(circuits: int, layers: int, cpu: float | None, gpu: float, spectrum
 
 _ATTENTION = "attention --dataset mnist --images 60000 --seeds 1,2,3 --attention none,softmax,random,qama-v2"
 _QRNN, _SEEDS = "qrnn --task", "--seeds 0,1,2 --updates"
-_PIXELS, _LEAK = "pixel by pixel", "memory without the leak"
+_PIXELS, _LEAK, _BASELINES = "pixel by pixel", "memory without the leak", "the same by RNN and LSTM of equal size"
 _LAYERS = ",".join(
     f"encoder.layer.{block}.{layer}.weight"
     for block in (0, 5)
@@ -118,7 +118,15 @@ RUNS = (
         "qrnn_ten_digits", f"ten digits {_PIXELS}", f"{_QRNN} mnist --digits 0,1,2,3,4,5,6,7,8,9 {_SEEDS} 20000", 14, 15
     ),
     Planned("qrnn_dna_200", _LEAK, f"{_QRNN} dna --lengths 200 {_SEEDS} 20000", 2, 5),
+    Planned(
+        "qrnn_dna_200_baselines", _BASELINES, f"{_QRNN} dna --experiments baselines --lengths 200 {_SEEDS} 20000", 0.5,
+        None,
+    ),
     Planned("qrnn_dna_1000", _LEAK, f"{_QRNN} dna --lengths 1000 {_SEEDS} 20000", 10, 20),
+    Planned(
+        "qrnn_dna_1000_baselines", _BASELINES, f"{_QRNN} dna --experiments baselines --lengths 1000 {_SEEDS} 20000", 2,
+        None,
+    ),
     Planned(
         "gradient_variance_60000", "gradient variance by batch, qubits, layers",
         "gradient-variance --dataset mnist --images 60000 --test-images 10000", 30, 10,
@@ -129,7 +137,7 @@ RUNS = (
     ),
     Planned(
         "disentangler_encoder", "layers of a public transformer",
-        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 3, None, ("key",),
+        f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 6, None, ("key",),
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),
