@@ -32,7 +32,7 @@ from qjaxsim.curvature import (
 )
 from qjaxsim.curvature.programs import compiled_once
 
-FEW = settings(max_examples=max(10, settings.default.max_examples // 2))
+FEW = settings(max_examples=max(5, settings.default.max_examples // 2))
 
 
 class Pair(typing.NamedTuple):
