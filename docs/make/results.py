@@ -76,7 +76,8 @@ def _read(name: str) -> Run:
     if "pieces" in content:
         # Rules are for whole grids, so a piece that was cut short is named and not judged.
         rows = [row for piece in content["pieces"] if piece["finished"] == piece["cells"] for row in piece["rows"]]
-        settings = {"seeds": []}  # but for those of the rows
+        if any(piece["name"] for piece in content["pieces"]):
+            settings = {"seeds": []}  # but for those of the rows
     return Run(content["command"], note, rows, content.get("verdicts", []), settings, environment)
 
 
