@@ -11,6 +11,7 @@ import typer
 
 from docs.make import pages
 from qjaxsim.command.app import app
+from qjaxsim.command.messages import called
 
 ROOT = pages.DOCS.parent
 README = ROOT / "README.md"
@@ -65,10 +66,8 @@ def test_slow_pages_can_be_read(name):
 
 def assert_can_be_read(program, *words):
     """A command and its options are there."""
-    words, command = list(words), typer.main.get_command(app)
-    while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
-    assert program == "qjaxsim" and command.make_context(program, words) is not None
+    path, command = called(typer.main.get_command(app), words)
+    assert program == "qjaxsim" and command.make_context(program, list(words[len(path.split()) :])) is not None
 
 
 @pytest.mark.parametrize(

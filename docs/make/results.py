@@ -14,6 +14,7 @@ import typer
 
 from docs.make.pages import DOCS
 from qjaxsim.command.app import app
+from qjaxsim.command.messages import called
 from qjaxsim.studies.shared.command import chosen_from
 
 KEPT = DOCS.parent / "benchmarks" / "results"
@@ -154,11 +155,10 @@ def _judged(study: str, run: Run) -> list[Mapping[str, str]]:
 
 def _typed(settings: type, command: str) -> Any:
     """The settings of `qjaxsim study NAME ...`."""
-    program: Any = typer.main.get_command(app)
     _, *words = command.split()
-    while words and words[0] in getattr(program, "commands", {}):
-        program = program.commands[words.pop(0)]
-    return settings(**chosen_from(settings, program.make_context("", words).params))
+    path, program = called(typer.main.get_command(app), words)
+    given = program.make_context(path, words[len(path.split()) :]).params
+    return settings(**chosen_from(settings, given))
 
 
 def _record(study: str) -> Any:

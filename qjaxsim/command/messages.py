@@ -36,7 +36,7 @@ def in_options(command: Any, words: Sequence[str], message: str) -> str:
         words: what was typed after its name.
         message: of an error; "Argument `name` must ..." where it is about an argument.
     """
-    path, command = _called(command, words)
+    path, command = called(command, words)
     shown = {param.name: _typed_as(param) for param in command.params}
     shown |= {inner: shown[name] for inner, name in _INNER.get(path, {}).items() if inner not in shown}
 
@@ -48,7 +48,7 @@ def in_options(command: Any, words: Sequence[str], message: str) -> str:
     return re.sub(r"(?<!did you mean )`(\w+)`", lambda match: shown.get(match[1], match[0]), message)
 
 
-def _called(command: Any, words: Sequence[str]) -> tuple[str, Any]:
+def called(command: Any, words: Sequence[str]) -> tuple[str, Any]:
     """Path and object of the command that words lead to."""
     path: list[str] = []
     for word in words:
