@@ -5,6 +5,7 @@ Python's reference differs between its versions, so what was read is recorded by
 
 import hashlib
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +121,26 @@ def windows(codes: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
         )
     used = codes[: count * context + 1].astype(np.int32)
     return used[:-1].reshape(count, context), used[1:].reshape(count, context)
+
+
+def sentences(text: str, *, words: int = 5) -> list[str]:
+    r"""Sentences of a text in its order, white space as single blanks.
+
+    They end at a full stop, question or exclamation mark before white space, and at empty lines.
+
+    Args:
+        text: any.
+        words: shorter ones, counted in words of letters alone, are left out, as headings and code mostly are.
+
+    >>> sentences("The first  one\nhas six words. Two words.\n\nA heading")
+    ['The first one has six words.']
+    """
+    found = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        for sentence in re.split(r"(?<=[.!?])\s+", " ".join(paragraph.split())):
+            if len(re.findall(r"(?<!\S)[^\W\d_]+\W?(?!\S)", sentence)) >= words:
+                found.append(sentence)
+    return found
 
 
 def _codes(characters: str, words: str) -> np.ndarray:

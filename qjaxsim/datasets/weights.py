@@ -7,7 +7,7 @@ one a file has is asked for or inferred, said, and never guessed (`qjaxsim.datas
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,29 @@ def load_matrix(
         found, reason = orientation_of(name, arrays.shapes, orientation, path.name)
     shown = name if index is None else f"{name}[{index}]"
     return LoadedMatrix(matrix if found == "out-in" else matrix.T.copy(), shown, found, reason)
+
+
+def load_arrays(path: Path, names: Iterable[str], prefix: str = "") -> dict[str, np.ndarray]:
+    """Several arrays of a file of weights, as finite floats, as the file has them: name -> array.
+
+    Args:
+        path: as `load_matrix` takes it.
+        names: of the arrays.
+        prefix: that all names in the file may have before these.
+
+    Raises:
+        ValueError: naming an array that is missing, or holds something else.
+    """
+    with ExitStack() as opened:
+        arrays = _open(path, opened)
+        found = {}
+        for name in names:
+            there = next((one for one in (name, prefix + name) if one in arrays.shapes), None)
+            if there is None:
+                close = did_you_mean(name, arrays.shapes)
+                raise ValueError(f"File {path.name} must hold the array {name}, but does not{close}.")
+            found[name] = _floats(arrays.read(there), there)
+    return found
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

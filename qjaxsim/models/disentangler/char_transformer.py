@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import hold_integers
-from qjaxsim.common.precision import HIGHEST
-from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.models.disentangler.transformer import Exchangeable, Params, affine, attend, layer_norm, with_bias
 
-Params = dict[str, Any]
 LINEAR = ("query", "key", "value", "output", "up", "down")
 _WIDENING = 4
+_EPSILON = 1e-5
 
 
 class Operator(Protocol):
@@ -38,7 +37,7 @@ _Linear = Callable[[str, Params, jax.Array], jax.Array]
 
 
 @dataclass(frozen=True)
-class CharTransformer:
+class CharTransformer(Exchangeable):
     """The model for one set of characters; pure functions of a params pytree.
 
     Attributes:
@@ -74,7 +73,7 @@ class CharTransformer:
         Raises:
             ValueError: for an unknown name.
         """
-        self._place(name)
+        self.require_linear(name)
         wide = _WIDENING * self.width
         return {"up": (wide, self.width), "down": (self.width, wide)}.get(
             name.partition(".")[2], (self.width, self.width)
@@ -118,11 +117,11 @@ class CharTransformer:
         """
         replaced = dict(operators or {})
         for name in replaced:
-            self._place(name)
+            self.require_linear(name)
 
         def linear(name: str, layer: Params, values: jax.Array) -> jax.Array:
             if name in replaced:
-                return _with_bias(replaced[name].apply(values), layer["bias"])
+                return with_bias(replaced[name].apply(values), layer["bias"])
             return _affine(layer, values)
 
         return self._run(params, tokens, linear)
@@ -138,43 +137,9 @@ class CharTransformer:
         self._run(params, tokens, linear)
         return seen
 
-    def weight(self, params: Params, name: str) -> jax.Array:
-        """Weight (out, in) of one linear map.
-
-        Raises:
-            ValueError: for an unknown name.
-        """
-        block, linear = self._place(name)
-        found: jax.Array = params[block][linear]["weight"]
-        return found
-
-    def with_weights(self, params: Params, weights: Mapping[str, Any]) -> Params:
-        """The parameters with some weights exchanged.
-
-        Raises:
-            ValueError: for an unknown name or a weight of another shape.
-        """
-        changed = dict(params)
-        for name, weight in weights.items():
-            block, linear = self._place(name)
-            old = params[block][linear]["weight"]
-            if np.shape(weight) != old.shape:
-                raise ValueError(
-                    f"Argument `weights` must hold a matrix of shape {old.shape} for {name!r}, but it has shape "
-                    f"{np.shape(weight)}."
-                )
-            layer = {**changed[block][linear], "weight": jnp.asarray(weight, old.dtype)}
-            changed[block] = {**changed[block], linear: layer}
-        return changed
-
-    def _place(self, name: str) -> tuple[str, str]:
-        if name not in self.linear_names:
-            close = did_you_mean(name, self.linear_names)
-            raise ValueError(
-                f"Names of linear maps must be among {list(self.linear_names)}, but one is {name!r}{close}."
-            )
+    def _path(self, name: str) -> tuple[str, ...]:
         block, _, linear = name.partition(".")
-        return block, linear
+        return block, linear, "weight"
 
     def _run(self, params: Params, tokens: Any, linear: _Linear) -> jax.Array:
         tokens = jnp.asarray(tokens)
@@ -183,24 +148,16 @@ class CharTransformer:
                 f"Argument `tokens` must have shape (batch, 1..{self.context}), but has shape {tokens.shape}."
             )
         stream = params["characters"][tokens] + params["positions"][None, : tokens.shape[1]]
+        past = jnp.tril(jnp.ones((tokens.shape[1],) * 2, bool))
         for number in range(self.n_blocks):
             name, block = f"block{number}", params[f"block{number}"]
             inner = _norm(block["norm"], stream)
             query, key, value = (linear(f"{name}.{part}", block[part], inner) for part in ("query", "key", "value"))
-            stream = stream + linear(f"{name}.output", block["output"], self._attend(query, key, value))
+            mixed = attend(query, key, value, self.n_heads, past[None, None])
+            stream = stream + linear(f"{name}.output", block["output"], mixed)
             wide = jax.nn.gelu(linear(f"{name}.up", block["up"], _norm(block["norm2"], stream)))
             stream = stream + linear(f"{name}.down", block["down"], wide)
         return _affine(params["predict"], _norm(params["last_norm"], stream))
-
-    def _attend(self, query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-        """Causal softmax attention, (batch, length, width)."""
-        batch, length, width = query.shape
-        shape = (batch, length, self.n_heads, width // self.n_heads)
-        q, k, v = (part.reshape(shape) for part in (query, key, value))
-        scores = jnp.einsum("bihd,bjhd->bhij", q, k, precision=HIGHEST) / math.sqrt(shape[-1])
-        future = jnp.triu(jnp.ones((length, length), bool), 1)[None, None]
-        weights = jax.nn.softmax(jnp.where(future, jnp.asarray(-jnp.inf, scores.dtype), scores), axis=-1)
-        return jnp.einsum("bhij,bjhd->bihd", weights, v, precision=HIGHEST).reshape(batch, length, width)
 
 
 def next_character_metrics(logits: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
@@ -276,14 +233,8 @@ def _init_norm(width: int) -> Params:
 
 
 def _affine(layer: Params, values: jax.Array) -> jax.Array:
-    return _with_bias(jnp.matmul(values, layer["weight"].T, precision=HIGHEST), layer["bias"])
-
-
-def _with_bias(values: jax.Array, bias: jax.Array) -> jax.Array:
-    return values + bias.reshape((1,) * (values.ndim - 1) + (-1,))
+    return affine(layer["weight"], layer["bias"], values)
 
 
 def _norm(layer: Params, values: jax.Array) -> jax.Array:
-    centred = values - values.mean(-1, keepdims=True)
-    scaled = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-    return scaled * layer["gain"][None, None] + layer["bias"][None, None]
+    return layer_norm(layer["gain"], layer["bias"], values, _EPSILON)

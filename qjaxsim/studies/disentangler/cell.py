@@ -1,19 +1,20 @@
 """The cells of the study `disentangler`: for a matrix of a file, and for the model trained here."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qjaxsim.common.progress import Progress
-from qjaxsim.datasets.text import windows
+from qjaxsim.datasets.text import Text, windows
 from qjaxsim.datasets.weights import LoadedMatrix
 from qjaxsim.models.disentangler.layer import DisentangledLayer
 from qjaxsim.studies.disentangler.circuits import exported, shot_rows
+from qjaxsim.studies.disentangler.evaluation import Evaluation
 from qjaxsim.studies.disentangler.layer import (
     Subject,
     circuit_rows,
@@ -26,7 +27,7 @@ from qjaxsim.studies.disentangler.layer import (
 )
 from qjaxsim.studies.disentangler.model import (
     Corpus,
-    Evaluation,
+    TextEvaluation,
     corpus_of,
     model_text,
     params_from_arrays,
@@ -34,14 +35,20 @@ from qjaxsim.studies.disentangler.model import (
     trained_arrays,
 )
 from qjaxsim.studies.disentangler.plan import require_layers
-from qjaxsim.studies.disentangler.rebuild import all_rebuilt, rebuilt_row
+from qjaxsim.studies.disentangler.rebuild import Rebuilt, all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler.settings import REGISTER, DisentanglerStudySettings, circuit_name
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import require_at_most
 
 
 class LayerCells:
-    """Cells by key, and what they need."""
+    """Cells by key, and what they need.
+
+    Attributes:
+        trains: whether further training can make the model itself better.
+    """
+
+    trains = True
 
     def __init__(self, settings: DisentanglerStudySettings, out: Path, progress: Progress) -> None:
         self.settings, self.out, self.progress = settings, out, progress
@@ -133,6 +140,34 @@ class LayerCells:
 
         self.cells[self.key("shots", layer, source, seed, method)] = run
 
+    def add_rebuilt(self, seed: int, optimised: int, evaluation: Callable[[], Evaluation]) -> None:
+        """Cells of part "model".
+
+        Args:
+            seed: of healing.
+            optimised: seed whose cells of part "layers" have the operators.
+            evaluation: gives the model, once it is trained.
+        """
+
+        def layer_key(layer: str, method: str, circuit: tuple[int, int]) -> str:
+            return self.key("layers", layer, "trained", optimised, f"{method}-{circuit_name(*circuit)}")
+
+        for rebuilt in all_rebuilt(self.settings, trains=self.trains):
+
+            def run(folder: Path, rebuilt: Rebuilt = rebuilt) -> sweep.CellResult:
+                row = rebuilt_row(self.settings, evaluation(), rebuilt, seed, layer_key, self.out, self.progress)
+                return sweep.CellResult(row, {})
+
+            self.cells[f"s{seed}-model-{rebuilt.name}"] = run
+
+    def one_of_each_shape(self, shapes: Mapping[str, tuple[int, int]]) -> list[str]:
+        """The profile layer, and the first layer of any other shape."""
+        assert self.settings.profile_layer is not None
+        found = {shapes[self.settings.profile_layer]: self.settings.profile_layer}
+        for layer, shape in shapes.items():
+            found.setdefault(shape, layer)
+        return list(found.values())
+
     def _operator(
         self, arrays: Mapping[str, np.ndarray], subject: Subject, method: str, chi: int, circuit: tuple[int, int]
     ) -> DisentangledLayer:
@@ -214,16 +249,17 @@ class ModelCells(LayerCells):
         assert settings.context is not None and settings.profile_layer is not None
         self.model = settings.model(len(self.text.characters))
         settings.require_model(self.model)
-        require_layers(settings, {name: self.model.shape_of(name) for name in settings.layers})
         self.corpus: Corpus = corpus_of(self.text, settings.context, settings.test_windows)
         self.evaluation = cache(self._evaluation)
+        shapes = {name: self.model.shape_of(name) for name in settings.layers}
+        require_layers(settings, shapes)
         for seed in settings.seeds:
             self._add_training(seed)
         for seed in settings.seeds:
             if "layers" in settings.parts:
                 for layer in settings.layers:
                     self.add_layers(layer, "trained", seed)
-                for layer in self._one_of_each_shape():
+                for layer in self.one_of_each_shape(shapes):
                     self.add_layers(layer, "noise", seed)
             for source in ("trained", "noise"):
                 if "depth" in settings.parts:
@@ -233,17 +269,11 @@ class ModelCells(LayerCells):
             if "shots" in settings.parts:
                 self.add_shots("trained", seed)
             if "model" in settings.parts:
-                self._add_rebuilt(seed)
+                self.add_rebuilt(seed, seed, partial(self.evaluation, seed))
 
     def recorded(self) -> dict[str, Any]:
         """Which text."""
-        return {
-            "text": self.text.source,
-            "text_sha256": self.text.sha256,
-            "text_read": self.text.read,
-            "text_used": {name: len(getattr(self.text, name)) for name in ("train", "validation", "test")},
-            "text_characters": len(self.text.characters),
-        }
+        return text_recorded(self.text)
 
     def subject(self, layer: str, source: str, seed: int) -> Subject:
         """A layer of the model trained with a seed, or noise of its norm."""
@@ -254,23 +284,15 @@ class ModelCells(LayerCells):
         moment, inputs = evaluation.moments[layer], evaluation.inputs[layer]
         return Subject(layer, source, weight, seed, moment, lambda w: evaluation.score({layer: w}), inputs)
 
-    def _one_of_each_shape(self) -> list[str]:
-        """The profile layer, and the first layer of any other shape."""
-        assert self.settings.profile_layer is not None
-        found = {self.model.shape_of(self.settings.profile_layer): self.settings.profile_layer}
-        for layer in self.settings.layers:
-            found.setdefault(self.model.shape_of(layer), layer)
-        return list(found.values())
-
-    def _evaluation(self, seed: int) -> Evaluation:
+    def _evaluation(self, seed: int) -> TextEvaluation:
         params = params_from_arrays(sweep.read_arrays(self.out, f"s{seed}-train"))
-        return Evaluation(self.model, params, self.corpus)
+        return TextEvaluation(self.model, params, self.corpus)
 
     def _add_training(self, seed: int) -> None:
         def run(folder: Path) -> sweep.CellResult:
             config = self.settings.train_config(seed)
             result = train_model(self.model, self.corpus, config, seed, folder / "training", self.progress)
-            evaluation = Evaluation(self.model, result.params_best, self.corpus)
+            evaluation = TextEvaluation(self.model, result.params_best, self.corpus)
             row = {
                 "part": "model", "seed": seed, "layer": "none", "source": "trained", "method": "original",
                 **evaluation.score({}), "model_parameters": evaluation.n_params,
@@ -280,20 +302,16 @@ class ModelCells(LayerCells):
 
         self.cells[f"s{seed}-train"] = run
 
-    def _add_rebuilt(self, seed: int) -> None:
-        def layer_key(layer: str, method: str, circuit: tuple[int, int]) -> str:
-            return self.key("layers", layer, "trained", seed, f"{method}-{circuit_name(*circuit)}")
 
-        for rebuilt in all_rebuilt(self.settings):
-
-            def run(folder: Path, rebuilt: Any = rebuilt) -> sweep.CellResult:
-                evaluation = self.evaluation(seed)
-                row = rebuilt_row(
-                    self.settings, evaluation, self.corpus, rebuilt, seed, layer_key, self.out, self.progress
-                )
-                return sweep.CellResult(row, {})
-
-            self.cells[f"s{seed}-model-{rebuilt.name}"] = run
+def text_recorded(text: Text) -> dict[str, Any]:
+    """Which text a study read, for its settings on disk."""
+    return {
+        "text": text.source,
+        "text_sha256": text.sha256,
+        "text_read": text.read,
+        "text_used": {name: len(getattr(text, name)) for name in ("train", "validation", "test")},
+        "text_characters": len(text.characters),
+    }
 
 
 def _moment(inputs: np.ndarray, d_in: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from qjaxsim_data import load
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
+from qjaxsim.studies.disentangler.harm import harm_of, percent
 from qjaxsim.studies.disentangler.published import PAPER
 from qjaxsim.studies.shared.judging import concluded, untested
 
@@ -45,10 +46,10 @@ def disentangler_verdicts(rows: Sequence[Row]) -> list[Verdict]:
 def few_numbers(rows: Sequence[Row]) -> Verdict:
     """36 numbers and circuits as wide as the registers do for a layer.
 
-    Holds if at bond 1 the perplexity rises by less than a tenth of what the plain MPO of bond 1 costs (published: a
-    thirty-seventh). With a reservation if the circuits have as many angles as the layer has numbers, if noise of the
-    same norm is approximated as well (its error at most twice the layer's), or if an SVD of as many numbers, a rank
-    counted at its least, costs less.
+    Holds if at bond 1 the perplexity (of an encoder: the distance of sentences) rises by less than a tenth of what the
+    plain MPO of bond 1 costs (published: a thirty-seventh). With a reservation if the circuits have as many angles as
+    the layer has numbers, if noise of the same norm is approximated as well (its error at most twice the layer's), or
+    if an SVD of as many numbers, a rank counted at its least, costs less.
     """
     published = load("tensor_network_disentanglers")["bond"][0]
     claim = (
@@ -60,16 +61,17 @@ def few_numbers(rows: Sequence[Row]) -> Verdict:
     ours = [row for row in wide if row["source"] != "noise"]
     plain = [row for row in rows if row["part"] == "bond" and row["method"] == "mpo" and row.get("chi") == 1]
     plain = [row for row in plain if row["source"] != "noise"]
-    if not ours or not plain or ours[0].get("perplexity_change") is None:
-        return untested(claim, source, "--parts bond and the built-in model")
-    change, damage = _mean(ours, "perplexity_change"), _mean(plain, "perplexity_change")
+    harm = harm_of(rows)
+    if not ours or not plain or ours[0].get(harm.column) is None:
+        return untested(claim, source, "--parts bond and a model")
+    change, damage = _mean(ours, harm.column), _mean(plain, harm.column)
     one = ours[0]
     evidence = (
-        f"{one['classical']} numbers and {one['circuit']} angles for a layer of {one['dense']}: perplexity "
-        f"{_percent(change)}, plain MPO {_percent(damage)}"
+        f"{one['classical']} numbers and {one['circuit']} angles for a layer of {one['dense']}: {harm.name} "
+        f"{harm.said(change)}, plain MPO {harm.said(damage)}"
     )
     removed = [r for r in rows if r["part"] == "bond" and r["method"] == "zero" and r["source"] != "noise"]
-    evidence += f", layer removed {_percent(_mean(removed, 'perplexity_change'))}" if removed else ""
+    evidence += f", layer removed {harm.said(_mean(removed, harm.column))}" if removed else ""
     if change >= damage / 10:
         return Verdict(claim, source, NOT_SEEN, evidence, "mpo, zero")
     doubts = []
@@ -83,10 +85,10 @@ def few_numbers(rows: Sequence[Row]) -> Verdict:
         )
     least = [r for r in rows if r["part"] == "bond" and r["method"] == "svd-minimal" and r.get("chi") == 1]
     least = [row for row in least if row["source"] != "noise"]
-    if least and _mean(least, "perplexity_change") < change:
+    if least and _mean(least, harm.column) < change:
         doubts.append(
             f"an SVD of {least[0]['total']} numbers, its rank counted at its least, costs "
-            f"{_percent(_mean(least, 'perplexity_change'))}"
+            f"{harm.said(_mean(least, harm.column))}"
         )
     return concluded(claim, source, evidence, doubts, "mpo, zero, noise, svd-minimal")
 
@@ -231,26 +233,27 @@ def healing_recovers(rows: Sequence[Row]) -> Verdict:
     """Healed MPOs of 30 % of the numbers keep accuracy to three points.
 
     Holds if with all layers replaced some MPO, with circuits or without, of at most 30 % of the layers' numbers is
-    within three points of the original's accuracy after training; with a reservation if the smallest such SVD is no
-    larger than 30 % either.
+    within three points of the original's accuracy (of an encoder: share of nearest neighbours kept) after training;
+    with a reservation if the smallest such SVD is no larger than 30 % either.
     """
     claim = "Layers as MPOs of 30 % of their numbers, trained further, lose at most three points of accuracy."
     source = "arXiv:2401.14109 v2"
     original = [row for row in rows if row["part"] == "model" and row["method"] == "original"]
+    harm = harm_of(rows)
     healed = [
-        {**row, "healed": max(row.get("accuracy_bond") or 0.0, row.get("accuracy_circuits") or 0.0)}
+        {**row, "healed": harm.healed(row)}
         for row in rows
-        if row["part"] == "model" and row["layer"].endswith("layers") and row.get("accuracy_bond") is not None
+        if row["part"] == "model" and row["layer"].endswith("layers") and harm.healed(row) is not None
     ]
     small = [row for row in healed if row["size"] <= _KEPT]
     mpos = [row for row in small if row["method"].startswith("mpo") or row["method"] in OPTIMISED]
     if not original or not mpos:
         return untested(claim, source, "--parts layers,model with healing and a bond small enough")
-    accuracy = _mean(original, "accuracy")
+    accuracy = _mean(original, harm.quality)
     best = max(mpos, key=lambda row: row["healed"])
     evidence = (
-        f"original {accuracy:.3f}; {best['method']} of {100 * best['size']:.0f} % of the numbers "
-        f"{best['accuracy']:.3f}, trained further {best['healed']:.3f}"
+        f"{harm.quality} of the original {accuracy:.3f}; {best['method']} of {100 * best['size']:.0f} % of the numbers "
+        f"{best[harm.quality]:.3f}, trained further {best['healed']:.3f}"
     )
     dense = [row for row in healed if row["method"] == "dense"]
     evidence += f"; the layers themselves trained as long {_mean(dense, 'healed'):.3f}" if dense else ""
@@ -264,20 +267,21 @@ def healing_recovers(rows: Sequence[Row]) -> Verdict:
 def deeper_compresses_better(rows: Sequence[Row]) -> Verdict:
     """Layers of later blocks compress better.
 
-    Holds if over bonds and circuits the mean change of perplexity of the last block's layers, one replaced at a time,
-    is below that of the first block's; with a reservation for fewer than four blocks. Not seen if the difference is
-    within twice its standard error over layers, bonds and circuits.
+    Holds if over bonds and circuits the mean change of perplexity (of an encoder: distance of sentences) of the last
+    block's layers, one replaced at a time, is below that of the first block's; with a
+    reservation for fewer than four blocks. Not seen if the difference is within twice its standard error over layers,
+    bonds and circuits.
     """
     claim, source = "Deeper layers compress better.", "arXiv:2401.14109"
-    changes: dict[int, list[float]] = {}
+    harm, changes = harm_of(rows), dict[int, list[float]]()
     for row in _layers(rows):
-        block = re.fullmatch(r"block(\d+)\..*", row["layer"])
-        if block is not None and row["source"] == "trained" and row.get("perplexity_change") is not None:
-            changes.setdefault(int(block[1]), []).append(row["perplexity_change"])
+        block = re.match(r"(?:block|encoder\.layer\.)(\d+)\.", row["layer"])
+        if block is not None and row["source"] == "trained" and row.get(harm.column) is not None:
+            changes.setdefault(int(block[1]), []).append(row[harm.column])
     if len(changes) < 2:
-        return untested(claim, source, "--parts layers with the built-in model")
+        return untested(claim, source, "--parts layers with a model of two blocks")
     means = {number: float(np.mean(values)) for number, values in sorted(changes.items())}
-    evidence = "mean change " + ", ".join(f"{_percent(value)} in block {number}" for number, value in means.items())
+    evidence = f"mean {harm.name} " + ", ".join(f"{harm.said(one)} in block {at}" for at, one in means.items())
     if means[max(means)] >= means[min(means)]:
         return Verdict(claim, source, NOT_SEEN, evidence, "none")
     first, last = changes[min(means)], changes[max(means)]
@@ -300,14 +304,14 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
     model = [row for row in rows if row["part"] == "model"]
     found = {name: [row["perplexity_bond"] for row in model if row["method"] == name and row.get("perplexity_bond")]
              for name in ("adapter-cayley", "adapter-triangular", "dense")}  # fmt: skip
-    original = [row["perplexity"] for row in model if row["method"] == "original"]
+    original = [row["perplexity"] for row in model if row["method"] == "original" and "perplexity" in row]
     if not found["adapter-cayley"] or not original:
-        return untested(claim, source, "--parts layers,model with healing")
+        return untested(claim, source, "--parts layers,model with healing and the built-in model")
     before = float(np.mean(original))
     changes = {name: float(np.mean(values)) / before - 1 for name, values in found.items() if values}
     ours = changes.pop("adapter-cayley")
     words = {"adapter-triangular": "the classical control", "dense": "training the layers themselves as long"}
-    evidence = f"rotations {_percent(ours)}" + "".join(f", {words[n]} {_percent(v)}" for n, v in changes.items())
+    evidence = f"rotations {percent(ours)}" + "".join(f", {words[n]} {percent(v)}" for n, v in changes.items())
     tested = "triangular, dense"
     error = _error_of_difference(original, found["adapter-cayley"]) / before
     if ours >= 0 or -ours <= _SURE * error:
@@ -395,7 +399,3 @@ def _error_of_difference(one: Sequence[float], other: Sequence[float]) -> float:
 
 def _mean(rows: Sequence[Row], name: str) -> float:
     return float(np.mean([row[name] for row in rows]))
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.2f} %"

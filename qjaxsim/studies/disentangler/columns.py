@@ -4,7 +4,7 @@ COLUMNS = {
     "cell": "name of the cell and of its folder",
     "part": "layers: the grid over layers; depth: overlap against depth; bond: circuits as wide as the register; "
     "shots: a layer with finitely many shots; model: the model rebuilt",
-    "seed": "seed of the model's training and of the noise",
+    "seed": "seed of the model's training, of healing and of the noise",
     "layer": "linear map, or how many are replaced at once",
     "source": "trained: a weight of the model; file: a weight of the file; noise: Gaussian numbers of the same norm",
     "method": "original; dense: the layer itself; zero: nothing in its place; noise: Gaussian numbers of its norm; "
@@ -44,6 +44,13 @@ COLUMNS = {
     "accuracy_bond": "accuracy after the same",
     "perplexity_circuits": "perplexity after training MPO and gates",
     "accuracy_circuits": "accuracy after the same",
+    "distance": "of an encoder: one less the mean cosine of the angle between a test sentence's vector and the one "
+    "that it had, not healed",
+    "agreement": "share of test sentences that are nearest to the same other sentence as before, not healed",
+    "distance_bond": "distance after training the MPO, the factors or the matrix in its place",
+    "agreement_bond": "agreement after the same",
+    "distance_circuits": "distance after training MPO and gates",
+    "agreement_circuits": "agreement after the same",
     "model_parameters": "numbers of the whole model, circuits counted",
     "cnots": "CNOT gates of both circuits after synthesis by Qiskit, all qubits connected; profile layer only, empty "
     "without Qiskit or for gates of more than six qubits",

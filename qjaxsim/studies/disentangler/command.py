@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NEEDS: dict[str, Any] = {
     **dict.fromkeys(("key", "index", "orientation"), {"weights": GIVEN}),
     "inputs": {"weights": GIVEN, "dry_run": ABSENT},
-    "text": {"weights": ABSENT},
+    **dict.fromkeys(("text", "encoder"), {"weights": ABSENT}),
 }
 
 
@@ -47,11 +47,19 @@ def disentangler(
             help="Inputs of that layer (N, in), .npy, for the activation error.",
         ),
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A published encoder of sentences (BERT and its kin) instead of the built-in model: a folder with "
+            "config.json, model.safetensors and tokenizer.json.",
+        ),
+    ] = None,
     text: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Text for the built-in model. [default: Python's language reference]",
+            help="Text for the built-in model, or the encoder. [default: Python's language reference]",
         ),
     ] = None,
     chosen: dict[str, Any],
@@ -63,9 +71,9 @@ def disentangler(
 ) -> None:
     """Layers as MPOs between disentangling circuits, beside SVD and plain MPOs of as many numbers (arXiv:2410.17397).
 
-    Compresses a matrix of a file, or every layer of a character transformer trained here, and Gaussian noise of the
-    same norm; rebuilds the model; and leaves a table, figures and report.html in --out. The angles of circuits are
-    counted beside the numbers of the MPO everywhere.
+    Compresses a matrix of a file, layers of a published encoder of sentences, or every layer of a character transformer
+    trained here, and Gaussian noise of the same norm; rebuilds the model; and leaves a table, figures and report.html
+    in --out. The angles of circuits are counted beside the numbers of the MPO everywhere.
     """
     from qjaxsim.datasets.weights import load_matrix
 
@@ -79,16 +87,17 @@ def disentangler(
     settings = DisentanglerStudySettings(**chosen)
     refuse_idle_options(command, _NEEDS, settings)
     if dry_run:
-        _print_plan(settings, loaded, text)
+        _print_plan(settings, loaded, text, encoder)
     else:
-        run_and_print("disentangler", settings, out, resume, loaded=loaded, inputs=_inputs(inputs), text=text)
+        given = {"loaded": loaded, "inputs": _inputs(inputs), "text": text, "encoder": encoder}
+        run_and_print("disentangler", settings, out, resume, **given)
 
 
-def _print_plan(settings: Any, loaded: Any, text: Path | None) -> None:
+def _print_plan(settings: Any, loaded: Any, text: Path | None, encoder: Path | None) -> None:
     from qjaxsim.report.tables import print_table
     from qjaxsim.studies.disentangler.plan import plan_rows
 
-    rows = plan_rows(settings, loaded, text)
+    rows = plan_rows(settings, loaded, text, encoder)
     columns = [name for name in rows[0] if name != "can_it_pay"]
     print_table(rows, columns, title="Before computing", keys=("layer", "chi", "gate_qubits", "depth"))
     for row in rows:

@@ -10,6 +10,7 @@ from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable, present
+from qjaxsim.studies.disentangler.harm import harm_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 _ERRORS = (
     "See whether circuits still save numbers once their angles are counted. Relative Frobenius error of one layer "
     "against the numbers of its replacement. First panel: angles of circuits not counted; second: an angle counted "
-    "as a number, with the layer's own numbers as a vertical line; third: change of perplexity with that layer alone "
-    "replaced (grey line: removed). Hollow marks and dashed lines: Gaussian noise of the same norm."
+    "as a number, with the layer's own numbers as a vertical line; third: what the model loses with that layer alone "
+    "replaced, as perplexity or distance of sentences (grey line: removed). Hollow marks and dashed lines: Gaussian "
+    "noise of the same norm."
 )
 _DEPTH = (
     "See whether deeper circuits disentangle the trained layer, and noise less. Overlap A with the layer cut to bond "
@@ -29,17 +31,17 @@ _DEPTH = (
 )
 _BOND = (
     "See what a small bond costs with circuits and without. A layer between circuits as wide as the registers, "
-    "against the bond of its MPO: change of perplexity (first panel) and error (second), beside the plain MPO and "
+    "against the bond of its MPO: what the model loses (first panel) and error (second), beside the plain MPO and "
     "noise. Circuits of this size hold more angles than the layer has numbers."
 )
 _PROFILE = (
-    "See which layers bear replacing. Change of perplexity with one layer replaced at a time, at each bond; every "
+    "See which layers bear replacing. What the model loses with one layer replaced at a time, at each bond; every "
     "kind drawn has as many numbers as the disentangled layer with its angles counted."
 )
 _MODEL = (
-    "See how much of the lost accuracy further training brings back. Accuracy with all layers replaced, against "
-    "their numbers (angles counted) as a share of the layers' own. Hollow: as replaced; filled: trained further in "
-    "place. Upper line: the original layers trained as long; lower: the model as it was."
+    "See how much of what is lost further training brings back. Accuracy, or nearest neighbours kept, with all layers "
+    "replaced, against their numbers (angles counted) as a share of the layers' own. Hollow: as replaced; filled: "
+    "trained further in place. Solid line: the model as it was; dashed: the original layers trained as long."
 )
 _STYLES = {
     "explicit": (style.BLUE, "o"), "gradient": (style.SKY, "P"), "svd-total": (style.VERMILION, "s"),
@@ -58,14 +60,15 @@ _FAMILIES = (("explicit",), ("gradient",), ("svd-total", "svd-classical"), ("svd
 _LAYER_COLUMNS = (
     "seed", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",
     "activation_error", "merit", "entropy", "break_even_dense", "break_even_svd", "perplexity", "perplexity_change",
-    "accuracy", "cnots", "cnot_depth", "unitary_deviation", "shots", "shot_error",
+    "accuracy", "distance", "agreement", "cnots", "cnot_depth", "unitary_deviation", "shots", "shot_error",
 )  # fmt: skip
-# Changes in percent that are zero but for rounding.
-_ROUNDING = 1e-3
+# Share of what is nearly nothing that is zero but for rounding.
+_ROUNDING = 1e-2
 _MODEL_KEYS = ("layer", "method", "chi", "gate_qubits", "depth")
 _MODEL_VALUES = (
     "classical", "circuit", "total", "size", "model_parameters", "perplexity", "perplexity_change", "accuracy",
-    "perplexity_bond", "accuracy_bond", "perplexity_circuits", "accuracy_circuits",
+    "perplexity_bond", "accuracy_bond", "perplexity_circuits", "accuracy_circuits", "distance", "agreement",
+    "distance_bond", "agreement_bond", "distance_circuits", "agreement_circuits",
 )  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def write_disentangler_figures(rows: Sequence[Row], folder: str | Path) -> list[
         made.append(("bond", against_bond(bond), "Circuits as wide as the registers", _BOND))
     if len({row["layer"] for row in layers if row["source"] == "trained"}) > 1:
         made.append(("profile", profile_of_layers(layers), "One layer replaced at a time", _PROFILE))
-    if any(row["method"] == "dense" for row in _part(rows, "model")):
+    if any(row["layer"].endswith("layers") for row in _part(rows, "model")):
         made.append(("model", rebuilt(_part(rows, "model")), "The model rebuilt", _MODEL))
     return [written(figure, folder / f"{name}.png", title, caption) for name, figure, title, caption in made]
 
@@ -136,7 +139,8 @@ def layer_tables(rows: Sequence[Row]) -> list[ReportTable]:
 
 def errors(rows: Sequence[Row]) -> "Figure":
     """Errors of one layer by numbers."""
-    scored = any(row.get("perplexity_change") is not None for row in rows)
+    harm = harm_of(rows)
+    scored = any(row.get(harm.column) is not None for row in rows)
     figure = style.new_figure(12.5 if scored else 9, 4.2)
     axes = figure.subplots(1, 3 if scored else 2)
     for family in _FAMILIES:
@@ -146,7 +150,7 @@ def errors(rows: Sequence[Row]) -> "Figure":
                 _against_numbers(axes[0], own, "classical", "error", noise)
             _against_numbers(axes[1], own, "total", "error", noise)
             if scored and not noise:
-                _against_numbers(axes[2], own, "total", "perplexity_change", noise)
+                _against_numbers(axes[2], own, "total", harm.column, noise, harm.scale)
     for one, label in zip(
         axes, ("numbers stored classically", "numbers and angles", "numbers and angles"), strict=False
     ):
@@ -160,13 +164,11 @@ def errors(rows: Sequence[Row]) -> "Figure":
     axes[0].set_ylim(0, 1.05)
     axes[1].set_ylim(0, 1.05)
     if scored:
-        axes[2].set_ylabel("change of perplexity, %")
-        _percents(axes[2], "y", 1.0)
-        removed = _mean(
-            row["perplexity_change"] for row in rows if row["method"] == "zero" and row["source"] != "noise"
-        )
+        axes[2].set_ylabel(harm.axis)
+        removed = _mean(row[harm.column] for row in rows if row["method"] == "zero" and row["source"] != "noise")
         if removed is not None:
-            axes[2].axhline(100 * removed, color=style.GREY, linewidth=1)
+            axes[2].axhline(harm.scale * removed, color=style.GREY, linewidth=1)
+        _logarithmic(axes[2], "y", harm.small)
     axes[1].legend(fontsize=style.SMALL, frameon=False, loc="lower left")
     return figure
 
@@ -210,7 +212,8 @@ def overlap_and_entropy(rows: Sequence[Row]) -> "Figure":
 
 def against_bond(rows: Sequence[Row]) -> "Figure":
     """Table I: change of perplexity and error by bond."""
-    scored = any(row.get("perplexity_change") is not None for row in rows)
+    harm = harm_of(rows)
+    scored = any(row.get(harm.column) is not None for row in rows)
     figure = style.new_figure(9.5 if scored else 5, 3.8)
     panels = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
     drawn = (("explicit", "circuits as wide as the registers"), ("mpo", "plain MPO"))
@@ -219,22 +222,22 @@ def against_bond(rows: Sequence[Row]) -> "Figure":
         for noise in (False, True):
             own = [row for row in rows if row["method"] == method and (row["source"] == "noise") == noise]
             chis = sorted({row["chi"] for row in own})
-            for axes, name in zip(panels, ("perplexity_change", "error") if scored else ("error",), strict=True):
+            for axes, name in zip(panels, (harm.column, "error") if scored else ("error",), strict=True):
                 values = [_mean(row.get(name) for row in own if row["chi"] == chi) for chi in chis]
                 if not values or values[0] is None:
                     continue
-                scale = 100 if name == "perplexity_change" else 1
+                scale = harm.scale if name == harm.column else 1
                 axes.plot(
                     chis, [scale * (value or 0.0) for value in values], "--" if noise else "-", color=colour,
                     marker=marker, markersize=5, linewidth=1.3, markerfacecolor="white" if noise else colour,
                     label=words + (", noise" if noise else ""),
                 )  # fmt: skip
     if scored:
-        removed = _mean(row.get("perplexity_change") for row in rows if row["method"] == "zero")
+        removed = _mean(row.get(harm.column) for row in rows if row["method"] == "zero")
         if removed is not None:
-            panels[0].axhline(100 * removed, color=style.GREY, linewidth=1, label="layer removed")
-        panels[0].set_ylabel("change of perplexity, %")
-        _percents(panels[0], "y", 0.1)
+            panels[0].axhline(harm.scale * removed, color=style.GREY, linewidth=1, label="layer removed")
+        panels[0].set_ylabel(harm.axis)
+        _logarithmic(panels[0], "y", harm.small / 10)
         panels[0].legend(fontsize=style.SMALL, frameon=False)
     panels[-1].set_ylabel("relative error")
     panels[-1].set_ylim(0, 1.05)
@@ -248,8 +251,9 @@ def against_bond(rows: Sequence[Row]) -> "Figure":
 
 
 def profile_of_layers(rows: Sequence[Row]) -> "Figure":
-    """Change of perplexity by layer."""
-    own = [row for row in rows if row["source"] == "trained" and row.get("perplexity_change") is not None]
+    """What the model loses by layer."""
+    harm = harm_of(rows)
+    own = [row for row in rows if row["source"] == "trained" and row.get(harm.column) is not None]
     layers = list(dict.fromkeys(row["layer"] for row in own))
     chis = sorted({row["chi"] for row in own if row.get("chi") is not None})
     figure = style.new_figure(3.2 * len(chis) + 1.6, 0.26 * len(layers) + 1.9)
@@ -260,18 +264,16 @@ def profile_of_layers(rows: Sequence[Row]) -> "Figure":
             if not found:
                 continue
             colour, marker = _STYLES[method]
-            values = [_mean(row["perplexity_change"] for row in found if row["layer"] == layer) for layer in layers]
-            axes.plot([100 * (v or 0.0) for v in values], range(len(layers)), marker, color=colour, markersize=5,
+            values = [_mean(row[harm.column] for row in found if row["layer"] == layer) for layer in layers]
+            axes.plot([harm.scale * (v or 0.0) for v in values], range(len(layers)), marker, color=colour, markersize=5,
                       label=_NAMES[method], alpha=0.85)  # fmt: skip
-        removed = [
-            _mean(r["perplexity_change"] for r in own if r["method"] == "zero" and r["layer"] == n) for n in layers
-        ]
-        axes.plot([100 * (v or 0.0) for v in removed], range(len(layers)), "|", color=style.GREY, markersize=9,
+        removed = [_mean(r[harm.column] for r in own if r["method"] == "zero" and r["layer"] == n) for n in layers]
+        axes.plot([harm.scale * (v or 0.0) for v in removed], range(len(layers)), "|", color=style.GREY, markersize=9,
                   label="removed")  # fmt: skip
         axes.set_title(f"bond {chi}", fontsize=10)
-        axes.set_xlabel("change of perplexity, %")
+        axes.set_xlabel(harm.axis)
         style.tidy(axes)
-        _percents(axes, "x", 1.0)
+        _logarithmic(axes, "x", harm.small)
     panels[0].set_yticks(range(len(layers)), layers)
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -280,7 +282,8 @@ def profile_of_layers(rows: Sequence[Row]) -> "Figure":
 
 
 def rebuilt(rows: Sequence[Row]) -> "Figure":
-    """Accuracy with all layers replaced, before and after healing."""
+    """Share of hits with all layers replaced, before and after healing."""
+    harm = harm_of(rows)
     figure = style.new_figure(6.6, 4.2)
     axes = figure.subplots()
     own = [row for row in rows if row["layer"].endswith("layers")]
@@ -292,8 +295,8 @@ def rebuilt(rows: Sequence[Row]) -> "Figure":
             groups = dict.fromkeys((row.get("chi"), row.get("gate_qubits"), row.get("depth")) for row in found)
             for key in groups:
                 same = [r for r in found if (r.get("chi"), r.get("gate_qubits"), r.get("depth")) == key]
-                size, before = (_mean(row[name] for row in same) for name in ("size", "accuracy"))
-                after = _mean(_healed(row) for row in same)
+                size, before = (_mean(row[name] for row in same) for name in ("size", harm.quality))
+                after = _mean(harm.healed(row) for row in same)
                 axes.plot(size, before, marker, color=colour, markerfacecolor="white", markersize=5)
                 if after is not None:
                     axes.plot([size, size], [before, after], "-", color=colour, linewidth=0.8, alpha=0.6)
@@ -301,27 +304,29 @@ def rebuilt(rows: Sequence[Row]) -> "Figure":
                     first = False
     for method, colour in (("original", style.INK), ("dense", style.INK)):
         found = [row for row in rows if row["method"] == method]
-        level = _mean(row["accuracy"] if method == "original" else _healed(row) for row in found)
+        level = _mean(row[harm.quality] if method == "original" else harm.healed(row) for row in found)
         if level is not None:
             axes.axhline(level, color=colour, linewidth=1, linestyle="-" if method == "original" else "--")
     axes.axvline(1, color=style.GREY, linewidth=1)
     axes.set_xscale("log")
     style.plain_ticks(axes.xaxis)
     axes.set_xlabel("numbers and angles over the layers' own")
-    axes.set_ylabel("accuracy on the test text")
+    axes.set_ylabel(harm.hits)
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.legend(fontsize=style.SMALL, frameon=False, loc="lower right")
     style.tidy(axes)
     return figure
 
 
-def _percents(axes: "Axes", which: str, linear: float) -> None:
-    """A logarithmic scale for what is drawn, changes in percent; linear up to `linear` where some are that small."""
+def _logarithmic(axes: "Axes", which: str, linear: float) -> None:
+    """A logarithmic scale for what is drawn; linear up to `linear` where some are that small."""
     from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
     scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
-    lines = [line.get_xdata() if which == "x" else line.get_ydata() for line in axes.get_lines()]
-    drawn = np.concatenate([np.ravel(np.asarray(values, float)) for values in lines])
+    # Lines across the whole panel have places in it, not values, along the other axis.
+    along = 0 if which == "x" else 1
+    lines = [one for one in axes.get_lines() if one.get_transform().contains_branch_seperately(axes.transData)[along]]
+    drawn = np.concatenate([np.ravel(np.asarray(one.get_data()[along], float)) for one in lines])
     subs = (1.0, 2.0, 5.0) if drawn.max() < 100 * max(linear, drawn.min()) else (1.0,)
     if drawn.min() > linear:
         scale("log")
@@ -331,11 +336,13 @@ def _percents(axes: "Axes", which: str, linear: float) -> None:
     axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-    if drawn.min() > -_ROUNDING:
+    if drawn.min() > -_ROUNDING * linear:
         (axes.set_xlim if which == "x" else axes.set_ylim)(0, None)
 
 
-def _against_numbers(axes: "Axes", rows: Sequence[Row], along: str, value: str, noise: bool) -> None:
+def _against_numbers(
+    axes: "Axes", rows: Sequence[Row], along: str, value: str, noise: bool, scale: float = 1.0
+) -> None:
     """One kind's points joined in order of their numbers, means over seeds."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -343,7 +350,6 @@ def _against_numbers(axes: "Axes", rows: Sequence[Row], along: str, value: str, 
             groups.setdefault((row[along], row.get("gate_qubits"), row.get("depth")), []).append(row)
     if not groups:
         return
-    scale = 100 if value == "perplexity_change" else 1
     points = sorted((key[0], scale * float(np.mean([row[value] for row in own]))) for key, own in groups.items())
     method = rows[0]["method"]
     colour, marker = _STYLES[method]
@@ -351,11 +357,6 @@ def _against_numbers(axes: "Axes", rows: Sequence[Row], along: str, value: str, 
         *zip(*points, strict=True), "--" if noise else "-", color=colour, marker=marker, markersize=4.5, linewidth=1.2,
         markerfacecolor="white" if noise else colour, label=None if noise else _NAMES[method],
     )  # fmt: skip
-
-
-def _healed(row: Row) -> float | None:
-    values = [row[name] for name in ("accuracy_bond", "accuracy_circuits") if row.get(name) is not None]
-    return max(values) if values else None
 
 
 def _part(rows: Sequence[Row], part: str) -> list[Row]:

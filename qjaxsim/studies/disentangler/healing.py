@@ -1,4 +1,4 @@
-"""The built-in model with layers replaced and then trained in their places ("healing"), beside controls."""
+"""A model with layers replaced and then trained in their places ("healing"), beside controls."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.common.pytrees import pytree_dataclass
-from qjaxsim.models.disentangler.char_transformer import Operators, next_character_metrics
+from qjaxsim.models.disentangler.char_transformer import Operators
 from qjaxsim.models.disentangler.circuit import Gates, apply_circuit
 from qjaxsim.models.disentangler.gradient import cayley
 from qjaxsim.models.disentangler.layer import DisentangledLayer
 from qjaxsim.models.disentangler.sweep import matmul
-from qjaxsim.studies.disentangler.model import Corpus, Evaluation
+from qjaxsim.studies.disentangler.evaluation import Evaluation
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.training import TrainConfig, fit
 
@@ -118,22 +118,20 @@ def heal(
     evaluation: Evaluation,
     operators: Operators,
     what: str,
-    corpus: Corpus,
     settings: DisentanglerStudySettings,
     seed: int,
     progress: Progress,
 ) -> dict[str, Any]:
     """Operators after training them in their places, the rest of the model held fast: name -> operator.
 
-    The last parameters are taken, so test windows choose nothing.
+    The last parameters are taken, so the test text chooses nothing.
 
     Args:
         evaluation: the trained model.
         operators: name of a linear map -> what replaces it.
         what: as `healing_of` takes it.
-        corpus: its training windows are used.
         settings: how many minibatches of what size, and the rate.
-        seed: chooses the windows and their order.
+        seed: chooses the examples and their order.
         progress: shows a bar.
     """
     model, params = evaluation.model, evaluation.params
@@ -142,16 +140,17 @@ def heal(
     def loss(start: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         # As matrices: a minibatch has more rows than a layer has inputs, where that is the cheaper way.
         weights = {name: healed[name].matrix(part) for name, part in start.items()}
-        return next_character_metrics(model.outputs(model.with_weights(params, weights), x), y)["loss"]
+        return evaluation.loss(model.with_weights(params, weights), x, y)
 
     wanted = settings.heal_updates * settings.batch_size
-    epochs = math.ceil(wanted / len(corpus.train[0]))
-    chosen = np.random.default_rng(seed).permutation(len(corpus.train[0]))[: math.ceil(wanted / epochs)]
+    x, y = evaluation.examples
+    epochs = math.ceil(wanted / len(x))
+    chosen = np.random.default_rng(seed).permutation(len(x))[: math.ceil(wanted / epochs)]
     result = fit(
         loss,
         {name: one.start for name, one in healed.items()},
-        corpus.train[0][chosen],
-        corpus.train[1][chosen],
+        x[chosen],
+        y[chosen],
         TrainConfig(epochs, min(settings.batch_size, len(chosen)), settings.heal_learning_rate, seed=seed),
         progress=progress,
     )

@@ -14,7 +14,8 @@ import numpy as np
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.text import Text, load_text, windows
-from qjaxsim.models.disentangler.char_transformer import CharTransformer, Params, next_character_metrics
+from qjaxsim.models.disentangler.char_transformer import CharTransformer, next_character_metrics
+from qjaxsim.models.disentangler.transformer import Params
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
 # Windows at once where metrics are computed; memory only.
@@ -93,12 +94,15 @@ def train_model(
     )
 
 
-class Evaluation:
+class TextEvaluation:
     """Perplexity and accuracy of one trained model with weights exchanged, all by one compiled function."""
+
+    healed = ("perplexity", "accuracy")
 
     def __init__(self, model: CharTransformer, params: Params, corpus: Corpus) -> None:
         self.model, self.params = model, params
         self._x, self._y = corpus.test
+        self.examples = corpus.train
         self._measure = jax.jit(_metrics(model))
         self.n_params = sum(leaf.size for leaf in jax.tree.leaves(params))
         self.original = self._perplexity({})["perplexity"]
@@ -113,6 +117,10 @@ class Evaluation:
         found = self._perplexity(weights)
         change = found["perplexity"] / self.original - 1
         return {"perplexity": found["perplexity"], "perplexity_change": change, "accuracy": found["accuracy"]}
+
+    def loss(self, params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Mean cross-entropy of the next character."""
+        return next_character_loss(self.model)(params, x, y)
 
     def _perplexity(self, weights: Mapping[str, Any]) -> dict[str, float]:
         params = self.model.with_weights(self.params, weights)

@@ -2,14 +2,18 @@
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qjaxsim.datasets.encoder import open_encoder
 from qjaxsim.datasets.weights import LoadedMatrix
 from qjaxsim.models.disentangler.config import lay_out, plan_disentangler
 from qjaxsim.models.disentangler.low_rank import svd_rank_at
 from qjaxsim.models.disentangler.mpo import qubit_geometry
+from qjaxsim.models.disentangler.transformer import Exchangeable
+from qjaxsim.studies.disentangler.encoder import encoder_of
 from qjaxsim.studies.disentangler.layer import Subject, bond_at, bond_of, config_of, plain_operator
 from qjaxsim.studies.disentangler.model import model_text
 from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerStudySettings
@@ -32,7 +36,10 @@ PLAN_COLUMNS = {
 
 
 def plan_rows(
-    settings: DisentanglerStudySettings, loaded: LoadedMatrix | None = None, text: Any = None
+    settings: DisentanglerStudySettings,
+    loaded: LoadedMatrix | None = None,
+    text: Path | None = None,
+    encoder: Path | None = None,
 ) -> list[dict[str, Any]]:
     """One row a shape of layer, bond and circuit of parts "layers" and "bond".
 
@@ -40,26 +47,40 @@ def plan_rows(
         settings: of the study.
         loaded: the matrix of a file; its errors as SVD and plain MPO are then found, too.
         text: of the built-in model, for its characters.
+        encoder: folder of an encoder.
 
     Raises:
         ValueError: for settings that do not fit.
     """
+    model: Exchangeable | None = None
     if loaded is not None:
-        settings, shapes = settings.of_file(loaded.name), {loaded.matrix.shape: loaded.name}
+        settings = settings.of_file(loaded.name)
+    elif encoder is not None:
+        folder = open_encoder(encoder)
+        model = encoder_of(folder)
+        settings = settings.of_encoder(model, folder.name)
     else:
         n_characters = len(model_text(text).characters)
         settings = settings.resolved(n_characters)
-        model, shapes = settings.model(n_characters), {}
-        for layer in settings.layers:
-            shapes.setdefault(model.shape_of(layer), layer)
+        model = settings.model(n_characters)
+    shapes: dict[tuple[int, int], str] = {}
+    for layer in settings.layers:
+        shapes.setdefault(_shape(model, loaded, layer), layer)
     subject = None if loaded is None else Subject(loaded.name, "file", loaded.matrix, 0)
     grid = [(chi, circuit) for circuit in settings.circuits() for chi in settings.chi]
     cells = [(layer, shape, *one) for shape, layer in shapes.items() for one in grid]
     if "bond" in settings.parts:
         assert settings.profile_layer is not None
-        shape = model.shape_of(settings.profile_layer) if loaded is None else loaded.matrix.shape
+        shape = _shape(model, loaded, settings.profile_layer)
         cells += [(settings.profile_layer, shape, chi, (REGISTER, 1)) for chi in settings.bond_chi]
     return [_row(settings, *cell, subject) for cell in cells]
+
+
+def _shape(model: Exchangeable | None, loaded: LoadedMatrix | None, layer: str) -> tuple[int, int]:
+    if model is not None:
+        return model.shape_of(layer)
+    assert loaded is not None
+    return loaded.matrix.shape[0], loaded.matrix.shape[1]
 
 
 def require_layers(settings: DisentanglerStudySettings, layers: Mapping[str, tuple[int, int]]) -> None:

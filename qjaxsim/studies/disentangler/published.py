@@ -23,7 +23,7 @@ def comparison_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _table_one(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[dict[str, Any]]:
-    own = [row for row in rows if row["part"] == "bond" and row["source"] == "trained"]
+    own = [row for row in rows if row["part"] == "bond" and row.get("perplexity_change") is not None]
     if not own:
         return []
     published = paper["layer"]
@@ -49,7 +49,7 @@ def _table_one(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[di
 
 def _pico_gpt(rows: Sequence[dict[str, Any]], paper: dict[str, Any]) -> list[dict[str, Any]]:
     model = [row for row in rows if row["part"] == "model"]
-    original = [row for row in model if row["method"] == "original"]
+    original = [row for row in model if row["method"] == "original" and row.get("accuracy") is not None]
     out = []
     if original:
         reason = f"another text and {original[0]['model_parameters']} numbers against {paper['parameters']}"

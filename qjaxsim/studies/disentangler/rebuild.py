@@ -1,4 +1,4 @@
-"""The built-in model with one layer or all layers replaced: operators of one kind, then perplexity, healed or not."""
+"""A model with one layer or all layers replaced: operators of one kind, then its measures, healed or not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from qjaxsim.models.disentangler.adapter import identity_adapter
 from qjaxsim.models.disentangler.config import plan_disentangler
 from qjaxsim.models.disentangler.low_rank import svd_layer, svd_rank_at
 from qjaxsim.models.disentangler.mpo import qubit_geometry
+from qjaxsim.studies.disentangler.evaluation import Evaluation
 from qjaxsim.studies.disentangler.healing import AdaptedLayer, DenseLayer, dense_weights, heal
 from qjaxsim.studies.disentangler.layer import (
     balanced_or_none,
@@ -21,7 +22,6 @@ from qjaxsim.studies.disentangler.layer import (
     operator_from,
     plain_operator,
 )
-from qjaxsim.studies.disentangler.model import Corpus, Evaluation
 from qjaxsim.studies.disentangler.settings import METHODS, DisentanglerStudySettings, circuit_name
 from qjaxsim.studies.shared import sweep
 
@@ -62,12 +62,19 @@ class Rebuilt(NamedTuple):
         return "-".join([self.scope, self.method, *bond, *circuit])
 
 
-def all_rebuilt(settings: DisentanglerStudySettings) -> list[Rebuilt]:
-    """Every way that the study replaces layers; `settings` must be resolved."""
+def all_rebuilt(settings: DisentanglerStudySettings, *, trains: bool = True) -> list[Rebuilt]:
+    """Every way that the study replaces layers.
+
+    Args:
+        settings: of the study, resolved.
+        trains: whether further training can make the model itself better; else the layers themselves and adapters
+            behind them, which begin as the model is, are left out.
+    """
     assert settings.model_chi is not None
+    free = (*_FREE, *(_ADAPTERS if settings.healing else ())) if trains else ("zero", "noise")
     found = []
     for scope in settings.scopes:
-        found += [Rebuilt(scope, method, 0, None) for method in (*_FREE, *(_ADAPTERS if settings.healing else ()))]
+        found += [Rebuilt(scope, method, 0, None) for method in free]
         for chi in settings.model_chi:
             found += [Rebuilt(scope, method, chi, None) for method in _BY_BOND]
             found += [
@@ -81,7 +88,6 @@ def all_rebuilt(settings: DisentanglerStudySettings) -> list[Rebuilt]:
 def rebuilt_row(
     settings: DisentanglerStudySettings,
     evaluation: Evaluation,
-    corpus: Corpus,
     rebuilt: Rebuilt,
     seed: int,
     layer_key: LayerKey,
@@ -93,7 +99,6 @@ def rebuilt_row(
     Args:
         settings: of the study, resolved.
         evaluation: the trained model.
-        corpus: its text.
         rebuilt: what to do.
         seed: of model and healing.
         layer_key: maps (layer, method, circuit) to the cell where its disentangled operators are kept.
@@ -115,9 +120,9 @@ def rebuilt_row(
     for what in settings.healing if rebuilt.method not in _NOT_HEALED else ():
         if (what == "circuits" and rebuilt.method not in METHODS) or not counts["total"]:
             continue
-        healed = heal(evaluation, operators, what, corpus, settings, seed, progress)
+        healed = heal(evaluation, operators, what, settings, seed, progress)
         after = evaluation.score(dense_weights(healed))
-        row |= {f"perplexity_{what}": after["perplexity"], f"accuracy_{what}": after["accuracy"]}
+        row |= {f"{name}_{what}": after[name] for name in evaluation.healed}
     return row
 
 

@@ -16,11 +16,14 @@ from qjaxsim.studies.shared.setting import (
     number,
     other,
     refuse_idle,
+    require_at_most,
     with_defaults,
 )
 
 if TYPE_CHECKING:
     from qjaxsim.models.disentangler.char_transformer import CharTransformer
+    from qjaxsim.models.disentangler.sentence_encoder import SentenceEncoder
+    from qjaxsim.models.disentangler.transformer import Exchangeable
     from qjaxsim.training import TrainConfig
 
 PARTS = ("layers", "depth", "bond", "shots", "model")
@@ -31,8 +34,12 @@ REGISTER = 0
 FULL = 0
 # About a million parameters is the size of PicoGPT (arXiv:2603.28534); the small model trains in a minute on two cores.
 SIZES = ("small", "million")
-# When settings have an effect. `weights` stands for the matrix of a file, which comes without a model.
-_BUILT_IN = {"weights": ABSENT}
+# Tokens of a sentence for an encoder, unless asked otherwise.
+ENCODER_CONTEXT = 32
+# When settings have an effect. `weights` stands for the matrix of a file, which comes without a model, `encoder` for a
+# model that is trained.
+_ANY_MODEL = {"weights": ABSENT}
+_BUILT_IN = {"weights": ABSENT, "encoder": ABSENT}
 _GRID, _MODEL = {"parts": ("layers",)}, {"parts": ("model",)}
 _HEALED = {**_MODEL, "healing": GIVEN}
 
@@ -61,10 +68,14 @@ class DisentanglerStudySettings:
         "registers), shots (a layer with finitely many shots) and model (the model rebuilt).",
         words={"all": PARTS},
     )
-    layers: tuple[str, ...] = other(("all",), needs=_BUILT_IN, help="all, or names such as block0.query,block1.up.")
+    layers: tuple[str, ...] = other(
+        ("all",),
+        needs=_ANY_MODEL,
+        help="all, or names such as block0.query,block1.up; of an encoder as encoder.layer.0.attention.self.query.",
+    )
     profile_layer: str | None = other(
         None,
-        needs=_BUILT_IN,
+        needs=_ANY_MODEL,
         help="Layer of the parts depth and bond, and of scope one.",
         defaults="the last block's value",
     )
@@ -145,7 +156,10 @@ class DisentanglerStudySettings:
     heal_updates: int = integer(100, 1, needs=_HEALED, help="Minibatches of healing.")
     heal_learning_rate: float = number(1e-3, above=0, needs=_HEALED, help="Adam's rate of healing.")
     adapter_block: int = integer(
-        4, 1, needs=_HEALED, help="Features that a block of an adapter mixes; divides the model's width."
+        4,
+        1,
+        needs={**_HEALED, "encoder": ABSENT},
+        help="Features that a block of an adapter mixes; divides the model's width.",
     )
     shots: tuple[int, ...] = integer(
         (1_000, 100_000, 10_000_000),
@@ -161,9 +175,11 @@ class DisentanglerStudySettings:
         None, 1, LARGEST_DEPTH, needs=_BUILT_IN, flag="blocks", help="Blocks of the model.", defaults=_sized(2, 5)
     )
     n_heads: int = integer(4, 1, needs=_BUILT_IN, flag="heads", help="Heads of attention.")
-    context: int | None = integer(None, 2, needs=_BUILT_IN, help="Characters seen at once.", defaults=_sized(64, 128))
+    context: int | None = integer(
+        None, 2, needs=_ANY_MODEL, help="Characters seen at once; of an encoder tokens (32).", defaults=_sized(64, 128)
+    )
     epochs: int | None = integer(None, 1, needs=_BUILT_IN, help="Passes over the text.", defaults=_sized(8, 12))
-    batch_size: int = integer(32, 1, needs=_BUILT_IN, help="Windows of text a minibatch.")
+    batch_size: int = integer(32, 1, needs=_ANY_MODEL, help="Windows of text, or sentences, a minibatch.")
     learning_rate: float | None = number(
         None, above=0, needs=_BUILT_IN, help="Adam's rate of training.", defaults=_sized(3e-3, 2e-3)
     )
@@ -171,8 +187,8 @@ class DisentanglerStudySettings:
         256,
         1,
         optional=True,
-        needs=_BUILT_IN,
-        help="Windows of test text for perplexities; 0 for all.",
+        needs=_ANY_MODEL,
+        help="Windows of test text, or sentences, for measures of the model; 0 for all.",
         words={"0": None},
     )
 
@@ -191,25 +207,30 @@ class DisentanglerStudySettings:
             ValueError: for a name that is no linear map of the model, sizes that do not fit, or settings without
                 effect.
         """
-        refuse_idle(self, weights=None)
+        refuse_idle(self, weights=None, encoder=None)
         filled = with_defaults(self, "size")
         model = filled.model(n_characters)
         if model.width % self.adapter_block:
             raise ValueError(
                 f"Argument `adapter_block` must divide the model's width, {model.width}, but is {self.adapter_block}."
             )
+        return filled._with_layers(model, f"block{model.n_blocks - 1}.value")
+
+    def _with_layers(self, model: "Exchangeable", profile: str) -> "DisentanglerStudySettings":
+        """The same settings with names of layers and bonds of part "model" written out."""
         layers = model.linear_names if self.layers == ("all",) else self.layers
         if not layers or len(set(layers)) != len(layers):
             raise ValueError(f"Argument `layers` must name at least one layer and none twice, but is {list(layers)}.")
-        profile = self.profile_layer or f"block{model.n_blocks - 1}.value"
-        if profile not in layers and self.profile_layer is None:
+        if self.profile_layer is not None:
+            profile = self.profile_layer
+        elif profile not in layers:
             profile = layers[0]
         for name in (*layers, profile):
-            model.shape_of(name)
+            model.require_linear(name)
         if profile not in layers:
             raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
         bonds = self.model_chi or self.chi[1:] or self.chi
-        return replace(filled, layers=layers, profile_layer=profile, model_chi=bonds)
+        return replace(self, layers=layers, profile_layer=profile, model_chi=bonds)
 
     def require_model(self, model: "CharTransformer") -> None:
         """Raise MemoryError if training the model does not fit."""
@@ -228,10 +249,22 @@ class DisentanglerStudySettings:
         Raises:
             ValueError: if settings of the built-in model, or its part, are given.
         """
-        refuse_idle(self, weights=name)
+        refuse_idle(self, weights=name, encoder=None)
         if "model" in self.parts:
             raise ValueError("Argument `parts` must not hold 'model' with a file, which brings no model; leave it out.")
         return replace(self, layers=(name,), profile_layer=name)
+
+    def of_encoder(self, model: "SentenceEncoder", name: str) -> "DisentanglerStudySettings":
+        """The same settings for a published encoder, with names of layers and the length of sentences written out.
+
+        Raises:
+            ValueError: for a name that is no linear map of the encoder, or if settings of the built-in model are given.
+        """
+        refuse_idle(self, weights=None, encoder=name)
+        context = self.context or min(ENCODER_CONTEXT, model.positions)
+        require_at_most("context", context, model.positions, "tokens that the encoder takes")
+        last = f"encoder.layer.{model.n_blocks - 1}.attention.self.value"
+        return replace(self, context=context)._with_layers(model, last)
 
     def model(self, n_characters: int) -> "CharTransformer":
         """The built-in model; sizes must be filled in."""

@@ -1,8 +1,8 @@
 """The study `disentangler`: layers as matrix product operators between disentangling circuits (arXiv:2410.17397).
 
-A character transformer is trained, or a weight matrix read from a file. Its layers are compressed at every bond and
-with every circuit of a grid, beside matrices of low rank and plain MPOs of as many numbers; Gaussian noise goes through
-the same. Then the model is rebuilt with the results, healed or not.
+A character transformer is trained, or a published encoder of sentences or one weight matrix is read. Layers are
+compressed at every bond and with every circuit of a grid, beside matrices of low rank and plain MPOs of as many
+numbers; Gaussian noise goes through the same. Then the model is rebuilt with the results, healed or not.
 """
 
 from pathlib import Path
@@ -12,9 +12,10 @@ import numpy as np
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.weights import LoadedMatrix
 from qjaxsim.report.tables import ReportTable, present
-from qjaxsim.studies.disentangler.cell import FileCells, ModelCells
+from qjaxsim.studies.disentangler.cell import FileCells, LayerCells, ModelCells
 from qjaxsim.studies.disentangler.claims import disentangler_verdicts
 from qjaxsim.studies.disentangler.columns import COLUMNS
+from qjaxsim.studies.disentangler.encoder_cell import EncoderCells
 from qjaxsim.studies.disentangler.figures import (
     layer_tables,
     model_table,
@@ -36,8 +37,9 @@ def _prepare(
     loaded: LoadedMatrix | None = None,
     inputs: np.ndarray | None = None,
     text: Path | None = None,
+    encoder: Path | None = None,
 ) -> Prepared:
-    """Cells of one matrix or of the built-in model, whose trained weights are the arrays of the cells "sSEED-train".
+    """Cells of one matrix, of an encoder, or of the built-in model, whose weights are the arrays of "sSEED-train".
 
     Args:
         settings: what to run.
@@ -45,9 +47,19 @@ def _prepare(
         progress: bars.
         loaded: a matrix instead of the built-in model; there is no part "model" then.
         inputs: what the loaded matrix receives, (N, in); for its activation error.
-        text: what the built-in model learns; default the language reference that ships with Python.
+        text: what the built-in model learns, or sentences for an encoder; default the language reference that ships
+            with Python.
+        encoder: folder of a published encoder of sentences instead of the built-in model.
     """
-    cells = FileCells(settings, out, progress, loaded, inputs) if loaded else ModelCells(settings, out, progress, text)
+    cells: LayerCells
+    if loaded and encoder:
+        raise ValueError("Argument `encoder` must be left out with `loaded`, which is a matrix without a model.")
+    if loaded:
+        cells = FileCells(settings, out, progress, loaded, inputs)
+    elif encoder:
+        cells = EncoderCells(settings, out, progress, encoder, text)
+    else:
+        cells = ModelCells(settings, out, progress, text)
     return Prepared(
         cells.settings,
         [sweep.Cell(key, {}) for key in cells.cells],
@@ -73,11 +85,12 @@ _KEYS = ("layer", "source", "method", "chi", "gate_qubits", "depth")
 _MODEL = (
     "layer", "method", "chi", "gate_qubits", "depth", "classical", "circuit", "total", "size", "perplexity",
     "perplexity_change", "accuracy", "perplexity_bond", "accuracy_bond", "perplexity_circuits", "accuracy_circuits",
+    "distance", "agreement", "distance_bond", "agreement_bond", "distance_circuits", "agreement_circuits",
 )  # fmt: skip
 _LAYER = (
     "source", "method", "chi", "gate_qubits", "depth", "rank", "classical", "circuit", "total", "size", "error",
     "activation_error", "merit", "bound", "entropy_before", "entropy", "break_even_dense", "break_even_svd",
-    "perplexity_change", "accuracy", "cnots", "cnot_depth", "unitary_deviation",
+    "perplexity_change", "accuracy", "distance", "agreement", "cnots", "cnot_depth", "unitary_deviation",
 )  # fmt: skip
 _SHOTS = ("layer", "source", "chi", "gate_qubits", "depth", "shots", "shot_error")
 
@@ -113,7 +126,7 @@ STUDY = Study(
     source=f"{PAPER} and others",
     columns=COLUMNS,
     keys=_KEYS,
-    headline=("perplexity", "error"),
+    headline=("perplexity", "distance", "error"),
     models=MODELS,
     prepare=_prepare,
     claims=lambda settings, rows: disentangler_verdicts(rows),

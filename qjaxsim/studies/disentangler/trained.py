@@ -193,7 +193,7 @@ def _layer(run: Run, key: str, part: str, chi: int | None) -> TrainedLayer:
         raise ValueError(f"Argument `chi` must be one of {sorted(names)}, the bonds of {key!r}, but is {chosen}.")
     row = next(row for row in rows if row["chi"] == chosen)
     recorded = run.recorded.settings
-    shape = recorded.get("matrix_shape")
+    shape = recorded.get("matrix_shape") or recorded.get("layer_shapes", {}).get(row["layer"])
     if shape is None:
         shape = run.settings.model(recorded["text_characters"]).shape_of(row["layer"])
     circuit = (row["gate_qubits"], row["depth"])

@@ -235,12 +235,17 @@ def refuse_idle_values(values: Mapping[str, Any], needs: Mapping[str, Needs], gi
     Traceback (most recent call last):
         ...
     ValueError: Argument `digits` has an effect only with `task` mnist or draw, but `task` is xor; leave it out.
+    >>> refuse_idle_values({"file": None, "url": "a.b"}, {"size": {"file": ABSENT, "url": ABSENT}}, ["size"])
+    Traceback (most recent call last):
+        ...
+    ValueError: Argument `size` has an effect only without `file` and without `url`, but `url` is a.b; leave it out.
     """
     for name in given:
         conditions = _conditions(needs.get(name, ()))
-        if conditions and not any(all(_holds(values[key], want) for key, want in one.items()) for one in conditions):
+        failing = [[key for key, want in one.items() if not _holds(values[key], want)] for one in conditions]
+        if conditions and all(failing):
             text = ", or ".join(" and ".join(_shown(key, want) for key, want in one.items()) for one in conditions)
-            now = " and ".join(_now(key, values[key]) for key in dict.fromkeys(k for one in conditions for k in one))
+            now = " and ".join(_now(key, values[key]) for key in dict.fromkeys(key for one in failing for key in one))
             raise ValueError(f"Argument `{name}` has an effect only {_with(text)}, but {now}; leave it out.")
 
 
@@ -285,6 +290,7 @@ def _either(values: list[Any]) -> str:
 
 
 def _with(text: str) -> str:
+    text = text.replace(" and no `", " and without `")
     return f"without {text.removeprefix('no ')}" if text.startswith("no ") else f"with {text}"
 
 

@@ -23,7 +23,7 @@ from qjaxsim.models.disentangler.mpo import Geometry, qubit_geometry
 from qjaxsim.studies.disentangler import layer as layers
 from qjaxsim.studies.disentangler.columns import COLUMNS
 from qjaxsim.studies.disentangler.healing import AdaptedLayer, DenseLayer, heal, healing_of
-from qjaxsim.studies.disentangler.model import Evaluation, corpus_of, params_as_arrays, params_from_arrays
+from qjaxsim.studies.disentangler.model import TextEvaluation, corpus_of, params_as_arrays, params_from_arrays
 from qjaxsim.studies.disentangler.rebuild import all_rebuilt, rebuilt_row
 from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerStudySettings
 from qjaxsim.studies.disentangler.study import STUDY
@@ -63,7 +63,7 @@ def evaluation(study, text):
     """The trained model, rebuilt from the folder."""
     corpus = corpus_of(load_text(text), 16, 20)
     model = SMALL.model(len(corpus.text.characters))
-    return Evaluation(model, params_from_arrays(sweep.read_arrays(study[0], "s1-train")), corpus), corpus
+    return TextEvaluation(model, params_from_arrays(sweep.read_arrays(study[0], "s1-train")), corpus), corpus
 
 
 def rows_where(rows, **wanted):
@@ -247,7 +247,7 @@ def test_one_layer_replaced_is_that_layer_alone(study, evaluation):
 
     for name, method, chi in (("one-zero", "zero", None), ("one-explicit-chi2-k2-d2", "explicit", 2)):
         turning = replace(settings, healing=("circuits",))
-        row = rebuilt_row(turning, *evaluation, ways[name], 1, key, out, Progress())
+        row = rebuilt_row(turning, evaluation[0], ways[name], 1, key, out, Progress())
         assert ("perplexity_circuits" in row) == (method == "explicit") and "perplexity_bond" not in row
         alone = [row for row in rows_where(rows, part="layers", method=method, layer="block0.value", source="trained")
                  if row.get("chi") == chi]  # fmt: skip
@@ -415,8 +415,8 @@ def test_healing_lowers_the_loss_of_what_it_is_trained_on(evaluation):
     weight = np.asarray(trained.model.weight(trained.params, "block0.up"))
     broken = {"block0.up": svd_layer(weight, 1)}
     settings = replace(SMALL, heal_updates=60, heal_learning_rate=1e-2)
-    healed = heal(trained, broken, "bond", corpus, settings, 1, Progress())
-    on_training = Evaluation(trained.model, trained.params, replace(corpus, test=corpus.train))
+    healed = heal(trained, broken, "bond", settings, 1, Progress())
+    on_training = TextEvaluation(trained.model, trained.params, replace(corpus, test=corpus.train))
     before, after = (on_training.score({n: o.to_dense() for n, o in which.items()}) for which in (broken, healed))
     assert after["perplexity"] < 0.99 * before["perplexity"]
     assert healed["block0.up"].n_params == broken["block0.up"].n_params

@@ -152,18 +152,41 @@ def test_healing():
     assert judged.healing_recovers(rows[:2]).verdict == NOT_TESTED
 
 
-def test_depth_of_layers():
-    def blocks(*changes):
-        return [
-            row("layers", "explicit", perplexity_change=change) | {"layer": f"block{number}.up"}
-            for number, change in enumerate(changes)
-        ]
+def blocks(*changes, column="perplexity_change", layer="block{}.up"):
+    """One optimised layer a block."""
+    return [row("layers", "explicit") | {column: one, "layer": layer.format(at)} for at, one in enumerate(changes)]
 
+
+def test_depth_of_layers():
     assert judged.deeper_compresses_better(blocks(0.4, 0.3, 0.2, 0.1)).verdict == HOLDS
     two = judged.deeper_compresses_better(blocks(0.4, 0.1))
     assert two.verdict == RESERVATION and "+40.00 % in block 0" in two.evidence
     assert judged.deeper_compresses_better(blocks(0.1, 0.4)).verdict == NOT_SEEN
     assert judged.deeper_compresses_better(blocks(0.1)).verdict == NOT_TESTED
+
+
+def test_encoders_are_judged_by_distances_of_sentences():
+    rows = [{name: value for name, value in one.items() if name != "perplexity_change"} | {"distance": distance}
+            for one, distance in zip(wide(0.0), (0.004, 0.1, 0.2), strict=True)]  # fmt: skip
+    found = judged.few_numbers(rows)
+    assert found.verdict == HOLDS
+    assert "distance of sentences 0.004, plain MPO 0.1, layer removed 0.2" in found.evidence
+    rows[0]["distance"] = 0.02
+    assert judged.few_numbers(rows).verdict == NOT_SEEN
+
+    named = {"column": "distance", "layer": "encoder.layer.{}.output.dense"}
+    assert judged.deeper_compresses_better(blocks(0.4, 0.3, 0.2, 0.1, **named)).verdict == HOLDS
+    deeper = judged.deeper_compresses_better(blocks(0.04, 0.25, **named))
+    assert deeper.verdict == NOT_SEEN and "distance of sentences 0.04 in block 0, 0.25 in block 1" in deeper.evidence
+
+    original = row("model", "original", distance=0.0, agreement=1.0)
+    mpo = row("model", "mpo", size=0.3, distance=0.3, agreement=0.5, agreement_bond=0.96, agreement_circuits=0.98)
+    healed = judged.healing_recovers([original, {**mpo, "layer": "4 layers"}])
+    assert healed.verdict == HOLDS and "agreement of the original 1.000; mpo of 30 %" in healed.evidence
+    assert healed.evidence.endswith("0.500, trained further 0.980")
+    adapters = judged.adapters_gain([original, mpo])
+    assert adapters.verdict == NOT_TESTED and "the built-in model" in adapters.evidence
+    assert comparison_rows([original, *blocks(0.1, **named)]) == []
 
 
 def test_adapters():

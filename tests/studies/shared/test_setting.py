@@ -88,7 +88,7 @@ def test_every_setting_is_an_option_that_its_conditions_name(study):
     for field in fields.values():
         needs = field.metadata["needs"]
         for condition in needs if isinstance(needs, tuple) else (needs,):
-            assert condition.keys() <= fields.keys() | {"weights"}
+            assert condition.keys() <= fields.keys() | {"weights", "encoder"}
             for name, wanted in condition.items():
                 rule = fields[name].metadata["rule"] if name in fields else None
                 if isinstance(wanted, tuple) and rule is not None:
@@ -137,6 +137,7 @@ def test_every_setting_is_an_option_that_its_conditions_name(study):
         ("hessian --patches 3", "--patches is 3, but 4 x 4 patches fit"),
         ("hessian --seeds 99999999999999999999", "--seeds must hold numbers of at most 4294967295"),
         ("disentangler --weights w.npy --epochs 3", "--weights must be a file of weights, but there is none"),
+        ("disentangler --encoder /nowhere", "--encoder must be a folder with config.json"),
         ("disentangler --parts layers --bond-chi 3", "--bond-chi has an effect only with --parts bond"),
         ("disentangler --gate-qubits register --depths 3", "--depths has an effect only with --parts layers and"),
         ("disentangler --healing none --heal-updates 3", "--heal-updates has an effect only with --parts model and"),
