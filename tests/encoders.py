@@ -37,8 +37,8 @@ def small_arrays(seed=0):
 
 def write_encoder(folder, *, arrays=None, pooling=None, prefix="", **config):
     """The folder, with entries of its config changed."""
-    save_file = pytest.importorskip("safetensors.numpy", reason="needs the weights extra").save_file
-    tokenizers = pytest.importorskip("tokenizers", reason="needs the weights extra")
+    save_file = pytest.importorskip("safetensors.numpy", reason="needs the encoder extra").save_file
+    tokenizers = pytest.importorskip("tokenizers", reason="needs the encoder extra")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG | config), encoding="utf-8")
     arrays = small_arrays() if arrays is None else arrays

@@ -44,8 +44,9 @@ data; a *stratified* choice keeps the shares of the classes. The page is made fr
 
 Several values of an option are separated by commas. Every study also takes
 `--out DIR`, `--resume`, and where it reads data sets `--data-dir DIR`; `disentangler` takes `--weights FILE` and what
-belongs to it. As one of several processes it takes `--coordinator HOST:PORT`, `--processes N|auto` and `--process I`;
-`study hessian` and `spectrum` take `--devices N|all` too ([several devices](devices.md))."""
+belongs to it, or `--encoder DIR`. As one of several processes it takes `--coordinator HOST:PORT`,
+`--processes N|auto` and `--process I`; `study hessian` and `spectrum` take `--devices N|all` too
+([several devices](devices.md))."""
 _HEAD = "| option | what it is | default | values | has an effect only |\n|---|---|---|---|---|"
 
 

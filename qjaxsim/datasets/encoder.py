@@ -114,7 +114,7 @@ def open_encoder(path: str | Path) -> EncoderFolder:
                 f"in {path}."
             )
     for package in ("safetensors", "tokenizers"):
-        require(package, f"Reading an encoder needs the package {package}", "weights")
+        require(package, f"Reading an encoder needs the package {package}", "encoder")
     config = _json(path / CONFIG)
     for name, (wanted, otherwise) in _KIND.items():
         if (given := config.get(name, otherwise)) != wanted:

