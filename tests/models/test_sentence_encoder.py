@@ -37,7 +37,7 @@ def test_vectors_are_those_of_numpy_whatever_fills_up(params, pooling):
     dtype = next(iter(params.values())).dtype
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, atol=1e-5 if dtype == np.float32 else 1e-12)
-    np.testing.assert_allclose(model.outputs(params, TOKENS[:1, :5]), found[:1], atol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.outputs)(params, TOKENS[:1, :5]), found[:1], atol=1e-6)
 
 
 def test_exchanged_weights_and_inputs(params):
@@ -46,12 +46,12 @@ def test_exchanged_weights_and_inputs(params):
     changed = MODEL.with_weights(params, {name: weight})
     np.testing.assert_array_equal(MODEL.weight(changed, name), weight)
     expected = by_hand({**params, f"{name}.weight": weight}, TOKENS[1])
-    np.testing.assert_allclose(MODEL.outputs(changed, jnp.asarray(TOKENS))[1], expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(MODEL.outputs)(changed, TOKENS)[1], expected, atol=1e-5)
     assert MODEL.weight(params, name).shape == (8, 16) and not np.allclose(MODEL.weight(params, name), weight)
-    seen = MODEL.inputs_of(params, TOKENS)
+    seen = jax.jit(lambda params: MODEL.inputs_of(params, TOKENS))(params)
     # Twelve tokens are no padding; the two sentences do not see each other.
     assert {rows.shape for rows in seen.values()} == {(12, 8), (12, 16)}
-    alone = MODEL.inputs_of(params, TOKENS[1:])
+    alone = jax.jit(lambda params: MODEL.inputs_of(params, TOKENS[1:]))(params)
     np.testing.assert_allclose(seen[name][5:], alone[name], atol=1e-5)
     # The last block's input of its perceptron gives the sentence.
     inner = np.asarray(alone[name], np.float64) @ np.asarray(params[f"{name}.weight"]).T

@@ -108,7 +108,7 @@ class SentenceEncoder(Exchangeable):
     def inputs_of(self, params: Params, tokens: np.ndarray) -> dict[str, jax.Array]:
         """What each linear map receives for the tokens that are no padding: name -> (tokens, in).
 
-        Arguments as in `outputs`, but tokens must be known: this cannot be compiled.
+        Arguments as in `outputs`, but tokens must be known when this is compiled.
         """
         kept = np.flatnonzero(np.asarray(tokens) != self.padding)
         seen: dict[str, jax.Array] = {}

@@ -95,17 +95,19 @@ class EncoderEvaluation:
     @functools.cached_property
     def moments(self) -> dict[str, np.ndarray]:
         """Mean of x x^T over the inputs of each linear map on test sentences: name -> (in, in), double precision."""
-        seen = self.model.inputs_of(self.params, self._corpus.test[:AT_ONCE])
-        return {
-            name: np.asarray(jnp.matmul(rows.T, rows, precision=HIGHEST) / len(rows), np.float64)
-            for name, rows in seen.items()
-        }
+        moments = jax.jit(
+            lambda params: {
+                name: jnp.matmul(rows.T, rows, precision=HIGHEST) / len(rows)
+                for name, rows in self.model.inputs_of(params, self._corpus.test[:AT_ONCE]).items()
+            }
+        )
+        return {name: np.asarray(found, np.float64) for name, found in moments(self.params).items()}
 
     @functools.cached_property
     def inputs(self) -> dict[str, np.ndarray]:
         """What each linear map receives for the first test sentence: name -> (tokens, in)."""
-        seen = self.model.inputs_of(self.params, self._corpus.test[:1])
-        return {name: np.asarray(rows) for name, rows in seen.items()}
+        found = jax.jit(lambda params: self.model.inputs_of(params, self._corpus.test[:1]))(self.params)
+        return {name: np.asarray(rows) for name, rows in found.items()}
 
     def _all(self, params: Params, tokens: np.ndarray) -> np.ndarray:
         """Vectors of any number of sentences, double precision."""

@@ -111,10 +111,11 @@ def model_table(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in _part(rows, "model"):
         groups.setdefault(tuple(row.get(name) for name in _MODEL_KEYS), []).append(row)
+    measured = present(_MODEL_VALUES, _part(rows, "model"))
     out: list[Row] = []
     for key, own in groups.items():
-        values = {name: _mean(row.get(name) for row in own) for name in _MODEL_VALUES}
-        for name in ("classical", "circuit", "total", "model_parameters"):
+        values = {name: _mean(row.get(name) for row in own) for name in measured}
+        for name in {"classical", "circuit", "total", "model_parameters"} & values.keys():
             values[name] = None if values[name] is None else round(values[name])
         out.append({**dict(zip(_MODEL_KEYS, key, strict=True)), **values, "seeds": len(own)})
     return out

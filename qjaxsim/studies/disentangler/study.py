@@ -75,7 +75,7 @@ the operator can be cut to a small bond. Every row gives the operator's numbers 
 Read each disentangled row beside the rows of as many numbers: a matrix of low rank (svd) and plain operators without
 circuits (mpo), on qubits with the sides padded and on few unpadded sites. Gaussian noise has no structure to
 disentangle, so what it reaches with the same circuits is what circuits do to any matrix. Removing the layer (zero) is
-the scale of every change of perplexity. The break-even price says what an angle may cost for the circuits to pay.
+the scale of everything that the model loses. The break-even price says what an angle may cost for the circuits to pay.
 
 No time is compared: running such a layer on a quantum computer takes state preparation and estimation of amplitudes for
 every token."""
