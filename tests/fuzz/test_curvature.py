@@ -288,6 +288,7 @@ class Mean(typing.NamedTuple):
         return g, r, gradient
 
 
+@pytest.mark.slow
 @settings(max_examples=max(5, settings.default.max_examples // 4))
 @given(TREES.filter(size_of), st.integers(0, 10**6))
 def test_the_split_its_products_and_operators_are_those_of_numpy(tree, seed):
@@ -316,6 +317,7 @@ def test_the_split_its_products_and_operators_are_those_of_numpy(tree, seed):
     np.testing.assert_allclose(dual[:both], own[:both], atol=1e-8)
 
 
+@pytest.mark.slow
 @FEW
 @given(st.sampled_from([1, 2, 5, 40]), st.integers(0, 10**6))
 def test_spectra_are_those_of_the_dense_matrix(size, seed):

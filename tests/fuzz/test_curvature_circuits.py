@@ -102,6 +102,7 @@ def check(outputs, params, x, y, rng):
     np.testing.assert_allclose(operator @ v, want, **close)
 
 
+@pytest.mark.slow
 @SOME
 @given(st.integers(0, 10**6), st.sampled_from(["as planned", "collapsed", "data among weights"]))
 def test_circuits_whose_data_come_first_and_others(seed, kind):
@@ -136,6 +137,7 @@ def test_circuits_whose_data_come_first_and_others(seed, kind):
         check(outputs, params, data, y, rng)
 
 
+@pytest.mark.slow
 @SOME
 @given(st.integers(0, 10**6))
 def test_sums_over_circuits_stage_by_stage(seed):

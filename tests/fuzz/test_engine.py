@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 import qjaxsim as qj
@@ -33,6 +34,7 @@ def drawn(seed):
     return circuit, labels, options, rng
 
 
+@pytest.mark.slow
 @settings(max_examples=max(5, settings.default.max_examples // 4))
 @given(st.integers(1000, 10**6), st.sampled_from([np.float64, np.float32]))
 def test_values_and_derivatives_equal_those_of_the_dense_reference(seed, dtype):
@@ -62,6 +64,7 @@ def test_values_and_derivatives_equal_those_of_the_dense_reference(seed, dtype):
     np.testing.assert_allclose(total, slope.sum(), atol=near)
 
 
+@pytest.mark.slow
 @settings(max_examples=max(5, settings.default.max_examples // 4))
 @given(st.integers(1000, 10**6))
 def test_states_and_batches_equal_the_dense_reference(seed):
