@@ -31,8 +31,8 @@ gc.freeze()
 gc.set_threshold(20_000, 20, 20)
 
 # Every run of the suite draws the same examples, so that a failure is one for everybody. The long mode draws others
-# each time: `pytest tests/fuzz -m "slow or not slow" --hypothesis-profile=long`. Compilation makes single examples slow,
-# hence no deadline.
+# each time: `pytest tests/fuzz -m "slow or not slow" --hypothesis-profile=long`. Compilation makes single examples take
+# long, hence no deadline.
 hypothesis.settings.register_profile(
     "fixed", derandomize=True, max_examples=5, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
