@@ -148,7 +148,7 @@ RUNS = (
     Planned(
         "disentangler_encoder_healing", "healing of a public transformer's replaced layers",
         f"disentangler --encoder {ENCODER_FOLDER} --layers {_ATTENTION_LAYERS} --parts layers,model --chi 16,48 "
-        "--seeds 1,2,3,4,5 --heal-updates 200", 3, None,
+        "--seeds 1,2,3,4,5 --heal-updates 200 --batch-size 16", 2, None,
     ),
     _patches(4, 150, None, 110),
     _patches(4, 200, None, 190, "lanczos"),
