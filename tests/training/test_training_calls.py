@@ -1,0 +1,164 @@
+"""Training as it is called: what does not fit, bars of progress, optimisers of optax."""
+
+import dataclasses
+import json
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from qjaxsim.training import CheckpointError, TrainConfig, fit
+from tests.training_problem import config, logits, loss, metrics, params, run, x, y
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"schedule": "step"}, r"`schedule` must be one of \['constant', 'cosine', 'cosine_cycle'\], but is 'step'"),
+        ({"optimizer": "lion"}, r"`optimizer` must be one of \['adam', 'sgd'\] or an optax .*, but is 'lion'"),
+        ({"optimizer": optax.adam}, r"or an optax optimiser, made with its rate, but is <function adam"),
+        ({"epochs": -1}, r"`epochs` must be an integer of at least 0, but is -1"),
+        ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1, but is 0"),
+        ({"cycle_epochs": 2.5}, r"`cycle_epochs` must be an integer of at least 1, but is 2\.5"),
+        ({"learning_rate": float("nan")}, r"`learning_rate` must be finite and not negative, but is nan"),
+        ({"weight_decay": -1e-3}, r"`weight_decay` must be finite and not negative, but is -0\.001"),
+    ],
+)
+def test_config_refuses(setting, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**setting)
+
+
+def test_arguments_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"`x` and `y` must hold equally many .* shapes \(64, 5\) and \(60,\)"):
+        fit(loss, params, x, y[:60], config)
+    with pytest.raises(
+        ValueError, match=r"`test\[0\]` and `test\[1\]` must hold .* at least one, .* \(0, 5\) and \(0,\)"
+    ):
+        fit(loss, params, x, y, config, test=(x[:0], y[:0]))
+    with pytest.raises(TypeError, match=r"must hold float32 or float64 arrays, but params\['w'\] is int64; convert it"):
+        fit(loss, {"w": np.arange(3)}, x, y, config)
+    with pytest.raises(TypeError, match=r"params\[0\] is complex128"):
+        fit(loss, [np.zeros(2, complex)], x, y, config)
+    with pytest.raises(ValueError, match=r"`params` must hold at least one array, but is empty"):
+        fit(loss, {}, x, y, config)
+    with pytest.raises(ValueError, match=r"`folder` must be given when resume=True, but is None"):
+        fit(loss, params, x, y, config, resume=True)
+    with pytest.raises(ValueError, match=r"`checkpoint_every` must be a positive integer, but is 0"):
+        fit(loss, params, x, y, config, checkpoint_every=0)
+    with pytest.raises(ValueError, match=r"`batch_size` must lie in 1\.\.64, the number of examples, but is 65"):
+        fit(loss, params, x, y, dataclasses.replace(config, batch_size=65))
+
+
+def test_metrics_that_do_not_fit():
+    with pytest.raises(
+        ValueError, match=r"`metrics` must return means .* 'hits' has shape \(64, 5\) of 64 examples; take its mean"
+    ):
+        fit(loss, params, x, y, config, metrics=lambda p, x, y: {"hits": x})
+    with pytest.raises(
+        ValueError, match=r"`loss` must return the mean .* has shape \(8, 3\) of 8 examples; take its me"
+    ):
+        fit(lambda p, x, y: logits(p, x), params, x, y, config, metrics=metrics)
+    with pytest.raises(
+        ValueError, match=r"`config\.best` must be one of the metrics \['train_a'\], but is 'train_loss'"
+    ):
+        fit(loss, params, x, y, config, metrics=lambda p, x, y: {"a": loss(p, x, y)})
+
+
+def test_loss_that_is_not_finite_stops_the_run(tmp_path):
+    def explosive(p, x, y):
+        return jnp.mean(x * p**4)
+
+    settings = TrainConfig(epochs=9, batch_size=5, learning_rate=50.0, optimizer="sgd")
+    with pytest.raises(
+        FloatingPointError, match=r"loss became (nan|inf) in epoch 2 at learning rate 50 \(minibatch 1 of 1\); lower"
+    ):
+        fit(explosive, np.array(1e50), np.ones(5), np.zeros(5), settings, folder=tmp_path, metrics=lambda p, x, y: {
+            "loss": jnp.mean(x)
+        })  # fmt: skip
+    assert (tmp_path / "checkpoints" / "epoch_0001.npz").exists()
+    with pytest.raises(FloatingPointError, match=r"metric 'loss' became nan before the first epoch; lower"):
+        fit(explosive, np.array(np.nan), np.ones(5), np.zeros(5), settings)
+
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+
+def test_progress_bar_of_the_caller_moves():
+    from rich.progress import Progress
+
+    with Progress(disable=True) as bar:
+        run(progress=bar)
+        (task,) = bar.tasks
+        assert (task.completed, task.total) == (12, 12)
+        assert task.description.startswith("training, 0.")
+
+
+def test_bar_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    def short(**options):
+        fit(
+            lambda p, x, y: jnp.mean(p * x),
+            np.array(1.0),
+            np.ones(2),
+            np.zeros(2),
+            TrainConfig(epochs=3, batch_size=2),
+            **options,
+        )
+        return capsys.readouterr().err
+
+    assert short() == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert short(progress=False) == ""
+    assert "3/3" in short()
+
+
+def test_history_is_json(uninterrupted):
+    assert json.loads(json.dumps(uninterrupted.history, allow_nan=False)) == uninterrupted.history
+
+
+# --- optimisers of optax ---------------------------------------------------------------------------------------------
+
+
+def _line():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    return (lambda p, x, y: jnp.mean((x @ p["w"] - y) ** 2)), {"w": jnp.zeros(3)}, x, x @ np.array([1.0, -2.0, 3.0])
+
+
+def test_an_optimiser_of_optax_is_the_named_one_where_they_are_the_same():
+    loss, params, x, y = _line()
+    named = fit(loss, params, x, y, TrainConfig(epochs=3, batch_size=8, learning_rate=0.05), progress=False)
+    own = fit(loss, params, x, y, TrainConfig(epochs=3, batch_size=8, optimizer=optax.adam(0.05)), progress=False)
+    np.testing.assert_allclose(own.trajectory, named.trajectory, rtol=1e-12)
+    assert own.history[-1]["learning_rate"] is None
+
+
+def test_an_optimiser_of_optax_is_resumed_and_another_refused(tmp_path):
+    loss, params, x, y = _line()
+
+    def run(epochs, optimizer, **place):
+        config = TrainConfig(epochs=epochs, batch_size=8, optimizer=optimizer)
+        return fit(loss, params, x, y, config, progress=False, **place)
+
+    rate = optax.cosine_decay_schedule(0.1, 20)
+    run(2, optax.adamw(rate), folder=tmp_path)
+    whole, resumed = run(4, optax.adamw(rate)), run(4, optax.adamw(rate), folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.trajectory, whole.trajectory)
+    for other in (optax.adamw(optax.cosine_decay_schedule(0.2, 20)), optax.adam(rate), "adam", "sgd"):
+        with pytest.raises(CheckpointError, match="config.optimizer was 'optax, sha256 "):
+            run(6, other, folder=tmp_path, resume=True)
+
+
+def test_what_an_optimiser_of_optax_has_itself_is_refused():
+    for idle in ({"learning_rate": 0.3}, {"schedule": "cosine"}, {"weight_decay": 0.1}, {"eps": 1e-3}):
+        with pytest.raises(ValueError, match=f"`{next(iter(idle))}` must be left out with an optimiser of optax"):
+            TrainConfig(optimizer=optax.sgd(0.1), **idle)
+    loss, params, x, y = _line()
+    with pytest.raises(ValueError, match="updated by gradients, state and parameters alone"):
+        fit(loss, params, x, y, TrainConfig(epochs=1, optimizer=optax.lbfgs()), progress=False)
+    with pytest.raises(MemoryError, match=r"The trajectory of 3 parameters over 10,000,000,000,000 epochs needs"):
+        fit(loss, params, x, y, TrainConfig(epochs=10**13), progress=False)
