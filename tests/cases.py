@@ -95,3 +95,14 @@ def run_lines_of_page(page):
     with contextlib.redirect_stdout(printed):
         exec(html.unescape(lines), {})
     return printed.getvalue()
+
+
+def rows_where(rows, **wanted):
+    """Rows with these values in their columns."""
+    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
+
+
+def one(rows, **wanted):
+    """The only such row."""
+    (found,) = rows_where(rows, **wanted)
+    return found

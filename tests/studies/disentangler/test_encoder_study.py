@@ -22,6 +22,7 @@ from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
 from tests.encoders import by_hand, small_arrays, write_encoder
+from tests.study_cases import one
 
 VALUE, UP = "encoder.layer.1.attention.self.value", "encoder.layer.0.intermediate.dense"
 SMALL = DisentanglerStudySettings(
@@ -54,15 +55,6 @@ def study(tmp_path_factory, encoder, text):
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory, encoder, text):
     return EncoderCells(SMALL, tmp_path_factory.mktemp("cells"), Progress(), encoder, text)
-
-
-def rows_where(rows, **wanted):
-    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
-
-
-def one(rows, **wanted):
-    (found,) = rows_where(rows, **wanted)
-    return found
 
 
 def test_distances_and_neighbours_are_those_of_numpy(study, cells, text):
