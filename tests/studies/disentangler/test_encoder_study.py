@@ -21,6 +21,7 @@ from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
+from tests.cases import one
 from tests.encoders import by_hand, small_arrays, write_encoder
 from tests.study_cases import one
 
