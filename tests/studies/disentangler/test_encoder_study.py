@@ -23,7 +23,6 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
 from tests.cases import one
 from tests.encoders import by_hand, small_arrays, write_encoder
-from tests.study_cases import one
 
 VALUE, UP = "encoder.layer.1.attention.self.value", "encoder.layer.0.intermediate.dense"
 SMALL = DisentanglerStudySettings(
