@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from qjaxsim.models.disentangler.transformer import Params
 
 # Sentences at once where vectors are computed; memory only.
 AT_ONCE = 128
+# Sentences of which one can be nearer than another to a third.
+FEWEST = 3
 
 
 def encoder_of(folder: EncoderFolder) -> SentenceEncoder:
@@ -34,7 +36,7 @@ def encoder_of(folder: EncoderFolder) -> SentenceEncoder:
     )
 
 
-class Sentences:
+class Sentences(NamedTuple):
     """Sentences of a text as tokens, (number, length) int32.
 
     Attributes:
@@ -42,16 +44,29 @@ class Sentences:
         test: what measures are of.
     """
 
-    def __init__(self, text: Text, folder: EncoderFolder, length: int, test: int | None) -> None:
-        parts = {name: sentences(text.decode(getattr(text, name))) for name in ("train", "test")}
-        for name, found in parts.items():
-            if len(found) < 3:
-                raise ValueError(
-                    f"Argument `text` must have three sentences of five words in each part, but its {name} part has "
-                    f"{len(found)}."
-                )
-        self.train = folder.tokens(parts["train"], length)
-        self.test = folder.tokens(parts["test"][:test], length)
+    train: np.ndarray
+    test: np.ndarray
+
+
+def sentences_of(text: Text, folder: EncoderFolder, length: int) -> Sentences:
+    """All sentences of a text.
+
+    Args:
+        text: in its parts.
+        folder: of the encoder whose tokens they become.
+        length: tokens of a sentence, where longer ones are cut.
+
+    Raises:
+        ValueError: if a part has fewer than three.
+    """
+    parts = {name: sentences(text.decode(getattr(text, name))) for name in ("train", "test")}
+    for name, found in parts.items():
+        if len(found) < FEWEST:
+            raise ValueError(
+                f"Argument `text` must have {FEWEST} sentences of five words in each part, but its {name} part has "
+                f"{len(found)}."
+            )
+    return Sentences(**{name: folder.tokens(found, length) for name, found in parts.items()})
 
 
 # One object for equal models, so that what is compiled for one piece of work serves the others.

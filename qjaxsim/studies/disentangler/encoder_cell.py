@@ -11,12 +11,13 @@ import numpy as np
 from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.encoder import open_encoder
 from qjaxsim.studies.disentangler.cell import LayerCells, text_recorded
-from qjaxsim.studies.disentangler.encoder import EncoderEvaluation, Sentences, encoder_of
+from qjaxsim.studies.disentangler.encoder import FEWEST, EncoderEvaluation, Sentences, encoder_of, sentences_of
 from qjaxsim.studies.disentangler.layer import Subject, noise_like
 from qjaxsim.studies.disentangler.model import model_text
 from qjaxsim.studies.disentangler.plan import require_layers
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.shared import sweep
+from qjaxsim.studies.shared.setting import require_at_most
 
 
 class EncoderCells(LayerCells):
@@ -36,6 +37,7 @@ class EncoderCells(LayerCells):
         self.shapes = {name: self.model.shape_of(name) for name in settings.layers}
         require_layers(settings, self.shapes)
         self.text = model_text(text)
+        self.sentences = self._sentences()
         first = settings.seeds[0]
         if "model" in settings.parts:
             self.cells[f"s{first}-original"] = self._original
@@ -75,17 +77,21 @@ class EncoderCells(LayerCells):
         return Subject(layer, source, weight, seed, moment, lambda w: evaluation.score({layer: w}), inputs)
 
     @functools.cached_property
-    def sentences(self) -> Sentences:
-        """Of the text, as tokens."""
-        assert self.settings.context is not None
-        return Sentences(self.text, self.folder, self.settings.context, self.settings.test_windows)
-
-    @functools.cached_property
     def evaluation(self) -> EncoderEvaluation:
         """The encoder as published."""
         arrays: Mapping[str, np.ndarray] = self.folder.arrays(self.model.shapes)
         params = {name: jnp.asarray(array, jnp.float32) for name, array in arrays.items()}
         return EncoderEvaluation(self.model, params, self.sentences)
+
+    def _sentences(self) -> Sentences:
+        """Of the text, as many for the test as are wanted."""
+        assert self.settings.context is not None
+        found, wanted = sentences_of(self.text, self.folder, self.settings.context), self.settings.test_windows
+        if wanted != DisentanglerStudySettings.test_windows:
+            if wanted is not None and wanted < FEWEST:
+                raise ValueError(f"Argument `test_windows` must be at least {FEWEST} with an encoder, but is {wanted}.")
+            require_at_most("test_windows", wanted, len(found.test), "sentences of the text's test part")
+        return found._replace(test=found.test[:wanted])
 
     def _original(self, folder: Path) -> sweep.CellResult:
         row = {

@@ -156,6 +156,8 @@ def test_a_folder_has_layers_report_and_resumes(study, encoder, text):
         ("--context 13", "Option --context must be at most the 12 tokens that the encoder takes, but is 13"),
         ("--layers block0.value", "must be among .*encoder.layer.0.attention.self.query.* but one is 'block0.value'"),
         ("--weights w.npy", "Option --encoder has an effect only without .*weights"),
+        ("--test-windows 999999", "--test-windows must be at most the .* sentences of the text's test part, but is"),
+        ("--test-windows 2", "Option --test-windows must be at least 3 with an encoder, but is 2"),
         ("--chi 99", "Option --chi must be at most the 8 of a full bond"),
     ],
 )
@@ -175,7 +177,7 @@ def test_a_folder_that_is_none_and_a_text_without_sentences(encoder, tmp_path, c
         run_study(STUDY, SMALL, tmp_path / "o", encoder=encoder, loaded=matrix)
     text = tmp_path / "t.txt"
     text.write_text("one two " * 100, encoding="utf-8")
-    with pytest.raises(ValueError, match="`text` must have three sentences of five words in each part, but its train"):
+    with pytest.raises(ValueError, match="`text` must have 3 sentences of five words in each part, but its train"):
         run_study(STUDY, SMALL, tmp_path / "o", text=text, encoder=encoder)
 
 
