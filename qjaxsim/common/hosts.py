@@ -230,8 +230,9 @@ def _part(failed: bool) -> None:
     else:
         wait()
     _parted.set()
-    if team.leads:  # the others need the store until they have left it
-        _kept[-1].join(PARTING)
+    # The others need the leader's store until they have left it; and a thread that is inside JAX when Python ends takes
+    # the process down with it.
+    _kept[-1].join(PARTING)
     jax.distributed.shutdown()
 
 
@@ -247,16 +248,15 @@ def _watch() -> None:
                 _end(f"process 0 of {team.count} has ended")
             return
         gone = sorted(set(range(team.count)) - set(live))
-        if failed or gone:
-            time.sleep(4 * LOOK)  # this process may be about to part too
-        if _parted.is_set():
+        # After an error of another one this process may be about to part too.
+        if _parted.wait(4 * LOOK if failed or gone else LOOK):
             if not team.leads or len(live) == 1:
                 return
+            time.sleep(LOOK)
         elif failed:
             _end(f"process {failed[0]} of {team.count} has stopped with an error")
         elif gone:
             _end(f"process {gone[0]} of {team.count} has ended")
-        time.sleep(LOOK)
 
 
 def _at_abort(reason: str) -> None:
