@@ -121,6 +121,8 @@ def _time(run: Run) -> str:
     """What the rows took together, where they say so, that means something, and no accelerator helped."""
     if run.environment.get("backend", "cpu") != "cpu" or "seconds say nothing" in run.note:
         return ""
+    if run.note.endswith("hours."):  # of the whole, where rows may know of a part alone
+        return ""
     seconds = sum(row.get(name) or 0 for row in run.rows for name in ("seconds", "seconds_train", "seconds_hessian"))
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s" if seconds else ""
 
