@@ -61,5 +61,5 @@ COLUMNS = {
     "and gates taken as perfect, magnitudes and signs estimated",
     "sweeps": "sweeps done, or steps of the gradient",
     "converged": "whether the optimisation came to rest",
-    "seconds": "seconds of optimising, compilation included",
+    "seconds": "seconds of training, optimising or healing, compilation included",
 }

@@ -1,5 +1,6 @@
 """A model with one layer or all layers replaced: operators of one kind, then its measures, healed or not."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,7 +121,9 @@ def rebuilt_row(
     for what in settings.healing if rebuilt.method not in _NOT_HEALED else ():
         if (what == "circuits" and rebuilt.method not in METHODS) or not counts["total"]:
             continue
+        began = time.perf_counter()
         healed = heal(evaluation, operators, what, settings, seed, progress)
+        row["seconds"] = row.get("seconds", 0.0) + time.perf_counter() - began
         after = evaluation.score(dense_weights(healed))
         row |= {f"{name}_{what}": after[name] for name in evaluation.healed}
     return row

@@ -84,6 +84,7 @@ def test_weights_are_compressed_once_and_noise_by_seed(study, encoder, text):
     out, rows = study
     assert set().union(*rows) <= set(COLUMNS)
     healed = one(rows, part="model", method="explicit")
+    assert healed["seconds"] > 0 and "seconds" not in one(rows, part="model", method="zero")
     assert healed["layer"] == "2 layers" and {"distance_bond", "agreement_bond"} <= set(healed)
     parts = [one(rows, part="layers", layer=n, source="trained", method="explicit", chi=2) for n in SMALL.layers]
     assert healed["total"] == sum(row["total"] for row in parts)
