@@ -27,7 +27,9 @@ def _some(rng, circuit, count):
 
 
 def _gate(rng, circuit, weights):
-    names = [g for g in GATES.values() if 1 <= g.n_qubits <= min(circuit.n_qubits, 3) and g.name != "delay"]
+    names = [
+        g for g in GATES.values() if 1 <= g.n_qubits <= min(circuit.n_qubits, 3) and not g.name.startswith("delay")
+    ]
     spec = names[rng.integers(len(names))]
     angles = [
         weights[int(rng.integers(weights.shape[0]))] * 0.7 if rng.random() < 0.6 else float(rng.normal())

@@ -76,6 +76,8 @@ def read_problem(
         raise ValueError(f"Argument `number` must be left out for {path}, which is {kind}, not OR-Library's bqp.")
     if maximise and kind in ("gset", "mc", "bqp"):
         raise ValueError(f"Argument `maximise` must be False for {path}: {kind} is for maximisation, and read as such.")
+    if maximise and kind == "lp":
+        raise ValueError(f"Argument `maximise` must be False for {path}: an LP file says itself what it is for.")
     try:
         problem = _READERS[kind](content, vartype) if number is None else text_files.or_library(
             _text(content), vartype, number

@@ -126,6 +126,11 @@ def solve_batch(
     >>> [float(found.first.energy) for found in solve_batch(problems, "exact")]
     [-1.0, -2.0]
     """
+    if isinstance(sampler, type):
+        raise TypeError(
+            f"Argument `sampler` must be a name or a sampler, but is the class {sampler.__name__}; call it: "
+            f"{sampler.__name__}()."
+        )
     seed = check_seed(seed)
     models = [as_problem(problem) for problem in problems]
     name = sampler if isinstance(sampler, str) else type(sampler).__name__

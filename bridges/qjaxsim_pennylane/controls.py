@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, PAULI
+from qjaxsim.circuits.dense import PAULI
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate, Unitary
 
 Constant = Callable[[np.ndarray, Sequence[int], Sequence[int]], list[Any]]

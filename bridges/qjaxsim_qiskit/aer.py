@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim_qiskit.angles import require_angles
-from qjaxsim_qiskit.definitions import inlined
+from qjaxsim_qiskit.channels import has_channels
+from qjaxsim_qiskit.definitions import for_density_matrices, inlined
 from qjaxsim_qiskit.rotations import bound, one_parameter_a_rotation, slope
 
 if TYPE_CHECKING:
@@ -63,35 +64,9 @@ def _noisy_simulator(noise: Any) -> Any:
 
 
 def _noisy_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list["QuantumCircuit"]:
-    """A circuit for each set of values, its gates as they are, for noise goes by their names.
-
-    Those that Aer does not run on density matrices become matrices with their name as label, which noise goes by, too.
-    """
-    from qiskit.circuit import Gate
-    from qiskit.circuit.library import UnitaryGate
-    from qiskit.quantum_info import Operator
-
+    """A circuit for each set of values, as Aer runs it under noise."""
     require_angles(circuit, values)
-    known, out = _known_on_density_matrices(), []
-    for each in values:
-        bound = circuit.assign_parameters(dict(each))
-        lowered = bound.copy_empty_like()
-        for instruction in bound.data:
-            operation = instruction.operation
-            # Aer goes by names: a program's own gate "rzz" would be run as Qiskit's.
-            own = isinstance(operation, Gate) and not (instruction.is_standard_gate() or operation.name == "unitary")
-            if own or operation.name not in known:
-                operation = UnitaryGate(Operator(operation), label=operation.name)
-            lowered.append(operation, instruction.qubits, instruction.clbits)
-        out.append(lowered)
-    return out
-
-
-@functools.cache
-def _known_on_density_matrices() -> frozenset[str]:
-    from qiskit_aer import AerSimulator
-
-    return frozenset({*AerSimulator(method="density_matrix").operation_names, "quantum_channel"})
+    return [for_density_matrices(circuit.assign_parameters(dict(each))) for each in values]
 
 
 def expectations(
@@ -128,11 +103,12 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
     while any(register.name == name for register in circuit.cregs):
         name += "_"
     everything = ClassicalRegister(circuit.num_qubits, name)
-    measured = (_bound_circuits if noise is None else _noisy_circuits)(circuit, values)
+    exact = noise is None and not has_channels(circuit)
+    measured = (_bound_circuits if exact else _noisy_circuits)(circuit, values)
     for each in measured:
         each.add_register(everything)
         each.measure(each.qubits, everything)
-    options = {} if noise is None else {"backend_options": {"method": "density_matrix", "noise_model": noise}}
+    options = {} if exact else {"backend_options": {"method": "density_matrix", "noise_model": noise}}
     run = SamplerV2(seed=seed, options=options).run([(each,) for each in measured], shots=shots)
     out = np.zeros((len(values), 2**circuit.num_qubits), np.int64)
     for row, one in zip(out, run.result(), strict=True):
@@ -156,18 +132,16 @@ def dynamic_counts(
     Returns:
         (len(values), 2**(bits + qubits)) int64, bit 0 most significant, the qubits last.
     """
-    from qiskit import transpile
     from qiskit.circuit import ClassicalRegister
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
+    lower = _bound_circuits if noise is None and not has_channels(circuit) else _noisy_circuits
     ends = ClassicalRegister(circuit.num_qubits, "all qubits")
     read = circuit.copy()
     read.add_register(ends)
     read.measure(read.qubits, ends)
-    lowered = read if noise is not None else transpile(read, target=_target(), optimization_level=0)
-    bound = [lowered.assign_parameters(dict(each)) for each in values]
-    result = simulator.run(bound, shots=shots).result()
+    result = simulator.run(lower(read, values), shots=shots).result()
     out = np.zeros((len(values), 2**read.num_clbits), np.int64)
     for row, number in zip(out, range(len(values)), strict=True):
         for outcome, count in result.get_counts(number).items():

@@ -13,16 +13,18 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.inspection import is_static
+from qjaxsim.circuits.noise import NoiseModel
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
+from qjaxsim.planning.doubling import is_noisy
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
 from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.importing import from_qiskit
-from qjaxsim_qiskit.noisy_checks import noise_of, noisy_checks
+from qjaxsim_qiskit.noisy_checks import Noise, noise_of, noisy_checks
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
 from qjaxsim_qiskit.rotations import rotations_of
@@ -66,7 +68,8 @@ def crosscheck(
         evolution: what a PauliEvolutionGate of a Qiskit circuit is on either side, as for `from_qiskit`.
         noise: a `qjaxsim.NoiseModel`, one of Aer's, a backend, or the name of a fake one, such as "fake_manila"; for a
             backend the circuit is transpiled to it and run on the qubits in use, whose order the observables follow.
-            Then density matrices, expectation values before readout and counts after it are compared.
+            Then density matrices, expectation values before readout and counts after it are compared, as for a circuit
+            that has channels of its own.
         title: for the table.
 
     Returns:
@@ -86,12 +89,14 @@ def crosscheck(
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
     noisy = None if noise is None else noise_of(noise, circuit, params, seed)
-    pair = pair_of(circuit if noisy is None else noisy.circuit, params, observables, seed, evolution)
+    if noisy is not None:
+        circuit = noisy.circuit
+    pair = pair_of(circuit, params, observables, seed, evolution, delays=noisy is not None)
     if not is_static(pair.circuit.operations):
         found = dynamic_checks(pair, noisy, shots or DYNAMIC_SHOTS, seed)
         return _named(pair, seed, found, title or repr(pair.circuit))
-    if noisy is not None:
-        found = noisy_checks(pair, noisy, shots, seed, tolerance)
+    if noisy is not None or is_noisy(pair.circuit):
+        found = noisy_checks(pair, noisy or Noise(NoiseModel(), None, circuit), shots, seed, tolerance)
         return _named(pair, seed, found, title or f"{pair.circuit!r} under noise")
     bound = tolerance if tolerance is not None else TOLERANCES[pair.dtype]
     checks, exact = _states(pair, bound)
@@ -176,15 +181,25 @@ class _Pair:
         return max(1.0, *(sum(map(abs, observable.terms.values())) for observable in self.observables))
 
 
-def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any, seed: int, evolution: str) -> _Pair:
-    """One circuit as both simulators take it, with the same numbers."""
+def pair_of(
+    given: "qj.Circuit | QuantumCircuit",
+    params: Any,
+    observables: Any,
+    seed: int,
+    evolution: str,
+    *,
+    delays: bool = False,
+) -> _Pair:
+    """One circuit as both simulators take it, with the same numbers; delays stay where noise may follow them."""
     notes: tuple[str, ...] = ()
     if isinstance(given, qj.Circuit):
         circuit, other = given, to_qiskit(given)
     else:
         imported = from_qiskit(given, evolution=evolution)
-        circuit, other, notes = imported.circuit, _without_delays(imported.source), imported.notes
+        circuit, other, notes = imported.circuit, imported.source, imported.notes
         params = imported.own_params(params)
+    if not delays:
+        other = _without_delays(other)
     if params is not None and not isinstance(params, Mapping):
         raise TypeError(
             f"Argument `params` must be a dictionary with the keys {sorted(circuit.parameters)}, but is "
@@ -215,7 +230,7 @@ def pair_of(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
 
 
 def _without_delays(circuit: "QuantumCircuit") -> "QuantumCircuit":
-    """Delays do nothing to a state, and Aer does not take durations that are free parameters."""
+    """Delays do nothing to a state without noise, and Aer does not take durations that are free parameters."""
     out = circuit.copy_empty_like()
     for instruction in circuit.data:
         if instruction.name != "delay":

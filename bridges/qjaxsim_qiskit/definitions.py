@@ -4,7 +4,10 @@ Some gates have both and they differ, as evolutions by product formulas and a pr
 counts, at every width: it is what simulators and devices run.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any
+
+from qjaxsim_qiskit.preparations import prepared_state
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,3 +113,86 @@ def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
         else:
             out.append(instruction)
     return out
+
+
+def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    """The circuit as Aer runs it on density matrices, every gate under the name that noise goes by.
+
+    What is no standard gate is written out, as on import, or becomes a matrix with its label; open controls stand
+    between X gates, and states that the circuit begins in are prepared by matrices, which no noise follows.
+
+    Args:
+        circuit: Qiskit's, its parameters bound.
+    """
+    from qiskit.circuit import ControlFlowOp
+    from qiskit.circuit.library import UnitaryGate
+    from qiskit.quantum_info import Operator
+
+    known, out = _known_on_density_matrices(), circuit.copy_empty_like()
+    for number, instruction in enumerate(circuit.data):
+        operation, qubits, clbits = instruction.operation, instruction.qubits, instruction.clbits
+        where = f"operation {number} ({operation.name})"
+        if isinstance(operation, ControlFlowOp):
+            blocks = [for_density_matrices(block) for block in operation.blocks]
+            out.append(operation.replace_blocks(blocks), qubits, clbits)
+        elif (closed := _with_closed_controls(instruction)) is not None:
+            out.compose(for_density_matrices(closed), qubits, inplace=True)
+        elif _is_run(instruction, known):
+            out.append(instruction)
+        elif (state := prepared_state(operation)) is not None:
+            out.append(UnitaryGate(_preparing(state), label=operation.name), qubits)
+        elif instruction.is_standard_gate():
+            out.append(UnitaryGate(Operator(operation), label=operation.label or operation.name), qubits)
+        elif (matrix := matrix_of(instruction, where)) is not None:
+            out.append(UnitaryGate(matrix, label=operation.label or operation.name), qubits)
+        elif (definition := definition_of(operation, where)) is not None:
+            out.compose(for_density_matrices(definition), qubits, clbits, inplace=True)
+        else:
+            out.append(instruction)
+    return out
+
+
+def _is_run(instruction: Any, known: "frozenset[str]") -> bool:
+    """Whether Aer runs it as it is; by name it would run a program's own gate "rzz" as Qiskit's."""
+    from qiskit.circuit import Gate
+
+    if instruction.name not in known:
+        return False
+    own = isinstance(instruction.operation, Gate) and not instruction.is_standard_gate()
+    return not own or instruction.name == "unitary"
+
+
+def _with_closed_controls(instruction: Any) -> "QuantumCircuit | None":
+    """A standard gate with open controls as one with closed ones between X gates; None for all others."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import ControlledGate
+
+    operation = instruction.operation
+    if not isinstance(operation, ControlledGate) or operation.ctrl_state == 2**operation.num_ctrl_qubits - 1:
+        return None
+    if not str(getattr(operation, "base_class", type(operation)).__module__).startswith("qiskit."):
+        return None
+    flipped = [k for k in range(operation.num_ctrl_qubits) if not operation.ctrl_state >> k & 1]
+    closed = operation.to_mutable()
+    closed.ctrl_state = None
+    out = QuantumCircuit(operation.num_qubits)
+    out.x(flipped)
+    out.append(closed, range(operation.num_qubits))
+    out.x(flipped)
+    return out
+
+
+def _preparing(state: "np.ndarray") -> "np.ndarray":
+    """A unitary matrix with a state as its first column."""
+    import numpy as np
+
+    matrix, _ = np.linalg.qr(np.column_stack([state, np.eye(len(state))[:, 1:]]))
+    matrix[:, 0] = state
+    return matrix
+
+
+@functools.cache
+def _known_on_density_matrices() -> "frozenset[str]":
+    from qiskit_aer import AerSimulator
+
+    return frozenset({*AerSimulator(method="density_matrix").operation_names, "quantum_channel"})

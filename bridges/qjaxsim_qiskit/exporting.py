@@ -236,7 +236,7 @@ class _Writer:
             self.channel(operation, place)
         elif isinstance(operation, Preparation):
             self.preparation(operation, place)
-        elif isinstance(operation, Measure):
+        elif isinstance(operation, Measure) and not operation.is_misread:
             self.out.measure(operation.qubit, operation.bit)
         elif isinstance(operation, Reset):
             self.out.reset(operation.qubit)
@@ -245,7 +245,7 @@ class _Writer:
                 for bit, value in zip(operation.bits, operation.values, strict=True):
                     conditions.enter_context(self.out.if_test((self.out.clbits[bit], value)))
                 self.circuit(operation.circuit, symbols, f"{place}.")
-        elif isinstance(operation, ReadoutError):
+        elif isinstance(operation, ReadoutError | Measure):  # measurements that are read wrongly
             raise ValueError(
                 f"Argument `circuit` must be free of readout errors to be exported, but operation {place} is one of "
                 f"qubit {operation.qubit}; put it into Aer's noise model."
@@ -289,9 +289,22 @@ class _Writer:
         ]
         if gate.name == "global_phase":
             self.out.global_phase += angles[0]
-        elif gate.name != "delay":  # durations mean nothing to a state
+        elif gate.name in ("delay", "delay_dt"):
+            self.delay(gate, angles[0])
+        else:
             qubits = matrix_qubits(gate.qubits) if gate.spec.is_free else gate.qubits
-            self.out.append(self.made(gate.name, angles), qubits)
+            made = self.made(gate.name, angles)
+            if gate.label:
+                made = made.to_mutable()
+                made.label = gate.label
+            self.out.append(made, qubits)
+
+    def delay(self, gate: Gate, time: Any) -> None:
+        """A delay, in seconds or in units of a device, which are whole numbers."""
+        if gate.name == "delay":
+            self.out.delay(time, gate.qubits[0], unit="s")
+        else:
+            self.out.delay(round(time) if isinstance(time, float) else time, gate.qubits[0], unit="dt")
 
     def made(self, name: str, angles: Sequence[Any]) -> "Instruction":
         """Qiskit's gate with such angles."""

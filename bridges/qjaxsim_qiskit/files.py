@@ -64,14 +64,14 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
 
 
 def from_qpy(
-    path: str | Path, index: int = 0, *, evolution: str = "synthesis", qubits: str = "auto"
+    path: str | Path, index: int | None = None, *, evolution: str = "synthesis", qubits: str = "auto"
 ) -> ImportedCircuit:
     """One circuit of a QPY file, the only format that keeps everything.
 
     Args:
         path: the file. Files whose expressions are in symengine's form, as Qiskit 0.45 to 1.2 could write them, are
             refused: symengine unpickles what it reads, which may run code. Qiskit's own reader does not.
-        index: which of its circuits.
+        index: which of its circuits; may be left out where there is one.
         evolution: as for `from_qiskit`.
         qubits: as for `from_qiskit`.
 
@@ -98,6 +98,11 @@ def from_qpy(
         raise ValueError(
             f"Argument `path` must name a QPY file, but {str(path)!r} cannot be read: {_plain(error)}"
         ) from error
+    if index is None and len(circuits) > 1:
+        raise ValueError(
+            f"File {str(path)!r} holds {len(circuits)} circuits; say which (`index` of `from_qpy`), or write one alone."
+        )
+    index = index or 0
     if not 0 <= index < len(circuits):
         raise ValueError(f"Argument `index` must be below the file's {len(circuits)} circuits, but is {index}.")
     return from_qiskit(circuits[index], evolution=evolution, qubits=qubits)
@@ -114,9 +119,9 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
             name, but is `NAME_0` where OpenQASM has that word itself, as "x". Version 2 has no parameters.
 
     Raises:
-        ValueError: for another version, free parameters in version 2, in version 3 such whose names are not made of
-            letters, digits and underscores or that stand in more than + - * / (what readers understand); for batch
-            axes; and for what `assignment` and `to_qiskit` refuse.
+        ValueError: for another version, free parameters and conditions in version 2, in version 3 parameters whose
+            names are not made of letters, digits and underscores or that stand in more than + - * / (what readers
+            understand); for batch axes; and for what `assignment` and `to_qiskit` refuse.
 
     Warns:
         UserWarning: if version 2 loses a global phase; version 3 writes it as `gphase`.
@@ -148,7 +153,12 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
         if abs(cmath.exp(1j * lowered.global_phase) - 1) > 1e-12:
             text = f"OpenQASM 2 loses the circuit's global phase {lowered.global_phase}; version 3 and QPY keep it."
             warnings.warn(text, stacklevel=2)
-        return str(qasm2.dumps(lowered))
+        try:
+            return str(qasm2.dumps(lowered))
+        except qasm2.QASM2ExportError as error:
+            raise ValueError(
+                f"OpenQASM 2 cannot say what the circuit does: {_plain(error).rstrip('.')}; use version 3."
+            ) from error
     named = _with_plain_names(lowered)
     phase = named.global_phase
     # Fractions of pi would be rounded to 1e-9. The writer leaves the phase out, the reader understands it.

@@ -8,7 +8,7 @@ import qjaxsim as qj
 from qjaxsim.circuits.sums import PauliSum
 from qjaxsim_qiskit.ibm_primitives import COUNTS
 from qjaxsim_qiskit.ibm_work import Work
-from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.importing import from_qiskit, without_final_measurements
 from qjaxsim_qiskit.layouts import final_places, on_qubits, used_qubits
 from qjaxsim_qiskit.noise import from_backend
 from qjaxsim_qiskit.unrolling import unrolled
@@ -36,7 +36,7 @@ def predicted_values(
         Expectation values (..., m) or probabilities (..., 2**n); None where the circuit takes more than `WIDEST`
         qubits, or nothing is known of the backend's errors.
     """
-    items = [item for item in unrolled(isa, "synthesis").items if item.operation.name != "measure"]
+    items, _ = without_final_measurements(unrolled(isa, "synthesis").items)
     written = final_places(isa) or list(range(work.circuit.num_qubits))
     kept = sorted(used_qubits((item.operation, item.qubits) for item in items).union(written))
     if len(kept) > WIDEST or getattr(backend, "target", None) is None:

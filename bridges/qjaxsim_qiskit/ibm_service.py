@@ -169,6 +169,12 @@ def _plain(doing: str, error: Exception) -> Exception | None:
     if isinstance(error, QiskitError):
         text = plain_text(error).rstrip(".")
         return (ValueError if isinstance(error, ValueError) else RuntimeError)(f"{doing} failed: {text}.")
+    # The runtime's own preparation of circuits, a package of its own.
+    if type(error).__module__.partition(".")[0] == "samplomatic":
+        return ValueError(
+            f"{doing} failed, the runtime cannot prepare the circuit ({plain_text(error).rstrip('.')}); with "
+            "measurements on the way ask for counts, without observables."
+        )
     return None
 
 

@@ -73,8 +73,8 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
     else:
         imported = from_qiskit(given, evolution=evolution)
         ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
-        _refuse_free_delays(circuit)
         params = imported.own_params(params)
+    _refuse_free_delays(circuit)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
     rows = {

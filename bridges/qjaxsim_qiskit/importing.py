@@ -1,12 +1,8 @@
-"""Qiskit's circuits as ours.
+"""Qiskit's circuits as ours."""
 
-Operations are told by their class, never by their name: a gate called "x" may do anything, and controls may be open.
-"""
-
-import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +10,11 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter, as_expression
-from qjaxsim.circuits.gates import GATES
 from qjaxsim.common.memory import require_memory
-from qjaxsim_qiskit.angles import angle_of
-from qjaxsim_qiskit.conditions import branches
-from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
 from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
-from qjaxsim_qiskit.layouts import chosen_qubits, has_no_effect, on_qubits, used_qubits
-from qjaxsim_qiskit.ordering import matrix_qubits
-from qjaxsim_qiskit.preparations import prepared_state, sets_state
+from qjaxsim_qiskit.layouts import chosen_qubits, on_qubits, used_qubits
+from qjaxsim_qiskit.reading import Reader
 from qjaxsim_qiskit.unrolling import Item, Unrolled, unrolled
 from qjaxsim_qiskit.values import Binding
 
@@ -175,12 +166,12 @@ def from_qiskit(
     n_used = len(used_qubits((item.operation, item.qubits) for item in found.items))
     few = f', or qubits="used" for the {n_used} that anything acts on' if 0 < n_used < len(chosen) else ""
     require_width(len(chosen), f"use fewer qubits{few}")
-    items, measured = _without_final_measurements(found.items)
+    items, measured = without_final_measurements(found.items)
     source = on_qubits(circuit, items, chosen)
     source.global_phase = found.phase
     parameters = _parameters(circuit, shapes or {})
     symbols = {parameter: _element(parameter, parameters) for parameter in circuit.parameters}
-    reader = _Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
+    reader = Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
     reader.circuit(source, range(source.num_qubits), (item.place for item in items))
     measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
     notes = _notes(circuit, found, evolution, chosen)
@@ -255,7 +246,7 @@ def _element(parameter: Any, parameters: Mapping[str, Parameter]) -> Expression:
 # --- measurements ------------------------------------------------------------------------------------------------
 
 
-def _without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list[tuple[int, int]]]:
+def without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list[tuple[int, int]]]:
     """The operations without measurements that nothing follows on their qubit, and qubit and bit of these."""
     from qiskit.circuit import Measure
 
@@ -278,147 +269,3 @@ def _measurement(circuit: "QuantumCircuit", qubit: int, clbit: int) -> Measureme
     where = circuit.find_bit(circuit.clbits[clbit])
     register, index = where.registers[0] if where.registers else (None, None)
     return Measurement(qubit, clbit, None if register is None else register.name, index)
-
-
-# --- operations --------------------------------------------------------------------------------------------------
-
-
-class _Reader:
-    """Appends Qiskit's operations to our circuit."""
-
-    def __init__(self, out: Circuit, symbols: Mapping[Any, Expression], evolution: str, clbits: Sequence[Any]):
-        from qiskit.circuit.library import get_standard_gate_name_mapping
-
-        self.out, self.symbols, self.evolution = out, symbols, evolution
-        self.bits = {bit: number for number, bit in enumerate(clbits)}
-        self.touched: set[int] = set()
-        mapping = get_standard_gate_name_mapping()
-        self.names = {gate.base_class: name for name, gate in mapping.items() if name in GATES}
-
-    def circuit(self, circuit: "QuantumCircuit", qubits: Sequence[int], places: Iterable[str]) -> None:
-        """All operations of a circuit or definition whose qubit i is our `qubits[i]`, and its global phase."""
-        from qiskit.circuit import ControlFlowOp, Measure
-
-        for place, instruction in zip(places, circuit.data, strict=False):
-            own = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-            if isinstance(instruction.operation, Measure):
-                (bit,) = instruction.clbits
-                self.touched |= set(own)
-                self.out.measure(own[0], self.bits[bit])
-            elif isinstance(instruction.operation, ControlFlowOp):
-                self.touched |= set(own)
-                self.branches(instruction.operation, own, place)
-            else:
-                self.operation(instruction, own, place)
-        phase = angle_of(circuit.global_phase, self.symbols, f"the global phase of circuit {circuit.name!r}")
-        if isinstance(phase, Expression) or phase:
-            self.out.global_phase(phase)
-
-    def branches(self, operation: Any, qubits: list[int], place: str) -> None:
-        """A branch on classical bits: each of its blocks under its conditions."""
-        found = branches(operation)
-        taken: set[tuple[int, ...]] = set()
-        for number, branch in enumerate(found):
-            bits = [self.bits[bit] for bit in branch.bits]
-            block = self.block(branch.block, qubits, f"{place}.{number}")
-            if branch.values is None and len(taken) == 1:  # the values differ at one of the bits
-                self.out.if_bits(bits, taken.pop(), Circuit(self.out.n_qubits), block)
-                return
-            every = itertools.product((0, 1), repeat=len(bits)) if branch.values is None else branch.values
-            for values in every:
-                if values not in taken:
-                    self.out.if_bits(bits, values, block)
-                    taken.add(values)
-
-    def block(self, block: "QuantumCircuit", qubits: Sequence[int], place: str) -> Circuit:
-        """A block as a circuit of all our qubits, none of which is fresh."""
-        written = unrolled(block, self.evolution, place)
-        plain = on_qubits(block, written.items, range(block.num_qubits))
-        plain.global_phase = written.phase
-        inner = _Reader(Circuit(self.out.n_qubits), self.symbols, self.evolution, ())
-        inner.bits, inner.touched = self.bits, set(range(self.out.n_qubits))
-        inner.circuit(plain, qubits, (f"{place}.{item.place}" for item in written.items))
-        return inner.out
-
-    def operation(self, instruction: Any, qubits: list[int], place: str) -> None:
-        """One operation: refused, skipped, taken over, or taken apart."""
-        from qiskit.circuit import Delay, Reset
-
-        operation = instruction.operation
-        where = f"operation {place} ({operation.name})"
-        if has_no_effect(operation) or self._is_first_reset(operation, qubits):
-            if isinstance(operation, Delay) and operation.is_parameterized():
-                self.out.delay(angle_of(operation.params[0], self.symbols, where), qubits)
-            return
-        if isinstance(operation, Reset):
-            self.out.reset(qubits)
-            return
-        state = None if self.touched & set(qubits) else prepared_state(operation)
-        if state is not None:
-            self.touched |= set(qubits)
-            self.out.initialize(state, matrix_qubits(qubits))
-            return
-        if sets_state(operation):
-            raise ValueError(f"The circuit's {where} sets the state of qubits that are in use; set it first.")
-        name = self.names.get(getattr(operation, "base_class", None)) or _many_controls(operation)
-        # Subclasses of standard gates are these to Qiskit, whatever they define.
-        if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):
-            self.touched |= set(qubits)
-            self._standard(name or instruction.name, operation, qubits, where)
-            return
-        matrix = matrix_of(instruction, where)
-        if matrix is not None:
-            self.touched |= set(qubits)
-            label = operation.label or operation.name
-            self.out.unitary(matrix, matrix_qubits(qubits), label)
-            return
-        definition = definition_of(operation, where)
-        inner = (f"{place}.{number}" for number in itertools.count())
-        self.circuit(_lowered(operation, where) if definition is None else definition, qubits, inner)
-
-    def _is_first_reset(self, operation: Any, qubits: Sequence[int]) -> bool:
-        from qiskit.circuit import Reset
-
-        return isinstance(operation, Reset) and not self.touched & set(qubits)
-
-    def _standard(self, name: str, operation: Any, qubits: list[int], where: str) -> None:
-        """Take over a gate of the standard table, its open controls between X gates."""
-        angles = [angle_of(angle, self.symbols, where) for angle in operation.params]
-        controls = qubits[: getattr(operation, "num_ctrl_qubits", 0)]
-        # Bit i of the pattern belongs to control i.
-        open_ones = [qubit for bit, qubit in enumerate(controls) if not operation.ctrl_state >> bit & 1]
-        for qubit in open_ones:
-            self.out.x(qubit)
-        self.out.append(name, qubits, angles)
-        for qubit in open_ones:
-            self.out.x(qubit)
-
-
-def _many_controls(operation: Any) -> str | None:
-    """Our name of a phase with several controls."""
-    from qiskit.circuit.library import MCPhaseGate
-
-    several = isinstance(operation, MCPhaseGate) and operation.num_ctrl_qubits > 1
-    return f"mcp{operation.num_ctrl_qubits}" if several else None
-
-
-def _lowered(operation: Any, where: str) -> "QuantumCircuit":
-    """A gate without definition in standard gates, by Qiskit's transpiler."""
-    from qiskit import QuantumCircuit, transpile
-    from qiskit.exceptions import QiskitError
-
-    alone = QuantumCircuit(operation.num_qubits)
-    if not operation.num_clbits:
-        alone.append(operation, range(operation.num_qubits))
-        try:
-            lowered = transpile(alone, basis_gates=["u", "p", "rx", "ry", "rz", "cx"], optimization_level=0)
-            if all(item.operation.name != operation.name for item in lowered.data):
-                return lowered
-        except QiskitError as error:
-            if hasattr(operation, "modifiers"):  # as a power of a free angle
-                raise ValueError(
-                    f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
-                ) from error
-    raise ValueError(
-        f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it."
-    )

@@ -1,7 +1,7 @@
 """Noise models to and from Qiskit Aer, and those of backends."""
 
-import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,15 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.circuits.channels import kraus_matrices
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.noise import NoiseModel, Rule
-from qjaxsim.circuits.operations import Gate, Kraus
+from qjaxsim.circuits.noise import RESET, NoiseModel, Relaxation, Rule
+from qjaxsim.circuits.operations import Gate, Reset, misreading
 from qjaxsim.circuits.reference import unitary
 from qjaxsim.common.extras import require
 from qjaxsim.planning.doubling import doubled
-from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.channels import LEAST, as_kraus
 
 if TYPE_CHECKING:
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
-
-# Instructions of Aer that are no gates here: their noise has nothing to follow.
-_NO_GATES = ("measure", "reset", "delay", "barrier")
-# Kraus matrices smaller than this come from rounding.
-_LEAST = 1e-13
 
 
 def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = None) -> NoiseModel:
@@ -34,13 +29,14 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
         qubits: only the noise of these, as that of qubits 0, 1, ...; None for all.
 
     Returns:
-        The model: every error as a constant channel, errors of some qubits in the place of those of all, readout errors
-        of one qubit each.
+        The model: every error as a constant channel, errors of some qubits in the place of those of all, relaxation in
+        delays, readout errors of one qubit each.
 
     Raises:
         ImportError: if Aer is missing, naming the extra.
         TypeError: for anything but a noise model of Aer's.
-        ValueError: for readout errors of several qubits together, and for noise that only a pass over a schedule adds.
+        ValueError: for readout errors of several qubits together, for quantum errors of measurements, and for noise
+            that passes over a schedule add, other than relaxation in delays.
 
     >>> from qiskit_aer import noise
     >>> aer = noise.NoiseModel()
@@ -56,13 +52,19 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
     out = NoiseModel()
     wanted = None if qubits is None else frozenset(qubits)
     local: Mapping[str, Mapping[tuple[int, ...], Any]] = model._local_quantum_errors
+    if "measure" in {*local, *model._default_quantum_errors}:
+        raise ValueError(
+            "Argument `model` has a quantum error of 'measure', which has no place where nothing is measured on the "
+            "way; give readout errors instead (`add_readout_error`)."
+        )
     for name, error in model._default_quantum_errors.items():
-        if name not in _NO_GATES:
-            out.after(name, _noise_of(error), except_on=list(local.get(name, {})))
+        out.extend([Rule(frozenset([name]), _noise_of(error), None, frozenset(map(tuple, local.get(name, ()))))])
     for name, errors in local.items():
-        for place, error in errors.items() if name not in _NO_GATES else ():
+        for place, error in errors.items():
             if wanted is None or wanted.issuperset(place):
-                out.after(name, _noise_of(error), on=[tuple(place)])
+                out.extend([Rule(frozenset([name]), _noise_of(error), frozenset([tuple(place)]))])
+    for each in model._custom_noise_passes:
+        _relax(out, each)
     for place, error in model._local_readout_errors.items():
         if wanted is None or wanted.issuperset(place):
             _read(out, error, place)
@@ -93,7 +95,7 @@ def from_backend(backend: Any, qubits: Sequence[int] | None = None) -> NoiseMode
     The noise follows the backend's own gates (such as "sx" and "cx"): transpile a circuit to the backend before.
 
     >>> from_backend("fake_manila", [0, 1])
-    <NoiseModel: 8 rules, after cx, id, sx, x, readout errors>
+    <NoiseModel: 10 rules, after cx, id, reset, sx, x, relaxation in delays, readout errors>
     """
     require("qiskit_aer", "Noise models of backends need the package qiskit-aer", "qiskit")
     from qiskit.providers import BackendV2
@@ -147,14 +149,18 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
         if all(rule.places is None and not rule.except_at for rule in rules):
             _add(out, name, rules, None)
             continue
-        for place in itertools.permutations(range(n_qubits), GATES[name].n_qubits):
+        for place in itertools.permutations(range(n_qubits), _width(name)):
             _add(out, name, rules, place)
     for qubit in range(n_qubits):
         total = np.eye(2)
-        for a, b in model.readout(qubit):
-            total = np.array([[1 - a, b], [a, 1 - b]]) @ total
+        for errors in model.readout(qubit):
+            total = misreading(*errors) @ total
         if model.readout(qubit):
             out.add_readout_error(ReadoutError(total.T), [qubit])
+    # Aer asks every pass for the unit of every delay, also of qubits that it leaves alone.
+    dt = next((each.dt for each in model.relaxations if each.dt is not None), None)
+    for relaxation in model.relaxations:
+        _add_relaxation(out, relaxation, n_qubits, dt)
     return out
 
 
@@ -175,37 +181,31 @@ def _add(out: Any, name: str, rules: Iterable[Rule], place: tuple[int, ...] | No
     from qiskit.quantum_info import Kraus as QiskitKraus
     from qiskit_aer.noise import QuantumError
 
-    width = GATES[name].n_qubits if place is None else len(place)
+    width = _width(name) if place is None else len(place)
     at = tuple(range(width))
     noise = qj.Circuit(width)
     for rule in rules:
         if place is None or ((rule.places is None or place in rule.places) and place not in rule.except_at):
-            noise.extend(Rule(None, rule.noise, None).after(Gate(name, at), width))
+            one = Reset(0) if name == RESET else Gate(name, at)
+            noise.extend(Rule(frozenset([name]), rule.noise, None).after(one, width))
     if not len(noise):
         return
     # Bits of Qiskit's matrices run the other way: ours with its qubits turned round.
     turned = unitary(doubled(noise.on(at[::-1], width)))
-    error = QuantumError(QiskitKraus(list(kraus_matrices(turned, _LEAST))))
+    error = QuantumError(QiskitKraus(list(kraus_matrices(turned, LEAST))))
     if place is None:
         out.add_all_qubit_quantum_error(error, name, warnings=False)
     else:
         out.add_quantum_error(error, name, list(place), warnings=False)
 
 
+def _width(name: str) -> int:
+    return 1 if name == RESET else GATES[name].n_qubits
+
+
 def _noise_of(error: Any) -> qj.Circuit:
     """An error of Aer's as one channel."""
-    from qiskit.quantum_info import SuperOp
-
-    width = error.num_qubits
-    matrices = _kraus(SuperOp(error).data.tobytes(), 2**width)
-    return qj.Circuit(width).extend([Kraus(matrices, matrix_qubits(range(width)), "error")])
-
-
-@functools.lru_cache(maxsize=512)
-def _kraus(data: bytes, size: int) -> np.ndarray:
-    """Kraus matrices of a superoperator of Qiskit's, which acts on a density matrix's columns one under another."""
-    stacked = np.frombuffer(data, complex).reshape(size, size, size, size)
-    return kraus_matrices(stacked.transpose(1, 0, 3, 2).reshape(size * size, size * size), _LEAST)
+    return qj.Circuit(error.num_qubits).extend([as_kraus(error, "error")])
 
 
 def _read(model: NoiseModel, error: Any, qubits: Any) -> None:
@@ -216,3 +216,37 @@ def _read(model: NoiseModel, error: Any, qubits: Any) -> None:
             "its own."
         )
     model.readout_error(float(table[0, 1]), float(table[1, 0]), None if qubits is None else [int(q) for q in qubits])
+
+
+def _relax(model: NoiseModel, noise_pass: Any) -> None:
+    """The relaxation that a pass of Aer's adds to delays.
+
+    Raises:
+        ValueError: for passes that do something else.
+    """
+    from qiskit.circuit import Delay
+    from qiskit_aer.noise import RelaxationNoisePass
+
+    if not isinstance(noise_pass, RelaxationNoisePass) or noise_pass._ops != (Delay,):
+        raise ValueError(
+            f"Argument `model` has a pass {type(noise_pass).__name__}, whose noise hangs on a schedule; only "
+            "relaxation in delays comes over."
+        )
+    times = zip(noise_pass._t1s, noise_pass._t2s, noise_pass._p1s, strict=True)
+    for qubit, (t1, t2, excited) in enumerate(times):
+        if math.isinf(t1) and math.isinf(t2):
+            continue
+        # Rounding must not make T2 more than twice T1, which a backend's properties may be.
+        model.relaxation(float(t1), min(float(t2), 2 * float(t1)), qubit, excited=float(excited), dt=noise_pass._dt)
+
+
+def _add_relaxation(out: Any, relaxation: Relaxation, n_qubits: int, dt: float | None) -> None:
+    """A pass of Aer's that adds relaxation to the delays of some qubits."""
+    from qiskit.circuit import Delay
+    from qiskit_aer.noise import RelaxationNoisePass
+
+    chosen = [relaxation.qubits is None or qubit in relaxation.qubits for qubit in range(n_qubits)]
+    t1s, t2s = ([time if each else math.inf for each in chosen] for time in (relaxation.t1, relaxation.t2))
+    excited = [relaxation.excited] * n_qubits
+    noise_pass = RelaxationNoisePass(t1s, t2s, dt, op_types=Delay, excited_state_populations=excited)
+    out._custom_noise_passes.append(noise_pass)

@@ -146,5 +146,7 @@ def _given(shapes: Mapping[str, tuple[int, ...]], init: Mapping[str, Any]) -> di
             raise ValueError(
                 f"Argument `init` must give {name!r} the shape {shapes[name]}, but gives it {tuple(tensor.shape)}."
             )
+        if tensor.is_complex() or not torch.isfinite(tensor).all():
+            raise ValueError(f"Argument `init` must give {name!r} finite real numbers, but gives it {shown(value)}.")
         out[name] = tensor
     return out

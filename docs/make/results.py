@@ -33,6 +33,7 @@ class Run(NamedTuple):
         verdicts: those that its file holds; empty where rules are to be asked.
         settings: those that its file holds.
         environment: versions and device, where its file has them.
+        in_pieces: whether its file is one of published runs, whose note says how long the whole took.
     """
 
     command: str
@@ -41,6 +42,7 @@ class Run(NamedTuple):
     verdicts: list[Mapping[str, str]]
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
+    in_pieces: bool
 
 
 def page_with_tables(text: str) -> str:
@@ -74,12 +76,13 @@ def _read(name: str) -> Run:
     settings = content.get("settings", {})
     note = content.get("note") or whole.get("machine", "")
     rows = content.get("rows", [])
-    if "pieces" in content:
+    in_pieces = "pieces" in content
+    if in_pieces:
         # Rules are for whole grids, so a piece that was cut short is named and not judged.
         rows = [row for piece in content["pieces"] if piece["finished"] == piece["cells"] for row in piece["rows"]]
         if any(piece["name"] for piece in content["pieces"]):
             settings = {"seeds": []}  # but for those of the rows
-    return Run(content["command"], note, rows, content.get("verdicts", []), settings, environment)
+    return Run(content["command"], note, rows, content.get("verdicts", []), settings, environment, in_pieces)
 
 
 def _table_of_kept(runs: Mapping[str, Run]) -> str:
@@ -118,10 +121,8 @@ def _said(seeds: list[int]) -> str:
 
 
 def _time(run: Run) -> str:
-    """What the rows took together, where they say so, that means something, and no accelerator helped."""
-    if run.environment.get("backend", "cpu") != "cpu" or "seconds say nothing" in run.note:
-        return ""
-    if run.note.endswith("hours."):  # of the whole, where rows may know of a part alone
+    """What the rows took together, where they say so, know of the whole, and no accelerator helped."""
+    if run.in_pieces or run.environment.get("backend", "cpu") != "cpu" or "seconds say nothing" in run.note:
         return ""
     seconds = sum(row.get(name) or 0 for row in run.rows for name in ("seconds", "seconds_train", "seconds_hessian"))
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s" if seconds else ""

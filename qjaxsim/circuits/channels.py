@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GateSpec, complex_dtype, pauli_matrix
+from qjaxsim.circuits.dense import pauli_matrix
+from qjaxsim.circuits.gates import GateSpec, complex_dtype
 
 Rates = Callable[..., tuple[Any, Any, Any]]
 Probabilities = Callable[..., Sequence[Any]]

@@ -81,7 +81,7 @@ class Circuit(StateMethods, CompositeGates):
         """
         return sum(math.prod(shape) for shape in self._parameters.values())
 
-    def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = ()) -> "Circuit":
+    def append(self, name: str, qubits: Qubits, angles: Sequence[Angle] = (), label: str = "") -> "Circuit":
         """Add a standard gate or a noise channel by name.
 
         Args:
@@ -89,6 +89,7 @@ class Circuit(StateMethods, CompositeGates):
                 `qjaxsim.circuits.channels.CHANNELS`, such as "depolarizing".
             qubits: one qubit or as many as it has, most significant first.
             angles: as many as it has; of a channel its strengths.
+            label: of a gate, a name of its own, which noise models go by in place of the gate's.
 
         >>> Circuit(2).append("crx", (0, 1), (0.5,)) == Circuit(2).crx(0.5, 0, 1)
         True
@@ -109,7 +110,7 @@ class Circuit(StateMethods, CompositeGates):
             raise ValueError(f"{words.kind} {name!r} takes {words.numbers}, but got {len(angles)}.")
         values = tuple(as_expression(angle) for angle in angles)
         if isinstance(spec, GateSpec):
-            return self.extend([Gate(name, chosen, values)])
+            return self.extend([Gate(name, chosen, values, label)])
         return self.extend([checked_channel(Channel(name, chosen, values))])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":

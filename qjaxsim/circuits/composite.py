@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.circuits.expressions import Angle, Expression, as_expression
-from qjaxsim.circuits.gates import pauli_matrix
 from qjaxsim.circuits.hermitian import NARROW, Diagonal
 from qjaxsim.circuits.observables import Observable, checked_observables
 from qjaxsim.circuits.pauli_terms import Term

@@ -77,7 +77,8 @@ def _label(operation: Operation, position: int) -> str:
     if isinstance(operation, Projection):
         return f"|{operation.outcome}><{operation.outcome}|"
     if isinstance(operation, Measure):
-        return f"M>{operation.bit}"
+        wrong = f"({operation.one_for_zero:.6g}, {operation.zero_for_one:.6g})" if operation.is_misread else ""
+        return f"M>{operation.bit}{wrong}"
     if isinstance(operation, Reset):
         return "|0>"
     if isinstance(operation, Conditional):

@@ -54,6 +54,17 @@ def bits_of(operations: Iterable[Operation]) -> int:
     return most
 
 
+def written_bits(operations: Iterable[Operation]) -> set[int]:
+    """The classical bits that operations measure into, also under conditions."""
+    written: set[int] = set()
+    for operation in operations:
+        if isinstance(operation, Measure):
+            written.add(operation.bit)
+        elif isinstance(operation, Conditional):
+            written |= written_bits(operation.circuit.operations)
+    return written
+
+
 def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every parameter an operation uses, with repetitions, as the surrounding circuit sees it."""
     if isinstance(operation, Repeat):

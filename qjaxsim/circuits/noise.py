@@ -1,17 +1,35 @@
 """Noise models: which noise follows which gate on which qubits, and how bits are misread."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import Conditional, Gate, Operation, ReadoutError, Repeat, Unitary
-from qjaxsim.common.checks import as_integer, shown
+from qjaxsim.circuits.operations import (
+    Conditional,
+    Gate,
+    Measure,
+    Operation,
+    ReadoutError,
+    Repeat,
+    Reset,
+    Unitary,
+    misreading,
+)
+from qjaxsim.common.checks import as_integer, require_positive, shown
 from qjaxsim.common.suggestions import did_you_mean
 
 Places = frozenset[tuple[int, ...]]
+
+# Seconds in the place of infinity, which is no strength of a channel.
+_FOREVER = 1e100
+# What noise may follow besides gates and matrices.
+RESET = "reset"
+# Names of gates that noise does not tell apart: both wait.
+_SAME = {"delay_dt": "delay"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +37,7 @@ class Rule:
     """Noise that follows some gates.
 
     Attributes:
-        gates: their names (of a matrix its label); None for all.
+        gates: their names (the label where a gate or matrix has one, "reset" for resets); None for all gates.
         noise: a circuit as wide as the gate, or of one qubit, which then follows on each of the gate's qubits.
         places: the qubits of the gate, in its order; None for all.
         except_at: where it does not follow after all.
@@ -30,10 +48,11 @@ class Rule:
     places: Places | None
     except_at: Places = frozenset()
 
-    def after(self, operation: Gate | Unitary, n_qubits: int) -> Iterator[Operation]:
+    def after(self, operation: Gate | Unitary | Reset, n_qubits: int) -> Iterator[Operation]:
         """What it adds after a gate in a circuit of a width."""
-        name = operation.name if isinstance(operation, Gate) else operation.label
-        qubits = operation.qubits
+        name, qubits = _name_of(operation), operation.qubits
+        if name == RESET and self.gates is None:
+            return
         if not qubits or (self.gates is not None and name not in self.gates) or qubits in self.except_at:
             return
         if self.places is not None and qubits not in self.places:
@@ -47,6 +66,53 @@ class Rule:
             raise ValueError(
                 f"Noise after {name!r} acts on {self.noise.n_qubits} qubits, but the gate on {len(qubits)}: {qubits}."
             )
+
+
+def _name_of(operation: Gate | Unitary | Reset) -> str:
+    if isinstance(operation, Reset):
+        return RESET
+    if isinstance(operation, Gate):
+        return operation.label or _SAME.get(operation.name, operation.name)
+    return operation.label
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What qubits lose in delays.
+
+    Attributes:
+        t1: seconds in which the excited state decays.
+        t2: seconds in which coherence is lost, at most twice `t1`.
+        qubits: where; None for all.
+        excited: the population of |1> in equilibrium.
+        dt: seconds of the unit of delays "delay_dt"; None where that is unknown.
+    """
+
+    t1: float
+    t2: float
+    qubits: frozenset[int] | None
+    excited: float = 0.0
+    dt: float | None = None
+
+    def after(self, operation: Operation, n_qubits: int) -> Iterator[Operation]:
+        """What it adds after a delay.
+
+        Raises:
+            ValueError: for a delay in a unit that is unknown.
+        """
+        if not isinstance(operation, Gate) or operation.name not in ("delay", "delay_dt"):
+            return
+        (qubit,), (time,) = operation.qubits, operation.angles
+        if self.qubits is not None and qubit not in self.qubits:
+            return
+        if operation.name == "delay_dt":
+            if self.dt is None:
+                raise ValueError(
+                    f"The circuit has a delay on qubit {qubit} in units of a device; give the noise model their "
+                    "seconds (`relaxation(..., dt=...)`)."
+                )
+            time = time * self.dt
+        yield from Circuit(n_qubits).thermal_relaxation(self.t1, self.t2, time, self.excited, qubit).operations
 
 
 class NoiseModel:
@@ -64,12 +130,18 @@ class NoiseModel:
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
+        self._relaxations: list[Relaxation] = []
         self._readout: list[tuple[float, float, frozenset[int] | None]] = []
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules in their order."""
         return tuple(self._rules)
+
+    @property
+    def relaxations(self) -> tuple[Relaxation, ...]:
+        """What qubits lose in delays."""
+        return tuple(self._relaxations)
 
     def after(
         self,
@@ -82,7 +154,8 @@ class NoiseModel:
         """Let noise follow some gates.
 
         Args:
-            gates: one name or several; of a matrix its label; None for every gate.
+            gates: one name or several; the label where a gate or matrix has one; "reset" for resets; None for every
+                gate.
             noise: a circuit as wide as the gates, its qubit k the gate's qubit number k; or of one qubit, which then
                 follows on each of a gate's qubits.
             on: only there: a qubit, or a tuple of them in the gate's order, or a list of such; None for everywhere.
@@ -102,15 +175,58 @@ class NoiseModel:
         for name in names or ():
             if not isinstance(name, str) or name in CHANNELS:
                 raise ValueError(f"Argument `gates` must hold names of gates, but has {shown(name)}.")
-            near = did_you_mean(name, list(GATES))
-            if name not in GATES and near:
+            if name == "measure":
+                raise ValueError(
+                    "Argument `gates` has the name 'measure', which is no gate's; use `readout_error` for bits that "
+                    "are read wrongly."
+                )
+            near = did_you_mean(name, [*GATES, RESET])
+            if name not in (*GATES, RESET) and near:
                 raise ValueError(f"Argument `gates` has the name {name!r}, which is no gate's{near}.")
         places = None if on is None else _places("on", on)
-        self._rules.append(Rule(names, noise.copy(), places, _places("except_on", except_on)))
+        known = None if names is None else frozenset(_SAME.get(name, name) for name in names)
+        self._rules.append(Rule(known, noise.copy(), places, _places("except_on", except_on)))
+        return self
+
+    def relaxation(
+        self, t1: float, t2: float, qubits: Any = None, *, excited: float = 0.0, dt: float | None = None
+    ) -> "NoiseModel":
+        """Let qubits relax in delays, for as long as these take.
+
+        Args:
+            t1: seconds in which the excited state decays; may be infinite.
+            t2: seconds in which coherence is lost, at most twice `t1`; may be infinite.
+            qubits: one or several; None for all.
+            excited: the population of |1> in equilibrium.
+            dt: seconds of the unit of delays in units of a device (`Circuit.delay_dt`).
+
+        Returns:
+            The model.
+
+        >>> import qjaxsim as qj
+        >>> waited = NoiseModel().relaxation(1e-4, 1e-4).apply(Circuit(1).x(0).delay(qj.Parameter("t"), 0))
+        >>> print(qj.probabilities(waited)({"t": 1e-4}).round(3))
+        [0.632 0.368]
+        """
+        t1, t2 = (_FOREVER if time == math.inf else time for time in (t1, t2))
+        Circuit(1).thermal_relaxation(t1, t2, 0.0, excited, 0)  # refuses what is impossible
+        if dt is not None:
+            require_positive("dt", dt)
+        chosen = None if qubits is None else frozenset(place for (place,) in _places("qubits", qubits))
+        self._relaxations.append(Relaxation(float(t1), float(t2), chosen, float(excited), dt))
+        return self
+
+    def extend(self, rules: Iterable[Rule]) -> "NoiseModel":
+        """Let further rules apply, as they are: their gates may have any names.
+
+        >>> NoiseModel().extend(NoiseModel().after("x", Circuit(1).bit_flip(0.1, 0)).rules)
+        <NoiseModel: 1 rules, after x>
+        """
+        self._rules.extend(rules)
         return self
 
     def readout_error(self, one_for_zero: float, zero_for_one: float, qubits: Any = None) -> "NoiseModel":
-        """Let bits be read wrongly, as `Circuit.readout_error`; on every qubit where `qubits` is None.
+        """Let bits be read wrongly, in measurements on the way and at the end; on every qubit where `qubits` is None.
 
         >>> len(NoiseModel().readout_error(0.01, 0.02, 0).apply(Circuit(2)))
         1
@@ -121,13 +237,14 @@ class NoiseModel:
         return self
 
     def apply(self, circuit: Circuit) -> Circuit:
-        """The circuit with its noise, readout errors at the end.
+        """The circuit with its noise, readout errors in its measurements and at the end.
 
         Layers that repeat stay layers. Parameters of the noise become the circuit's; in a repeated layer they are the
         same in all repetitions.
 
         Raises:
-            ValueError: if a gate has another width than the noise that follows it.
+            ValueError: if a gate has another width than the noise that follows it; for delays in a unit that is
+                unknown.
 
         >>> import qjaxsim as qj
         >>> noisy = NoiseModel().after("x", Circuit(1).bit_flip(qj.Parameter("p"), 0)).apply(Circuit(1).x(0))
@@ -153,11 +270,19 @@ class NoiseModel:
             if isinstance(operation, Conditional):
                 out.extend([Conditional(operation.bits, operation.values, self._inside(operation.circuit))])
                 continue
-            out.extend([operation])
-            if isinstance(operation, Gate | Unitary):
-                for rule in self._rules:
+            out.extend([self._misread(operation) if isinstance(operation, Measure) else operation])
+            if isinstance(operation, Gate | Unitary | Reset):
+                every: list[Relaxation | Rule] = [*self._relaxations, *self._rules]
+                for rule in every:
                     out.extend(rule.after(operation, circuit.n_qubits))
         return out
+
+    def _misread(self, operation: Measure) -> Measure:
+        """A measurement whose bit is read wrongly on top of what it had."""
+        total = operation.matrix()
+        for errors in self.readout(operation.qubit):
+            total = misreading(*errors) @ total
+        return replace(operation, one_for_zero=float(total[1, 0]), zero_for_one=float(total[0, 1]))
 
     def readout(self, qubit: int) -> tuple[tuple[float, float], ...]:
         """The readout errors of a qubit, (one for zero, zero for one) each.
@@ -180,16 +305,24 @@ class NoiseModel:
             places = None if rule.places is None else _moved(rule.places, where)
             if places is None or places:
                 out._rules.append(Rule(rule.gates, rule.noise, places, _moved(rule.except_at, where)))
+        for relaxation in self._relaxations:
+            moved = _of_these(relaxation.qubits, where)
+            if moved is None or moved:
+                out._relaxations.append(replace(relaxation, qubits=moved))
         for a, b, chosen in self._readout:
-            moved = None if chosen is None else frozenset(where[q] for q in chosen if q in where)
+            moved = _of_these(chosen, where)
             if moved is None or moved:
                 out._readout.append((a, b, moved))
         return out
 
     def __repr__(self) -> str:
         names = sorted({name for rule in self._rules for name in rule.gates or ("every gate",)})
-        read = ", readout errors" if self._readout else ""
-        return f"<NoiseModel: {len(self._rules)} rules, after {', '.join(names) or 'nothing'}{read}>"
+        more = ", relaxation in delays" * bool(self._relaxations) + ", readout errors" * bool(self._readout)
+        return f"<NoiseModel: {len(self._rules)} rules, after {', '.join(names) or 'nothing'}{more}>"
+
+
+def _of_these(qubits: frozenset[int] | None, where: dict[int, int]) -> frozenset[int] | None:
+    return None if qubits is None else frozenset(where[q] for q in qubits if q in where)
 
 
 def _moved(places: Places, where: dict[int, int]) -> Places:

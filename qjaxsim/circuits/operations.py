@@ -7,7 +7,7 @@ in its types only.
 import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,11 +49,13 @@ class Gate:
         name: a key of `qjaxsim.circuits.gates.GATES`; in circuits that the planner makes also others, see `spec_of`.
         qubits: the qubits, most significant bit of the gate's matrix first.
         angles: floats or expressions.
+        label: a name of its own, which noise models go by in place of the gate's; empty for none.
     """
 
     name: str
     qubits: tuple[int, ...]
     angles: tuple[Any, ...] = ()
+    label: str = field(default="", compare=False)
 
     @property
     def spec(self) -> GateSpec:
@@ -67,7 +69,7 @@ class Gate:
 
     def on(self, qubits: Sequence[int]) -> "Gate":
         """The same gate with qubit q moved to `qubits[q]`."""
-        return Gate(self.name, tuple(qubits[q] for q in self.qubits), self.angles)
+        return replace(self, qubits=tuple(qubits[q] for q in self.qubits))
 
     def inverse(self) -> "Gate | Unitary":
         """The inverse, by name where it has one and as a matrix otherwise."""
@@ -202,10 +204,19 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measurement of a qubit into a classical bit, which later operations may depend on."""
+    """A measurement of a qubit into a classical bit, which later operations may depend on.
+
+    Attributes:
+        qubit: measured.
+        bit: that takes the outcome.
+        one_for_zero: the probability that the bit becomes 1 where the outcome is 0.
+        zero_for_one: the probability that the bit becomes 0 where the outcome is 1.
+    """
 
     qubit: int
     bit: int
+    one_for_zero: float = 0.0
+    zero_for_one: float = 0.0
 
     @property
     def qubits(self) -> tuple[int, ...]:
@@ -215,15 +226,24 @@ class Measure:
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
-        return ("measure", self.qubit, self.bit)
+        return ("measure", self.qubit, self.bit, self.one_for_zero, self.zero_for_one)
 
     def on(self, qubits: Sequence[int]) -> "Measure":
         """The same measurement of `qubits[self.qubit]`."""
-        return Measure(qubits[self.qubit], self.bit)
+        return replace(self, qubit=qubits[self.qubit])
 
     def inverse(self) -> "Measure":
         """There is none."""
         raise ValueError(f"A measurement has no inverse (qubit {self.qubit} into bit {self.bit}).")
+
+    @property
+    def is_misread(self) -> bool:
+        """Whether the bit may differ from the outcome."""
+        return bool(self.one_for_zero or self.zero_for_one)
+
+    def matrix(self) -> np.ndarray:
+        """The probability of a bit (row) for an outcome (column), (2, 2)."""
+        return misreading(self.one_for_zero, self.zero_for_one)
 
 
 @dataclass(frozen=True)
@@ -318,8 +338,12 @@ class ReadoutError:
 
     def matrix(self) -> np.ndarray:
         """The probability of reading a bit (row) for an outcome (column), (2, 2)."""
-        wrong_0, wrong_1 = self.one_for_zero, self.zero_for_one
-        return np.array([[1 - wrong_0, wrong_1], [wrong_0, 1 - wrong_1]])
+        return misreading(self.one_for_zero, self.zero_for_one)
+
+
+def misreading(one_for_zero: float, zero_for_one: float) -> np.ndarray:
+    """The probability of reading a bit (row) for an outcome (column), (2, 2)."""
+    return np.array([[1 - one_for_zero, zero_for_one], [one_for_zero, 1 - zero_for_one]])
 
 
 @dataclass(frozen=True)

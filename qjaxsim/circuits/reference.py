@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.dense import PAULI, kron
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import PAULI, kron
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import (
     Channel,
@@ -124,8 +124,9 @@ def _measured(operation: Measure, n_qubits: int, branches: _Branches) -> _Branch
     for bits, rho in branches.items():
         for outcome in (0, 1):
             kept = embed(np.diag([1.0 - outcome, outcome]), operation.qubits, n_qubits)
-            changed = (*bits[: operation.bit], outcome, *bits[operation.bit + 1 :])
-            found.append((changed, kept @ rho @ kept))
+            for read, chance in enumerate(operation.matrix()[:, outcome]):
+                changed = (*bits[: operation.bit], read, *bits[operation.bit + 1 :])
+                found.append((changed, chance * kept @ rho @ kept))
     return _merged(found)
 
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.dense import PAULI, applied
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, PAULI, applied
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 
@@ -24,7 +25,7 @@ _ROTATIONS: dict[str, tuple[tuple[str, float], ...]] = {
     **dict.fromkeys(("p", "u1"), (("Z", 1.0),)),
     **dict.fromkeys(("cp", "cu1"), (("ZI", 0.5), ("IZ", 0.5), ("ZZ", -0.5))),
     **{f"cr{p.lower()}": ((f"I{p}", 0.5), (f"Z{p}", -0.5)) for p in "XYZ"},
-    **dict.fromkeys(("global_phase", "delay"), ()),
+    **dict.fromkeys(("global_phase", "delay", "delay_dt"), ()),
 }  # fmt: skip
 
 

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, complex_dtype, pauli_matrix
+from qjaxsim.circuits.gates import GATES, complex_dtype
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import unit_vector
 from qjaxsim.curvature.stacked import adjoint_times, by_rows, inner, outer, pushed, times

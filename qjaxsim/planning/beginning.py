@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from qjaxsim.circuits.gates import applied
+from qjaxsim.circuits.dense import applied
 from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.packing import fused, product
 from qjaxsim.planning.steps import Start

@@ -6,7 +6,7 @@ more for each measurement and reset. *Density matrices* (`doubling`): two wires 
 classical bit, however often they are used. The one with fewer wires is taken; channels need the second.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
@@ -63,8 +63,10 @@ def _fresh(circuit: Circuit) -> int:
     return sum(isinstance(operation, Measure | Reset) for operation in circuit.operations)
 
 
-def _can_defer(operations: Iterable[Operation]) -> bool:
-    """Whether conditions hold gates alone."""
+def _can_defer(operations: Sequence[Operation]) -> bool:
+    """Whether conditions hold gates alone, and bits are outcomes as they are."""
+    if any(op.is_misread for op in operations if isinstance(op, Measure)):
+        return False
     return all(is_unitary(op.circuit.operations) for op in operations if isinstance(op, Conditional))
 
 

@@ -3,6 +3,7 @@
 A density matrix of n qubits, its rows' bits first, is an array of 4**n numbers, and what happens to it is a circuit on
 2 n wires: a gate U acts as U on wires 0 to n - 1 and as its conjugate on wires n to 2 n - 1, a channel as its
 superoperator on both. Classical bits are wires behind these: what is on them is always a probability distribution.
+Behind them stand copies of bits that a branch writes and that it depends on.
 Gates of such circuits need not be unitary.
 """
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from qjaxsim.circuits.channels import superoperator
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.gates import GATES, controlled
+from qjaxsim.circuits.dense import controlled
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import is_static
 from qjaxsim.circuits.operations import (
     Channel,
@@ -36,11 +38,12 @@ _MEASURED = np.zeros((8, 8), complex)
 _MEASURED[0, [0, 1]] = _MEASURED[7, [6, 7]] = 1
 _RESET = np.zeros((4, 4), complex)
 _RESET[0, [0, 3]] = 1
+_FORGOTTEN = np.array([[1, 1], [0, 0]], complex)
 
 # Gates with angles whose conjugate is the same gate with these signs of the angles.
 _SIGNS = {
     "crx": (-1,), "cry": (1,), "r": (-1, -1), "xx_plus_yy": (-1, -1), "xx_minus_yy": (-1, -1), "delay": (1,),
-    "u": (1, -1, -1), "u3": (1, -1, -1), "u2": (-1, -1), "cu3": (1, -1, -1), "cu": (1, -1, -1, -1),
+    "delay_dt": (1,), "u": (1, -1, -1), "u3": (1, -1, -1), "u2": (-1, -1), "cu3": (1, -1, -1), "cu": (1, -1, -1, -1),
 }  # fmt: skip
 
 
@@ -53,9 +56,10 @@ def doubled(circuit: Circuit) -> Circuit:
     >>> [(gate.name, gate.qubits) for gate in doubled(Circuit(1).s(0).depolarizing(0.1, 0)).operations]
     [('s', (0,)), ('sdg', (1,)), ('superoperator:depolarizing', (0, 1))]
     """
-    n = circuit.n_qubits
-    operations = [new for operation in circuit.operations for new in _doubled(operation, n)]
-    return Circuit(2 * n + circuit.n_bits).extend(operations)
+    n, n_wires = circuit.n_qubits, 2 * circuit.n_qubits + circuit.n_bits
+    operations = [new for operation in circuit.operations for new in _doubled(operation, n, n_wires)]
+    used = (wire + 1 for operation in operations for wire in operation.qubits)
+    return Circuit(max(n_wires, *used, 0)).extend(operations)
 
 
 def is_noisy(circuit: Circuit) -> bool:
@@ -70,7 +74,8 @@ def is_mixed(circuit: Circuit) -> bool:
     return is_noisy(circuit) or not is_static(circuit.operations)
 
 
-def _doubled(operation: Operation, n: int) -> list[Operation]:
+def _doubled(operation: Operation, n: int, free: int) -> list[Operation]:
+    """An operation on `n` qubits as operations on wires, of which those from `free` on are of no use yet."""
     both = (*operation.qubits, *(n + q for q in operation.qubits))
     match operation:
         case Gate():
@@ -87,19 +92,12 @@ def _doubled(operation: Operation, n: int) -> list[Operation]:
             kept[-operation.outcome, -operation.outcome] = 1
             return [Unitary(kept, both, f"|{operation.outcome}><{operation.outcome}|")]
         case Measure():
-            return [Unitary(_MEASURED, (*both, 2 * n + operation.bit), "measure")]
+            misread = np.kron(np.eye(4), operation.matrix())
+            return [Unitary(misread @ _MEASURED, (*both, 2 * n + operation.bit), "measure")]
         case Reset():
             return [Unitary(_RESET, both, "reset")]
         case Conditional():
-            inner = [new for each in written_out(operation.circuit.operations) for new in _doubled(each, n)]
-            wires = [2 * n + bit for bit in operation.bits]
-            touched = {wire for each in inner for wire in each.qubits}
-            if written := touched & set(wires):
-                raise ValueError(
-                    f"A condition on bits {operation.bits} measures into {sorted(q - 2 * n for q in written)} itself; "
-                    "measure into another bit."
-                )
-            return conditional(inner, wires, operation.values)
+            return _branch(operation, n, free)
         case Repeat():
             layer = doubled(operation.circuit)
             return [Repeat(layer, operation.times, operation.shared, operation.reverse)]
@@ -109,6 +107,22 @@ def _doubled(operation: Operation, n: int) -> list[Operation]:
         case ReadoutError():
             return []  # no part of the state
     raise TypeError(f"Operation {type(operation).__name__} has no form on density matrices.")
+
+
+def _branch(operation: Conditional, n: int, free: int) -> list[Operation]:
+    """What a branch does where its bits have their values, which are copied before if it measures into them."""
+    wires: Sequence[int] = [2 * n + bit for bit in operation.bits]
+    inner = _inside(operation, n, free)
+    if not set(wires) & {wire for each in inner for wire in each.qubits}:
+        return conditional(inner, wires, operation.values)
+    copies = range(free, free + len(wires))
+    copied = [Gate("cx", pair) for pair in zip(wires, copies, strict=True)]
+    forgotten = [Unitary(_FORGOTTEN, (copy,), "forgotten") for copy in copies]
+    return [*copied, *conditional(_inside(operation, n, copies.stop), copies, operation.values), *forgotten]
+
+
+def _inside(operation: Conditional, n: int, free: int) -> list[Operation]:
+    return [new for each in written_out(operation.circuit.operations) for new in _doubled(each, n, free)]
 
 
 def conditional(operations: Iterable[Operation], wires: Sequence[int], values: Sequence[int]) -> list[Operation]:
@@ -138,8 +152,8 @@ def _columns(n: int) -> range:
 def conjugate(gate: Gate) -> Gate | Unitary:
     """The gate whose matrix has the complex conjugate entries.
 
-    >>> conjugate(Gate("rx", (0,), (0.5,)))
-    Gate(name='rx', qubits=(0,), angles=(-0.5,))
+    >>> conjugate(Gate("rx", (0,), (0.5,))) == Gate("rx", (0,), (-0.5,))
+    True
     """
     spec = gate.spec
     if spec.constant is not None:

@@ -5,8 +5,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from qjaxsim.circuits.dense import monomial
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, GateSpec, monomial
+from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim.planning.leaves import Angled, Factor, PauliRotation, Phases, Picked
 
@@ -16,7 +17,7 @@ def factors(operation: Gate | Unitary) -> list[tuple[Factor, tuple[int, ...]]]:
     if isinstance(operation, Unitary):
         return [(operation.matrix, operation.qubits)]
     name, qubits, angles = operation.name, operation.qubits, operation.angles
-    if name in ("id", "delay"):
+    if name in ("id", "delay", "delay_dt"):
         return []
     if name == "global_phase":
         # exp(i phi) = P(2 phi) RZ(-2 phi) on any one qubit; no step of its own is needed.

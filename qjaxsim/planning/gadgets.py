@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, index_of_bits, monomial, pauli_matrix
+from qjaxsim.circuits.dense import index_of_bits, monomial, pauli_matrix
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.planning.factors import (
     WIDEST_PHASES,

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import complex_dtype, pauli_matrix
+from qjaxsim.circuits.gates import complex_dtype
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.leaves import Leaf, PauliRotation, Picked

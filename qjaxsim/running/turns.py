@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.circuits.dense import index_of_bits
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.gates import GATES, complex_dtype, index_of_bits
+from qjaxsim.circuits.gates import GATES, complex_dtype
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.leaves import Leaf

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.circuits import gates, reference
+from qjaxsim.circuits import reference
+from qjaxsim.circuits.dense import applied
+from qjaxsim.circuits.gates import GATES
 from tests.cases import mostly_slow
 
 qml = pytest.importorskip("pennylane", reason="needs the pennylane extra")
@@ -70,7 +72,7 @@ def matrix_of(circuit, params=None):
     """The circuit's matrix, gate by gate in NumPy."""
     total = np.eye(2**circuit.n_qubits, dtype=complex)
     for operation in circuit.operations:
-        total = gates.applied(matrix_of_one(operation, params), operation.qubits, total)
+        total = applied(matrix_of_one(operation, params), operation.qubits, total)
     return total
 
 
@@ -81,7 +83,7 @@ def matrix_of_one(operation, params):
         angle.evaluate(lambda name, index: np.ravel(params[name])[index], np) if hasattr(angle, "evaluate") else angle
         for angle in operation.angles
     ]
-    return gates.GATES[operation.name].matrix(np, *map(np.asarray, angles))
+    return GATES[operation.name].matrix(np, *map(np.asarray, angles))
 
 
 def assert_close(found, wanted):

@@ -43,7 +43,7 @@ def test_operators_are_equal_with_their_phase(layers, invert):
     np.testing.assert_allclose(reference.unitary(back.circuit, params), reference.unitary(circuit, params), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(set(GATES) - {"delay"}))
+@pytest.mark.parametrize("name", sorted(set(GATES) - {"delay", "delay_dt"}))
 def test_every_gate_there_and_back(name):
     spec = GATES[name]
     vector = qj.Parameter("a", (max(1, spec.n_angles),))
@@ -102,12 +102,15 @@ def test_values_that_cannot_be_put_in(params, error, message):
         to_qiskit(qj.Circuit(1).ry(qj.Parameter("w", (3,))[1], 0), params)
 
 
-def test_delays_are_left_out_with_their_parameters():
+def test_delays_keep_their_durations_and_units():
     t = qj.Parameter("t", (2,))
-    circuit = qj.Circuit(3).delay(t[0], 1).rx(0.2, 2)
+    circuit = qj.Circuit(3).delay(1e-6 * t[1], 1).delay(2e-7, 0).delay_dt(160.0, 2).delay_dt(t[0], 0).rx(0.2, 2)
     exported = to_qiskit(circuit)
-    assert exported.count_ops() == {"rx": 1}
-    assert assignment(exported, {"t": np.zeros(2)}) == {}
+    bound = exported.assign_parameters(assignment(exported, {"t": np.array([80.0, 3.0])}))
+    delays = [item for item in bound.data if item.name == "delay"]
+    found = [(float(item.operation.duration), item.operation.unit) for item in delays]
+    assert found == [(pytest.approx(3e-6), "s"), (2e-7, "s"), (160, "dt"), (80, "dt")]
+    assert from_qiskit(exported).circuit == circuit
 
 
 def test_refusals():

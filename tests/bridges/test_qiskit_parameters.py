@@ -12,7 +12,7 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
-from qjaxsim_qiskit import from_qiskit, importing  # noqa: E402
+from qjaxsim_qiskit import angles, from_qiskit  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits.expressions import as_expression
@@ -161,7 +161,7 @@ def test_sympy_is_named_where_it_is_missing():
 
     element = as_expression(qj.Parameter("a"))
     with pytest.raises(ImportError, match=r'angle a\*a of here is not affine .*"\.\[qiskit\]" in a clone'):
-        importing.angle_of(Angle(), {a: element}, "here")
+        angles.angle_of(Angle(), {a: element}, "here")
     affine = QuantumCircuit(3)
     affine.rx(a - a, 0)
     affine.ry(3 * a + 1, 1)

@@ -7,7 +7,8 @@ import scipy.linalg
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
-from qjaxsim.circuits.gates import GATES, controlled
+from qjaxsim.circuits.dense import controlled
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.reference import pauli_sum_matrix
 from qjaxsim.planning.shifts import frequencies
 

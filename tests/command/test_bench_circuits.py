@@ -3,7 +3,8 @@
 import numpy as np
 from qjaxsim_bench import circuits, families
 
-from qjaxsim.circuits.gates import GATES, applied, pauli_matrix
+from qjaxsim.circuits.dense import applied, pauli_matrix
+from qjaxsim.circuits.gates import GATES
 
 
 def run_small(ops, n_qubits):

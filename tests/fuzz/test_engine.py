@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
-from qjaxsim.circuits.gates import GATES, pauli_matrix
+from qjaxsim.circuits.dense import pauli_matrix
+from qjaxsim.circuits.gates import GATES
 from tests.random_circuits import CHOICES, parameters_for, random_circuit
 
 # Larger circuits are drawn in the files of fixed seeds: their dense references take the time.

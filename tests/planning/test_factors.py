@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from qjaxsim.circuits.gates import GATES, pauli_matrix
+from qjaxsim.circuits.dense import pauli_matrix
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.planning.factors import find_axes
 
 

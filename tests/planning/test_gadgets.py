@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.circuits.gates import GATES, pauli_matrix
+from qjaxsim.circuits.dense import pauli_matrix
+from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.circuits.reference import embed
 from qjaxsim.planning.factors import factors, phases_of

@@ -3,6 +3,7 @@
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,11 @@ def _condition(rng, circuit):
     if rng.random() < 0.2:
         then.reset(0)
     bits = [int(b) for b in rng.permutation(3)[: int(rng.integers(1, 3))]]
-    circuit.if_bits(bits, int(rng.integers(2 ** len(bits))), then, otherwise if rng.random() < 0.5 else None)
+    values = int(rng.integers(2 ** len(bits)))
+    if rng.random() < 0.2:  # into a bit that is asked for
+        circuit.if_bits(bits, values, then.measure(0, bits[0]).cx(0, 1))
+        return
+    circuit.if_bits(bits, values, then, otherwise if rng.random() < 0.5 else None)
 
 
 def random_measured(seed, n_qubits, noisy=False):
@@ -88,6 +93,54 @@ def test_every_outcome_is_followed(seed):
 @pytest.mark.parametrize("seed", range(4, 204))
 def test_every_outcome_is_followed_in_many_circuits(seed):
     check(seed, 2 + seed % 2, noisy=seed % 3 == 0)
+
+
+def test_branches_measure_into_the_bits_that_they_ask_for():
+    """Up to three tries to find a qubit in |0>, each with half a chance; nested, and into two bits that are asked."""
+    again = C(1).h(0).measure(0, 0)
+    tried = again.copy().if_bits(0, 1, again).if_bits(0, 1, again)
+    np.testing.assert_allclose(qj.probabilities(tried, bits=[0])(), [7 / 8, 1 / 8], atol=1e-12)
+    nested = again.copy().if_bits(0, 1, again.copy().if_bits(0, 1, again))
+    np.testing.assert_allclose(qj.probabilities(nested, bits=[0])(), [7 / 8, 1 / 8], atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(nested)(), [7 / 8, 1 / 8], atol=1e-12)
+    flip = C(2).x([0, 1]).measure([0, 1], [0, 1])
+    both = C(2).ry(0.4, 0).cx(0, 1).measure([0, 1], [0, 1]).if_bits([0, 1], 3, flip)
+    np.testing.assert_allclose(qj.probabilities(both, bits=[0, 1])(), [1, 0, 0, 0], atol=1e-12)
+    assert lowered(nested).circuit.n_qubits == 5  # a row, a column, a bit, and a copy of it for each depth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bits_are_read_wrongly_as_they_are_measured(seed):
+    circuit, rng = random_measured(seed + 7, 3, noisy=seed == 1)
+    model = qj.NoiseModel().readout_error(0.1, 0.3, 0).readout_error(0.05, 0.0).after("reset", C(1).bit_flip(0.2, 0))
+    noisy, params = model.apply(circuit), {"w": rng.normal(size=3)}
+    branches = reference.outcomes(noisy, params)
+    exact = np.zeros(2**noisy.n_bits)
+    for bits, part in branches.items():
+        exact[int("".join(map(str, bits)), 2)] += np.trace(part).real
+    got = qj.probabilities(noisy, bits=range(noisy.n_bits))({k: params[k] for k in noisy.parameters})
+    np.testing.assert_allclose(got, exact, atol=1e-12)
+
+
+def test_a_misread_bit_decides_what_follows():
+    model = qj.NoiseModel().readout_error(0.1, 0.3)
+    noisy = model.apply(C(2).x(0).measure(0, 0).if_bits(0, 1, C(2).x(1)))
+    np.testing.assert_allclose(qj.probabilities(noisy, bits=[0])(), [0.3, 0.7], atol=1e-12)
+    np.testing.assert_allclose(
+        qj.probabilities(noisy, [1])(), [0.3 * 0.9 + 0.7 * 0.3, 0.3 * 0.1 + 0.7 * 0.7], atol=1e-12
+    )
+    np.testing.assert_allclose(qj.density_matrix(noisy)()[3, 3], 0.7, atol=1e-12)  # the state itself
+    twice = model.apply(model.apply(C(1).x(0).measure(0, 0)))
+    np.testing.assert_allclose(qj.probabilities(twice, bits=[0])(), [0.3 * 0.9 + 0.7 * 0.3, 0.52], atol=1e-12)
+    assert "M>0(0.1, 0.3)" in str(noisy)
+
+
+def test_gradients_under_misread_bits():
+    model = qj.NoiseModel().readout_error(0.1, 0.3)
+    noisy = model.apply(C(2).ry(W[0], 0).measure(0, 0).if_bits(0, 1, C(2).x(1)))
+    chance = lambda a: qj.probabilities(noisy, bits=[0])({"w": jnp.array([a, 0.0, 0.0])})[1]  # noqa: E731
+    # 0.1 + 0.6 sin(a/2)**2
+    np.testing.assert_allclose(jax.grad(chance)(0.7), 0.3 * np.sin(0.7), atol=1e-12)
 
 
 def teleported():
@@ -163,11 +216,6 @@ WRONG = {
         lambda: C(1).if_bits(0, 1, C(1).measure(0, 0), C(1).x(0)),
         ValueError,
         "must not measure into the bits that are asked for, but do into [0]",
-    ),
-    "own bit": (
-        lambda: qj.probabilities(C(1).if_bits(0, 1, C(1).measure(0, 0)))(),
-        ValueError,
-        "A condition on bits (0,) measures into [0] itself; measure into another bit",
     ),
     "layer": (lambda: C(1).repeat(C(1).reset(0), 2), ValueError, "must not measure, reset or depend on measured bits"),
     "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "classical bits of the circuit, which has 0"),

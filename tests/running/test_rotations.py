@@ -9,7 +9,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
-from qjaxsim.circuits.gates import pauli_matrix
+from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Rotations
 from qjaxsim.running.rotations import apply_rotations, reverse_rotations, undo_rotations

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.gates import pauli_matrix
 from qjaxsim.circuits.observables import X, Y, Z
 from qjaxsim.circuits.reference import pauli_sum_matrix
 from qjaxsim.circuits.sums import PauliSum
