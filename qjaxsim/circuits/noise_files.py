@@ -11,15 +11,18 @@ from qjaxsim.circuits.noise import NoiseModel
 from qjaxsim.common.checks import require_one_of, shown
 
 _RULE = {"gates", "channel", "strengths", "on", "except_on"}
+_RELAXATION = {"t1", "t2", "qubits", "excited", "dt"}
 _READOUT = {"one_for_zero", "zero_for_one", "qubits"}
 
 
 def read_noise(path: Path) -> NoiseModel:
     """A noise model from a JSON file.
 
-    The file holds an object with two lists, either of which may be missing: "after", of objects with "gates" (a name
+    The file holds an object with three lists, each of which may be missing: "after", of objects with "gates" (a name
     or several), "channel" and "strengths" (as `Circuit.append` takes them) and, where they do not follow everywhere,
-    "on" or "except_on"; and "readout", of objects with "one_for_zero", "zero_for_one" and perhaps "qubits".
+    "on" or "except_on"; "relaxation", of objects with "t1", "t2" and perhaps "qubits", "excited" and "dt" (as
+    `NoiseModel.relaxation` takes them); and "readout", of objects with "one_for_zero", "zero_for_one" and perhaps
+    "qubits".
 
     Raises:
         ValueError: for a file that is none of the kind, naming the entry.
@@ -37,7 +40,7 @@ def noise_model(data: Any) -> NoiseModel:
     >>> noise_model({"after": [{"gates": "cx", "channel": "depolarizing2", "strengths": [0.01]}]})
     <NoiseModel: 1 rules, after cx>
     """
-    _require_keys("A noise model", data, {"after", "readout"}, set())
+    _require_keys("A noise model", data, {"after", "relaxation", "readout"}, set())
     model = NoiseModel()
     for number, rule in enumerate(_list(data, "after")):
         _require_keys(f"Entry {number} of 'after'", rule, _RULE, {"gates", "channel", "strengths"})
@@ -46,6 +49,9 @@ def noise_model(data: Any) -> NoiseModel:
         noise = Circuit(width).append(rule["channel"], range(width), rule["strengths"])
         places = {name: _places(rule[name]) for name in ("on", "except_on") if name in rule}
         model.after(rule["gates"], noise, **places)
+    for number, entry in enumerate(_list(data, "relaxation")):
+        _require_keys(f"Entry {number} of 'relaxation'", entry, _RELAXATION, {"t1", "t2"})
+        model.relaxation(**entry)
     for number, entry in enumerate(_list(data, "readout")):
         _require_keys(f"Entry {number} of 'readout'", entry, _READOUT, {"one_for_zero", "zero_for_one"})
         model.readout_error(entry["one_for_zero"], entry["zero_for_one"], entry.get("qubits"))

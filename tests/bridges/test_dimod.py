@@ -244,6 +244,8 @@ def test_problems_too_large_say_the_limit(monkeypatch):
         match="18 variables and 153 pairs does not fit this machine of 128 qubits; its largest dense problem has 16",
     ):
         solve(problem_of(18), "mock", seed=0)
+    with pytest.raises(TypeError, match=r"is the class RandomSampler; call it: RandomSampler\(\)"):
+        solve({(0, 0): 1.0}, dimod.RandomSampler)
     with pytest.raises(ValueError, match="must hold at least one problem"):
         JaxAnnealer().sample_batch([])
     with pytest.raises(ValueError, match="goes with a single problem"):

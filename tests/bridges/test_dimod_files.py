@@ -107,6 +107,7 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.mc", GRAPH.replace("2 3", "2 4"), {}, r"line 3 must name two of 1\.\.3, but is '2 4 -2'"),
         ("a.mc", GRAPH.replace("2 3", "2 2"), {}, "vertex 2 has an edge to itself"),
         ("a.mc", GRAPH, {"maximise": True}, "Argument `maximise` must be False"),
+        ("a.lp", "Maximize\n o: x\nBinary\n x\nEnd\n", {"maximise": True}, "an LP file says itself what it is for"),
         ("a.mc", GRAPH, {"number": 1}, "Argument `number` must be left out"),
         ("a.mc", "99999999999 1\n1 2 1\n", {}, "line 1 must have a whole number below 1e9"),
         ("a.bqp", ORLIB, {"number": 3}, r"Argument `number` must be in 1\.\.2, the file's problems, but is 3"),

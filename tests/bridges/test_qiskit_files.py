@@ -36,6 +36,15 @@ def test_qpy_keeps_everything(tmp_path):
         assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_of_several_circuits_one_is_named(tmp_path):
+    one, two = QuantumCircuit(1), QuantumCircuit(2)
+    with (tmp_path / "two.qpy").open("wb") as file:
+        qpy.dump([one, two], file)
+    assert [from_qpy(tmp_path / "two.qpy", k).circuit.n_qubits for k in (0, 1)] == [1, 2]
+    with pytest.raises(ValueError, match="two.qpy' holds 2 circuits; say which"):
+        from_qpy(tmp_path / "two.qpy")
+
+
 def test_qpy_files_of_many_qubits(tmp_path):
     circuit = qj.Circuit(21).h(20).cx(20, 3)
     assert from_qpy(to_qpy(circuit, tmp_path / "c.qpy")).circuit == circuit
@@ -133,6 +142,8 @@ def test_wrong_exports():
     free = qj.Circuit(3).rx(x[0], 0)
     with pytest.raises(ValueError, match="OpenQASM 2 has no parameters, but the circuit has x; give `params`"):
         to_qasm(free, version=2)
+    with pytest.raises(ValueError, match="OpenQASM 2 cannot say what the circuit does: .*; use version 3"):
+        to_qasm(qj.Circuit(2).measure(0, 0).if_bits(0, 1, qj.Circuit(2).x(1)), version=2)
     with pytest.raises(ValueError, match="Argument `version` must be 2 or 3, but is 1"):
         to_qasm(free, version=1)
     with pytest.raises(ValueError, match=r"'x(_0|\[0\])' and 'x(_0|\[0\])' both become 'x_0'; rename one"):

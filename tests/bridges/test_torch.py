@@ -308,6 +308,12 @@ def test_workers_of_a_loader_are_spawned():
         ({"inputs": ["x", "x"]}, ValueError, r"Argument `inputs` must name a parameter once, but is \('x', 'x'\)."),
         ({"init": {"W": 1.0}}, ValueError, r"`init` names 'W', but the module's parameters are \['x', 'w', 'v', 's'\]"),
         ({"init": {"w": [1.0]}}, ValueError, r"must give 'w' the shape \(2, 3\), but gives it \(1,\)"),
+        (
+            {"init": {"w": 1j * np.ones((2, 3))}},
+            ValueError,
+            "`init` must give 'w' finite real numbers, but gives",
+        ),
+        ({"init": {"v": np.nan}}, ValueError, "`init` must give 'v' finite real numbers, but gives it nan"),
         ({"init": 0.5}, TypeError, "`init` must hold values by name or be a function of a tensor, but is 0.5"),
         ({"dtype": torch.float16}, ValueError, "`dtype` must be torch.float32 or torch.float64, but is torch.float16"),
         ({"observables": "Z"}, TypeError, "must be a PauliSum"),

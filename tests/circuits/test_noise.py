@@ -129,26 +129,29 @@ def test_models_in_files(tmp_path):
                     {"gates": ["cx"], "channel": "depolarizing2", "strengths": [0.02], "on": [[0, 1], [2, 1]]},
                     {"gates": "h", "channel": "amplitude_damping", "strengths": [0.05], "except_on": [1]},
                 ],
+                "relaxation": [{"t1": 1e-4, "t2": 2e-4, "qubits": [2], "excited": 0.1, "dt": 1e-9}],
                 "readout": [{"one_for_zero": 0.01, "zero_for_one": 0.03}],
             }
         )
     )
-    circuit = qj.Circuit(3).h([0, 1]).cx(0, 1).cx(1, 2)
+    circuit = qj.Circuit(3).h([0, 1]).cx(0, 1).cx(1, 2).delay_dt(5, 2).delay(1e-6, 0)
     assert names(read_noise(file).apply(circuit)) == [
         ("h", (0,)), ("amplitude_damping", (0,)), ("h", (1,)), ("cx", (0, 1)), ("depolarizing2", (0, 1)),
-        ("cx", (1, 2)),
+        ("cx", (1, 2)), ("delay_dt", (2,)), ("thermal_relaxation", (2,)), ("delay", (0,)),
         *(("readout_error", (q,)) for q in range(3)),
     ]  # fmt: skip
 
 
 RULE = {"gates": "x", "channel": "bit_flip", "strengths": [0.1]}
 WRONG_DATA = {
-    "object": ([], "A noise model must be an object with the keys ['after', 'readout'], but is []"),
-    "keys": ({"rules": []}, "A noise model has the keys ['rules'], but knows ['after', 'readout']"),
+    "object": ([], "A noise model must be an object with the keys ['after', 'readout', 'relaxation'], but is []"),
+    "keys": ({"rules": []}, "A noise model has the keys ['rules'], but knows ['after', 'readout', 'relaxation']"),
     "list": ({"after": {}}, "Key 'after' of a noise model must be a list, but is {}"),
     "missing": ({"after": [{"gates": "x"}]}, "Entry 0 of 'after' lacks ['channel', 'strengths']"),
     "channel": ({"after": [RULE, {**RULE, "channel": "bitflip"}]}, "Argument `channel` must be one of"),
     "strength": ({"after": [{**RULE, "strengths": [2]}]}, "Channel 'bit_flip' cannot have such strengths"),
+    "relaxation": ({"relaxation": [{"t1": 1.0}]}, "Entry 0 of 'relaxation' lacks ['t2']"),
+    "times": ({"relaxation": [{"t1": 1.0, "t2": 3.0}]}, "t2 is 3, but at most twice t1, 2, is possible"),
     "readout": ({"readout": [{"one_for_zero": 0.1}]}, "Entry 0 of 'readout' lacks ['zero_for_one']"),
 }
 
