@@ -56,6 +56,11 @@ def target_of_circuit(
         function = expectation(circuit, observables[0])
         return Target(path.name, function, _start(circuit.parameters, start, settings.dtype), identity)
     table = load_table(settings.data, str(settings.label), settings.features or None)
+    if table.classes is not None and len(table.classes) < 2:
+        raise ValueError(
+            f"Argument `label` must name a column of at least two classes, but {settings.label!r} of "
+            f"{Path(settings.data).name} holds one class alone, {table.classes[0]!r}."
+        )
     model = _model(circuit, table, observables, settings)
     given = None if start is None else {name: start[name] for name in model.weights}
     return Target(
