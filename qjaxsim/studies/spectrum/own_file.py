@@ -11,6 +11,8 @@ import jax
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.curvature.class_averages import class_labels, require_classes
+from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.spectrum.target import Target
 
 _FORMS = (
@@ -58,6 +60,8 @@ def target_of_file(text: str, dtype: str) -> Target:
     start = (lambda seed: _cast(init(jax.random.key(seed)), dtype)) if init is not None else (lambda seed: params)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     core = {name: problem.pop(name, None) for name in ("data", "loss")}
+    if core["loss"] is cross_entropy:
+        _check_labels(problem["function"], params, core["data"])
     return Target(
         name=text,
         function=problem.pop("function"),
@@ -113,6 +117,16 @@ def _problem(text: str, returned: Any) -> dict[str, Any]:
         what = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}{did_you_mean(unknown[0], _TAKEN)}"
         raise ValueError(f"Argument TARGET must name a function that returns {_FORMS}, but that of {text} {what}.")
     return dict(returned)
+
+
+def _check_labels(outputs: Any, params: Any, data: Any) -> None:
+    """Refuse labels that softmax cross-entropy has no logit for; all else is left for the checks of the report."""
+    if not (callable(outputs) and isinstance(data, tuple | list) and len(data) == 2):
+        return
+    found = jax.eval_shape(outputs, params, data[0])
+    if len(getattr(found, "shape", ())) == 2:
+        # A single logit is that of class 1.
+        require_classes(class_labels(data[1]), max(2, found.shape[1]))
 
 
 def _cast(params: Any, dtype: str) -> Any:

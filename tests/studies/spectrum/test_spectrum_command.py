@@ -39,6 +39,19 @@ def number():
     return 3
 
 
+def minus_one():
+    return signed([1, -1, 1])
+
+
+def from_one():
+    return signed([1, 1, 2])
+
+
+def signed(labels):
+    from qjaxsim.models.losses import cross_entropy
+    return lambda w, x: x @ w, jnp.ones((3, 2)), (jnp.eye(3), jnp.asarray(labels)), cross_entropy
+
+
 def misspelt():
     return {"function": loss, "parms": {}}
 
@@ -136,6 +149,7 @@ def table(files):
     kinds = np.where(x[:, 0] > x[:, 1], "over", "under")
     lines = [f"{a},{b},{kind},{a + b}" for (a, b), kind in zip(x, kinds, strict=True)]
     (files / "points.csv").write_text("first,second,kind,sum\n" + "\n".join(lines) + "\n")
+    (files / "one.csv").write_text("first,second,kind\n1,2,cat\n3,4,cat\n")
     return x, (kinds == "under").astype(int)
 
 
@@ -177,6 +191,10 @@ def test_own_inputs_and_values(files, table):
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
         (["springs.py:number"], "springs.py:number returned 3"),
         (["springs.py:misspelt"], "that of springs.py:misspelt has no 'params'"),
+        (["springs.py:minus_one"], "`y` must hold classes from 0 to 1, one for each logit, but holds -1; number the"),
+        (["springs.py:from_one"], "`y` must hold classes from 0 to 1, one for each logit, but holds 2"),
+        (["mine.qasm", "--data", "one.csv", "--label", "kind"],
+         "--label must name a column of at least two classes, but 'kind' of one.csv holds one class alone, 'cat'"),
         (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same point"),
         (["springs.py:given", "--seeds", "1,2"], "--seeds must be one, since springs.py:given starts from the same"),
         (["springs.py:given", "--observable", "Z0"], "--observable is for circuits, but TARGET is 'springs.py:given'"),
