@@ -180,7 +180,7 @@ def not_the_size(rows: Sequence[Row]) -> Verdict:
         evidence = "No two configurations are equally large; would be tested by --control parameters."
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     lower = sum(change < 0 for _, change, _ in pairs)
-    evidence = f"Lower in {lower} of {len(pairs)} pairs: " + "; ".join(text for text, _, _ in pairs)
+    evidence = f"Lower in {lower} of {len(pairs)} pairs (geometric means): " + "; ".join(text for text, _, _ in pairs)
     if 2 * lower <= len(pairs):
         return not_seen(claim, source, evidence, used)
     doubts = [f"higher in {len(pairs) - lower} of {len(pairs)} pairs"] if lower < len(pairs) else []
@@ -275,5 +275,5 @@ def _equal_pairs(rows: Sequence[Row]) -> list[tuple[str, float, float | None]]:
             for (p, n), v in ((few, a), (many, b))
         ]
         change = float(np.log(b).mean() - np.log(a).mean())
-        pairs.append((" against ".join(ends), change, spread(a, b)))
+        pairs.append((" against ".join(ends), change, spread(np.log(a), np.log(b))))
     return pairs
