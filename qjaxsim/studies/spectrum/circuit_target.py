@@ -87,7 +87,7 @@ def _model(
         circuit = features.compose(circuit)
     n_outputs = 1 if table.classes is None else len(table.classes)
     if observables is None:
-        observables = default_observables(n_outputs, circuit.n_qubits)
+        observables = _default_observables(n_outputs, circuit.n_qubits, settings)
     if len(observables) != n_outputs:
         what = "value" if table.classes is None else "class"
         raise ValueError(
@@ -101,6 +101,16 @@ def _model(
             f"{table.x.shape[1]} ({', '.join(table.names)}); choose with `features`."
         )
     return model
+
+
+def _default_observables(n_outputs: int, n_qubits: int, settings: SpectrumSettings) -> list[PauliSum]:
+    try:
+        return default_observables(n_outputs, n_qubits)
+    except ValueError as error:
+        raise ValueError(
+            f"Argument `observable` must be given for the {n_outputs} classes of {settings.label!r}, since a circuit "
+            f"of {n_qubits} qubits has fewer by default; give one for each class, or a wider circuit."
+        ) from error
 
 
 def _scaled(x: np.ndarray, settings: SpectrumSettings) -> np.ndarray:
