@@ -149,6 +149,7 @@ def test_trained_models_come_out_of_the_folder(finished):
         raw, hits = test.images[own], found.predict(test.images[own]) == test.labels[own]
         assert hits.mean() == pytest.approx(row["test_accuracy"], abs=1e-12)
         np.testing.assert_array_equal(found.predict(raw[..., 0].astype(float)), found.predict(raw))
+        assert found.predict(raw[:0]).shape == (0,)
         for images, message in (
             (np.zeros((2, 28, 28)), r"must have shape \(N, 8, 8\)"),
             (raw[0], r"must have shape \(N, 8, 8\)"),
@@ -397,7 +398,7 @@ def test_folder_with_results_is_kept(finished, capsys):
     assert cli.main([*SMALL, "--out", str(finished)]) == 2
     assert "already holds results; pass --resume" in capsys.readouterr().err
     assert cli.main([*SMALL, "--scale", "11", "--out", str(finished), "--resume"]) == 2
-    assert "settings.scale = 10.0, but this one has 11.0" in capsys.readouterr().err
+    assert "--scale = 10.0, but this one has 11.0" in capsys.readouterr().err
     assert (finished / "summary.json").read_bytes() == before
 
 
