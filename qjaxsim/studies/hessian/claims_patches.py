@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
-from qjaxsim.studies.hessian.configurations import anchors, circuit_weight, is_baseline
+from qjaxsim.studies.hessian.configurations import START, anchors, circuit_weight, is_baseline
 from qjaxsim.studies.shared.trends import (
     Kept,
     fitted_slope,
@@ -106,13 +106,21 @@ def not_the_fit(rows: Sequence[Row]) -> Verdict:
 
     Holds if at matched training loss lambda_max falls strictly and beyond the spread over seeds at every depth,
     keeps `REMAINS` of the baseline's slope, and the losses of a depth differ by a factor up to `MATCHED_LOSS`. With a
-    reservation if it falls strictly, but one of the others fails. Not seen if it does not fall strictly.
+    reservation if it falls strictly, but one of the others fails. Not seen if it does not fall strictly. Not tested too
+    where a path begins below the loss to match.
     """
     claim, source = "The fall with patches is more than the better fit.", f"{PAPER}, left open"
     base, matched = [row for row in rows if is_baseline(row)], _matched(rows)
     found = series(matched, "patches")
     if not found:
-        return Verdict(claim, source, NOT_TESTED, "Would be tested by --control loss with two patch counts.", "none")
+        above = sorted({f"{row['patches']}" for row in rows if row.get("control") == "loss" and row["point"] == START})
+        evidence = (
+            f"With {', '.join(above)} patches training begins below the highest of the minimal losses, which no point "
+            "then matches. Would be tested by a better fit of the others, such as by more --epochs."
+            if above
+            else "Would be tested by --control loss with two patch counts."
+        )
+        return Verdict(claim, source, NOT_TESTED, evidence, "none")
     losses = _loss_ratio(matched)
     evidence = f"At matched loss {quote(found)}; " + (
         "training losses are not recorded"

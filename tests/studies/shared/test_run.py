@@ -112,6 +112,13 @@ def test_an_unfinished_run_gives_what_it_has(copy):
         run.cell()
 
 
+@pytest.mark.parametrize("key", [None, "b2"])
+def test_a_study_that_keeps_no_models_says_so(finished, monkeypatch, key):
+    monkeypatch.setattr("qjaxsim.studies.shared.run.find_study", lambda name: made_up([], models=None))
+    with pytest.raises(ValueError, match=r"none of .*, of the study 'powers', does; its numbers are `run.rows`"):
+        qj.load_run(finished).cell(key)
+
+
 def test_messages_and_representation_of_many_cells_stay_short(tmp_path):
     run_study(made_up(), Settings(bases=tuple(range(6, 40))), tmp_path / "out")
     run = qj.load_run(tmp_path / "out")
