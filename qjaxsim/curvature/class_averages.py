@@ -57,7 +57,7 @@ def averages(
         checkpoint: the file of unfinished sums.
     """
     flat, unravel = flat_unsharded(params, x, y)
-    params, labels = unravel(flat), _labels(y)
+    params, labels = unravel(flat), class_labels(y)
     if is_traced(flat):
         raise TypeError(
             "Argument `params` must be known, since averages are kept by NumPy, but is traced by JAX (in jit, grad or "
@@ -152,8 +152,13 @@ def _one_number(z: jax.Array, y: jax.Array) -> jax.Array:
     return z[:, 0]
 
 
-def _labels(y: Any) -> np.ndarray:
-    """The classes as NumPy's integers (N,)."""
+def class_labels(y: Any) -> np.ndarray:
+    """The classes as NumPy's integers (N,).
+
+    Raises:
+        TypeError: for what is traced or holds no integers.
+        ValueError: for another shape.
+    """
     if is_traced(y):
         raise TypeError(
             "Argument `y` must be known, since it decides which samples are averaged, but is traced by JAX (in jit, "
@@ -179,9 +184,14 @@ def _check_classes(labels: np.ndarray, n_outputs: int) -> None:
             "Argument `outputs` must return one logit a class, two at least, but returned 1; give class 0 a logit of "
             "its own, `jnp.pad(z, ((0, 0), (1, 0)))`."
         )
-    beyond = labels[(labels < 0) | (labels >= n_outputs)]
+    require_classes(labels, n_outputs)
+
+
+def require_classes(labels: np.ndarray, n_classes: int) -> None:
+    """Raise a ValueError for labels that are none of the classes from 0 on."""
+    beyond = labels[(labels < 0) | (labels >= n_classes)]
     if beyond.size:
         raise ValueError(
-            f"Argument `y` must hold classes from 0 to {n_outputs - 1}, one for each logit, but holds "
+            f"Argument `y` must hold classes from 0 to {n_classes - 1}, one for each logit, but holds "
             f"{shown(int(beyond[0]))}; number the classes from 0, or give the model more outputs."
         )

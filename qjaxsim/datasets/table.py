@@ -11,6 +11,9 @@ import numpy as np
 from qjaxsim.common import files
 from qjaxsim.common.suggestions import did_you_mean
 
+# Beside NaN and nothing: what stands in tables where a number is missing.
+_MISSING = ("na", "n/a", "#n/a", "null", "none", "?", "-", "inf", "-inf")
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -40,7 +43,8 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another ending, a missing column, cells that are no finite numbers (with the line), or none.
+        ValueError: for another ending, a file of another kind, arrays of other shapes, a missing column, features that
+            are no finite real numbers and missing labels (with the line).
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -51,21 +55,24 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
     ([[1.0, 2.0], [3.0, 4.0]], [1, 0], ('lily', 'rose'))
     """
     path = Path(path)
-    if path.suffix not in (".csv", ".npz"):
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".npz"):
         raise ValueError(f"Argument `data` must name a .csv or .npz file, but is {str(path)!r}.")
     if not path.is_file():
         raise FileNotFoundError(f"Argument `data` must name a file, but {str(path)!r} is none.")
-    columns = _of_csv(path) if path.suffix == ".csv" else _of_npz(path)
+    columns, places = _of_csv(path) if ending == ".csv" else _of_npz(path)
     _require(label, "label", columns, path)
     chosen = [name for name in columns if name != label] if features is None else list(features)
     for name in chosen:
         _require(name, "features", columns, path)
+        if chosen.count(name) > 1:
+            raise ValueError(f"Argument `features` must name each column once, but holds {name!r} twice.")
     if label in chosen:
         raise ValueError(f"Argument `features` must leave out the label, but holds {label!r}.")
     if not chosen:
         raise ValueError(f"Argument `data` must have a column beside the label {label!r}, but {path.name} has none.")
-    x = np.stack([_numbers(name, columns[name], path) for name in chosen], axis=1)
-    y, classes = _labels(label, columns[label], path)
+    x = np.stack([_numbers(name, columns[name], places) for name in chosen], axis=1)
+    y, classes = _labels(label, columns[label], places)
     return Table(x, y, tuple(chosen), classes)
 
 
@@ -77,81 +84,121 @@ def _require(name: str, argument: str, columns: dict[str, Any], path: Path) -> N
         )
 
 
-def _of_csv(path: Path) -> dict[str, list[str]]:
-    """Text of the cells by column."""
+def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Text of the cells by column, and where each sample stands."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"Argument `data` must name a CSV file in UTF-8, but {path.name} is none: {error}.") from error
     if len(lines) < 2:
         raise ValueError(f"Argument `data` must have a header and a line below it, but {path.name} has {len(lines)}.")
-    head, *body = ([cell.strip() for cell in line] for line in lines)
+    (_, head), *body = lines
     if len(set(head)) != len(head) or "" in head:
         raise ValueError(f"Argument `data` must have a header of different names, but {path.name} has {head}.")
-    for number, line in enumerate(body, start=2):
+    for number, line in body:
         if len(line) != len(head):
             raise ValueError(
                 f"Argument `data` must have {len(head)} cells in each line, but line {number} of {path.name} has "
                 f"{len(line)}."
             )
-    return {name: [line[i] for line in body] for i, name in enumerate(head)}
+    columns = {name: [line[i] for _, line in body] for i, name in enumerate(head)}
+    return columns, [f"line {number} of {path.name}" for number, _ in body]
 
 
-def _of_npz(path: Path) -> dict[str, Any]:
-    """Arrays by column; `x` of two axes becomes a column each."""
-    arrays = files.read_npz(path)
+def _of_npz(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Arrays by column, and where each sample stands; `x` of two axes becomes a column each."""
+    arrays = _arrays(path)
     columns: dict[str, Any] = {}
     for name, array in arrays.items():
-        if array.ndim == 2:
-            columns |= {f"{name}{i}": array[:, i] for i in range(array.shape[1])}
-        elif array.ndim == 1:
-            columns[name] = array
-    counts = {name: len(column) for name, column in columns.items()}
-    if not columns or len(set(counts.values())) != 1 or 0 in counts.values():
+        own = {f"{name}{i}": array[:, i] for i in range(array.shape[1])} if array.ndim == 2 else {name: array}
+        if taken := sorted(own.keys() & columns.keys()):
+            raise ValueError(
+                f"Argument `data` must hold arrays whose columns have different names, but {path.name} has "
+                f"{taken[0]!r} twice, since those of an array (N, F) are called by its name and their number; rename "
+                "one of the arrays."
+            )
+        columns |= own
+    counts = {len(array) if array.ndim in (1, 2) else 0 for array in arrays.values()}
+    if not columns or len(counts) != 1 or 0 in counts:
         raise ValueError(
             f"Argument `data` must hold arrays (N, F) and (N,) of one N, at least 1, but {path.name} holds "
             f"{ {name: array.shape for name, array in arrays.items()} }."
         )
-    return columns
+    return columns, [f"row {i} of {path.name}" for i in range(counts.pop())]
 
 
-def _numbers(name: str, cells: Any, path: Path) -> np.ndarray:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """What a file of NumPy holds; files and arrays that need pickle are refused by their name."""
+    name = None
+    try:
+        names = files.names_in_npz(path)
+        arrays = {}
+        for name in names:
+            arrays[name] = files.read_npz(path, name)[name]
+    except files.DamagedError as error:
+        if "allow_pickle" in str(error.__cause__):
+            raise ValueError(
+                f"Argument `data` must hold plain numbers and text, but {name!r} of {path.name} holds Python objects; "
+                "save text by `array.astype(str)`."
+            ) from error
+        raise ValueError(
+            f"Argument `data` must name a whole file that `numpy.savez` wrote, but {path.name} cannot be read: it is "
+            "cut short or of another kind."
+        ) from error
+    return arrays
+
+
+def _numbers(name: str, cells: Any, places: Sequence[str]) -> np.ndarray:
     values = _floats(cells)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise ValueError(
-            f"Argument `data` must hold finite numbers in column {name!r}, but line {bad[0] + 2} of {path.name} has "
+            f"Argument `data` must hold finite numbers in column {name!r}, but {places[bad[0]]} has "
             f"{str(cells[bad[0]])!r}; mend it or leave the column out with `features`."
         )
     return values
 
 
 def _floats(cells: Any) -> np.ndarray:
-    """Cells as float64, NaN where they are no numbers."""
+    """Cells as float64, NaN where they are no real numbers."""
 
     def number(cell: Any) -> float:
         try:
-            return float(cell)
+            return float("nan") if np.iscomplexobj(cell) else float(cell)
         except (TypeError, ValueError):
             return float("nan")
 
     return np.array([number(cell) for cell in cells], np.float64)
 
 
-def _labels(name: str, cells: Any, path: Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def _labels(name: str, cells: Any, places: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Classes from 0 on with what they are called, or values."""
-    empty = [i for i, cell in enumerate(cells) if str(cell) == ""]
-    if empty:
-        raise ValueError(
-            f"Argument `data` must have a label in each line, but line {empty[0] + 2} of {path.name} has none in "
-            f"column {name!r}."
-        )
     values = _floats(cells)
-    if np.isfinite(values).all():
-        if (values != np.round(values)).any():
-            return values, None
+    numbers = values[np.isfinite(values)]
+    whole = bool((numbers == np.round(numbers)).all())
+    for cell, value, place in zip(cells, values, places, strict=True):
+        if not np.isfinite(value) and not _is_class(cell, among_numbers=bool(numbers.size), whole=whole):
+            raise ValueError(
+                f"Argument `data` must have a label in each line, but {place} has "
+                f"{repr(str(cell)) if str(cell) else 'none'} in column {name!r}; mend it or leave the line out."
+            )
+    if not whole:
+        return values, None
+    if len(numbers) == len(values):
         kinds, classes = np.unique(values, return_inverse=True)
         return classes.astype(np.int32), tuple(f"{kind:g}" for kind in kinds)
     kinds, classes = np.unique([str(cell) for cell in cells], return_inverse=True)
     return classes.astype(np.int32), tuple(map(str, kinds))
+
+
+def _is_class(cell: Any, *, among_numbers: bool, whole: bool) -> bool:
+    """Whether a cell that is no finite number names a class, as text beside text and beside integers does.
+
+    Words for a missing number are classes only in a column without numbers, where "None" may be one of them.
+    """
+    if not isinstance(cell, str | bytes) or not whole:
+        return False
+    text = str(cell).lower()
+    return text not in ("", "nan", "-nan", *(_MISSING if among_numbers else ()))

@@ -85,6 +85,11 @@ def metrics(model: Any, loss: Loss = cross_entropy) -> Callable[..., dict[str, j
     def measured(params: Any, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         outputs = for_values(model.outputs)(params, x)
         found = {"loss": loss(outputs, y)}
+        if (shape := jnp.shape(found["loss"])) not in ((), outputs.shape[:1]):
+            raise ValueError(
+                f"Argument `loss` must return one number a sample, shape {outputs.shape[:1]}, but returned shape "
+                f"{shape}; sum or average over the other axes."
+            )
         if jnp.issubdtype(y.dtype, jnp.integer):
             found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype)
         return found

@@ -32,6 +32,17 @@ def test_integers_are_classes_from_zero_on(tmp_path):
     assert found.y.tolist() == [1, 0, 1] and found.classes == ("-3", "10")
 
 
+def test_text_among_integers_and_words_among_text_are_classes(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,digit,degree\n1,7,none\n2,B,mild\n3,7,none\n")
+    assert load_table(path, "digit", ["a"]).classes == ("7", "B")
+    assert load_table(path, "degree", ["a"]).y.tolist() == [1, 0, 1]
+
+
+def test_endings_in_capitals(table):
+    assert load_table(table.rename(table.with_suffix(".CSV")), "kind").classes == ("lily", "rose")
+
+
 def test_npz(tmp_path):
     path = tmp_path / "t.npz"
     x, y = np.arange(6.0).reshape(3, 2), np.array(["b", "a", "b"])
@@ -59,6 +70,13 @@ def test_npz(tmp_path):
         (TEXT.replace("lily", ""), {}, "must have a label in each line, but line 3 of t.csv has none in column 'kind'"),
         ("a,kind\n", {}, "must have a header and a line below it, but t.csv has 1"),
         ("a,a,kind\n1,2,3\n", {}, "header of different names, but t.csv has ['a', 'a', 'kind']"),
+        (TEXT, {"features": ["petal", "petal"]}, "`features` must name each column once, but holds 'petal' twice"),
+        ("a,kind\n\n1,0\n\nx,1\n", {}, "finite numbers in column 'a', but line 5 of t.csv has 'x'"),
+        ("a,kind\n\n1,0\n\n2\n", {}, "must have 2 cells in each line, but line 5 of t.csv has 1"),
+        ("a,kind\n1,0\n2,nan\n3,1\n", {}, "a label in each line, but line 3 of t.csv has 'nan' in column 'kind'; mend"),
+        ("a,kind\n1,0\n2,1\n3,NA\n", {}, "a label in each line, but line 4 of t.csv has 'NA' in column 'kind'"),
+        ("a,kind\n1,0.5\n2,other\n", {}, "a label in each line, but line 3 of t.csv has 'other' in column 'kind'"),
+        ("a,kind\n1,rose\n2,NaN\n", {}, "a label in each line, but line 3 of t.csv has 'NaN' in column 'kind'"),
     ],
 )
 def test_refusals_of_csv(tmp_path, text, options, message):
@@ -80,3 +98,37 @@ def test_other_refusals(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.zeros(4))
     with pytest.raises(ValueError, match=r"arrays \(N, F\) and \(N,\) of one N, at least 1, but t.npz holds"):
         load_table(tmp_path / "t.npz", "y")
+
+
+KIND = np.array([0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((3, 2, 2)), "kind": KIND, "index": np.arange(3.0)}, "(N, F) and (N,) of one N, at least 1"),
+        ({"x": np.zeros((3, 2)), "kind": KIND, "version": np.array(1)}, "(N, F) and (N,) of one N, at least 1"),
+        ({"x": np.zeros((3, 2)), "x0": np.zeros(3), "kind": KIND}, "different names, but t.npz has 'x0' twice"),
+        ({"x0": np.zeros(3), "x": np.zeros((3, 2)), "kind": KIND}, "different names, but t.npz has 'x0' twice"),
+        ({"x": np.zeros((3, 2)), "kind": np.array([0.5, np.nan, 1])}, "but row 1 of t.npz has 'nan' in column 'kind'"),
+        (
+            {"x": np.array([1, 2 + 1j, 3]), "kind": KIND},
+            "finite numbers in column 'x', but row 0 of t.npz has '(1+0j)'",
+        ),
+        ({"x": np.zeros(3), "kind": KIND + 1j}, "a label in each line, but row 0 of t.npz has '1j' in column 'kind'"),
+        ({"x": np.zeros(3), "kind": KIND.astype(object)}, "'kind' of t.npz holds Python objects; save text by"),
+    ],
+)
+def test_refusals_of_npz(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_table(tmp_path / "t.npz", "kind")
+
+
+def test_half_a_file(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.zeros(30), kind=np.arange(30))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"a whole file that `numpy.savez` wrote, but t.npz cannot be read") as error:
+        load_table(path, "kind")
+    assert "delete" not in str(error.value)

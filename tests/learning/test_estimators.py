@@ -265,6 +265,11 @@ def test_importing_models_and_the_package_leaves_scikit_learn_alone():
         ({"observables": "Z"}, TypeError, "Observable 0 must be a PauliSum, but is str"),
         ({"output_scale": -1.0}, ValueError, "`output_scale` must be a positive number, but is -1"),
         ({"loss": "crossentropy"}, ValueError, r"`loss` must be one of .*function.*did you mean 'cross_entropy'"),
+        (
+            {"loss": lambda z, y: (z - 1) ** 2},
+            ValueError,
+            r"`loss` must return one number a sample, shape \(\d+,\), but returned shape",
+        ),
         ({"optimizer": "adamw"}, ValueError, r"`optimizer` must be one of .*did you mean 'adam'"),
         ({"schedule": "cos"}, ValueError, "`schedule` must be one of"),
         ({"epochs": 1.5}, ValueError, "`epochs` must be an integer of at least 0, but is 1.5"),

@@ -81,8 +81,9 @@ lower states than greedy descent. Times are of a classical simulation; the time 
 building and loading the problem."""
 
 
+_KEYS = ("attention", "seed")
 _TABLE = (
-    "attention", "seed", "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
+    *_KEYS, "parameters", "train_loss", "train_accuracy", "test_accuracy", "best_test_accuracy",
     "largest_fall", "selected", "heads_per_token", "fractional", "gap_anneal", "gap_greedy", "gap_tabu", "gap_round",
     "energy_scale", "exact_hits", "ms_build", "ms_sample", "ms_rest", "seconds_train",
 )  # fmt: skip
@@ -95,7 +96,7 @@ STUDY = Study(
     introduction=_INTRODUCTION,
     source=f"{PAPER}, authors' logs",
     columns=COLUMNS,
-    keys=("attention", "seed"),
+    keys=_KEYS,
     headline=("test_accuracy",),
     models=MODELS,
     prepare=_prepare,
@@ -103,6 +104,7 @@ STUDY = Study(
     comparison=comparison_rows,
     figures=lambda settings, rows, out: write_attention_figures(rows, sweep.rows_arrays(out, rows), out / "figures"),
     tables=lambda settings, rows: [
-        ReportTable(f"Attention on {settings.dataset}", rows, columns=present(_TABLE, rows), keys=("attention", "seed"))
+        ReportTable(f"Attention on {settings.dataset}", rows, columns=present(_TABLE, rows), keys=_KEYS)
     ],
+    page=lambda settings, rows: [ReportTable("Results", rows, keys=_KEYS)],
 )

@@ -1,9 +1,10 @@
 """Published claims on gradient variances of the hybrid classifier, judged by stated rules from the study's rows.
 
-The rule of a trend, which most claims take: it *holds* if the geometric mean over seeds goes that way at every step,
-in every series, by more than the spread over seeds (root of the summed variances of the logarithms at both ends). It
-holds *with a reservation* if it goes that way from the first to the last point by more than that spread in more than
-half of the series, such as epochs. It is *not seen* otherwise.
+The rule of a trend, which most claims take: it *holds* if the mean over seeds goes that way at every step, in every
+series, by more than the spread over seeds (root of the summed variances at both ends). Variances are compared by their
+logarithms, so that their mean is the geometric one, accuracies, which may be zero, as they are. It holds *with a
+reservation* if it goes that way from the first to the last point by more than that spread in more than half of the
+series, such as epochs. It is *not seen* otherwise.
 """
 
 import math
@@ -15,12 +16,12 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.gradient_variance.cells import INITIALISATIONS
 from qjaxsim.studies.gradient_variance.claims_rules import (
+    ACCURACY,
     SWEEP,
     baseline,
     decay,
-    ends_ratio,
+    direction,
     last_epoch,
-    log_change,
     matching,
     mean_variance,
     one_sweep,
@@ -32,7 +33,7 @@ from qjaxsim.studies.gradient_variance.claims_rules import (
     within_words,
 )
 from qjaxsim.studies.gradient_variance.figures_lines import ABLATIONS, variant
-from qjaxsim.studies.shared.trends import fitted_slope, geometric_mean, judged, not_seen, quote, series, spread
+from qjaxsim.studies.shared.trends import fitted_slope, judged, not_seen, quote, series
 
 # Shares of a growth: it remains from the first on, and is gone below the second.
 REMAINS, GONE = 0.5, 0.25
@@ -80,7 +81,7 @@ def grows_with_training(rows: Sequence[Row]) -> Verdict:
     found = series(one_sweep(base, "batch"), "epoch", apart=SWEEP, value="grad_var")
     if not found:
         return Verdict(claim, source, NOT_TESTED, "Two epochs or more would test it.", "none")
-    growth = ", ".join(f"{math.exp(log_change(one)):.3g} at {one.label}" for one in everywhere)
+    growth = ", ".join(f"{math.exp(one.whole_change):.3g} at {one.label}" for one in everywhere)
     return trend_verdict(claim, source, found, 1, f"Last epoch over first: {growth}", base)
 
 
@@ -114,7 +115,7 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
     source = f"{PAPER}, left open"
     base = baseline(rows)
     raw, per_post, per_signal = (
-        [log_change(one) for one in series(base, "epoch", apart=SWEEP, value=name)]
+        [one.whole_change for one in series(base, "epoch", apart=SWEEP, value=name)]
         for name in ("grad_var", "grad_var_per_post", "grad_var_per_signal")
     )
     if not raw or not per_post:
@@ -133,7 +134,7 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
     alike = matching(base, frozen)
     if frozen and alike:
         with_it, without = (
-            float(np.mean([log_change(one) for one in series(some, "epoch", apart=SWEEP, value="grad_var")]))
+            float(np.mean([one.whole_change for one in series(some, "epoch", apart=SWEEP, value="grad_var")]))
             for some in (alike, frozen)
         )
         evidence += (
@@ -155,7 +156,7 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
 def accuracy_with_qubits(rows: Sequence[Row]) -> Verdict:
     """More qubits, higher test accuracy after the last epoch: the rule of a trend."""
     claim = "Accuracy rises with the number of qubits."
-    return sweep_claim(rows, "qubits", 1, claim, f"{PAPER}, Table 3", "--qubits 2,4,6,8", value="accuracy_test")
+    return sweep_claim(rows, "qubits", 1, claim, f"{PAPER}, Table 3", "--qubits 2,4,6,8", value=ACCURACY)
 
 
 def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
@@ -166,7 +167,7 @@ def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
     """
     claim, source = "More entangling layers than the fewest do not raise accuracy.", f"{PAPER}, Table 4"
     base = baseline(rows)
-    found = series(last_epoch(base), "layers", apart=("qubits", "batch"), value="accuracy_test")
+    found = series(last_epoch(base), "layers", apart=("qubits", "batch"), value=ACCURACY, logs=False)
     if not found:
         return Verdict(claim, source, NOT_TESTED, "Would be tested by --layers 2,4,6.", "none")
     evidence = quote(found, "test accuracy")
@@ -174,8 +175,7 @@ def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
     for one in found:
         (_, fewest), *others = one.points
         for layers, values in others:
-            change = math.log(geometric_mean(values) / geometric_mean(fewest))
-            over_seeds = spread(fewest, values)
+            change, over_seeds = one.change(fewest, values), one.spread(fewest, values)
             if change > 0:
                 beyond = beyond or (over_seeds is not None and change > over_seeds)
                 doubts.append(f"higher with {layers:g} layers, {within_words(over_seeds)}")
@@ -252,8 +252,8 @@ def orderings_survive(rows: Sequence[Row]) -> Verdict:
     """The baseline's orderings under other pairings, pre-layers and learning rates.
 
     An ordering is the direction from the fewest to the most batch, qubits or layers of variance, and of accuracy
-    against qubits, in the last epoch. Holds if every variant keeps all of them, with a reservation if more than half of
-    all are kept. Not seen otherwise.
+    against qubits, in the last epoch; where the baseline has the same mean at both ends there is none to keep. Holds if
+    every variant keeps all of them, with a reservation if more than half of all are kept. Not seen otherwise.
     """
     claim, source = "The orderings do not depend on what the publication leaves open.", f"{PAPER}, left open"
     last = last_epoch(rows)
@@ -270,20 +270,22 @@ def orderings_survive(rows: Sequence[Row]) -> Verdict:
         ("grad_var", "batch"),
         ("grad_var", "qubits"),
         ("grad_var", "layers"),
-        ("accuracy_test", "qubits"),
+        (ACCURACY, "qubits"),
     ):
-        expected = ends_ratio(base, along, value)
-        found = {name: ends_ratio(own, along, value) for name, own in variants.items()}
-        if expected is None:
+        expected = direction(base, along, value)
+        found = {name: way for name, own in variants.items() if (way := direction(own, along, value)) is not None}
+        if not expected or not found:
             continue
-        lost = [name for name, change in found.items() if change is not None and change * expected <= 0]
-        count = sum(change is not None for change in found.values())
+        lost, count = [name for name, way in found.items() if way != expected], len(found)
         kept, total = kept + count - len(lost), total + count
-        words = {"grad_var": "variance", "accuracy_test": "accuracy"}[value]
+        words = {"grad_var": "variance", ACCURACY: "accuracy"}[value]
         parts.append(
             f"{words} {'rises' if expected > 0 else 'falls'} with {along} in {count - len(lost)} of {count} variants"
             + (f" (not with {', '.join(lost)})" if lost else "")
         )
+    if not parts:
+        evidence = "Variants and baseline share no sizes along which the baseline's means differ."
+        return Verdict(claim, source, NOT_TESTED, evidence, "none")
     evidence, used = "In the last epoch, as in the baseline, " + "; ".join(parts), [*base, *sum(variants.values(), [])]
     if 2 * kept <= total:
         return not_seen(claim, source, evidence, used)

@@ -9,10 +9,11 @@ import numpy as np
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.gradient_variance.cells import BASELINE
-from qjaxsim.studies.shared.trends import Series, judged, not_seen, number, quote, series, spread, trend
+from qjaxsim.studies.shared.trends import Series, judged, not_seen, number, quote, series, trend
 
 SWEEP = ("qubits", "layers", "batch")
-_WORDS = {"grad_var": "variance", "accuracy_test": "test accuracy"}
+ACCURACY = "accuracy_test"
+_WORDS = {"grad_var": "variance", ACCURACY: "test accuracy"}
 
 
 # --- rates -----------------------------------------------------------------------------------------------------------
@@ -72,8 +73,9 @@ def sweep_claim(
 ) -> Verdict:
     """The rule of a trend on one sweep of the baseline; accuracies count in the last epoch alone."""
     base = baseline(rows)
-    own = last_epoch(base) if value == "accuracy_test" else base
-    found = series(own, along, apart=(*(name for name in SWEEP if name != along), "epoch"), value=value)
+    accuracy = value == ACCURACY
+    own, apart = last_epoch(base) if accuracy else base, (*(name for name in SWEEP if name != along), "epoch")
+    found = series(own, along, apart=apart, value=value, logs=not accuracy)
     if not found:
         return Verdict(claim, source, NOT_TESTED, f"Would be tested by {option}.", "none")
     return trend_verdict(claim, source, found, sign, quoted(found, value), base)
@@ -102,12 +104,7 @@ def trend_verdict(
 def _ends_beyond(one: Series, sign: int) -> bool:
     """Whether the last point lies on that side of the first by more than the spread; a single seed has none."""
     first, last = one.points[0][1], one.points[-1][1]
-    return sign * log_change(one) > (spread(first, last) or 0.0)
-
-
-def log_change(one: Series) -> float:
-    """Logarithm of the last over the first geometric mean."""
-    return math.log(one.means[-1] / one.means[0])
+    return sign * one.whole_change > (one.spread(first, last) or 0.0)
 
 
 def quoted(found: Sequence[Series], value: str = "grad_var") -> str:
@@ -121,7 +118,7 @@ def with_signal(found: Verdict, rows: Sequence[Row], along: str) -> Verdict:
     several = series(baseline(rows), along, apart=apart, value="grad_var_per_signal")
     if not several:
         return found
-    more = ", ".join(f"{math.exp(log_change(one)):.3g}" for one in (several[0], several[-1]))
+    more = ", ".join(f"{math.exp(one.whole_change):.3g}" for one in (several[0], several[-1]))
     text = (
         f" Divided by the mean square of the derivative in <Z>, most over fewest {along}: {more} (first, last epoch)."
     )
@@ -154,10 +151,14 @@ def matching(base: Iterable[Row], own: Sequence[Row]) -> list[Row]:
     return [row for row in base if tuple(row[name] for name in SWEEP) in sizes]
 
 
-def ends_ratio(rows: Sequence[Row], along: str, value: str) -> float | None:
-    """Logarithm of the mean at the most over that at the fewest, all else at the series' centre; None without one."""
-    found = series(rows, along, apart=tuple(name for name in SWEEP if name != along), value=value)
-    return log_change(max(found, key=lambda one: len(one.points))) if found else None
+def direction(rows: Sequence[Row], along: str, value: str) -> int | None:
+    """The sign of the change of the mean from the fewest to the most, all else at the series' centre; None without."""
+    apart = tuple(name for name in SWEEP if name != along)
+    found = series(rows, along, apart=apart, value=value, logs=value != ACCURACY)
+    if not found:
+        return None
+    first, *_, last = max(found, key=lambda one: len(one.points)).means
+    return 0 if math.isclose(first, last, rel_tol=1e-9) else int(math.copysign(1, last - first))
 
 
 def mean_variance(rows: Iterable[Row]) -> float:

@@ -186,9 +186,10 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 _VARIANCE_CAPTION = (
     "See whether the variance grows along the training. Population variance of the gradient over all circuit "
-    "weights, mean over the updates of an epoch: lines are means over seeds, bands one standard deviation. Dashed "
-    "lines with open markers are published: Table 2 in the first panel, and in the last the largest values of three "
-    "curves, drawn at the last epoch. Their data and settings may differ."
+    "weights, mean over the updates of an epoch: lines are means over seeds, bands one standard deviation, "
+    "downwards to a tenth of the mean at most, since the axis is logarithmic. Dashed lines with open markers are "
+    "published: Table 2 in the first panel, and in the last the largest values of three curves, drawn at the last "
+    "epoch. Their data and settings may differ."
 )
 _ACCURACY_CAPTION = (
     "See whether more qubits or layers classify better, beyond the spread of the seeds. Test accuracy after the last "
@@ -202,9 +203,9 @@ _UPDATES_CAPTION = (
 )
 _CONTROLS_CAPTION = (
     "See which control takes the growth of the variance away. What the controls change; each panel's title names it. "
-    "Lines are means over seeds, bands and bars one standard deviation; for random initialisations bars are standard "
-    "errors. The variance of a barren plateau is that over random initialisations; of local observables only entries "
-    "that <Z> depends on are counted."
+    "Lines are means over seeds, bands and bars one standard deviation, bands downwards to a tenth of the mean at "
+    "most; for random initialisations bars are standard errors. The variance of a barren plateau is that over random "
+    "initialisations; of local observables only entries that <Z> depends on are counted."
 )
 _HESSIAN_CAPTION = (
     "See how training moves the largest and the most negative eigenvalues. Eigenvalues by rank of the Hessian of the "

@@ -51,7 +51,7 @@ def band(
     marker: str,
     linestyle: str = "-",
 ) -> None:
-    """Mean over seeds as a line, one standard deviation as a band."""
+    """Mean over seeds as a line, one standard deviation as a band, downwards to a tenth of the mean at most."""
     points = sorted({row[along] for row in rows})
     groups = [np.array([row[value] for row in rows if row[along] == x], float) for x in points]
     mean = np.array([group.mean() for group in groups])

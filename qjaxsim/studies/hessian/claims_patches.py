@@ -7,7 +7,7 @@ import numpy as np
 
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
-from qjaxsim.studies.hessian.configurations import anchors, circuit_weight, is_baseline
+from qjaxsim.studies.hessian.configurations import START, anchors, circuit_weight, is_baseline
 from qjaxsim.studies.shared.trends import (
     Kept,
     fitted_slope,
@@ -106,13 +106,21 @@ def not_the_fit(rows: Sequence[Row]) -> Verdict:
 
     Holds if at matched training loss lambda_max falls strictly and beyond the spread over seeds at every depth,
     keeps `REMAINS` of the baseline's slope, and the losses of a depth differ by a factor up to `MATCHED_LOSS`. With a
-    reservation if it falls strictly, but one of the others fails. Not seen if it does not fall strictly.
+    reservation if it falls strictly, but one of the others fails. Not seen if it does not fall strictly. Not tested too
+    where a path begins below the loss to match.
     """
     claim, source = "The fall with patches is more than the better fit.", f"{PAPER}, left open"
     base, matched = [row for row in rows if is_baseline(row)], _matched(rows)
     found = series(matched, "patches")
     if not found:
-        return Verdict(claim, source, NOT_TESTED, "Would be tested by --control loss with two patch counts.", "none")
+        above = sorted({f"{row['patches']}" for row in rows if row.get("control") == "loss" and row["point"] == START})
+        evidence = (
+            f"With {', '.join(above)} patches training begins below the highest of the minimal losses, which no point "
+            "then matches. Would be tested by a better fit of the others, such as by more --epochs."
+            if above
+            else "Would be tested by --control loss with two patch counts."
+        )
+        return Verdict(claim, source, NOT_TESTED, evidence, "none")
     losses = _loss_ratio(matched)
     evidence = f"At matched loss {quote(found)}; " + (
         "training losses are not recorded"
@@ -180,7 +188,7 @@ def not_the_size(rows: Sequence[Row]) -> Verdict:
         evidence = "No two configurations are equally large; would be tested by --control parameters."
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     lower = sum(change < 0 for _, change, _ in pairs)
-    evidence = f"Lower in {lower} of {len(pairs)} pairs: " + "; ".join(text for text, _, _ in pairs)
+    evidence = f"Lower in {lower} of {len(pairs)} pairs (geometric means): " + "; ".join(text for text, _, _ in pairs)
     if 2 * lower <= len(pairs):
         return not_seen(claim, source, evidence, used)
     doubts = [f"higher in {len(pairs) - lower} of {len(pairs)} pairs"] if lower < len(pairs) else []
@@ -275,5 +283,5 @@ def _equal_pairs(rows: Sequence[Row]) -> list[tuple[str, float, float | None]]:
             for (p, n), v in ((few, a), (many, b))
         ]
         change = float(np.log(b).mean() - np.log(a).mean())
-        pairs.append((" against ".join(ends), change, spread(a, b)))
+        pairs.append((" against ".join(ends), change, spread(np.log(a), np.log(b))))
     return pairs

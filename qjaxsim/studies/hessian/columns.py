@@ -31,7 +31,8 @@ COLUMNS = {
     "spectrum": NUMBERS["spectrum"],
     "lambda_max": "largest eigenvalue of the Hessian, loss per radian squared",
     "lambda_images": "training images of the next four columns",
-    "lambda_max_power": "power iteration as the paper's: normal start, up to 100 products, relative change below 1e-3",
+    "lambda_max_power": "power iteration as the paper's: normal start, up to 100 products, relative change below 1e-3; "
+    "it finds the eigenvalue of largest magnitude, a negative one included",
     "power_steps": "its products",
     "lambda_max_lanczos": "largest eigenvalue by Lanczos iteration to sqrt(eps) of the precision",
     "lanczos_residual": "norm of H v - lambda v of that pair: its error at most",

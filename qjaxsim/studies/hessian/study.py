@@ -148,6 +148,7 @@ def _figures(settings: HessianSettings, rows: Rows, out: Path) -> list[ReportFig
     return write_figures(rows, sweep.rows_arrays(out, rows), out / "figures", published=published)
 
 
+_KEYS = ("control", "patches", "layers", "seed")
 _TABLE = (
     "patches", "layers", "qubits", "parameters", "seed", "images", "epochs", "best_epoch", "train_loss",
     "train_accuracy", "test_loss", "test_accuracy", "lambda_max", "lambda_max_power", "lambda_min", "trace",
@@ -170,11 +171,12 @@ def _tables(settings: HessianSettings, rows: Rows) -> list[ReportTable]:
     alike = [row for row in rows if row["control"] in ("baseline", "seeds")]
     others = [row for row in rows if row["control"] != "baseline"]
     tables = [ReportTable(f"Hessian spectra on {settings.dataset}", alike, columns=_TABLE)]
-    keys = ("control", "patches", "layers", "seed")
     if others:
-        tables.append(ReportTable("Controls", others, columns=_CONTROL_TABLE, keys=keys))
+        tables.append(ReportTable("Controls", others, columns=_CONTROL_TABLE, keys=_KEYS))
     of_classes = [row for row in rows if row.get("class_tested") is not None]
-    return tables + ([ReportTable("Outliers and class means", of_classes, columns=_CLASS_TABLE)] if of_classes else [])
+    if of_classes:
+        tables.append(ReportTable("Outliers and class means", of_classes, columns=_CLASS_TABLE, keys=_KEYS))
+    return tables
 
 
 STUDY = Study(
@@ -184,7 +186,7 @@ STUDY = Study(
     introduction=_INTRODUCTION,
     source="arXiv:2504.19239",
     columns=COLUMNS,
-    keys=("control", "patches", "layers", "seed", "n_classes", "aggregation", "scale", "learning_rate", "point"),
+    keys=(*_KEYS, "n_classes", "aggregation", "scale", "learning_rate", "point"),
     headline=("lambda_max",),
     models=MODELS,
     prepare=_prepare,
@@ -192,6 +194,7 @@ STUDY = Study(
     comparison=comparison_rows,
     figures=_figures,
     tables=_tables,
+    page=lambda settings, rows: [ReportTable("Results", rows, keys=_KEYS)],
     double=lambda settings: "float64" in (settings.dtype, settings.training_dtype),
     by_samples=True,
 )

@@ -107,19 +107,23 @@ def _falls(rows: Sequence[Row], circuit: str, claim: str, needed: str) -> Verdic
 def deep(rows: Sequence[Row]) -> Verdict:
     """Holds if at the smallest depth every variance is more than three standard errors off the formula.
 
-    The smallest depth from which on all agree is quoted.
+    The smallest depth from which on all agree is quoted. With a reservation for circuits without one; where none has
+    one it is not tested.
     """
     claim, source = "The formula needs a deep circuit.", f"{PAPER}, its assumption of a 2-design over the group"
     found = {(name, n): pooled(rows, name, n) for name, n in _cases(rows)}
     if min(map(len, found.values())) < 2:
         return untested(claim, source, "two --depths")
-    parts = [f"{_settled(one)} for {name} {n} qubits" for (name, n), one in found.items()]
+    if not any(_settled(one) for one in found.values()):
+        return untested(claim, source, "--depths at which the formula is met")
+    parts = [f"{_settled(one) or 'none'} for {name} {n} qubits" for (name, n), one in found.items()]
     evidence = f"layers from which on it is met to three errors: {', '.join(parts)}"
-    met = [f"{name} {n}" for (name, n), one in found.items() if not _off(one[0])]
-    if met:
+    if met := [f"{name} {n}" for (name, n), one in found.items() if not _off(one[0])]:
         first = next(iter(found.values()))[0].depth
         return Verdict(claim, source, NOT_SEEN, f"met at {first} for {', '.join(met)}; {evidence}", "depth")
-    return concluded(claim, source, evidence, single_seed(rows), "depth")
+    never = [f"{name} {n}" for (name, n), one in found.items() if not _settled(one)]
+    doubts = [f"met at no depth for {', '.join(never)}"] if never else []
+    return concluded(claim, source, evidence, doubts + single_seed(rows), "depth")
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -137,11 +141,11 @@ def _apart(one: Pooled, other: Pooled) -> bool:
     return bool(abs(one.variance - other.variance) > AGREE * np.hypot(one.error, other.error))
 
 
-def _settled(found: Sequence[Pooled]) -> str:
+def _settled(found: Sequence[Pooled]) -> int | None:
     """The smallest depth from which on all agree."""
-    settled = "none"
+    settled = None
     for one in reversed(found):
         if _off(one):
             break
-        settled = f"{one.depth}"
+        settled = one.depth
     return settled

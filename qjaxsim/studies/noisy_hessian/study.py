@@ -48,6 +48,7 @@ taken at the minimum of another function."""
 
 _KEYS = ("seed", "noise", "strength")
 _TABLE = (
+    *_KEYS,
     "signal", "train_loss", "train_accuracy", "lambda_max", "ratio_max", "lambda_min", "negative", "rank", "outliers",
     "overlap", "overlap_control", "shots_max", "shots_sign_min", "shots_edge_min", "energy_lambda_max",
     "energy_lambda_min", "energy_shots_max", "energy_shots_sign_min", "energy_shots_edge_min",

@@ -110,11 +110,13 @@ _TABLE = (
 
 def _tables(settings: QrnnSettings, rows: Rows) -> list[ReportTable]:
     title = f"Recurrent quantum network: {settings.task}"
-    return [ReportTable(title, rows, columns=present(_TABLE, rows), keys=("task", "length", "network"))]
+    return [ReportTable(title, rows, columns=present(_TABLE, rows), keys=_REPEATED)]
 
 
+# Of the keys, those that stand in every part of a table that is split.
+_REPEATED = ("experiment", "task", "length", "network")
 _KEYS = (
-    "experiment", "task", "length", "network", "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
+    *_REPEATED, "workspace", "stages", "degree", "bias", "spread_theta", "spread_phi",
     "spread_rotation", "optimizer", "learning_rate",
 )  # fmt: skip
 
@@ -134,5 +136,6 @@ STUDY = Study(
     comparison=lambda settings, rows: comparison_rows(rows, settings.encoding),
     figures=lambda settings, rows, out: write_figures(rows, sweep.rows_arrays(out, rows), out / "figures"),
     tables=_tables,
+    page=lambda settings, rows: [ReportTable("Results", rows, keys=_REPEATED)],
     double=lambda settings: "hessian" in settings.experiments,
 )

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,13 +89,14 @@ def open_study(
         notes: recorded with the rest, but not compared; those of the first run stay.
 
     Raises:
-        ValueError: if the folder holds results and `resume` is false, or holds another study, or cannot be written.
+        ValueError: if the folder holds results, of a cell that is not finished too, and `resume` is false, or holds
+            another study, or cannot be written.
     """
     there = entries(out)
-    if there and not resume:
+    if there and not resume and not _without_results(out):
         raise holds_results(out)
     recorded = {**(notes or {}), **configuration, "environments": [dict(environment)]}
-    if there:
+    if there and resume:
         earlier = _earlier(out)
         _compare(earlier, configuration, out)
         more = [one for one in recorded["environments"] if one not in earlier["environments"]]
@@ -105,6 +107,15 @@ def open_study(
         files.remove_temporaries(out)
     except OSError as error:
         raise unusable(out, error) from error
+
+
+def _without_results(out: Path) -> bool:
+    """Whether the folder holds the record of a study alone, as one that failed at once leaves it."""
+    try:
+        read_config(out)
+    except UnreadableError:
+        return False
+    return not any(path.name not in (CONFIG, _LOCK) and not path.is_dir() for path in out.rglob("*"))
 
 
 def in_use(out: Path) -> bool:
@@ -207,6 +218,8 @@ def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None
     difference = _first_difference({key: earlier[key] for key in now}, dict(now), "")
     if difference is not None:
         place, old, new = difference
+        # In backticks, the command line calls a setting as the option that was typed.
+        place = re.sub(r"^settings\.(\w+)$", r"`\1`", place)
         raise ValueError(
             f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
             f"with the same settings or choose another --out."

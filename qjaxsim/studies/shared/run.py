@@ -89,8 +89,8 @@ class Run:
                 cell trains several; `chi` and `text` for `disentangler`.
 
         Raises:
-            ValueError: if there is no such finished cell with a trained model, naming those that are, or for a choice
-                that the cell does not have.
+            ValueError: if there is no such finished cell with a trained model, naming those that are, if no cell of the
+                study keeps one, or for a choice that the cell does not have.
             TypeError: for a choice that the study does not have.
             qjaxsim.datasets.DatasetNotFoundError: if a data set is not at hand.
         """
@@ -111,6 +111,11 @@ class Run:
             return there[0]
         if key in there:
             return str(key)
+        if not any(map(self._keeps, self.cells)):
+            raise ValueError(
+                f"Argument `folder` must be a run whose cells keep trained models, but none of {self.folder}, of the "
+                f"study {self.study!r}, does; its numbers are `run.rows`."
+            )
         what = f"a finished cell of {self.folder} with a trained model ({_listed(there)})"
         if key is None:
             raise ValueError(f"Argument `cell` must be {what}: {len(self.finished)} of {len(self.cells)} are finished.")

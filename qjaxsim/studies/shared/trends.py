@@ -11,35 +11,57 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 
 
 class Series(NamedTuple):
-    """Positive values along one variable, all else equal.
+    """Values along one variable, all else equal.
 
     Attributes:
         label: what else is equal, "2 layers".
         along: the variable's column.
         points: (x, values of all seeds there), x ascending.
+        logs: whether values are positive and compared by their logarithms; else as they are, zeros among them.
     """
 
     label: str
     along: str
     points: tuple[tuple[float, np.ndarray], ...]
+    logs: bool = True
 
     @property
     def means(self) -> list[float]:
-        """Geometric mean over seeds at each x."""
-        return [geometric_mean(values) for _, values in self.points]
+        """Mean over seeds at each x: the geometric one of logarithms."""
+        return [self.mean(values) for _, values in self.points]
 
     @property
     def steps(self) -> list[tuple[float, float, float, float | None]]:
-        """(x, next x, change of the mean logarithm, its spread over seeds) of neighbours; see `spread`."""
+        """(x, next x, change of the mean, its spread over seeds) of neighbours; see `change` and `spread`."""
         pairs = zip(self.points, self.points[1:], strict=False)
-        return [(x, y, float(np.log(b).mean() - np.log(a).mean()), spread(a, b)) for (x, a), (y, b) in pairs]
+        return [(x, y, self.change(a, b), self.spread(a, b)) for (x, a), (y, b) in pairs]
+
+    @property
+    def whole_change(self) -> float:
+        """Change from the first to the last point."""
+        return self.change(self.points[0][1], self.points[-1][1])
+
+    def mean(self, values: np.ndarray) -> float:
+        """Mean of values (n,)."""
+        return geometric_mean(values) if self.logs else float(values.mean())
+
+    def change(self, first: np.ndarray, second: np.ndarray) -> float:
+        """Difference of the mean logarithms, or means."""
+        return float(self._compared(second).mean() - self._compared(first).mean())
+
+    def spread(self, first: np.ndarray, second: np.ndarray) -> float | None:
+        """Spread over seeds of that difference."""
+        return spread(self._compared(first), self._compared(second))
+
+    def _compared(self, values: np.ndarray) -> np.ndarray:
+        return np.log(values) if self.logs else values
 
 
 class Trend(NamedTuple):
     """Whether series go one way.
 
     Attributes:
-        strict: every step of every series goes that way in the geometric mean.
+        strict: every step of every series goes that way in the mean.
         doubts: why the seeds do not settle it, as clauses; empty if every step exceeds its spread.
     """
 
@@ -99,20 +121,28 @@ def geometric_mean(values: np.ndarray) -> float:
 
 
 def spread(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Root of the summed variances of the logarithms over seeds; None where one side has a single seed."""
+    """Root of the summed variances over seeds; None where one side has a single seed."""
     if min(first.size, second.size) < 2:
         return None
-    return float(np.sqrt(np.log(first).var(ddof=1) + np.log(second).var(ddof=1)))
+    return float(np.sqrt(first.var(ddof=1) + second.var(ddof=1)))
 
 
 def series(
-    rows: Iterable[Row], along: str, *, apart: Sequence[str] = ("layers",), value: str = "lambda_max"
+    rows: Iterable[Row],
+    along: str,
+    *,
+    apart: Sequence[str] = ("layers",),
+    value: str = "lambda_max",
+    logs: bool = True,
 ) -> list[Series]:
-    """Series of two points at least, one for each combination of the columns `apart`; only positive values count."""
+    """Series of two points at least, one for each combination of the columns `apart`.
+
+    With `logs` positive values alone count, else all, as accuracies do, which may be zero.
+    """
     groups: dict[tuple[float | None, ...], dict[float, list[float]]] = {}
     for row in rows:
         x, y = number(row, along), number(row, value)
-        if x is not None and y is not None and y > 0:
+        if x is not None and y is not None and (y > 0 or not logs):
             key = tuple(number(row, name) for name in apart)
             groups.setdefault(key, {}).setdefault(x, []).append(y)
     return [
@@ -120,6 +150,7 @@ def series(
             ", ".join(describe(name, _whole(v)) for name, v in zip(apart, key, strict=True) if v is not None),
             along,
             tuple((x, np.array(points[x])) for x in sorted(points)),
+            logs,
         )
         for key, points in groups.items()
         if len(points) > 1
@@ -177,13 +208,14 @@ def _limited(one: Series, common: set[float]) -> Series:
 
 
 def quote(several: Sequence[Series], what: str = "lambda_max") -> str:
-    """Geometric means with the range over seeds, and the number of seeds, of every series."""
+    """Means, and which, with the range over seeds and the number of seeds, of every series."""
     parts = []
     for one in several:
-        listed = ", ".join(f"{x:g}: {_mean_and_range(values, geometric_mean(values))}" for x, values in one.points)
+        listed = ", ".join(f"{x:g}: {_mean_and_range(values, one.mean(values))}" for x, values in one.points)
         counts = [values.size for _, values in one.points]
         place = f" at {one.label}" if one.label else ""
-        parts.append(f"{what} by {one.along}{place}: {listed}; {seeds_in_words(min(counts), max(counts))}")
+        means = f"{'geometric ' if one.logs else ''}means over " if max(counts) > 1 else ""
+        parts.append(f"{what} by {one.along}{place}: {listed}; {means}{seeds_in_words(min(counts), max(counts))}")
     return ". ".join(parts)
 
 

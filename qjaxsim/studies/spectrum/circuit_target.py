@@ -56,6 +56,11 @@ def target_of_circuit(
         function = expectation(circuit, observables[0])
         return Target(path.name, function, _start(circuit.parameters, start, settings.dtype), identity)
     table = load_table(settings.data, str(settings.label), settings.features or None)
+    if table.classes is not None and len(table.classes) < 2:
+        raise ValueError(
+            f"Argument `label` must name a column of at least two classes, but {settings.label!r} of "
+            f"{Path(settings.data).name} holds one class alone, {table.classes[0]!r}."
+        )
     model = _model(circuit, table, observables, settings)
     given = None if start is None else {name: start[name] for name in model.weights}
     return Target(
@@ -82,7 +87,7 @@ def _model(
         circuit = features.compose(circuit)
     n_outputs = 1 if table.classes is None else len(table.classes)
     if observables is None:
-        observables = default_observables(n_outputs, circuit.n_qubits)
+        observables = _default_observables(n_outputs, circuit.n_qubits, settings)
     if len(observables) != n_outputs:
         what = "value" if table.classes is None else "class"
         raise ValueError(
@@ -96,6 +101,16 @@ def _model(
             f"{table.x.shape[1]} ({', '.join(table.names)}); choose with `features`."
         )
     return model
+
+
+def _default_observables(n_outputs: int, n_qubits: int, settings: SpectrumSettings) -> list[PauliSum]:
+    try:
+        return default_observables(n_outputs, n_qubits)
+    except ValueError as error:
+        raise ValueError(
+            f"Argument `observable` must be given for the {n_outputs} classes of {settings.label!r}, since a circuit "
+            f"of {n_qubits} qubits has fewer by default; give one for each class, or a wider circuit."
+        ) from error
 
 
 def _scaled(x: np.ndarray, settings: SpectrumSettings) -> np.ndarray:

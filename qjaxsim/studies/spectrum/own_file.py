@@ -2,15 +2,20 @@
 
 import hashlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.curvature.class_averages import class_labels, require_classes
+from qjaxsim.curvature.spectra.problem import problem_of
+from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.spectrum.target import Target
 
 _FORMS = (
@@ -42,7 +47,7 @@ def target_of_file(text: str, dtype: str) -> Target:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it has no such function, that function fails, or it returns no problem.
+        ValueError: if it has no such function, that function fails, or it returns no problem that the report takes.
     """
     path, function = _function(text)
     try:
@@ -58,7 +63,7 @@ def target_of_file(text: str, dtype: str) -> Target:
     start = (lambda seed: _cast(init(jax.random.key(seed)), dtype)) if init is not None else (lambda seed: params)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     core = {name: problem.pop(name, None) for name in ("data", "loss")}
-    return Target(
+    target = Target(
         name=text,
         function=problem.pop("function"),
         start=start,
@@ -67,6 +72,8 @@ def target_of_file(text: str, dtype: str) -> Target:
         random=init is not None,
         **core,
     )
+    _check(text, target, params, init)
+    return target
 
 
 def _function(text: str) -> tuple[Path, Callable[[], Any]]:
@@ -113,6 +120,44 @@ def _problem(text: str, returned: Any) -> dict[str, Any]:
         what = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}{did_you_mean(unknown[0], _TAKEN)}"
         raise ValueError(f"Argument TARGET must name a function that returns {_FORMS}, but that of {text} {what}.")
     return dict(returned)
+
+
+def _check(text: str, target: Target, params: Any, init: Any) -> None:
+    """Refuse, before any work and by shapes alone, what the report would refuse; options are none of the problem's."""
+    options = target.options or {}
+    try:
+        if init is not None and not callable(init):
+            raise ValueError(f"Argument `init` must be a function from a random key to params, but is {shown(init)}.")
+        drawn = target.start(0)
+        if _form(drawn) != _form(params):
+            raise ValueError(
+                f"Argument `init` must return what `params` is, {_form(params)}, but returned {_form(drawn)}."
+            )
+        found = problem_of(
+            target.function, drawn, target.data, target.loss, options.get("observables"), options.get("batch_size")
+        )
+        if found.model is not None and target.loss is cross_entropy:
+            # A single logit is that of class 1.
+            require_classes(class_labels(found.model.y), max(2, found.model.n_outputs))
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = str(error).strip().split("\n")[0]
+        if not said.startswith("Argument"):
+            said = f"under JAX it raised {type(error).__name__}: {said}"
+            if isinstance(error, jax.errors.JAXTypeError):
+                said += "; compute with jax.numpy, not NumPy, and without float() or if on what depends on params"
+        # Names without quotes, since they are no options that were typed.
+        said = re.sub(r"(?:\bArguments? )?`(\w+)`", r"\1", said)
+        raise ValueError(
+            f"Argument TARGET must name a function that returns a problem, but that of {text} is none: {said}"
+        ) from error
+
+
+def _form(params: Any) -> str:
+    """Leaves with their shapes."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return shown({jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(leaf) for path, leaf in leaves})
 
 
 def _cast(params: Any, dtype: str) -> Any:

@@ -319,7 +319,7 @@ def test_a_study_resumes_to_the_same_rows(study, text):
     for before, after in zip(rows, again, strict=True):
         timed = {"seconds"}
         assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
-    with pytest.raises(ValueError, match="holds a sweep with settings.seeds"):
+    with pytest.raises(ValueError, match="holds a sweep with `seeds`"):
         run_study(STUDY, replace(SMALL, seeds=(2,)), out, text=text, resume=True)
 
 

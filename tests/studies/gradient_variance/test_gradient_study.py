@@ -220,5 +220,5 @@ def test_a_folder_with_results_is_kept(finished, capsys):
     assert cli.main([*SMALL, "--out", str(finished)]) == 2
     assert "already holds results; pass --resume" in capsys.readouterr().err
     assert cli.main([*SMALL, "--pre", "tanh", "--out", str(finished), "--resume"]) == 2
-    assert 'settings.pre = "linear", but this one has "tanh"' in capsys.readouterr().err
+    assert '--pre = "linear", but this one has "tanh"' in capsys.readouterr().err
     assert (finished / "summary.json").read_bytes() == before

@@ -138,6 +138,20 @@ def test_accuracy_with_layers(accuracy, expected):
     assert claims.accuracy_not_with_layers(swept("layers", (2, 4, 6), accuracy=accuracy)).verdict == expected
 
 
+def test_accuracies_are_plain_means_with_zeros_among_them():
+    by_seed = {2: (0.0, 0.1, 0.2), 4: (0.1, 0.4, 0.9)}
+    base = swept("qubits", (2, 4))
+    rows = [dict(one, accuracy_test=by_seed[one["qubits"]][one["seed"]]) for one in base]
+    found = claims.accuracy_with_qubits(rows)
+    means = {qubits: np.mean(values) for qubits, values in by_seed.items()}
+    assert f"2: {means[2]:.4g} (0–0.2), 4: {means[4]:.4g} (0.1–0.9); means over 3 seeds" in found.evidence
+    # A step of 0.37 against a spread of the root of 0.01 + 0.163.
+    assert found.verdict == NOT_SEEN
+    turned = [dict(one, layers=one["qubits"], qubits=4) for one in rows]
+    assert "higher with 4 layers, within the spread over seeds" in claims.accuracy_not_with_layers(turned).evidence
+    assert "; geometric means over 3 seeds" in claims.falls_with_qubits(base).evidence
+
+
 @pytest.mark.parametrize(
     ("factors", "expected"), [({32: 1.5, 1024: 1.01}, RESERVATION), ({1024: 1.05}, HOLDS), ({1024: 1.2}, NOT_SEEN)]
 )
@@ -163,6 +177,16 @@ def test_orderings(powers, expected):
     assert found.verdict == expected
     kept = sum(power < 0 for power in powers)
     assert f"variance falls with batch in {kept} of {len(powers)} variants" in found.evidence
+
+
+def test_orderings_that_the_baseline_lacks_are_left_out():
+    flat = swept("qubits", (2, 4), lambda n, e: 1e-2 / n, accuracy=lambda n: 0.4)
+    changed = dict(control="pairing", pairing="ring")
+    rising = swept("qubits", (2, 4), lambda n, e: 1e-2 / n, accuracy=lambda n: 0.1 * n, **changed)
+    found = claims.orderings_survive(flat + rising)
+    assert found.verdict == HOLDS and "accuracy" not in found.evidence
+    level = [dict(one, grad_var=1e-3) for one in flat]
+    assert claims.orderings_survive(level + rising).verdict == NOT_TESTED
 
 
 # --- barren plateaus -------------------------------------------------------------------------------------------------

@@ -149,6 +149,7 @@ def test_trained_models_come_out_of_the_folder(finished):
         raw, hits = test.images[own], found.predict(test.images[own]) == test.labels[own]
         assert hits.mean() == pytest.approx(row["test_accuracy"], abs=1e-12)
         np.testing.assert_array_equal(found.predict(raw[..., 0].astype(float)), found.predict(raw))
+        assert found.predict(raw[:0]).shape == (0,)
         for images, message in (
             (np.zeros((2, 28, 28)), r"must have shape \(N, 8, 8\)"),
             (raw[0], r"must have shape \(N, 8, 8\)"),
@@ -397,7 +398,7 @@ def test_folder_with_results_is_kept(finished, capsys):
     assert cli.main([*SMALL, "--out", str(finished)]) == 2
     assert "already holds results; pass --resume" in capsys.readouterr().err
     assert cli.main([*SMALL, "--scale", "11", "--out", str(finished), "--resume"]) == 2
-    assert "settings.scale = 10.0, but this one has 11.0" in capsys.readouterr().err
+    assert "--scale = 10.0, but this one has 11.0" in capsys.readouterr().err
     assert (finished / "summary.json").read_bytes() == before
 
 
@@ -441,16 +442,22 @@ def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
     row = {
         "patches": 4, "layers": 50, "qubits": 8, "seed": 1001, "images": 60000, "epochs": 50, "lambda_images": 60000,
         "train_loss": 0.03, "train_accuracy": 0.99, "test_loss": 0.07, "test_accuracy": 0.98, "lambda_max": 16.0,
-        "lambda_max_power": 17.0, "control": "baseline",
+        "lambda_max_power": 17.0, "lambda_max_lanczos": 16.5, "control": "baseline",
     }  # fmt: skip
     same = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row])}
+    powers = "lambda_max by power iteration"
     assert all(r["comparable"] is True for r in same.values())
-    assert same["lambda_max"]["published"] == 15.987
-    assert same["lambda_max"]["difference"] == pytest.approx(17.0 - 15.987)
+    assert same[powers]["published"] == 15.987
+    assert same[powers]["difference"] == pytest.approx(17.0 - 15.987)
     part = {r["quantity"].split(",")[0]: r for r in comparison_rows(settings, [row | {"lambda_images": 2000}])}
     assert part["train_loss"]["comparable"] is True
-    assert part["lambda_max"]["comparable"] == "images in the Hessian 2000 against 60000"
-    assert part["lambda_max"]["difference"] is None
+    assert part[powers]["comparable"] == "images in the Hessian 2000 against 60000"
+    assert part[powers]["difference"] is None
+    (negative,) = [
+        r for r in comparison_rows(settings, [row | {"lambda_max_power": -62.25}]) if "lambda" in r["quantity"]
+    ]
+    assert negative["quantity"].startswith("lambda_max, ") and negative["ours"] == 16.5
+    assert negative["comparable"] == "power iteration found the most negative eigenvalue, -62.25"
     shallow = comparison_rows(settings, [row | {"layers": 2, "epochs": 3}])
     assert {r["comparable"] for r in shallow} == {"layers 2 against 50; epochs 3 against 50"}
     assert comparison_rows(settings, [row | {"patches": 1}]) == []

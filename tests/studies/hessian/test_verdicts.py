@@ -114,6 +114,13 @@ def test_inverse_law(rows, verdict, words):
         (BASE + matched(0.1), NOT_SEEN, []),
         (BASE, NOT_TESTED, ["--control loss"]),
         (BASE + sweep(inverse, "loss"), NOT_TESTED, []),
+        (
+            BASE
+            + sweep(inverse, "loss", patches=(1,), point="matched loss")
+            + sweep(inverse, "loss", patches=(4,), point="start"),
+            NOT_TESTED,
+            ["With 4 patches training begins below"],
+        ),
     ],
 )
 def test_better_fit(rows, verdict, words):

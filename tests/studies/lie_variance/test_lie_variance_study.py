@@ -124,7 +124,8 @@ def made_rows(scale=1.0, before=1.0, shallow=2.0, seeds=(0, 1), qubits=(3, 4, 6)
         (claims.exponential, made_rows(scale=1.1), NOT_SEEN, "1.100 +- 0.007 at 3"),
         (claims.deep, made_rows(), HOLDS, "met to three errors: 2 for chain 3 qubits"),
         (claims.deep, made_rows(shallow=1.0), NOT_SEEN, "met at 1 for chain 3"),
-        (claims.deep, made_rows(scale=1.1), HOLDS, "none for chain 3 qubits"),
+        (claims.deep, made_rows(scale=1.1), NOT_TESTED, "--depths at which the formula is met"),
+        (claims.deep, made_rows(qubits=(3,)) + made_rows(scale=1.1, qubits=(4,)), RESERVATION, "no depth for chain 4"),
     ],
 )
 def test_verdicts(claim, rows, verdict, words):

@@ -225,6 +225,8 @@ def made_rows(
         (claims.fails_below, made_rows((0.4, 1, 1), {NATURAL: (0.9, 1, 1)}), RESERVATION, "not with natural"),
         (claims.fails_below, made_rows((0.6, 1, 1)), NOT_SEEN, "up to 0.60"),
         (claims.fails_below, made_rows((0, 1, 1), ranks_here=(8, 8, 8)), NOT_TESTED, "--ratios"),
+        (claims.fails_below, made_rows((0, 0, 0)), NOT_TESTED, "more starts that succeed with some number of angles"),
+        (claims.fails_below, made_rows((0.4, 1, 1)) + made_rows((0.45, 0, 0), problem=RING), HOLDS, "0.40 (open 4, 4)"),
         (claims.no_traps, made_rows((0, 1, 1)), HOLDS, "1.00 of 20 at 12"),
         (claims.no_traps, made_rows((0, 1, 0.9)), NOT_SEEN, "of the others 0.50 stand still"),
         (claims.no_traps, made_rows((0, 1, 1)) + made_rows((0, 0, 0), problem=RING), RESERVATION, "not for ring 4"),

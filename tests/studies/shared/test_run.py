@@ -12,6 +12,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.common import files
+from qjaxsim.report.tables import all_columns, split_columns
 from qjaxsim.studies.shared import catalogue, recorded
 from qjaxsim.studies.shared import run as run_module
 from qjaxsim.studies.shared.catalogue import find_study, study_names
@@ -111,6 +112,13 @@ def test_an_unfinished_run_gives_what_it_has(copy):
         run.cell()
 
 
+@pytest.mark.parametrize("key", [None, "b2"])
+def test_a_study_that_keeps_no_models_says_so(finished, monkeypatch, key):
+    monkeypatch.setattr("qjaxsim.studies.shared.run.find_study", lambda name: made_up([], models=None))
+    with pytest.raises(ValueError, match=r"none of .*, of the study 'powers', does; its numbers are `run.rows`"):
+        qj.load_run(finished).cell(key)
+
+
 def test_messages_and_representation_of_many_cells_stay_short(tmp_path):
     run_study(made_up(), Settings(bases=tuple(range(6, 40))), tmp_path / "out")
     run = qj.load_run(tmp_path / "out")
@@ -200,6 +208,26 @@ def test_the_catalogue_has_every_study_and_imports_none():
     assert all(find_study(name).headline and find_study(name).keys for name in study_names())
     with pytest.raises(ValueError, match=r"`study` must be one of .*, but is 'hesian' \(did you mean 'hessian'\?\)"):
         catalogue.find_study("hesian")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("attention", {"attention": "softmax", "seed": 0}),
+        ("hessian", {"control": "scale", "patches": 1, "layers": 1, "seed": 1}),
+        ("noisy-hessian", {"seed": 0, "noise": "local", "strength": 0.1}),
+        ("qrnn", {"experiment": "training", "task": "simple", "length": 10, "network": "qrnn"}),
+    ],
+)
+def test_every_part_of_a_split_table_says_which_row_is_which(name, keys):
+    study = find_study(name)
+    row, settings = dict.fromkeys(study.columns, 0.5) | keys, study.settings()
+    for table in [*study.tables(settings, [row]), *study.page(settings, [row])]:
+        columns = all_columns(table.rows) if table.columns is None else table.columns
+        parts = split_columns(table.rows, columns, width=80, keys=table.keys)
+        for part in parts if table.rows else []:
+            assert keys.keys() <= set(part), (table.title, part)
+        assert len(parts) > 1 or not table.rows
 
 
 def test_load_run_is_imported_when_it_is_used():

@@ -232,11 +232,11 @@ def test_resuming_a_finished_or_new_sweep(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config": {**CONFIG, "rate": 0.2}}, r"settings\.rate = 0\.1, but this one has 0\.2; resume with the same"),
+        ({"config": {**CONFIG, "rate": 0.2}}, r"with `rate` = 0\.1, but this one has 0\.2; resume with the same"),
         ({"config": {**CONFIG, "grid": {"x": [1, 2]}}}, r"settings\.grid\.x = \[1, 2, 3\], but this one has \[1, 2\]"),
-        ({"config": {**CONFIG, "more": True}}, r"settings\.more = nothing, but this one has true"),
-        ({"config": {"seed": 0, "rate": 0.1}}, r'settings\.grid = \{"x": \[1, 2, 3\]\}, but this one has nothing'),
-        ({"config": {**CONFIG, "seed": False}}, r"settings\.seed = 0, but this one has false"),
+        ({"config": {**CONFIG, "more": True}}, r"with `more` = nothing, but this one has true"),
+        ({"config": {"seed": 0, "rate": 0.1}}, r'with `grid` = \{"x": \[1, 2, 3\]\}, but this one has nothing'),
+        ({"config": {**CONFIG, "seed": False}}, r"with `seed` = 0, but this one has false"),
         ({"cells": CELLS[:2]}, r'cells\.x3 = \{"x": 3\}, but this one has nothing'),
         ({"cells": [*CELLS[:2], Cell("x3", {"x": 4})]}, r"cells\.x3\.x = 3, but this one has 4"),
         ({"study": "other"}, r'study = "toy", but this one has "other"'),
@@ -266,6 +266,25 @@ def test_an_existing_folder_needs_resume(tmp_path):
         sweep_toy(tmp_path / "out")
     (tmp_path / "empty").mkdir()
     assert len(sweep_toy(tmp_path / "empty")) == 3
+
+
+def test_a_sweep_that_failed_at_once_blocks_nothing(tmp_path):
+    def refuses(cell, folder):
+        raise ValueError("bad input")
+
+    def stops(cell, folder):
+        (folder / "half.npz").write_bytes(b"work")
+        raise ValueError("bad input later")
+
+    for run_cell in (refuses, stops):
+        with pytest.raises(ValueError, match="bad input"):
+            sweep_toy(tmp_path / "out", run_cell=run_cell, config={**CONFIG, "rate": 0.3})
+    with pytest.raises(ValueError, match="already holds results"):
+        sweep_toy(tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"colour": "blue"}')
+    with pytest.raises(ValueError, match="already holds results"):
+        sweep_toy(tmp_path / "mine")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"study": "toy"}'])

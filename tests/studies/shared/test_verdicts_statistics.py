@@ -59,6 +59,13 @@ def test_quote_without_seeds():
     )
 
 
+def test_quote_says_which_means():
+    rows = [{"patches": p, "lambda_max": value} for p in (1, 2) for value in (1.0, 4.0)]
+    text = "lambda_max by patches: 1: {0} (1–4), 2: {0} (1–4); {1} over 2 seeds".format
+    assert quote(series(rows, "patches", apart=())) == text("2", "geometric means")
+    assert quote(series(rows, "patches", apart=(), logs=False)) == text("2.5", "means")
+
+
 def test_null_counts_add_up():
     row = {"parameters": 1000, "null_weights_predicted": 20, "redundant_predicted": 30, "near_zero_fraction": 0.5}
     assert null_counts(row | {"gn_null": 600}) == (20, 30, 550, 400)

@@ -14,6 +14,7 @@ from qjaxsim.curvature import SpectrumReport
 PROBLEM = """
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from neighbour import SCALES
 
@@ -39,12 +40,41 @@ def number():
     return 3
 
 
+def minus_one():
+    return signed([1, -1, 1])
+
+
+def from_one():
+    return signed([1, 1, 2])
+
+
+def signed(labels):
+    from qjaxsim.models.losses import cross_entropy
+    return lambda w, x: x @ w, jnp.ones((3, 2)), (jnp.eye(3), jnp.asarray(labels)), cross_entropy
+
+
+def whole():
+    return loss, {"w": np.ones(4, int)}
+
+
+def other_init():
+    return {"function": loss, "params": {"w": jnp.zeros(4)}, "init": lambda key: {"v": jnp.zeros(4)}}
+
+
+def by_numpy():
+    return lambda w: float(np.sum(np.asarray(w))), jnp.ones(3)
+
+
+def no_batch():
+    names = ("function", "params", "data", "loss")
+    return {**dict(zip(names, signed([0, 1, 1]))), "batch_size": 0}
+
+
 def misspelt():
     return {"function": loss, "parms": {}}
 
 
 def noisy():
-    import numpy as np
     return lambda w: (w * np.random.default_rng().random()).sum(), jnp.ones(3)
 """
 CIRCUIT = """OPENQASM 3.0;
@@ -90,6 +120,8 @@ def test_function_of_a_file_at_its_start(files, capsys):
     assert "Hessian spectra" in capsys.readouterr().out
     assert run([*words, "--resume"]) == 0
     assert summary(files / "out") == [row]
+    assert run([*words, "--landscape", "random", "--resume"]) == 2
+    assert 'holds a sweep with --landscape = ["eigen"], but this one has ["random"]' in capsys.readouterr().err
     (files / "springs.py").write_text(PROBLEM + "\n")
     assert run([*words, "--resume"]) == 2
     assert "target_sha256" in capsys.readouterr().err
@@ -136,6 +168,8 @@ def table(files):
     kinds = np.where(x[:, 0] > x[:, 1], "over", "under")
     lines = [f"{a},{b},{kind},{a + b}" for (a, b), kind in zip(x, kinds, strict=True)]
     (files / "points.csv").write_text("first,second,kind,sum\n" + "\n".join(lines) + "\n")
+    (files / "many.csv").write_text("first,second,kind\n" + "".join(f"{i},{i},c{i}\n" for i in range(4)))
+    (files / "one.csv").write_text("first,second,kind\n1,2,cat\n3,4,cat\n")
     return x, (kinds == "under").astype(int)
 
 
@@ -177,6 +211,17 @@ def test_own_inputs_and_values(files, table):
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
         (["springs.py:number"], "springs.py:number returned 3"),
         (["springs.py:misspelt"], "that of springs.py:misspelt has no 'params'"),
+        (["springs.py:minus_one"],
+         "that of springs.py:minus_one is none: y must hold classes from 0 to 1, one for each logit, but holds -1;"),
+        (["springs.py:from_one"], "is none: y must hold classes from 0 to 1, one for each logit, but holds 2"),
+        (["springs.py:whole"], "is none: params must hold real float arrays only, but a leaf has dtype int64"),
+        (["springs.py:other_init"], "is none: init must return what params is, {'w': (4,)}, but returned {'v': (4,)}"),
+        (["springs.py:by_numpy"], "under JAX it raised TracerArrayConversionError"),
+        (["springs.py:no_batch"], "is none: batch_size must be a positive integer, but is 0"),
+        (["mine.qasm", "--data", "many.csv", "--label", "kind"],
+         "--observable must be given for the 4 classes of 'kind', since a circuit of 2 qubits has fewer by default"),
+        (["mine.qasm", "--data", "one.csv", "--label", "kind"],
+         "--label must name a column of at least two classes, but 'kind' of one.csv holds one class alone, 'cat'"),
         (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same point"),
         (["springs.py:given", "--seeds", "1,2"], "--seeds must be one, since springs.py:given starts from the same"),
         (["springs.py:given", "--observable", "Z0"], "--observable is for circuits, but TARGET is 'springs.py:given'"),
