@@ -1,7 +1,7 @@
-"""The one table of noise channels: name, arity, strengths, superoperator, Kraus matrices.
+"""The one table of noise channels: name, arity, strengths, superoperator, weighted matrices.
 
 A channel is written twice: as a superoperator, polynomial in its strengths wherever that is possible, so that
-derivatives are finite where a strength is zero, and as Kraus matrices for trajectories. A superoperator acts on the
+derivatives are finite where a strength is zero, and as weighted matrices for trajectories. A superoperator acts on the
 bits (row, column) of a density matrix, rows of all its qubits first: the sum over K of K (x) conj(K).
 
 Conventions are Qiskit Aer's, and a test compares every channel with it.
@@ -34,7 +34,8 @@ class ChannelSpec:
         n_qubits: number of qubits.
         strengths: what its numbers are called, in their order.
         superoperator: the table's entry of its matrix on rows and columns.
-        kraus: `(xp, *strengths) -> (m, d, d, *shape)`, matrices whose squares sum to the identity.
+        branches: `(xp, *strengths)` to weights (m, *shape), polynomial in the strengths wherever that is possible, and
+            matrices (m, d, d, *shape): the channel is the sum of weight times M rho M+.
         problem: says what is wrong with given strengths, or None.
     """
 
@@ -42,8 +43,13 @@ class ChannelSpec:
     n_qubits: int
     strengths: tuple[str, ...]
     superoperator: GateSpec
-    kraus: Callable[..., Any]
+    branches: Callable[..., tuple[Any, Any]]
     problem: Callable[..., str | None]
+
+    def kraus(self, xp: ModuleType, *strengths: Any) -> Any:
+        """Matrices (m, d, d, *shape) whose squares sum to the identity."""
+        weights, matrices = self.branches(xp, *strengths)
+        return matrices * _root(xp, weights)[:, None, None]
 
 
 def superoperator(kraus: np.ndarray) -> np.ndarray:
@@ -87,8 +93,9 @@ def _mixture(name: str, strengths: tuple[str, ...], labels: Sequence[str], proba
     def matrix(xp: ModuleType, *values: Any) -> Any:
         return sum(_times(pair, weight) for pair, weight in zip(pairs, weights(xp, *values), strict=True))
 
-    def kraus(xp: ModuleType, *values: Any) -> Any:
-        return xp.stack([_times(p, _root(xp, w)) for p, w in zip(paulis, weights(xp, *values), strict=True)])
+    def branches(xp: ModuleType, *values: Any) -> tuple[Any, Any]:
+        chosen = xp.stack(weights(xp, *values))
+        return chosen, xp.stack([_times(pauli, xp.ones_like(chosen[0])) for pauli in paulis])
 
     def problem(*values: float) -> str | None:
         chosen = weights(np, *values)
@@ -96,7 +103,7 @@ def _mixture(name: str, strengths: tuple[str, ...], labels: Sequence[str], proba
             return None
         return f"the probabilities of its Pauli strings would be {', '.join(f'{p:.4g}' for p in chosen)}"
 
-    return _spec(name, n_qubits, strengths, matrix, kraus, problem)
+    return _spec(name, n_qubits, strengths, matrix, branches, problem)
 
 
 def _times(matrix: np.ndarray, number: Any) -> Any:
@@ -133,17 +140,20 @@ def _relaxing(name: str, strengths: tuple[str, ...], rates: Rates, problem: Call
         parts = (stay_0, 1 - up), (stay_1, 1 - down), (raised, up), (lowered, down), (off, coherence)
         return sum(_times(constant, number) for constant, number in parts)
 
-    def kraus(xp: ModuleType, *values: Any) -> Any:
+    def branches(xp: ModuleType, *values: Any) -> tuple[Any, Any]:
         up, down, coherence = rates(xp, *values)
         zero, one = np.diag([1.0, 0]), np.diag([0, 1.0])
         up_matrix, down_matrix = np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 1], [0, 0]])
-        kept = xp.sqrt(1 - up)
-        rest = _root(xp, 1 - down - (coherence / kept) ** 2)
-        first = _times(zero, kept) + _times(one, coherence / kept)
-        others = _times(one, rest), _times(up_matrix, _root(xp, up)), _times(down_matrix, _root(xp, down))
-        return xp.stack([first, *others])
+        kept_0 = _root(xp, 1 - up)
+        # Where |0> is never kept there is no coherence left either.
+        kept_1 = coherence / xp.where(kept_0 > 0, kept_0, 1)
+        always = xp.ones_like(up)
+        # What the first leaves of |0> is zero, but its derivative is not where |0> is never kept.
+        weights = always, 1 - up - kept_0**2, 1 - down - kept_1**2, up, down
+        matrices = (_times(each, always) for each in (zero, one, up_matrix, down_matrix))
+        return xp.stack(weights), xp.stack([_times(zero, kept_0) + _times(one, kept_1), *matrices])
 
-    return _spec(name, 1, strengths, matrix, kraus, problem)
+    return _spec(name, 1, strengths, matrix, branches, problem)
 
 
 def _root(xp: ModuleType, number: Any) -> Any:
@@ -188,10 +198,10 @@ def _sum_problem(*names: str) -> Callable[..., str | None]:
 
 
 def _spec(
-    name: str, n_qubits: int, strengths: tuple[str, ...], matrix: Any, kraus: Any, problem: Callable[..., str | None]
+    name: str, n_qubits: int, strengths: tuple[str, ...], matrix: Any, branches: Any, problem: Callable[..., str | None]
 ) -> ChannelSpec:
     entry = GateSpec(f"superoperator:{name}", 2 * n_qubits, len(strengths), function=matrix, is_unitary=False)
-    return ChannelSpec(name, n_qubits, strengths, entry, kraus, problem)
+    return ChannelSpec(name, n_qubits, strengths, entry, branches, problem)
 
 
 def _build() -> dict[str, ChannelSpec]:
