@@ -112,7 +112,7 @@ class StateMethods:
         >>> print(np.asarray(qj.probabilities(circuit, [1])()).round(6))
         [0.5 0.5]
         """
-        chosen, places = self.check_qubits(qubits, "measure"), _bits("bits", bits)
+        chosen, places = self.check_qubits(qubits, "measure"), classical_bits("bits", bits)
         if len(chosen) != len(places):
             raise ValueError(
                 f"Argument `bits` must name a bit for each of {len(chosen)} qubits, but names {len(places)}: {places}."
@@ -145,7 +145,7 @@ class StateMethods:
         >>> print(np.asarray(qj.probabilities(undone, [1])()).round(6))
         [1. 0.]
         """
-        places = _bits("bits", bits)
+        places = classical_bits("bits", bits)
         wanted = _values(values, len(places))
         for name, circuit in (("then", then), ("otherwise", otherwise)):
             width = getattr(circuit, "n_qubits", None)
@@ -303,7 +303,7 @@ def listed(qubits: Any) -> tuple[Any, ...]:
     return (qubits,) if single else tuple(qubits)
 
 
-def _bits(name: str, bits: Any) -> tuple[int, ...]:
+def classical_bits(name: str, bits: Any) -> tuple[int, ...]:
     """Classical bits as a tuple of integers.
 
     Raises:

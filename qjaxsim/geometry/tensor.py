@@ -20,7 +20,7 @@ from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.simulate import density_matrix
-from qjaxsim.running.state_functions import Params, check_call
+from qjaxsim.running.state_functions import Params, check_call, check_from_zero
 
 Metric = Callable[..., jax.Array]
 Places = list[np.ndarray] | None
@@ -143,7 +143,8 @@ def _metric(
 ) -> Metric:
     snapshot = circuit.copy()
     parts = snapshot, tuple(wrt.names), plan_options(options), _places(blocks, wrt), *more
-    return Compiled(build, *parts, check=check_call(snapshot))
+    check = check_from_zero(check_call(snapshot), "the geometry of a circuit", "begin the circuit by `initialize`")
+    return Compiled(build, *parts, check=check)
 
 
 def _places(blocks: Groups, wrt: Wrt) -> Places:

@@ -68,10 +68,21 @@ def _drawn(weights: jax.Array, numbers: jax.Array) -> jax.Array:
 
 
 def require_key(key: Any) -> None:
-    """Raise a TypeError for anything but a random key, new or of the old kind."""
+    """Refuse anything but one random key, new or of the old kind.
+
+    Raises:
+        TypeError: for what is no key.
+        ValueError: for an array of keys.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
         raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
+    axes = key.shape if jnp.issubdtype(dtype, jax.dtypes.prng_key) else key.shape[:-1]
+    if axes:
+        raise ValueError(
+            f"Argument `key` must be one random key, but is an array of keys of shape {axes}; map over them by "
+            "`jax.vmap`."
+        )
 
 
 def _tree(weights: jax.Array) -> jax.Array:

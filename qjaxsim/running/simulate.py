@@ -17,9 +17,10 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.inspection import has_projection, is_static
+from qjaxsim.circuits.methods import Qubits, classical_bits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import weighted
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
@@ -32,7 +33,7 @@ from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.devices import state_axes_of
 from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
-from qjaxsim.running.sampling import draw_outcomes
+from qjaxsim.running.sampling import draw_outcomes, require_key
 from qjaxsim.running.shots import estimated
 from qjaxsim.running.state_functions import (
     Bits,
@@ -41,6 +42,7 @@ from qjaxsim.running.state_functions import (
     can_cut,
     check_call,
     check_draw,
+    check_from_zero,
     require_state,
     require_state_axes,
     state_function,
@@ -59,7 +61,8 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     Returns:
         `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state
         to begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, with
-        derivatives through that. All functions built here take it, but for `unitary`.
+        derivatives through that. `density_matrix`, `probabilities`, `sample`, `variance` and, without `shots`,
+        `expectation` take it, too.
 
     Raises:
         ValueError: on calling, for missing, unknown or wrongly shaped parameters.
@@ -161,7 +164,7 @@ def expectation(
     if asked.is_plain:
         return state_function(circuit, options, readout, "expectation", single, reading)
     values = state_function(circuit, options, readout, "expectation", reading=reading)
-    return weighted_function(values, circuit.parameters, asked, single)
+    return weighted_function(values, circuit, asked, single)
 
 
 def variance(
@@ -216,9 +219,9 @@ def _spread(moments: Run, count: int, single: bool) -> Run:
 
 def probabilities(
     circuit: Circuit,
-    qubits: Sequence[int] | None = None,
+    qubits: Qubits | None = None,
     *,
-    bits: Sequence[int] | None = None,
+    bits: Qubits | None = None,
     options: PlanOptions | None = None,
 ) -> Run:
     """A function giving the probabilities of measurement outcomes.
@@ -247,15 +250,15 @@ def probabilities(
     return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen, errors))
 
 
-def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
+def _asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[int, ...]:
     require_circuit("circuit", circuit)
-    chosen = tuple(int(bit) for bit in bits)
     if qubits is not None:
         raise ValueError("Give either `qubits` or `bits`, what is read.")
-    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(circuit.n_bits)):
+    chosen = classical_bits("bits", bits)
+    if max(chosen) >= circuit.n_bits:
         raise ValueError(
-            f"Argument `bits` must name different classical bits of the circuit, which has {circuit.n_bits}, but is "
-            f"{list(chosen)}."
+            f"Argument `bits` must name classical bits of the circuit, which has {circuit.n_bits}, but is "
+            f"{shown(bits)}."
         )
     return chosen
 
@@ -267,9 +270,9 @@ def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: 
 def sample(
     circuit: Circuit,
     shots: int,
-    qubits: Sequence[int] | None = None,
+    qubits: Qubits | None = None,
     *,
-    bits: Sequence[int] | None = None,
+    bits: Qubits | None = None,
     options: PlanOptions | None = None,
 ) -> Run:
     """A function drawing measurement outcomes.
@@ -301,6 +304,7 @@ def sample(
 
 def _draws(distribution: Run, shots: int, options: PlanOptions, stays: bool, n_qubits: int) -> Run:
     def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
+        require_key(key)
         weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
@@ -335,7 +339,8 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
     if plan_options(options).state_axes:
         require_state_axes(snapshot, None, "unitary")
-    return Compiled(_unitary, snapshot, plan_options(options), check=check_call(snapshot))
+    check = check_from_zero(check_call(snapshot), "`unitary`", "use `statevector`, which takes it")
+    return Compiled(_unitary, snapshot, plan_options(options), check=check)
 
 
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
@@ -382,7 +387,7 @@ def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
         raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
 
 
-def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+def _measured(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
     require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))

@@ -88,6 +88,17 @@ def check_draw(
     require_key(key)
 
 
+def check_from_zero(check: Callable[..., Any], name: str, way_out: str) -> Callable[..., Any]:
+    """The same of a function that takes no initial state."""
+    return functools.partial(_refuse_initial, check, name, way_out)
+
+
+def _refuse_initial(check: Callable[..., Any], name: str, way_out: str, *args: Any, **others: Any) -> None:
+    if "initial" in others:
+        raise TypeError(f"Argument `initial` is not for {name}; {way_out}.")
+    check(*args, **others)
+
+
 def _begun(circuit: Circuit) -> Circuit:
     """The circuit on a state that is given when it is called."""
     if any(isinstance(operation, Preparation) for operation in circuit.operations):

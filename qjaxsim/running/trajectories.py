@@ -19,8 +19,9 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import complex_dtype
 from qjaxsim.circuits.inspection import has_projection, is_static, used_parameters
-from qjaxsim.circuits.observables import Observable
+from qjaxsim.circuits.observables import Observable, checked_observables
 from qjaxsim.circuits.operations import Channel, Kraus
+from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import written_out
@@ -29,7 +30,8 @@ from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.sampling import require_key
 from qjaxsim.running.simulate import expectation
-from qjaxsim.running.state_functions import Params, Run
+from qjaxsim.running.state_functions import Params, Run, check_draw, check_from_zero
+from qjaxsim.running.weighting import joined_shapes
 
 # A drawn matrix is a parameter of the program, entry by entry.
 WIDEST_CHANNEL = 3
@@ -76,10 +78,14 @@ def trajectories(
             "follows every outcome."
         )
     drawn, channels = _drawn(circuit)
+    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    shapes = joined_shapes(circuit.parameters, asked)
     values = expectation(drawn, observables, options=options)
     count = positive_integer("count", count)
-    strengths = frozenset(circuit.parameters.keys() - drawn.parameters.keys())
-    return Compiled(_trajectories, values, channels, circuit.parameters, strengths, count)
+    given = frozenset(joined_shapes(drawn.parameters, asked).keys() & shapes.keys())
+    check = functools.partial(check_draw, shapes, circuit.n_qubits)
+    check = check_from_zero(check, "`trajectories`", "begin the circuit by `initialize`")
+    return Compiled(_trajectories, values, channels, shapes, given, count, check=check)
 
 
 Lookup = Callable[[str, int], jax.Array]
@@ -115,11 +121,11 @@ def _drawn(circuit: Circuit) -> tuple[Circuit, tuple[_Drawn, ...]]:
 
 
 def _trajectories(
-    values: Run, channels: tuple[_Drawn, ...], shapes: Mapping[str, Any], strengths: frozenset[str], count: int
+    values: Run, channels: tuple[_Drawn, ...], shapes: Mapping[str, Any], given: frozenset[str], count: int
 ) -> Run:
     def trajectories(params: Params | None, key: jax.Array) -> jax.Array:
         require_key(key)
-        batch = parse_params({name: (params or {})[name] for name in shapes if name in (params or {})}, shapes)
+        batch = parse_params(params, shapes)
         lookup = functools.partial(_entry, batch.values, len(batch.shape))
         keys = jax.random.split(key, max(len(channels), 1))
         total = jnp.ones((count, *batch.shape), batch.dtype)
@@ -129,8 +135,7 @@ def _trajectories(
             least = SHARE_OF_RARE / len(channels) if used_parameters(channel.operation) else 0.0
             matrices[channel.name], weight = _choose(*branches, least, total.shape, own)
             total = total * weight
-        given = {name: value for name, value in (params or {}).items() if name not in strengths}
-        out = values({**given, **matrices})
+        out = values({name: batch.values[name] for name in given} | matrices)
         out = out if channels else jnp.broadcast_to(out, (count, *out.shape))
         return out * total.reshape(*total.shape, *(1,) * (out.ndim - total.ndim))
 

@@ -116,6 +116,14 @@ def test_readout_errors_and_trained_coefficients():
     assert scores(values, 2 * 0.5 + 0.0).max() < SIGMAS
 
 
+def test_batches_of_trained_coefficients():
+    c = np.array([[1.0, -2.0]])
+    circuit = qj.Circuit(2).x(0).bit_flip(P[0], 0)
+    at = {"p": np.array([[[0.1, 0.0]], [[0.4, 0.0]], [[1.0, 0.0]]]), "c": c}
+    values = qj.trajectories(circuit, qj.Parameter("c") * qj.Z(0), 3000)(at, jax.random.key(0))
+    assert scores(values, c * (2 * at["p"][..., 0] - 1)).max() < SIGMAS
+
+
 WRONG = {
     "measured": (lambda: qj.trajectories(qj.Circuit(1).measure(0, 0), qj.Z(0), 5), "measurements or resets has no"),
     "wide": (
