@@ -36,7 +36,7 @@ class ChannelSpec:
         superoperator: the table's entry of its matrix on rows and columns.
         branches: `(xp, *strengths)` to weights (m, *shape), polynomial in the strengths wherever that is possible, and
             matrices (m, d, d, *shape): the channel is the sum of weight times M rho M+.
-        problem: says what is wrong with given strengths, or None.
+        problem: says what is wrong with given strengths, numbers or arrays, or None.
     """
 
     name: str
@@ -97,11 +97,12 @@ def _mixture(name: str, strengths: tuple[str, ...], labels: Sequence[str], proba
         chosen = xp.stack(weights(xp, *values))
         return chosen, xp.stack([_times(pauli, xp.ones_like(chosen[0])) for pauli in paulis])
 
-    def problem(*values: float) -> str | None:
+    def problem(*values: Any) -> str | None:
         chosen = weights(np, *values)
-        if min(chosen) >= -ROUNDING:
+        wrong = _first(~(np.min(chosen, axis=0) >= -ROUNDING), *chosen)
+        if wrong is None:
             return None
-        return f"the probabilities of its Pauli strings would be {', '.join(f'{p:.4g}' for p in chosen)}"
+        return f"the probabilities of its Pauli strings would be {', '.join(f'{p:.4g}' for p in wrong)}"
 
     return _spec(name, n_qubits, strengths, matrix, branches, problem)
 
@@ -162,12 +163,20 @@ def _root(xp: ModuleType, number: Any) -> Any:
     return xp.where(usable, xp.sqrt(xp.where(usable, number, 1 + 0 * number)), 0 * number)
 
 
+def _first(wrong: Any, *values: Any) -> list[float] | None:
+    """The values at the first place where something is wrong; None where nothing is."""
+    places = np.flatnonzero(wrong)
+    return [float(np.ravel(value)[places[0]]) for value in np.broadcast_arrays(*values)] if len(places) else None
+
+
 def _fractions(*names: str) -> Callable[..., str | None]:
     """All strengths lie between 0 and 1."""
 
-    def problem(*values: float) -> str | None:
-        wrong = [f"{name} is {value:.6g}" for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
-        return f"{wrong[0]}, but must lie between 0 and 1" if wrong else None
+    def problem(*values: Any) -> str | None:
+        for name, value in zip(names, map(np.asarray, values), strict=True):
+            if wrong := _first(~((value >= -ROUNDING) & (value <= 1 + ROUNDING)), value):
+                return f"{name} is {wrong[0]:.6g}, but must lie between 0 and 1"
+        return None
 
     return problem
 
@@ -177,22 +186,24 @@ def _thermal(xp: ModuleType, t1: Any, t2: Any, time: Any, excited: Any) -> tuple
     return decayed * excited, decayed * (1 - excited), xp.exp(-time / t2)
 
 
-def _thermal_problem(t1: float, t2: float, time: float, excited: float) -> str | None:
-    if not (t1 > 0 and t2 > 0 and time >= 0):
-        return f"t1, t2, time are {t1:.6g}, {t2:.6g}, {time:.6g}, but must be positive, positive and not negative"
-    if t2 > 2 * t1:
-        return f"t2 is {t2:.6g}, but at most twice t1, {2 * t1:.6g}, is possible"
+def _thermal_problem(t1: Any, t2: Any, time: Any, excited: Any) -> str | None:
+    t1, t2, time = np.broadcast_arrays(t1, t2, time)
+    if wrong := _first(~((t1 > 0) & (t2 > 0) & (time >= 0)), t1, t2, time):
+        given = ", ".join(f"{x:.6g}" for x in wrong)
+        return f"t1, t2, time are {given}, but must be positive, positive and not negative"
+    if wrong := _first(t2 > 2 * t1 * (1 + ROUNDING), t2, 2 * t1):
+        return f"t2 is {wrong[0]:.6g}, but at most twice t1, {wrong[1]:.6g}, is possible"
     return _fractions("excited")(excited)
 
 
 def _sum_problem(*names: str) -> Callable[..., str | None]:
     """All strengths lie between 0 and 1, and so does the sum of the first two."""
 
-    def problem(*values: float) -> str | None:
+    def problem(*values: Any) -> str | None:
         if (text := _fractions(*names)(*values)) is not None:
             return text
-        total = values[0] + values[1]
-        return f"{names[0]} and {names[1]} sum to {total:.6g}, but must not exceed 1" if total > 1 + ROUNDING else None
+        wrong = _first(values[0] + values[1] > 1 + ROUNDING, values[0] + values[1])
+        return f"{names[0]} and {names[1]} sum to {wrong[0]:.6g}, but must not exceed 1" if wrong else None
 
     return problem
 

@@ -21,6 +21,7 @@ from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.simulate import density_matrix
 from qjaxsim.running.state_functions import Params, check_call, check_from_zero
+from qjaxsim.running.strengths import check_strengths
 
 Metric = Callable[..., jax.Array]
 Places = list[np.ndarray] | None
@@ -144,7 +145,7 @@ def _metric(
     snapshot = circuit.copy()
     parts = snapshot, tuple(wrt.names), plan_options(options), _places(blocks, wrt), *more
     check = check_from_zero(check_call(snapshot), "the geometry of a circuit", "begin the circuit by `initialize`")
-    return Compiled(build, *parts, check=check)
+    return Compiled(build, *parts, check=check, before=check_strengths(snapshot))
 
 
 def _places(blocks: Groups, wrt: Wrt) -> Places:

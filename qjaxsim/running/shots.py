@@ -107,6 +107,7 @@ def _group_values(group: Group, chances: jax.Array, key: jax.Array, shots: int) 
     bits = draw_outcomes(key, chances, shots)
     outcomes = jnp.matmul(bits, jnp.asarray(1 << np.arange(k)[::-1], bits.dtype))
     shares = jnp.bincount(outcomes, length=2**k).astype(chances.dtype) / shots
+    shares = jnp.where(bits[0, 0] < 0, jnp.nan, shares)
     if group.values is not None:
         return jnp.dot(jnp.asarray(group.values, chances.dtype), shares, precision=HIGHEST)[None]
     return signed_sums(shares[:, None], group.signs, k)[:, 0]

@@ -47,6 +47,7 @@ from qjaxsim.running.state_functions import (
     require_state_axes,
     state_function,
 )
+from qjaxsim.running.strengths import check_strengths
 from qjaxsim.running.varying import vary_alike
 from qjaxsim.running.weighting import weighted_function
 
@@ -65,7 +66,7 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         `expectation` take it, too.
 
     Raises:
-        ValueError: on calling, for missing, unknown or wrongly shaped parameters.
+        ValueError: on calling, for missing, unknown or wrongly shaped parameters, and impossible strengths of channels.
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
 
@@ -100,7 +101,7 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
     require_circuit("circuit", circuit)
     read = density.entries if needs_density(circuit) else density.of_pure
     flat = state_function(circuit, options, read, "density_matrix")
-    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit))
+    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit), before=check_strengths(circuit))
 
 
 def _square(flat: Run, n_qubits: int) -> Run:
@@ -139,8 +140,8 @@ def expectation(
         each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
 
     Raises:
-        ValueError: with `shots`, for projections, matrices that are parameters, and operators on many qubits that are
-            not diagonal.
+        ValueError: with `shots`, for all but gates (channels, measurements, resets, conditions, initial states,
+            projections, readout errors), matrices that are parameters, and wide operators that are not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -205,7 +206,8 @@ def variance(
         return state_function(circuit, options, readout, "variance", is_single(observables), reading)
     module = density if needs_density(circuit) else operators
     moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
-    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
+    parts = moments, asked.n_observables, is_single(observables)
+    return Compiled(_spread, *parts, check=check_call(circuit), before=check_strengths(circuit))
 
 
 def _spread(moments: Run, count: int, single: bool) -> Run:
@@ -256,10 +258,8 @@ def _asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[
         raise ValueError("Give either `qubits` or `bits`, what is read.")
     chosen = classical_bits("bits", bits)
     if max(chosen) >= circuit.n_bits:
-        raise ValueError(
-            f"Argument `bits` must name classical bits of the circuit, which has {circuit.n_bits}, but is "
-            f"{shown(bits)}."
-        )
+        count = circuit.n_bits
+        raise ValueError(f"Argument `bits` must name bits of the circuit, which has {count}, but is {shown(bits)}.")
     return chosen
 
 
@@ -285,8 +285,9 @@ def sample(
         options: forced choices of the planner.
 
     Returns:
-        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
-        differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
+        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1, and -1 where probabilities are NaN. Raises like
+        `statevector`, and TypeError if it is differentiated: outcomes have no derivative. Cost: the probabilities, and
+        a step for each shot and qubit.
 
     >>> import qjaxsim as qj
     >>> bell = qj.Circuit(2).h(0).cx(0, 1)
@@ -299,7 +300,8 @@ def sample(
     reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
     stays = reading is not None and reading.spread and can_cut(circuit)
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
-    return Compiled(_draws, *parts, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits))
+    check = functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
+    return Compiled(_draws, *parts, check=check, before=check_strengths(circuit))
 
 
 def _draws(distribution: Run, shots: int, options: PlanOptions, stays: bool, n_qubits: int) -> Run:

@@ -30,6 +30,7 @@ from qjaxsim.running.devices import count_device_bits, on_devices, own_batch, st
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import require_key
+from qjaxsim.running.strengths import check_strengths
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -60,7 +61,7 @@ def state_function(
     if chosen.state_axes:
         require_state_axes(snapshot, reading, name)
     parts = snapshot, chosen, readout, name, single, reading
-    return Compiled(_run_and_read, *parts, check=check_call(snapshot))
+    return Compiled(_run_and_read, *parts, check=check_call(snapshot), before=check_strengths(snapshot))
 
 
 def check_call(circuit: Circuit) -> Callable[..., Any]:

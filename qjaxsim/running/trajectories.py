@@ -19,7 +19,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import complex_dtype
 from qjaxsim.circuits.inspection import has_projection, is_static, used_parameters
-from qjaxsim.circuits.observables import Observable, checked_observables
+from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.operations import Channel, Kraus
 from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
@@ -31,6 +31,7 @@ from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.sampling import require_key
 from qjaxsim.running.simulate import expectation
 from qjaxsim.running.state_functions import Params, Run, check_draw, check_from_zero
+from qjaxsim.running.strengths import check_strengths
 from qjaxsim.running.weighting import joined_shapes
 
 # A drawn matrix is a parameter of the program, entry by entry.
@@ -78,14 +79,15 @@ def trajectories(
             "follows every outcome."
         )
     drawn, channels = _drawn(circuit)
-    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    checked = list(checked_observables(observables, circuit.n_qubits))
+    asked = weighted(checked)
     shapes = joined_shapes(circuit.parameters, asked)
-    values = expectation(drawn, observables, options=options)
+    values = expectation(drawn, checked[0] if is_single(observables) else checked, options=options)
     count = positive_integer("count", count)
     given = frozenset(joined_shapes(drawn.parameters, asked).keys() & shapes.keys())
-    check = functools.partial(check_draw, shapes, circuit.n_qubits)
-    check = check_from_zero(check, "`trajectories`", "begin the circuit by `initialize`")
-    return Compiled(_trajectories, values, channels, shapes, given, count, check=check)
+    of_draws = functools.partial(check_draw, shapes, circuit.n_qubits)
+    check = check_from_zero(of_draws, "`trajectories`", "begin the circuit by `initialize`")
+    return Compiled(_trajectories, values, channels, shapes, given, count, check=check, before=check_strengths(circuit))
 
 
 Lookup = Callable[[str, int], jax.Array]

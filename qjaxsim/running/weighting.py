@@ -16,6 +16,7 @@ from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.matrices import angle_stack
 from qjaxsim.running.state_functions import Run, check_params
+from qjaxsim.running.strengths import check_strengths
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -32,9 +33,10 @@ def weighted_function(values: Run, circuit: Circuit, asked: Weighted, single: bo
     Raises:
         ValueError: if a coefficient uses a parameter of the circuit with another shape.
     """
-    names, n_qubits, shapes = tuple(circuit.parameters), circuit.n_qubits, joined_shapes(circuit.parameters, asked)
-    check = functools.partial(check_params, shapes, n_qubits)
-    return Compiled(_weigh, values, names, n_qubits, shapes, asked, single, check=check)
+    shapes = joined_shapes(circuit.parameters, asked)
+    parts = values, tuple(circuit.parameters), circuit.n_qubits, shapes, asked, single
+    check = functools.partial(check_params, shapes, circuit.n_qubits)
+    return Compiled(_weigh, *parts, check=check, before=check_strengths(circuit))
 
 
 def joined_shapes(shapes: Shapes, asked: Weighted) -> dict[str, tuple[int, ...]]:

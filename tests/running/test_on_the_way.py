@@ -177,7 +177,7 @@ WRONG = {
         "A condition on bits (0,) measures into [0] itself; measure into another bit",
     ),
     "layer": (lambda: C(1).repeat(C(1).reset(0), 2), ValueError, "must not measure, reset or depend on measured bits"),
-    "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "classical bits of the circuit, which has 0"),
+    "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "bits of the circuit, which has 0, but is [0]"),
     "half": (lambda: qj.probabilities(teleported(), bits=[0.5]), TypeError, "`bits` must hold integers, but holds 0.5"),
     "label": (lambda: qj.sample(teleported(), 1, bits=["c"]), TypeError, "`bits` must hold integers, but holds 'c'"),
     "none": (lambda: qj.probabilities(teleported(), bits=[None]), TypeError, "must hold integers, but holds None"),
