@@ -13,7 +13,7 @@ from qjaxsim.common.checks import not_negative
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
-from qjaxsim.curvature.spectra.groups import Groups, places_of
+from qjaxsim.curvature.spectra.groups import KINDS, Groups, places_of
 from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, tangents_of
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
@@ -149,11 +149,12 @@ def _metric(
 
 
 def _places(blocks: Groups, wrt: Wrt) -> Places:
-    if blocks == DIAGONAL:
+    if isinstance(blocks, str) and blocks == DIAGONAL:
         return [np.array([place]) for place in range(wrt.size)]
     if blocks is None:
         return None
-    return list(places_of(blocks, {name: np.zeros(shape) for name, shape in wrt.shapes.items()}).values())
+    leaves = {name: np.zeros(shape) for name, shape in wrt.shapes.items()}
+    return list(places_of(blocks, leaves, "blocks", (DIAGONAL, *KINDS)).values())
 
 
 def _pure(

@@ -68,18 +68,27 @@ def _drawn(weights: jax.Array, numbers: jax.Array) -> jax.Array:
     return lax.scan(step, root, numbers)[1].T.astype(jnp.int32)
 
 
+def key_axes(key: Any) -> tuple[int, ...]:
+    """The shape of an array of random keys, new or of the old kind; no axes for a single key.
+
+    Raises:
+        TypeError: for what is no key.
+    """
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
+    shape: tuple[int, ...] = key.shape
+    return shape if jnp.issubdtype(dtype, jax.dtypes.prng_key) else shape[:-1]
+
+
 def require_key(key: Any) -> None:
-    """Refuse anything but one random key, new or of the old kind.
+    """Refuse anything but one random key.
 
     Raises:
         TypeError: for what is no key.
         ValueError: for an array of keys.
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
-        raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
-    axes = key.shape if jnp.issubdtype(dtype, jax.dtypes.prng_key) else key.shape[:-1]
-    if axes:
+    if axes := key_axes(key):
         raise ValueError(
             f"Argument `key` must be one random key, but is an array of keys of shape {axes}; map over them by "
             "`jax.vmap`."
