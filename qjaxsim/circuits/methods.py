@@ -229,11 +229,12 @@ class StateMethods:
         return self.extend([checked_channel(Channel(spec.name, chosen, tuple(named.values())))])
 
     def readout_error(self: "Circuit", one_for_zero: float, zero_for_one: float, qubits: Qubits) -> "Circuit":  # type: ignore[misc]
-        """Let the bits of some qubits be read wrongly: in `probabilities`, `sample` and `expectation`.
+        """Let some qubits be read wrongly at the end: in `probabilities`, `sample` and `expectation`.
 
         It is classical and comes after all else, whatever is added later: each bit of an outcome changes by itself, and
         an expectation value is that of what is read, each Pauli string measured in its own basis. A density matrix
-        knows nothing of it.
+        knows nothing of it, and neither do classical bits that `measure` writes on the way, before or after it
+        (`bits=`, `if_bits`); `NoiseModel.readout_error` lets those be read wrongly, too.
 
         Args:
             one_for_zero: the probability of reading 1 where the outcome is 0.

@@ -137,6 +137,12 @@ def test_batches_samples_and_initial_states():
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(4000 * 0.25 * 0.75)
 
 
+def test_readout_errors_of_a_circuit_are_of_qubits_at_the_end():
+    circuit = C(1).readout_error(0.25, 0.5, 0).measure(0, 0)
+    np.testing.assert_allclose(qj.probabilities(circuit)(), [0.75, 0.25], atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(circuit, bits=0)(), [1, 0], atol=1e-12)
+
+
 def test_one_bit_is_read_like_one_qubit():
     circuit = C(2).ry(0.8, 0).measure([0, 1], [1, 0])
     want = np.cos(0.4) ** 2, np.sin(0.4) ** 2
