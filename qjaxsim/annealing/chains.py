@@ -17,6 +17,7 @@ from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, 
 from qjaxsim.annealing.streams import lanes_of, uniform
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.precision import HIGHEST
+from qjaxsim.running.sampling import key_axes
 
 MAX_DESCENT = 200
 # Steps whose fields come from one matrix product; the divisor of n among these is taken, or the least padding.
@@ -72,6 +73,7 @@ def anneal(
 
     Raises:
         ValueError: for sizes that do not fit.
+        TypeError: for what is no key.
 
     >>> from qjaxsim.annealing import dense_problem
     >>> ring = jnp.roll(jnp.eye(4), 1, axis=1)
@@ -90,6 +92,11 @@ def anneal(
     if betas.ndim != 2 or betas.shape[1] != n_batch:
         raise ValueError(
             f"Argument `betas` must have shape (sweeps,) or (sweeps, {n_batch}), but has shape {betas.shape}."
+        )
+    if key_axes(key) not in ((), (n_batch,)):
+        raise ValueError(
+            f"Argument `key` must be one random key, or {n_batch}, one for each problem, but is an array of keys of "
+            f"shape {key_axes(key)}."
         )
     lanes = lanes_of(key, n_batch, n_heads, reads)
     if start is None:

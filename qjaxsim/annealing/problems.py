@@ -62,12 +62,21 @@ def dense_problem(matrix: Any, linear: Any = None) -> HeadsProblem:
 def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     """E(x), (B, R), of states (B, R, H, n).
 
+    Raises:
+        ValueError: for states of another shape.
+
     >>> ring = jnp.roll(jnp.eye(4), 1, axis=1)
     >>> problem = dense_problem(2 * ring, linear=-2 * jnp.ones(4))  # minus the cut of a ring
     >>> print(energies(problem, [[[[0, 0, 0, 1]], [[0, 0, 1, 1]], [[0, 1, 0, 1]]]]))
     [[-2. -2. -4.]]
     """
-    return _energies(HeadsProblem(*map(jnp.asarray, problem)), jnp.asarray(states))
+    problem, states = HeadsProblem(*map(jnp.asarray, problem)), jnp.asarray(states)
+    n_batch, n_heads, n = problem.linear.shape
+    if states.ndim != 4 or states.shape[0] != n_batch or states.shape[2:] != (n_heads, n):
+        raise ValueError(
+            f"Argument `states` must have shape ({n_batch}, R, {n_heads}, {n}), but has shape {states.shape}."
+        )
+    return _energies(problem, states)
 
 
 @jax.jit

@@ -14,9 +14,9 @@ _GOLDEN = np.uint32(0x9E3779B9)
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def lanes_of(key: jax.Array, n_batch: int, n_heads: int, reads: int) -> jax.Array:
     """A word for each chain and head, (B, H, R), from one key or from a key for each problem."""
-    words = jax.random.key_data(key).astype(jnp.uint32)
+    words = jax.random.key_data(key).astype(jnp.uint32)  # of an old key itself
     per_problem = n_heads * reads
-    if key.ndim:
+    if words.ndim > 1:
         numbers = jnp.broadcast_to(jnp.arange(per_problem, dtype=jnp.uint32)[None], (n_batch, per_problem))
         first, last = words[:, :1], words[:, -1:]
     else:

@@ -1,7 +1,7 @@
-"""The one table of noise channels: name, arity, strengths, superoperator, Kraus matrices.
+"""The one table of noise channels: name, arity, strengths, superoperator, weighted matrices.
 
 A channel is written twice: as a superoperator, polynomial in its strengths wherever that is possible, so that
-derivatives are finite where a strength is zero, and as Kraus matrices for trajectories. A superoperator acts on the
+derivatives are finite where a strength is zero, and as weighted matrices for trajectories. A superoperator acts on the
 bits (row, column) of a density matrix, rows of all its qubits first: the sum over K of K (x) conj(K).
 
 Conventions are Qiskit Aer's, and a test compares every channel with it.
@@ -35,16 +35,22 @@ class ChannelSpec:
         n_qubits: number of qubits.
         strengths: what its numbers are called, in their order.
         superoperator: the table's entry of its matrix on rows and columns.
-        kraus: `(xp, *strengths) -> (m, d, d, *shape)`, matrices whose squares sum to the identity.
-        problem: says what is wrong with given strengths, or None.
+        branches: `(xp, *strengths)` to weights (m, *shape), polynomial in the strengths wherever that is possible, and
+            matrices (m, d, d, *shape): the channel is the sum of weight times M rho M+.
+        problem: says what is wrong with given strengths, numbers or arrays, or None.
     """
 
     name: str
     n_qubits: int
     strengths: tuple[str, ...]
     superoperator: GateSpec
-    kraus: Callable[..., Any]
+    branches: Callable[..., tuple[Any, Any]]
     problem: Callable[..., str | None]
+
+    def kraus(self, xp: ModuleType, *strengths: Any) -> Any:
+        """Matrices (m, d, d, *shape) whose squares sum to the identity."""
+        weights, matrices = self.branches(xp, *strengths)
+        return matrices * _root(xp, weights)[:, None, None]
 
 
 def superoperator(kraus: np.ndarray) -> np.ndarray:
@@ -88,16 +94,18 @@ def _mixture(name: str, strengths: tuple[str, ...], labels: Sequence[str], proba
     def matrix(xp: ModuleType, *values: Any) -> Any:
         return sum(_times(pair, weight) for pair, weight in zip(pairs, weights(xp, *values), strict=True))
 
-    def kraus(xp: ModuleType, *values: Any) -> Any:
-        return xp.stack([_times(p, _root(xp, w)) for p, w in zip(paulis, weights(xp, *values), strict=True)])
+    def branches(xp: ModuleType, *values: Any) -> tuple[Any, Any]:
+        chosen = xp.stack(weights(xp, *values))
+        return chosen, xp.stack([_times(pauli, xp.ones_like(chosen[0])) for pauli in paulis])
 
-    def problem(*values: float) -> str | None:
+    def problem(*values: Any) -> str | None:
         chosen = weights(np, *values)
-        if min(chosen) >= -ROUNDING:
+        wrong = _first(~(np.min(chosen, axis=0) >= -ROUNDING), *chosen)
+        if wrong is None:
             return None
-        return f"the probabilities of its Pauli strings would be {', '.join(f'{p:.4g}' for p in chosen)}"
+        return f"the probabilities of its Pauli strings would be {', '.join(f'{p:.4g}' for p in wrong)}"
 
-    return _spec(name, n_qubits, strengths, matrix, kraus, problem)
+    return _spec(name, n_qubits, strengths, matrix, branches, problem)
 
 
 def _times(matrix: np.ndarray, number: Any) -> Any:
@@ -134,17 +142,20 @@ def _relaxing(name: str, strengths: tuple[str, ...], rates: Rates, problem: Call
         parts = (stay_0, 1 - up), (stay_1, 1 - down), (raised, up), (lowered, down), (off, coherence)
         return sum(_times(constant, number) for constant, number in parts)
 
-    def kraus(xp: ModuleType, *values: Any) -> Any:
+    def branches(xp: ModuleType, *values: Any) -> tuple[Any, Any]:
         up, down, coherence = rates(xp, *values)
         zero, one = np.diag([1.0, 0]), np.diag([0, 1.0])
         up_matrix, down_matrix = np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 1], [0, 0]])
-        kept = xp.sqrt(1 - up)
-        rest = _root(xp, 1 - down - (coherence / kept) ** 2)
-        first = _times(zero, kept) + _times(one, coherence / kept)
-        others = _times(one, rest), _times(up_matrix, _root(xp, up)), _times(down_matrix, _root(xp, down))
-        return xp.stack([first, *others])
+        kept_0 = _root(xp, 1 - up)
+        # Where |0> is never kept there is no coherence left either.
+        kept_1 = coherence / xp.where(kept_0 > 0, kept_0, 1)
+        always = xp.ones_like(up)
+        # What the first leaves of |0> is zero, but its derivative is not where |0> is never kept.
+        weights = always, 1 - up - kept_0**2, 1 - down - kept_1**2, up, down
+        matrices = (_times(each, always) for each in (zero, one, up_matrix, down_matrix))
+        return xp.stack(weights), xp.stack([_times(zero, kept_0) + _times(one, kept_1), *matrices])
 
-    return _spec(name, 1, strengths, matrix, kraus, problem)
+    return _spec(name, 1, strengths, matrix, branches, problem)
 
 
 def _root(xp: ModuleType, number: Any) -> Any:
@@ -153,12 +164,20 @@ def _root(xp: ModuleType, number: Any) -> Any:
     return xp.where(usable, xp.sqrt(xp.where(usable, number, 1 + 0 * number)), 0 * number)
 
 
+def _first(wrong: Any, *values: Any) -> list[float] | None:
+    """The values at the first place where something is wrong; None where nothing is."""
+    places = np.flatnonzero(wrong)
+    return [float(np.ravel(value)[places[0]]) for value in np.broadcast_arrays(*values)] if len(places) else None
+
+
 def _fractions(*names: str) -> Callable[..., str | None]:
     """All strengths lie between 0 and 1."""
 
-    def problem(*values: float) -> str | None:
-        wrong = [f"{name} is {value:.6g}" for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
-        return f"{wrong[0]}, but must lie between 0 and 1" if wrong else None
+    def problem(*values: Any) -> str | None:
+        for name, value in zip(names, map(np.asarray, values), strict=True):
+            if wrong := _first(~((value >= -ROUNDING) & (value <= 1 + ROUNDING)), value):
+                return f"{name} is {wrong[0]:.6g}, but must lie between 0 and 1"
+        return None
 
     return problem
 
@@ -168,31 +187,33 @@ def _thermal(xp: ModuleType, t1: Any, t2: Any, time: Any, excited: Any) -> tuple
     return decayed * excited, decayed * (1 - excited), xp.exp(-time / t2)
 
 
-def _thermal_problem(t1: float, t2: float, time: float, excited: float) -> str | None:
-    if not (t1 > 0 and t2 > 0 and time >= 0):
-        return f"t1, t2, time are {t1:.6g}, {t2:.6g}, {time:.6g}, but must be positive, positive and not negative"
-    if t2 > 2 * t1:
-        return f"t2 is {t2:.6g}, but at most twice t1, {2 * t1:.6g}, is possible"
+def _thermal_problem(t1: Any, t2: Any, time: Any, excited: Any) -> str | None:
+    t1, t2, time = np.broadcast_arrays(t1, t2, time)
+    if wrong := _first(~((t1 > 0) & (t2 > 0) & (time >= 0)), t1, t2, time):
+        given = ", ".join(f"{x:.6g}" for x in wrong)
+        return f"t1, t2, time are {given}, but must be positive, positive and not negative"
+    if wrong := _first(t2 > 2 * t1 * (1 + ROUNDING), t2, 2 * t1):
+        return f"t2 is {wrong[0]:.6g}, but at most twice t1, {wrong[1]:.6g}, is possible"
     return _fractions("excited")(excited)
 
 
 def _sum_problem(*names: str) -> Callable[..., str | None]:
     """All strengths lie between 0 and 1, and so does the sum of the first two."""
 
-    def problem(*values: float) -> str | None:
+    def problem(*values: Any) -> str | None:
         if (text := _fractions(*names)(*values)) is not None:
             return text
-        total = values[0] + values[1]
-        return f"{names[0]} and {names[1]} sum to {total:.6g}, but must not exceed 1" if total > 1 + ROUNDING else None
+        wrong = _first(values[0] + values[1] > 1 + ROUNDING, values[0] + values[1])
+        return f"{names[0]} and {names[1]} sum to {wrong[0]:.6g}, but must not exceed 1" if wrong else None
 
     return problem
 
 
 def _spec(
-    name: str, n_qubits: int, strengths: tuple[str, ...], matrix: Any, kraus: Any, problem: Callable[..., str | None]
+    name: str, n_qubits: int, strengths: tuple[str, ...], matrix: Any, branches: Any, problem: Callable[..., str | None]
 ) -> ChannelSpec:
     entry = GateSpec(f"superoperator:{name}", 2 * n_qubits, len(strengths), function=matrix, is_unitary=False)
-    return ChannelSpec(name, n_qubits, strengths, entry, kraus, problem)
+    return ChannelSpec(name, n_qubits, strengths, entry, branches, problem)
 
 
 def _build() -> dict[str, ChannelSpec]:

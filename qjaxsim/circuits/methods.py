@@ -112,7 +112,7 @@ class StateMethods:
         >>> print(np.asarray(qj.probabilities(circuit, [1])()).round(6))
         [0.5 0.5]
         """
-        chosen, places = self.check_qubits(qubits, "measure"), _bits("bits", bits)
+        chosen, places = self.check_qubits(qubits, "measure"), classical_bits("bits", bits)
         if len(chosen) != len(places):
             raise ValueError(
                 f"Argument `bits` must name a bit for each of {len(chosen)} qubits, but names {len(places)}: {places}."
@@ -145,7 +145,7 @@ class StateMethods:
         >>> print(np.asarray(qj.probabilities(undone, [1])()).round(6))
         [1. 0.]
         """
-        places = _bits("bits", bits)
+        places = classical_bits("bits", bits)
         wanted = _values(values, len(places))
         for name, circuit in (("then", then), ("otherwise", otherwise)):
             width = getattr(circuit, "n_qubits", None)
@@ -229,11 +229,12 @@ class StateMethods:
         return self.extend([checked_channel(Channel(spec.name, chosen, tuple(named.values())))])
 
     def readout_error(self: "Circuit", one_for_zero: float, zero_for_one: float, qubits: Qubits) -> "Circuit":  # type: ignore[misc]
-        """Let the bits of some qubits be read wrongly: in `probabilities`, `sample` and `expectation`.
+        """Let some qubits be read wrongly at the end: in `probabilities`, `sample` and `expectation`.
 
         It is classical and comes after all else, whatever is added later: each bit of an outcome changes by itself, and
         an expectation value is that of what is read, each Pauli string measured in its own basis. A density matrix
-        knows nothing of it.
+        knows nothing of it, and neither do classical bits that `measure` writes on the way, before or after it
+        (`bits=`, `if_bits`); `NoiseModel.readout_error` lets those be read wrongly, too.
 
         Args:
             one_for_zero: the probability of reading 1 where the outcome is 0.
@@ -303,7 +304,7 @@ def listed(qubits: Any) -> tuple[Any, ...]:
     return (qubits,) if single else tuple(qubits)
 
 
-def _bits(name: str, bits: Any) -> tuple[int, ...]:
+def classical_bits(name: str, bits: Any) -> tuple[int, ...]:
     """Classical bits as a tuple of integers.
 
     Raises:

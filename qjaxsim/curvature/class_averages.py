@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
-from qjaxsim.common.checks import is_traced, shown
+from qjaxsim.common.checks import is_traced
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
-from qjaxsim.curvature.objective import Outputs, check_model
+from qjaxsim.curvature.objective import Outputs, check_model, require_classes
 from qjaxsim.curvature.parts import pulled_back, values
 
 # Of one class in a chunk when the caller does not say: enough that calls of compiled functions take little of the time.
@@ -184,14 +184,4 @@ def _check_classes(labels: np.ndarray, n_outputs: int) -> None:
             "Argument `outputs` must return one logit a class, two at least, but returned 1; give class 0 a logit of "
             "its own, `jnp.pad(z, ((0, 0), (1, 0)))`."
         )
-    require_classes(labels, n_outputs)
-
-
-def require_classes(labels: np.ndarray, n_classes: int) -> None:
-    """Raise a ValueError for labels that are none of the classes from 0 on."""
-    beyond = labels[(labels < 0) | (labels >= n_classes)]
-    if beyond.size:
-        raise ValueError(
-            f"Argument `y` must hold classes from 0 to {n_classes - 1}, one for each logit, but holds "
-            f"{shown(int(beyond[0]))}; number the classes from 0, or give the model more outputs."
-        )
+    require_classes(labels, 0, n_outputs)

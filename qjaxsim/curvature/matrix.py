@@ -11,7 +11,7 @@ from qjaxsim.common.checks import integer_from
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import as_array
 from qjaxsim.curvature.operators import LinearOperator
-from qjaxsim.curvature.outliers import check_square
+from qjaxsim.curvature.outliers import check_square, require_array
 from qjaxsim.curvature.spreading import Spread, names_of, on_mesh
 
 
@@ -31,6 +31,7 @@ def matrix_operator(matrix: Any, size: int | None = None) -> LinearOperator:
     >>> print(matrix_operator(jnp.array([[2.0, 1.0], [1.0, 0.0]])) @ jnp.array([1.0, 3.0]))
     [5. 1.]
     """
+    require_array(matrix)
     held = as_array(matrix, "matrix")
     check_square(held)
     size = len(held) if size is None else integer_from(1, "size", size, len(held))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import shown
+from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import type_of
 from qjaxsim.running.array_types import check_tree
@@ -18,6 +18,15 @@ from qjaxsim.running.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
 Loss = Callable[[jax.Array, Any], jax.Array]
+
+
+_OF_CLASSES: list[Loss] = []
+
+
+def of_classes(loss: Loss) -> Loss:
+    """Mark a loss as one of logits and integer labels, which `check_model` then holds to the classes that there are."""
+    _OF_CLASSES.append(loss)
+    return loss
 
 
 class ModelShapes(NamedTuple):
@@ -38,7 +47,7 @@ class ModelShapes(NamedTuple):
 
 
 def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> ModelShapes:
-    """Number of samples N, of outputs K and the loss's dtype, checked on shapes alone."""
+    """Number of samples N, of outputs K and the loss's dtype, checked on shapes and known labels alone."""
     _check_data(x, "x")
     _check_data(y, "y")
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
@@ -62,7 +71,24 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
         )
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"Argument `loss` must return real floats, but it returned {values.dtype}.")
+    if any(loss is each for each in _OF_CLASSES) and not is_traced(y) and getattr(y, "is_fully_addressable", True):
+        n_classes = max(z.shape[1], 2)  # of a single logit, two
+        require_classes(np.asarray(y), -n_classes, n_classes)
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
+
+
+def require_classes(labels: np.ndarray, least: int, n_classes: int) -> None:
+    """Refuse labels below the least one, or that have no logit.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    beyond = labels[(labels < least) | (labels >= n_classes)]
+    if beyond.size:
+        raise ValueError(
+            f"Argument `y` must hold classes from 0 to {n_classes - 1}, one for each logit, but holds "
+            f"{shown(int(beyond[0]))}; number the classes from 0, or give the model more outputs."
+        )
 
 
 def _check_data(tree: Any, name: str) -> None:

@@ -69,6 +69,7 @@ class LinearOperator:
         """
         if self.matrix is not None:
             return self.matrix
+        require_precision(self)
         require_dense(self.size, 3, np.dtype(self.dtype).itemsize, "The operator as a matrix")
         return symmetrised(self._images(_identity(self.size, self.dtype)))
 
@@ -112,6 +113,7 @@ class LinearOperator:
         return _joined([self.rows(block) for block in _in_blocks(rows, width)], count)
 
     def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
+        require_precision(self)
         given = as_array(v, "v")
         if given.shape != shape or 0 in shape:
             raise ValueError(
@@ -363,4 +365,14 @@ def require_operator(value: Any) -> None:
         raise TypeError(
             f"Argument `operator` must be a LinearOperator, but is a {type(value).__name__}; make one with "
             "`linear_operator` from a function, `matrix_operator` from a matrix or `curvature_operators` from a model."
+        )
+    require_precision(value)
+
+
+def require_precision(operator: LinearOperator) -> None:
+    """Raise a TypeError for an operator in double precision where JAX computes in single precision."""
+    if jax.dtypes.canonicalize_dtype(operator.dtype) != operator.dtype:
+        raise TypeError(
+            f"The operator has dtype {np.dtype(operator.dtype)}, but JAX's double precision is off here; use it under "
+            "`with jax.enable_x64(True):`, as where it was made."
         )

@@ -153,6 +153,7 @@ def exact_zeros(matrix: Any, rtol: float | None = None) -> int:
     >>> exact_zeros(np.diag([2.0, 1.0, 0.0])), exact_zeros(np.ones((3, 3)))  # the latter has rank 1 all the same
     (1, 0)
     """
+    require_array(matrix)
     given = np.asarray(matrix)
     check_square(given)
     if rtol is None:
@@ -183,6 +184,15 @@ def numerical_rank(eigenvalues: Any, rtol: float | None = None) -> int:
         rtol = values.size * float(np.finfo(values.dtype).eps)
     size = np.abs(values)
     return int(np.count_nonzero(size > rtol * size.max()))
+
+
+def require_array(matrix: Any) -> None:
+    """Raise a TypeError for an operator or a sparse matrix, naming what makes an array of it."""
+    for way_out in ("dense", "toarray"):
+        if hasattr(matrix, way_out):
+            raise TypeError(
+                f"Argument `matrix` must be an array, but is a {type(matrix).__name__}; give its `.{way_out}()`."
+            )
 
 
 def check_square(matrix: Any) -> None:

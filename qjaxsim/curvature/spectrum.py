@@ -17,7 +17,7 @@ from qjaxsim.curvature.hvp import NO_MATRIX
 from qjaxsim.curvature.lanczos import leading_pairs, normal
 from qjaxsim.curvature.matrix import blocks_of
 from qjaxsim.curvature.operators import LinearOperator, require_operator
-from qjaxsim.curvature.outliers import check_square
+from qjaxsim.curvature.outliers import check_square, require_array
 from qjaxsim.running.sampling import require_key
 
 # What there is where a matrix lies in blocks and does not fit one device.
@@ -102,6 +102,7 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
             "Argument `matrix` must be known, but it is traced by JAX (in jit, grad or vmap); call this function "
             "outside, or take `jnp.linalg.eigvalsh`, which can be traced."
         )
+    require_array(matrix)
     given = matrix if isinstance(matrix, jax.Array) else np.asarray(matrix)  # one in blocks is not brought here yet
     check_square(given)
     require_memory(

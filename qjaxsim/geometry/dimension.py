@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.common.checks import as_number, shown
+from qjaxsim.common.checks import as_number, is_traced, shown
 
 
 def effective_dimension(fishers: Any, n_samples: Any, gamma: float = 1.0) -> Any:
@@ -23,6 +23,7 @@ def effective_dimension(fishers: Any, n_samples: Any, gamma: float = 1.0) -> Any
         A number for one n, an array for several, float64.
 
     Raises:
+        TypeError: for matrices that JAX traces.
         ValueError: for another shape, matrices of zeros or with negative eigenvalues beyond rounding, n for which kappa
             is not above 1, gamma out of range.
 
@@ -63,6 +64,10 @@ def local_effective_dimension(fisher: Any, n_samples: Any, gamma: float = 1.0) -
 
 
 def _matrices(name: str, value: Any, axes: int, form: str) -> np.ndarray:
+    if is_traced(value):
+        raise TypeError(
+            f"Argument `{name}` must be known, but is traced by JAX (in jit, grad or vmap); call this function outside."
+        )
     given = np.asarray(value)
     square = given.ndim == axes and given.shape[-1] == given.shape[-2] and given.size > 0
     if not square or not np.issubdtype(given.dtype, np.floating) or not np.isfinite(given).all():

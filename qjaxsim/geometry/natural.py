@@ -54,12 +54,12 @@ def natural_gradient(
             raise ValueError("Argument `params` of `update` must be given: the metric is taken there.")
         flat, unravel = ravel_pytree(updates)
         matrix = metric(params, **extra)
-        if matrix.shape[-2:] != (flat.size, flat.size):
+        if np.shape(matrix)[-2:] != (flat.size, flat.size):
             raise ValueError(
                 f"Argument `metric` must return ({flat.size}, {flat.size}) for {flat.size} parameters, but returned "
-                f"{matrix.shape}."
+                f"{np.shape(matrix)}."
             )
-        mean = matrix.reshape(-1, flat.size, flat.size).mean(axis=0)
+        mean = jnp.asarray(matrix).reshape(-1, flat.size, flat.size).mean(axis=0)
         return unravel(_solved(mean, flat, damping, least)), state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -13,14 +13,15 @@ from qjaxsim.common.checks import not_negative
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
-from qjaxsim.curvature.spectra.groups import Groups, places_of
+from qjaxsim.curvature.spectra.groups import KINDS, Groups, places_of
 from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, tangents_of
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.simulate import density_matrix
-from qjaxsim.running.state_functions import Params, check_call
+from qjaxsim.running.state_functions import Params, check_call, check_from_zero
+from qjaxsim.running.strengths import check_strengths
 
 Metric = Callable[..., jax.Array]
 Places = list[np.ndarray] | None
@@ -143,15 +144,17 @@ def _metric(
 ) -> Metric:
     snapshot = circuit.copy()
     parts = snapshot, tuple(wrt.names), plan_options(options), _places(blocks, wrt), *more
-    return Compiled(build, *parts, check=check_call(snapshot))
+    check = check_from_zero(check_call(snapshot), "the geometry of a circuit", "begin the circuit by `initialize`")
+    return Compiled(build, *parts, check=check, before=check_strengths(snapshot))
 
 
 def _places(blocks: Groups, wrt: Wrt) -> Places:
-    if blocks == DIAGONAL:
+    if isinstance(blocks, str) and blocks == DIAGONAL:
         return [np.array([place]) for place in range(wrt.size)]
     if blocks is None:
         return None
-    return list(places_of(blocks, {name: np.zeros(shape) for name, shape in wrt.shapes.items()}).values())
+    leaves = {name: np.zeros(shape) for name, shape in wrt.shapes.items()}
+    return list(places_of(blocks, leaves, "blocks", (DIAGONAL, *KINDS)).values())
 
 
 def _pure(

@@ -149,6 +149,7 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
+        _require_no_strings(y)
         X, y = validate_data(self, X, y, dtype=REALS, y_numeric=True)  # noqa: N806
         low, high = float(np.min(y)), float(np.max(y))
         self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
@@ -157,8 +158,16 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Targets, (N,)."""
-        outputs = self._outputs(X)
-        return self.y_middle_ + self.y_half_range_ * outputs[:, 0]
+        # Single precision would lose what differs between targets far from zero.
+        outputs = self._outputs(X)[:, 0].astype(np.float64)
+        return self.y_middle_ + self.y_half_range_ * outputs
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        return ((y - self.y_middle_) / self.y_half_range_).astype(dtype)
+        return ((np.float64(y) - self.y_middle_) / self.y_half_range_).astype(dtype)
+
+
+def _require_no_strings(y: Any) -> None:
+    targets = np.asarray(y)
+    strings = [each for each in targets.ravel().tolist() if isinstance(each, str)] if targets.dtype.kind in "OU" else []
+    if strings:
+        raise ValueError(f"Argument `y` must hold numbers, but holds {shown(strings[0])}; classes are a classifier's.")

@@ -7,16 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.curvature.objective import of_classes
 from qjaxsim.curvature.parts import for_values
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+@of_classes
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
 
-    A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN, a
-    negative one counts from the last class.
+    A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN (Hessians
+    refuse it where they see it), a negative one counts from the last class.
 
     Raises:
         TypeError: if labels are not integers.

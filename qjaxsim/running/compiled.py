@@ -24,12 +24,19 @@ class Compiled:
         build: a function of a module, so that it can be pickled by name; returns what is jitted.
         arguments: of `build`.
         check: called with the same arguments as the function when JAX refuses them, to say why in our own words.
+        before: called with them first, to refuse what cannot be seen where values are traced.
     """
 
-    def __init__(self, build: Callable[..., Callable[..., jax.Array]], *arguments: Any, check: Check = None):
+    def __init__(
+        self,
+        build: Callable[..., Callable[..., jax.Array]],
+        *arguments: Any,
+        check: Check = None,
+        before: Check = None,
+    ):
         function = build(*arguments)
         function.__qualname__ = function.__name__  # Python's errors name it: not by where it was built
-        self._parts = build, arguments, check
+        self._parts = build, arguments, check, before
         self._traced: dict[Types, Any] = {}
         self._jitted = jax.jit(_noting(self._traced, function))
         functools.update_wrapper(self, function)
@@ -38,6 +45,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> jax.Array:
         """The value, compiled at the first call with such shapes."""
+        if self._parts[3] is not None:
+            self._parts[3](*args, **kwargs)
         try:
             out: jax.Array = self._jitted(*args, **kwargs)
         except TypeError:
@@ -64,8 +73,8 @@ class Compiled:
         return _rebuild, self._parts
 
 
-def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check) -> Compiled:
-    return Compiled(build, *arguments, check=check)
+def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check, before: Check) -> Compiled:
+    return Compiled(build, *arguments, check=check, before=before)
 
 
 _living: weakref.WeakSet[Compiled] = weakref.WeakSet()

@@ -26,18 +26,19 @@ def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int, axes: tuple[st
         axes: those of the mesh over which the weights are cut, if they are; the outcomes are the same.
 
     Returns:
-        (shots, k) int32, 0 or 1, the most significant bit first. Cost: two passes over the weights, which are held
-        twice more, and k steps for each shot. There is no derivative: asking for one is a TypeError.
+        (shots, k) int32, 0 or 1, the most significant bit first, and -1 where weights are NaN: integers hold none.
+        Cost: three passes over the weights, which are held twice more, and k steps for each shot. There is no
+        derivative: asking for one is a TypeError.
     """
     weights = _without_derivative(weights)
     bits = len(weights).bit_length() - 1
     numbers = jax.random.uniform(key, (bits, shots), weights.dtype)
-    if not axes:
-        return _drawn(weights, numbers)
-    draw = functools.partial(_drawn_apart, axes)
-    return jax.shard_map(
-        draw, in_specs=(PartitionSpec(axes), PartitionSpec()), out_specs=PartitionSpec(), axis_names=set(axes)
-    )(weights, numbers)
+    draw = _drawn
+    if axes:
+        specs = PartitionSpec(axes), PartitionSpec()
+        apart = functools.partial(_drawn_apart, axes)
+        draw = jax.shard_map(apart, in_specs=specs, out_specs=PartitionSpec(), axis_names=set(axes))
+    return jnp.where(jnp.isnan(weights.sum()), -1, draw(weights, numbers))
 
 
 def _drawn_apart(axes: tuple[str, ...], weights: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -67,11 +68,31 @@ def _drawn(weights: jax.Array, numbers: jax.Array) -> jax.Array:
     return lax.scan(step, root, numbers)[1].T.astype(jnp.int32)
 
 
-def require_key(key: Any) -> None:
-    """Raise a TypeError for anything but a random key, new or of the old kind."""
+def key_axes(key: Any) -> tuple[int, ...]:
+    """The shape of an array of random keys, new or of the old kind; no axes for a single key.
+
+    Raises:
+        TypeError: for what is no key.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
         raise TypeError(f"Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is {key!r}.")
+    shape: tuple[int, ...] = key.shape
+    return shape if jnp.issubdtype(dtype, jax.dtypes.prng_key) else shape[:-1]
+
+
+def require_key(key: Any) -> None:
+    """Refuse anything but one random key.
+
+    Raises:
+        TypeError: for what is no key.
+        ValueError: for an array of keys.
+    """
+    if axes := key_axes(key):
+        raise ValueError(
+            f"Argument `key` must be one random key, but is an array of keys of shape {axes}; map over them by "
+            "`jax.vmap`."
+        )
 
 
 def _tree(weights: jax.Array) -> jax.Array:

@@ -18,8 +18,8 @@ from qjaxsim.planning.shifts import ANGLES, Shifted, shift_rules
 from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.measurement import combined, marginal_probabilities, rotated, signed_sums
-from qjaxsim.running.sampling import draw_outcomes
-from qjaxsim.running.state_functions import Run, check_draw, state_function
+from qjaxsim.running.sampling import draw_outcomes, require_key
+from qjaxsim.running.state_functions import Run, check_draw, check_from_zero, state_function
 from qjaxsim.running.weighting import expression_values, joined_shapes, weigh
 
 
@@ -46,7 +46,9 @@ def estimated(circuit: Circuit, asked: Weighted, shots: int, options: PlanOption
     readout = functools.partial(group_probabilities, measured.groups)
     chances = state_function(shifted.circuit, options, readout, "probabilities")
     parts = chances, shifted, measured, asked, shapes, shots, single
-    return Compiled(estimates, *parts, check=functools.partial(check_draw, shapes, circuit.n_qubits))
+    check = functools.partial(check_draw, shapes, circuit.n_qubits)
+    way_out = "draw outcomes by `sample`, which takes it"
+    return Compiled(estimates, *parts, check=check_from_zero(check, "`expectation` with `shots`", way_out))
 
 
 def estimates(
@@ -67,6 +69,7 @@ def estimates(
     values = _with_shifts(estimator, shifted) if measured.groups else estimator
 
     def expectation(params: Mapping[str, Any] | None, key: jax.Array) -> jax.Array:
+        require_key(key)
         batch = parse_params(params, shapes, native=False)
         angles = jnp.zeros((*batch.shape, 0), batch.dtype)
         if shifted.angles:
@@ -104,6 +107,7 @@ def _group_values(group: Group, chances: jax.Array, key: jax.Array, shots: int) 
     bits = draw_outcomes(key, chances, shots)
     outcomes = jnp.matmul(bits, jnp.asarray(1 << np.arange(k)[::-1], bits.dtype))
     shares = jnp.bincount(outcomes, length=2**k).astype(chances.dtype) / shots
+    shares = jnp.where(bits[0, 0] < 0, jnp.nan, shares)
     if group.values is not None:
         return jnp.dot(jnp.asarray(group.values, chances.dtype), shares, precision=HIGHEST)[None]
     return signed_sums(shares[:, None], group.signs, k)[:, 0]

@@ -17,9 +17,10 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.inspection import has_projection, is_static
+from qjaxsim.circuits.methods import Qubits, classical_bits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import weighted
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
@@ -32,7 +33,7 @@ from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.devices import state_axes_of
 from qjaxsim.running.pieces import Reading, outcome_reading
 from qjaxsim.running.prepare import Setting
-from qjaxsim.running.sampling import draw_outcomes
+from qjaxsim.running.sampling import draw_outcomes, require_key
 from qjaxsim.running.shots import estimated
 from qjaxsim.running.state_functions import (
     Bits,
@@ -41,10 +42,12 @@ from qjaxsim.running.state_functions import (
     can_cut,
     check_call,
     check_draw,
+    check_from_zero,
     require_state,
     require_state_axes,
     state_function,
 )
+from qjaxsim.running.strengths import check_strengths
 from qjaxsim.running.varying import vary_alike
 from qjaxsim.running.weighting import weighted_function
 
@@ -59,10 +62,11 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     Returns:
         `f(params, *, initial=None) -> (..., 2**n)` complex, `...` being the broadcast batch axes. `initial` is a state
         to begin with, (..., 2**n) real or complex, batch axes like a parameter's; it is divided by its norm, with
-        derivatives through that. All functions built here take it, but for `unitary`.
+        derivatives through that. `density_matrix`, `probabilities`, `sample`, `variance` and, without `shots`,
+        `expectation` take it, too.
 
     Raises:
-        ValueError: on calling, for missing, unknown or wrongly shaped parameters.
+        ValueError: on calling, for missing, unknown or wrongly shaped parameters, and impossible strengths of channels.
         TypeError: on calling, for complex or non-numeric parameters.
         MemoryError: on calling, if the state does not fit, naming the GiB.
 
@@ -97,7 +101,7 @@ def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> R
     require_circuit("circuit", circuit)
     read = density.entries if needs_density(circuit) else density.of_pure
     flat = state_function(circuit, options, read, "density_matrix")
-    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit))
+    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit), before=check_strengths(circuit))
 
 
 def _square(flat: Run, n_qubits: int) -> Run:
@@ -136,8 +140,8 @@ def expectation(
         each shifted circuit, two for a rotation's angle and four for a controlled one's, is run with shots of its own.
 
     Raises:
-        ValueError: with `shots`, for projections, matrices that are parameters, and operators on many qubits that are
-            not diagonal.
+        ValueError: with `shots`, for all but gates (channels, measurements, resets, conditions, initial states,
+            projections, readout errors), matrices that are parameters, and wide operators that are not diagonal.
 
     >>> import qjaxsim as qj
     >>> energy = qj.expectation(qj.Circuit(1).ry(qj.Parameter("theta"), 0), qj.Z(0))
@@ -161,7 +165,7 @@ def expectation(
     if asked.is_plain:
         return state_function(circuit, options, readout, "expectation", single, reading)
     values = state_function(circuit, options, readout, "expectation", reading=reading)
-    return weighted_function(values, circuit.parameters, asked, single)
+    return weighted_function(values, circuit, asked, single)
 
 
 def variance(
@@ -202,7 +206,8 @@ def variance(
         return state_function(circuit, options, readout, "variance", is_single(observables), reading)
     module = density if needs_density(circuit) else operators
     moments = state_function(circuit, options, functools.partial(module.moments, asked), "moments")
-    return Compiled(_spread, moments, asked.n_observables, is_single(observables), check=check_call(circuit))
+    parts = moments, asked.n_observables, is_single(observables)
+    return Compiled(_spread, *parts, check=check_call(circuit), before=check_strengths(circuit))
 
 
 def _spread(moments: Run, count: int, single: bool) -> Run:
@@ -216,9 +221,9 @@ def _spread(moments: Run, count: int, single: bool) -> Run:
 
 def probabilities(
     circuit: Circuit,
-    qubits: Sequence[int] | None = None,
+    qubits: Qubits | None = None,
     *,
-    bits: Sequence[int] | None = None,
+    bits: Qubits | None = None,
     options: PlanOptions | None = None,
 ) -> Run:
     """A function giving the probabilities of measurement outcomes.
@@ -247,16 +252,14 @@ def probabilities(
     return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen, errors))
 
 
-def _asked_bits(circuit: Circuit, qubits: Sequence[int] | None, bits: Sequence[int]) -> tuple[int, ...]:
+def _asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[int, ...]:
     require_circuit("circuit", circuit)
-    chosen = tuple(int(bit) for bit in bits)
     if qubits is not None:
         raise ValueError("Give either `qubits` or `bits`, what is read.")
-    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(circuit.n_bits)):
-        raise ValueError(
-            f"Argument `bits` must name different classical bits of the circuit, which has {circuit.n_bits}, but is "
-            f"{list(chosen)}."
-        )
+    chosen = classical_bits("bits", bits)
+    if max(chosen) >= circuit.n_bits:
+        count = circuit.n_bits
+        raise ValueError(f"Argument `bits` must name bits of the circuit, which has {count}, but is {shown(bits)}.")
     return chosen
 
 
@@ -267,9 +270,9 @@ def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: 
 def sample(
     circuit: Circuit,
     shots: int,
-    qubits: Sequence[int] | None = None,
+    qubits: Qubits | None = None,
     *,
-    bits: Sequence[int] | None = None,
+    bits: Qubits | None = None,
     options: PlanOptions | None = None,
 ) -> Run:
     """A function drawing measurement outcomes.
@@ -282,8 +285,9 @@ def sample(
         options: forced choices of the planner.
 
     Returns:
-        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1. Raises like `statevector`, and TypeError if it is
-        differentiated: outcomes have no derivative. Cost: the probabilities, and a step for each shot and qubit.
+        `f(params, key) -> (..., shots, len(qubits))` int32, 0 or 1, and -1 where probabilities are NaN. Raises like
+        `statevector`, and TypeError if it is differentiated: outcomes have no derivative. Cost: the probabilities, and
+        a step for each shot and qubit.
 
     >>> import qjaxsim as qj
     >>> bell = qj.Circuit(2).h(0).cx(0, 1)
@@ -296,11 +300,13 @@ def sample(
     reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
     stays = reading is not None and reading.spread and can_cut(circuit)
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
-    return Compiled(_draws, *parts, check=functools.partial(check_draw, circuit.parameters, circuit.n_qubits))
+    check = functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
+    return Compiled(_draws, *parts, check=check, before=check_strengths(circuit))
 
 
 def _draws(distribution: Run, shots: int, options: PlanOptions, stays: bool, n_qubits: int) -> Run:
     def sample(params: Params | None, key: jax.Array, *, initial: Any = None) -> jax.Array:
+        require_key(key)
         weights = distribution(params, initial=initial)
         flat = weights.reshape(-1, weights.shape[-1])
         keys = jax.random.split(key, len(flat))
@@ -335,7 +341,8 @@ def unitary(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
         raise ValueError("A circuit with projections has no unitary; remove `project` or use `statevector`.")
     if plan_options(options).state_axes:
         require_state_axes(snapshot, None, "unitary")
-    return Compiled(_unitary, snapshot, plan_options(options), check=check_call(snapshot))
+    check = check_from_zero(check_call(snapshot), "`unitary`", "use `statevector`, which takes it")
+    return Compiled(_unitary, snapshot, plan_options(options), check=check)
 
 
 def _unitary(snapshot: Circuit, chosen: PlanOptions) -> Run:
@@ -382,7 +389,7 @@ def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
         raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
 
 
-def _measured(circuit: Circuit, qubits: Sequence[int] | None) -> tuple[int, ...]:
+def _measured(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
     require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))

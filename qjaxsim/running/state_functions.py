@@ -30,6 +30,7 @@ from qjaxsim.running.devices import count_device_bits, on_devices, own_batch, st
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.prepare import Setting
 from qjaxsim.running.sampling import require_key
+from qjaxsim.running.strengths import check_strengths
 
 Params = Mapping[str, Any]
 Run = Callable[..., jax.Array]
@@ -60,7 +61,7 @@ def state_function(
     if chosen.state_axes:
         require_state_axes(snapshot, reading, name)
     parts = snapshot, chosen, readout, name, single, reading
-    return Compiled(_run_and_read, *parts, check=check_call(snapshot))
+    return Compiled(_run_and_read, *parts, check=check_call(snapshot), before=check_strengths(snapshot))
 
 
 def check_call(circuit: Circuit) -> Callable[..., Any]:
@@ -86,6 +87,17 @@ def check_draw(
     if key is None:
         raise TypeError("Argument `key` must be a random key, as `jax.random.key(0)` makes them, but is not given.")
     require_key(key)
+
+
+def check_from_zero(check: Callable[..., Any], name: str, way_out: str) -> Callable[..., Any]:
+    """The same of a function that takes no initial state."""
+    return functools.partial(_refuse_initial, check, name, way_out)
+
+
+def _refuse_initial(check: Callable[..., Any], name: str, way_out: str, *args: Any, **others: Any) -> None:
+    if "initial" in others:
+        raise TypeError(f"Argument `initial` is not for {name}; {way_out}.")
+    check(*args, **others)
 
 
 def _begun(circuit: Circuit) -> Circuit:

@@ -1,10 +1,10 @@
-"""Noise by trajectories: pure states, each with one Kraus matrix of every channel drawn at random.
+"""Noise by trajectories: pure states, each with one matrix of every channel drawn at random.
 
-A matrix K_m is drawn with a probability q_m that does not depend on the state, and K_m / sqrt(q_m) applied. Then the
-mean of <psi|O|psi> over draws is tr(O rho), as the sum over m of q_m (K_m / sqrt(q_m)) rho (K_m / sqrt(q_m))+ is the
-channel; and so are its derivatives of any order, also in strengths, as long as q is held fixed. States need not have
-norm 1. For mixtures of unitary matrices q is their probability and they do; for others q_m = tr(K_m+ K_m) / d, whose
-weights spread with every channel that is far from such a mixture.
+A channel is the sum over m of w_m M_m rho M_m+. A matrix M_m is drawn with a probability q_m that does not depend on
+the state, and applied, and the value <psi|O|psi> multiplied by w_m / q_m. Then its mean over draws is tr(O rho); and so
+are its derivatives of any order, also in strengths, as long as q is held fixed and is not zero where a weight changes.
+States need not have norm 1. For mixtures of unitary matrices q is their probability and they do; for others
+q_m = w_m tr(M_m+ M_m) / d, whose weights spread with every channel that is far from such a mixture.
 """
 
 import functools
@@ -18,9 +18,10 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import complex_dtype
-from qjaxsim.circuits.inspection import has_projection, is_static
-from qjaxsim.circuits.observables import Observable
+from qjaxsim.circuits.inspection import has_projection, is_static, used_parameters
+from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.operations import Channel, Kraus
+from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import written_out
@@ -29,10 +30,15 @@ from qjaxsim.running.batching import parse_params
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.sampling import require_key
 from qjaxsim.running.simulate import expectation
-from qjaxsim.running.state_functions import Params, Run
+from qjaxsim.running.state_functions import Params, Run, check_draw, check_from_zero
+from qjaxsim.running.strengths import check_strengths
+from qjaxsim.running.weighting import joined_shapes
 
 # A drawn matrix is a parameter of the program, entry by entry.
 WIDEST_CHANNEL = 3
+# Where strengths are parameters, the matrices of all channels that have next to no weight get this share of the draws,
+# so that the derivative of their weight is met.
+SHARE_OF_RARE = 0.05
 
 
 def trajectories(
@@ -73,10 +79,15 @@ def trajectories(
             "follows every outcome."
         )
     drawn, channels = _drawn(circuit)
-    values = expectation(drawn, observables, options=options)
+    checked = list(checked_observables(observables, circuit.n_qubits))
+    asked = weighted(checked)
+    shapes = joined_shapes(circuit.parameters, asked)
+    values = expectation(drawn, checked[0] if is_single(observables) else checked, options=options)
     count = positive_integer("count", count)
-    strengths = frozenset(circuit.parameters.keys() - drawn.parameters.keys())
-    return Compiled(_trajectories, values, channels, circuit.parameters, strengths, count)
+    given = frozenset(joined_shapes(drawn.parameters, asked).keys() & shapes.keys())
+    of_draws = functools.partial(check_draw, shapes, circuit.n_qubits)
+    check = check_from_zero(of_draws, "`trajectories`", "begin the circuit by `initialize`")
+    return Compiled(_trajectories, values, channels, shapes, given, count, check=check, before=check_strengths(circuit))
 
 
 Lookup = Callable[[str, int], jax.Array]
@@ -112,20 +123,23 @@ def _drawn(circuit: Circuit) -> tuple[Circuit, tuple[_Drawn, ...]]:
 
 
 def _trajectories(
-    values: Run, channels: tuple[_Drawn, ...], shapes: Mapping[str, Any], strengths: frozenset[str], count: int
+    values: Run, channels: tuple[_Drawn, ...], shapes: Mapping[str, Any], given: frozenset[str], count: int
 ) -> Run:
     def trajectories(params: Params | None, key: jax.Array) -> jax.Array:
         require_key(key)
-        batch = parse_params({name: (params or {})[name] for name in shapes if name in (params or {})}, shapes)
+        batch = parse_params(params, shapes)
         lookup = functools.partial(_entry, batch.values, len(batch.shape))
         keys = jax.random.split(key, max(len(channels), 1))
-        matrices = {
-            channel.name: _choose(channel.operation, lookup, batch.dtype, (count, *batch.shape), own)
-            for channel, own in zip(channels, keys, strict=False)
-        }
-        given = {name: value for name, value in (params or {}).items() if name not in strengths}
-        out = values({**given, **matrices})
-        return out if channels else jnp.broadcast_to(out, (count, *out.shape))
+        total = jnp.ones((count, *batch.shape), batch.dtype)
+        matrices = {}
+        for channel, own in zip(channels, keys, strict=False):
+            branches = _branches(channel.operation, lookup, batch.dtype)
+            least = SHARE_OF_RARE / len(channels) if used_parameters(channel.operation) else 0.0
+            matrices[channel.name], weight = _choose(*branches, least, total.shape, own)
+            total = total * weight
+        out = values({name: batch.values[name] for name in given} | matrices)
+        out = out if channels else jnp.broadcast_to(out, (count, *out.shape))
+        return out * total.reshape(*total.shape, *(1,) * (out.ndim - total.ndim))
 
     return trajectories
 
@@ -136,31 +150,40 @@ def _entry(values: Mapping[str, jax.Array], rank: int, name: str, index: int) ->
     return value.reshape(*value.shape[:rank], -1)[..., index]
 
 
-def _choose(
-    operation: Channel | Kraus,
-    lookup: Callable[[str, int], jax.Array],
-    dtype: Any,
-    shape: tuple[int, ...],
-    key: jax.Array,
-) -> jax.Array:
-    """Matrices drawn, over the root of their probabilities, (*shape, 2, d, d)."""
+def _branches(operation: Channel | Kraus, lookup: Lookup, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Weights (..., m) and matrices (..., m, d, d) of a channel."""
     if isinstance(operation, Kraus):
-        kraus = jnp.asarray(operation.matrices, complex_dtype(dtype))
-    else:
-        strengths = [_strength(angle, lookup, dtype) for angle in operation.angles]
-        together = np.broadcast_shapes(*(strength.shape for strength in strengths))
-        kraus = operation.spec.kraus(jnp, *(jnp.broadcast_to(strength, together) for strength in strengths))
-    kraus = jnp.moveaxis(kraus, (0, 1, 2), (-3, -2, -1))
-    size = kraus.shape[-1]
-    chances = jax.lax.stop_gradient((jnp.abs(kraus) ** 2).sum(axis=(-2, -1)) / size)
-    # A matrix that is zero is never drawn; its probability must not make what is not taken infinite.
-    logits = jnp.where(chances > 0, jnp.log(jnp.where(chances > 0, chances, 1)), -jnp.inf)
-    chosen = jax.random.categorical(key, logits, axis=-1, shape=shape)
-    picked = jax.nn.one_hot(chosen, kraus.shape[-3], dtype=dtype)
-    roots = jnp.broadcast_to(jnp.sqrt(jnp.where(chances > 0, chances, 1)), picked.shape)
-    weights = (picked / roots).astype(kraus.dtype)
-    matrix = jnp.einsum("...m,...mab->...ab", weights, kraus, precision=HIGHEST)
-    return jnp.stack([matrix.real, matrix.imag], axis=-3)
+        matrices = jnp.asarray(operation.matrices, complex_dtype(dtype))
+        return jnp.ones(len(matrices), dtype), matrices
+    strengths = [_strength(angle, lookup, dtype) for angle in operation.angles]
+    together = np.broadcast_shapes(*(strength.shape for strength in strengths))
+    weights, matrices = operation.spec.branches(jnp, *(jnp.broadcast_to(strength, together) for strength in strengths))
+    return jnp.moveaxis(weights, 0, -1), jnp.moveaxis(matrices, (0, 1, 2), (-3, -2, -1))
+
+
+def _choose(
+    weights: jax.Array, matrices: jax.Array, least: float, shape: tuple[int, ...], key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Matrices drawn, (*shape, 2, d, d), and their weights over their probabilities, (*shape).
+
+    Args:
+        weights: (..., m).
+        matrices: (..., m, d, d).
+        least: a matrix is drawn with a probability of about this over m, or more.
+        shape: of what is drawn.
+        key: random key.
+    """
+    n_branches, size = matrices.shape[-3:-1]
+    chances = jax.lax.stop_gradient(weights * (jnp.abs(matrices) ** 2).sum(axis=(-2, -1)) / size)
+    chances = jnp.maximum(chances, least / n_branches)
+    chances = chances / chances.sum(axis=-1, keepdims=True)
+    # Where nothing may be drawn the probability must not make what is not taken infinite.
+    safe = jnp.where(chances > 0, chances, 1)
+    chosen = jax.random.categorical(key, jnp.where(chances > 0, jnp.log(safe), -jnp.inf), axis=-1, shape=shape)
+    picked = jax.nn.one_hot(chosen, n_branches, dtype=weights.dtype)
+    matrix = jnp.einsum("...m,...mab->...ab", picked.astype(matrices.dtype), matrices, precision=HIGHEST)
+    factors = jnp.einsum("...m,...m->...", picked, weights / safe, precision=HIGHEST)
+    return jnp.stack([matrix.real, matrix.imag], axis=-3), factors
 
 
 def _strength(angle: Any, lookup: Lookup, dtype: Any) -> jax.Array:

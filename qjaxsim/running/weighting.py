@@ -1,39 +1,42 @@
 """Expectation values as weighted sums of values of operators, with numbers and parameters as weights."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.running.batching import Batch, parse_params
+from qjaxsim.running.batching import INITIAL, Batch, parse_params, with_initial
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.matrices import angle_stack
+from qjaxsim.running.state_functions import Run, check_params
+from qjaxsim.running.strengths import check_strengths
 
-Run = Callable[..., jax.Array]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def weighted_function(values: Run, shapes: Shapes, asked: Weighted, single: bool) -> Compiled:
+def weighted_function(values: Run, circuit: Circuit, asked: Weighted, single: bool) -> Compiled:
     """A jitted function of the parameters of a circuit and of coefficients.
 
     Args:
-        values: from the circuit's parameters to the operators' values (..., B).
-        shapes: the circuit's parameters.
+        values: from the circuit's parameters, and an initial state, to the operators' values (..., B).
+        circuit: what is run.
         asked: how observables are made of operators.
         single: whether the one entry of the last axis is given without it.
 
     Raises:
         ValueError: if a coefficient uses a parameter of the circuit with another shape.
     """
-    joined = joined_shapes(shapes, asked)
-    check = functools.partial(_check, joined)
-    return Compiled(_weigh, values, tuple(shapes), joined, asked, single, check=check)
+    shapes = joined_shapes(circuit.parameters, asked)
+    parts = values, tuple(circuit.parameters), circuit.n_qubits, shapes, asked, single
+    check = functools.partial(check_params, shapes, circuit.n_qubits)
+    return Compiled(_weigh, *parts, check=check, before=check_strengths(circuit))
 
 
 def joined_shapes(shapes: Shapes, asked: Weighted) -> dict[str, tuple[int, ...]]:
@@ -51,16 +54,12 @@ def joined_shapes(shapes: Shapes, asked: Weighted) -> dict[str, tuple[int, ...]]
     return {**shapes, **asked.parameters}
 
 
-def _check(shapes: Shapes, params: Mapping[str, Any] | None = None, *_: Any, **others: Any) -> None:
-    if others:
-        raise TypeError(f"Parameters are given as one dictionary, `params`, but {sorted(others)} came by keyword.")
-    parse_params(params, shapes)
-
-
-def _weigh(values: Run, names: tuple[str, ...], shapes: Shapes, asked: Weighted, single: bool) -> Run:
-    def expectation(params: Mapping[str, Any] | None = None) -> jax.Array:
-        batch = parse_params(params, shapes, native=False)
-        found = values({name: batch.values[name] for name in names})
+def _weigh(values: Run, names: tuple[str, ...], n_qubits: int, shapes: Shapes, asked: Weighted, single: bool) -> Run:
+    def expectation(params: Mapping[str, Any] | None = None, *, initial: Any = None) -> jax.Array:
+        given = with_initial(params, initial, n_qubits)
+        begun = {} if initial is None else {INITIAL: (2, 2**n_qubits)}
+        batch = parse_params(given, {**shapes, **begun}, native=False)
+        found = values({name: batch.values[name] for name in names}, initial=initial)
         return weigh(found, batch, asked, single)
 
     return expectation

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -184,6 +185,15 @@ def test_single_precision_and_refusals(key):
         annealing.anneal(problem, key, betas=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"Argument `start` must have shape \(1, 16, 2, 5\)"):
         annealing.anneal(problem, key, start=np.zeros((1, 1, 2, 5)))
+    old = annealing.anneal(single, jax.random.key_data(key), reads=2, sweeps=2)
+    np.testing.assert_array_equal(old.states, annealing.anneal(single, key, reads=2, sweeps=2).states)
+    with pytest.raises(TypeError, match="Argument `key` must be a random key, .* but is 0"):
+        annealing.anneal(problem, 0)
+    with pytest.raises(ValueError, match=r"`key` must be one random key, or 1, .* but is an array of keys of shape .3"):
+        annealing.anneal(problem, jax.random.split(key, 3))
+    for states in (np.ones(2), np.ones((1, 4, 5, 2)), np.ones((2, 4, 2, 5))):
+        with pytest.raises(ValueError, match=r"Argument `states` must have shape \(1, R, 2, 5\), but has shape"):
+            annealing.energies(problem, states)
     with pytest.raises(ValueError, match="Argument `bits` must be an integer of at least 2, but is 1"):
         annealing.rounded(problem, 1)
 

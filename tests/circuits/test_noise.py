@@ -42,6 +42,10 @@ def test_kraus_matrices_of_the_table_keep_the_trace():
         kraus = spec.kraus(np, *map(np.float64, values))
         total = np.einsum("mba,mbc->ac", kraus.conj(), kraus)
         np.testing.assert_allclose(total, np.eye(2**spec.n_qubits), atol=1e-14, err_msg=name)
+    for name, at in {"reset_error": (0, 1), "generalized_amplitude_damping": (1, 1)}.items():
+        kraus = channel_spec(name).kraus(np, *map(np.float64, at))
+        raised = np.einsum("mab,mcb->mac", kraus, kraus).sum(axis=0)  # of the identity: |0> goes up, |1> stays
+        np.testing.assert_allclose(raised, np.diag([0, 2]), atol=1e-14, err_msg=name)
 
 
 def names(circuit):

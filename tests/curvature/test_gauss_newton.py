@@ -15,6 +15,7 @@ from qjaxsim.curvature import (
     residual_product,
     split_hessian,
 )
+from qjaxsim.models import losses
 from tests.cases import mostly_slow, network, network_problem
 
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-13}
@@ -213,6 +214,13 @@ class TestBadArguments:
             call(network, cross_entropy, params, x, y[:12])
         with pytest.raises(ValueError, match="same number of samples, at least 1"):
             call(network, cross_entropy, params, {"image": x["image"][:0]}, y[:0])
+
+    def test_labels_without_a_logit(self, call):
+        params, x, y = network_problem()
+        with pytest.raises(ValueError, match="`y` must hold classes from 0 to 2, .* but holds 3; number the classes"):
+            call(network, losses.cross_entropy, params, x, y % 3 + 1)
+        with pytest.raises(ValueError, match="`y` must hold classes from 0 to 1, .* but holds 2; number the classes"):
+            call(lambda p, x: network(p, x)[:, :1], losses.cross_entropy, params, x, y % 2 + 1)
 
     def test_outputs(self, call):
         params, x, y = network_problem()

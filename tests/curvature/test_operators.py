@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from scipy.sparse import csr_array
 
 import qjaxsim as qj
 from qjaxsim.curvature import (
     curvature_operators,
+    dense_spectrum,
     linear_operator,
     matrix_operator,
     power_iteration,
@@ -157,6 +159,20 @@ def test_errors():
         operator @ jnp.ones((32, 0))
     with pytest.raises(TypeError, match="`v` must have dtype float64, but it has float32"):
         operator @ jnp.ones(32, jnp.float32)
+    key = jax.random.key(0)
+    with jax.enable_x64(False):
+        for call in (
+            lambda: operator @ jnp.ones(32),
+            operator.dense,
+            lambda: top_eigenpairs(operator, 1, key=key),
+            lambda: spectral_density(operator, key=key),
+        ):
+            with pytest.raises(TypeError, match="The operator has dtype float64, but JAX's double precision is off"):
+                call()
+    with pytest.raises(TypeError, match=r"`matrix` must be an array, but is a LinearOperator; give its `.dense\(\)`"):
+        dense_spectrum(operator)
+    with pytest.raises(TypeError, match=r"`matrix` must be an array, but is a csr_array; give its `.toarray\(\)`"):
+        dense_spectrum(csr_array(np.eye(3)))
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer, but is 0"):
         curvature_operators(outputs, cross_entropy, params, x, y, batch_size=0)
     with pytest.raises(ValueError, match="`x` and `y` must have one and the same number of samples"):

@@ -178,3 +178,5 @@ def test_refusals_of_natural_gradients():
         rule.update(jnp.ones(2), None)
     with pytest.raises(ValueError, match=r"`metric` must return \(2, 2\) for 2 parameters, but returned \(3, 3\)"):
         rule.update(jnp.ones(2), None, jnp.ones(2))
+    with pytest.raises(ValueError, match=r"`metric` must return \(2, 2\) for 2 parameters, but returned \(\)"):
+        geometry.natural_gradient(lambda w: 3.0).update(jnp.ones(2), None, jnp.ones(2))

@@ -90,6 +90,8 @@ def test_refusals():
         effective_dimension(np.eye(3), 1000)
     with pytest.raises(ValueError, match=r"`fisher` must hold real, finite matrices of shape \(P, P\)"):
         local_effective_dimension(np.ones(3), 1000)
+    with pytest.raises(TypeError, match="`fisher` must be known, but is traced by JAX"):
+        jax.jit(lambda fisher: local_effective_dimension(fisher, 1000))(np.eye(3))
     with pytest.raises(ValueError, match="not zero, but all are"):
         effective_dimension(0 * good, 1000)
     with pytest.raises(ValueError, match="positive semi-definite"):

@@ -301,8 +301,10 @@ def test_refusals():
         geometry.quantum_fisher(noisy, cutoff=-1)
     with pytest.raises(ValueError, match="lacks"):
         geometry.quantum_fisher(circuit)({})
-    with pytest.raises(ValueError, match="`groups`"):
+    with pytest.raises(ValueError, match=r"`blocks` must be 'diagonal', 'leaves', .* 'row' \(did you mean 'rows'\?\)"):
         geometry.quantum_fisher(circuit, blocks="row")
+    with pytest.raises(TypeError, match="`blocks` must be a name of a kind, .* but is 3"):
+        geometry.quantum_fisher(circuit, blocks=3)
     with pytest.raises(TypeError, match="`options`"):
         geometry.quantum_fisher(circuit, options={"scan": True})
 

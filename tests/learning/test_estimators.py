@@ -96,6 +96,16 @@ def test_a_regressor_predicts_in_the_units_of_its_targets(regressor):
     assert (scaled**2).mean() == pytest.approx(min(row["train_loss"] for row in regressor.history_))
 
 
+def test_targets_far_from_zero_are_predicted_as_exactly(regressor):
+    """In single precision, too: targets moved or stretched are the same to the model."""
+    small = clone(regressor).set_params(dtype="float32").fit(X, TARGETS)
+    plain = (small.predict(X) - small.y_middle_) / small.y_half_range_
+    for targets in (TARGETS + 1e8, (TARGETS - 100) * 1e200):
+        fitted = clone(small).fit(X, targets)
+        found = (fitted.predict(X) - fitted.y_middle_) / fitted.y_half_range_
+        np.testing.assert_allclose(found, plain, atol=1e-4)
+
+
 @pytest.mark.parametrize("of", mostly_slow(("classifier", "regressor"), keep=1))
 def test_curvature_is_that_of_the_training_loss(of, request):
     estimator = request.getfixturevalue(of)
@@ -301,6 +311,9 @@ def test_bad_data_are_named(classifier, regressor):
         classifier.curvature(X, np.where(THREE == "low", "new", THREE))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         QuantumRegressor().curvature(X, TARGETS)
+    for labels in (THREE, THREE.astype(object)):
+        with pytest.raises(ValueError, match="`y` must hold numbers, but holds '(low|mid|top)'; classes are"):
+            QuantumRegressor(**QUICK).fit(X, labels)
     failed = QuantumClassifier(feature_map="none")
     with pytest.raises(ValueError, match="`feature_map` must be one of"):
         failed.fit(X, THREE)

@@ -11,6 +11,7 @@ import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.gates import GATES
+from qjaxsim.geometry import quantum_fisher
 from qjaxsim.planning.doubling import conjugate
 from tests.cases import mostly_slow
 from tests.noisy_circuits import random_noisy, random_values, strengths
@@ -208,6 +209,45 @@ def test_what_channels_forbid_is_said(case):
     function, message = MESSAGES[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         function(qj.Circuit(2).h(0).depolarizing(0.1, 0))
+
+
+P = qj.Parameter("p")
+LAYER = qj.Circuit(1).ry(qj.Parameter("w"), 0).phase_damping(qj.Parameter("q", (2,))[1], 0)
+LAYERS = qj.Circuit(1).repeat(LAYER, 3, shared=("w",))
+DAMPED = qj.Circuit(1).h(0).amplitude_damping(2 * P, 0)
+KEY = jax.random.key(0)
+IMPOSSIBLE = {
+    "expectation": (lambda: qj.expectation(DAMPED, qj.Z(0))({"p": 0.6}), "'amplitude_damping' on qubits (0,)"),
+    "weighted": (lambda: qj.expectation(DAMPED, P * qj.Z(0))({"p": -1}), "gamma is -2, but must lie between 0 and 1"),
+    "variance": (lambda: qj.variance(DAMPED, qj.Z(0))({"p": jnp.array(0.6)}), "gamma is 1.2"),
+    "matrix": (lambda: qj.density_matrix(DAMPED)({"p": 0.6}), "gamma is 1.2"),
+    "samples": (lambda: qj.sample(DAMPED, 3)({"p": 0.6}, KEY), "gamma is 1.2"),
+    "trajectories": (lambda: qj.trajectories(DAMPED, qj.Z(0), 3)({"p": 0.6}, KEY), "gamma is 1.2"),
+    "geometry": (lambda: quantum_fisher(DAMPED)({"p": 0.6}), "gamma is 1.2"),
+    "batch": (
+        lambda: qj.probabilities(qj.Circuit(1).bit_flip(P, 0))({"p": np.array([0.1, -0.5, 2])}),
+        "the probabilities of its Pauli strings would be 1.5, -0.5.",
+    ),
+    "layers": (lambda: qj.probabilities(LAYERS)({"w": 0.1, "q": np.array([[5, 0], [0, 1.0], [0, 3]])}), "lam is 3"),
+    "condition": (
+        lambda: qj.probabilities(qj.Circuit(1).measure(0, 0).if_bits(0, 1, DAMPED))({"p": 0.6}),
+        "gamma is 1.2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_impossible_strengths_are_refused_on_calling(case):
+    function, message = IMPOSSIBLE[case]
+    with pytest.raises(ValueError, match="^Argument `params` must give channel .*" + re.escape(message)):
+        function()
+
+
+def test_strengths_that_are_traced_rounded_or_not_a_number_are_run():
+    value = qj.expectation(qj.Circuit(1).bit_flip(P, 0), qj.Z(0))
+    assert np.isnan(value({"p": np.nan}))
+    assert abs(value({"p": np.float32(-1e-7)}) - 1) < 1e-6
+    np.testing.assert_allclose(jax.jit(jax.grad(lambda p: value({"p": p})))(1.5), -2, atol=1e-6)
 
 
 def test_too_large_is_said_before_memory_is_taken():

@@ -8,6 +8,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
+from qjaxsim.geometry import quantum_fisher
 
 
 def vector(rng, n_qubits):
@@ -111,6 +112,22 @@ def test_every_function_takes_them():
     assert abs((1 - 2 * bits[:, 1].mean()) - (after.conj() @ z @ after).real) < 5 / np.sqrt(2000)
 
 
+def test_weighted_observables_take_them():
+    """Sums of operators, operators read once for several observables, and trained coefficients, in a batch."""
+    rng = np.random.default_rng(7)
+    circuit, a = layered(), qj.Parameter("a")
+    psi = rng.normal(size=(4, 8)) + 1j * rng.normal(size=(4, 8))
+    params = {"w": rng.normal(size=(2, 3)), "a": rng.normal(size=(5, 1))}
+    after = psi @ reference.unitary(circuit, params).T / np.linalg.norm(psi, axis=1, keepdims=True)
+    z, d = (np.kron(np.kron(np.ones(2), each), np.ones(2)) for each in ([1, -1], [0.5, 3.0]))
+    of_z, of_d = (np.abs(after) ** 2 @ each for each in (z, d))
+    diagonal = qj.Diagonal([0.5, 3.0], [1])
+    observables = [0.5 * diagonal, diagonal + qj.Z(1), a * qj.Z(1), qj.Z(1), qj.Z(1)]
+    got = qj.expectation(circuit, observables)(params, initial=psi)
+    want = np.broadcast_arrays(0.5 * of_d, of_d + of_z, params["a"] * of_z, of_z, of_z)
+    np.testing.assert_allclose(got, np.stack(want, axis=-1), atol=1e-12)
+
+
 def test_derivatives_in_the_given_state():
     rng = np.random.default_rng(6)
     circuit, psi, at = layered(), rng.normal(size=8), {"w": rng.normal(size=(2, 3))}
@@ -142,6 +159,25 @@ def test_what_is_wrong_is_said(case):
     function, message = WRONG[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         function()
+
+
+TAKEN = qj.Parameter("a")
+WITHOUT = {
+    "shots": (
+        qj.expectation(C(1).h(0), qj.Z(0), shots=5),
+        "`expectation` with `shots`; draw outcomes by `sample`, which takes it",
+    ),
+    "trajectories": (qj.trajectories(C(1).h(0), qj.Z(0), 5), "`trajectories`; begin the circuit by `initialize`"),
+    "unitary": (qj.unitary(C(1).h(0)), "`unitary`; use `statevector`, which takes it"),
+    "geometry": (quantum_fisher(C(1).rx(TAKEN, 0)), "the geometry of a circuit; begin the circuit by `initialize`"),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_what_takes_no_state_says_so(case):
+    function, message = WITHOUT[case]
+    with pytest.raises(TypeError, match=re.escape(f"Argument `initial` is not for {message}.")):
+        function({}, initial=np.ones(2))
 
 
 def test_what_makes_no_array_is_said():

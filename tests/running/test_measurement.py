@@ -144,6 +144,15 @@ def test_impossible_outcomes_are_never_drawn(key):
     assert abs(draws[:, 0].mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
 
 
+def test_outcomes_of_no_probabilities_are_marked(key):
+    """Those of a state that is not there, beside others of its batch, and of NaN as an angle."""
+    circuit = qj.Circuit(2).ry(x[0], 0).project(0, 1)
+    draws = np.asarray(qj.sample(circuit, 3)({"x": np.array([[0.0, 0], [np.pi, 0], [np.nan, 0]])}, key))
+    np.testing.assert_array_equal(draws, np.tile([[[-1, -1]], [[1, 0]], [[-1, -1]]], (1, 3, 1)))
+    estimate = qj.expectation(qj.Circuit(1).ry(x[0], 0), [qj.Z(0), qj.X(0)], shots=3)
+    assert np.isnan(estimate({"x": np.array([np.nan, 0.0])}, key)).all()
+
+
 @pytest.mark.parametrize("extreme", [0.0, 1 - 2**-24])
 def test_the_extreme_random_numbers_draw_possible_outcomes(extreme, key, monkeypatch):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jax.numpy.full(shape, extreme, dtype))

@@ -190,6 +190,19 @@ def test_batches_samples_and_initial_states():
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(4000 * 0.25 * 0.75)
 
 
+def test_readout_errors_of_a_circuit_are_of_qubits_at_the_end():
+    circuit = C(1).readout_error(0.25, 0.5, 0).measure(0, 0)
+    np.testing.assert_allclose(qj.probabilities(circuit)(), [0.75, 0.25], atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(circuit, bits=0)(), [1, 0], atol=1e-12)
+
+
+def test_one_bit_is_read_like_one_qubit():
+    circuit = C(2).ry(0.8, 0).measure([0, 1], [1, 0])
+    want = np.cos(0.4) ** 2, np.sin(0.4) ** 2
+    for given in (1, np.int64(1), np.array(1), [1]):
+        np.testing.assert_allclose(qj.probabilities(circuit, bits=given)(), want, atol=1e-12)
+
+
 def test_what_is_read_after_a_measurement_has_no_coherence():
     circuit = C(1).h(0).measure(0, 0)
     assert abs(qj.expectation(circuit, qj.X(0))()) < 1e-12
@@ -218,7 +231,11 @@ WRONG = {
         "must not measure into the bits that are asked for, but do into [0]",
     ),
     "layer": (lambda: C(1).repeat(C(1).reset(0), 2), ValueError, "must not measure, reset or depend on measured bits"),
-    "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "classical bits of the circuit, which has 0"),
+    "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "bits of the circuit, which has 0, but is [0]"),
+    "half": (lambda: qj.probabilities(teleported(), bits=[0.5]), TypeError, "`bits` must hold integers, but holds 0.5"),
+    "label": (lambda: qj.sample(teleported(), 1, bits=["c"]), TypeError, "`bits` must hold integers, but holds 'c'"),
+    "none": (lambda: qj.probabilities(teleported(), bits=[None]), TypeError, "must hold integers, but holds None"),
+    "no bits": (lambda: qj.probabilities(teleported(), bits=[]), ValueError, "must hold different bits from 0 on"),
     "either": (lambda: qj.probabilities(teleported(), [0], bits=[0]), ValueError, "Give either `qubits` or `bits`"),
     "state": (
         lambda: qj.statevector(teleported()),

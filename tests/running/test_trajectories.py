@@ -55,6 +55,25 @@ def test_second_derivatives_without_bias():
             assert scores(drawn[first][second], exact[first][second]).max() < SIGMAS
 
 
+def test_derivatives_where_a_strength_is_at_its_bounds():
+    """Outcomes without weight there, whose weight changes."""
+    circuit = qj.Circuit(3).ry(W[0], 0).depolarizing(P[0], 0).bit_flip(P[1], 1).cx(0, 2).ry(W[1], 1)
+    circuit.amplitude_damping(P[0], 1).phase_damping(P[0], 0).reset_error(P[0], P[0], 2).rx(0.4, [0, 1, 2])
+    at = {"w": np.array([0.7, 0.4]), "p": np.array([0.0, 1.0])}
+    values = qj.trajectories(circuit, OBSERVABLES, 4000)
+    slopes = jax.jit(jax.jacfwd(lambda p: values({**at, "p": p}, jax.random.key(5))))(at["p"])
+    exact = qj.expectation(circuit, OBSERVABLES)
+    assert scores(slopes, jax.jit(jax.jacfwd(lambda p: exact({**at, "p": p})))(at["p"])).max() < SIGMAS
+    assert scores(values(at, jax.random.key(5)), exact(at)).max() < SIGMAS
+
+
+def test_qubits_that_are_raised_for_certain():
+    circuit = qj.Circuit(4).reset_error(0.0, 1.0, 0).generalized_amplitude_damping(1, 1, 1)
+    circuit.phase_amplitude_damping(1, 0, 1, 2).thermal_relaxation(50, 50, 2000, 1, 3)
+    values = qj.trajectories(circuit, [qj.Z(q) for q in range(4)], 1000)({}, jax.random.key(0))
+    assert scores(values, -1).max() < SIGMAS
+
+
 @pytest.mark.parametrize("name", mostly_slow(CHANNELS, keep=[5, 6, 10]))
 def test_every_channel(name):
     rng = np.random.default_rng(0)
@@ -95,6 +114,14 @@ def test_readout_errors_and_trained_coefficients():
     circuit = qj.Circuit(2).x(0).bit_flip(0.25, 1).readout_error(0, 0.5, 0)
     values = qj.trajectories(circuit, c * qj.Z(1) + qj.Z(0), 3000)({"c": 2.0}, jax.random.key(0))
     assert scores(values, 2 * 0.5 + 0.0).max() < SIGMAS
+
+
+def test_batches_of_trained_coefficients():
+    c = np.array([[1.0, -2.0]])
+    circuit = qj.Circuit(2).x(0).bit_flip(P[0], 0)
+    at = {"p": np.array([[[0.1, 0.0]], [[0.4, 0.0]], [[1.0, 0.0]]]), "c": c}
+    values = qj.trajectories(circuit, qj.Parameter("c") * qj.Z(0), 3000)(at, jax.random.key(0))
+    assert scores(values, c * (2 * at["p"][..., 0] - 1)).max() < SIGMAS
 
 
 WRONG = {

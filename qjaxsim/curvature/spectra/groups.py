@@ -20,8 +20,16 @@ Groups = str | Mapping[str, Any] | Callable[[str], str] | None
 KINDS = ("leaves", "rows")
 
 
-def places_of(groups: Groups, params: Any) -> dict[str, np.ndarray]:
+def places_of(
+    groups: Groups, params: Any, name: str = "groups", kinds: tuple[str, ...] = KINDS
+) -> dict[str, np.ndarray]:
     """By name of a group, where its parameters stand in the flat vector; `groups` as in `spectrum_report`.
+
+    Args:
+        groups: as there.
+        params: pytree.
+        name: what the argument is called where it is given, for messages.
+        kinds: the names that it may be there.
 
     >>> found = places_of("rows", {"b": np.zeros(1), "w": np.zeros((2, 2))})
     >>> {name: own.tolist() for name, own in found.items()}
@@ -34,17 +42,17 @@ def places_of(groups: Groups, params: Any) -> dict[str, np.ndarray]:
     if isinstance(groups, str):
         if groups not in KINDS:
             raise ValueError(
-                f"Argument `groups` must be {', '.join(map(repr, KINDS))}, a function of a leaf's name, a mapping from "
-                f"names to places, or None, but is {groups!r}{did_you_mean(groups, KINDS)}."
+                f"Argument `{name}` must be {', '.join(map(repr, kinds))}, a function of a leaf's name, a mapping from "
+                f"names to places, or None, but is {groups!r}{did_you_mean(groups, kinds)}."
             )
-        return {name: own.ravel() for name, own in leaves.items()} if groups == "leaves" else _rows(leaves)
+        return {leaf: own.ravel() for leaf, own in leaves.items()} if groups == "leaves" else _rows(leaves)
     if callable(groups):
-        return _named(groups, leaves)
+        return _named(groups, leaves, name)
     if not isinstance(groups, Mapping):
         raise TypeError(
-            f"Argument `groups` must be a name of a kind, a function, a mapping or None, but is {shown(groups)}."
+            f"Argument `{name}` must be a name of a kind, a function, a mapping or None, but is {shown(groups)}."
         )
-    return {str(name): checked_places(own, size, f"groups[{name!r}]") for name, own in groups.items()}
+    return {str(group): checked_places(own, size, f"{name}[{group!r}]") for group, own in groups.items()}
 
 
 def _leaves(params: Any) -> dict[str, np.ndarray]:
@@ -70,13 +78,13 @@ def _rows(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def _named(name_of: Callable[[str], str], leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _named(name_of: Callable[[str], str], leaves: dict[str, np.ndarray], argument: str) -> dict[str, np.ndarray]:
     found: dict[str, list[np.ndarray]] = {}
     for leaf, own in leaves.items():
         name = name_of(leaf)
         if not isinstance(name, str):
             raise TypeError(
-                f"Argument `groups` must map the name of a leaf to that of its group, but mapped {leaf!r} to "
+                f"Argument `{argument}` must map the name of a leaf to that of its group, but mapped {leaf!r} to "
                 f"{shown(name)}."
             )
         found.setdefault(name, []).append(own.ravel())

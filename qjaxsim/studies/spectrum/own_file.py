@@ -13,7 +13,8 @@ import numpy as np
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.curvature.class_averages import class_labels, require_classes
+from qjaxsim.curvature.class_averages import class_labels
+from qjaxsim.curvature.objective import require_classes
 from qjaxsim.curvature.spectra.problem import problem_of
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.spectrum.target import Target
@@ -138,7 +139,7 @@ def _check(text: str, target: Target, params: Any, init: Any) -> None:
         )
         if found.model is not None and target.loss is cross_entropy:
             # A single logit is that of class 1.
-            require_classes(class_labels(found.model.y), max(2, found.model.n_outputs))
+            require_classes(class_labels(found.model.y), 0, max(2, found.model.n_outputs))
     except MemoryError:
         raise
     except Exception as error:
