@@ -24,6 +24,7 @@ from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.layouts import without_delays
 from qjaxsim_qiskit.noisy_checks import Noise, noise_of, noisy_checks
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
@@ -199,7 +200,7 @@ def pair_of(
         circuit, other, notes = imported.circuit, imported.source, imported.notes
         params = imported.own_params(params)
     if not delays:
-        other = _without_delays(other)
+        other = without_delays(other)
     if params is not None and not isinstance(params, Mapping):
         raise TypeError(
             f"Argument `params` must be a dictionary with the keys {sorted(circuit.parameters)}, but is "
@@ -227,15 +228,6 @@ def pair_of(
         dtype.name,
         notes,
     )
-
-
-def _without_delays(circuit: "QuantumCircuit") -> "QuantumCircuit":
-    """Delays do nothing to a state without noise, and Aer does not take durations that are free parameters."""
-    out = circuit.copy_empty_like()
-    for instruction in circuit.data:
-        if instruction.name != "delay":
-            out.append(instruction)
-    return out
 
 
 def default_observables(n_qubits: int) -> list[PauliSum]:

@@ -17,6 +17,7 @@ from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.common import files
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
 from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
+from qjaxsim_qiskit.layouts import without_delays
 from qjaxsim_qiskit.programs import GATES, WORDS, parse, read_text, require_bits
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
     """The circuit as an OpenQASM program in gates of the version's standard include, which every reader knows.
 
     Args:
-        circuit: ours, without projections. Angles are written to 1e-12 in version 2 and exactly in version 3.
+        circuit: ours, without projections. Angles are written to 1e-12 in version 2 and exactly in version 3. Delays
+            are left out; QPY keeps them.
         version: 2 or 3.
         params: values, without batch axes, to put in for the parameters. Without them version 3 writes an
             `input float` for every element, named `NAME_INDEX` with the row-major index; one of shape () keeps its
@@ -138,7 +140,7 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
 
     if version not in GATES:
         raise ValueError(f"Argument `version` must be 2 or 3, but is {version!r}.")
-    exported = to_qiskit(circuit)
+    exported = without_delays(to_qiskit(circuit))
     if params is not None:
         exported = exported.assign_parameters(_numbers(exported, params))
     elif version == 3:

@@ -90,3 +90,15 @@ def on_qubits(circuit: "QuantumCircuit", items: Iterable[Item], qubits: Sequence
             operation = Barrier(len(own))
         out.append(CircuitInstruction(operation, own, [out.clbits[bit] for bit in item.clbits]))
     return out
+
+
+def without_delays(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    """The circuit without its delays, which do nothing to a state without noise.
+
+    Aer does not take durations that are free parameters, and the transpiler no two units without a device.
+    """
+    out = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        if instruction.name != "delay":
+            out.append(instruction)
+    return out

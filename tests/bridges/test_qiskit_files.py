@@ -137,6 +137,14 @@ def test_openqasm_2_is_read_by_the_strictest_reader_and_says_what_it_loses():
         to_qasm(qj.Circuit(3).h(0).cx(0, 1).rx(0.2, 2).rz(0.3, 1).sx(0).iswap(1, 2).global_phase(-np.pi / 4), version=2)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_programs_are_without_delays(version):
+    wait = qj.Parameter("wait")
+    circuit = qj.Circuit(2).x(0).delay(1e-6, 0).delay_dt(100, 1).delay(wait, 1)
+    text = to_qasm(circuit, version=version, params={"wait": 1.0})
+    assert "delay" not in text and "x q[0];" in text
+
+
 def test_wrong_exports():
     x = qj.Parameter("x", (2,))
     free = qj.Circuit(3).rx(x[0], 0)
