@@ -140,10 +140,10 @@ def _check(text: str, target: Target, params: Any, init: Any) -> None:
         if found.model is not None and target.loss is cross_entropy:
             # A single logit is that of class 1.
             require_classes(class_labels(found.model.y), 0, max(2, found.model.n_outputs))
-    except MemoryError:
-        raise
     except Exception as error:
         said = str(error).strip().split("\n")[0]
+        if isinstance(error, MemoryError) or said.startswith("Option"):
+            raise  # about what the command asks for, not about the problem
         if not said.startswith("Argument"):
             said = f"under JAX it raised {type(error).__name__}: {said}"
             if isinstance(error, jax.errors.JAXTypeError):
