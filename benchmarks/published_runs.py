@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -319,8 +320,21 @@ def keep(run: Planned, piece: Piece, out: Path, device: str, results: Path = RES
         "pieces": [kept[each.name] for each in pieces_of(run) if each.name in kept],
     }
     place = results / f"published_{run.name}.json"
-    write_text(place, json.dumps(record, indent=1) + "\n")
+    write_text(place, _with_a_row_a_line(record) + "\n")
     return place
+
+
+def _with_a_row_a_line(record: dict[str, Any]) -> str:
+    """JSON in which rows, of which there are thousands, take a line each."""
+    rows: list[dict[str, Any]] = []
+
+    def numbered(row: dict[str, Any]) -> str:
+        rows.append(row)
+        return f"row {len(rows) - 1}"
+
+    pieces = [{**piece, "rows": list(map(numbered, piece["rows"]))} for piece in record["pieces"]]
+    text = json.dumps({**record, "pieces": pieces}, indent=1)
+    return re.sub(r'"row (\d+)"', lambda found: json.dumps(rows[int(found[1])], separators=(",", ":")), text)
 
 
 def _note(run: Planned, kept: dict[str, dict[str, Any]]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import pennylane as qml
 from autograd.tracer import isbox
 
-from qjaxsim.circuits.operations import Gate, Projection, Unitary
+from qjaxsim.circuits.measurements import Projection
+from qjaxsim.circuits.operations import Gate, Unitary
 from qjaxsim_pennylane.controls import controlled
 from qjaxsim_pennylane.symbols import plain
 

@@ -63,6 +63,11 @@ def _noisy_simulator(noise: Any) -> Any:
     return AerSimulator(method="density_matrix", noise_model=noise)
 
 
+def _is_exact(circuit: "QuantumCircuit", noise: Any) -> bool:
+    """Whether a circuit meets no noise, neither its own nor a model's."""
+    return noise is None and not has_channels(circuit)
+
+
 def _noisy_circuits(circuit: "QuantumCircuit", values: Sequence[Values]) -> list["QuantumCircuit"]:
     """A circuit for each set of values, as Aer runs it under noise."""
     require_angles(circuit, values)
@@ -103,7 +108,7 @@ def counts(circuit: "QuantumCircuit", values: Sequence[Values], shots: int, seed
     while any(register.name == name for register in circuit.cregs):
         name += "_"
     everything = ClassicalRegister(circuit.num_qubits, name)
-    exact = noise is None and not has_channels(circuit)
+    exact = _is_exact(circuit, noise)
     measured = (_bound_circuits if exact else _noisy_circuits)(circuit, values)
     for each in measured:
         each.add_register(everything)
@@ -136,7 +141,7 @@ def dynamic_counts(
     from qiskit_aer import AerSimulator
 
     simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
-    lower = _bound_circuits if noise is None and not has_channels(circuit) else _noisy_circuits
+    lower = _bound_circuits if _is_exact(circuit, noise) else _noisy_circuits
     ends = ClassicalRegister(circuit.num_qubits, "all qubits")
     read = circuit.copy()
     read.add_register(ends)

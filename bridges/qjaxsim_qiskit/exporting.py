@@ -12,19 +12,8 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import kraus_of
-from qjaxsim.circuits.operations import (
-    Channel,
-    Conditional,
-    Gate,
-    Kraus,
-    Measure,
-    Operation,
-    Preparation,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-)
+from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
+from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
 from qjaxsim_qiskit.ordering import matrix_qubits
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ def predicted_values(
     if len(kept) > WIDEST or getattr(backend, "target", None) is None:
         return None
     noise = from_backend(backend, kept)
-    if not noise.rules and not any(noise.readout(q) for q in range(len(kept))):
+    if not noise.rules and not noise.relaxations and not any(noise.readout(q) for q in range(len(kept))):
         return None
     placed = on_qubits(isa, items, kept)
     placed.global_phase = isa.global_phase

@@ -10,8 +10,9 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.circuits.channels import kraus_matrices
 from qjaxsim.circuits.gates import GATES
+from qjaxsim.circuits.measurements import Reset, misreading
 from qjaxsim.circuits.noise import RESET, NoiseModel, Relaxation, Rule
-from qjaxsim.circuits.operations import Gate, Reset, misreading
+from qjaxsim.circuits.operations import Gate
 from qjaxsim.circuits.reference import unitary
 from qjaxsim.common.extras import require
 from qjaxsim.planning.doubling import doubled
@@ -152,11 +153,8 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
         for place in itertools.permutations(range(n_qubits), _width(name)):
             _add(out, name, rules, place)
     for qubit in range(n_qubits):
-        total = np.eye(2)
-        for errors in model.readout(qubit):
-            total = misreading(*errors) @ total
-        if model.readout(qubit):
-            out.add_readout_error(ReadoutError(total.T), [qubit])
+        if errors := model.readout(qubit):
+            out.add_readout_error(ReadoutError(misreading(*errors).T), [qubit])
     # Aer asks every pass for the unit of every delay, also of qubits that it leaves alone.
     dt = next((each.dt for each in model.relaxations if each.dt is not None), None)
     for relaxation in model.relaxations:

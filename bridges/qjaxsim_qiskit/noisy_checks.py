@@ -36,13 +36,12 @@ class Noise(NamedTuple):
     circuit: Any
 
 
-def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", params: Any, seed: int) -> Noise:
+def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int) -> Noise:
     """Noise on both sides, and the circuit that it acts on: for a backend it is transpiled first.
 
     Args:
         given: a `NoiseModel`, one of Aer's, a backend, or the name of a fake one.
         circuit: ours or Qiskit's.
-        params: as for `crosscheck`.
         seed: of the transpiler.
 
     Raises:

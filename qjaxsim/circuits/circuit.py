@@ -17,8 +17,9 @@ from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
 from qjaxsim.circuits.inspection import bits_of, constant_matrix, entries_of, is_static, used_parameters
+from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
-from qjaxsim.circuits.operations import Channel, Conditional, Gate, Operation, Preparation, Projection, Repeat, Unitary
+from qjaxsim.circuits.operations import Channel, Conditional, Gate, Operation, Preparation, Repeat, Unitary
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 
 Qubits = int | Sequence[int]

@@ -3,19 +3,8 @@
 from collections.abc import Sequence
 
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import (
-    Conditional,
-    Gate,
-    Kraus,
-    Measure,
-    Operation,
-    Preparation,
-    Projection,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-)
+from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
+from qjaxsim.circuits.operations import Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {

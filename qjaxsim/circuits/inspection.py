@@ -7,19 +7,8 @@ import numpy as np
 
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import WIDEST_FREE
-from qjaxsim.circuits.operations import (
-    Channel,
-    Conditional,
-    Gate,
-    Kraus,
-    Measure,
-    Operation,
-    Preparation,
-    Projection,
-    Repeat,
-    Reset,
-    Unitary,
-)
+from qjaxsim.circuits.measurements import Measure, Projection, Reset
+from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
 
 
 def is_unitary(operations: Iterable[Operation]) -> bool:

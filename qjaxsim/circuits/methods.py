@@ -12,7 +12,8 @@ from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
 from qjaxsim.circuits.inspection import constant_matrix
-from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Measure, Preparation, ReadoutError, Reset
+from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
+from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Preparation
 from qjaxsim.common.checks import as_integer, as_number, shown
 
 if TYPE_CHECKING:

@@ -8,17 +8,8 @@ from typing import Any
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import (
-    Conditional,
-    Gate,
-    Measure,
-    Operation,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-    misreading,
-)
+from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset, misreading
+from qjaxsim.circuits.operations import Conditional, Gate, Operation, Repeat, Unitary
 from qjaxsim.common.checks import as_integer, require_positive, shown
 from qjaxsim.common.suggestions import did_you_mean
 
@@ -279,9 +270,7 @@ class NoiseModel:
 
     def _misread(self, operation: Measure) -> Measure:
         """A measurement whose bit is read wrongly on top of what it had."""
-        total = operation.matrix()
-        for errors in self.readout(operation.qubit):
-            total = misreading(*errors) @ total
+        total = misreading(*self.readout(operation.qubit)) @ operation.matrix()
         return replace(operation, one_for_zero=float(total[1, 0]), zero_for_one=float(total[0, 1]))
 
     def readout(self, qubit: int) -> tuple[tuple[float, float], ...]:

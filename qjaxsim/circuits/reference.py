@@ -13,20 +13,9 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.dense import PAULI, kron
 from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
 from qjaxsim.circuits.observables import PauliSum
-from qjaxsim.circuits.operations import (
-    Channel,
-    Conditional,
-    Gate,
-    Kraus,
-    Measure,
-    Preparation,
-    Projection,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-)
+from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Preparation, Repeat, Unitary
 
 Params = Mapping[str, np.ndarray]
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.inspection import is_static, is_unitary
-from qjaxsim.circuits.operations import Conditional, Gate, Measure, Operation, ReadoutError, Repeat, Reset, Unitary
+from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
+from qjaxsim.circuits.operations import Conditional, Gate, Operation, Repeat, Unitary
 from qjaxsim.planning.doubling import conditional, doubled, is_noisy
 from qjaxsim.planning.layers import written_out
 

@@ -17,20 +17,8 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.dense import controlled
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import is_static
-from qjaxsim.circuits.operations import (
-    Channel,
-    Conditional,
-    Gate,
-    Kraus,
-    Measure,
-    Operation,
-    Preparation,
-    Projection,
-    ReadoutError,
-    Repeat,
-    Reset,
-    Unitary,
-)
+from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
+from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
 from qjaxsim.planning.layers import written_out
 
 # On the bits (row, column, classical bit): where row and column agree, the classical bit takes their value.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.dense import applied, index_of_bits, monomial
-from qjaxsim.circuits.operations import Projection
+from qjaxsim.circuits.measurements import Projection
 from qjaxsim.planning.factors import pauli_rotation, phases_of
 from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Relabel, kind

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Channel, Gate, Kraus, Projection, Repeat, Unitary
+from qjaxsim.circuits.measurements import Projection
+from qjaxsim.circuits.operations import Channel, Gate, Kraus, Repeat, Unitary
 from qjaxsim.planning.factors import (
     ascending,
     axes_of,

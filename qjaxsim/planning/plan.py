@@ -24,7 +24,8 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Preparation, Projection, Repeat
+from qjaxsim.circuits.measurements import Projection
+from qjaxsim.circuits.operations import Preparation, Repeat
 from qjaxsim.planning import cost
 from qjaxsim.planning.beginning import constant_beginning
 from qjaxsim.planning.inspection import is_linear

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.circuits.measurements import ReadoutError
 from qjaxsim.circuits.observables import I
-from qjaxsim.circuits.operations import ReadoutError, Repeat
+from qjaxsim.circuits.operations import Repeat
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.sums import Operator, PauliSum
 

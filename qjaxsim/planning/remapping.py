@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.operations import Projection, Repeat
+from qjaxsim.circuits.measurements import Projection
+from qjaxsim.circuits.operations import Repeat
 from qjaxsim.planning.layers import written_out
 from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Item, Relabel, normal_form

@@ -15,7 +15,8 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import has_free_matrix
-from qjaxsim.circuits.operations import Gate, Projection
+from qjaxsim.circuits.measurements import Projection
+from qjaxsim.circuits.operations import Gate
 from qjaxsim.planning.layers import written_out
 
 ANGLES = "angles"
