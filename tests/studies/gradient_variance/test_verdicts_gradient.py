@@ -189,6 +189,20 @@ def test_orderings_that_the_baseline_lacks_are_left_out():
     assert claims.orderings_survive(level + rising).verdict == NOT_TESTED
 
 
+def test_what_holds_by_a_single_seed_has_a_reservation():
+    sampled = [dict(one, control="shots", shots=128) for one in swept("batch", (16,))]
+    cases = {
+        claims.accuracy_not_with_layers: swept("layers", (2, 4), accuracy=lambda n: 0.7 - 0.02 * n),
+        claims.growth_of_the_circuit: grown(0.8, 0.8),
+        claims.shots_change_nothing: swept("batch", (16,)) + sampled,
+        claims.orderings_survive: batches(-1) + batches(-0.5, control="pairing", pairing="ring"),
+    }
+    for claim, rows in cases.items():
+        assert claim(rows).verdict == HOLDS
+        found = claim([one for one in rows if one["seed"] == 0])
+        assert found.verdict == RESERVATION and found.evidence.endswith("Reservation: a single seed.")
+
+
 # --- barren plateaus -------------------------------------------------------------------------------------------------
 
 
