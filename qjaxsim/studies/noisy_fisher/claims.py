@@ -114,7 +114,7 @@ def more_than_mixing(rows: Sequence[Row]) -> Verdict:
     parts, bad = [], []
     for strength in _strengths(rows):
         local, mixed = (_at(rows, RANDOM, noise, strength) for noise in (LOCAL, GLOBAL))
-        ratios = [one["largest"] / other["largest"] for one, other in zip(local, mixed, strict=True)]
+        ratios = [_over(one["largest"], other["largest"]) for one, other in zip(local, mixed, strict=True)]
         parts.append(f"at {strength:g} {_quote(ratios)}")
         if max(abs(ratio - 1) for ratio in ratios) > ALIKE:
             bad.append(strength)
@@ -192,12 +192,19 @@ def _by_layers(rows: Sequence[Row], column: str) -> str:
 def _mean_logarithm(rows: Sequence[Row], noise: str, strength: float) -> float:
     """Of the largest eigenvalue over that without noise."""
     pairs = zip(_at(rows, RANDOM, noise, strength), _at(rows, RANDOM, NONE), strict=True)
-    return float(np.mean([math.log(one["largest"] / pure["largest"]) for one, pure in pairs]))
+    shares = [max(one["largest"] / pure["largest"], 0.0) for one, pure in pairs]
+    with np.errstate(divide="ignore"):
+        return float(np.log(shares).mean())
 
 
 def _turned_on(row: Row) -> float:
     """Largest eigenvalue that noise turned on over the smallest other; infinite where rounding is left of that."""
-    return float(row["turned_on"] / row["kept"]) if row["kept"] > _ROUNDING * row["largest"] else math.inf
+    return _over(row["turned_on"], row["kept"] if row["kept"] > _ROUNDING * row["largest"] else 0.0)
+
+
+def _over(one: float, other: float) -> float:
+    """The ratio; infinite where noise has left nothing of the other."""
+    return one / other if other > 0 else math.inf
 
 
 def _quote(values: Sequence[float]) -> str:

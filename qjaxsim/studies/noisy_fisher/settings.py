@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from qjaxsim.studies.shared.setting import LARGEST_SEED, check_settings, integer, number
 
-# Of a depolarizing channel that leaves nothing of a qubit, so that there is no eigenvalue to look at.
+# Of a depolarizing channel: above it X, Y and Z together would be more than certain.
 _STRONGEST = 0.25
 
 
@@ -30,9 +30,9 @@ class NoisyFisherSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if max(self.strengths) >= _STRONGEST:
+        if max(self.strengths) > _STRONGEST:
             raise ValueError(
-                f"Argument `strengths` must hold probabilities below {_STRONGEST}, but holds {max(self.strengths)}."
+                f"Argument `strengths` must hold probabilities up to {_STRONGEST}, but holds {max(self.strengths)}."
             )
         if self.tolerance >= 1e-3:
             raise ValueError(

@@ -194,6 +194,9 @@ def one_strength(rows):
         (claims.suppressed, made_rows(largest=(22.6, 9.2)), RESERVATION, "the smallest grow first, 1e-06, 1e-05"),
         (claims.suppressed, made_rows(largest=(20, 21)), NOT_SEEN, "0.84 at 0.01"),
         (claims.suppressed, one_strength(made_rows()), NOT_TESTED, "two --strengths"),
+        # At full strength nothing is left: 0.25 of each Pauli operator makes every state the identity.
+        (claims.suppressed, made_rows(largest=(22.6, 0.0)), RESERVATION, "0 at 0.01 (rate inf); rates differ by a"),
+        (claims.more_than_mixing, made_rows(largest=(20.0, 0.0)), RESERVATION, "at 0.01 inf"),
         (claims.coexist, [{**row, "kept": -1e-15} for row in made_rows()], NOT_SEEN, "at 0.001 inf"),
         (claims.more_than_mixing, made_rows(), HOLDS, "at 0.01 1 (1 to 1)"),
         (claims.more_than_mixing, made_rows(control=(20, 10)), RESERVATION, "not at 0.01"),
@@ -236,8 +239,7 @@ def test_published_numbers_beside_ours():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--strengths 0.1,0.3", "--strengths must hold probabilities below 0.25, but holds 0.3"),
-        ("--strengths 0.1,0.25", "--strengths must hold probabilities below 0.25, but holds 0.25"),
+        ("--strengths 0.1,0.3", "--strengths must hold probabilities up to 0.25, but holds 0.3"),
         ("--strengths 0", "--strengths must hold a positive number, but holds 0"),
         ("--strengths a", "--strengths must be numbers separated by commas, but is 'a'"),
         ("--qubits 7", "--qubits must be at most 6, but is 7"),
