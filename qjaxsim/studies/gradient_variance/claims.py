@@ -21,6 +21,7 @@ from qjaxsim.studies.gradient_variance.claims_rules import (
     baseline,
     decay,
     direction,
+    ends_beyond,
     last_epoch,
     matching,
     mean_variance,
@@ -110,8 +111,8 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
 
     Growth is the logarithm of last over first epoch, mean over the baseline's configurations. Holds if
     `REMAINS` of it is left with each update's variance divided by the mean square of the post-layer's matrix, and also
-    where that layer is frozen. Not seen if less than `GONE` is left in the first. With a reservation otherwise, and
-    with one seed.
+    where that layer is frozen. Not seen if less than `GONE` is left in the first, or if most configurations do not grow
+    beyond the spread over seeds. With a reservation otherwise, and with one seed.
     """
     claim = "What grows in training is the circuit's own gradient, not the scale of the post-layer behind it."
     source = f"{PAPER}, left open"
@@ -124,6 +125,10 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_TESTED, "Two epochs or more would test it.", "none")
     if np.mean(raw) <= 0:
         return not_seen(claim, source, "Nothing grows in the mean over configurations", base)
+    grow = sum(ends_beyond(one, 1) for one in series(base, "epoch", apart=SWEEP, value="grad_var"))
+    if 2 * grow <= len(raw):
+        evidence = f"Variance grows beyond the seeds' spread in {grow} of {len(raw)} configurations"
+        return not_seen(claim, source, evidence, base)
     shares = {"by the post-layer's mean square": per_post, "by the mean square of the derivative in <Z>": per_signal}
     evidence = f"Variance grows by a factor {math.exp(np.mean(raw)):.3g} in the mean over configurations; divided " + (
         " and ".join(

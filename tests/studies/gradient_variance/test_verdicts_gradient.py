@@ -114,6 +114,15 @@ def test_growth_with_the_post_layer_divided_out(post, frozen, expected):
     assert f"{post:.0%} of its logarithm" in found.evidence
 
 
+def test_a_growth_within_the_spread_of_the_seeds_is_none():
+    rows = grown(0.8, 0.8)
+    # Seeds start and end an order of magnitude apart, and grow by a tenth in the mean.
+    by_seed = {0: 1.0, 1: 10.0, 2: 100.0}
+    noisy = [dict(one, grad_var=by_seed[one["seed"]] * (1.1 if one["epoch"] == 5 else 1.0)) for one in rows]
+    found = claims.growth_of_the_circuit(noisy)
+    assert found.verdict == NOT_SEEN and "beyond the seeds' spread in 0 of 3 configurations" in found.evidence
+
+
 @pytest.mark.parametrize(
     ("accuracy", "expected"),
     [
