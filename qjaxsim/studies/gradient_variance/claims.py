@@ -21,7 +21,6 @@ from qjaxsim.studies.gradient_variance.claims_rules import (
     baseline,
     decay,
     direction,
-    ends_beyond,
     last_epoch,
     matching,
     mean_variance,
@@ -35,7 +34,7 @@ from qjaxsim.studies.gradient_variance.claims_rules import (
 )
 from qjaxsim.studies.gradient_variance.figures_lines import ABLATIONS, variant
 from qjaxsim.studies.shared.judging import single_seed
-from qjaxsim.studies.shared.trends import fitted_slope, judged, not_seen, quote, series
+from qjaxsim.studies.shared.trends import ends_beyond, fitted_slope, judged, not_seen, quote, series
 
 # Shares of a growth: it remains from the first on, and is gone below the second.
 REMAINS, GONE = 0.5, 0.25
