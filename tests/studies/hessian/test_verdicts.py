@@ -327,8 +327,8 @@ def test_blocks(rows, verdict, words):
     judge(spectrum_claims.no_cross_patch_curvature, rows, verdict, *words)
 
 
-def gradients(*fractions):
-    return [row(seed=s, gradient_in_top_k=f, parameters=400) for s, f in enumerate(fractions)]
+def gradients(*fractions, parameters=400):
+    return [row(seed=s, gradient_in_top_k=f, parameters=parameters) for s, f in enumerate(fractions)]
 
 
 @pytest.mark.parametrize(
@@ -337,6 +337,8 @@ def gradients(*fractions):
         (gradients(0.9, 0.8), HOLDS, ["0.85 (0.8–0.9)", "random direction has 0.01"]),
         (gradients(0.9, 0.3), RESERVATION, ["below 0.8 in some row"]),
         (gradients(0.6, 0.3), NOT_SEEN, []),
+        # Four of five directions hold four fifths of a gradient that knows of none.
+        (gradients(0.82, 0.78, parameters=5), NOT_SEEN, ["a random direction has 0.8"]),
         (gradients(None), NOT_TESTED, ["--spectrum"]),
     ],
 )
