@@ -181,8 +181,8 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
     """Claim (k): the gradient lies in the leading space.
 
     Fraction of |gradient|^2 in the space of the K leading eigenvectors: holds if it is `GRADIENT_ALL` in every
-    row, with a reservation if its mean is `GRADIENT_MEAN`, not seen below, or where a random direction, which has K over
-    the number of parameters, has as much in the mean.
+    row, with a reservation if its mean is `GRADIENT_MEAN`, not seen below, or where a random direction, which has K
+    over the number of parameters, has as much in the mean.
     """
     claim = "The gradient lies mostly in the space of the K leading eigenvectors."
     source = "Gur-Ari et al. 2018 (classical networks, during training)"
