@@ -130,6 +130,7 @@ def test_figures_and_page(finished):
     for text in ("Table 2", "Table 3", "Table 4", "Published claims", "data set digits against MNIST"):
         assert text in page
     # Published at 4 qubits and 3 layers, which is not where these sweeps are.
+    assert "the largest values of three curves." not in page
     assert "0.003200" not in page and "Published sweeps keep 4 qubits, 3 layers" in page
     assert "Ours are of 2 epochs, published are 5" in page
     assert "qjaxsim study gradient-variance --qubits 2 " in page
