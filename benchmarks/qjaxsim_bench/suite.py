@@ -41,7 +41,7 @@ def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple
             f"Argument `{kind}` names {', '.join(map(repr, unknown))}{close}, but only these exist: {', '.join(known)}."
         )
     if not chosen or len(set(chosen)) != len(chosen):
-        raise ValueError(f"Argument `{kind}` must name at least one and none twice, but is {','.join(chosen)}.")
+        raise ValueError(f"Argument `{kind}` must name at least one and none twice, but is {','.join(chosen)!r}.")
     return tuple(chosen)
 
 

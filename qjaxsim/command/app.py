@@ -161,8 +161,8 @@ def _call(command: Any, words: list[str], settings: Settings) -> Any:
 
 
 def _in_words_typed(error: Exception, command: Any, words: Sequence[str]) -> Exception:
-    """The error with a message about options where it is about bad input."""
-    if isinstance(error, _BAD_INPUT) and len(error.args) == 1:
+    """The error with a message about options where it is about bad input, or a training that diverged."""
+    if isinstance(error, (*_BAD_INPUT, FloatingPointError)) and len(error.args) == 1:
         error.args = (in_options(command, words, str(error)),)
     return error
 
@@ -188,6 +188,9 @@ def _report(error: Exception, debug: bool) -> int:
         return 2
     if isinstance(error, NotWrittenError):
         _print_error(f"error: {_one_line(interrupts.message(str(error)))}")
+        return 1
+    if isinstance(error, FloatingPointError):
+        _print_error(f"error: {_one_line(str(error))}")
         return 1
     _print_error(f"error: {type(error).__name__}: {_one_line(str(error))}".rstrip(": "))
     return 1

@@ -35,9 +35,9 @@ def read_circuit(path: Path, *, evolution: str = "synthesis", qubits: str = "aut
         FileNotFoundError: if there is no such file.
     """
     if path.suffix not in (".qasm", ".qasm3", ".qpy"):
-        raise ValueError(f"Argument FILE must end in .qasm, .qasm3 or .qpy, but is {str(path)!r}.")
+        raise ValueError(f"Argument `file` must end in .qasm, .qasm3 or .qpy, but is {str(path)!r}.")
     if not path.is_file():
-        raise FileNotFoundError(f"Argument FILE must be a file, but {str(path)!r} is none.")
+        raise FileNotFoundError(f"Argument `file` must be a file, but {str(path)!r} is none.")
     from qjaxsim_qiskit import from_qasm, from_qpy
 
     read = from_qpy if path.suffix == ".qpy" else from_qasm

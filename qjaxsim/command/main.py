@@ -1,5 +1,6 @@
 """The `qjaxsim` command: signals are taken care of first, then the rest is imported."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if arguments is None:
         interrupts.install()
+        print_anything()
     from qjaxsim.command.app import run
 
     code = run(arguments)
@@ -22,6 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         interrupts.ignore()
     return code
+
+
+def print_anything() -> None:
+    """Have what standard output cannot encode printed as an escape, as Python does on standard error."""
+    out = sys.stdout
+    # With "surrogateescape", as in the C locale, UTF-8 takes everything already.
+    if isinstance(out, io.TextIOWrapper) and (out.errors == "strict" or out.encoding.lower() != "utf-8"):
+        out.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ _INNER: dict[str, dict[str, str]] = {
     "study noisy-hessian": {"name": "dataset"},
     "study disentangler": {"path": "weights", "loaded": "weights"},
     "crosscheck": {"name": "run", "folder": "run"},
+    "spectrum": {"file": "target"},
     "compare": {"folder": "runs"},
     "data prepare": {"idx_dir": "from_folder"},
     "qubo solve": {"num_reads": "reads", "num_sweeps": "sweeps", "path": "file", "problem": "file"},

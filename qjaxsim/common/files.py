@@ -72,8 +72,11 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """The path, now holding `text` in UTF-8. Errors as in `write_bytes`."""
-    return write_bytes(path, text.encode("utf-8"))
+    """The path, now holding `text` in UTF-8. Errors as in `write_bytes`.
+
+    Bytes of file names that are no UTF-8, lone surrogates in Python, become escapes, which JSON and Python read back.
+    """
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any, *, nan_as_null: bool = False) -> Path:

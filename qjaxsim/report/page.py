@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -265,7 +266,7 @@ def _links(links: Sequence[Link], note: str) -> str:
 
 def _link(link: Link) -> str:
     behind = f": {link.note}" if link.note else ""
-    return f'<a href="{escape(quote(link.href))}">{escape(link.text)}</a>{escape(behind)}'
+    return f'<a href="{escape(quote(os.fsencode(link.href)))}">{escape(link.text)}</a>{escape(behind)}'
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:

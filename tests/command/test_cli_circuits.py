@@ -113,7 +113,7 @@ def test_pickled_params_are_refused(circuit, tmp_path):
 def test_absent_files(circuit, tmp_path):
     with pytest.raises(FileNotFoundError, match="--params must name a file, but '.*none.npz' is none"):
         read_params(tmp_path / "none.npz", circuit, 0)
-    with pytest.raises(FileNotFoundError, match="FILE must be a file, but '.*none.qasm' is none"):
+    with pytest.raises(FileNotFoundError, match="`file` must be a file, but '.*none.qasm' is none"):
         read_circuit(tmp_path / "none.qasm")
-    with pytest.raises(ValueError, match=r"FILE must end in .qasm, .qasm3 or .qpy, but is '.*none.txt'"):
+    with pytest.raises(ValueError, match=r"`file` must end in .qasm, .qasm3 or .qpy, but is '.*none.txt'"):
         read_circuit(tmp_path / "none.txt")

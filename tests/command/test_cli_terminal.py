@@ -142,6 +142,18 @@ def test_json_of_info_and_of_errors(capsys):
     assert capsys.readouterr().out.startswith("versions\n")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "printed"), [("ascii", "\\xe9 \\u2013"), ("latin-1", "é \\u2013"), ("utf-8", "é –")]
+)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_an_output_cannot_encode_is_printed_as_an_escape(encoding, errors, printed, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, errors=errors))
+    cli.print_anything()
+    print("é –", flush=True)
+    assert written.getvalue().decode(encoding).strip() == printed
+
+
 def test_values_after_two_dashes_are_no_options(capsys):
     assert cli_options.common_first(["study", "--json", "x", "--", "--quiet"]) == [
         "--json",

@@ -51,5 +51,6 @@ def _differences(
         "heads": (settings.n_heads, training["n_heads"]),
         "patch": (settings.patch_size, training["patch_size"]),
         "gradient": (settings.gradient, "frozen"),
+        "bits": (settings.bits or "none", "none"),
     }
     return [f"{name} {ours} against {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs]

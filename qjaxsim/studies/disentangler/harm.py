@@ -50,6 +50,24 @@ def harm_of(rows: Sequence[Mapping[str, Any]]) -> Harm:
     return DISTANCE if any(row.get(DISTANCE.column) is not None for row in rows) else PERPLEXITY
 
 
+def healed_means(rows: Sequence[Mapping[str, Any]], harm: Harm) -> list[dict[str, Any]]:
+    """All layers replaced at once and trained further, a row for each way, with means over seeds.
+
+    Returns:
+        Rows with method, size, the share of hits, and "healed", that after further training.
+    """
+    ways: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["part"] == "model" and row["layer"].endswith("layers") and harm.healed(row) is not None:
+            key = tuple(row.get(name) for name in ("method", "layer", "chi", "gate_qubits", "depth"))
+            ways.setdefault(key, []).append({**row, "healed": harm.healed(row)})
+    names = ("size", "healed", harm.quality)
+    return [
+        {"method": own[0]["method"], **{name: sum(row[name] for row in own) / len(own) for name in names}}
+        for own in ways.values()
+    ]
+
+
 def percent(value: float) -> str:
     """A change in per cent, with its sign."""
     return f"{100 * value:+.2f} %"

@@ -15,8 +15,8 @@ COLUMNS = {
     "gauss_newton_rank": "eigenvalues of G beyond 1e-6 of the largest of H in size",
     "residual_rank": "the same of R",
     "slowest": "smallest eigenvalue of H beyond 1e-6 of the largest: what is slowest to converge",
-    "rate": "share of the error that a step takes away, by a line through log(error) against steps, between errors of "
-    "1e-2 and 1e-9",
+    "rate": "what log(error) loses in a step, by a line through it against steps, between errors of 1e-2 and 1e-9; a "
+    "step takes away the share 1 - exp(-rate)",
     "exponent": "power of steps with which the error falls, by a line through log(error) against log(steps)",
     "exponential_misfit": "root mean square of what the first of these lines leaves of log(error)",
     "power_misfit": "the same of the second",

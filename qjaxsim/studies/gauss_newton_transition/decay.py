@@ -13,7 +13,7 @@ class Decay(NamedTuple):
     """Two fits to the logarithm of an error.
 
     Attributes:
-        rate: share of the error that a step takes away, of the exponential.
+        rate: what the logarithm loses in a step, of the exponential; a step takes away the share 1 - exp(-rate).
         exponent: of the power law, -1 for 1/t.
         exponential_misfit: root mean square of what the exponential leaves of the logarithm.
         power_misfit: the same of the power law.
@@ -37,6 +37,8 @@ def fit_decay(errors: np.ndarray) -> Decay | None:
     >>> found = fit_decay(np.exp(-0.01 * steps))
     >>> round(found.rate, 6), found.is_exponential
     (0.01, True)
+    >>> round(float(1 - np.exp(-fit_decay(0.5**steps).rate)), 6)
+    0.5
     >>> found = fit_decay(1 / (1 + steps))
     >>> round(found.exponent, 2), found.is_exponential
     (-1.0, False)

@@ -33,7 +33,8 @@ from qjaxsim.studies.gradient_variance.claims_rules import (
     within_words,
 )
 from qjaxsim.studies.gradient_variance.figures_lines import ABLATIONS, variant
-from qjaxsim.studies.shared.trends import fitted_slope, judged, not_seen, quote, series
+from qjaxsim.studies.shared.judging import single_seed
+from qjaxsim.studies.shared.trends import ends_beyond, fitted_slope, judged, not_seen, quote, series
 
 # Shares of a growth: it remains from the first on, and is gone below the second.
 REMAINS, GONE = 0.5, 0.25
@@ -109,7 +110,8 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
 
     Growth is the logarithm of last over first epoch, mean over the baseline's configurations. Holds if
     `REMAINS` of it is left with each update's variance divided by the mean square of the post-layer's matrix, and also
-    where that layer is frozen. Not seen if less than `GONE` is left in the first. With a reservation otherwise.
+    where that layer is frozen. Not seen if less than `GONE` is left in the first, or if most configurations do not grow
+    beyond the spread over seeds. With a reservation otherwise, and with one seed.
     """
     claim = "What grows in training is the circuit's own gradient, not the scale of the post-layer behind it."
     source = f"{PAPER}, left open"
@@ -122,6 +124,10 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_TESTED, "Two epochs or more would test it.", "none")
     if np.mean(raw) <= 0:
         return not_seen(claim, source, "Nothing grows in the mean over configurations", base)
+    grow = sum(ends_beyond(one, 1) for one in series(base, "epoch", apart=SWEEP, value="grad_var"))
+    if 2 * grow <= len(raw):
+        evidence = f"Variance grows beyond the seeds' spread in {grow} of {len(raw)} configurations"
+        return not_seen(claim, source, evidence, base)
     shares = {"by the post-layer's mean square": per_post, "by the mean square of the derivative in <Z>": per_signal}
     evidence = f"Variance grows by a factor {math.exp(np.mean(raw)):.3g} in the mean over configurations; divided " + (
         " and ".join(
@@ -150,7 +156,7 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
         return not_seen(claim, source, evidence, used)
     if share < REMAINS:
         doubts.insert(0, f"less than {REMAINS:.0%} is left with the post-layer's scale divided out")
-    return judged(claim, source, doubts, evidence, used)
+    return judged(claim, source, doubts + single_seed(base), evidence, used)
 
 
 def accuracy_with_qubits(rows: Sequence[Row]) -> Verdict:
@@ -163,7 +169,7 @@ def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
     """More entangling layers do not raise accuracy.
 
     Holds if after the last epoch no number of layers has a higher mean test accuracy than the fewest, and with a
-    reservation if some have, but within the spread over seeds. Not seen if one has beyond the spread.
+    reservation if some have, but within the spread over seeds, or with one seed. Not seen if one has beyond the spread.
     """
     claim, source = "More entangling layers than the fewest do not raise accuracy.", f"{PAPER}, Table 4"
     base = baseline(rows)
@@ -181,7 +187,7 @@ def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
                 doubts.append(f"higher with {layers:g} layers, {within_words(over_seeds)}")
     if beyond:
         return not_seen(claim, source, evidence, base)
-    return judged(claim, source, doubts, evidence, base)
+    return judged(claim, source, doubts or single_seed(base), evidence, base)
 
 
 def plateau(rows: Sequence[Row]) -> Verdict:
@@ -223,7 +229,7 @@ def shots_change_nothing(rows: Sequence[Row]) -> Verdict:
     """Exact and sampled gradients give one variance.
 
     Holds if at every number of shots and in every epoch the mean variance lies within `SAME` of that of exact
-    gradients; with a reservation if it does at the most shots. Not seen otherwise.
+    gradients; with a reservation if it does at the most shots, or with one seed. Not seen otherwise.
     """
     claim, source = "Shot noise does not change the variances.", f"{PAPER}, left open (estimator not stated)"
     own = [row for row in rows if row.get("control") == "shots"]
@@ -245,7 +251,7 @@ def shots_change_nothing(rows: Sequence[Row]) -> Verdict:
     if apart and max(apart) == max(ratios):
         return not_seen(claim, source, evidence, [*own, *base])
     doubts = [f"more than {SAME:.0%} apart at {shots} shots" for shots in apart]
-    return judged(claim, source, doubts, evidence, [*own, *base])
+    return judged(claim, source, doubts + single_seed(own), evidence, [*own, *base])
 
 
 def orderings_survive(rows: Sequence[Row]) -> Verdict:
@@ -253,7 +259,8 @@ def orderings_survive(rows: Sequence[Row]) -> Verdict:
 
     An ordering is the direction from the fewest to the most batch, qubits or layers of variance, and of accuracy
     against qubits, in the last epoch; where the baseline has the same mean at both ends there is none to keep. Holds if
-    every variant keeps all of them, with a reservation if more than half of all are kept. Not seen otherwise.
+    every variant keeps all of them, with a reservation if more than half of all are kept, or with one seed. Not seen
+    otherwise.
     """
     claim, source = "The orderings do not depend on what the publication leaves open.", f"{PAPER}, left open"
     last = last_epoch(rows)
@@ -290,7 +297,7 @@ def orderings_survive(rows: Sequence[Row]) -> Verdict:
     if 2 * kept <= total:
         return not_seen(claim, source, evidence, used)
     doubts = [f"{total - kept} of {total} orderings turn round"] if kept < total else []
-    return judged(claim, source, doubts, evidence, used)
+    return judged(claim, source, doubts + single_seed(base), evidence, used)
 
 
 CLAIMS: tuple[Callable[[Sequence[Row]], Verdict], ...] = (

@@ -9,7 +9,7 @@ import numpy as np
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.gradient_variance.cells import BASELINE
-from qjaxsim.studies.shared.trends import Series, judged, not_seen, number, quote, series, trend
+from qjaxsim.studies.shared.trends import Series, ends_beyond, judged, not_seen, number, quote, series, trend
 
 SWEEP = ("qubits", "layers", "batch")
 ACCURACY = "accuracy_test"
@@ -89,7 +89,7 @@ def trend_verdict(
     if goes.strict and not goes.doubts:
         return judged(claim, source, [], evidence, used)
     single = any(values.size < 2 for one in found for _, values in one.points)
-    ends = sum(_ends_beyond(one, sign) for one in found)
+    ends = sum(ends_beyond(one, sign) for one in found)
     if 2 * ends <= len(found):
         return not_seen(claim, source, evidence, used)
     against = sum(sign * change <= 0 for one in found for _, _, change, _ in one.steps)
@@ -99,12 +99,6 @@ def trend_verdict(
     doubts += [f"{against} of {total} steps go the other way"] if against else []
     doubts += [f"{within} of {total} steps are within the seeds' spread"] if within else []
     return judged(claim, source, doubts + (["a single seed at some point"] if single else []), evidence, used)
-
-
-def _ends_beyond(one: Series, sign: int) -> bool:
-    """Whether the last point lies on that side of the first by more than the spread; a single seed has none."""
-    first, last = one.points[0][1], one.points[-1][1]
-    return sign * one.whole_change > (one.spread(first, last) or 0.0)
 
 
 def quoted(found: Sequence[Series], value: str = "grad_var") -> str:

@@ -34,7 +34,7 @@ def write_gradient_figures(
         rows: table of the study, controls included.
         folder: where variance.png, accuracy.png, updates.png, controls.png and hessian.png go.
         centre: qubits, layers and batch that the sweeps share.
-        published: as `qjaxsim_data.load("gradient_variance")` gives it.
+        published: as `tables.published` gives it.
         steps: arrays of the trained cell at the centre.
         spectra: arrays of the cell with Hessian spectra; empty without one.
 
@@ -64,7 +64,7 @@ def variance(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
             band(axes, own, "epoch", "grad_var", describe(along, value), colour, marker)
             for x, y in _published_curve(published, along, value):
                 axes.plot(x, y, "--", color=colour, marker=marker, markerfacecolor="white", linewidth=0.9, markersize=5)
-        if along != "qubits":
+        if any(_published_curve(published, along, value) for value in swept):
             axes.plot([], [], "--o", color=style.GREY, markerfacecolor="white", linewidth=0.9, label="published")
         axes.set_yscale("log")
         axes.set_xlabel("epoch", fontsize=style.SMALL + 1)
@@ -91,11 +91,11 @@ def accuracy(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
             axes.errorbar(
                 value + 0.08, float(np.mean(final)), yerr=deviation, fmt="s", color=style.BLUE, capsize=3, label=label
             )
-        theirs = published[f"accuracy_by_{along}"]
-        axes.plot(
-            [row[along] for row in theirs], [row["accuracy"] for row in theirs], "--D", color=style.VERMILION,
-            markerfacecolor="white", linewidth=1, label="published",
-        )  # fmt: skip
+        if theirs := published[f"accuracy_by_{along}"]:
+            axes.plot(
+                [row[along] for row in theirs], [row["accuracy"] for row in theirs], "--D", color=style.VERMILION,
+                markerfacecolor="white", linewidth=1, label="published",
+            )  # fmt: skip
         axes.set_xlabel(along if along == "qubits" else "entangling layers", fontsize=style.SMALL + 1)
         whole_ticks(axes)
         style.tidy(axes)

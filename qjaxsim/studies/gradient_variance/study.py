@@ -101,7 +101,7 @@ def _figures(settings: GradientSettings, rows: Rows, out: Path) -> list[ReportFi
         rows,
         out / "figures",
         centre=dict(zip(SWEPT, settings.centre, strict=True)),
-        published=published(),
+        published=published(settings),
         steps=sweep.read_arrays(out, place(centre(settings))),
         spectra=sweep.read_arrays(out, spectra[0][sweep.CELL_COLUMN]) if spectra else {},
     )

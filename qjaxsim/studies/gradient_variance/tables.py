@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from qjaxsim_data import load
 
-from qjaxsim.report.row import Row
+from qjaxsim.report.row import Row, describe
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.gradient_variance.cells import BASELINE, HESSIAN, INITIALISATIONS
 from qjaxsim.studies.gradient_variance.figures_lines import variant
@@ -14,17 +14,33 @@ from qjaxsim.studies.gradient_variance.settings import GradientSettings
 
 PUBLISHED = "gradient_variance"
 SWEPT = ("qubits", "layers", "batch")
+# Published table -> the size that varies in it.
+_PUBLISHED_ALONG = {
+    "variance_by_batch": "batch",
+    "accuracy_by_qubits": "qubits",
+    "accuracy_by_layers": "layers",
+    "largest_variance_by_layers": "layers",
+}
 _RUN = ("control", *SWEPT, "pairing", "pre", "learning_rate", "shots", "frozen")
 
 
-def published() -> dict[str, Any]:
-    """The published numbers, as `qjaxsim_data.load` gives them."""
-    return load(PUBLISHED)
+def published(settings: GradientSettings) -> dict[str, Any]:
+    """The published numbers as `qjaxsim_data.load` gives them, without those of sweeps that keep other sizes than ours.
+
+    Numbers along one size are for the two others at the publication's centre.
+    """
+    theirs = load(PUBLISHED)
+    known = theirs["setting"]["centre"]
+    differing = {name for name, value in zip(SWEPT, settings.centre, strict=True) if value != known[name]}
+    for name, along in _PUBLISHED_ALONG.items():
+        if differing - {along}:
+            theirs[name] = []
+    return theirs
 
 
 def tables(settings: GradientSettings, rows: Sequence[Row]) -> list[ReportTable]:
     """All tables of the study that have rows, for print and page."""
-    note = comparability(settings)
+    note, largest = comparability(settings), published(settings)["largest_variance_by_layers"]
     base = [row for row in rows if row["control"] == BASELINE]
     found = [
         ReportTable(
@@ -42,7 +58,7 @@ def tables(settings: GradientSettings, rows: Sequence[Row]) -> list[ReportTable]
         ReportTable(
             "Figure 3 in numbers: mean gradient variance by entangling layers and epoch",
             variance_table(settings, base, "layers"),
-            "Published are the largest values of three curves.",
+            "Published are the largest values of three curves." if largest else note,
         ),
         ReportTable("The same at equal numbers of updates", updates_table(rows), ""),
         ReportTable("Variance over random initialisations", _chosen(rows, INITIALISATIONS, _PLATEAU), ""),
@@ -54,8 +70,14 @@ def tables(settings: GradientSettings, rows: Sequence[Row]) -> list[ReportTable]
 def comparability(settings: GradientSettings) -> str:
     """What stands between our numbers and the published ones."""
     text = "Mean ± standard deviation over seeds. "
+    setting = load(PUBLISHED)["setting"]
     if settings.dataset != "mnist":
         text += f"Not comparable in size: data set {settings.dataset} against MNIST. "
+    if settings.epochs != setting["epochs"]:
+        text += f"Ours are of {settings.epochs} epochs, published are {setting['epochs']}. "
+    if settings.centre != tuple(setting["centre"].values()):
+        sizes = ", ".join(describe(name, value) for name, value in setting["centre"].items())
+        text += f"Published sweeps keep {sizes}: beside ours that keep other sizes there are none. "
     return text + (
         "The publication leaves open the number of images, optimiser, learning rate, classical layers and estimator, "
         "so orders and trends can be compared, sizes only as far as our choices hold."
@@ -64,7 +86,7 @@ def comparability(settings: GradientSettings) -> str:
 
 def variance_table(settings: GradientSettings, base: Iterable[Row], along: str) -> list[dict[str, Any]]:
     """Rows by batch size, qubits or layers: variance in each epoch, ours and the published one."""
-    theirs = published()
+    theirs = published(settings)
     known = {row["batch"]: row["variance"] for row in theirs["variance_by_batch"]} if along == "batch" else {}
     largest = (
         {row["layers"]: row["variance"] for row in theirs["largest_variance_by_layers"]} if along == "layers" else {}
@@ -88,7 +110,7 @@ def variance_table(settings: GradientSettings, base: Iterable[Row], along: str) 
 
 def accuracy_table(settings: GradientSettings, base: Iterable[Row], along: str) -> list[dict[str, Any]]:
     """Rows by qubits or layers: test accuracy after the last epoch in per cent, ours and the published one."""
-    known = {row[along]: row["accuracy"] for row in published()[f"accuracy_by_{along}"]}
+    known = {row[along]: row["accuracy"] for row in published(settings)[f"accuracy_by_{along}"]}
     out = []
     for value, own in _swept(settings, base, along).items():
         last = [row for row in own if row["epoch"] == max(r["epoch"] for r in own)]

@@ -54,6 +54,9 @@ def train_seeds(
             on the others.
         epochs: E.
         dtype: of everything.
+
+    Raises:
+        FloatingPointError: if a loss or a gradient is not finite, naming the seed.
     """
     order = [minibatches(len(data.x_train), run, epochs, seed) for seed in seeds]
     index, weight = np.stack([each.images for each in order]), order[0].weight.astype(dtype)
@@ -62,7 +65,19 @@ def train_seeds(
     program = _program(model, run.learning_rate, run.shots, run.frozen)
     images = (data.x_train.astype(dtype), data.y_train, data.x_test.astype(dtype), data.y_test)
     end, steps, evaluated = jax.device_get(program(start, keys, index, weight, *images))
+    _require_finite({**steps, **evaluated}, seeds, run.learning_rate)
     return Trained(jax.device_get(start), end, steps, evaluated)
+
+
+def _require_finite(recorded: dict[str, np.ndarray], seeds: tuple[int, ...], rate: float) -> None:
+    """Raise a FloatingPointError for the first seed that diverged."""
+    for name, values in recorded.items():
+        for seed, own in zip(seeds, values.reshape(len(seeds), len(values[0]), -1), strict=True):
+            if (bad := ~np.isfinite(own).all(axis=1)).any():
+                raise FloatingPointError(
+                    f"The {name} of seed {seed} is not finite in epoch {int(bad.argmax()) + 1} at learning rate "
+                    f"{rate:g}; lower `learning_rate`."
+                )
 
 
 class Minibatches(NamedTuple):

@@ -10,6 +10,7 @@ from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import START, anchors, circuit_weight, is_baseline
 from qjaxsim.studies.shared.trends import (
     Kept,
+    ends_beyond,
     fitted_slope,
     geometric_mean,
     judged,
@@ -145,7 +146,8 @@ def not_the_normalisation(rows: Sequence[Row]) -> Verdict:
 
     Holds if each control that keeps a circuit's weight in the logits constant (a sum; a mean with c
     proportional to P) keeps `REMAINS` of the baseline's slope. Not seen if none keeps `GONE` of it, or the baseline
-    does not fall. With a reservation otherwise. The two controls are one model up to the constant at which they start.
+    does not fall beyond the spread over seeds from end to end. With a reservation otherwise. The two controls are one
+    model up to the constant at which they start.
     """
     claim = "The fall belongs to the number of circuits, not to the mean's weight 1 / patches."
     source = f"{PAPER}, left open; a bound O(c² P) holds for a sum"
@@ -159,6 +161,10 @@ def not_the_normalisation(rows: Sequence[Row]) -> Verdict:
     evidence += f"; {seeds_in_words(min(seeds), max(seeds))} a point"
     used = [*base, *(row for _, arm, _ in arms for row in arm)]
     shares = [_share(slopes) for _, _, slopes in arms]
+    depths = {one.label for _, _, slopes in arms for one in slopes}
+    falls = [ends_beyond(one, -1) for one in series(base, "patches") if one.label in depths]
+    if not any(falls):
+        return not_seen(claim, source, f"{evidence}; the baseline does not fall beyond the seeds' spread", used)
     if all(share < GONE for share in shares):
         return not_seen(claim, source, evidence, used)
     doubts = [
@@ -166,6 +172,8 @@ def not_the_normalisation(rows: Sequence[Row]) -> Verdict:
         for (name, _, _), share in zip(arms, shares, strict=True)
         if share < REMAINS
     ]
+    if not all(falls):
+        doubts.append(f"the baseline falls beyond the seeds' spread at {sum(falls)} of {len(falls)} depths only")
     if min(seeds) < 2:
         doubts.append("a single seed at some point")
     return judged(claim, source, doubts, evidence, used)

@@ -181,7 +181,8 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
     """Claim (k): the gradient lies in the leading space.
 
     Fraction of |gradient|^2 in the space of the K leading eigenvectors: holds if it is `GRADIENT_ALL` in every
-    row, with a reservation if its mean is `GRADIENT_MEAN`, not seen below.
+    row, with a reservation if its mean is `GRADIENT_MEAN`, not seen below, or where a random direction, which has K
+    over the number of parameters, has as much in the mean.
     """
     claim = "The gradient lies mostly in the space of the K leading eigenvectors."
     source = "Gur-Ari et al. 2018 (classical networks, during training)"
@@ -198,7 +199,7 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
     ]
     evidence = f"Fraction {quote_values(fractions)} at the minimum over {len(used)} rows, {seeds_of(used)}"
     evidence += f"; a random direction has {quote_values(chance)}" if chance else ""
-    if mean < GRADIENT_MEAN:
+    if mean < GRADIENT_MEAN or (chance and mean <= sum(chance) / len(chance)):
         return not_seen(claim, source, evidence, used)
     doubts = [f"below {GRADIENT_ALL} in some row"] if min(fractions) < GRADIENT_ALL else []
     return judged(claim, source, doubts, evidence, used)

@@ -66,6 +66,7 @@ def _training_differences(
         "data set": (settings.dataset, "mnist"),
         "layers": (row["layers"], layers),
         "qubits": (row["qubits"], model["n_qubits"]),
+        "patch size": (settings.patch_size, model["patch_size"][0]),
         "classes": (len(settings.classes or range(10)), model["n_classes"]),
         "training images": (row["images"], training["n_train"]),
         "epochs": (row["epochs"], training["epochs"]),

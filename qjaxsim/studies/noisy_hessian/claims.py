@@ -46,7 +46,8 @@ def halving_strength(rows: Sequence[Row], seed: int, noise: str = LOCAL) -> floa
 def suppressed(rows: Sequence[Row]) -> Verdict:
     """Holds if local noise halves the largest eigenvalue within the strengths for every seed.
 
-    With a reservation if the control, which only shrinks outputs as much, does so within 10 % of the same strength.
+    With a reservation if the control, which only shrinks outputs as much, does so within 10 % of the same strength, or
+    if less than half is left at the weakest strength, which then says neither where it is halved nor by what.
     """
     claim = "Local noise suppresses the largest eigenvalue."
     seeds = seeds_in(rows)
@@ -55,9 +56,15 @@ def suppressed(rows: Sequence[Row]) -> Verdict:
     if len(reached) < len(seeds):
         ratio = max(row["ratio_max"] for row in rows if row["noise"] == LOCAL and row["strength"] == _strongest(rows))
         return Verdict(claim, _NOISE, NOT_SEEN, f"at {_strongest(rows):g} up to {ratio:.2f} of it is left", "global")
+    doubts = single_seed(rows)
+    weakest = min(row["strength"] for row in rows if row["noise"] == LOCAL)
+    first = [row["ratio_max"] for row in rows if row["noise"] == LOCAL and row["strength"] == weakest]
+    if min(first) < 0.5:
+        evidence = f"at the weakest strength of {weakest:g} {over_seeds(first)} of it is left"
+        doubts.append("weaker --strengths would say where it is halved")
+        return concluded(claim, _NOISE, evidence, doubts, "global")
     evidence = f"halved at a strength of {over_seeds(reached)}"
     control = [one for seed in seeds if (one := halving_strength(rows, seed, GLOBAL)) is not None]
-    doubts = single_seed(rows)
     if len(control) == len(seeds) and abs(np.mean(control) / np.mean(reached) - 1) <= ALIKE:
         control_at = over_seeds(control)
         doubts.append(f"so does shrinking the outputs as much ({control_at}), so that this is no more than that")

@@ -52,7 +52,8 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
         return untested(claim, _SOURCE, "more --ratios, from 1 on")
     if not met:
         return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), _controls(rows))
-    return concluded(claim, _SOURCE, "; ".join(parts), [f"not {', '.join(missed)}"] if missed else [], _controls(rows))
+    doubts = [f"not {', '.join(missed)}"] if missed else []
+    return concluded(claim, _SOURCE, "; ".join(parts), doubts + _single_start(rows), _controls(rows))
 
 
 def fails_below(rows: Sequence[Row]) -> Verdict:
@@ -76,7 +77,7 @@ def fails_below(rows: Sequence[Row]) -> Verdict:
     if best[ADAM]["share"] >= HALF:
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, _controls(rows))
     doubts = [f"not with {name}" for name, row in best.items() if row["share"] >= HALF]
-    return concluded(claim, _SOURCE, evidence, doubts, _controls(rows))
+    return concluded(claim, _SOURCE, evidence, doubts + _single_start(rows), _controls(rows))
 
 
 def no_traps(rows: Sequence[Row]) -> Verdict:
@@ -99,7 +100,7 @@ def no_traps(rows: Sequence[Row]) -> Verdict:
     evidence = "; ".join(parts)
     if len(bad) == len(parts):
         return Verdict(claim, _SOURCE, NOT_SEEN, evidence, "none")
-    return concluded(claim, _SOURCE, evidence, _not_for(bad), "none")
+    return concluded(claim, _SOURCE, evidence, _not_for(bad) + _single_start(rows), "none")
 
 
 def bounded(rows: Sequence[Row]) -> Verdict:
@@ -209,6 +210,11 @@ def _optimisers(rows: Iterable[Row]) -> list[str]:
 
 def _not_for(names: Sequence[str]) -> list[str]:
     return [f"not for {', '.join(names)}"] if names else []
+
+
+def _single_start(rows: Iterable[Row]) -> list[str]:
+    """The doubt that one start leaves of a share of them; none for several."""
+    return ["a single start"] if any(row["starts"] < 2 for row in _training(rows)) else []
 
 
 def _controls(rows: Sequence[Row]) -> str:

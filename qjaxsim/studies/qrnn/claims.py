@@ -10,6 +10,7 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.published_digits import of_images
 from qjaxsim.studies.shared.judging import untested
+from qjaxsim.studies.shared.trends import seeds_in_words
 
 # Accuracies on dna: of guessing, and above which a length counts as learned.
 CHANCE, LEARNED = 0.25, 0.9
@@ -40,12 +41,19 @@ def _learns(row: Row) -> Verdict:
     best = "" if row["reached"] else f"; the best loss is {row['validation_loss_best']:.2g}"
     verdict = HOLDS if row["reached"] == 1 else RESERVATION if row["reached"] else NOT_SEEN
     evidence = (
-        f"{words[verdict]} of {row['seeds']} seeds ({row['reached']:.0%}) reach validation loss {row['threshold']:g}, "
-        f"in {row['updates']:.0f} updates (median), with a postselection overhead of up to {row['overhead_peak']:.3g}"
-        f"{best}"
+        f"{words[verdict]} of {seeds_in_words(row['seeds'], row['seeds'])} ({row['reached']:.0%}) reach validation "
+        f"loss {row['threshold']:g}, in {row['updates']:.0f} updates (median), with a postselection overhead of up to "
+        f"{row['overhead_peak']:.3g}{best}"
     )
     claim = f"The network learns {row['task']} to a validation loss of {row['threshold']:g}"
-    return Verdict(claim, "arXiv:2006.14619, section 4", verdict, evidence, "none")
+    return _several(Verdict(claim, "arXiv:2006.14619, section 4", verdict, evidence, "none"), [row])
+
+
+def _several(found: Verdict, rows: Sequence[Row]) -> Verdict:
+    """The verdict, with a reservation where it would hold by a single seed."""
+    if found.verdict != HOLDS or min(row["seeds"] for row in rows) > 1:
+        return found
+    return found._replace(verdict=RESERVATION, evidence=f"{found.evidence}; a single seed")
 
 
 def _flat(dna: Sequence[Row]) -> Verdict:
@@ -59,14 +67,21 @@ def _flat(dna: Sequence[Row]) -> Verdict:
     verdict = HOLDS if reached and spread <= 2 else RESERVATION if reached else NOT_SEEN
     shown = ", ".join(f"L {length}: {value:.0f}" for length, value in sorted(updates.items()))
     evidence = f"median updates {shown}; holds if all seeds reach the threshold within a factor of two"
-    return Verdict(claim, source, verdict, evidence, "none")
+    return _several(Verdict(claim, source, verdict, evidence, "none"), dna)
 
 
 def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
-    """The claim behind the task: that the network remembers the base over the whole sequence."""
+    """The claim behind the task: that the network remembers the base over the whole sequence.
+
+    Holds if every length is learned without the leak, and inputs are needed on the published task; with a reservation
+    if some lengths are, or inputs are not. Not tested where nothing was run without the leak and inputs are needed.
+    """
+    claim, source = "The network remembers a base over the whole sequence", "arXiv:2006.14619, section 4.5"
     blanked = min(row["accuracy_blanked_inputs"] for row in dna)
     sampled = max(row["accuracy_all_sampled"] for row in dna)
     leaks = blanked > 0.9
+    if not clean and not leaks:
+        return untested(claim, source, "the cells without the leak, dna-clean")
     accuracy = {row["length"]: row["accuracy_argmax"] for row in clean}
     updates = {row["length"]: row["updates"] for row in clean}
     learned = [length for length, value in accuracy.items() if value > LEARNED]
@@ -76,14 +91,13 @@ def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
     if clean:
         most = max(row["accuracy_all_sampled"] for row in clean)
         shown += f" with words before the last projected on 0, at most {most:.0%} with all sampled"
-    verdict = NOT_SEEN if leaks and not learned else RESERVATION if leaks or missed else HOLDS
+    verdict = NOT_SEEN if not learned else RESERVATION if leaks or missed else HOLDS
     evidence = (
         f"on the published task accuracy is at least {blanked:.0%} with all inputs blanked and at most {sampled:.0%} "
-        f"with all words sampled (chance {CHANCE:.0%}): the answer comes in by the projections; "
+        f"with all words sampled (chance {CHANCE:.0%}){': the answer comes in by the projections' if leaks else ''}; "
         f"median accuracy without the leak: {shown} (learned above {LEARNED:.0%})"
     )
-    claim = "The network remembers a base over the whole sequence"
-    return Verdict(claim, "arXiv:2006.14619, section 4.5", verdict, evidence, "dna-clean")
+    return _several(Verdict(claim, source, verdict, evidence, "dna-clean"), clean)
 
 
 def _digits(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[Verdict]:
@@ -110,5 +124,6 @@ def _digits(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[Verd
             f"point of the published value; up to {share:.0%} of a digit's test sequences occur in training"
         )
         claim = f"One network tells digits {', '.join(map(str, encoding.digits))} ({encoding.features}) apart with "
-        found.append(Verdict(f"{claim}{point['accuracy']:.1%}", "arXiv:2006.14619, table 1", verdict, evidence, "none"))
+        one = Verdict(f"{claim}{point['accuracy']:.1%}", "arXiv:2006.14619, table 1", verdict, evidence, "none")
+        found.append(_several(one, [row]))
     return found

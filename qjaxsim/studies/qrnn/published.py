@@ -10,7 +10,10 @@ from qjaxsim.report.row import Row
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.figures import balanced
 from qjaxsim.studies.qrnn.published_digits import digit_rows, drawn_rows
+from qjaxsim.studies.qrnn.settings import DEFAULTS
 from qjaxsim.studies.shared.comparison import compared
+
+_TOPOLOGY = ("workspace", "stages", "degree")
 
 
 def comparison_rows(rows: Sequence[Row], encoding: Encoding | None = None) -> list[dict[str, Any]]:
@@ -39,12 +42,14 @@ def comparison_rows(rows: Sequence[Row], encoding: Encoding | None = None) -> li
         if experiment == "optimizers":
             for point in (p for p in paper["optimizers"] if _same(p, row, ("optimizer", "learning_rate"))):
                 name = f"validation loss after {row['updates']:g} updates, {row['optimizer']} {row['learning_rate']:g}"
-                reason = "" if row["updates"] == 500 else "500 updates published"
+                reasons = [] if row["updates"] == 500 else ["500 updates published"]
+                reasons += [] if task == "memorise" else [f"task {task} against memorise"]
+                reasons += _differences(row, "memorise", ("length", "batch_size", *_TOPOLOGY))
                 if row["optimizer"] == "lbfgs":
-                    reason = "torch makes up to 20 iterations an update, ours one"
+                    reasons = ["torch makes up to 20 iterations an update, ours one"]
                 if row["validation_loss"] is None:
                     continue
-                out.append(compared(name, row["validation_loss"], point["validation_loss"], reason))
+                out.append(compared(name, row["validation_loss"], point["validation_loss"], "; ".join(reasons)))
         if encoding is not None and "test_accuracy_argmax" in row:
             out += digit_rows(row, paper, encoding)
         if encoding is not None and "drawn_agreement" in row:
@@ -74,10 +79,23 @@ def _marginal_rows(rows: Sequence[Row], paper: Mapping[str, Any]) -> list[dict[s
 def _updates(row: Row, points: Sequence[Row]) -> list[dict[str, Any]]:
     shape = f", W {row['workspace']} S {row['stages']} d {row['degree']}" if row["network"] == "qrnn" else ""
     name = f"updates, {row['task']}, L {row['length']}, {row['network']}{shape}"
-    reason = "" if row["reached"] == 1 else f"{row['reached']:.0%} of seeds reached the threshold"
+    reasons = [] if row["reached"] == 1 else [f"{row['reached']:.0%} of seeds reached the threshold"]
     if row["network"] != "qrnn":
-        reason = "published rule: training loss on all places below 1e-3"
-    return [compared(name, row["updates"], point["updates"], reason) for point in points]
+        reasons = ["published rule: training loss on all places below 1e-3"]
+    elif row["task"] == "dna":
+        reasons += _differences(row, "dna", ("optimizer", "learning_rate", "batch_size", "threshold", *_TOPOLOGY))
+    return [compared(name, row["updates"], point["updates"], "; ".join(reasons)) for point in points]
+
+
+def _differences(row: Row, task: str, names: Sequence[str]) -> list[str]:
+    """Settings of a row, as far as it has them, that are not those of the publication, which are the task's."""
+    usual = DEFAULTS[task]
+    theirs = {**usual._asdict(), "length": usual.lengths[0], "optimizer": "adam"}
+    return [
+        f"{name.replace('_', ' ')} {row[name]} against {theirs[name]}"
+        for name in names
+        if name in row and row[name] != theirs[name]
+    ]
 
 
 def _same(point: Row, row: Row, names: Sequence[str]) -> bool:

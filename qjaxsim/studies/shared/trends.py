@@ -175,6 +175,12 @@ def trend(several: Sequence[Series], sign: int) -> Trend:
     return Trend(strict, ([f"a single seed in {single} step{'' if single == 1 else 's'}"] if single else []) + within)
 
 
+def ends_beyond(one: Series, sign: int) -> bool:
+    """Whether the last point lies on that side of the first by more than the spread; a single seed has none."""
+    first, last = one.points[0][1], one.points[-1][1]
+    return sign * one.whole_change > (one.spread(first, last) or 0.0)
+
+
 def fitted_slope(one: Series) -> Slope:
     """Least squares through the logarithms of all seeds' points."""
     x = np.log(np.concatenate([np.full(values.size, at) for at, values in one.points]))

@@ -148,6 +148,7 @@ def rows_of(**accuracies):
         (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97], none=[0.8, 0.8]), HOLDS, "1.5 points below"),
         (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97], ones=[0.96, 0.96]), RESERVATION, "so is ones"),
         (rows_of(qama_v2=[0.95], softmax=[0.97], none=[0.8]), RESERVATION, "a single seed"),
+        (rows_of(qama_v2=[0.90, 1.0], softmax=[0.97, 0.97], none=[0.8, 0.8]), RESERVATION, "spread over seeds reaches"),
         (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97]), RESERVATION, "no control was run"),
         (rows_of(qama_v2=[0.90, 0.91], softmax=[0.97, 0.97]), NOT_SEEN, "6.5 points below"),
         (rows_of(softmax=[0.97]), NOT_TESTED, "--attention qama-v2,softmax"),
@@ -164,6 +165,8 @@ def test_close_to_softmax(rows, verdict, words):
         (rows_of(qama_v2=[0.95, 0.96], none=[0.8, 0.8], ones=[0.9, 0.91]), HOLDS),
         (rows_of(qama_v2=[0.95, 0.91], none=[0.92, 0.93]), RESERVATION),
         (rows_of(qama_v2=[0.95], none=[0.9]), RESERVATION),
+        # The best control in the mean is far behind, another scatters as far as the lead.
+        (rows_of(qama_v2=[0.95, 0.95], none=[0.9, 0.9], random=[0.79, 0.99]), RESERVATION),
         (rows_of(qama_v2=[0.95, 0.96], random=[0.97, 0.96]), NOT_SEEN),
         (rows_of(qama_v2=[0.95, 0.96]), NOT_TESTED),
     ],
@@ -180,11 +183,14 @@ def test_other_verdicts():
     assert judged.annealing_beats_descent(rows).verdict == RESERVATION
     assert judged.annealing_beats_descent([{**row, "gap_greedy": 0.11} for row in rows]).verdict == NOT_SEEN
     for share, verdict in ((0.7, HOLDS), (0.2, RESERVATION), (0.01, NOT_SEEN)):
-        assert judged.soft_selection([{"attention": "qama-v1", "fractional": share}]).verdict == verdict
+        assert judged.soft_selection(2 * [{"attention": "qama-v1", "fractional": share}]).verdict == verdict
+    assert judged.soft_selection([{"attention": "qama-v1", "fractional": 0.7}]).verdict == RESERVATION
     assert judged.sequence_circuit(rows_of(circuit=[0.9, 0.91], bottleneck=[0.8, 0.81])).verdict == HOLDS
     assert judged.sequence_circuit(rows_of(circuit=[0.9, 0.8], bottleneck=[0.84, 0.84])).verdict == RESERVATION
     assert judged.sequence_circuit(rows_of(circuit=[0.8], bottleneck=[0.9])).verdict == NOT_SEEN
-    assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.905])).verdict == HOLDS
+    assert judged.one_hot_softmax(rows_of(boltzmann=[0.9, 0.901], softmax=[0.905, 0.905])).verdict == HOLDS
+    assert judged.one_hot_softmax(rows_of(boltzmann=[0.8, 1.0], softmax=[0.905, 0.905])).verdict == RESERVATION
+    assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.905])).verdict == RESERVATION
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.95])).verdict == NOT_SEEN
     assert {one.verdict for one in judged.attention_verdicts([])} == {NOT_TESTED}
 
@@ -215,6 +221,8 @@ def test_comparison_says_what_differs():
     assert found[0]["comparable"] == "training images 4000 against 60000; epochs 5 against 50"
     full = [{**row, "images": 60000, "epochs": 50} for row in rows]
     assert comparison_rows(settings, full)[0]["comparable"] is True
+    rounded = AttentionStudySettings(dataset="mnist", bits=8).resolved()
+    assert comparison_rows(rounded, full)[0]["comparable"] == "bits 8 against none"
     assert comparison_rows(AttentionStudySettings().resolved(), rows) == []
 
 

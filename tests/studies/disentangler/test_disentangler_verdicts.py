@@ -150,6 +150,16 @@ def test_healing():
     rows[2]["accuracy_circuits"] = 0.54
     assert judged.healing_recovers(rows).verdict == HOLDS
     assert judged.healing_recovers(rows[:2]).verdict == NOT_TESTED
+    # A seed whose model is better says nothing of the other: 0.6 to 0.55 and 0.5 to 0.45 lose five points each.
+    seeds = [{**row("model", "original", accuracy=before), "seed": seed} for seed, before in ((1, 0.6), (2, 0.5))]
+    seeds += [
+        {**row("model", "mpo", size=0.3, accuracy=0.2, accuracy_bond=after), "layer": "12 layers", "seed": seed}
+        for seed, after in ((1, 0.55), (2, 0.45))
+    ]
+    lost = judged.healing_recovers(seeds)
+    assert lost.verdict == NOT_SEEN and "original 0.550; mpo of 30 % of the numbers 0.200, trained further 0.500" in (
+        lost.evidence
+    )
 
 
 def blocks(*changes, column="perplexity_change", layer="block{}.up"):

@@ -13,7 +13,9 @@ from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.studies.gradient_variance import study as gradient_variance
 from qjaxsim.studies.gradient_variance.cells import arms
+from qjaxsim.studies.gradient_variance.figures import accuracy
 from qjaxsim.studies.gradient_variance.settings import CONTROLS, GradientSettings
+from qjaxsim.studies.gradient_variance.tables import accuracy_table, comparability, published, variance_table
 from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
@@ -125,9 +127,45 @@ def test_figures_and_page(finished):
     for name in ("variance", "accuracy", "updates", "controls", "hessian"):
         picture = (finished / "figures" / f"{name}.png").read_bytes()
         assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
-    for text in ("Table 2", "Table 3", "Table 4", "Published claims", "data set digits against MNIST", "0.003200"):
+    for text in ("Table 2", "Table 3", "Table 4", "Published claims", "data set digits against MNIST"):
         assert text in page
+    # Published at 4 qubits and 3 layers, which is not where these sweeps are.
+    assert "the largest values of three curves." not in page
+    assert "0.003200" not in page and "Published sweeps keep 4 qubits, 3 layers" in page
+    assert "Ours are of 2 epochs, published are 5" in page
     assert "qjaxsim study gradient-variance --qubits 2 " in page
+
+
+@pytest.mark.parametrize(
+    ("centre", "along"),
+    [((4, 3, 16), {"batch", "qubits", "layers"}), ((4, 3, 8), {"batch"}), ((8, 3, 16), {"qubits"}),
+     ((4, 2, 16), {"layers"}), ((2, 2, 16), set())],
+)  # fmt: skip
+def test_published_numbers_stand_beside_the_sweeps_of_their_sizes(centre, along, finished):
+    # Each published table varies one size and keeps the two others at 4 qubits, 3 layers, batch size 16.
+    settings = GradientSettings(centre=centre)
+    theirs = published(settings)
+    tables = {"batch": "variance_by_batch", "qubits": "accuracy_by_qubits", "layers": "accuracy_by_layers"}
+    assert {name for name, table in tables.items() if theirs[table]} == along
+    assert bool(theirs["largest_variance_by_layers"]) == ("layers" in along)
+    assert ("Published sweeps keep" in comparability(settings)) == (centre != (4, 3, 16))
+    row = next(row for row in summary(finished) if row["control"] == "baseline")
+    rows = [{**row, **dict(zip(("qubits", "layers", "batch"), centre, strict=True))}]
+    assert (variance_table(settings, rows, "batch")[0].get("published_1") is not None) == ("batch" in along)
+    for name in ("qubits", "layers"):
+        assert (accuracy_table(settings, rows, name)[0]["published"] is not None) == (name in along)
+    figure = accuracy(rows, dict(zip(("qubits", "layers", "batch"), centre, strict=True)), theirs)
+    axes = dict(zip(("qubits", "layers"), figure.axes, strict=True))
+    drawn = {name for name, one in axes.items() if "published" in one.get_legend_handles_labels()[1]}
+    assert drawn == along - {"batch"}
+
+
+def test_a_seed_that_diverges_is_named(tmp_path, capsys):
+    words = [*SMALL[: SMALL.index("--learning-rate")], "--learning-rate", "1e38", "--out", str(tmp_path / "run")]
+    assert cli.main(words) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: The ") and "of seed 5 is not finite in epoch 1" in last
+    assert last.endswith("at learning rate 1e+38; lower --learning-rate.")
 
 
 @pytest.mark.slow
@@ -161,15 +199,15 @@ def test_cells_of_all_controls():
     assert len(set(keys)) == len(keys) and len({(arm.control, arm.run) for arm in found}) == len(found)
     baseline = [arm.run for arm in found if arm.control == "baseline"]
     sizes = {(run.qubits, run.layers, run.batch) for run in baseline}
-    published = qjaxsim_data.load("gradient_variance")["setting"]
-    q, n, b = (published["centre"][name] for name in ("qubits", "layers", "batch"))
+    setting = qjaxsim_data.load("gradient_variance")["setting"]
+    q, n, b = (setting["centre"][name] for name in ("qubits", "layers", "batch"))
     assert sizes == (
-        {(x, n, b) for x in published["qubits"]}
-        | {(q, x, b) for x in published["layers"]}
-        | {(q, n, x) for x in published["batch"]}
+        {(x, n, b) for x in setting["qubits"]}
+        | {(q, x, b) for x in setting["layers"]}
+        | {(q, n, x) for x in setting["batch"]}
     )
     by_control = {name: [arm.run for arm in found if arm.control == name] for name in CONTROLS}
-    assert {run.batch * run.updates for run in by_control["updates"]} == {25 * x for x in published["batch"]}
+    assert {run.batch * run.updates for run in by_control["updates"]} == {25 * x for x in setting["batch"]}
     assert all(run.frozen for run in by_control["scale"])
     assert [run.shots for run in by_control["shots"]] == [128, 1024]
     assert {run.pairing for run in by_control["pairing"]} == {"both", "chain", "ring"}

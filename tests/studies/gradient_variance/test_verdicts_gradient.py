@@ -114,6 +114,15 @@ def test_growth_with_the_post_layer_divided_out(post, frozen, expected):
     assert f"{post:.0%} of its logarithm" in found.evidence
 
 
+def test_a_growth_within_the_spread_of_the_seeds_is_none():
+    rows = grown(0.8, 0.8)
+    # Seeds start and end an order of magnitude apart, and grow by a tenth in the mean.
+    by_seed = {0: 1.0, 1: 10.0, 2: 100.0}
+    noisy = [dict(one, grad_var=by_seed[one["seed"]] * (1.1 if one["epoch"] == 5 else 1.0)) for one in rows]
+    found = claims.growth_of_the_circuit(noisy)
+    assert found.verdict == NOT_SEEN and "beyond the seeds' spread in 0 of 3 configurations" in found.evidence
+
+
 @pytest.mark.parametrize(
     ("accuracy", "expected"),
     [
@@ -187,6 +196,20 @@ def test_orderings_that_the_baseline_lacks_are_left_out():
     assert found.verdict == HOLDS and "accuracy" not in found.evidence
     level = [dict(one, grad_var=1e-3) for one in flat]
     assert claims.orderings_survive(level + rising).verdict == NOT_TESTED
+
+
+def test_what_holds_by_a_single_seed_has_a_reservation():
+    sampled = [dict(one, control="shots", shots=128) for one in swept("batch", (16,))]
+    cases = {
+        claims.accuracy_not_with_layers: swept("layers", (2, 4), accuracy=lambda n: 0.7 - 0.02 * n),
+        claims.growth_of_the_circuit: grown(0.8, 0.8),
+        claims.shots_change_nothing: swept("batch", (16,)) + sampled,
+        claims.orderings_survive: batches(-1) + batches(-0.5, control="pairing", pairing="ring"),
+    }
+    for claim, rows in cases.items():
+        assert claim(rows).verdict == HOLDS
+        found = claim([one for one in rows if one["seed"] == 0])
+        assert found.verdict == RESERVATION and found.evidence.endswith("Reservation: a single seed.")
 
 
 # --- barren plateaus -------------------------------------------------------------------------------------------------

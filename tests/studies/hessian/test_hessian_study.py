@@ -460,5 +460,7 @@ def test_published_numbers_stand_beside_ours_only_where_the_setting_matches():
     assert negative["comparable"] == "power iteration found the most negative eigenvalue, -62.25"
     shallow = comparison_rows(settings, [row | {"layers": 2, "epochs": 3}])
     assert {r["comparable"] for r in shallow} == {"layers 2 against 50; epochs 3 against 50"}
+    smaller = HessianSettings(dataset="mnist", patches=(4,), layers=(50,), patch_size=7).resolved()
+    assert {r["comparable"] for r in comparison_rows(smaller, [row])} == {"patch size 7 against 8"}
     assert comparison_rows(settings, [row | {"patches": 1}]) == []
     assert comparison_rows(settings, [row | {"control": "scale"}]) == []

@@ -127,6 +127,13 @@ def test_better_fit(rows, verdict, words):
     judge(patches_claims.not_the_fit, rows, verdict, *words)
 
 
+def scattered(control):
+    """A fall by a tenth, of seeds that lie a factor of four apart."""
+    rows = summed(0) if control else BASE
+    by_seed = {seed: 4.0**place for place, seed in enumerate(sorted({row["seed"] for row in rows}))}
+    return [{**row, "lambda_max": by_seed[row["seed"]] * (0.9 if row["patches"] > 1 else 1.0)} for row in rows]
+
+
 @pytest.mark.parametrize(
     ("rows", "verdict", "words"),
     [
@@ -136,6 +143,8 @@ def test_better_fit(rows, verdict, words):
         (BASE + summed(-1, seeds=(0,)), RESERVATION, ["a single seed"]),
         (BASE + summed(1) + summed(0.9, "scale"), NOT_SEEN, ["1.00 against -1.00"]),
         (sweep(lambda p, n: 80.0 * p) + summed(1), NOT_SEEN, []),
+        # Seeds scatter by more than the mean falls, so there is no fall to belong to anything.
+        (scattered(None) + scattered("aggregation"), NOT_SEEN, ["does not fall beyond the seeds' spread"]),
         (BASE, NOT_TESTED, ["--control aggregation"]),
         # The mean with fixed c is no control of the normalisation, whatever the rows call themselves.
         (BASE + sweep(inverse, "scale", scale=50.0), NOT_TESTED, []),
@@ -318,8 +327,8 @@ def test_blocks(rows, verdict, words):
     judge(spectrum_claims.no_cross_patch_curvature, rows, verdict, *words)
 
 
-def gradients(*fractions):
-    return [row(seed=s, gradient_in_top_k=f, parameters=400) for s, f in enumerate(fractions)]
+def gradients(*fractions, parameters=400):
+    return [row(seed=s, gradient_in_top_k=f, parameters=parameters) for s, f in enumerate(fractions)]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +337,8 @@ def gradients(*fractions):
         (gradients(0.9, 0.8), HOLDS, ["0.85 (0.8–0.9)", "random direction has 0.01"]),
         (gradients(0.9, 0.3), RESERVATION, ["below 0.8 in some row"]),
         (gradients(0.6, 0.3), NOT_SEEN, []),
+        # Four of five directions hold four fifths of a gradient that knows of none.
+        (gradients(0.82, 0.78, parameters=5), NOT_SEEN, ["a random direction has 0.8"]),
         (gradients(None), NOT_TESTED, ["--spectrum"]),
     ],
 )

@@ -13,6 +13,7 @@ from qjaxsim.studies.lie_variance import claims
 from qjaxsim.studies.lie_variance.cell import drawn_values, moments_of
 from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, closed_form, generators, layer_of, plus, theory
 from qjaxsim.studies.lie_variance.columns import COLUMNS
+from qjaxsim.studies.lie_variance.published import comparison_rows
 from qjaxsim.studies.lie_variance.settings import CHAIN, FULL, LieVarianceSettings
 from qjaxsim.studies.lie_variance.study import STUDY
 from qjaxsim.studies.shared.study import run_study
@@ -42,6 +43,9 @@ def test_rows_arrays_and_report(study):
         assert words in page
     assert len(list((out / "figures").glob("*.png"))) == 2
     assert [row["published"] for row in found.comparison] == [0.2035, 0.1434]
+    assert {row["comparable"] for row in found.comparison} == {"6 layers against deep circuits"}
+    deep = comparison_rows([{**row, "depth": 21 * row["depth"]} for row in rows])
+    assert [row["difference"] for row in deep] == [row["ours"] - row["published"] for row in found.comparison]
     assert json.loads((out / "summary.json").read_text(encoding="utf-8")) == rows
     # Finished cells are not run again.
     assert run_study(STUDY, SETTINGS, out, resume=True).rows == rows

@@ -170,6 +170,10 @@ def made_rows(local=(6, 6), loose=6, coarse=4, rank=4, mixed=4, turned=(1e-4, 0.
     return rows
 
 
+def one_strength(rows):
+    return [row for row in rows if row["strength"] < 0.01]
+
+
 @pytest.mark.parametrize(
     ("claim", "rows", "verdict", "words"),
     [
@@ -189,6 +193,11 @@ def made_rows(local=(6, 6), loose=6, coarse=4, rank=4, mixed=4, turned=(1e-4, 0.
         (claims.suppressed, made_rows(largest=(24.9, 5), smallest=(2e-6, 1e-6)), RESERVATION, "by a factor of 40"),
         (claims.suppressed, made_rows(largest=(22.6, 9.2)), RESERVATION, "the smallest grow first, 1e-06, 1e-05"),
         (claims.suppressed, made_rows(largest=(20, 21)), NOT_SEEN, "0.84 at 0.01"),
+        (claims.suppressed, one_strength(made_rows()), NOT_TESTED, "two --strengths"),
+        # At full strength nothing is left: 0.25 of each Pauli operator makes every state the identity.
+        (claims.suppressed, made_rows(largest=(22.6, 0.0)), RESERVATION, "0 at 0.01 (rate inf); rates differ by a"),
+        (claims.more_than_mixing, made_rows(largest=(20.0, 0.0)), RESERVATION, "at 0.01 inf"),
+        (claims.coexist, [{**row, "kept": -1e-15} for row in made_rows()], NOT_SEEN, "at 0.001 inf"),
         (claims.more_than_mixing, made_rows(), HOLDS, "at 0.01 1 (1 to 1)"),
         (claims.more_than_mixing, made_rows(control=(20, 10)), RESERVATION, "not at 0.01"),
         (claims.more_than_mixing, made_rows(control=(10, 5)), NOT_SEEN, "at 0.001 2"),

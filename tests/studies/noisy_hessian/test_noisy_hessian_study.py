@@ -157,6 +157,9 @@ def test_halving_lies_between_strengths():
         (claims.suppressed, made_rows(), RESERVATION, "so does shrinking the outputs as much"),
         (claims.suppressed, made_rows(control=(0.9, 0.8)), HOLDS, "halved at a strength of 0.063"),
         (claims.suppressed, made_rows(control=(0.6, 0.2)), HOLDS, "by shrinking the outputs as much at 0.0178"),
+        # Halved somewhere below the weakest strength: neither where, nor whether the control is, too.
+        (claims.suppressed, made_rows(local=(0.3, 0.1)), RESERVATION, "at the weakest strength of 0.01 0.3 (0.3 to"),
+        (claims.suppressed, made_rows(local=(0.3, 0.1)), RESERVATION, "; weaker --strengths would say where"),
         (claims.suppressed, made_rows(local=(0.9, 0.7)), NOT_SEEN, "at 0.1 up to 0.70 of it is left"),
         (claims.turned_on, made_rows(rank=(5, 6, 5)), HOLDS, "rank 5, 5 without noise, 6, 6 at 0.01"),
         (claims.turned_on, made_rows(rank=(5, 6, 6)), RESERVATION, "the control does it too"),

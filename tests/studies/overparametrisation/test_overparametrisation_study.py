@@ -212,6 +212,10 @@ def made_rows(
     return found
 
 
+def one_start(rows):
+    return [{**row, "starts": 1} if row["part"] == TRAINING else row for row in rows]
+
+
 @pytest.mark.parametrize(
     ("claim", "rows", "verdict", "words"),
     [
@@ -221,6 +225,9 @@ def made_rows(
         (claims.sets_in, made_rows((0, 0.6, 1), {NATURAL: (0.5, 1, 1)}), RESERVATION, "; not with natural for open 4"),
         (claims.sets_in, made_rows((0, 0.1, 1), {NATURAL: (0, 1, 1)}), RESERVATION, "not with adam for open 4"),
         (claims.sets_in, made_rows((0, 0, 0), ranks_here=(4, 6, 7)), NOT_TESTED, "--ratios"),
+        (claims.sets_in, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
+        (claims.fails_below, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
+        (claims.no_traps, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
         (claims.fails_below, made_rows((0.4, 1, 1)), HOLDS, "adam: up to 0.40 (open 4, 4)"),
         (claims.fails_below, made_rows((0.4, 1, 1), {NATURAL: (0.9, 1, 1)}), RESERVATION, "not with natural"),
         (claims.fails_below, made_rows((0.6, 1, 1)), NOT_SEEN, "up to 0.60"),
@@ -267,6 +274,8 @@ def test_published_numbers_beside_ours():
     assert found["rank of the Hessian at the solution, open, 4 qubits, 12 angles"]["difference"] == 0
     other = comparison_rows(OverparametrisationSettings(steps=10), rows)
     assert "steps 10 against 3000" in {row["quantity"]: row for row in other}[share["quantity"]]["comparable"]
+    other = comparison_rows(OverparametrisationSettings(threshold=0.1), rows)
+    assert {row["quantity"]: row for row in other}[share["quantity"]]["comparable"] == "threshold 0.1 against 1e-05"
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -93,9 +93,23 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     assert "at most 20% with all sampled" in some[1].evidence
     honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
+    # A network that has learned nothing does not remember, though its inputs matter.
+    nothing = claims([dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.25)])[1]
+    assert nothing.verdict == NOT_SEEN and "projections" not in nothing.evidence
+    assert claims([dna_row("dna", 10, **clean)])[1].verdict == NOT_TESTED
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION
     assert claims([dna_row("dna", 10), dna_row("dna", 50, reached=0.5)])[0].verdict == NOT_SEEN
     assert claims(leaky[:1])[0].verdict == claims(leaky[1:])[0].verdict == NOT_TESTED  # growth needs two lengths
+
+
+def test_what_holds_by_a_single_seed_has_a_reservation():
+    clean = {"accuracy_blanked_inputs": 0.25, "accuracy_argmax": 0.95}
+    rows = [dna_row("dna", 10, **clean), dna_row("dna", 50, **clean), dna_row("dna-clean", 10, **clean)]
+    rows += [dna_row("xor", 36, updates=160.0)]
+    assert {each.verdict for each in claims(rows)} == {HOLDS}
+    for each in claims([{**row, "seeds": 1} for row in rows]):
+        assert each.verdict == RESERVATION and each.evidence.endswith("; a single seed")
+    assert "all of 1 seed (100%)" in claims([{**rows[-1], "seeds": 1}])[0].evidence
 
 
 def test_comparison_takes_the_published_value_of_the_same_setting():
@@ -105,6 +119,33 @@ def test_comparison_takes_the_published_value_of_the_same_setting():
     blanked = found["accuracy_blanked_inputs, dna, L 10"]
     assert blanked["published"] == 1.0 and blanked["difference"] is None and "batch 32" in blanked["comparable"]
     assert comparison_rows([dna_row("dna-clean", 10)]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"threshold": 0.5}, "threshold 0.5 against 0.001"),
+        ({"batch_size": 4}, "batch size 4 against 128"),
+        ({"learning_rate": 0.1, "optimizer": "sgd"}, "optimizer sgd against adam; learning rate 0.1 against 0.01"),
+        ({"stages": 3}, "stages 3 against 1"),
+    ],
+)
+def test_updates_of_another_setting_are_not_compared(change, reason):
+    # Of the publication: W 5, S 1, d 3, Adam at 0.01, batches of 128, until a loss of 1e-3.
+    (updates, *_) = comparison_rows([dna_row("dna", 10, **change)])
+    assert updates["comparable"] == reason and updates["difference"] is None
+
+
+def test_optimisers_are_compared_on_the_published_task():
+    # Figure 6: 500 updates of memorise, sequences of 20 words, both in one batch, W 5, S 2, d 3.
+    alike = dna_row(
+        "memorise", 20, experiment="optimizers", optimizer="adam", learning_rate=0.05, updates=500.0, batch_size=2,
+        stages=2, validation_loss=4e-5,
+    )  # fmt: skip
+    (row,) = comparison_rows([alike])
+    assert row["comparable"] is True and row["difference"] == pytest.approx(-1e-5)
+    (row,) = comparison_rows([{**alike, "task": "xor", "length": 36, "workspace": 4}])
+    assert row["comparable"] == "task xor against memorise; length 36 against 20; workspace 4 against 5"
 
 
 def grid_row(bias, spread_phi, updates, reached=1.0):

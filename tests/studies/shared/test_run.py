@@ -1,7 +1,10 @@
 """Runs opened again: settings, rows, trained models, and one sentence for folders that hold none; made-up study."""
 
 import datetime
+import html
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -201,6 +204,20 @@ def test_pages_link_to_the_runs_beside_them(tmp_path):
     # Written anew, the first links back.
     run_study(made_up(), Settings(), tmp_path / "one", resume=True)
     assert '<a href="../two/report.html">two</a>: power 3.0</li>' in (tmp_path / "one" / "report.html").read_text()
+
+
+def test_pages_and_folders_have_names_that_are_no_unicode(tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system takes Unicode alone")
+    for out in (odd, tmp_path / "plain"):
+        run_study(made_up(), Settings(), out)
+    assert '<a href="../r%E9/report.html">' in (tmp_path / "plain" / "report.html").read_text(encoding="utf-8")
+    # The page's Python names the folder by an escape, which leads there.
+    (line,) = re.findall(r"qj\.load_run\((.*?)\)", html.unescape((odd / "report.html").read_text(encoding="utf-8")))
+    assert Path(json.loads(line)) == odd and qj.load_run(json.loads(line)).finished
 
 
 def test_the_catalogue_has_every_study_and_imports_none():

@@ -206,6 +206,7 @@ def test_own_inputs_and_values(files, table):
     ("words", "message"),
     [
         (["springs.py"], "TARGET must be a circuit (.qasm, .qasm3, .qpy) or FILE.py:FUNCTION, but is 'springs.py'"),
+        (["none.qasm"], "Argument TARGET must be a file, but 'none.qasm' is none"),
         (["none.py:f"], "TARGET must be FILE.py:FUNCTION of a file, but 'none.py' is none"),
         (["springs.py:givn"], "must name a function of springs.py, but 'givn' is none (did you mean 'given'?)"),
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
