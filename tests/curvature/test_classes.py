@@ -266,7 +266,12 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(tmp_path, monkeypatch):
     del again[:]
     class_decomposition(network, params, x, y, batch_size=3, checkpoint=path, progress=progress)
     assert again == [(17, 17)]
-    for other, words in (({"y": y[::-1]}, "y"), ({"outputs": lambda p, x: 2 * network(p, x)}, "outputs")):
+    frozen = lambda p, x: network(jax.lax.stop_gradient(p), x)  # noqa: E731
+    for other, words in (
+        ({"y": y[::-1]}, "y"),
+        ({"outputs": lambda p, x: 2 * network(p, x)}, "outputs"),
+        ({"outputs": frozen}, "outputs"),
+    ):
         given = {"outputs": network, "params": params, "x": x, "y": y} | other
         with pytest.raises(checkpoint.OtherComputationError, match=f"other {words}"):
             class_decomposition(**given, batch_size=3, checkpoint=path)

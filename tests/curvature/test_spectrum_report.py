@@ -226,6 +226,14 @@ def test_killed_matrix_goes_on(tmp_path, monkeypatch):
         spectrum_report(lambda p: 2 * quadratic(p), origin(), **options)
 
 
+def test_planes_of_another_function_begin_anew(tmp_path):
+    options = {"planes": ("random",), "plane_points": 3, "progress": False, "checkpoint": tmp_path}
+    params = {"w": jnp.array([1.0, 2.0])}
+    for rise in (0.0, 5.0):  # of functions with one Hessian
+        found = spectrum_report(lambda p, rise=rise: (p["w"] ** 2).sum() + rise, params, **options)
+        assert found.arrays["random_landscape"][1, 1] == pytest.approx(5 + rise)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 XY = (jnp.ones((4, 2)), jnp.zeros(4, int))
