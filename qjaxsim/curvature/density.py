@@ -119,7 +119,7 @@ def _over_probes(
         mean = mean + change / count
         squares = squares + change * (one - mean)
     with np.errstate(invalid="ignore"):
-        return mean, np.sqrt(squares / np.float64(len(rules) - 1) / len(rules))
+        return mean / sigma, np.sqrt(squares / np.float64(len(rules) - 1) / len(rules)) / sigma
 
 
 def _positive(name: str, value: Any) -> float:
@@ -162,9 +162,12 @@ def _grid(nodes: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
-    """Sum of Gaussians at the nodes; node by node, so that no (G, M) matrix is held."""
+    """Sum of Gaussians at the nodes, times sigma, so that its squares stay in range, whatever the scale.
+
+    Node by node, so that no (G, M) matrix is held.
+    """
     density = np.zeros_like(grid)
     with np.errstate(over="ignore"):  # far from a narrow Gaussian
         for node, weight in zip(nodes, weights, strict=True):
             density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
-    return density / (sigma * np.sqrt(2 * np.pi))
+    return density / np.sqrt(2 * np.pi)
