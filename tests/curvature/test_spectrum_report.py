@@ -108,6 +108,27 @@ def _texts(figure):
 # --- models and circuits ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e22])
+def test_norms_and_shares_do_not_leave_single_precision(scale):
+    x, y, w = np.float32([[1, 2, 3], [2, 1, 4]]), np.zeros(2), np.ones(3, np.float32)
+    params = {"a": w[:2], "b": w[2:], "none": np.zeros((0, 2), np.float32)}
+    outputs = lambda p, x: jnp.sin(x * jnp.concatenate([p["a"], p["b"]])[None])  # noqa: E731
+    loss = lambda z, y: (z**2).sum(1) * z.dtype.type(scale)  # noqa: E731
+    report = spectrum_report(outputs, params, (x, y), loss=loss, planes=(), progress=False)
+    # Of x and w in each place sin(xw)**2: its derivatives are on paper, H and R are diagonal.
+    x = np.asarray(x, float)
+    gradient, hessian, residual = (
+        each.mean(axis=0) for each in (x * np.sin(2 * x), 2 * x**2 * np.cos(2 * x), -2 * x**2 * np.sin(x) ** 2)
+    )
+    assert report.numbers["gradient_norm"] / scale == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+    ratio = np.linalg.norm(residual) / np.linalg.norm(hessian)
+    assert report.numbers["residual_norm_ratio"] == pytest.approx(ratio, rel=1e-4)
+    assert report.numbers["gradient_in_top_k"] == pytest.approx(1, rel=1e-5)  # K is all three
+    assert [row["group"] for row in report.blocks] == ["a", "b"]
+    shares = gradient**2 / (gradient**2).sum()
+    assert [row["gradient_share"] for row in report.blocks] == pytest.approx([shares[:2].sum(), shares[2]], rel=1e-5)
+
+
 @pytest.mark.parametrize("dtype", mostly_slow([jnp.float64, jnp.float32]))
 def test_model_has_three_parts_that_add_up(dtype):
     params, x, y = network_problem(dtype)
