@@ -97,7 +97,8 @@ def fit(
         ValueError: if shapes do not fit, `metrics` does not return such numbers or lacks `config.best`, or `resume` has
             no folder.
         MemoryError: if the trajectory does not fit in memory.
-        TypeError: if a leaf of params is neither float32 nor float64.
+        TypeError: if a leaf of params is neither float32 nor float64, x or y holds no numbers, or loss returns no real
+            floats.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
         CheckpointError: if `folder` holds another run or only damaged checkpoints. A change of `loss` itself cannot be
@@ -120,6 +121,9 @@ def fit(
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
+    classes = _classes(np.asarray(data["train"][1]))
+    size = even_chunk(len(classes), config.batch_size)
+    shape = _loss_shape(loss, params, *data["train"], size)
     evaluation = Evaluation(metrics, params, data, config.eval_batch_size)
     _require_best(config.best, evaluation.columns)
     place = None if folder is None else Path(folder)
@@ -134,8 +138,7 @@ def fit(
     start = Snapshot(params, opt_state, [], [])
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
     rates = learning_rates(config)
-    classes = _classes(np.asarray(data["train"][1]))
-    each = _is_each(loss, params, *data["train"], even_chunk(len(classes), config.batch_size))
+    each = _is_each(shape, size)
     with training_bar(progress, config.epochs, done=0 if restored is None else restored.epoch) as advance:
         if restored is None:
             history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
@@ -223,10 +226,21 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     return run
 
 
-def _is_each(loss: Loss, params: Params, x: jax.Array, y: jax.Array, size: int) -> bool:
-    """Whether the loss is one number an example, found on the shapes of a minibatch so that its trace serves again."""
+def _loss_shape(loss: Loss, params: Params, x: jax.Array, y: jax.Array, size: int) -> tuple[int, ...]:
+    """The shape of the loss of a minibatch, found on its shapes so that its trace serves again."""
     batch = [jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype) for array in (x, y)]
-    shape = jax.jit(loss).eval_shape(params, *batch).shape
+    found = jax.jit(loss).eval_shape(params, *batch)
+    if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
+        what = found.dtype if isinstance(found, jax.ShapeDtypeStruct) else jax.tree.structure(found)
+        raise TypeError(
+            "Argument `loss` must return real floats, the mean over the examples or one number an example, but "
+            f"returned {what}; leave out what else it finds, and take the real part of what is complex."
+        )
+    return found.shape
+
+
+def _is_each(shape: tuple[int, ...], size: int) -> bool:
+    """Whether a loss of this shape is one number an example."""
     if shape not in ((), (size,)):
         raise ValueError(
             f"Argument `loss` must return the mean over the examples, or one number an example, but has shape {shape} "
@@ -298,6 +312,12 @@ def _require_best(best: str, columns: list[str]) -> None:
 
 
 def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+    for name, value in ((x_name, x), (y_name, y)):
+        if (dtype := np.asarray(value).dtype).kind in "OSUMm":
+            raise TypeError(
+                f"Argument `{name}` must hold numbers, but its dtype is {dtype}; number the classes of labels from 0, "
+                "by `np.unique(labels, return_inverse=True)[1]` say."
+            )
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise ValueError(
