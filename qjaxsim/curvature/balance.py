@@ -100,16 +100,22 @@ def magnitude(numbers: Any) -> np.float64:
     >>> print((magnitude(np.full(4, 1e30, np.float32)) / 1e30).round(6))
     2.0
     """
-    largest, norm = _moderate_norm(jnp.asarray(numbers))
-    return np.float64(largest) * np.float64(norm)
+    size, norm = _moderate_norm(jnp.asarray(numbers))
+    return np.float64(size) * np.float64(norm)
+
+
+def size_of(largest: jax.Array) -> jax.Array:
+    """The power of two near magnitudes, 1 of zeros; numbers over it are moderate, and it has an inverse in range."""
+    most = 3 * int(jnp.finfo(largest.dtype).maxexp) // 4
+    exponents = jnp.where(largest > 0, jnp.frexp(largest)[1], 0)
+    return jnp.ldexp(jnp.ones_like(largest), jnp.clip(exponents, -most, most))
 
 
 @jax.jit
 def _moderate_norm(numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The largest magnitude, 1 of zeros, and the norm of the numbers over it."""
-    largest = jnp.abs(numbers).max()
-    largest = jnp.where(largest == 0, 1, largest)
-    return largest, jnp.linalg.norm(numbers / largest)
+    """A power of two and the norm of the numbers over it."""
+    size = size_of(jnp.abs(numbers).max())
+    return size, jnp.linalg.norm(numbers / size)
 
 
 @jax.jit

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.curvature.balance import size_of
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.running.sampling import require_key
 
@@ -304,7 +305,6 @@ def _filter_normalised(leaf: jax.Array, key: jax.Array) -> jax.Array:
         return leaf
     filters = leaf.reshape(leaf.shape[0] if leaf.ndim > 1 else 1, -1)
     noise = jax.random.normal(key, filters.shape, leaf.dtype)
-    largest = jnp.abs(filters).max(axis=1, keepdims=True)
-    moderate = filters / jnp.where(largest > 0, largest, 1)  # whose squares stay in the dtype's range
-    lengths = jnp.linalg.norm(moderate, axis=1) / jnp.linalg.norm(noise, axis=1)
-    return (noise * lengths[:, None] * largest).reshape(leaf.shape)
+    size = size_of(jnp.abs(filters).max(axis=1, keepdims=True))
+    lengths = jnp.linalg.norm(filters / size, axis=1) / jnp.linalg.norm(noise, axis=1)
+    return (noise * lengths[:, None] * size).reshape(leaf.shape)
