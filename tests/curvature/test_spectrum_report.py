@@ -76,6 +76,14 @@ def test_blocks_are_those_of_the_matrix(reports, way):
     np.testing.assert_allclose(report.shares.sum(axis=0), 1, rtol=1e-6)
 
 
+def test_leaves_of_one_name_are_blocks_of_their_own():
+    params = {"a": {"b": jnp.ones(2)}, "a/b": jnp.ones(3)}
+    function = lambda p: (p["a"]["b"] ** 2).sum() + (2 * p["a/b"] ** 2).sum()  # noqa: E731
+    blocks = spectrum_report(function, params, planes=(), progress=False).blocks
+    assert [(row["parameters"], row["block_lambda_max"]) for row in blocks] == [(2, 2.0), (3, 4.0)]
+    assert len({row["group"] for row in blocks}) == 2
+
+
 def test_planes_show_the_function(reports):
     arrays = reports["dense"].arrays
     a, b = arrays["eigen_landscape_a"], arrays["eigen_landscape_b"]

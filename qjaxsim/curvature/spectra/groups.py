@@ -64,6 +64,7 @@ def _leaves(params: Any) -> dict[str, np.ndarray]:
         shape = np.shape(leaf)
         size = int(np.prod(shape))
         if size:
+            name = jax.tree_util.keystr(path) if name in found else name  # "a/b" in the dictionary, and b in its a
             found[name] = np.arange(start, start + size).reshape(shape)
         start += size
     return found
