@@ -18,9 +18,9 @@ from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
-from qjaxsim.training.checkpoint import Row, Snapshot
+from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
-from qjaxsim.training.evaluation import Evaluation, Metrics
+from qjaxsim.training.evaluation import Evaluation, Metrics, is_each, loss_shape
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def fit(
             floats.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
-        CheckpointError: if `folder` holds another run or only damaged checkpoints. A change of `loss` itself cannot be
-            seen.
+        CheckpointError: if `folder` holds another run or only damaged checkpoints. Another `loss` is seen where it
+            changes "train_loss" at the start.
 
     >>> import jax.numpy as jnp
     >>> from qjaxsim.training import TrainConfig
@@ -123,7 +123,7 @@ def fit(
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
     classes = _classes(np.asarray(data["train"][1]))
     size = even_chunk(len(classes), config.batch_size)
-    shape = _loss_shape(loss, params, *data["train"], size)
+    shape = loss_shape(loss, params, *data["train"], size)
     evaluation = Evaluation(metrics, params, data, config.eval_batch_size)
     _require_best(config.best, evaluation.columns)
     place = None if folder is None else Path(folder)
@@ -138,7 +138,7 @@ def fit(
     start = Snapshot(params, opt_state, [], [])
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
     rates = learning_rates(config)
-    each = _is_each(shape, size)
+    each = is_each(shape, size)
     with training_bar(progress, config.epochs, done=0 if restored is None else restored.epoch) as advance:
         if restored is None:
             history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
@@ -146,6 +146,7 @@ def fit(
             if place is not None:
                 checkpoint.begin(place, Snapshot(params, opt_state, history, trajectory), identity)
         else:
+            _require_same_loss(restored.history[0], evaluate(params, "before the first epoch"), place)
             params, opt_state = restored.params, restored.optimizer
             history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
@@ -224,29 +225,6 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
         return *carry, losses
 
     return run
-
-
-def _loss_shape(loss: Loss, params: Params, x: jax.Array, y: jax.Array, size: int) -> tuple[int, ...]:
-    """The shape of the loss of a minibatch, found on its shapes so that its trace serves again."""
-    batch = [jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype) for array in (x, y)]
-    found = jax.jit(loss).eval_shape(params, *batch)
-    if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
-        what = found.dtype if isinstance(found, jax.ShapeDtypeStruct) else jax.tree.structure(found)
-        raise TypeError(
-            "Argument `loss` must return real floats, the mean over the examples or one number an example, but "
-            f"returned {what}; leave out what else it finds, and take the real part of what is complex."
-        )
-    return found.shape
-
-
-def _is_each(shape: tuple[int, ...], size: int) -> bool:
-    """Whether a loss of this shape is one number an example."""
-    if shape not in ((), (size,)):
-        raise ValueError(
-            f"Argument `loss` must return the mean over the examples, or one number an example, but has shape {shape} "
-            f"of {size} examples; take its mean."
-        )
-    return shape != ()
 
 
 def _stacks(batches: Sequence[np.ndarray], together: bool) -> list[_Batch]:
@@ -381,6 +359,16 @@ def _earlier_run(
             f"{config.epochs}; use another folder for a shorter run."
         )
     return restored
+
+
+def _require_same_loss(before: Row, now: Row, folder: Path | None) -> None:
+    """Refuse a loss or metrics that are others at the start; rounding differs from machine to machine."""
+    name = "train_loss"
+    if name in now and not np.isclose(before[name], now[name], rtol=float(np.finfo(np.float32).eps) ** 0.5):
+        raise CheckpointError(
+            f"Argument `folder` must hold this run, but {folder} was made with another loss ({before[name]:.6g} at the "
+            f"start, now {now[name]:.6g}); use it again, or another folder."
+        )
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------
