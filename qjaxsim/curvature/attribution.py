@@ -98,7 +98,9 @@ def knocked_out(operator: LinearOperator, directions: Any) -> LinearOperator:
             f"Argument `directions` must have shape (m, {operator.size}), finite rows of the operator's length, but "
             f"has shape {rows.shape} with {np.count_nonzero(~np.isfinite(rows))} numbers not finite."
         )
-    _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
+    rows = rows[rows.any(axis=1)]
+    rows = rows / np.abs(rows).max(axis=1, keepdims=True)  # a span does not depend on lengths
+    _, sizes, basis = np.linalg.svd(rows / np.linalg.norm(rows, axis=1, keepdims=True), full_matrices=False)
     floor = max(rows.shape) * float(jnp.finfo(operator.dtype).eps) * sizes.max(initial=0.0)
     orthonormal = jnp.asarray(basis[sizes > floor], operator.dtype)
     return LinearOperator(operator.size, operator.dtype, functools.partial(_outside_images, operator, orthonormal))

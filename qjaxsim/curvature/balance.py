@@ -1,4 +1,4 @@
-"""Operators brought to a moderate size by a power of two, so that squares of their images stay in the dtype's range.
+"""Operators and arrays brought to a moderate size, so that squares of their numbers stay in the dtype's range.
 
 In single precision the norm of an image of 1e-20 is zero and that of one of 1e20 infinite. A product with a vector that
 is scaled by a power of two has the same digits, and the image a moderate size.
@@ -6,6 +6,7 @@ is scaled by a power of two has the same digits, and the image a moderate size.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +92,30 @@ def require_known(images: jax.Array) -> None:
             "are traced by JAX (in jit, grad, vmap or shard_map); call this function outside, on samples that lie "
             "spread over devices."
         )
+
+
+def magnitude(numbers: Any) -> np.float64:
+    """The Euclidean norm of an array, also where squares of its numbers are beyond the range of its dtype.
+
+    >>> print((magnitude(np.full(4, 1e30, np.float32)) / 1e30).round(6))
+    2.0
+    """
+    size, norm = _moderate_norm(jnp.asarray(numbers))
+    return np.float64(size) * np.float64(norm)
+
+
+def size_of(largest: jax.Array) -> jax.Array:
+    """The power of two near magnitudes, 1 of zeros; numbers over it are moderate, and it has an inverse in range."""
+    most = 3 * int(jnp.finfo(largest.dtype).maxexp) // 4
+    exponents = jnp.where(largest > 0, jnp.frexp(largest)[1], 0)
+    return jnp.ldexp(jnp.ones_like(largest), jnp.clip(exponents, -most, most))
+
+
+@jax.jit
+def _moderate_norm(numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A power of two and the norm of the numbers over it."""
+    size = size_of(jnp.abs(numbers).max())
+    return size, jnp.linalg.norm(numbers / size)
 
 
 @jax.jit

@@ -20,7 +20,7 @@ from qjaxsim.curvature.parts import PartSum, for_values, one_part
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, staged
 from qjaxsim.curvature.spreading import Share, Spread
-from qjaxsim.curvature.ways import Split, Way, outputs_at, push_directions
+from qjaxsim.curvature.ways import Split, Way, push_directions
 
 Tree = Any
 Pushed = tuple[Tree, jax.Array]
@@ -85,7 +85,7 @@ def by_columns(planned: SplitPlan, outputs: Outputs, loss: Loss, params: Any, sp
         return compiled_once(mapped, carried, params, donate=True)
 
     begun = compiled_once(spread.mapped(start, common, sums), params)
-    return Way(begun, functools.partial(outputs_at, outputs, params), chunk, finish)
+    return Way(begun, chunk, finish)
 
 
 def _held(tree: Tree) -> Tree:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class AtOnce(NamedTuple):
@@ -49,6 +50,15 @@ def window(begin: Any, size: int, count: int, numpy: Any = jnp) -> Window:
     start = numpy.minimum(begin, count - size)
     index = start + numpy.arange(size)
     return Window(start, index, index >= begin)
+
+
+def evenly(size: int, count: int) -> np.ndarray:
+    """`size` different places of `count`, spread evenly from the first to the last.
+
+    >>> evenly(3, 17)
+    array([ 0,  8, 16])
+    """
+    return np.linspace(0, count - 1, size).round().astype(int)
 
 
 # Small enough that the tangents stay in cache (measured on an 8-qubit circuit of the patches model: 64 samples x 8

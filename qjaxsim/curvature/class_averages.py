@@ -13,6 +13,7 @@ from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import is_traced
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
+from qjaxsim.curvature.chunks import evenly
 from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
 from qjaxsim.curvature.objective import Outputs, check_model, require_classes
@@ -77,8 +78,7 @@ def averages(
     if checkpoint is not None:
         digests = {"params": digest(params), "x": digest(x), "y": digest(labels)}
         identity = {**digests, "batch_size": size}
-        logits = values(outputs, params, _samples(x, chunks[0].places))
-        saved = Checkpoint(checkpoint, identity, fingerprint=Fingerprint("logits", "outputs", logits))
+        saved = Checkpoint(checkpoint, identity, fingerprint=_mark(outputs, params, _samples(x, evenly(size, count))))
         state = saved.restore({"sums": sums, "chunks": 0})
         sums, done = (state["sums"], state["chunks"]) if state else (sums, 0)
     counted = np.cumsum([0, *(chunk.fresh for chunk in chunks)])
@@ -120,6 +120,14 @@ def _chunks(labels: np.ndarray, n_classes: int, size: int, dtype: Any) -> Iterat
             part = own[begin : begin + size]
             weights = (np.arange(size) < len(part)) / len(own)
             yield _Chunk(label, np.resize(part, size), weights.astype(dtype), len(part))
+
+
+def _mark(outputs: Outputs, params: Any, xs: Any) -> Fingerprint:
+    """What stands for the outputs: logits of some samples and the vectors that they add up to."""
+    logits = values(outputs, params, xs)
+    cotangents, _ = _cotangents(logits, jnp.full(len(logits), 1 / len(logits), logits.dtype))
+    vectors = pulled_back(outputs, params, xs, cotangents)
+    return Fingerprint("evidence", "outputs", jnp.concatenate([logits.ravel(), vectors.ravel().astype(logits.dtype)]))
 
 
 def _samples(x: Any, places: np.ndarray) -> Any:

@@ -74,7 +74,8 @@ def spectral_density(
 
     Raises:
         ValueError: if steps or probes is not a positive integer, sigma is not positive and finite, or so narrow that
-            the default grid has too many points, or the matvec gives something not finite.
+            the default grid has too many points, a grid is no vector of finite numbers, or the matvec gives something
+            not finite.
         MemoryError: if the Krylov basis of one probe does not fit in free main memory.
 
     Cost: steps * probes products; memory 2 steps P numbers. Golub and Welsch 1969; Ghorbani et al. 2019,
@@ -92,6 +93,10 @@ def spectral_density(
     steps, probes = min(positive_integer("steps", steps), operator.size), positive_integer("probes", probes)
     if sigma is not None:
         sigma = _positive("sigma", sigma)
+    if grid is not None:
+        grid = np.asarray(grid, np.float64)
+        if grid.ndim != 1 or not np.isfinite(grid).all():
+            raise ValueError(f"Argument `grid` must be a vector of finite numbers or None, but is {shown(grid)}.")
     require_basis(operator, steps)
     balance, rules, bounds = Balanced(operator), [], []
     for probe_key in jax.random.split(key, probes):
@@ -103,7 +108,7 @@ def spectral_density(
     nodes, weights = (np.concatenate(parts) for parts in zip(*rules, strict=True))
     if sigma is None:
         sigma = _width(nodes, float(np.finfo(operator.dtype).eps)) / 200
-    grid = np.asarray(_grid(nodes, sigma) if grid is None else grid, np.float64)
+    grid = _grid(nodes, sigma) if grid is None else grid
     mean, error = _over_probes(grid, rules, sigma)
     return SpectralDensity(grid, mean, nodes, weights / probes, sigma, error, np.concatenate(bounds))
 
@@ -119,7 +124,7 @@ def _over_probes(
         mean = mean + change / count
         squares = squares + change * (one - mean)
     with np.errstate(invalid="ignore"):
-        return mean, np.sqrt(squares / np.float64(len(rules) - 1) / len(rules))
+        return mean / sigma, np.sqrt(squares / np.float64(len(rules) - 1) / len(rules)) / sigma
 
 
 def _positive(name: str, value: Any) -> float:
@@ -162,9 +167,12 @@ def _grid(nodes: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
-    """Sum of Gaussians at the nodes; node by node, so that no (G, M) matrix is held."""
+    """Sum of Gaussians at the nodes, times sigma, so that its squares stay in range, whatever the scale.
+
+    Node by node, so that no (G, M) matrix is held.
+    """
     density = np.zeros_like(grid)
     with np.errstate(over="ignore"):  # far from a narrow Gaussian
         for node, weight in zip(nodes, weights, strict=True):
             density += weight * np.exp(-0.5 * ((grid - node) / sigma) ** 2)
-    return density / (sigma * np.sqrt(2 * np.pi))
+    return density / np.sqrt(2 * np.pi)

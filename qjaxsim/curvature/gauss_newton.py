@@ -16,13 +16,13 @@ import numpy as np
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_identity
 from qjaxsim.common.checks import is_traced
 from qjaxsim.curvature.blocks import by_columns
-from qjaxsim.curvature.chunks import window
+from qjaxsim.curvature.chunks import evenly, window
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan
 from qjaxsim.curvature.spreading import Spread, off_mesh, on_no_mesh, spread_columns, spread_of, whole
-from qjaxsim.curvature.ways import WAYS, Split, Way, slopes_at
+from qjaxsim.curvature.ways import WAYS, Split, Way, evidence
 from qjaxsim.running.array_types import require_unsharded
 from qjaxsim.running.varying import vary
 
@@ -107,8 +107,8 @@ def split_hessian(
         TypeError: if params holds anything but real floats of one dtype, or with `columns` where JAX traces arguments.
         ValueError: if x and y differ in their number of samples, outputs or loss return another shape, batch_size or
             rows is not a positive integer, columns are no free axes of an automatic mesh, or the checkpoint is damaged
-            or of another computation: other params, data, settings or structure, or functions with other slopes dl/dz
-            in the first chunk.
+            or of another computation: other params, data, settings or structure, or functions that differ in the first
+            or second derivatives of the loss in z, or in its gradient, on a chunk of samples spread over all.
         MemoryError: if what `plan_split` counts does not fit in free memory; checked before anything is allocated.
         OSError: if the checkpoint cannot be written; an older one is then untouched.
 
@@ -116,7 +116,7 @@ def split_hessian(
     5 P^2 numbers plus 3 batch_size K P. Compiled once for all chunks, and once for repeated calls with the
     same `outputs` and `loss` objects (they are jit-static: define them once, not in the loop, and change nothing
     that they read beside their arguments). Runs a Python loop over chunks. A checkpoint costs a digest of params, x and
-    y, the outputs of one chunk, and a tenth of the time.
+    y, a gradient of one chunk, and a tenth of the time.
 
     >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
     >>> w, x, y = jnp.array([jnp.pi / 3]), jnp.ones((1, 1)), jnp.zeros((1, 1))
@@ -169,7 +169,8 @@ class SampleSum:
 
     Attributes:
         way, planned: from no samples to the result, and what it holds.
-        loss, shapes: of the samples here.
+        outputs, loss: the model's functions.
+        shapes: of the samples here.
         flat, arguments: the parameters as a vector, and params, x and y; these by share where they are spread.
         size, count, of: samples of a chunk and in all, on each device, and of the mean.
         spread: how samples are.
@@ -177,6 +178,7 @@ class SampleSum:
 
     way: Way
     planned: SplitPlan
+    outputs: Outputs
     loss: Loss
     shapes: ModelShapes
     flat: jax.Array
@@ -202,13 +204,14 @@ class SampleSum:
         return carried if self.spread is None else self.spread.total(carried)
 
     def mark(self) -> Fingerprint:
-        """What stands for the functions: slopes of the first chunk."""
-        x, y = self.arguments["x"], self.arguments["y"]
-        own = (x, y) if self.spread is None else jax.tree.map(lambda leaf: leaf[0], (x, y))
-        shapes = self.shapes._replace(n_samples=self.count)
-        first, targets, weights = samples_from(own[0], own[1], 0, size=self.size, shapes=shapes)
-        slopes = slopes_at(self.loss, self.way.outputs(first), targets, weights)[0]
-        return Fingerprint("slopes", "outputs or loss", slopes)
+        """What stands for the functions: derivatives of as many samples as a chunk has, from all of them."""
+        params, x, y = (self.arguments[name] for name in ("params", "x", "y"))
+        places = evenly(self.size, self.count)
+        if self.spread is not None:
+            x, y = jax.tree.map(lambda leaf: leaf[0], (x, y))
+        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), (x, y))
+        weights = jnp.full(self.size, 1 / self.of, self.shapes.loss_dtype)
+        return Fingerprint("evidence", "outputs or loss", evidence(self.outputs, self.loss, params, xs, ys, weights))
 
     def identity(self) -> dict[str, Any]:
         """What sums over samples belong to."""
@@ -250,7 +253,7 @@ def sample_sum(
     way = _way(planned, outputs, loss, params, flat, spread)
     x, y = (x, y) if spread is None else spread.shares((x, y))
     arguments, size = {"params": params, "x": x, "y": y}, min(planned.samples, count)
-    return SampleSum(way, planned, loss, shapes, flat, arguments, size, count, of or shapes.n_samples, spread)
+    return SampleSum(way, planned, outputs, loss, shapes, flat, arguments, size, count, of or shapes.n_samples, spread)
 
 
 def samples_from(
@@ -288,4 +291,4 @@ def _on_shares(way: Way, spread: Spread) -> Way:
         way.ready()  # not while the chunk is traced, which would leave it in the trace
         return compiled_once(spread.each(way.chunk), carried, x, y, weights)
 
-    return Way(spread.copies(way.start), way.outputs, chunk, lambda carried: way.finish(spread.total(carried)))
+    return Way(spread.copies(way.start), chunk, lambda carried: way.finish(spread.total(carried)))

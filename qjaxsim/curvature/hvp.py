@@ -16,7 +16,7 @@ from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import Share, spread_columns
 from qjaxsim.running.array_types import check_tree, require_known_shape, require_unsharded
-from qjaxsim.running.varying import in_unchecked_region
+from qjaxsim.running.varying import in_unchecked_region, vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
 # better but hold one copy of every intermediate result each; past a few dozen the gain is gone on a CPU.
@@ -55,6 +55,7 @@ def hvp(f: Callable[[Any], jax.Array], params: Any, v: Any) -> Any:
     params, v = as_arrays(params), as_arrays(v, "v")
     check_real(params)
     check_like(params, v)
+    v = vary_alike(v, params)
     slope = jax.grad(_real_scalar(f))
     return compiled_once(lambda at, along: jax.jvp(slope, (at,), (along,))[1], params, v)
 
@@ -307,8 +308,8 @@ def require_dense(size: int, copies: int, itemsize: int, what: str, devices: int
 
 
 def unit_vector(index: jax.Array, like: jax.Array) -> jax.Array:
-    """Unit vector number `index` with the shape and dtype of `like`."""
-    return (jnp.arange(like.size) == index).astype(like.dtype)
+    """Unit vector number `index` with the shape and dtype of `like`, varying over devices as that does."""
+    return vary_alike((jnp.arange(like.size) == index).astype(like.dtype), like)
 
 
 @jax.jit

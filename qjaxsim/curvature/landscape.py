@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.curvature.balance import size_of
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.running.sampling import require_key
 
@@ -90,11 +91,12 @@ def pca_plane(
         anchor: flat vector, shape (P,), whose frozen entries are held; goes with `frozen`.
 
     Returns:
-        TrajectoryPlane; the plane has the dtype of the trajectory.
+        TrajectoryPlane; the plane has the dtype of the trajectory, of integers float64.
 
     Raises:
-        ValueError: if a shape is wrong, only one of frozen and anchor is given, or fewer than two parameters
-            are free.
+        TypeError: if the trajectory holds no real numbers.
+        ValueError: if a shape is wrong, numbers are not finite, only one of frozen and anchor is given, or fewer than
+            two parameters are free.
 
     Cost: T^2 P. Li et al. 2018, arXiv:1712.09913, section 7.2.
 
@@ -104,7 +106,7 @@ def pca_plane(
     """
     from sklearn.decomposition import PCA
 
-    points = np.asarray(trajectory)
+    points = _real(trajectory, "trajectory")
     if points.ndim != 2 or min(points.shape) < 2:
         raise ValueError(f"Argument `trajectory` must have shape (T, P), both at least 2, but it has {points.shape}.")
     if (frozen is None) != (anchor is None):
@@ -120,13 +122,14 @@ def pca_plane(
     free = ~held
     if free.sum() < 2:
         raise ValueError(f"Argument `frozen` must leave at least 2 parameters free, but it leaves {free.sum()}.")
-    pca = PCA(n_components=2, svd_solver="full")
-    projection = pca.fit_transform(points[:, free])
-    origin[free] = pca.mean_
+    pca, moving = PCA(n_components=2, svd_solver="full"), points[:, free].astype(np.float64)
+    scale = np.ldexp(1.0, np.frexp(np.abs(moving).max())[1] - 1)  # squares stay in range
+    projection = pca.fit_transform(moving / scale) * scale
+    origin[free] = pca.mean_ * scale
     directions = np.zeros((2, size), points.dtype)
     directions[:, free] = pca.components_
     plane = Plane(jnp.asarray(origin), jnp.asarray(directions), unravel)
-    return TrajectoryPlane(plane, projection, pca.explained_variance_ratio_)
+    return TrajectoryPlane(plane, projection.astype(points.dtype), pca.explained_variance_ratio_)
 
 
 def random_plane(params: Any, key: jax.Array) -> Plane:
@@ -200,7 +203,7 @@ def evaluate_plane(
     """Loss on a grid of a plane.
 
     Args:
-        loss: maps params to a real scalar.
+        loss: maps params to a real scalar, an integer (a number of errors, say) included.
         plane: where to look.
         a: coordinates along the first direction, shape (A,).
         b: coordinates along the second direction, shape (B,).
@@ -210,6 +213,7 @@ def evaluate_plane(
         Array of shape (B, A): entry [j, i] is the loss at (a[i], b[j]), as contour plots want it.
 
     Raises:
+        TypeError: if loss returns no real scalar.
         ValueError: if a or b is not a vector of at least one number, or batch_size is not a positive integer.
 
     Cost: A B evaluations; memory of batch_size evaluations. A line is one compiled loop, which serves all planes of
@@ -245,7 +249,15 @@ def _plane_line(
 ) -> jax.Array:
     """Loss at (a[i], b) for every i."""
     plane = Plane(origin, directions, unravel)
-    return jax.lax.map(lambda at: loss(plane.point(at, b)), a, batch_size=batch_size)
+
+    def value(at: jax.Array) -> jax.Array:
+        found = loss(plane.point(at, b))
+        if jnp.shape(found) != () or jnp.iscomplexobj(found):
+            what = f"{jnp.result_type(found)}{list(jnp.shape(found))}"
+            raise TypeError(f"Argument `loss` must return a real scalar, but it returned {what}; return one.")
+        return found
+
+    return jax.lax.map(value, a, batch_size=batch_size)
 
 
 def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -260,13 +272,14 @@ def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple
         Two arrays of shape (points,).
 
     Raises:
-        ValueError: if projection has another shape or points is below 2.
+        TypeError: if projection holds no real numbers.
+        ValueError: if projection has another shape or numbers that are not finite, or points is below 2.
 
     >>> a, b = grid_around([[0.0, 0.0], [2.0, 4.0]], margin=1.0, points=3)
     >>> print(a, b)
     [-1.  1.  3.] [-1.  2.  5.]
     """
-    coordinates = np.asarray(projection)
+    coordinates = _real(projection, "projection")
     if coordinates.ndim != 2 or coordinates.shape[1] != 2 or len(coordinates) == 0:
         raise ValueError(f"Argument `projection` must have shape (T, 2), but it has {coordinates.shape}.")
     points = integer_from(2, "points", points)
@@ -274,9 +287,24 @@ def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple
     return np.linspace(low[0], high[0], points), np.linspace(low[1], high[1], points)
 
 
+def _real(numbers: Any, name: str) -> np.ndarray:
+    """Finite real numbers as an array of floats."""
+    found = np.asarray(numbers)
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        if found.dtype.kind not in "iub":
+            raise TypeError(f"Argument `{name}` must hold real numbers, but its dtype is {found.dtype}.")
+        found = found.astype(np.float64)
+    if missing := np.count_nonzero(~np.isfinite(found)):
+        raise ValueError(f"Argument `{name}` must hold finite numbers, but {missing} of its {found.size} are not.")
+    return found
+
+
 def _filter_normalised(leaf: jax.Array, key: jax.Array) -> jax.Array:
     """Random direction of a leaf, each filter as long as the leaf's own."""
+    if leaf.size == 0:
+        return leaf
     filters = leaf.reshape(leaf.shape[0] if leaf.ndim > 1 else 1, -1)
     noise = jax.random.normal(key, filters.shape, leaf.dtype)
-    lengths = jnp.linalg.norm(filters, axis=1) / jnp.linalg.norm(noise, axis=1)
-    return (noise * lengths[:, None]).reshape(leaf.shape)
+    size = size_of(jnp.abs(filters).max(axis=1, keepdims=True))
+    lengths = jnp.linalg.norm(filters / size, axis=1) / jnp.linalg.norm(noise, axis=1)
+    return (noise * lengths[:, None] * size).reshape(leaf.shape)

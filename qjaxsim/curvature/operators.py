@@ -20,6 +20,7 @@ from qjaxsim.curvature.products import gauss_newton_product, hessian_product, re
 from qjaxsim.curvature.spreading import Spread, spread_of
 from qjaxsim.running.array_types import check_tree
 from qjaxsim.running.compiled import Compiled
+from qjaxsim.running.varying import vary_alike
 
 # Vectors multiplied at once by `matmat`: they share the model's own states, and hold one tangent of each.
 COLUMNS_AT_ONCE = 8
@@ -291,7 +292,7 @@ def _hessian_rows(f: Callable[[Any], jax.Array], params: Any) -> Callable[[jax.A
     gradient = jax.grad(lambda w: f(unravel(w)))
 
     def image(row: jax.Array) -> jax.Array:
-        return jax.jvp(gradient, (flat,), (row,))[1]
+        return jax.jvp(gradient, (flat,), (vary_alike(row, flat),))[1]
 
     def rows(vectors: jax.Array) -> jax.Array:
         return image(vectors[0])[None] if len(vectors) == 1 else jax.vmap(image)(vectors)

@@ -45,6 +45,11 @@ class PartSum:
     scale: float
 
     def __post_init__(self) -> None:
+        if not np.issubdtype(self.index.dtype, np.integer) or (self.index < 0).any():
+            raise ValueError(
+                "Argument `index` must hold integers from 0 on, places in the flat parameters, but its "
+                f"dtype is {self.index.dtype} and {np.count_nonzero(self.index < 0)} are below 0."
+            )
         rows = np.sort(self.index, axis=1)
         if self.index.ndim != 2 or (rows[:, 1:] == rows[:, :-1]).any():
             raise ValueError(
@@ -55,12 +60,21 @@ class PartSum:
     def __call__(self, params: Any, x: Any) -> jax.Array:
         """The outputs, shape (B, K)."""
         flat, _ = ravel_pytree(params)
-        each = jax.vmap(self.part, in_axes=(0, 1))(flat[self.index], self.inputs(x))
+        each = jax.vmap(self.part, in_axes=(0, 1))(self.own(flat), self.inputs(x))
         return self.scale * each.sum(axis=0)
+
+    def own(self, flat: jax.Array) -> jax.Array:
+        """The parameters of each part, (parts, U), of the flat ones."""
+        if self.index.max(initial=-1) >= flat.size:
+            raise ValueError(
+                f"Argument `index` must hold places from 0 to {flat.size - 1} for {flat.size} parameters, but holds "
+                f"{self.index.max()}."
+            )
+        return flat[self.index]
 
     def in_turn(self, params: Any, x: Any) -> jax.Array:
         """The outputs, one part after the other: its states stay in cache, which pays without derivatives."""
-        own = (ravel_pytree(params)[0][self.index], jnp.moveaxis(self.inputs(x), 1, 0))
+        own = (self.own(ravel_pytree(params)[0]), jnp.moveaxis(self.inputs(x), 1, 0))
         return self.scale * jax.lax.map(lambda given: self.part(*given), own).sum(axis=0)
 
     def two_phases(self) -> "tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]] | None":
@@ -71,11 +85,11 @@ class PartSum:
         circuit = part
 
         def before(params: Any) -> Any:
-            return jax.vmap(lambda u: stage_sweep.matrices(circuit, u))(ravel_pytree(params)[0][self.index])
+            return jax.vmap(lambda u: stage_sweep.matrices(circuit, u))(self.own(ravel_pytree(params)[0]))
 
         def after(fixed: Any, params: Any, x: Any) -> jax.Array:
             # One part after the other: its states stay in cache, and the program is that of one part.
-            own = (fixed, ravel_pytree(params)[0][self.index], jnp.moveaxis(self.inputs(x), 1, 0))
+            own = (fixed, self.own(ravel_pytree(params)[0]), jnp.moveaxis(self.inputs(x), 1, 0))
             each = jax.lax.map(lambda given: stage_sweep.values(circuit, *given), own)
             return self.scale * each.sum(axis=0)
 

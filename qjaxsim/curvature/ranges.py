@@ -20,11 +20,12 @@ import numpy as np
 from qjaxsim.common import files, helping, hosts
 from qjaxsim.common.checkpoint import Checkpoint, stored_identity
 from qjaxsim.common.hosts import team
+from qjaxsim.curvature.chunks import evenly
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
 from qjaxsim.curvature.objective import Loss, Outputs
 from qjaxsim.curvature.spreading import off_mesh, on_no_mesh, over_devices, spread_of, whole
 
-# Samples whose slopes stand for the functions, at most.
+# Samples whose derivatives stand for the functions, at most.
 _MARKED = 8
 
 
@@ -154,8 +155,9 @@ class _Job:
     ):
         self.model, self.samples, self.place = (outputs, loss, whole(params)), (x, y), place
         self.count = len(jax.tree.leaves(y)[0])
-        first = jax.tree.map(lambda leaf: leaf[:_MARKED], self.samples)
-        self.head = sample_sum(*self.model, first[0], first[1], batch_size, None, of=self.count)
+        marked = evenly(min(_MARKED, self.count), self.count)
+        some = jax.tree.map(lambda leaf: leaf[marked], self.samples)
+        self.head = sample_sum(*self.model, some[0], some[1], batch_size, None, of=self.count)
         self.start = self.head.way.start
         self.mark = replace(self.head, size=self.head.count).mark()  # of the same samples, whatever a chunk is
         identity = replace(self.head, arguments={"params": params, "x": x, "y": y}).identity()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, is_traced, positive_integer, shown
+from qjaxsim.common.checks import integer_from, is_traced, not_negative, positive_integer, shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.balance import Balanced, require_known
 from qjaxsim.curvature.hvp import NO_MATRIX
@@ -212,7 +212,7 @@ def power_iteration(
         PowerIteration.
 
     Raises:
-        ValueError: if max_steps is not a positive integer.
+        ValueError: if max_steps is not a positive integer, or tol negative or not finite.
 
     Cost: one product a step. Yao et al. 2020, arXiv:1912.07145, for the stop rule.
 
@@ -223,7 +223,7 @@ def power_iteration(
     """
     require_operator(operator)
     require_key(key)
-    max_steps = positive_integer("max_steps", max_steps)
+    max_steps, tol = positive_integer("max_steps", max_steps), not_negative("tol", tol)
     balance = Balanced(operator)
     drawn = normal(key, operator)
     require_known(drawn)

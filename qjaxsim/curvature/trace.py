@@ -74,8 +74,9 @@ def trace_estimate(
 def _hutchinson(operator: LinearOperator, key: jax.Array, probes: int) -> TraceEstimate:
     signs = jax.random.rademacher(key, (operator.size, probes), operator.dtype)
     balance = Balanced(operator)
-    values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64) * balance.scale
-    return TraceEstimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(probes)), probes)
+    values = np.asarray((signs * balance.operator.matmat(signs)).sum(axis=0), np.float64)
+    error = values.std(ddof=1) / np.sqrt(probes)
+    return TraceEstimate(float(values.mean()) * balance.scale, float(error) * balance.scale, probes)
 
 
 def _xtrace(operator: LinearOperator, key: jax.Array, probes: int) -> TraceEstimate:
@@ -100,9 +101,8 @@ def _xtrace(operator: LinearOperator, key: jax.Array, probes: int) -> TraceEstim
     rest += (reached * (within @ reached)).sum(axis=0)
     factors = (size - count + 1) / (np.maximum(size - (along * along).sum(axis=0), 0) + missed**2)
     each = np.trace(within) - (alone * (within @ alone)).sum(axis=0) + factors * rest
-    each = each * balance.scale
     error = np.sqrt(((each - each.mean()) ** 2).sum() / (count * max(count - 1, 1)))
-    return TraceEstimate(float(each.mean()), float(error), 2 * count)
+    return TraceEstimate(float(each.mean()) * balance.scale, float(error) * balance.scale, 2 * count)
 
 
 def _images(balance: Balanced, columns: np.ndarray) -> np.ndarray:

@@ -25,14 +25,12 @@ class Way(NamedTuple):
 
     Attributes:
         start: what is carried from chunk to chunk, for no samples.
-        outputs: from inputs to outputs (B, K).
         chunk: from what is carried, inputs, targets and weights of the losses (B,) to what is carried on.
         finish: from what is carried in the end to H, G, R, each (P, P) and symmetric, and the gradient (P,).
         ready: makes what all samples share, where that waits for the first of them.
     """
 
     start: Any
-    outputs: Callable[[Any], jax.Array]
     chunk: Callable[[Any, Any, Any, jax.Array], Any]
     finish: Callable[[Any], Split]
     ready: Callable[[], Any] = lambda: None
@@ -47,8 +45,7 @@ def _by_cones(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array,
     def chunk(carried: cone_sweep.Sums, x: Any, y: Any, weights: jax.Array) -> cone_sweep.Sums:
         return cone_sweep.add_samples(outputs, loss, tables, found.linear, carried, x, y, weights)
 
-    values = functools.partial(outputs_at, outputs, params)
-    return Way(start, values, chunk, lambda carried: cone_sweep.finish(tables, found, carried))
+    return Way(start, chunk, lambda carried: cone_sweep.finish(tables, found, carried))
 
 
 def _by_unitary(outputs: CircuitOutputs, loss: Loss, params: Any, flat: jax.Array, rows: int) -> Way:
@@ -138,7 +135,7 @@ def _by_slopes(
         hessian, gauss_newton, own = _with_sum(total, residual(inner))
         return hessian, gauss_newton, own, gradient
 
-    return Way((start, _no_samples(flat), jnp.zeros_like(flat)), outputs, chunk, finish)
+    return Way((start, _no_samples(flat), jnp.zeros_like(flat)), chunk, finish)
 
 
 @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -158,6 +155,18 @@ def outputs_at(outputs: Outputs, params: Any, x: Any) -> jax.Array:
 def slopes_at(loss: Loss, z: jax.Array, y: Any, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """First and second derivatives of the weighted losses in the outputs, (B, K) and (B, K, K)."""
     return loss_derivatives(loss, z, y, weights)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def evidence(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any, weights: jax.Array) -> jax.Array:
+    """Numbers that stand for a model and its loss, (n,): of some samples both derivatives of the loss and its gradient.
+
+    Slopes alone would not tell a frozen layer from one that is trained, nor two losses with the same slopes.
+    """
+    z, pull = jax.vjp(lambda params: outputs(params, x), params)
+    slopes, curvature = loss_derivatives(loss, z, y, weights)
+    found = (slopes, curvature, *jax.tree.leaves(pull(slopes.astype(z.dtype))))
+    return jnp.concatenate([jnp.ravel(each).astype(z.dtype) for each in found])
 
 
 @functools.partial(jax.jit, donate_argnums=0)

@@ -162,7 +162,7 @@ def jacobians(outputs: Outputs, unravel: Callable[[jax.Array], Any], flat: jax.A
     """The derivatives of every sample's outputs in the flat parameters, (B, K, P)."""
     if flat.size <= FORWARDS:
         push = lambda unit: jax.jvp(lambda w: outputs(unravel(w), x), (flat,), (unit,))[1]  # noqa: E731
-        units = jnp.eye(flat.size, dtype=flat.dtype)
+        units = vary_alike(jnp.eye(flat.size, dtype=flat.dtype), flat)
         columns = jax.lax.map(push, units, batch_size=min(at_once().directions, flat.size))
         return jnp.moveaxis(columns, 0, -1)
 

@@ -15,6 +15,8 @@ from qjaxsim.common.checks import positive_integer, shown
 
 # What is left of an element outside the span of others, relative to its norm, below which it is rounding.
 ROUNDING = 1e-9
+# What is left of one coefficient, relative to what it is the difference of, below which its commutators are noise.
+NOISE = 1e-13
 # Masks are 63-bit integers.
 WIDEST = 31
 
@@ -108,7 +110,7 @@ def lie_algebra(
     sums, width = _checked(generators, n_qubits)
     most = positive_integer("max_dimension", max_dimension)
     span = _Span(most)
-    pairs = [_arrays(one) for one in sums]
+    pairs = [(masks, values / np.abs(values).max()) for masks, values in map(_arrays, sums)]
     waiting = [element for pair in pairs if (element := span.add(*pair)) is not None]
     while waiting:
         element = waiting.pop()
@@ -191,8 +193,10 @@ class _Span:
             return None
         vector /= norm
         basis = self.rows[: self.size, : len(self.places)]
+        sizes = np.abs(vector) + np.abs(basis @ vector) @ np.abs(basis)
         for _ in range(2):
             vector = vector - (basis @ vector) @ basis
+        vector = np.where(np.abs(vector) > NOISE * sizes, vector, 0.0)
         left = np.linalg.norm(vector)
         if left <= ROUNDING:
             return None
@@ -212,9 +216,11 @@ class _Span:
         if len(self.places) > self.rows.shape[1]:
             room = 2 * len(self.places) - self.rows.shape[1]
             self.rows = np.pad(self.rows, ((0, 0), (0, room)))
-        vector = np.zeros(len(self.places))
+        vector, sizes = np.zeros((2, len(self.places)))
         np.add.at(vector, index, values)
-        return vector
+        np.add.at(sizes, index, np.abs(values))
+        # What cancels up to rounding would, normalised, be a direction of noise.
+        return np.where(np.abs(vector) > ROUNDING * sizes, vector, 0.0)
 
     def strings(self) -> np.ndarray:
         """Masks (S, 2)."""

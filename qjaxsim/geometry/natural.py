@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import not_negative
 from qjaxsim.common.precision import HIGHEST
+from qjaxsim.curvature.balance import size_of
 
 
 def natural_gradient(
@@ -67,9 +68,11 @@ def natural_gradient(
 
 def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:
     """The damped pseudo-inverse times a vector."""
-    values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
-    values = values + damping
+    # Of moderate size, so that sums and squares in the decomposition stay in the dtype's range.
+    scale = size_of(jnp.maximum(jnp.abs(matrix).max(), damping))
+    values, vectors = jnp.linalg.eigh(matrix / scale / 2 + matrix.T / scale / 2)
+    values = values + damping / scale
     least = (len(values) * np.finfo(values.dtype).eps if rcond is None else rcond) * jnp.maximum(values[-1], 0)
     inverse = jnp.where(values > least, 1 / jnp.where(values > least, values, 1), 0)
     along = jnp.matmul(vectors.T, vector, precision=HIGHEST)
-    return jnp.matmul(vectors, inverse * along, precision=HIGHEST).astype(vector.dtype)
+    return (jnp.matmul(vectors, inverse * along, precision=HIGHEST) / scale).astype(vector.dtype)

@@ -238,10 +238,10 @@ def _by_blocks(metric: Callable[[jax.Array, jax.Array], jax.Array], found: Deriv
         spots = np.concatenate(places)
         each = jax.vmap(lambda one: metric(found.value, one[..., None])[0, 0], in_axes=-1)(slopes[..., spots])
         return jnp.zeros((slopes.shape[-1],) * 2, each.dtype).at[spots, spots].set(each)
-    total: Any = 0.0
-    for own in places:
-        block = metric(found.value, slopes[..., own])
-        total = total + jnp.zeros((slopes.shape[-1],) * 2, block.dtype).at[np.ix_(own, own)].set(block)
+    blocks = [metric(found.value, slopes[..., own]) for own in places]
+    total = jnp.zeros((slopes.shape[-1],) * 2, blocks[0].dtype)
+    for own, block in zip(places, blocks, strict=True):
+        total = total.at[np.ix_(own, own)].set(block)  # once where groups overlap
     return total
 
 

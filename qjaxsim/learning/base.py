@@ -223,7 +223,12 @@ class QuantumEstimator(BaseEstimator):
                 "Argument `scale_features` must be two angles in ascending order, or None for features that are angles "
                 f"already, but is {shown(self.scale_features)}."
             )
-        return MinMaxScaler((float(bounds[0]), float(bounds[1]))).fit(X)
+        scaler = MinMaxScaler((float(bounds[0]), float(bounds[1]))).fit(X)
+        # scikit-learn takes features of a range below 2e-15 for constant, in whatever unit they are.
+        varies = scaler.data_range_ > 10 * np.finfo(np.float64).eps * np.abs(X).max(axis=0)
+        scaler.scale_[varies] = (bounds[1] - bounds[0]) / scaler.data_range_[varies]
+        scaler.min_ = bounds[0] - scaler.data_min_ * scaler.scale_
+        return scaler
 
     def _angles(self, X: np.ndarray, dtype: Any) -> np.ndarray:  # noqa: N803
         return np.asarray(X if self.scaler_ is None else self.scaler_.transform(X), dtype)

@@ -1,9 +1,10 @@
-"""Means of metrics over data, a chunk at a time, by one compiled function where that is possible."""
+"""Means of metrics over data, a chunk at a time, by one compiled function where that is possible; shapes of losses."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.chunks import even_chunk
@@ -87,3 +88,28 @@ def _mean(values: list[jax.Array], counts: list[int]) -> float:
         for value, count in zip(values, counts, strict=True)
     ]
     return float(np.concatenate(each).mean(dtype=np.float64))
+
+
+def loss_shape(
+    loss: Callable[[Params, jax.Array, jax.Array], jax.Array], params: Params, x: jax.Array, y: jax.Array, size: int
+) -> tuple[int, ...]:
+    """The shape of the loss of a minibatch, found on its shapes so that its trace serves again."""
+    batch = [jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype) for array in (x, y)]
+    found = jax.jit(loss).eval_shape(params, *batch)
+    if not isinstance(found, jax.ShapeDtypeStruct) or not jnp.issubdtype(found.dtype, jnp.floating):
+        what = found.dtype if isinstance(found, jax.ShapeDtypeStruct) else jax.tree.structure(found)
+        raise TypeError(
+            "Argument `loss` must return real floats, the mean over the examples or one number an example, but "
+            f"returned {what}; leave out what else it finds, and take the real part of what is complex."
+        )
+    return found.shape
+
+
+def is_each(shape: tuple[int, ...], size: int) -> bool:
+    """Whether a loss of this shape is one number an example."""
+    if shape not in ((), (size,)):
+        raise ValueError(
+            f"Argument `loss` must return the mean over the examples, or one number an example, but has shape {shape} "
+            f"of {size} examples; take its mean."
+        )
+    return shape != ()

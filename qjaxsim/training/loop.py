@@ -18,9 +18,9 @@ from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
-from qjaxsim.training.checkpoint import Row, Snapshot
+from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
-from qjaxsim.training.evaluation import Evaluation, Metrics
+from qjaxsim.training.evaluation import Evaluation, Metrics, is_each, loss_shape
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def fit(
         ValueError: if shapes do not fit, `metrics` does not return such numbers or lacks `config.best`, or `resume` has
             no folder.
         MemoryError: if the trajectory does not fit in memory.
-        TypeError: if a leaf of params is neither float32 nor float64.
+        TypeError: if a leaf of params is neither float32 nor float64, x or y holds no numbers, or loss returns no real
+            floats.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
-        CheckpointError: if `folder` holds another run or only damaged checkpoints. A change of `loss` itself cannot be
-            seen.
+        CheckpointError: if `folder` holds another run or only damaged checkpoints. Another `loss` is seen where it
+            changes "train_loss" at the start.
 
     >>> import jax.numpy as jnp
     >>> from qjaxsim.training import TrainConfig
@@ -120,6 +121,9 @@ def fit(
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
+    classes = _classes(np.asarray(data["train"][1]))
+    size = even_chunk(len(classes), config.batch_size)
+    shape = loss_shape(loss, params, *data["train"], size)
     evaluation = Evaluation(metrics, params, data, config.eval_batch_size)
     _require_best(config.best, evaluation.columns)
     place = None if folder is None else Path(folder)
@@ -134,8 +138,7 @@ def fit(
     start = Snapshot(params, opt_state, [], [])
     restored = None if place is None else _earlier_run(place, resume, identity, start, config)
     rates = learning_rates(config)
-    classes = _classes(np.asarray(data["train"][1]))
-    each = _is_each(loss, params, *data["train"], even_chunk(len(classes), config.batch_size))
+    each = is_each(shape, size)
     with training_bar(progress, config.epochs, done=0 if restored is None else restored.epoch) as advance:
         if restored is None:
             history = [_row(0, None, None, evaluate(params, "before the first epoch"), 0.0)]
@@ -143,6 +146,7 @@ def fit(
             if place is not None:
                 checkpoint.begin(place, Snapshot(params, opt_state, history, trajectory), identity)
         else:
+            _require_same_loss(restored.history[0], evaluate(params, "before the first epoch"), place)
             params, opt_state = restored.params, restored.optimizer
             history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
@@ -223,18 +227,6 @@ def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     return run
 
 
-def _is_each(loss: Loss, params: Params, x: jax.Array, y: jax.Array, size: int) -> bool:
-    """Whether the loss is one number an example, found on the shapes of a minibatch so that its trace serves again."""
-    batch = [jax.ShapeDtypeStruct((size, *array.shape[1:]), array.dtype) for array in (x, y)]
-    shape = jax.jit(loss).eval_shape(params, *batch).shape
-    if shape not in ((), (size,)):
-        raise ValueError(
-            f"Argument `loss` must return the mean over the examples, or one number an example, but has shape {shape} "
-            f"of {size} examples; take its mean."
-        )
-    return shape != ()
-
-
 def _stacks(batches: Sequence[np.ndarray], together: bool) -> list[_Batch]:
     """Batches stacked, larger ones first: one stack, or two when their sizes differ by one and are not to go together.
 
@@ -298,6 +290,12 @@ def _require_best(best: str, columns: list[str]) -> None:
 
 
 def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+    for name, value in ((x_name, x), (y_name, y)):
+        if (dtype := np.asarray(value).dtype).kind in "OSUMm":
+            raise TypeError(
+                f"Argument `{name}` must hold numbers, but its dtype is {dtype}; number the classes of labels from 0, "
+                "by `np.unique(labels, return_inverse=True)[1]` say."
+            )
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise ValueError(
@@ -361,6 +359,16 @@ def _earlier_run(
             f"{config.epochs}; use another folder for a shorter run."
         )
     return restored
+
+
+def _require_same_loss(before: Row, now: Row, folder: Path | None) -> None:
+    """Refuse a loss or metrics that are others at the start; rounding differs from machine to machine."""
+    name = "train_loss"
+    if name in now and not np.isclose(before[name], now[name], rtol=float(np.finfo(np.float32).eps) ** 0.5):
+        raise CheckpointError(
+            f"Argument `folder` must hold this run, but {folder} was made with another loss ({before[name]:.6g} at the "
+            f"start, now {now[name]:.6g}); use it again, or another folder."
+        )
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common.checkpoint import Checkpoint, digest
+from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.curvature import LinearOperator, top_eigenpairs
 from qjaxsim.training.config import TrainConfig, learning_rates
@@ -69,7 +69,7 @@ def sharpness_along(
         Sharpness.
 
     Raises:
-        ValueError: if examples is not a positive integer, or the checkpoint is of another training.
+        ValueError: if examples is not a positive integer, or the checkpoint is of another training or loss.
 
     Cost: for each epoch about 30 products with the Hessian, of two to four gradients each.
 
@@ -90,7 +90,10 @@ def sharpness_along(
     saved = None
     done = 0
     if checkpoint is not None:
-        saved = Checkpoint(checkpoint, {"trajectory": digest(result.trajectory), "data": digest(data)})
+        probe = jax.random.normal(jax.random.key(0), (1, flat.size), flat.dtype)
+        mark = Fingerprint("product", "loss", _rows(loss, unravel(flat), data, probe))
+        identity = {"trajectory": digest(result.trajectory), "data": digest(data)}
+        saved = Checkpoint(checkpoint, identity, fingerprint=mark)
         state = saved.restore({"values": values, "residuals": residuals, "done": 0})
         values, residuals, done = tuple(state.values()) if state else (values, residuals, 0)
     for point in range(done, points):

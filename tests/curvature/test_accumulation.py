@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -92,7 +93,7 @@ def resumed(path, monkeypatch, kind, **options):
     seen, chunks, chunk = [], [], gauss_newton.samples_from
     monkeypatch.setattr(gauss_newton, "samples_from", lambda *args, **how: (chunks.append(1), chunk(*args, **how))[1])
     found = split(*problem(kind), checkpoint=path, progress=lambda *done: seen.append(done), **options)
-    return found, seen, len(chunks) - 1  # one look at the first, whose slopes stand for outputs and loss
+    return found, seen, len(chunks)
 
 
 def assert_same_bits(found, expected):
@@ -213,6 +214,10 @@ def changed(what):
         outputs = lambda p, x: 1.001 * models().pushed(p, x)  # noqa: E731
     if what == "loss":
         loss = lambda z, y: 2 * cross_entropy(z, y)  # noqa: E731
+    if what == "frozen weights":
+        outputs = lambda p, x: models().pushed(jax.lax.stop_gradient(p), x)  # noqa: E731
+    if what == "curvature of the loss":
+        loss = lambda z, y: cross_entropy(z, y) + ((z - jax.lax.stop_gradient(z)) ** 2).sum(1)  # noqa: E731
     if what in ("batch_size", "rows"):
         options[what] = 4
     return (outputs, loss, params, x, y), options
@@ -232,6 +237,8 @@ def changed(what):
         ("structure", r"structure \(pushed, now collapsed\)"),
         ("outputs", "outputs or loss"),
         ("loss", "outputs or loss"),
+        ("frozen weights", "outputs or loss"),
+        ("curvature of the loss", "outputs or loss"),
     ],
 )
 def test_another_computation_is_refused(path, what, words):
@@ -242,6 +249,20 @@ def test_another_computation_is_refused(path, what, words):
     with pytest.raises(ValueError, match=message):
         split(*arguments, **options, checkpoint=path)
     assert path.read_bytes() == written
+
+
+def test_a_loss_that_differs_on_later_samples_alone_is_refused(path):
+    huber = {delta: functools.partial(huber_loss, delta) for delta in (10.0, 1.0)}
+    outputs = lambda w, x: jnp.sin(w) * x  # noqa: E731
+    arguments = jnp.array(0.5), np.repeat([[0.1], [5.0]], 4, axis=0), np.zeros(8)
+    split(outputs, huber[10.0], *arguments, batch_size=4, checkpoint=path)
+    with pytest.raises(ValueError, match="was made with other outputs or loss"):
+        split(outputs, huber[1.0], *arguments, batch_size=4, checkpoint=path)
+
+
+def huber_loss(delta, z, y):
+    far = abs(z[:, 0] - y)
+    return jnp.where(far < delta, far**2 / 2, delta * (far - delta / 2))
 
 
 def flipped(content):

@@ -228,6 +228,13 @@ def _pairs(operator):
     return top_eigenpairs(operator, 8, key=KEY)
 
 
+@pytest.mark.parametrize("scales", [(1.0, 1e-30), (1e200, 1.0), (1e-200, 1e-180)])
+def test_what_is_knocked_out_does_not_depend_on_lengths(scales):
+    diagonal = matrix_operator(jnp.diag(jnp.array([5.0, 2.0, 1.0])))
+    directions = [[3 * scales[0], 0, 0], [0, 0, 0], [scales[1], scales[1], 0]]
+    np.testing.assert_allclose(knocked_out(diagonal, directions) @ jnp.ones(3), [0, 0, 1], atol=1e-14)
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 def test_knocked_out_is_the_projected_matrix(rank):
     rng = np.random.default_rng(0)
@@ -266,7 +273,12 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(tmp_path, monkeypatch):
     del again[:]
     class_decomposition(network, params, x, y, batch_size=3, checkpoint=path, progress=progress)
     assert again == [(17, 17)]
-    for other, words in (({"y": y[::-1]}, "y"), ({"outputs": lambda p, x: 2 * network(p, x)}, "outputs")):
+    frozen = lambda p, x: network(jax.lax.stop_gradient(p), x)  # noqa: E731
+    for other, words in (
+        ({"y": y[::-1]}, "y"),
+        ({"outputs": lambda p, x: 2 * network(p, x)}, "outputs"),
+        ({"outputs": frozen}, "outputs"),
+    ):
         given = {"outputs": network, "params": params, "x": x, "y": y} | other
         with pytest.raises(checkpoint.OtherComputationError, match=f"other {words}"):
             class_decomposition(**given, batch_size=3, checkpoint=path)

@@ -12,6 +12,7 @@ from qjaxsim.curvature import (
     gauss_newton_dual,
     gauss_newton_product,
     hessian_product,
+    hvp,
     residual_product,
     split_hessian,
 )
@@ -257,3 +258,27 @@ def test_refused_before_allocation(monkeypatch):
         split_hessian(network, cross_entropy, params, x, y)
     with pytest.raises(MemoryError, match=r"dual of 39 outputs needs .* use fewer samples"):
         gauss_newton_dual(network, cross_entropy, params, x, y)
+
+
+def test_factors_that_are_numbers_go_through_shard_map():
+    """Types of mapped arrays are those of a mesh of many devices, also where it has one."""
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    shared, own = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("d")
+    outputs = lambda p, x: jnp.sin(x * p["w"][None]) * p["factor"]  # noqa: E731
+    loss = lambda z, y: (z**2).sum(1) * y  # noqa: E731
+    params, x, y = {"w": jnp.array([0.3, 0.7]), "factor": jnp.array(2.0)}, jnp.arange(6.0).reshape(3, 2), jnp.ones(3)
+    whole = split_hessian(outputs, loss, params, x, y).hessian
+    flat = jnp.array([1.0, 2.0, 3.0])
+    vector = jax.flatten_util.ravel_pytree(params)[1](flat)
+
+    def mapped(function, specs, *arguments):
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=own)(*arguments)
+
+    found = mapped(lambda p, x, y: split_hessian(outputs, loss, p, x, y).hessian, (shared, own, own), params, x, y)
+    np.testing.assert_allclose(found, whole, atol=1e-13)
+    # Parameters of each device's own, and a direction that all share.
+    every = jax.tree.map(lambda leaf: leaf[None], params)
+    of_one = lambda p: jax.tree.map(lambda leaf: leaf[0], p)  # noqa: E731
+    value = lambda p: loss(outputs(p, x), y).mean()  # noqa: E731
+    image = mapped(lambda p: jax.tree.map(lambda leaf: leaf[None], hvp(value, of_one(p), vector)), (own,), every)
+    np.testing.assert_allclose(jax.flatten_util.ravel_pytree(image)[0], whole @ flat, atol=1e-13)

@@ -53,8 +53,29 @@ class TestPcaPlane:
         plane = pca_plane(trajectory_of().astype(np.float32), identity).plane
         assert plane.origin.dtype == plane.directions.dtype == jnp.float32
 
+    @pytest.mark.parametrize(("scale", "dtype"), [(1e-30, "f4"), (1e30, "f4"), (1e-250, "f8"), (1e250, "f8")])
+    def test_scales_with_the_trajectory(self, scale, dtype):
+        points = trajectory_of()
+        plane, projection, explained = pca_plane((scale * points).astype(dtype), identity)
+        expected = pca_plane(points, identity)
+        np.testing.assert_allclose(explained, expected.explained, rtol=1e-6)
+        np.testing.assert_allclose(projection / scale, expected.projection, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(plane.origin, float) / scale, expected.plane.origin, rtol=1e-6)
+
+    def test_of_integers(self):
+        points = np.array([[0, 0, 0], [1, 2, 2], [5, 1, 0], [3, 3, 1]])
+        plane, projection, _ = pca_plane(points, identity)
+        _, _, axes = np.linalg.svd(points - points.mean(axis=0))
+        np.testing.assert_allclose(np.abs(np.asarray(plane.directions) @ axes[:2].T), np.eye(2), atol=1e-12)
+        np.testing.assert_allclose(plane.origin, points.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(projection, (points - points.mean(axis=0)) @ plane.directions.T, atol=1e-12)
+
     def test_errors(self):
         points = trajectory_of()
+        with pytest.raises(ValueError, match="`trajectory` must hold finite numbers, but 1 of its 84 are not"):
+            pca_plane(np.where(points == points[3, 2], np.nan, points), identity)
+        with pytest.raises(TypeError, match="`trajectory` must hold real numbers, but its dtype is complex128"):
+            pca_plane(points + 1j, identity)
         with pytest.raises(ValueError, match=r"`trajectory` must have shape \(T, P\), both at least 2.*\(1, 7\)"):
             pca_plane(points[:1], identity)
         with pytest.raises(ValueError, match="`frozen` and `anchor` must be given together"):
@@ -84,6 +105,12 @@ class TestRandomPlane:
                 np.testing.assert_allclose(*lengths, atol=1e-12)
             np.testing.assert_allclose(jnp.linalg.norm(direction["bias"]), jnp.linalg.norm(params["bias"]), rtol=1e-12)
             np.testing.assert_allclose(jnp.abs(direction["scale"]), 2, rtol=1e-12)
+
+    @pytest.mark.parametrize(("scale", "dtype"), [(1e-30, "f4"), (1e30, "f4"), (1e-250, "f8"), (1e250, "f8")])
+    def test_filters_of_any_size_and_leaves_without_numbers(self, key, scale, dtype):
+        params = {"weights": np.full((2, 3), scale, dtype), "none": np.zeros((0, 2), dtype)}
+        for flat in np.asarray(random_plane(params, key).directions, float):
+            np.testing.assert_allclose(np.linalg.norm(flat.reshape(2, 3) / scale, axis=1), np.sqrt(3), rtol=1e-6)
 
     def test_key_decides(self, key):
         params = jnp.arange(12.0).reshape(3, 4)
@@ -133,6 +160,9 @@ class TestEvaluate:
             evaluate_plane(jnp.sum, plane, [1.0], [])
         with pytest.raises(ValueError, match=r"Argument `a` must be a vector of at least one number.*\(\)"):
             evaluate_plane(jnp.sum, plane, 1.0, [1.0])
+        for wrong, what in ((lambda w: w, r"float64\[2\]"), (lambda w: jax.lax.complex(w[0], w[1]), r"complex128\[\]")):
+            with pytest.raises(TypeError, match=f"`loss` must return a real scalar, but it returned {what}"):
+                evaluate_plane(wrong, plane, [1.0], [1.0])
         with pytest.raises(ValueError, match="Argument `batch_size` must be a positive integer, but is 0"):
             evaluate_plane(jnp.sum, plane, [1.0], [1.0], batch_size=0)
         with pytest.raises(
@@ -151,9 +181,13 @@ class TestGridAround:
         np.testing.assert_allclose(np.diff(a), 14 / 19)
         c, _ = grid_around(np.array([[0.0, 0.0]]), margin=1.0, points=3)
         np.testing.assert_allclose(c, [-1, 0, 1])
+        narrow = grid_around(np.array([[120, 0], [-120, 1]], np.int8), margin=100, points=3)
+        np.testing.assert_array_equal(narrow, [[-220, 0, 220], [-100, 0.5, 101]])
 
     def test_errors(self):
         with pytest.raises(ValueError, match=r"`projection` must have shape \(T, 2\), but it has \(4, 3\)"):
             grid_around(np.zeros((4, 3)))
+        with pytest.raises(ValueError, match="`projection` must hold finite numbers, but 1 of its 2 are not"):
+            grid_around([[0.0, np.inf]])
         with pytest.raises(ValueError, match="`points` must be an integer of at least 2, but is 1"):
             grid_around(np.zeros((4, 2)), points=1)

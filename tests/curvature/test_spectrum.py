@@ -213,6 +213,9 @@ class TestPowerIteration:
     def test_errors(self, key):
         with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but is 0"):
             power_iteration(linear_operator(lambda v: v, 4), key=key, max_steps=0)
+        for wrong in (-1e-3, np.nan, "small"):
+            with pytest.raises(ValueError, match="Argument `tol` must be a finite number from 0 on, but is"):
+                power_iteration(linear_operator(lambda v: v, 4), key=key, tol=wrong)
 
 
 class TestSpectralDensity:
@@ -265,6 +268,9 @@ class TestSpectralDensity:
         for sigma in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match="Argument `sigma` must be positive or None, but it is"):
                 spectral_density(linear_operator(lambda v: v, 5), key=key, sigma=sigma)
+        for grid in ([0.0, np.nan], [[0.0, 1.0]], 1.0):
+            with pytest.raises(ValueError, match="Argument `grid` must be a vector of finite numbers or None, but is"):
+                spectral_density(linear_operator(lambda v: v, 5), key=key, grid=grid)
 
     @pytest.mark.parametrize("sigma", mostly_slow([1e-1, 1e-3, 1e-6, 1e-9], keep=[1, 3]))
     def test_a_narrow_sigma_keeps_the_integral(self, sigma, key):

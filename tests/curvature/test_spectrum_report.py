@@ -76,6 +76,14 @@ def test_blocks_are_those_of_the_matrix(reports, way):
     np.testing.assert_allclose(report.shares.sum(axis=0), 1, rtol=1e-6)
 
 
+def test_leaves_of_one_name_are_blocks_of_their_own():
+    params = {"a": {"b": jnp.ones(2)}, "a/b": jnp.ones(3)}
+    function = lambda p: (p["a"]["b"] ** 2).sum() + (2 * p["a/b"] ** 2).sum()  # noqa: E731
+    blocks = spectrum_report(function, params, planes=(), progress=False).blocks
+    assert [(row["parameters"], row["block_lambda_max"]) for row in blocks] == [(2, 2.0), (3, 4.0)]
+    assert len({row["group"] for row in blocks}) == 2
+
+
 def test_planes_show_the_function(reports):
     arrays = reports["dense"].arrays
     a, b = arrays["eigen_landscape_a"], arrays["eigen_landscape_b"]
@@ -106,6 +114,27 @@ def _texts(figure):
 
 
 # --- models and circuits ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e22])
+def test_norms_and_shares_do_not_leave_single_precision(scale):
+    x, y, w = np.float32([[1, 2, 3], [2, 1, 4]]), np.zeros(2), np.ones(3, np.float32)
+    params = {"a": w[:2], "b": w[2:], "none": np.zeros((0, 2), np.float32)}
+    outputs = lambda p, x: jnp.sin(x * jnp.concatenate([p["a"], p["b"]])[None])  # noqa: E731
+    loss = lambda z, y: (z**2).sum(1) * z.dtype.type(scale)  # noqa: E731
+    report = spectrum_report(outputs, params, (x, y), loss=loss, planes=(), progress=False)
+    # Of x and w in each place sin(xw)**2: its derivatives are on paper, H and R are diagonal.
+    x = np.asarray(x, float)
+    gradient, hessian, residual = (
+        each.mean(axis=0) for each in (x * np.sin(2 * x), 2 * x**2 * np.cos(2 * x), -2 * x**2 * np.sin(x) ** 2)
+    )
+    assert report.numbers["gradient_norm"] / scale == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+    ratio = np.linalg.norm(residual) / np.linalg.norm(hessian)
+    assert report.numbers["residual_norm_ratio"] == pytest.approx(ratio, rel=1e-4)
+    assert report.numbers["gradient_in_top_k"] == pytest.approx(1, rel=1e-5)  # K is all three
+    assert [row["group"] for row in report.blocks] == ["a", "b"]
+    shares = gradient**2 / (gradient**2).sum()
+    assert [row["gradient_share"] for row in report.blocks] == pytest.approx([shares[:2].sum(), shares[2]], rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", mostly_slow([jnp.float64, jnp.float32]))
@@ -224,6 +253,14 @@ def test_killed_matrix_goes_on(tmp_path, monkeypatch):
         spectrum_report(quadratic, {"a": jnp.ones((2, 3)), "b": jnp.zeros(6)}, **options)
     with pytest.raises(ValueError, match="other function"):
         spectrum_report(lambda p: 2 * quadratic(p), origin(), **options)
+
+
+def test_planes_of_another_function_begin_anew(tmp_path):
+    options = {"planes": ("random",), "plane_points": 3, "progress": False, "checkpoint": tmp_path}
+    params = {"w": jnp.array([1.0, 2.0])}
+    for rise in (0.0, 5.0):  # of functions with one Hessian
+        found = spectrum_report(lambda p, rise=rise: (p["w"] ** 2).sum() + rise, params, **options)
+        assert found.arrays["random_landscape"][1, 1] == pytest.approx(5 + rise)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

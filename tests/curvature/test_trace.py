@@ -75,6 +75,19 @@ def test_density_errors_come_from_the_probes():
     assert np.isnan(single.standard_error).all()
 
 
+@pytest.mark.parametrize("scale", [1e-290, 1e290])
+def test_errors_scale_as_the_matrix_does(scale):
+    values, grid, key = np.linspace(-1, 2, 30), np.array([0.0, 1.5]), jax.random.key(0)
+    plain, scaled = symmetric(values), symmetric(scale * values)
+    for method in ("hutchinson", "xtrace"):
+        one, other = (trace_estimate(each, key=key, probes=12, method=method) for each in (plain, scaled))
+        np.testing.assert_allclose(np.array(other[:2]) / scale, one[:2], rtol=1e-9)
+    one = spectral_density(plain, key=key, steps=6, probes=3, grid=grid, sigma=0.1)
+    other = spectral_density(scaled, key=key, steps=6, probes=3, grid=scale * grid, sigma=0.1 * scale)
+    np.testing.assert_allclose(other.density * scale, one.density, rtol=1e-9)
+    np.testing.assert_allclose(other.standard_error * scale, one.standard_error, rtol=1e-9)
+
+
 def test_nodes_lie_within_their_residuals_of_eigenvalues():
     values = np.linspace(-1, 1, 90) ** 3
     found = spectral_density(symmetric(values), key=jax.random.key(2), steps=12, probes=3)

@@ -139,6 +139,14 @@ def test_damping_pseudo_inverse_and_means():
     np.testing.assert_allclose(step(damping=1.0, rcond=0.5), [0.4, 0.0])
 
 
+@pytest.mark.parametrize("scale", [1e-37, 3e37])
+def test_metrics_of_any_size_in_single_precision(scale):
+    metric, slope = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])
+    rule = geometry.natural_gradient(lambda w: jnp.asarray(metric * scale, jnp.float32))
+    step = np.asarray(rule.update(jnp.asarray(slope * scale, jnp.float32), None, jnp.zeros(2))[0])
+    np.testing.assert_allclose(step, np.linalg.solve(metric, slope), rtol=1e-5)
+
+
 def test_ground_state_in_fewer_steps_than_the_gradient():
     a, n = qj.Parameter("a", (2, 3)), 3
     circuit = qj.Circuit(n)

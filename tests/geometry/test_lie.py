@@ -43,6 +43,32 @@ def test_sums_with_weights_against_dense_commutators():
     assert lie_algebra(generators).dimension == dense_dimension(generators, 3)
 
 
+def turned(angle, n):
+    """A product of X on n qubits, turned about Z: cos X + sin Y on each."""
+    sides = {"X": np.cos(angle), "Y": np.sin(angle)}
+    return qj.PauliSum({
+        tuple(enumerate(letters)): float(np.prod([sides[letter] for letter in letters]))
+        for letters in itertools.product("XY", repeat=n)
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_commutes_up_to_rounding_adds_nothing(seed):
+    rng = np.random.default_rng(seed)
+    couplings = rng.normal(size=2)
+    xxz = sum(c * (qj.X(q) @ qj.X(q + 1) + qj.Y(q) @ qj.Y(q + 1)) for q, c in enumerate(couplings))
+    magnetisation = float(rng.normal()) * sum(qj.Z(q) for q in range(3))
+    assert lie_algebra([xxz + 0.3 * qj.Z(0) @ qj.Z(1), magnetisation]).dimension == 2
+    assert lie_algebra([turned(couplings[0], n) for n in (1, 2, 3)]).dimension == 3
+    both = [xxz, magnetisation, turned(couplings[0], 1)]
+    assert lie_algebra(both).dimension == dense_dimension(both, 3)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1e200])
+def test_the_unit_of_generators_makes_no_difference(scale):
+    assert lie_algebra([scale * qj.Z(0), scale * qj.X(0)]).dimension == 3
+
+
 @pytest.mark.parametrize(("n", "dimension"), [(4, 16), (6, 36)])
 def test_open_chain_of_the_overparametrisation_study(n, dimension):
     assert lie_algebra(chain(n)).dimension == dimension

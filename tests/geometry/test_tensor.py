@@ -185,7 +185,8 @@ def test_blocks_are_those_of_the_whole_and_zero_elsewhere():
         "leaves": [range(6), [6]],
         "rows": [range(3), range(3, 6), [6]],
     }
-    for blocks, places in kinds.items():
+    shared = {"first": [0, 1, 6], "second": [1, 2], "third": [6]}  # groups that overlap
+    for blocks, places in [*kinds.items(), (shared, list(shared.values()))]:
         expected = np.zeros_like(whole)
         for own in places:
             expected[np.ix_(own, own)] = whole[np.ix_(own, own)]

@@ -45,6 +45,14 @@ def angles_of(x):
     return (x - X.min(axis=0)) / (X.max(axis=0) - X.min(axis=0)) * np.pi
 
 
+def test_features_in_tiny_units_are_scaled_and_what_rounding_moves_is_not():
+    rounded = np.where(X[:, :1] > 0, 0.1 + 0.2, 0.3)
+    fitted = QuantumRegressor(**{**QUICK, "epochs": 0}).fit(np.hstack([1e-25 * X, rounded]), TARGETS)
+    angles = fitted.scaler_.transform(np.hstack([1e-25 * X, rounded]))
+    np.testing.assert_allclose(angles[:, :3], angles_of(X), atol=1e-12)
+    np.testing.assert_allclose(angles[:, 3], 0, atol=1e-12)
+
+
 def expectations(estimator, x, observables):
     circuit, params = estimator.circuit_, estimator.params_
     return np.array(

@@ -309,3 +309,8 @@ def test_images_that_cannot_be_pooled():
 def test_part_sums_with_a_repeated_parameter():
     with pytest.raises(ValueError, match=r"`index` must have shape .* and repeats some"):
         PartSum(lambda u, x: x, np.array([[0, 1, 1]]), lambda x: x, 1.0)
+    for wrong, what in (([[0, -1]], "int64 and 1 are below 0"), ([[0.5, 1.0]], "float64 and 0 are")):
+        with pytest.raises(ValueError, match=f"`index` must hold integers from 0 on, .* but its dtype is {what}"):
+            PartSum(lambda u, x: x, np.array(wrong), lambda x: x, 1.0)
+    with pytest.raises(ValueError, match="`index` must hold places from 0 to 1 for 2 parameters, but holds 2"):
+        PartSum(lambda u, x: x, np.array([[0, 2]]), lambda x: x, 1.0)(jnp.ones(2), jnp.ones((3, 1)))

@@ -66,6 +66,8 @@ def test_goes_on_from_what_was_finished(tmp_path):
     other, _ = trained(seed=1)
     with pytest.raises(OtherComputationError):
         sharpness_along(squares, other, X, Y, config, checkpoint=place)
+    with pytest.raises(OtherComputationError, match="other loss"):
+        sharpness_along(lambda *given: 2 * squares(*given), result, X, Y, config, checkpoint=place)
 
 
 def test_an_optimiser_with_a_rate_of_its_own_has_no_bound():

@@ -54,6 +54,30 @@ def test_arguments_that_do_not_fit():
         fit(loss, params, x, y, dataclasses.replace(config, batch_size=65))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda p, x, y: (loss(p, x, y), 0),
+            r"must return real floats, .* returned PyTreeDef\(\(\*, \*\)\); leave out",
+        ),
+        (lambda p, x, y: loss(p, x, y).astype(complex), "but returned complex128; .* take the real part"),
+        (lambda p, x, y: (logits(p, x).argmax(1) != y).sum(), "but returned int64"),
+        (lambda p, x, y: None, r"but returned PyTreeDef\(None\)"),
+    ],
+)
+def test_losses_that_are_no_real_numbers(wrong, message):
+    with pytest.raises(TypeError, match=f"`loss` .*{message}"):
+        fit(wrong, params, x, y, config)
+
+
+def test_examples_that_are_no_numbers():
+    with pytest.raises(TypeError, match=r"`y` must hold numbers, but its dtype is <U5; number the classes"):
+        fit(loss, params, x, np.where(y > 0, "large", "small"), config)
+    with pytest.raises(TypeError, match=r"`test\[0\]` must hold numbers, but its dtype is object"):
+        fit(loss, params, x, y, config, test=(x.astype(object), y))
+
+
 def test_metrics_that_do_not_fit():
     with pytest.raises(
         ValueError, match=r"`metrics` must return means .* 'hits' has shape \(64, 5\) of 64 examples; take its mean"

@@ -46,6 +46,14 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path, uninterrupted):
     np.testing.assert_array_equal(longer.trajectory, uninterrupted.trajectory)
 
 
+def test_another_loss_does_not_go_on(tmp_path):
+    fit(loss, params, x, y, dataclasses.replace(config, epochs=1), folder=tmp_path)
+    start = float(np.mean(loss(params, x, y)))
+    said = rf"`folder` must hold this run, .* another loss \({start:.4g}\d* at the start, now {2 * start:.4g}"
+    with pytest.raises(CheckpointError, match=said):
+        fit(lambda p, x, y: 2 * loss(p, x, y), params, x, y, config, folder=tmp_path, resume=True)
+
+
 def test_checkpoint_every_third_epoch(tmp_path, uninterrupted):
     shorter = dataclasses.replace(config, epochs=8)
     fit(loss, params, x, y, shorter, folder=tmp_path, checkpoint_every=3)

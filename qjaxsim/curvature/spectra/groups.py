@@ -8,6 +8,7 @@ import numpy as np
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.operators import LinearOperator, checked_places
 from qjaxsim.curvature.spectra.measure import TRACE_PROBES, Measured, counted
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
@@ -56,13 +57,15 @@ def places_of(
 
 
 def _leaves(params: Any) -> dict[str, np.ndarray]:
-    """By name of a leaf, its places in its own shape."""
+    """By name of a leaf, its places in its own shape; leaves without numbers have none."""
     start, found = 0, {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = jax.tree_util.keystr(path, simple=True, separator="/") or "params"
         shape = np.shape(leaf)
         size = int(np.prod(shape))
-        found[name] = np.arange(start, start + size).reshape(shape)
+        if size:
+            name = jax.tree_util.keystr(path) if name in found else name  # "a/b" in the dictionary, and b in its a
+            found[name] = np.arange(start, start + size).reshape(shape)
         start += size
     return found
 
@@ -101,7 +104,7 @@ def block_rows(
     if not places:
         return []
     gradient, vector = np.asarray(found.gradient, float), np.asarray(pairs.vectors[0], float)
-    squares = max(float(gradient @ gradient), np.finfo(float).tiny)
+    gradient = gradient / (magnitude(gradient) or 1)
     dense = found.numbers["spectrum"] == "dense"
     blocks = _dense_blocks(places, found) if dense else _product_blocks(places, found, key, progress)
     return [
@@ -109,7 +112,7 @@ def block_rows(
             "group": name,
             "parameters": own.size,
             **block,
-            "gradient_share": float(gradient[own] @ gradient[own]) / squares,
+            "gradient_share": float(gradient[own] @ gradient[own]),
             "leading_share": float(vector[own] @ vector[own]),
         }
         for (name, own), block in zip(places.items(), blocks, strict=True)

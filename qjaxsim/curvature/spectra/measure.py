@@ -11,6 +11,7 @@ import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.memory import available_bytes
+from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.density import spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
@@ -134,7 +135,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
     numbers = _of_values(values, split.hessian) | {
         "gn_lambda_max": float(gauss_newton[-1]),
         "gn_null": int((np.abs(gauss_newton) <= _rounding(split.hessian) * np.abs(gauss_newton).max()).sum()),
-        "residual_norm_ratio": float(np.linalg.norm(split.residual) / np.linalg.norm(split.hessian)),
+        "residual_norm_ratio": _ratio(split.residual, split.hessian),
     }
     arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
     return Measured(
@@ -238,4 +239,10 @@ def _of_parts(
 def _norm_ratio(residual: LinearOperator, hessian: LinearOperator, key: jax.Array) -> float:
     """Estimate of ||R|| / ||H|| in the Frobenius norm, since E ||M v||^2 = ||M||_F^2 for normal v."""
     probes = jax.random.normal(key, (hessian.size, NORM_PROBES), hessian.dtype)
-    return float(jnp.linalg.norm(residual @ probes) / jnp.linalg.norm(hessian @ probes))
+    return _ratio(residual @ probes, hessian @ probes)
+
+
+def _ratio(one: jax.Array, other: jax.Array) -> float:
+    """Of two norms; NaN or infinite where the second is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(magnitude(one) / magnitude(other))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from qjaxsim.common.checkpoint import Checkpoint, OtherComputationError, digest
+from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, OtherComputationError, digest
 from qjaxsim.curvature import landscape
 from qjaxsim.curvature.landscape import Plane
 from qjaxsim.curvature.spectra.measure import SO_FAR
@@ -83,15 +83,17 @@ def _values(
     path: Path | None,
     moved: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Values (B, A), kept in a file line by line; an earlier attempt at this very grid is gone on with."""
-    saved, lines = None, list[np.ndarray]()
+    """Values (B, A), kept in a file line by line; an earlier attempt at this very grid and function is gone on with."""
+    first = evaluate(plane, a, b[:1])[0]
+    saved, lines = None, [np.asarray(first)]
     if path is not None:
-        saved = Checkpoint(path, {"plane": digest([plane.origin, plane.directions]), "grid": digest([a, b])})
+        identity = {"plane": digest([plane.origin, plane.directions]), "grid": digest([a, b])}
+        saved = Checkpoint(path, identity, fingerprint=Fingerprint("first", "function", first))
         try:
             state = saved.restore({"lines": np.empty((0, len(a)), plane.origin.dtype)}, growing=("lines",))
         except OtherComputationError:
             state = None
-        lines = list(state["lines"]) if state else []
+        lines = list(state["lines"]) if state else lines
     for done in range(len(lines), len(b)):
         lines.append(np.asarray(evaluate(plane, a, b[done : done + 1])[0]))
         if saved is not None:

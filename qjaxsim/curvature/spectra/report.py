@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import integer_from, is_traced, positive_integer, require_one_of
+from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
 from qjaxsim.curvature.spectra.columns import NUMBERS
@@ -162,17 +163,16 @@ def _numbers(
     problem: Problem, found: Measured, pairs: EigenPairs, classes: int, classes_known: bool, value: float | None
 ) -> dict[str, float | int | str | None]:
     """The numbers of `columns.NUMBERS`, in its order."""
-    gradient = np.asarray(found.gradient)
-    within = np.asarray(pairs.vectors)[:classes] @ gradient
+    norm = magnitude(found.gradient)
+    within = np.asarray(pairs.vectors, float)[:classes] @ (np.asarray(found.gradient, float) / (norm or 1))
     values = found.arrays.get("eigenvalues", found.arrays.get("lanczos_values"))
     largest = max(abs(found.numbers["lambda_max"]), abs(found.numbers["lambda_min"]))
-    squares = float(np.sum(gradient**2))
     numbers = {
         "parameters": problem.flat.size,
         "samples": problem.model and problem.model.n_samples,
         "loss": value,
-        "gradient_norm": float(np.linalg.norm(gradient)),
-        "gradient_in_top_k": float(np.sum(within**2) / squares) if squares else None,
+        "gradient_norm": float(norm),
+        "gradient_in_top_k": float(np.sum(within**2)) if norm else None,
         **found.numbers,
         **outlier_numbers(values, classes, known=classes_known),
         "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,
@@ -235,6 +235,6 @@ def _require_dependence(found: Measured) -> None:
     numbers = found.numbers
     if numbers["lambda_max"] == numbers["lambda_min"] == 0 and not np.asarray(found.gradient).any():
         raise ValueError(
-            "Argument `function` does not depend on its parameters: gradient and Hessian are zero. Are they "
-            "frozen (`stop_gradient`, a filter), or is the function constant?"
+            "Argument `function` does not depend on its parameters: gradient and Hessian are zero there. Are they "
+            "frozen (`stop_gradient`, a filter), or is the function constant, or flat to second order at this point?"
         )
