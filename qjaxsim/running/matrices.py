@@ -288,6 +288,8 @@ def amplitudes(step: Prepare, env: Environment, dtype: Any) -> jax.Array:
     real = parts[0]
     imaginary = parts[1] if step.parts == 2 else jnp.zeros_like(real)
     psi = jnp.stack([real, -imaginary if step.conjugated else imaginary])
+    # Squares of very large or small amplitudes have no place in the dtype; what they are divided by first drops out.
+    psi = psi / lax.stop_gradient(jnp.abs(psi).max(axis=(0, 1), keepdims=True))
     return psi / jnp.sqrt((psi * psi).sum(axis=(0, 1), keepdims=True))
 
 

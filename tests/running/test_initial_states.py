@@ -60,6 +60,23 @@ def test_derivatives_in_amplitudes_and_angles(gradient):
     assert abs(flat @ qj.hessian(energy, at) @ flat - fitted.deriv(2)(0.0)) < 1e-6
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e-30), ("float32", 1e30), ("float64", 1e200)])
+def test_amplitudes_of_any_size(dtype, scale):
+    rng = np.random.default_rng(7)
+    circuit = qj.Circuit(3).initialize(qj.Parameter("x", (8,)), (0, 1, 2)).ry(0.3, 1)
+    x = rng.normal(size=8).astype(dtype)
+    large = x * np.asarray(scale, dtype)
+    energy = qj.expectation(circuit, qj.Z(1))
+    expected = reference.expectation(circuit, qj.Z(1), {"x": x})
+    near = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(energy({"x": large}), expected, **near)
+    given = qj.expectation(qj.Circuit(3).ry(0.3, 1), qj.Z(1))({}, initial=large)
+    np.testing.assert_allclose(given, expected, **near)
+    # Only directions count, so that the derivative is that at a size of one, over the scale.
+    slope = jax.grad(energy)({"x": large})["x"] * large.dtype.type(scale)
+    np.testing.assert_allclose(slope, jax.grad(energy)({"x": x})["x"], **near)
+
+
 def test_noise_on_encoded_states():
     rng = np.random.default_rng(3)
     circuit = encoded(rng).depolarizing(0.1, 1).amplitude_damping(0.2, 0)
