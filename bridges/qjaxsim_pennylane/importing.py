@@ -80,8 +80,9 @@ def from_pennylane(
             and `qml.state`; for angles that cannot be written as expressions of the parameters, and matrices or numbers
             of gates that depend on them; for wires that are missing in `wire_order`.
 
-    Cost: some tenths of a millisecond a gate, and twice as much with parameters. The QNode's function is called twice
-    more then, near the example, to see that the gates do not depend on the values.
+    Cost: some tenths of a millisecond a gate, and several times as much with parameters. The QNode's function is called
+    seven times more then, near the example and at places all over the range of angles, to see that the gates do not
+    depend on the values.
 
     >>> import pennylane as qml
     >>> import qjaxsim as qj

@@ -87,6 +87,10 @@ def model(function):
         (lambda x: qml.evolve(qml.X(0) + qml.Z(0), x[0]), r"depends on parameters by a matrix \(Evolution\)"),
         (lambda x: qml.RX(float(x[0]), 0), "cannot be made for traced parameters .TypeError"),
         (lambda x: x[0] > 0 and qml.X(0), "gates depend on the values of the parameters"),
+        (lambda x: x[1] > 0.5 and qml.X(0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(max(x[0], x[1]), 0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(np.where(x[1] > 0, x[1], 2 * x[0]), 0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(np.sign(x[1]) * 0.3, 0), "gates depend on the values of the parameters"),
         (lambda x: qml.SpecialUnitary(x[0] * np.ones(3), 0), "operation 0 .SpecialUnitary. cannot be decomposed"),
     ],
 )
