@@ -280,6 +280,9 @@ def test_equal_seeds_give_equal_selections_and_v1_is_finite():
     w = np.asarray(found.weights) * 15
     np.testing.assert_allclose(w, np.round(w), atol=1e-9)
     assert attention.layer_problem(settings, params, jnp.asarray(TOKENS)).linear.shape == (2, 2, 16)
+    slopes = jax.grad(lambda params, x: attention.attend(settings, params, x).output.sum(), (0, 1))
+    alone = slopes(jax.tree.map(jnp.asarray, params), jnp.asarray(TOKENS[:, :1]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(alone))
     single = AttentionSettings(n_heads=1, reads=2, sweeps=5)
     params = jax.tree.map(jnp.asarray, attention.init_attention(single, 8, np.random.default_rng(0)))
     assert float(attention.layer_problem(single, params, jnp.asarray(TOKENS)).penalty) == 0.0
