@@ -13,11 +13,6 @@ from qjaxsim_pennylane.reading import Reader
 from qjaxsim_pennylane.sources import Numbers
 from qjaxsim_pennylane.symbols import plain, symbol, traced
 
-# How far from the example operations are made: far enough to be no special case such as an angle of zero, for which
-# decompositions leave gates out, and so near that the program's arithmetic is defined there, too.
-_NEAR = 1e-3
-# Places all over the range of angles, where what the program decides by values is decided otherwise.
-_PLACES = 4
 # Angles as they are written and as they are computed differ by rounding alone.
 _ROUNDING = 1e-9
 
@@ -54,7 +49,8 @@ def _read(reader: Reader, numbers: Numbers, flat: Any) -> list[Any]:
 
 def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
     try:
-        return numbers.operations(numbers.split(flat))
+        found: Sequence[Any] = numbers.tape(numbers.split(flat)).operations
+        return found
     except Exception as error:  # anybody's code
         raise ValueError(
             f"The operations cannot be made for traced parameters ({type(error).__name__}: {error}); use qml.math or "
@@ -64,11 +60,9 @@ def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
 
 def _followed(reader: Reader, numbers: Numbers) -> list[Any]:
     """Operations with expressions as angles, which are compared with the angles at other places."""
-    rng = np.random.default_rng(0)
-    here, there = (numbers.flat + sign * _NEAR * rng.uniform(1, 2, numbers.flat.shape) for sign in (1, -1))
+    here, *others = numbers.places
     found = [_with_angles(each, _expression) for each in _traced(reader, numbers, here)]
-    elsewhere = rng.uniform(-np.pi, np.pi, (_PLACES, *here.shape))
-    if not all(_agrees_at(reader, numbers, found, flat) for flat in (there, -here, *elsewhere)):
+    if not all(_agrees_at(reader, numbers, found, flat) for flat in others):
         raise ValueError(
             "The circuit's gates depend on the values of the parameters, which those of a circuit here do not; use "
             'parameters="constant".'

@@ -100,6 +100,27 @@ def test_arguments_that_gates_do_not_follow_are_refused(function, message):
 
 
 @pytest.mark.parametrize(
+    "observable",
+    [
+        lambda x: qml.Hamiltonian([x[0], x[1]], [qml.Z(0), qml.X(1)]),
+        lambda x: qml.Hermitian(x[1] * np.diag([1.0, -1.0]), 0),
+        lambda x: qml.Z(0) if x[1] > 0.5 else qml.X(1),
+    ],
+)
+def test_observables_that_follow_arguments_are_refused(observable):
+    def node(x):
+        qml.RX(x[0], 0), qml.RY(x[1], 1)
+        return qml.expval(observable(x))
+
+    source = qml.QNode(node, qml.device("default.qubit"))
+    with pytest.raises(ValueError, match="The observables depend on the values of the parameters"):
+        qj.from_pennylane(source, np.array([0.3, 1.0]), parameters="arguments")
+    found = qj.from_pennylane(source, np.array([0.3, 1.0]))
+    value = qj.expectation(found.circuit, found.observables)({})[0]
+    np.testing.assert_allclose(value, source(np.array([0.3, 1.0])), atol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
         (
