@@ -166,8 +166,10 @@ def _floats(cells: Any) -> np.ndarray:
     """Cells as float64, NaN where they are no real numbers."""
 
     def number(cell: Any) -> float:
+        # Python reads "1_0" as 10, where tables mean a name.
+        name = isinstance(cell, str) and "_" in cell
         try:
-            return float("nan") if np.iscomplexobj(cell) else float(cell)
+            return float("nan") if name or np.iscomplexobj(cell) else float(cell)
         except (TypeError, ValueError):
             return float("nan")
 

@@ -54,6 +54,10 @@ def test_text_among_integers_and_words_among_text_are_classes(tmp_path):
     path.write_text("a,digit,degree\n1,7,none\n2,B,mild\n3,7,none\n")
     assert load_table(path, "digit", ["a"]).classes == ("7", "B")
     assert load_table(path, "degree", ["a"]).y.tolist() == [1, 0, 1]
+    path.write_text("a,place\n1,1_0\n2,10\n3,1_0\n")
+    assert load_table(path, "place").classes == ("10", "1_0")
+    with pytest.raises(ValueError, match="must hold finite numbers in column 'place', but line 2 of t.csv has '1_0'"):
+        load_table(path, "a")
 
 
 def test_endings_in_capitals(table):
