@@ -197,9 +197,11 @@ def _count(number: int, word: str) -> int:
 
 def _number(number: int, word: str, what: str) -> float:
     try:
-        return float(word)
+        if "_" not in word:  # which Python would leave out
+            return float(word)
     except ValueError:
-        raise ValueError(f"line {number} must say {what} as a number, but says {word[:20]!r}.") from None
+        pass
+    raise ValueError(f"line {number} must say {what} as a number, but says {word[:20]!r}.")
 
 
 def _problem(entries: Sequence[tuple[int, int, float]], labels: Sequence[int], offset: float, vartype: str) -> Qubo:

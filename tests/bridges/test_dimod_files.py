@@ -143,6 +143,8 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.coo", "# vartype=SPIN\n0 1 1\n", {"vartype": "BINARY"}, "over SPIN variables, but `vartype` is BINARY"),
         ("a.coo", "# offset=much\n0 1 1\n", {}, "line 1 must say an offset as a number, but says 'much'"),
         ("a.coo", "# offset=1\n# offset=2\n0 1 1\n", {}, "line 2 says an offset a second time"),
+        ("a.coo", "# offset=1_0\n0 1 1\n", {}, "line 1 must say an offset as a number, but says '1_0'"),
+        ("a.mtx", "%%MatrixMarket matrix array real general\n1 1\n1_0\n", {}, "line 3 must say an entry as a number"),
         ("a.coo", "0 1 1_0\n", {}, 'line 1 must be "i j bias"'),
         ("a.mtx", "%%MatrixMarket matrix coordinate complex general\n1 1 1\n1 1 1 2\n", {}, "must be real"),
         ("a.mtx", "%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", {}, r"must be at 1\.\.2"),
