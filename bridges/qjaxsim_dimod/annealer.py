@@ -13,10 +13,10 @@ from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
 from qjaxsim_dimod.options import check_count, check_seconds, check_seed
-from qjaxsim_dimod.problems import as_problem, as_qubo
+from qjaxsim_dimod.problems import as_problems, as_qubo
 from qjaxsim_dimod.qubo import BINARY, Qubo
 from qjaxsim_dimod.states import initial_bits
-from qjaxsim_dimod.temperatures import schedule
+from qjaxsim_dimod.temperatures import schedule, sweeps_of
 
 # A schedule under a time limit runs in so many parts, with a look at the clock after each.
 _PARTS = 20
@@ -67,7 +67,7 @@ class JaxAnnealer(dimod.Sampler):
         problems: Sequence[Any],
         *,
         num_reads: int | None = None,
-        num_sweeps: int = 200,
+        num_sweeps: int | None = None,
         beta_range: tuple[float, float] | None = None,
         beta_schedule: Any = None,
         seed: int | None = None,
@@ -85,9 +85,9 @@ class JaxAnnealer(dimod.Sampler):
         Args:
             problems: anything that `solve` takes.
             num_reads: chains of each problem; default 16, or as many as there are initial states.
-            num_sweeps: passes over all variables, geometric from hot to cold; 0 leaves the final descent.
+            num_sweeps: passes over all variables, geometric from hot to cold; default 200; 0 leaves the final descent.
             beta_range: first and last inverse temperature; default `qjaxsim_dimod.temperatures.default_schedule`.
-            beta_schedule: inverse temperatures, one a sweep, instead of the two above.
+            beta_schedule: inverse temperatures, one a sweep, instead of the two above, which are left out then.
             seed: 0 .. 2^31 - 1; default random.
             descent: end every chain with flips that lower the energy until there are none, in exact arithmetic.
             bits: anneal the problem rounded to signed integers of so many bits, as coherent Ising machines take it.
@@ -109,14 +109,14 @@ class JaxAnnealer(dimod.Sampler):
         """
         self.remove_unknown_kwargs(**unknown)
         began = time.perf_counter_ns()
-        models = [as_problem(problem) for problem in problems]
+        models = as_problems(problems)
         qubos = [as_qubo(model) for model in models]
         if not qubos:
             raise ValueError("Argument `problems` must hold at least one problem, but is empty.")
         seed = check_seed(seed)
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        check_count("num_sweeps", num_sweeps, 0)
+        n_sweeps = sweeps_of(num_sweeps, beta_range, beta_schedule)
         start = None if initial_states is None else _start(initial_states, qubos, num_reads)
         num_reads = (16 if start is None else len(start[0])) if num_reads is None else num_reads
         check_count("num_reads", num_reads, 1)
@@ -125,12 +125,12 @@ class JaxAnnealer(dimod.Sampler):
         limit = None if time_limit is None else check_seconds("time_limit", time_limit)
         # States as doubles while fields and energies are summed, and the chain's own.
         memory.require_memory(
-            24 * num_reads * sum(qubo.n for qubo in qubos) + 16 * num_sweeps * len(qubos),
-            f"Annealing {num_reads} reads and {num_sweeps} sweeps of {sum(qubo.n for qubo in qubos)} variables",
+            24 * num_reads * sum(qubo.n for qubo in qubos) + 16 * n_sweeps * len(qubos),
+            f"Annealing {num_reads} reads and {n_sweeps} sweeps of {sum(qubo.n for qubo in qubos)} variables",
             "take fewer",
         )
         solved = [qubo if bits is None else rounded(qubo, bits) for qubo in qubos]
-        betas = [schedule(beta_range, beta_schedule, num_sweeps, qubo) for qubo in solved]
+        betas = [schedule(beta_range, beta_schedule, n_sweeps, qubo) for qubo in solved]
         found: list[Any] = [None] * len(qubos)
         for members, chains in _grouped(form, solved, betas, num_reads):
             ready = time.perf_counter_ns()

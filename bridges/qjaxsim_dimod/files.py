@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def read_problem(
 
     - `.bqm`: what `BinaryQuadraticModel.to_file` writes.
     - `.json`: `to_serializable` of a BinaryQuadraticModel.
-    - `.npz`: arrays "matrix" (n, n), or "linear" (n,) and "quadratic" (n, n); "offset" and "vartype" if any. Or a
-      sparse matrix of `scipy.sparse.save_npz`. `.npy`: the matrix alone. Read as `Qubo.from_matrix` does.
+    - `.npz`: arrays "matrix" (n, n), or "linear" (n,) and "quadratic" (n, n); "offset" and "vartype" if any; no
+      others. Or a sparse matrix of `scipy.sparse.save_npz`. `.npy`: the matrix alone. Read as `Qubo.from_matrix` does.
     - `.mtx`: a Matrix Market matrix, read likewise: a symmetric one counts every pair twice.
     - `.coo`, `.txt`, `.qubo`: lines "i j bias" with i = j for linear terms (dimod's COO, exponents allowed); lines
       "# vartype=SPIN" and "# offset=1.5" say so, other lines starting with # are remarks. Lines for one pair add up.
@@ -43,7 +44,7 @@ def read_problem(
     - `.rud`, `.gset`, `.mc`, or "n m" as first line: a graph for Max-Cut (Gset, Biq Mac). The energy over spins is
       minus the weight of the cut.
     - `.bqp`, or a number alone as first line: OR-Library. The energy is minus its objective, which is maximised.
-    - `.lp`: an objective over binary variables without constraints.
+    - `.lp`: an objective over binary variables without constraints and bounds.
 
     Args:
         path: the file.
@@ -104,6 +105,8 @@ def _kind(path: Path, content: bytes) -> str:
 
 
 def _text(content: bytes) -> str:
+    if content.startswith(b"\x1f\x8b"):
+        raise ValueError("it is packed by gzip; unpack it first.")
     return content.decode("utf-8-sig")
 
 
@@ -145,9 +148,15 @@ def _read_json(content: bytes, vartype: str | None) -> Qubo:
     stored = json.loads(_text(content))
     if not isinstance(stored, dict) or stored.get("type") != "BinaryQuadraticModel":
         raise ValueError("the file must hold to_serializable() of a BinaryQuadraticModel.")
+    stored["variable_labels"] = [_label(label) for label in stored.get("variable_labels", ())]
     bqm = dimod.BinaryQuadraticModel.from_serializable(stored)
     agreed(bqm.vartype.name, vartype)
     return Qubo.from_bqm(bqm)
+
+
+def _label(stored: Any) -> Any:
+    """A variable's label as it was: JSON has lists in place of tuples, and dimod mends the outermost alone."""
+    return tuple(map(_label, stored)) if isinstance(stored, list) else stored
 
 
 def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
@@ -161,6 +170,11 @@ def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
     names = [name for name in ("matrix", "quadratic") if name in arrays]
     if len(names) != 1:
         raise ValueError(f"the file must hold either `matrix` or `quadratic`, but holds {sorted(arrays)}.")
+    if unknown := sorted(arrays.keys() - {*names, "linear", "offset", "vartype"}):
+        raise ValueError(
+            f"the file may hold `linear`, `offset` and `vartype` beside `{names[0]}`, but holds {unknown}; leave that "
+            "out, or call it as it is meant."
+        )
     kind = agreed(str(arrays["vartype"]) if "vartype" in arrays else None, vartype)
     offset = real_number("offset", arrays.get("offset", 0.0))
     return Qubo.from_matrix(arrays[names[0]], linear=arrays.get("linear"), offset=offset, vartype=kind)
@@ -168,7 +182,8 @@ def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
 
 def _read_lp(content: bytes, vartype: str | None) -> Qubo:
     agreed(BINARY, vartype)
-    model = dimod.lp.loads(_text(content))
+    text = _text(content)
+    model = _lp_model(text)
     if model.constraints:
         raise ValueError(
             f"it has {len(model.constraints)} constraints; make them penalties with "
@@ -177,10 +192,33 @@ def _read_lp(content: bytes, vartype: str | None) -> Qubo:
     other = [v for v in model.variables if model.vartype(v) is not dimod.BINARY]
     if other:
         raise ValueError(f"all variables must be binary, but {other[0]!r} is {model.vartype(other[0]).name}.")
+    for v, low, high in _lp_bounds(text):
+        if low > 0 or high < 1:
+            raise ValueError(
+                f"its bounds must leave a binary variable both values, but those of {v!r} are {low:g} and {high:g}; "
+                "put the value of a fixed one into the objective instead."
+            )
     objective = model.objective
     return Qubo.from_bqm(
         dimod.BinaryQuadraticModel(dict(objective.linear), dict(objective.quadratic), objective.offset, BINARY)
     )
+
+
+def _lp_model(text: str) -> Any:
+    try:
+        return dimod.lp.loads(text)
+    except ValueError as error:
+        if "illegal file format" not in str(error):
+            raise
+        raise ValueError("dimod's parser of LP files refuses it (quadratic terms stand in `[ ... ] / 2`).") from error
+
+
+def _lp_bounds(text: str) -> list[tuple[Any, float, float]]:
+    """Variables with what a section of bounds says of them, which dimod keeps for integers alone."""
+    if not re.search(r"\bbounds?\b", text, re.IGNORECASE):
+        return []
+    model = dimod.lp.loads(re.sub(r"\b(binary|binaries|bin)\b", "General", text, flags=re.IGNORECASE))
+    return [(v, model.lower_bound(v), model.upper_bound(v)) for v in model.variables]
 
 
 def _of_text(parse: Callable[[str, str | None], Qubo]) -> Callable[[bytes, str | None], Qubo]:

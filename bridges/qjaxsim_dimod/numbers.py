@@ -11,8 +11,10 @@ def real_array(name: str, values: Any) -> Any:
     """The values as float64; arrays of `scipy.sparse` stay sparse.
 
     Raises:
-        ValueError: if they are complex or no numbers.
+        ValueError: if they are complex, masked or no numbers.
     """
+    if np.ma.is_masked(values):
+        raise ValueError(f"Argument `{name}` must be whole, but has masked entries; fill them, by zeros if so meant.")
     array = values if sparse.issparse(values) else _as_array(name, values)
     if array.dtype.kind == "c":
         raise ValueError(f"Argument `{name}` must be real, but is {array.dtype}; give its real part, if that is meant.")

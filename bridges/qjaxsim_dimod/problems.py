@@ -1,6 +1,6 @@
 """What `solve` takes as a problem: models, dicts, pairs (h, J), matrices; and what it refuses, with the way out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dimod
@@ -58,6 +58,17 @@ def as_problem(problem: Any) -> Any:
     return problem
 
 
+def as_problems(problems: Any) -> list[Any]:
+    """Each of several problems; arguments and errors of `as_problem`.
+
+    Raises:
+        TypeError: for one problem in place of several.
+    """
+    if isinstance(problems, (Qubo, dimod.BinaryQuadraticModel, Mapping)) or not isinstance(problems, Iterable):
+        raise TypeError(f"Argument `problems` must be a list of problems, but is a {type(problems).__name__}.")
+    return [as_problem(problem) for problem in problems]
+
+
 def as_qubo(problem: Any) -> Qubo:
     """The problem as a `Qubo`; arguments and errors of `as_problem`."""
     found = as_problem(problem)
@@ -84,7 +95,7 @@ def _checked(bqm: Any) -> Any:
 
 
 def _from_plain(problem: Any) -> Qubo:
-    if isinstance(problem, Mapping):
+    if isinstance(problem, Mapping) and not sparse.issparse(problem):  # SciPy's format by keys is a dict, too
         _require_pairs("problem", problem)
         return Qubo.from_bqm(_built("problem", dimod.BinaryQuadraticModel.from_qubo, problem))
     if isinstance(problem, tuple) and len(problem) == 2 and _is_ising(*problem):
@@ -134,5 +145,5 @@ def _require_pairs(name: str, biases: Mapping[Any, Any]) -> None:
 def _built(name: str, make: Any, *parts: Mapping[Any, Any]) -> Any:
     try:
         return make(*parts)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"Argument `{name}` must hold labels and real biases ({error}).") from error

@@ -9,8 +9,9 @@ from scipy import sparse
 
 from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common import memory
+from qjaxsim.common.checks import shown
 from qjaxsim_dimod.numbers import real_array, real_number, require_finite
-from qjaxsim_dimod.states import ordered_states
+from qjaxsim_dimod.states import bits_of
 
 BINARY, SPIN = "BINARY", "SPIN"
 
@@ -125,6 +126,7 @@ class Qubo:
         """The same problem from a `dimod.BinaryQuadraticModel`; variables keep its order.
 
         Raises:
+            TypeError: for anything else.
             ValueError: if it is empty, or a bias is NaN or infinite.
 
         >>> bqm = dimod.BinaryQuadraticModel({"a": 1.0}, {("a", "b"): 2.0}, 0.5, "SPIN")
@@ -132,6 +134,10 @@ class Qubo:
         >>> qubo.labels, qubo.vartype, qubo.offset
         (('a', 'b'), 'SPIN', 0.5)
         """
+        if not isinstance(bqm, dimod.BinaryQuadraticModel):
+            raise TypeError(
+                f"Argument `bqm` must be a dimod.BinaryQuadraticModel, but is {shown(bqm)} ({type(bqm).__name__})."
+            )
         labels = tuple(bqm.variables)
         n = len(labels)
         if n == 0:
@@ -209,8 +215,15 @@ class Qubo:
         return Qubo(linear, pairs, offset, self.labels, BINARY)
 
     def energies(self, samples: Any) -> np.ndarray:
-        """Energies (R,) of samples: an array (R, n) in the order of `labels`, or anything labelled that dimod takes."""
-        v = ordered_states("samples", samples, self.labels).astype(float)
+        """Energies (R,) of samples: an array (R, n) in the order of `labels`, or anything labelled that dimod takes.
+
+        A sample set may be over the other kind of variables.
+
+        Raises:
+            ValueError: for other values than the two, missing or unknown variables, and other shapes.
+        """
+        bits = bits_of("samples", samples, self.labels, self.vartype).astype(float)
+        v = bits if self.vartype == BINARY else 2 * bits - 1
         return np.asarray(self.offset + v @ self.linear + ((v @ self.pairs) * v).sum(1))
 
     @property

@@ -13,7 +13,7 @@ from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_dimod.annealer import JaxAnnealer
 from qjaxsim_dimod.hardware import dwave_sampler, mock_sampler
 from qjaxsim_dimod.options import check_count, check_names, check_seconds, check_seed
-from qjaxsim_dimod.problems import as_bqm, as_problem
+from qjaxsim_dimod.problems import as_bqm, as_problems
 from qjaxsim_dimod.states import initial_bits
 
 # ExactSolver holds all 2^n states: 22 variables take 4 seconds, each further one twice that.
@@ -132,7 +132,7 @@ def solve_batch(
             f"{sampler.__name__}()."
         )
     seed = check_seed(seed)
-    models = [as_problem(problem) for problem in problems]
+    models = as_problems(problems)
     name = sampler if isinstance(sampler, str) else type(sampler).__name__
     chosen = make_sampler(name, seed) if isinstance(sampler, str) else sampler
     choice = _choice_of(sampler, chosen)

@@ -36,31 +36,51 @@ def ordered_states(
     return array
 
 
-def initial_bits(states: Any, labels: Sequence[Hashable], vartype: str, reads: int | None = None) -> np.ndarray:
-    """The option `initial_states` as (R, n) int8, zeros and ones, in the order of `labels`.
+def bits_of(
+    name: str, states: Any, labels: Sequence[Hashable], vartype: str, kind: str = "Argument", rows: str = "R"
+) -> np.ndarray:
+    """States as (R, n) int8, zeros and ones, in the order of `labels`.
 
     A `dimod.SampleSet` may be over the other kind of variables; anything else is in the problem's own.
 
     Args:
-        states: as in `ordered_states`.
+        name: as in `ordered_states`, like the next two.
+        states: see there.
+        labels: see there.
+        vartype: the problem's, "BINARY" or "SPIN".
+        kind: as in `ordered_states`.
+        rows: see there.
+
+    Raises:
+        ValueError: as `ordered_states`, and for other values than the two.
+    """
+    array = ordered_states(name, states, labels, kind, rows)
+    if isinstance(states, dimod.SampleSet):
+        vartype = states.vartype.name
+    low = 0 if vartype == "BINARY" else -1
+    if not np.isin(array, (low, 1)).all():
+        raise ValueError(f"{kind} `{name}` must hold {low} and 1 only.")
+    return (array == 1).astype(np.int8)
+
+
+def initial_bits(states: Any, labels: Sequence[Hashable], vartype: str, reads: int | None = None) -> np.ndarray:
+    """The option `initial_states` as (R, n) int8, zeros and ones, in the order of `labels`.
+
+    Args:
+        states: as in `bits_of`.
         labels: the problem's variables in order.
         vartype: the problem's, "BINARY" or "SPIN".
         reads: how many rows there must be.
 
     Raises:
-        ValueError: as `ordered_states`, and for other values than the two.
+        ValueError: as `bits_of`.
     """
-    array = ordered_states("initial_states", states, labels, "Option", "reads" if reads is None else str(reads))
-    if reads is not None and len(array) != reads:
+    bits = bits_of("initial_states", states, labels, vartype, "Option", "reads" if reads is None else str(reads))
+    if reads is not None and len(bits) != reads:
         raise ValueError(
-            f"Option `initial_states` must have shape ({reads}, {len(labels)}), but has shape {array.shape}."
+            f"Option `initial_states` must have shape ({reads}, {len(labels)}), but has shape {bits.shape}."
         )
-    if isinstance(states, dimod.SampleSet):
-        vartype = states.vartype.name
-    low = 0 if vartype == "BINARY" else -1
-    if not np.isin(array, (low, 1)).all():
-        raise ValueError(f"Option `initial_states` must hold {low} and 1 only.")
-    return (array == 1).astype(np.int8)
+    return bits
 
 
 def _is_labelled(states: Any) -> bool:

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from qjaxsim_dimod.options import check_count
 from qjaxsim_dimod.qubo import SPIN, Qubo
 
+# Sweeps where nothing says how many.
+SWEEPS = 200
 # Inverse temperatures, hot and cold, in units of 1 / (typical change of the energy).
 HOT, COLD = 3.0, 90.0
 # Sorted, typical changes that are this many times apart belong to variables that do not share temperatures.
@@ -56,6 +59,26 @@ def typical_changes(qubo: Qubo) -> np.ndarray:
     # Squares in units of a row's largest number neither overflow nor vanish.
     both.data = (both.data / np.repeat(unit, np.diff(both.indptr))) ** 2
     return np.asarray(unit * np.sqrt((own * qubo.linear / unit) ** 2 + couplings**2 * both.sum(1)))
+
+
+def sweeps_of(num_sweeps: Any, beta_range: Any, beta_schedule: Any) -> int:
+    """How many sweeps there are by the three options.
+
+    Raises:
+        ValueError: for what is no number of sweeps, and for options that a schedule stands for.
+    """
+    if num_sweeps is not None:
+        check_count("num_sweeps", num_sweeps, 0)
+    if beta_schedule is None:
+        return SWEEPS if num_sweeps is None else int(num_sweeps)
+    given = np.size(beta_schedule)
+    for name, value in (("beta_range", beta_range), ("num_sweeps", None if num_sweeps == given else num_sweeps)):
+        if value is not None:
+            raise ValueError(
+                f"Option `{name}` must be left out beside `beta_schedule`, which has one temperature a sweep, "
+                f"{given} in all, but is {value!r}."
+            )
+    return given
 
 
 def schedule(beta_range: Any, beta_schedule: Any, sweeps: int, qubo: Qubo) -> np.ndarray:

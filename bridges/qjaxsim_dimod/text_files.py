@@ -48,15 +48,17 @@ def kind_of(text: str) -> str:
 
 def coordinates(text: str, vartype: str | None) -> Qubo:
     """Lines "i j bias", with i = j for linear terms; "# vartype=SPIN" and "# offset=1.5" say so."""
-    said, offset = None, 0.0
+    said, offset = None, None
     for number, line in enumerate(text.splitlines(), start=1):
         if found := _HEADER.match(line.strip()):
             said = found.group(1).upper()
         if found := _OFFSET.match(line.strip()):
+            if offset is not None:
+                raise ValueError(f"line {number} says an offset a second time.")
             offset = _number(number, found.group(1).rstrip(",;"), "an offset")
     kind = agreed(said, vartype)
     entries = [_entry(number, words) for number, words in numbered(text, "#")]
-    return _problem(entries, sorted({index for i, j, _ in entries for index in (i, j)}), offset, kind)
+    return _problem(entries, sorted({index for i, j, _ in entries for index in (i, j)}), offset or 0.0, kind)
 
 
 def qbsolv(text: str, vartype: str | None) -> Qubo:
@@ -195,9 +197,11 @@ def _count(number: int, word: str) -> int:
 
 def _number(number: int, word: str, what: str) -> float:
     try:
-        return float(word)
+        if "_" not in word:  # which Python would leave out
+            return float(word)
     except ValueError:
-        raise ValueError(f"line {number} must say {what} as a number, but says {word[:20]!r}.") from None
+        pass
+    raise ValueError(f"line {number} must say {what} as a number, but says {word[:20]!r}.")
 
 
 def _problem(entries: Sequence[tuple[int, int, float]], labels: Sequence[int], offset: float, vartype: str) -> Qubo:

@@ -13,9 +13,6 @@ from qjaxsim_pennylane.reading import Reader
 from qjaxsim_pennylane.sources import Numbers
 from qjaxsim_pennylane.symbols import plain, symbol, traced
 
-# How far from the example operations are made: far enough to be no special case such as an angle of zero, for which
-# decompositions leave gates out, and so near that whatever the program decides by values is decided alike.
-_NEAR = 1e-3
 # Angles as they are written and as they are computed differ by rounding alone.
 _ROUNDING = 1e-9
 
@@ -52,7 +49,8 @@ def _read(reader: Reader, numbers: Numbers, flat: Any) -> list[Any]:
 
 def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
     try:
-        return numbers.operations(numbers.split(flat))
+        found: Sequence[Any] = numbers.tape(numbers.split(flat)).operations
+        return found
     except Exception as error:  # anybody's code
         raise ValueError(
             f"The operations cannot be made for traced parameters ({type(error).__name__}: {error}); use qml.math or "
@@ -61,12 +59,10 @@ def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
 
 
 def _followed(reader: Reader, numbers: Numbers) -> list[Any]:
-    """Operations with expressions as angles, which are compared with the angles at another place."""
-    rng = np.random.default_rng(0)
-    here, there = (numbers.flat + sign * _NEAR * rng.uniform(1, 2, numbers.flat.shape) for sign in (1, -1))
-    at_both = [traced(lambda flat: _read(reader, numbers, flat), flat, numbers.symbols) for flat in (here, there)]
-    found = [_with_angles(each, _expression) for each in at_both[0]]
-    if not _agree(found, [_with_angles(each, _number) for each in at_both[1]], numbers.split(there)):
+    """Operations with expressions as angles, which are compared with the angles at other places."""
+    here, *others = numbers.places
+    found = [_with_angles(each, _expression) for each in _traced(reader, numbers, here)]
+    if not all(_agrees_at(reader, numbers, found, flat) for flat in others):
         raise ValueError(
             "The circuit's gates depend on the values of the parameters, which those of a circuit here do not; use "
             'parameters="constant".'
@@ -74,10 +70,29 @@ def _followed(reader: Reader, numbers: Numbers) -> list[Any]:
     return found
 
 
+def _traced(reader: Reader, numbers: Numbers, flat: np.ndarray) -> Sequence[Any]:
+    return traced(lambda box: _read(reader, numbers, box), flat, numbers.symbols)
+
+
+def _agrees_at(reader: Reader, numbers: Numbers, found: Sequence[Any], flat: np.ndarray) -> bool:
+    """Whether the operations are those that are made of other numbers, as far as any can be made of these."""
+    with np.errstate(all="ignore"):
+        try:
+            others = [_with_angles(each, _number) for each in _traced(reader, numbers, flat)]
+        except ValueError:  # such as a model that refuses negative numbers
+            return True
+        return _agree(found, others, numbers.split(flat))
+
+
 def _with_angles(operation: Any, convert: Any) -> Any:
     if not isinstance(operation, Gate):
         return operation
-    return Gate(operation.name, operation.qubits, tuple(convert(angle) for angle in operation.angles))
+    return Gate(operation.name, operation.qubits, tuple(convert(_single(angle)) for angle in operation.angles))
+
+
+def _single(angle: Any) -> Any:
+    """NumPy's own functions, such as `where`, leave numbers that autograd follows in arrays of objects."""
+    return angle.item() if isinstance(angle, np.ndarray) and angle.dtype == object else angle
 
 
 def _expression(angle: Any) -> Any:
@@ -97,8 +112,8 @@ def _number(angle: Any) -> float:
 def _agree(found: Sequence[Any], others: Sequence[Any], values: Mapping[str, Any]) -> bool:
     """Whether the operations are the others at some values."""
 
-    def lookup(name: str, index: int) -> float:
-        return float(np.ravel(values[name])[index])
+    def lookup(name: str, index: int) -> Any:
+        return np.ravel(values[name])[index]  # NumPy's, whose roots of negative numbers are NaN, not complex
 
     def at_values(angle: Any) -> float:
         return float(angle.evaluate(lookup, np)) if isinstance(angle, Expression) else angle
@@ -112,5 +127,6 @@ def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other) or one.qubits != other.qubits:
         return False
     if isinstance(one, Gate):
-        return one.name == other.name and np.allclose(one.angles, other.angles, rtol=0, atol=_ROUNDING)
+        close = np.allclose(one.angles, other.angles, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
+        return one.name == other.name and close
     return np.array_equal(one.matrix, other.matrix) if isinstance(one, Unitary) else bool(one == other)

@@ -78,10 +78,11 @@ def from_pennylane(
         ValueError: for what is no unitary circuit, naming the operation: channels, free mid-circuit measurements and
             what depends on them, batches of parameters; for other measurements than `qml.expval`, `qml.probs` of wires
             and `qml.state`; for angles that cannot be written as expressions of the parameters, and matrices or numbers
-            of gates that depend on them; for wires that are missing in `wire_order`.
+            of gates and observables that depend on them; for wires that are missing in `wire_order`.
 
-    Cost: some tenths of a millisecond a gate, and twice as much with parameters. The QNode's function is called twice
-    more then, near the example, to see that the gates do not depend on the values.
+    Cost: some tenths of a millisecond a gate, and several times as much with parameters. The QNode's function is called
+    at other places then, near the example and all over the range of angles, to see that neither gates nor observables
+    depend on the values.
 
     >>> import pennylane as qml
     >>> import qjaxsim as qj
@@ -100,11 +101,14 @@ def from_pennylane(
     require_one_of("parameters", parameters, PARAMETERS)
     from qjaxsim_pennylane import sources
     from qjaxsim_pennylane.circuits import circuit_of
-    from qjaxsim_pennylane.observables import read_measurements
+    from qjaxsim_pennylane.observables import read_measurements, require_same
 
     tape = sources.tape_of(source, args, kwargs)
     qubits = {wire: qubit for qubit, wire in enumerate(sources.wires_of(source, tape, wire_order))}
     numbers = sources.numbers_of(source, tape, args, kwargs, parameters)
     circuit = circuit_of(numbers, qubits)
     params = {name: numbers.values[name] for name in circuit.parameters}
-    return ImportedTape(circuit, *read_measurements(tape.measurements, qubits), params, tuple(qubits))
+    measured = read_measurements(tape.measurements, qubits)
+    if parameters == "arguments":
+        require_same(measured, numbers, qubits)
+    return ImportedTape(circuit, *measured, params, tuple(qubits))

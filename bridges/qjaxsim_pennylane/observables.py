@@ -3,19 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pennylane as qml
 from pennylane.measurements import ExpectationMP, ProbabilityMP, StateMP
 
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
+from qjaxsim_pennylane.sources import Numbers
 from qjaxsim_pennylane.symbols import plain
 
 # The matrix of a wider observable is not taken apart: it has 4**n Pauli words.
 _MATRIX_QUBITS = 8
 
 
-def read_measurements(
-    measurements: Sequence[Any], qubits: Mapping[Any, int]
-) -> tuple[tuple[PauliSum, ...], tuple[tuple[int, ...], ...]]:
+Measured = tuple[tuple[PauliSum, ...], tuple[tuple[int, ...], ...]]
+
+
+def read_measurements(measurements: Sequence[Any], qubits: Mapping[Any, int]) -> Measured:
     """Pauli sums of a tape's expectation values and qubits of its probabilities, each in the order of the tape.
 
     Args:
@@ -40,6 +43,34 @@ def read_measurements(
                 "qml.state."
             )
     return pauli_sums(sums, len(qubits)) if sums else (), tuple(chosen)
+
+
+def require_same(found: Measured, numbers: Numbers, qubits: Mapping[Any, int]) -> None:
+    """Refuse measurements that depend on the numbers that become parameters.
+
+    Args:
+        found: what `read_measurements` gave for the example.
+        numbers: the tape for other numbers.
+        qubits: our qubit for each wire.
+
+    Raises:
+        ValueError: if they are others for other numbers.
+    """
+    for flat in numbers.places:
+        with np.errstate(all="ignore"), qml.QueuingManager.stop_recording():
+            try:
+                tape = numbers.tape(numbers.split(flat))
+            except Exception:  # anybody's code, such as a model that refuses negative numbers
+                continue
+        try:
+            same = read_measurements(tape.measurements, qubits) == found
+        except KeyError:  # a wire that the example does not use
+            same = False
+        if not same:
+            raise ValueError(
+                "The observables depend on the values of the parameters, which those of a circuit here do not; measure "
+                'their terms apart and put them together outside, or use parameters="constant".'
+            )
 
 
 def _pauli_sum(observable: Any, qubits: Mapping[Any, int], where: str) -> PauliSum:

@@ -1,7 +1,7 @@
 """Tapes and QNodes: their tape, their wires, and their operations as a function of the numbers that are parameters."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,26 +12,38 @@ from qjaxsim.circuits.expressions import Parameter, as_expression
 from qjaxsim.common.checks import shown
 from qjaxsim_pennylane.symbols import plain
 
+# How far from the example a circuit is made: far enough to be no special case such as an angle of zero, for which
+# decompositions leave gates out, and so near that the program's arithmetic is defined there, too.
+_NEAR = 1e-3
+# Places all over the range of angles, where what the program decides by values is decided otherwise.
+_PLACES = 4
 # Numbers of these are states and matrices, no angles.
 _NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Operations as a function of some numbers, all others fixed.
+    """A tape as a function of some numbers, all others fixed.
 
     Attributes:
-        operations: PennyLane's, for an array of each parameter by name.
+        tape: PennyLane's, for an array of each parameter by name.
         values: by name of the parameter.
     """
 
-    operations: Callable[[Mapping[str, Any]], Sequence[Any]]
+    tape: Callable[[Mapping[str, Any]], Any]
     values: Mapping[str, np.ndarray]
 
     @property
     def flat(self) -> np.ndarray:
         """All values in a row."""
         return np.concatenate([np.zeros(0), *(value.ravel() for value in self.values.values())])
+
+    @property
+    def places(self) -> np.ndarray:
+        """Rows of numbers near the example, and then of others to compare the tape of the first with."""
+        rng = np.random.default_rng(0)
+        here, there = (self.flat + sign * _NEAR * rng.uniform(1, 2, self.flat.shape) for sign in (1, -1))
+        return np.array([here, there, -here, *rng.uniform(-np.pi, np.pi, (_PLACES, *here.shape))])
 
     @property
     def symbols(self) -> np.ndarray:
@@ -100,13 +112,13 @@ def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[
 
 
 def numbers_of(source: Any, tape: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], parameters: str) -> Numbers:
-    """The tape's operations as a function of the numbers that become parameters.
+    """The tape as a function of the numbers that become parameters.
 
     Raises:
         ValueError: for "arguments" of a tape, and if no number is of the kind that is asked for.
     """
     if parameters == "constant":
-        return Numbers(lambda values: tape.operations, {})
+        return Numbers(lambda values: tape, {})
     if parameters == "trainable":
         numbers = _of_tape(tape)
     elif isinstance(source, qml.QNode):
@@ -133,11 +145,10 @@ def _of_tape(tape: Any) -> Numbers:
             chosen.append(index)
             parts.append(value)
 
-    def operations(values: Mapping[str, Any]) -> Sequence[Any]:
-        found: Sequence[Any] = tape.bind_new_parameters(_pieces(values["params"], parts), chosen).operations
-        return found
+    def bound(values: Mapping[str, Any]) -> Any:
+        return tape.bind_new_parameters(_pieces(values["params"], parts), chosen)
 
-    return Numbers(operations, {"params": np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])})
+    return Numbers(bound, {"params": np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])})
 
 
 def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Numbers:
@@ -145,12 +156,11 @@ def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> N
     bound = inspect.signature(qnode.func).bind(*args, **kwargs)
     floats = {name: _floats(value) for name, value in bound.arguments.items()}
 
-    def operations(values: Mapping[str, Any]) -> Sequence[Any]:
+    def tape(values: Mapping[str, Any]) -> Any:
         bound.arguments.update(values)
-        found: Sequence[Any] = qml.workflow.construct_tape(qnode)(*bound.args, **bound.kwargs).operations
-        return found
+        return qml.workflow.construct_tape(qnode)(*bound.args, **bound.kwargs)
 
-    return Numbers(operations, {name: value for name, value in floats.items() if value is not None and value.size})
+    return Numbers(tape, {name: value for name, value in floats.items() if value is not None and value.size})
 
 
 def _floats(value: Any) -> np.ndarray | None:

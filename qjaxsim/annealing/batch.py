@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.annealing import chains
-from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem, in_floats
 from qjaxsim.annealing.sparse import SparseProblem, anneal_sparse, descend_sparse, random_spins
 from qjaxsim.annealing.streams import lanes_of
 
@@ -43,6 +43,7 @@ def anneal_batch(
         start: as there.
         threads: parts at a time; default the cores on a CPU, 1 elsewhere.
     """
+    problem = in_floats(problem)
     n_batch = len(problem.linear)
     if threads is None:
         threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1

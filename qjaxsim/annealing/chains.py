@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, rounded
+from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, in_floats, rounded
 from qjaxsim.annealing.streams import lanes_of, uniform
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import is_traced, positive_integer
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.running.sampling import key_axes
 
@@ -67,7 +68,7 @@ def anneal(
         betas: inverse temperatures instead, one a sweep: (sweeps,) or (sweeps, B).
         descent: then flip whatever lowers the energy until nothing does (at most `MAX_DESCENT` sweeps).
         bits: anneal the problem `rounded` to so many bits; energies are still those of the exact one.
-        start: first states (B, R, H, n) instead of random ones.
+        start: first states (B, R, H, n) of zeros and ones instead of random ones.
 
     Cost: a sweep takes B R H n (n + H) additions, most of them in matrix products, and B R H n random numbers.
 
@@ -81,7 +82,7 @@ def anneal(
     >>> print(anneal(problem, jax.random.key(0)).energies.min())
     -4.0
     """
-    problem = HeadsProblem(*(lax.stop_gradient(jnp.asarray(part)) for part in problem))
+    problem = HeadsProblem(*map(lax.stop_gradient, in_floats(problem)))
     couplings = problem.couplings
     n_batch, n_heads, n, _ = couplings.shape
     reads = positive_integer("reads", reads)
@@ -103,6 +104,8 @@ def anneal(
         # A number that no sweep of a run uses.
         start = uniform(lanes[:, :, :, None], jnp.arange(n, dtype=jnp.uint32) + jnp.uint32(2**31)) < 0.5
         start = start.transpose(0, 2, 1, 3)
+    elif not is_traced(start) and not np.isin(start, (0, 1)).all():
+        raise ValueError("Argument `start` must hold 0 and 1 only.")
     start = jnp.asarray(start)
     if start.shape != (n_batch, reads, n_heads, n):
         raise ValueError(

@@ -45,18 +45,51 @@ def dense_problem(matrix: Any, linear: Any = None) -> HeadsProblem:
         matrix: (B, N, N) or (N, N), symmetric or not; its diagonal counts as linear.
         linear: (B, N) or (N,), more linear terms.
 
+    Raises:
+        ValueError: for shapes that do not fit, and complex numbers.
+
     >>> problem = dense_problem([[-1.0, 3.0], [0.0, -1.0]])  # 3 x_0 x_1 - x_0 - x_1
     >>> print(energies(problem, [[[[0, 0]], [[1, 0]], [[1, 1]]]]))
     [[ 0. -1.  1.]]
     """
-    matrix = jnp.asarray(matrix)
+    matrix = _real("matrix", matrix)
+    if not _inexact(matrix):
+        matrix = matrix.astype(jnp.result_type(float))  # integers would overflow
+    if matrix.ndim not in (2, 3) or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"Argument `matrix` must have shape (N, N) or (B, N, N), but has shape {matrix.shape}.")
+    if linear is not None and np.shape(linear) != matrix.shape[:-1]:
+        raise ValueError(f"Argument `linear` must have shape {matrix.shape[:-1]}, but has shape {np.shape(linear)}.")
     matrix = matrix if matrix.ndim == 3 else matrix[None]
     diagonal = jnp.diagonal(matrix, axis1=1, axis2=2)
     both = matrix + matrix.swapaxes(1, 2)
     couplings = jnp.where(jnp.eye(matrix.shape[1], dtype=bool)[None], jnp.zeros_like(both), both)
     if linear is not None:
-        diagonal = diagonal + jnp.asarray(linear, matrix.dtype).reshape(diagonal.shape)
+        diagonal = diagonal + _real("linear", linear).astype(matrix.dtype).reshape(diagonal.shape)
     return HeadsProblem(couplings[:, None], diagonal[:, None], jnp.zeros((), matrix.dtype))
+
+
+def in_floats(problem: HeadsProblem) -> HeadsProblem:
+    """The problem as arrays, integers among them as floats: penalties and temperatures are no integers.
+
+    Raises:
+        ValueError: for complex numbers.
+    """
+    parts = [_real(name, part) for name, part in problem._asdict().items()]
+    floats = [part.dtype for part in parts if _inexact(part)]
+    whole = not _inexact(parts[0])
+    dtype = max(floats, key=lambda each: each.itemsize, default=jnp.result_type(float)) if whole else parts[0].dtype
+    return HeadsProblem(*(part.astype(dtype) if whole or not _inexact(part) else part for part in parts))
+
+
+def _inexact(array: jax.Array) -> bool:
+    return bool(jnp.issubdtype(array.dtype, jnp.inexact))
+
+
+def _real(name: str, numbers: Any) -> jax.Array:
+    array = jnp.asarray(numbers)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"Argument `{name}` must be real, but is {array.dtype}; give its real part, if that is meant.")
+    return array
 
 
 def energies(problem: HeadsProblem, states: Any) -> jax.Array:
@@ -70,7 +103,7 @@ def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     >>> print(energies(problem, [[[[0, 0, 0, 1]], [[0, 0, 1, 1]], [[0, 1, 0, 1]]]]))
     [[-2. -2. -4.]]
     """
-    problem, states = HeadsProblem(*map(jnp.asarray, problem)), jnp.asarray(states)
+    problem, states = in_floats(problem), jnp.asarray(states)
     n_batch, n_heads, n = problem.linear.shape
     if states.ndim != 4 or states.shape[0] != n_batch or states.shape[2:] != (n_heads, n):
         raise ValueError(
@@ -105,7 +138,7 @@ def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
     [[[1. 0.]]]
     """
     bits = integer_from(2, "bits", bits)
-    c, h, p = (jnp.asarray(part) for part in problem)
+    c, h, p = in_floats(problem)
     p = p.astype(c.dtype)
     n_heads = c.shape[1]
     # x = (1 + s) / 2: a pair bias of C gives C / 4 to the spins' coupling and to both spins' fields.
@@ -140,7 +173,7 @@ def geometric_betas(problem: HeadsProblem, sweeps: int, hot: float = HOT, cold: 
     [[ 0.5  5.  50. ]]
     """
     steps = np.geomspace(hot, cold, sweeps) if sweeps else np.zeros(0)
-    return _in_fields(HeadsProblem(*map(jnp.asarray, problem)), steps)
+    return _in_fields(in_floats(problem), steps)
 
 
 @jax.jit

@@ -111,9 +111,9 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
     best = found.first
     print(f"{file.name}: {problem.n} variables ({problem.vartype}), {problem.n_couplings} couplings")
     reads = int(counts.sum())
-    print(
-        f"lowest energy  {best.energy:.10g}, found in {int(counts[np.isclose(energies, best.energy)].sum())} of {reads}"
-    )
+    rounding = rounding_of(problem)
+    found_in = int(counts[_levels(energies, rounding) == 0].sum())
+    print(f"lowest energy  {best.energy:.10g}, found in {found_in} of {reads}")
     print(f"state          {_state(best.sample, problem.vartype)}")
     if betas := found.info.get("beta_range"):
         print(f"temperatures   inverse, {betas[0]:.4g} to {betas[-1]:.4g}")
@@ -121,22 +121,50 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
     if "chain_break_fraction" in found.record.dtype.names:
         print(f"broken chains  {100 * float(np.average(found.record.chain_break_fraction, weights=counts)):.2f} %")
     print("energies")
-    for label, height in energy_histogram(energies, counts):
+    for label, height in energy_histogram(energies, counts, rounding):
         print(f"  {label:<28} {height:>6}  {'#' * int(np.ceil(_BAR * height / counts.sum()))}".rstrip())
 
 
-def energy_histogram(energies: Any, counts: Any) -> list[tuple[str, int]]:
+def rounding_of(problem: Any) -> float:
+    """What equal energies of a `Qubo` may differ by, since sums of its terms in another order round otherwise."""
+    import numpy as np
+
+    terms = np.abs(np.concatenate([problem.linear, problem.pairs.data, [problem.offset]]))
+    return float(np.finfo(float).eps * np.sqrt(len(terms)) * terms.sum())
+
+
+def energy_histogram(energies: Any, counts: Any, rounding: float) -> list[tuple[str, int]]:
     """Lines of a histogram: one an energy while they are few, else ranges of equal width."""
     import numpy as np
 
-    # Sums in another order differ in their last digits.
-    distinct, place = np.unique(np.round(energies, 9), return_inverse=True)
-    if len(distinct) <= _BINS:
-        heights = np.bincount(place, weights=counts)
-        return [(f"{energy:.6g}", int(height)) for energy, height in zip(distinct, heights, strict=True)]
+    level = _levels(energies, rounding)
+    if level.max() < _BINS:
+        lowest = [np.min(energies[level == place]) for place in range(level.max() + 1)]
+        return list(zip(_labels(lowest), (int(height) for height in np.bincount(level, weights=counts)), strict=True))
     heights, edges = np.histogram(energies, bins=_BINS, weights=counts)
-    ends = zip(edges[:-1], edges[1:], strict=True)
-    return [(f"{low:.6g} .. {high:.6g}", int(height)) for (low, high), height in zip(ends, heights, strict=True)]
+    labels = _labels(edges)
+    ranges = zip(labels[:-1], labels[1:], strict=True)
+    return [(f"{low} .. {high}", int(height)) for (low, high), height in zip(ranges, heights, strict=True)]
+
+
+def _levels(energies: Any, rounding: float) -> Any:
+    """The place of each energy among those that differ by more than rounding, 0 the lowest."""
+    import numpy as np
+
+    order = np.argsort(energies)
+    rises = np.diff(energies[order]) > rounding
+    level = np.empty(len(order), int)
+    level[order] = np.concatenate([[0], np.cumsum(rises)])
+    return level
+
+
+def _labels(numbers: Any) -> list[str]:
+    """Different numbers as text, with as many digits as tell them apart, six at least."""
+    for digits in range(6, 17):
+        labels = [f"{number:.{digits}g}" for number in numbers]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def _state(sample: Any, vartype: str) -> str:

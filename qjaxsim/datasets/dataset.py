@@ -56,6 +56,11 @@ class Dataset:
                 f"Argument `labels` must lie in 0..{self.n_classes - 1}, one value per class name, "
                 f"but reaches from {self.labels.min()} to {self.labels.max()}."
             )
+        if self.images.max(initial=0) > self.pixel_max:
+            raise ValueError(
+                f"Argument `pixel_max` must be the largest value a pixel can have, but is {self.pixel_max}, and one is "
+                f"{self.images.max()}."
+            )
 
     def __len__(self) -> int:
         """Number of examples N."""

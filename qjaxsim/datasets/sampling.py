@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qjaxsim.common.checks import as_integer, shown
 from qjaxsim.datasets.dataset import Dataset
 
 
@@ -18,14 +19,18 @@ def select_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
         Dataset with `len(classes)` classes, examples in their old order.
 
     Raises:
-        ValueError: if `classes` is empty, repeats a label, or names one that the data set lacks or has no example of.
+        ValueError: if `classes` is empty, repeats a label, holds what is no integer, or names one that the data set
+            lacks or has no example of.
 
     >>> from qjaxsim import datasets
     >>> few = select_classes(datasets.load("digits"), [3, 7])  # threes become 0, sevens 1
     >>> few.class_names, sorted(set(few.labels.tolist()))
     (('3', '7'), [0, 1])
     """
-    chosen = [int(label) for label in classes]
+    given = list(classes)
+    chosen = [found for label in given if (found := as_integer(label)) is not None]
+    if len(chosen) < len(given):
+        raise ValueError(f"Argument `classes` must hold integers, but is {shown(given)}.")
     if not chosen or len(set(chosen)) != len(chosen):
         raise ValueError(f"Argument `classes` must name at least one class and none twice, but is {chosen}.")
     counts = dataset.class_counts()
@@ -67,13 +72,14 @@ def subset(dataset: Dataset, n: int, *, seed: int) -> Dataset:
     >>> subset(datasets.load("digits"), 100, seed=0).images.shape
     (100, 8, 8, 1)
     """
-    if not 1 <= n <= len(dataset):
+    count = as_integer(n)
+    if count is None or not 1 <= count <= len(dataset):
         raise ValueError(
             f"Argument `n` must lie in 1..{len(dataset)}, the examples of {dataset.name} ({dataset.split}), "
             f"but is {n}; take fewer, or load a larger split."
         )
-    indices = stratified_choice(dataset.labels, n, np.random.default_rng(seed))
-    return dataset.take(indices, f"stratified subset of {n}, seed {seed}")
+    indices = stratified_choice(dataset.labels, count, np.random.default_rng(seed))
+    return dataset.take(indices, f"stratified subset of {count}, seed {seed}")
 
 
 def stratified_choice(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

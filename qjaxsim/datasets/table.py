@@ -136,7 +136,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         names = files.names_in_npz(path)
         arrays = {}
         for name in names:
-            arrays[name] = files.read_npz(path, name)[name]
+            array = files.read_npz(path, name)[name]
+            arrays[name] = np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
     except files.DamagedError as error:
         if "allow_pickle" in str(error.__cause__):
             raise ValueError(
@@ -165,8 +166,10 @@ def _floats(cells: Any) -> np.ndarray:
     """Cells as float64, NaN where they are no real numbers."""
 
     def number(cell: Any) -> float:
+        # Python reads "1_0" as 10, where tables mean a name.
+        name = isinstance(cell, str) and "_" in cell
         try:
-            return float("nan") if np.iscomplexobj(cell) else float(cell)
+            return float("nan") if name or np.iscomplexobj(cell) else float(cell)
         except (TypeError, ValueError):
             return float("nan")
 
@@ -187,10 +190,19 @@ def _labels(name: str, cells: Any, places: Sequence[str]) -> tuple[np.ndarray, t
     if not whole:
         return values, None
     if len(numbers) == len(values):
-        kinds, classes = np.unique(values, return_inverse=True)
-        return classes.astype(np.int32), tuple(f"{kind:g}" for kind in kinds)
+        wholes = [_whole(cell) for cell in cells]
+        places_of = {whole: place for place, whole in enumerate(sorted(set(wholes)))}
+        return np.array([places_of[whole] for whole in wholes], np.int32), tuple(map(str, places_of))
     kinds, classes = np.unique([str(cell) for cell in cells], return_inverse=True)
     return classes.astype(np.int32), tuple(map(str, kinds))
+
+
+def _whole(cell: Any) -> int:
+    """A whole number in all its digits, which float64 does not have beyond sixteen."""
+    try:
+        return int(cell)
+    except ValueError:  # "1.0", "1e3"
+        return int(float(cell))
 
 
 def _is_class(cell: Any, *, among_numbers: bool, whole: bool) -> bool:

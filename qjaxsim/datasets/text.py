@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qjaxsim.common.checks import positive_integer
+
 _VALIDATION, _TEST = 0.1, 0.1
 
 
@@ -61,8 +63,9 @@ def load_text(path: str | Path | None = None) -> Text:
     between topics (a fifth of it), which would put parts of the training text into the test.
 
     Args:
-        path: a file in UTF-8. Default: the language reference that ships with Python (`pydoc_data.topics`), its topics
-            in an order drawn once, so that the test part is not the end of the alphabet.
+        path: a file in UTF-8, whose byte order mark is no character. Default: the language reference that ships with
+            Python (`pydoc_data.topics`), its topics in an order drawn once, so that the test part is not the end of the
+            alphabet.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -74,7 +77,7 @@ def load_text(path: str | Path | None = None) -> Text:
         if not Path(path).is_file():
             raise FileNotFoundError(f"Argument `path` must be a text, but there is none at {path}.")
         try:
-            sections = [Path(path).read_text(encoding="utf-8")]
+            sections = [Path(path).read_text(encoding="utf-8-sig")]
         except UnicodeDecodeError as error:
             raise ValueError(f"Argument `path` must be a text in UTF-8, but {path} is not ({error.reason}).") from error
         source = Path(path).name
@@ -108,11 +111,12 @@ def windows(codes: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
         Two int32 arrays (number of windows, context); targets are one character later.
 
     Raises:
-        ValueError: if the text is shorter than a window and one character.
+        ValueError: if the text is shorter than a window and one character, or `context` is no positive integer.
 
     >>> windows(np.arange(7), 3)[1].tolist()
     [[1, 2, 3], [4, 5, 6]]
     """
+    context = positive_integer("context", context)
     count = (len(codes) - 1) // context
     if count < 1:
         raise ValueError(

@@ -19,7 +19,7 @@ import numpy as np
 from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.extras import require
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of
+from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, require_stack
 
 _LISTED = 12
 # How safetensors calls the types that NumPy lacks, and ml_dtypes, which comes with JAX, has.
@@ -78,6 +78,7 @@ def load_matrix(
     with ExitStack() as opened:
         arrays = _open(path, opened)
         name = _chosen(arrays.shapes, key, path)
+        require_stack(name, arrays.shapes)
         matrix = _floats(_layer(arrays.read(name), index, name), name)
         found, reason = orientation_of(name, arrays.shapes, orientation, path.name)
     shown = name if index is None else f"{name}[{index}]"

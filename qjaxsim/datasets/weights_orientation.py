@@ -55,9 +55,31 @@ def _parts(name: str) -> tuple[str, str]:
     return above.rpartition(".")[2], last
 
 
+def require_stack(name: str, shapes: Shapes) -> None:
+    """Refuse an array of three axes that is one layer: a convolution, or heads with an axis of their own.
+
+    Args:
+        name: the array's.
+        shapes: of all arrays in the file.
+
+    Raises:
+        ValueError: if its bias is not one row for each layer of a stack.
+    """
+    shape, bias = shapes[name], _bias_of(name, shapes)
+    if len(shape) == 3 and bias is not None and (len(bias) != 2 or bias[0] != shape[0] or bias[1] not in shape[1:]):
+        raise ValueError(
+            f"Argument `key` must name a matrix or a stack of matrices, but {name} of shape {shape} with a bias of "
+            f"shape {bias} is one layer, such as a convolution; reshape it first."
+        )
+
+
+def _bias_of(name: str, shapes: Shapes) -> tuple[int, ...] | None:
+    return shapes.get(f"{name[: len(name) - len(_parts(name)[1])]}bias")
+
+
 def _from_bias(name: str, shapes: Shapes) -> tuple[str, str] | None:
     rows, columns = shapes[name][-2:]
-    bias = shapes.get(f"{name[: len(name) - len(_parts(name)[1])]}bias")
+    bias = _bias_of(name, shapes)
     if rows == columns or bias is None or bias[-1:] not in ((rows,), (columns,)):
         return None
     return "out-in" if bias[-1] == rows else "in-out", f"its bias has {bias[-1]} numbers"

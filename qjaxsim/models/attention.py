@@ -252,7 +252,8 @@ def _terms_v1(params: Params, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple
     off = ~jnp.eye(q.shape[2], dtype=bool)[None, None]
     raw = problems.divergence(q, k)
     features = problems.value_entropies(v)
-    pair = jnp.where(off, _batch_norm(raw, params, "pair", off), raw)
+    # One token has no pairs to normalise over.
+    pair = jnp.where(off, _batch_norm(raw, params, "pair", off), raw) if q.shape[2] > 1 else raw
     return Terms(pair, _batch_norm(features.sum(-1), params, "linear")), features
 
 

@@ -126,7 +126,8 @@ def problem_v1(terms: Terms, bits: int = V1_BITS, penalty: float = V1_PENALTY) -
 
 
 def token_weights(x: jax.Array, bits: int) -> jax.Array:
-    """Weights w in [0, 1], (B, H, n), of bits x (B, H, n * bits)."""
+    """Weights w in [0, 1], (B, H, n), of bits x (B, H, n * bits), integers as annealing gives them or floats."""
+    x = x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.result_type(float))
     return x.reshape(*x.shape[:-1], -1, bits) @ bit_weights(bits, x.dtype)
 
 

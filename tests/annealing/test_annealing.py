@@ -57,6 +57,27 @@ def test_dense_problem_counts_pairs_as_the_quadratic_form_does():
     np.testing.assert_allclose(found[0], np.einsum("ri,ij,rj->r", states, matrix, states) + states @ linear, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+def test_integers_are_as_good_as_floats(dtype, key):
+    rng = np.random.default_rng(3)
+    whole, linear = rng.integers(0, 128, (2, 5, 5)), rng.normal(size=(2, 5))
+    states = assignments(5)
+    dense = annealing.dense_problem(whole.astype(dtype), linear)
+    expected = np.einsum("ri,bij,rj->br", states, whole, states) + linear @ states.T
+    np.testing.assert_allclose(annealing.energies(dense, [states[:, None]] * 2), expected, rtol=1e-6)
+    couplings = np.array([[[[0, 3], [3, 0]], [[0, 1], [1, 0]]]])
+    fields, betas = rng.normal(size=(1, 2, 2)), [0.2, 0.6]
+    ours = HeadsProblem(couplings.astype(dtype), fields, 0.7)
+    theirs = HeadsProblem(couplings.astype(float), fields, 0.7)
+    for one, other in zip(annealing.rounded(ours, 4), annealing.rounded(theirs, 4), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for schedule in (None, betas):
+        settings = {"reads": 50, "sweeps": 2, "betas": schedule, "descent": False}
+        one, other = (annealing.anneal(each, key, **settings) for each in (ours, theirs))
+        np.testing.assert_array_equal(one.states, other.states)
+        np.testing.assert_array_equal(one.energies, other.energies)
+
+
 def random_numbers(lane, draw):
     """The annealer's numbers, in Python integers."""
     z = (int(lane) + draw * 0x9E3779B9) % 2**32
@@ -185,6 +206,15 @@ def test_single_precision_and_refusals(key):
         annealing.anneal(problem, key, betas=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"Argument `start` must have shape \(1, 16, 2, 5\)"):
         annealing.anneal(problem, key, start=np.zeros((1, 1, 2, 5)))
+    with pytest.raises(ValueError, match="Argument `start` must hold 0 and 1 only"):
+        annealing.anneal(problem, key, reads=1, start=-np.ones((1, 1, 2, 5)))
+    for matrix, linear, message in (
+        (np.ones((2, 3)), None, r"`matrix` must have shape \(N, N\) or \(B, N, N\), but has shape \(2, 3\)"),
+        (np.ones((2, 2)), np.ones(3), r"`linear` must have shape \(2,\), but has shape \(3,\)"),
+        (np.ones((2, 2)) * 1j, None, "`matrix` must be real, but is complex"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            annealing.dense_problem(matrix, linear)
     old = annealing.anneal(single, jax.random.key_data(key), reads=2, sweeps=2)
     np.testing.assert_array_equal(old.states, annealing.anneal(single, key, reads=2, sweeps=2).states)
     with pytest.raises(TypeError, match="Argument `key` must be a random key, .* but is 0"):

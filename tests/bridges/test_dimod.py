@@ -93,6 +93,8 @@ def test_from_heads_has_the_raw_form_s_energies():
         ({"matrix": np.zeros((2, 3))}, r"Argument `matrix` must be square, but has shape \(2, 3\)"),
         ({"matrix": np.eye(2), "linear": [1.0]}, r"Argument `linear` must have shape \(2,\), but has shape \(1,\)"),
         ({"matrix": np.eye(2), "labels": ["a", "a"]}, "Argument `labels` must name the 2 variables, each once"),
+        ({"matrix": np.ma.array(np.eye(2), mask=[[0, 1], [0, 0]])}, "Argument `matrix` must be whole, but has masked"),
+        ({"matrix": np.eye(1), "linear": np.ma.array([1.0], mask=[1])}, "`linear` must be whole, but has masked"),
         ({"matrix": np.eye(2), "vartype": "TERNARY"}, "Argument `vartype` must be 'BINARY' or 'SPIN'"),
     ],
 )
@@ -108,10 +110,20 @@ def test_more_bad_problems():
         Qubo(np.zeros(2), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="this one is empty"):
         Qubo.from_bqm(dimod.BinaryQuadraticModel("BINARY"))
+    with pytest.raises(TypeError, match="Argument `bqm` must be a dimod.BinaryQuadraticModel, but is .* .dict."):
+        Qubo.from_bqm({(0, 1): 1.0})
     with pytest.raises(ValueError, match="the linear one of variable 'a' is nan"):
         solve(dimod.BinaryQuadraticModel({"a": np.nan}, {}, "BINARY"), "sa")
     with pytest.raises(ValueError, match=r"Argument `samples` must have shape \(R, 2\)"):
         Qubo.from_matrix(np.eye(2)).energies([[1, 0, 1]])
+    for vartype, values, said in (("SPIN", [0, 1], "-1"), ("BINARY", [-1, 1], "0"), ("SPIN", [0.5, np.nan], "-1")):
+        with pytest.raises(ValueError, match=f"Argument `samples` must hold {said} and 1 only"):
+            Qubo.from_matrix(np.eye(2), vartype=vartype).energies(values)
+    with pytest.raises(ValueError, match="Argument `problem` must hold labels and real biases .int too large"):
+        solve({(0, 1): 10**400})
+    for one in (problem_of(3), {(0, 0): 1.0}, dimod.BinaryQuadraticModel("SPIN"), 3):
+        with pytest.raises(TypeError, match=f"`problems` must be a list of problems, but is a {type(one).__name__}"):
+            solve_batch(one)
 
 
 def test_structured_problems_give_labelled_sample_sets():
@@ -227,6 +239,8 @@ def test_one_embedding_serves_a_batch():
         ("jax", {"bits": 1}, "Option `bits` must be an integer of at least 2, but is 1"),
         ("jax", {"beta_range": (1.0, -1.0)}, "Option `beta_range` must be two positive numbers"),
         ("jax", {"beta_schedule": [np.nan]}, "Option `beta_schedule` must be a list of finite numbers"),
+        ("jax", {"beta_schedule": [1.0, 2.0], "num_sweeps": 3}, "Option `num_sweeps` must be left out .* but is 3"),
+        ("jax", {"beta_schedule": [1.0], "beta_range": (1, 2)}, "Option `beta_range` must be left out beside"),
         ("jax", {"initial_states": [[0, 1]]}, r"Option `initial_states` must have shape \(reads, 3\)"),
         ("jax", {"initial_states": [[0, 1, 2]]}, "Option `initial_states` must hold 0 and 1 only"),
     ],

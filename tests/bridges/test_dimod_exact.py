@@ -130,6 +130,9 @@ def test_energies_match_labels():
     bqm = unordered_model()
     samples = solve(bqm, "sa", num_reads=4, seed=1)
     np.testing.assert_allclose(Qubo.from_bqm(bqm).energies(samples), samples.record.energy)
+    other = {"SPIN": "BINARY", "BINARY": "SPIN"}[bqm.vartype.name]
+    changed = samples.change_vartype(other, inplace=False)
+    np.testing.assert_allclose(Qubo.from_bqm(bqm).energies(changed), samples.record.energy)
     with pytest.raises(ValueError, match="Argument `samples` must name the problem's 4 variables, but lacks 'z'"):
         Qubo.from_bqm(bqm).energies({"y": 1, "x": 1, "w": 1})
     with pytest.raises(ValueError, match="Option `initial_states` .* has 'v', which the problem has not"):
@@ -228,6 +231,8 @@ def test_plain_problems_are_taken(sampler):
         (matrix, -0.5),
         (sparse.csr_array(matrix), -0.5),
         (sparse.coo_matrix(matrix), -0.5),
+        (sparse.dok_matrix(matrix), -0.5),
+        (sparse.dok_array(matrix), -0.5),
         (({"a": 1.0, "b": 0.5}, {("a", "b"): -3.0}), -4.5),
         (([1.0, 0.5], {(0, 1): -3.0}), -4.5),
         (([1.0, 0.5], np.triu(matrix, 1)), -4.5),

@@ -1,6 +1,8 @@
 """Text formats of the field, by ending and by content, against energies written out by hand."""
 
+import gzip
 import itertools
+import json
 
 import dimod
 import numpy as np
@@ -67,6 +69,26 @@ def test_arrays_of_scipy_and_matrix_market(tmp_path):
     np.testing.assert_allclose(read_problem(tmp_path / "b.mtx").energies(x), 2 * expected)
 
 
+def test_arrays_of_other_names_are_refused(tmp_path):
+    for more in ({"h": [1.0]}, {"labels": ["a"], "offset": 1.0}):
+        np.savez(tmp_path / "a.npz", quadratic=[[1.0]], **more)
+        with pytest.raises(ValueError, match=rf"beside `quadratic`, but holds \['{next(iter(more))}'\]"):
+            read_problem(tmp_path / "a.npz")
+
+
+def test_json_keeps_labels_of_any_depth(tmp_path):
+    bqm = dimod.BinaryQuadraticModel({"a": 1.0, (0, (1, "b")): 2.0}, {("a", (0, (1, "b"))): 3.0}, 0.5, "SPIN")
+    path = written(tmp_path, "a.json", json.dumps(bqm.to_serializable()))
+    assert read_problem(path).to_bqm() == bqm
+
+
+def test_packed_files_are_named(tmp_path):
+    path = tmp_path / "a.gset"
+    path.write_bytes(gzip.compress(GRAPH.encode()))
+    with pytest.raises(ValueError, match="packed by gzip; unpack it first"):
+        read_problem(path)
+
+
 def test_lp_files(tmp_path):
     bqm = dimod.BQM({"a": 1.0, "b": -1.0}, {"ab": 2.0}, 1.5, "BINARY")
     text = dimod.lp.dumps(dimod.ConstrainedQuadraticModel.from_bqm(bqm))
@@ -78,6 +100,12 @@ def test_lp_files(tmp_path):
         read_problem(written(tmp_path, "b.lp", constrained))
     with pytest.raises(ValueError, match="all variables must be binary, but 'a' is"):
         read_problem(written(tmp_path, "c.lp", text.replace("Binary\n a b", "General\n a b")))
+    for bound in ("0 <= a <= 1", "b <= 4", "a free"):
+        bounded = read_problem(written(tmp_path, "d.lp", text.replace("Bounds", f"Bounds\n {bound}")))
+        np.testing.assert_allclose(bounded.energies(samples), bqm.energies(samples))
+    for bound, said in (("a = 1", "'a' are 1 and 1"), ("b <= 0", "'b' are 0 and 0"), ("a >= 0.5", "'a' are 0.5 and ")):
+        with pytest.raises(ValueError, match=f"must leave a binary variable both values, but those of {said}"):
+            read_problem(written(tmp_path, "e.lp", text.replace("Bounds", f"Bounds\n {bound}")))
 
 
 def test_coordinates_keep_an_offset(tmp_path):
@@ -114,11 +142,15 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.bqp", ORLIB[:-7], {"number": 1}, "its size says 2 entries, but it has 1"),
         ("a.coo", "# vartype=SPIN\n0 1 1\n", {"vartype": "BINARY"}, "over SPIN variables, but `vartype` is BINARY"),
         ("a.coo", "# offset=much\n0 1 1\n", {}, "line 1 must say an offset as a number, but says 'much'"),
+        ("a.coo", "# offset=1\n# offset=2\n0 1 1\n", {}, "line 2 says an offset a second time"),
+        ("a.coo", "# offset=1_0\n0 1 1\n", {}, "line 1 must say an offset as a number, but says '1_0'"),
+        ("a.mtx", "%%MatrixMarket matrix array real general\n1 1\n1_0\n", {}, "line 3 must say an entry as a number"),
         ("a.coo", "0 1 1_0\n", {}, 'line 1 must be "i j bias"'),
         ("a.mtx", "%%MatrixMarket matrix coordinate complex general\n1 1 1\n1 1 1 2\n", {}, "must be real"),
         ("a.mtx", "%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", {}, r"must be at 1\.\.2"),
         ("a.mtx", "%%MatrixMarket matrix array real general\n2 2\n1\n", {}, "say 4 entries, but it has 1"),
         ("a.bqm", "DIMODBQM\x02", {}, "the file ends early or is damaged"),
+        ("a.lp", "Minimize\n o: [ 4 x * y ]\nBinary\n x y\nEnd\n", {}, "dimod's parser of LP files refuses it"),
     ],
 )
 def test_files_that_do_not_hold_together_are_refused(tmp_path, name, content, options, message):

@@ -173,6 +173,7 @@ TEMPLATES = {
     "Grover": ((), lambda x: [qml.RX(x, 0), qml.GroverOperator(range(4))]),
     "controlled function": ((4,), lambda x: qml.ctrl(block, [3, 2], control_values=[0, 1])(x, [1, 0])),
     "own arithmetic": ((2,), lambda x: [qml.RX(qml.math.sin(x[0]) * x[1] / 3, 2), qml.RY(2 - x[0] ** 2, 0)]),
+    "logarithm": ((2,), lambda x: [qml.RX(qml.math.log(x[0] + 2), 2), qml.RY((x[1] + 2) ** 0.5, 0)]),
     "many controls": ((), lambda x: [qml.RY(x, 6), qml.ctrl(qml.RX(x, 6), range(6))]),
     "wide constants": ((), lambda x: [qml.RX(x, 0), qml.Hadamard(6), qml.MultiControlledX(range(7))]),
     "basis state": ((), lambda x: [qml.BasisState([1, 0, 1], [3, 1, 0]), qml.RX(x, 2)]),

@@ -87,12 +87,37 @@ def model(function):
         (lambda x: qml.evolve(qml.X(0) + qml.Z(0), x[0]), r"depends on parameters by a matrix \(Evolution\)"),
         (lambda x: qml.RX(float(x[0]), 0), "cannot be made for traced parameters .TypeError"),
         (lambda x: x[0] > 0 and qml.X(0), "gates depend on the values of the parameters"),
+        (lambda x: x[1] > 0.5 and qml.X(0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(max(x[0], x[1]), 0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(np.where(x[1] > 0, x[1], 2 * x[0]), 0), "gates depend on the values of the parameters"),
+        (lambda x: qml.RX(np.sign(x[1]) * 0.3, 0), "gates depend on the values of the parameters"),
         (lambda x: qml.SpecialUnitary(x[0] * np.ones(3), 0), "operation 0 .SpecialUnitary. cannot be decomposed"),
     ],
 )
 def test_arguments_that_gates_do_not_follow_are_refused(function, message):
     with pytest.raises(ValueError, match=message):
         qj.from_pennylane(model(function), np.array([0.0, 1.0]), parameters="arguments")
+
+
+@pytest.mark.parametrize(
+    "observable",
+    [
+        lambda x: qml.Hamiltonian([x[0], x[1]], [qml.Z(0), qml.X(1)]),
+        lambda x: qml.Hermitian(x[1] * np.diag([1.0, -1.0]), 0),
+        lambda x: qml.Z(0) if x[1] > 0.5 else qml.X(1),
+    ],
+)
+def test_observables_that_follow_arguments_are_refused(observable):
+    def node(x):
+        qml.RX(x[0], 0), qml.RY(x[1], 1)
+        return qml.expval(observable(x))
+
+    source = qml.QNode(node, qml.device("default.qubit"))
+    with pytest.raises(ValueError, match="The observables depend on the values of the parameters"):
+        qj.from_pennylane(source, np.array([0.3, 1.0]), parameters="arguments")
+    found = qj.from_pennylane(source, np.array([0.3, 1.0]))
+    value = qj.expectation(found.circuit, found.observables)({})[0]
+    np.testing.assert_allclose(value, source(np.array([0.3, 1.0])), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,26 @@ def test_bad_input_is_one_line(problem, words, message, capsys):
 
 
 def test_histograms_count_every_sample():
-    few = energy_histogram(np.array([-1.0, -1.0 + 1e-13, 2.0]), np.array([1, 2, 4]))
+    few = energy_histogram(np.array([-1.0 + 1e-13, 2.0, -1.0]), np.array([1, 4, 2]), 1e-12)
     assert few == [("-1", 3), ("2", 4)]
-    many = energy_histogram(np.linspace(0.0, 12.0, 60), np.ones(60, int))
+    many = energy_histogram(np.linspace(0.0, 12.0, 60), np.ones(60, int), 1e-12)
     assert len(many) == 12 and sum(height for _, height in many) == 60 and many[0] == ("0 .. 1", 5)
+
+
+@pytest.mark.parametrize(
+    ("offset", "first", "second", "levels"),
+    [
+        (1e6, 1e-3, 5e-4, {"1000000": 1, "1000000.0005": 1, "1000000.001": 1, "1000000.0015": 1}),
+        (0.0, -1e-12, -2e-12, {"-3e-12": 1, "-2e-12": 1, "-1e-12": 1, "0": 1}),
+        (0.1, -0.2, 0.2, {"-0.1": 1, "0.1": 2, "0.3": 1}),
+        (1e3, 0.0, 0.0, {"1000": 4}),
+    ],
+)
+def test_energies_of_any_size_are_told_apart_and_equal_ones_are_not(offset, first, second, levels, tmp_path, capsys):
+    file = tmp_path / "problem.coo"
+    file.write_text(f"# offset={offset}\n0 0 {first}\n1 1 {second}\n")
+    assert main(["qubo", "solve", str(file), "--sampler", "exact"]) == 0
+    head, _, bars = capsys.readouterr().out.partition("energies\n")
+    assert {label: int(height) for label, height, _ in map(str.split, bars.splitlines())} == levels
+    lowest, height = next(iter(levels.items()))
+    assert f"lowest energy  {lowest}, found in {height} of 4" in head

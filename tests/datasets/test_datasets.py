@@ -218,6 +218,10 @@ def test_dataset_checks_its_arrays():
         Dataset(good.images, good.labels.astype(np.int64), good.class_names, "x", "train", "s")
     with pytest.raises(ValueError, match=r"`labels` must lie in 0\.\.2, one value per class name, but reaches .* to 3"):
         Dataset(good.images, good.labels, ("a", "b", "c"), "x", "train", "s")
+    most = int(good.images.max())
+    assert Dataset(good.images, good.labels, good.class_names, "x", "train", "s", pixel_max=most).pixel_max == most
+    with pytest.raises(ValueError, match=f"`pixel_max` must be the largest .* but is {most - 1}, and one is {most}"):
+        Dataset(good.images, good.labels, good.class_names, "x", "train", "s", pixel_max=most - 1)
 
 
 def test_select_classes_relabels_in_the_order_given():
@@ -238,6 +242,9 @@ def test_select_classes_refuses():
         datasets.select_classes(tiny(), [])
     with pytest.raises(ValueError, match=r"\[7, -1\] have none here; choose from \[0, 1, 2, 3\]"):
         datasets.select_classes(tiny(), [0, 7, -1])
+    for classes in ([3.7, 1], ["3"], [True, False]):
+        with pytest.raises(ValueError, match="`classes` must hold integers, but is"):
+            datasets.select_classes(tiny(), classes)
     without_two = datasets.select_classes(tiny(), [0, 1, 3]).take(np.arange(2), "two")
     with pytest.raises(ValueError, match=r"\[2\] have none here; choose from \[0, 1\]"):
         datasets.select_classes(without_two, [2])
@@ -260,7 +267,7 @@ def test_subset_follows_its_seed():
     assert not np.array_equal(first.images, other.images)
 
 
-@pytest.mark.parametrize("n", [0, -1, 21])
+@pytest.mark.parametrize("n", [0, -1, 21, 5.0])
 def test_subset_refuses(n):
     with pytest.raises(ValueError, match=rf"`n` must lie in 1\.\.20, the examples of tiny \(train\), but is {n}"):
         datasets.subset(tiny(), n, seed=0)

@@ -32,11 +32,32 @@ def test_integers_are_classes_from_zero_on(tmp_path):
     assert found.y.tolist() == [1, 0, 1] and found.classes == ("-3", "10")
 
 
+@pytest.mark.parametrize(
+    ("labels", "wholes"),
+    [
+        (["20230102", "20230101"], [20230102, 20230101]),
+        (["9007199254740993", "9007199254740992"], [9007199254740993, 9007199254740992]),
+        (["1e6", "2.0"], [1000000, 2]),
+    ],
+)
+def test_whole_numbers_of_any_length_are_classes_of_their_own(labels, wholes, tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels)))
+    found = load_table(tmp_path / "t.csv", "y")
+    assert found.classes == tuple(map(str, sorted(wholes))) and found.y.tolist() == [1, 0]
+    np.savez(tmp_path / "t.npz", a=[0, 1], y=wholes)
+    again = load_table(tmp_path / "t.npz", "y")
+    assert again.classes == found.classes and again.y.tolist() == [1, 0]
+
+
 def test_text_among_integers_and_words_among_text_are_classes(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,digit,degree\n1,7,none\n2,B,mild\n3,7,none\n")
     assert load_table(path, "digit", ["a"]).classes == ("7", "B")
     assert load_table(path, "degree", ["a"]).y.tolist() == [1, 0, 1]
+    path.write_text("a,place\n1,1_0\n2,10\n3,1_0\n")
+    assert load_table(path, "place").classes == ("10", "1_0")
+    with pytest.raises(ValueError, match="must hold finite numbers in column 'place', but line 2 of t.csv has '1_0'"):
+        load_table(path, "a")
 
 
 def test_endings_in_capitals(table):
@@ -51,6 +72,8 @@ def test_npz(tmp_path):
     np.testing.assert_array_equal(found.x, np.column_stack([x, [0.5, 1, 2]]))
     assert found.names == ("x0", "x1", "z") and found.classes == ("a", "b")
     assert load_table(path, "y", ["x1"]).x.tolist() == [[1.0], [3.0], [5.0]]
+    np.savez(path, x=x, y=y.astype("S"))
+    assert load_table(path, "y").classes == ("a", "b")
 
 
 @pytest.mark.parametrize(

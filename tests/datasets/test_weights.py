@@ -127,6 +127,11 @@ def test_a_layer_of_a_stack(tmp_path, matrix):
     for index in (None, 2, -1):
         with pytest.raises(ValueError, match=r"must choose one of the 2 layers stacked in blocks.kernel \(0..1\)"):
             load_matrix(path, key="blocks.kernel", index=index)
+    # A convolution (out, in, width), attention's heads (in, heads, size) and (heads, size, out) as Flax has them.
+    for shape, bias in (((2, 3, 5), (2,)), ((4, 2, 3), (2, 3)), ((2, 3, 4), (4,))):
+        one = written(tmp_path / "one.npz", **{"a.kernel": np.ones(shape), "a.bias": np.ones(bias)})
+        with pytest.raises(ValueError, match=r"a.kernel of shape .* with a bias of shape .* is one layer"):
+            load_matrix(one, key="a.kernel", index=0)
 
 
 def test_shards_are_found_through_their_index(tmp_path, matrix):

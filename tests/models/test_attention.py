@@ -60,9 +60,9 @@ def test_v1_problem_is_the_published_sum():
         expected = sum(-w[a] @ terms.pair[0, a] @ w[a] - terms.linear[0, a] @ w[a] for a in range(heads))
         both = sum((x[a] * x[b]).sum() for a, b in itertools.combinations(range(heads), 2))
         np.testing.assert_allclose(energy, expected + 2.0 * 2 / (heads * (heads - 1)) * both, atol=1e-12)
-        np.testing.assert_allclose(
-            attention_problem.token_weights(jnp.asarray(x.reshape(1, heads, -1), float), bits)[0], w
-        )
+        for dtype in (float, jnp.int8):  # annealing gives int8
+            weights = attention_problem.token_weights(jnp.asarray(x.reshape(1, heads, -1), dtype), bits)
+            np.testing.assert_allclose(weights[0], w)
     alone = attention_problem.problem_v1(Terms(jnp.ones((1, 1, 2, 2)), jnp.ones((1, 1, 2))))
     assert float(alone.penalty) == 0.0
 
@@ -280,6 +280,9 @@ def test_equal_seeds_give_equal_selections_and_v1_is_finite():
     w = np.asarray(found.weights) * 15
     np.testing.assert_allclose(w, np.round(w), atol=1e-9)
     assert attention.layer_problem(settings, params, jnp.asarray(TOKENS)).linear.shape == (2, 2, 16)
+    slopes = jax.grad(lambda params, x: attention.attend(settings, params, x).output.sum(), (0, 1))
+    alone = slopes(jax.tree.map(jnp.asarray, params), jnp.asarray(TOKENS[:, :1]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(alone))
     single = AttentionSettings(n_heads=1, reads=2, sweeps=5)
     params = jax.tree.map(jnp.asarray, attention.init_attention(single, 8, np.random.default_rng(0)))
     assert float(attention.layer_problem(single, params, jnp.asarray(TOKENS)).penalty) == 0.0

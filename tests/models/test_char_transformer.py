@@ -177,6 +177,9 @@ def test_a_file_as_text(tmp_path):
     assert text.source == "t.txt, 1 repeated paragraphs dropped"
     with pytest.raises(ValueError, match="`words` must hold characters of the text, but 'z' is none"):
         text.encode("zone")
+    (tmp_path / "marked.txt").write_text(content, encoding="utf-8-sig")
+    marked = load_text(tmp_path / "marked.txt")
+    assert marked.characters == text.characters and marked.sha256 == text.sha256
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(ValueError, match="at least 100 characters, but has 3"):
         load_text(tmp_path / "short.txt")
@@ -193,3 +196,6 @@ def test_windows_follow_each_other_and_targets_are_one_later():
     np.testing.assert_array_equal(y, x + 1)
     with pytest.raises(ValueError, match="`context` must be less than the length .* but is 23"):
         windows(codes, 23)
+    for context in (0, -1, 2.0):
+        with pytest.raises(ValueError, match=f"`context` must be a positive integer, but is {context}"):
+            windows(codes, context)

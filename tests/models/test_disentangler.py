@@ -226,3 +226,15 @@ def test_apply_is_the_dense_layer_for_few_and_for_many_rows(rows):
     assert layer.apply(jnp.asarray(x).reshape(rows, 1, 7)).shape == (rows, 1, 12)
     assert layer.apply(jnp.asarray(x[0])).shape == (12,)
     assert layer.apply(jnp.asarray(x, jnp.float32)).dtype == jnp.float32
+    whole = np.rint(3 * x).astype(int)
+    np.testing.assert_allclose(layer.apply(jnp.asarray(whole)), whole @ np.asarray(layer.to_dense()).T, atol=1e-12)
+    with pytest.raises(ValueError, match=r"`x` must have shape \(\.\.\., 7\), but has shape \(7, 12\)"):
+        layer.apply(jnp.ones((7, 12)))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_merit_is_that_of_the_weight_at_any_scale(scale):
+    weight, settings = gaussian(4, 4).astype(np.float32), {"sweeps": 2, "dtype": "float32"}
+    found, plain = (disentangle(each, config(2, **settings)) for each in (weight * np.float32(scale), weight))
+    np.testing.assert_allclose(found.merit, plain.merit, rtol=1e-5)
+    np.testing.assert_allclose(found.merit, np.sqrt(1 - found.error_padded**2), rtol=1e-5)

@@ -109,6 +109,7 @@ def test_shots_approach_the_layer_as_one_over_the_root(key):
         errors.append(float(jnp.linalg.norm(y - exact) / jnp.linalg.norm(exact)))
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.3)
     assert errors[1] < 2 * np.sqrt((16 + 8) / (2 * 64000))
+    np.testing.assert_allclose(shot_forward(layer, jnp.eye(7, dtype=int), 10**9, key), layer.to_dense().T, atol=1e-3)
 
 
 # --- adapters

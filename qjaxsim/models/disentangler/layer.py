@@ -83,11 +83,13 @@ class DisentangledLayer:
     def apply(self, x: jax.Array) -> jax.Array:
         """The layer times each row: (..., d_in) -> (..., d_out), of the rows' dtype (complex if the weight is).
 
-        Fewer rows than the padded input has entries go through circuits and MPO; from there on the dense matrix is
-        cheaper and is formed once.
+        Rows of integers are taken as floats. Fewer rows than the padded input has entries go through circuits and MPO;
+        from there on the dense matrix is cheaper and is formed once.
+
+        Raises:
+            ValueError: for rows of another length.
         """
-        batch = x.shape[:-1]
-        rows = x.reshape(-1, self.d_in)
+        rows, batch = self.rows_of(x)
         if not self.real:
             rows = rows.astype(self.u[0].dtype)
         if rows.shape[0] >= self.geometry.shape[1]:
@@ -103,6 +105,15 @@ class DisentangledLayer:
         right = apply_circuit(self.wall_v, self.v, jnp.conj(self.mpo.to_dense().T))
         dense = apply_circuit(self.wall_u, self.u, jnp.conj(right.T))[: self.d_out, : self.d_in]
         return jnp.real(dense) if self.real else dense
+
+    def rows_of(self, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
+        """Inputs as rows (B, d_in) of inexact numbers, and their batch axes. Errors as `apply`."""
+        x = jnp.asarray(x)
+        if x.shape[-1:] != (self.d_in,):
+            raise ValueError(f"Argument `x` must have shape (..., {self.d_in}), but has shape {x.shape}.")
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            x = x.astype(jnp.finfo(self.u[0].dtype).dtype)
+        return x.reshape(-1, self.d_in), x.shape[:-1]
 
     def _through(self, rows: jax.Array) -> jax.Array:
         """(B, d_in) -> (B, d_out) by V^+, M and U in turn."""
@@ -198,11 +209,13 @@ def _result(
     d_out, d_in = matrix.shape
     real = not np.iscomplexobj(matrix)
     layer = DisentangledLayer(u, mpo, v, d_out, d_in, layout.wall_u, layout.wall_v, real)
-    target = truncated(padded, geometry, config.target_bond) if config.target == "fixed" else mpo.to_dense()
+    # Of norm 1 at most, as `padded` is.
+    reached = np.asarray(mpo.to_dense()) / norm
+    target = truncated(padded, geometry, config.target_bond) if config.target == "fixed" else jnp.asarray(reached)
     return DisentangleResult(
         layer=layer,
         error=_norm((matrix - np.asarray(layer.to_dense())) / norm),
-        error_padded=_norm(np.asarray(current) - np.asarray(mpo.to_dense()) / norm),
+        error_padded=_norm(np.asarray(current) - reached),
         merit=float(distance(current, target)[0]),
         bound=_merit_bound(np.asarray(padded), np.asarray(target)),
         entropies_before=bond_entropies(np.asarray(padded), geometry),

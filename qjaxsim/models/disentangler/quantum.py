@@ -64,7 +64,7 @@ def shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.Ar
         (..., d_out), dtype of x; `layer.apply(x)` in the limit of many shots.
 
     Raises:
-        ValueError: for complex gates, or fewer than 2 shots.
+        ValueError: for complex gates, rows of another length, or fewer than 2 shots.
     """
     if jnp.iscomplexobj(layer.u[0]) or not layer.real:
         raise ValueError("Argument `layer` must have real gates for readout with signs, but they are complex.")
@@ -76,14 +76,14 @@ def shot_forward(layer: DisentangledLayer, x: jax.Array, shots: int, key: jax.Ar
 def _shot_forward(layer: DisentangledLayer, x: jax.Array, shots: jax.Array, key: jax.Array) -> jax.Array:
     first, second = jax.random.split(key)
     dtype = layer.u[0].dtype
-    rows = x.reshape(-1, layer.d_in).astype(dtype)
-    rows = jnp.pad(rows, ((0, 0), (0, layer.geometry.shape[1] - layer.d_in)))
+    given, batch = layer.rows_of(x)
+    rows = jnp.pad(given.astype(dtype), ((0, 0), (0, layer.geometry.shape[1] - layer.d_in)))
     directions, norms = _normalised(rows)
     inner = read_amplitudes(apply_circuit(layer.wall_v, layer.v, directions.T, inverse=True).T, shots, first)
     directions, middle = _normalised(layer.mpo.apply(inner))
     outer = read_amplitudes(apply_circuit(layer.wall_u, layer.u, directions.T).T, shots, second)
     y = (outer * (norms * middle))[:, : layer.d_out]
-    return y.reshape(*x.shape[:-1], layer.d_out).astype(x.dtype)
+    return y.reshape(*batch, layer.d_out).astype(given.dtype)
 
 
 @jax.jit
