@@ -143,8 +143,8 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
     """What circuits gain is structure of trained layers.
 
     Holds if the error falls by a larger share than for Gaussian noise of the same shape and norm with the same bond and
-    circuits in every case; with a reservation if in most and by a tenth more in the mean. Not seen if the mean
-    difference is below 1 % of the error, or within twice its standard error over the cases.
+    circuits in every case; with a reservation if in most and by a tenth more in the mean, or in the only case. Not seen
+    if the mean difference is below 1 % of the error, or within twice its standard error over the cases.
     """
     claim, source = "Circuits disentangle what training has put into a layer.", f"{PAPER}, implied"
     gains: dict[tuple[Any, ...], dict[str, list[float]]] = {}
@@ -166,7 +166,8 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     if (within := _within(differences)) is not None:
         return Verdict(claim, source, NOT_SEEN, f"{evidence}; {within}", "noise")
-    return concluded(claim, source, evidence, ["not everywhere"] if wins < len(both) else [], "noise")
+    doubts = ["not everywhere"] if wins < len(both) else []
+    return concluded(claim, source, evidence, doubts + (["a single case"] if len(both) < 2 else []), "noise")
 
 
 def overlap_grows_with_depth(rows: Sequence[Row]) -> Verdict:

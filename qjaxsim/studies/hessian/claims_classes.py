@@ -1,4 +1,7 @@
-"""Claims that outliers of the Hessian's spectrum come from class means: in direction, and in size."""
+"""Claims that outliers of the Hessian's spectrum come from class means: in direction, and in size.
+
+What rests on a single seed holds with a reservation at most.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +9,7 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import MATCHED, START, is_baseline
 from qjaxsim.studies.hessian.knock_out import removed_share
+from qjaxsim.studies.shared.judging import single_seed
 from qjaxsim.studies.shared.trends import judged, not_seen, number, numbers, quote_values, seeds_of
 
 # Share of the outliers that the knock-out of class means takes out: for "holds", and for a reservation.
@@ -42,7 +46,7 @@ def outliers_along_class_means(rows: Sequence[Row]) -> Verdict:
         doubts.append(f"no outliers by the gap rule in {without} of {len(used)} rows")
     if start and _mean(start) >= mean:
         doubts.append("as much before training")
-    return judged(claim, SOURCE, doubts, evidence, [*used, *others])
+    return judged(claim, SOURCE, doubts + single_seed(used), evidence, [*used, *others])
 
 
 def outliers_are_class_means(rows: Sequence[Row]) -> Verdict:
@@ -72,7 +76,7 @@ def outliers_are_class_means(rows: Sequence[Row]) -> Verdict:
     doubts = ["less than half in some row"] if min(shares) < HALF else []
     if without := sum(not row.get("outliers_gap") for row in used):
         doubts.append(f"no outliers by the gap rule in {without} of {len(used)} rows")
-    return judged(claim, SOURCE, doubts, evidence, [*used, *others])
+    return judged(claim, SOURCE, doubts + single_seed(used), evidence, [*used, *others])
 
 
 def _evidence(used: Sequence[Row], others: Sequence[Row]) -> str:

@@ -1,4 +1,7 @@
-"""Claims on bulk, outliers, blocks and gradient of the Hessian's spectrum."""
+"""Claims on bulk, outliers, blocks and gradient of the Hessian's spectrum.
+
+What rests on a single seed holds with a reservation at most.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,6 +11,7 @@ from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import is_baseline
 from qjaxsim.studies.hessian.knock_out import removed_share
 from qjaxsim.studies.hessian.nulls import NullCounts, null_counts
+from qjaxsim.studies.shared.judging import single_seed
 from qjaxsim.studies.shared.trends import judged, not_seen, number, numbers, quote_values, seeds_of
 
 # Share of eigenvalues near zero that makes them the bulk.
@@ -46,7 +50,7 @@ def bulk_and_outliers(rows: Sequence[Row]) -> Verdict:
     doubts = [f"no outliers in {len(used) - separated} rows"] if separated < len(used) else []
     if not near or min(near) < BULK:
         doubts.append(f"the near-zero part is not everywhere {BULK:.0%} of the spectrum or is not recorded")
-    return judged(claim, source, doubts, evidence, used)
+    return judged(claim, source, doubts + single_seed(used), evidence, used)
 
 
 def outliers_are_classes(rows: Sequence[Row]) -> Verdict:
@@ -80,7 +84,7 @@ def outliers_are_classes(rows: Sequence[Row]) -> Verdict:
     said = ", ".join(f"{name} in {hit:.0%}" for name, hit in hits.items())
     evidence = f"Averaged over K the outliers number {said} of the rows; outliers (number x rows) at {listed}"
     evidence += f"; {seeds_of(used)}"
-    doubts = _no_class_means(used)
+    doubts = _no_class_means(used) + single_seed(used)
     if max(hits["K − 1"], hits["K"]) >= HIT:
         return judged(claim, source, doubts, evidence, used)
     if sum(hits.values()) >= HALF:
@@ -128,7 +132,7 @@ def bulk_is_structure(rows: Sequence[Row]) -> Verdict:
     doubts = [f"they explain more than {HARDLY:.0%}"] if share > HARDLY else []
     if any(_bound_by_images(row) for row in used):
         doubts.append("images (K − 1) is less than the number of weights in some row, which makes zeros of its own")
-    return judged(claim, source, doubts, evidence, used)
+    return judged(claim, source, doubts + single_seed(used), evidence, used)
 
 
 def _counts_in_words(row: Row, counts: NullCounts) -> str:
@@ -169,10 +173,10 @@ def no_cross_patch_curvature(rows: Sequence[Row]) -> Verdict:
     )
     evidence = f"lambda_max(G) over that of its diagonal blocks: {by_patches}; {seeds_of(used)}"
     if max(ratios) <= BLOCKS_ALONE:
-        return judged(claim, source, [], evidence, used)
+        return judged(claim, source, single_seed(used), evidence, used)
     if sum(ratios) / len(ratios) <= BLOCKS_MATTER:
         doubts = [f"blocks between circuits raise it by more than {BLOCKS_ALONE - 1:.0%} in some row"]
-        return judged(claim, source, doubts, evidence, used)
+        return judged(claim, source, doubts + single_seed(used), evidence, used)
     evidence += "; blocks between circuits carry a large part of the leading eigenvalue"
     return not_seen(claim, source, evidence, used)
 
@@ -202,4 +206,4 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
     if mean < GRADIENT_MEAN or (chance and mean <= sum(chance) / len(chance)):
         return not_seen(claim, source, evidence, used)
     doubts = [f"below {GRADIENT_ALL} in some row"] if min(fractions) < GRADIENT_ALL else []
-    return judged(claim, source, doubts, evidence, used)
+    return judged(claim, source, doubts + single_seed(used), evidence, used)

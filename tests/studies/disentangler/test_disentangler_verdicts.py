@@ -85,7 +85,9 @@ def test_against_plain_mpo_and_equal_numbers():
 
 def test_structure_against_noise():
     better = grid(0.45) + grid(0.8, source="noise")
-    assert judged.structure_is_found(better).verdict == HOLDS
+    single = judged.structure_is_found(better)
+    assert single.verdict == RESERVATION and single.evidence.endswith("; a single case")
+    assert judged.structure_is_found(better + [{**one, "seed": 2} for one in better]).verdict == HOLDS
     assert judged.structure_is_found(grid(0.8) + grid(0.45, source="noise")).verdict == NOT_SEEN
     assert judged.structure_is_found(grid(0.45)).verdict == NOT_TESTED
     # Errors fall by 0.5 and 0.48 of themselves: not clearly more.
