@@ -161,8 +161,9 @@ def _by_rows(
         start, index, _ = window(chunk * rows, rows, count)
         return jax.lax.dynamic_update_slice_in_dim(matrix, jax.vmap(row)(first + index), start, axis=0)  # some again
 
-    empty = jnp.broadcast_to(jnp.zeros_like(flat), (count, flat.size))  # of the parameters' type, on their mesh too
-    return jax.lax.fori_loop(0, -(-count // rows), fill, empty)
+    # Of the parameters' type and on their mesh, as zeros are not with every JAX; all rows are written over.
+    matrix = jnp.broadcast_to(jax.lax.stop_gradient(flat), (count, flat.size))
+    return jax.lax.fori_loop(0, -(-count // rows), fill, matrix)
 
 
 def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:

@@ -23,7 +23,9 @@ from jax.interpreters import ad, batching, mlir
 LEAST = 4096
 # Terms of the series: the first one left out is below half a unit in the last place at pi / 4.
 TERMS = {"float32": 5, "float64": 9}
-# pi / 2 as a sum of short numbers, so that their products with whole numbers below 2**20 (2**10) are exact.
+# Binary digits of the short numbers that pi / 2 is a sum of, and how many there are before the rest: so few that their
+# products with whole numbers below 2**16 (2**20) are exact, also where XLA rounds a product before it is subtracted.
+SHORT = {"float32": (7, 3), "float64": (32, 2)}
 HALF_PI = Fraction(31415926535897932384626433832795028841971693993751, 2 * 10**49)
 
 
@@ -67,10 +69,10 @@ def _series(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _parts(dtype: Any) -> list[Any]:
-    """HALF_PI in three numbers, the first two of few digits."""
-    bits = {"float32": 13, "float64": 32}[dtype.name]
+    """HALF_PI in a few numbers, all but the last of few digits."""
+    bits, count = SHORT[dtype.name]
     rest, parts = HALF_PI, []
-    for _ in range(2):
+    for _ in range(count):
         unit = Fraction(2) ** (math.floor(math.log2(rest)) - bits)
         parts.append(math.floor(rest / unit) * unit)
         rest -= parts[-1]
