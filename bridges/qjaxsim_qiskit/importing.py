@@ -123,8 +123,8 @@ def from_qiskit(
     and reported. States that qubits begin in (`initialize`, `prepare_state`, Aer's `set_statevector`, before
     anything else acts on them) are `Circuit.initialize`. Measurements whose qubit or bit is used afterwards, resets and
     branches on classical bits (`if_test`, `switch`) are `Circuit.measure`, `reset` and `if_bits`, bit k that of number
-    k. Boxes, loops over fixed values and branches on constants are written out. Delays become gates of that name, which do
-    nothing but to be followed by noise; one that a schedule is to find is skipped.
+    k. Boxes, loops over fixed values and branches on constants are written out. Delays become gates of that name, which
+    do nothing but to be followed by noise; one that a schedule is to find is skipped.
 
     Args:
         circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by
