@@ -136,9 +136,12 @@ def dynamic_counts(
 
     Returns:
         (len(values), 2**(bits + qubits)) int64, bit 0 most significant, the qubits last.
+
+    Raises:
+        ValueError: for conditions that Aer does not know, as shifts and single bits of registers.
     """
     from qiskit.circuit import ClassicalRegister
-    from qiskit_aer import AerSimulator
+    from qiskit_aer import AerError, AerSimulator
 
     simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
     lower = _bound_circuits if _is_exact(circuit, noise) else _noisy_circuits
@@ -146,7 +149,12 @@ def dynamic_counts(
     read = circuit.copy()
     read.add_register(ends)
     read.measure(read.qubits, ends)
-    result = simulator.run(lower(read, values), shots=shots).result()
+    try:
+        result = simulator.run(lower(read, values), shots=shots).result()
+    except AerError as error:
+        raise ValueError(
+            f"Aer cannot run the circuit, so that there is nothing to compare with: {error.message.rstrip('.')}."
+        ) from error
     out = np.zeros((len(values), 2**read.num_clbits), np.int64)
     for row, number in zip(out, range(len(values)), strict=True):
         for outcome, count in result.get_counts(number).items():

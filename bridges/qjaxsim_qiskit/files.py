@@ -15,6 +15,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Element, Expression
 from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.common import files
+from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
 from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
 from qjaxsim_qiskit.layouts import without_delays
@@ -67,7 +68,10 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
 def from_qpy(
     path: str | Path, index: int | None = None, *, evolution: str = "synthesis", qubits: str = "auto"
 ) -> ImportedCircuit:
-    """One circuit of a QPY file, the only format that keeps everything.
+    """One circuit of a QPY file, the only format that keeps everything but the units of delays.
+
+    Qiskit writes no unit and reads units of a device: a whole number of nanoseconds becomes as many of these, a
+    fraction is refused. Durations that are expressions, as `to_qpy` writes them, come back right.
 
     Args:
         path: the file. Files whose expressions are in symengine's form, as Qiskit 0.45 to 1.2 could write them, are
@@ -114,7 +118,7 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
 
     Args:
         circuit: ours, without projections. Angles are written to 1e-12 in version 2 and exactly in version 3. Delays
-            are left out; QPY keeps them.
+            are left out; QPY keeps them, but for free ones in seconds.
         version: 2 or 3.
         params: values, without batch axes, to put in for the parameters. Without them version 3 writes an
             `input float` for every element, named `NAME_INDEX` with the row-major index; one of shape () keeps its
@@ -123,7 +127,7 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
     Raises:
         ValueError: for another version, free parameters and conditions in version 2, in version 3 parameters whose
             names are not made of letters, digits and underscores or that stand in more than + - * / (what readers
-            understand); for batch axes; and for what `assignment` and `to_qiskit` refuse.
+            understand); for batch axes; for channels; and for what `assignment` and `to_qiskit` refuse.
 
     Warns:
         UserWarning: if version 2 loses a global phase; version 3 writes it as `gphase`.
@@ -141,6 +145,8 @@ def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | N
     if version not in GATES:
         raise ValueError(f"Argument `version` must be 2 or 3, but is {version!r}.")
     exported = without_delays(to_qiskit(circuit))
+    if has_channels(exported):
+        raise ValueError("OpenQASM has no channels, but the circuit has some; use QPY, or write it without its noise.")
     if params is not None:
         exported = exported.assign_parameters(_numbers(exported, params))
     elif version == 3:
@@ -172,7 +178,7 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
     """The path, now holding the circuit as QPY: parameters, expressions, shapes and global phase included.
 
     Raises:
-        ValueError: for what `to_qiskit` refuses.
+        ValueError: for what `to_qiskit` refuses, and a delay in seconds that is a free parameter.
         OSError: if the file cannot be written.
 
     >>> import tempfile, qjaxsim as qj
@@ -185,11 +191,36 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
     from qiskit import qpy
 
     content = io.BytesIO()
-    qpy.dump(to_qiskit(circuit), content)
+    qpy.dump(_with_written_units(to_qiskit(circuit)), content)
     return files.write_bytes(path, content.getvalue())
 
 
 # --- QPY ---------------------------------------------------------------------------------------------------------
+
+
+def _with_written_units(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    """The circuit with its delays in seconds as expressions, of which alone QPY keeps the unit.
+
+    Raises:
+        ValueError: for such a delay whose duration is a free parameter.
+    """
+    from qiskit.circuit import Delay, Duration, ParameterExpression
+    from qiskit.circuit.classical import expr
+
+    out = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, Delay) and operation.unit == "s":
+            if isinstance(operation.duration, ParameterExpression):
+                raise ValueError(
+                    f"QPY does not keep that a delay is in seconds where its duration is free, but one is "
+                    f"{operation.duration}; give it a number, or use `delay_dt`."
+                )
+            operation = Delay(expr.lift(Duration.s(operation.duration)))
+        elif blocks := getattr(operation, "blocks", ()):
+            operation = operation.replace_blocks(map(_with_written_units, blocks))
+        out.append(instruction.replace(operation=operation))
+    return out
 
 
 def _check_qpy(content: bytes) -> None:

@@ -30,11 +30,16 @@ def to_isa(
         local: whether Aer will simulate the backend.
 
     Raises:
+        TypeError: for anything but a backend.
         ValueError: if the circuit is wider than the backend, naming both widths.
         RuntimeError: if Qiskit cannot transpile it.
     """
+    from qiskit.providers import BackendV2
     from qiskit.transpiler import generate_preset_pass_manager
 
+    if not isinstance(backend, BackendV2):
+        given = f"the class {backend.__name__}" if isinstance(backend, type) else type(backend).__name__
+        raise TypeError(f"Argument `backend` must be a BackendV2 of Qiskit's, but is {given}.")
     width = backend.num_qubits
     if width is not None and circuit.num_qubits > width:
         raise ValueError(

@@ -119,13 +119,12 @@ def from_qiskit(
     Gates are taken over by class, open controls included, Qiskit's own gates with an exact matrix by matrix, all others
     through their definitions with their global phases, which is what simulators and devices run; a matrix of their own
     counts where there is no definition. A ParameterVector becomes one array Parameter, a Parameter one of shape ().
-    Barriers, delays, instructions to save something and resets of untouched qubits are skipped, final measurements are
-    left out and reported. States that qubits begin in (`initialize`, `prepare_state`, Aer's `set_statevector`, before
+    Barriers, instructions to save something and resets of untouched qubits are skipped, final measurements are left out
+    and reported. States that qubits begin in (`initialize`, `prepare_state`, Aer's `set_statevector`, before
     anything else acts on them) are `Circuit.initialize`. Measurements whose qubit or bit is used afterwards, resets and
     branches on classical bits (`if_test`, `switch`) are `Circuit.measure`, `reset` and `if_bits`, bit k that of number
-    k. Boxes, loops over fixed values and branches on constants are
-    written out. Only a delay of a free parameter's length becomes our gate of that name, which does nothing, so that no
-    parameter is lost.
+    k. Boxes, loops over fixed values and branches on constants are written out. Delays become gates of that name, which
+    do nothing but to be followed by noise; one that a schedule is to find is skipped.
 
     Args:
         circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by

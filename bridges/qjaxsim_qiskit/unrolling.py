@@ -110,7 +110,7 @@ class _Unroller:
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
             bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
-            item = Item(_operation(instruction), own, bits, f"{prefix}{number}")
+            item = Item(_operation(instruction, f"operation {prefix}{number} (delay)"), own, bits, f"{prefix}{number}")
             if instruction.is_standard_gate():
                 self.out.items.append(item)
             else:
@@ -157,7 +157,7 @@ class _Unroller:
 
     def is_written_out(self, operation: Any, where: str) -> bool:
         """Whether the definition holds anything, at any depth, that must be seen here."""
-        from qiskit.circuit import Barrier, ControlFlowOp, Measure
+        from qiskit.circuit import Barrier, ControlFlowOp, Delay, Measure
         from qiskit.circuit.library import UnitaryGate
 
         if isinstance(operation, UnitaryGate) or getattr(operation, "base_class", None) in self.standard:
@@ -169,11 +169,11 @@ class _Unroller:
         found = False
         if (definition := definition_of(operation, where)) is not None:
             found = any(
-                isinstance(inner, ControlFlowOp | Measure)
+                isinstance(inner, ControlFlowOp | Delay | Measure)
                 or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
                 or _evolves(inner)
                 or self.is_written_out(inner, where)
-                for inner in map(_operation, definition.data)
+                for inner in (_operation(each, where) for each in definition.data)
             )
         self.known[id(operation)] = (operation, found)
         return found
@@ -307,16 +307,32 @@ def _case(operation: Any, value: Any) -> "Iterator[tuple[QuantumCircuit, Mapping
             return
 
 
-def _operation(instruction: Any) -> Any:
-    """The instruction's operation, also of a delay that Qiskit has read from a file and cannot make."""
-    from qiskit.circuit import CircuitError, Delay
+def _operation(instruction: Any, where: str) -> Any:
+    """The instruction's operation; a delay by a constant expression is one by a number.
 
-    try:
+    Raises:
+        ValueError: for a delay whose unit a QPY file has lost.
+    """
+    from qiskit.circuit import CircuitError, Delay, Duration
+    from qiskit.circuit.classical.expr import Value
+
+    if instruction.name != "delay" or not instruction.params:
         return instruction.operation
-    except CircuitError:  # its unit is told wrong where the duration is a free parameter
-        if instruction.name != "delay":
-            raise
-        return Delay(*instruction.params)
+    try:
+        operation = instruction.operation
+    except CircuitError:  # one that Qiskit has read from a file and cannot make
+        operation = None
+    if not isinstance(operation, Delay | None):
+        return operation
+    time = instruction.params[0]
+    if operation is None and isinstance(time, float):
+        raise ValueError(
+            f"The circuit's {where} has the duration {time:g} in a unit that its QPY file does not keep; write the "
+            "file with durations in units of the device, or as expressions (`expr.lift(Duration.s(1))`)."
+        )
+    if isinstance(time, Value) and isinstance(time.value, Duration):
+        return Delay(time.value.value(), time.value.unit())
+    return Delay(time) if operation is None else operation
 
 
 def _evolves(operation: Any) -> bool:

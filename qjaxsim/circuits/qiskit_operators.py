@@ -21,14 +21,15 @@ def terms_of(operator: Any) -> dict[tuple[tuple[int, str], ...], complex]:
     for letters, qubits, coefficient in _sparse_list(operator):
         if unknown := set(letters) - set("IXYZ"):
             raise ValueError(
-                f"Argument `operator` must be made of Pauli letters, but has the projectors {sorted(unknown)}; write "
-                "them as sums of I and Paulis."
+                f"Operators of Qiskit's must be made of Pauli letters, but one has the projectors {sorted(unknown)}; "
+                "`SparsePauliOp.from_sparse_observable` writes them as sums of I and Paulis."
             )
         try:
             value = complex(coefficient)
         except TypeError as error:
             raise ValueError(
-                f"Argument `operator` must have numbers as coefficients, but one is {coefficient}; bind its parameters."
+                f"Operators of Qiskit's must have numbers as coefficients, but one is {coefficient}; bind its "
+                "parameters."
             ) from error
         # The same product may occur twice; sums add, dictionaries would not.
         term = tuple(sorted((int(q), letter) for letter, q in zip(letters, qubits, strict=True) if letter != "I"))

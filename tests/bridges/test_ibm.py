@@ -272,6 +272,12 @@ def test_wrong_arguments(options, message, theirs, params, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("backend", "shown"), [(3, "int"), (None, "NoneType"), (FakeManilaV2, "the class FakeManila")])
+def test_what_is_no_backend(backend, shown, theirs, params, tmp_path):
+    with pytest.raises(TypeError, match=f"Argument `backend` must be a BackendV2 of Qiskit's, but is {shown}"):
+        submit(theirs, params, OBSERVABLES, tmp_path, backend=backend)
+
+
 def test_counts_know_no_resilience(theirs, params, tmp_path):
     with pytest.raises(ValueError, match="`resilience_level` is for expectation values, but is 1"):
         submit(theirs, params, None, tmp_path, backend="fake_manila", resilience_level=1)

@@ -10,7 +10,8 @@ import pytest
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
 from qiskit import QuantumCircuit, qasm2, qpy  # noqa: E402
-from qiskit.circuit import ParameterVector  # noqa: E402
+from qiskit.circuit import Duration, Parameter, ParameterVector  # noqa: E402
+from qiskit.circuit.classical import expr  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qasm, from_qpy, programs, to_qasm, to_qpy  # noqa: E402
 
@@ -34,6 +35,30 @@ def test_qpy_keeps_everything(tmp_path):
         with pytest.raises(ValueError, match="must name a QPY file, but .*broken.qpy' cannot be read: ") as caught:
             from_qpy(broken)
         assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_qpy_keeps_delays_in_seconds(tmp_path):
+    branch = qj.Circuit(2).delay(3e-7, 1)
+    circuit = qj.Circuit(2).delay(1e-7, 0).delay_dt(160, 1).measure(0, 0).if_bits(0, 1, branch).ry(qj.Parameter("a"), 1)
+    assert from_qpy(to_qpy(circuit, tmp_path / "c.qpy")).circuit == circuit
+    with pytest.raises(ValueError, match="does not keep that a delay is in seconds .*, but one is 2[*]t; give it a"):
+        to_qpy(qj.Circuit(1).delay(2 * qj.Parameter("t"), 0), tmp_path / "c.qpy")
+
+
+def test_units_of_delays_that_qiskit_writes_to_qpy(tmp_path):
+    def read(duration, unit=None):
+        circuit = QuantumCircuit(1)
+        circuit.h(0)
+        circuit.delay(duration, 0, *[] if unit is None else [unit])
+        with (tmp_path / "d.qpy").open("wb") as file:
+            qpy.dump(circuit, file)
+        return from_qpy(tmp_path / "d.qpy").circuit.operations[1]
+
+    assert read(expr.lift(Duration.ms(4))) == qj.Circuit(1).delay(4e-3, 0).operations[0]
+    assert read(expr.lift(Duration.dt(25))) == read(25, "dt") == qj.Circuit(1).delay_dt(25, 0).operations[0]
+    assert read(Parameter("t")).name == "delay_dt"
+    with pytest.raises(ValueError, match=r"operation 1 \(delay\) has the duration 2.5 in a unit that its QPY file"):
+        read(2.5, "us")
 
 
 def test_of_several_circuits_one_is_named(tmp_path):
@@ -160,6 +185,9 @@ def test_wrong_exports():
         ValueError, match="'my angle' must have a name of letters, digits and underscores for OpenQASM 3"
     ):
         to_qasm(qj.Circuit(3).ry(qj.Parameter("my angle"), 1))
+    for version in (2, 3):
+        with pytest.raises(ValueError, match="OpenQASM has no channels, but the circuit has some; use QPY"):
+            to_qasm(qj.Circuit(1).bit_flip(0.1, 0), version=version)
     with pytest.raises(ValueError, match="Parameter 'x' must be finite"):
         to_qasm(free, params={"x": [np.nan, 0]})
     with pytest.raises(

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("qiskit_aer", reason="compares with Aer")
 
 from qiskit import QuantumCircuit, transpile  # noqa: E402
-from qiskit.circuit import Parameter  # noqa: E402
+from qiskit.circuit import Duration, Parameter  # noqa: E402
+from qiskit.circuit.classical import expr  # noqa: E402
 from qiskit.circuit.library import QFTGate, WeightedSumGate, XGate, zz_feature_map  # noqa: E402
 from qiskit.quantum_info import Kraus, SuperOp  # noqa: E402
 from qiskit_aer.noise import (  # noqa: E402
@@ -85,6 +86,17 @@ def test_a_backends_qubits_relax_in_delays():
         assert ratio[0] / ratio[1] == pytest.approx(np.exp(-1e-4 / t1), rel=1e-9)
     assert crosscheck(waited, noise="fake_manila", shots=4000).agrees
     assert crosscheck(scheduled, noise=device).agrees
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_qubits_relax_in_delays_whose_durations_are_expressions(inside):
+    circuit = waiting = one(("delay", expr.lift(Duration.us(50)), 0))
+    if inside:
+        circuit = QuantumCircuit(1, 1)
+        circuit.append(waiting.to_instruction(), [0], [0])
+    noise = qj.NoiseModel().relaxation(1e-4, 1e-4)
+    assert float(qj.probabilities(noise.apply(from_qiskit(circuit).circuit))()[1]) == pytest.approx(np.exp(-0.5))
+    assert crosscheck(circuit, noise=noise).agrees
 
 
 def test_relaxation_there_and_back():
@@ -219,6 +231,17 @@ def dynamic():
 def test_both_sides_know_the_same_gates_under_noise(circuit):
     noise = model_of(h=depolarizing_error(0.1, 1), cx=depolarizing_error(0.1, 2), x=flips(0.05))
     assert crosscheck(circuit, noise=noise, shots=4000).agrees
+
+
+def test_what_aer_cannot_run_is_refused_in_one_sentence():
+    circuit = QuantumCircuit(1, 2)
+    circuit.measure(0, 1)
+    with circuit.if_test(expr.equal(expr.shift_right(circuit.cregs[0], 1), 1)):
+        circuit.x(0)
+    with pytest.raises(
+        ValueError, match="Aer cannot run the circuit, so that there is nothing to compare with: .*SHIFT"
+    ):
+        crosscheck(circuit)
 
 
 @pytest.mark.parametrize("form", [Kraus, SuperOp])

@@ -34,7 +34,7 @@ def test_wrong_observables():
         to_sparse_pauli_op(qj.Z(3), 3)
     with pytest.raises(TypeError, match="must be a SparsePauliOp, Pauli or SparseObservable, but is str"):
         from_sparse_pauli_op("XYZ")
-    with pytest.raises(ValueError, match=r"has the projectors \['0'\]"):
+    with pytest.raises(ValueError, match=r"has the projectors \['0'\]; `SparsePauliOp.from_sparse_obs"):
         from_sparse_pauli_op(SparseObservable("X0Y"))
     with pytest.raises(ValueError, match="must have numbers as coefficients, but one is a; bind its parameters"):
         from_sparse_pauli_op(SparsePauliOp(["XYZ"], np.array([Parameter("a")], dtype=object)))
