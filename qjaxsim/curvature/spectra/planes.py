@@ -83,7 +83,10 @@ def _values(
     path: Path | None,
     moved: Callable[[int, int], None],
 ) -> np.ndarray:
-    """Values (B, A), kept in a file line by line; an earlier attempt at this very grid and function is gone on with."""
+    """Values (B, A), kept in a file line by line; an earlier attempt at this very grid and function is gone on with.
+
+    The function is known by the first line, which is evaluated in any case.
+    """
     first = evaluate(plane, a, b[:1])[0]
     saved, lines = None, [np.asarray(first)]
     if path is not None:
