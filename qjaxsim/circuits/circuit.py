@@ -149,7 +149,7 @@ class Circuit(StateMethods, CompositeGates):
     def project(self, qubit: Qubits, outcome: int) -> "Circuit":
         """Project one qubit, or each of several, on an outcome, 0 or 1, and normalise the state.
 
-        The result is NaN where the outcome has probability zero.
+        The result is NaN where the outcome has probability zero. Not under a condition (`if_bits`).
 
         >>> import qjaxsim as qj
         >>> bell = qj.Circuit(2).h(0).cx(0, 1)

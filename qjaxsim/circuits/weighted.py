@@ -1,11 +1,14 @@
 """Observables taken apart into what is read from a state and the weights that make values of it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.observables import Observable
+from qjaxsim.circuits.operators import DenseOperator, DiagonalOperator, SparseOperator
 from qjaxsim.circuits.sums import Coefficient, Operator, OperatorSum, PauliSum
 
 
@@ -57,3 +60,27 @@ def weighted(observables: Iterable[Observable]) -> Weighted:
             rest = [(1.0, sum(fixed[1:], fixed[0]) if fixed else PauliSum({})), *rest]
         entries += [(position, places.setdefault(operator, len(places)), value) for value, operator in rest]
     return Weighted(tuple(places), tuple(entries), len(given))
+
+
+def centred(observable: Observable) -> OperatorSum:
+    """The observable less multiples of the identity, which change no variance but what is left of it by rounding."""
+    parts = observable.parts if isinstance(observable, OperatorSum) else ((1.0, observable),)
+    return OperatorSum((coefficient, _centred(operator)) for coefficient, operator in parts)
+
+
+def _centred(operator: Operator) -> Operator:
+    """The operator less its share of the identity: of a Pauli sum that term, of others the mean of the diagonal."""
+    match operator:
+        case PauliSum():
+            return operator - operator.terms.get((), 0)
+        case DenseOperator():
+            mean = (operator.matrix.diagonal() / len(operator.matrix)).sum()
+            return replace(operator, matrix=operator.matrix - mean * np.eye(len(operator.matrix)))
+        case DiagonalOperator():
+            return replace(operator, values=operator.values - (operator.values / len(operator.values)).sum())
+        case SparseOperator():
+            on_diagonal = operator.rows == operator.columns
+            if on_diagonal.sum() < 2 ** len(operator.qubits):  # of zeros among them none would be left
+                return operator
+            return replace(operator, values=operator.values - on_diagonal * operator.values[on_diagonal].mean())
+    return operator

@@ -76,9 +76,8 @@ def _doubled(operation: Operation, n: int, free: int) -> list[Operation]:
         case Kraus():
             return [Unitary(superoperator(operation.matrices), both, operation.label)]
         case Projection():
-            kept = np.zeros((4, 4), complex)
-            kept[-operation.outcome, -operation.outcome] = 1
-            return [Unitary(kept, both, f"|{operation.outcome}><{operation.outcome}|")]
+            # Projections of states on wires: each is normalised, or many in turn would leave nothing of the numbers.
+            return [operation, operation.on(_columns(n))]
         case Measure():
             misread = np.kron(np.eye(4), operation.matrix())
             return [Unitary(misread @ _MEASURED, (*both, 2 * n + operation.bit), "measure")]

@@ -19,7 +19,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.inspection import has_projection, is_static
 from qjaxsim.circuits.methods import Qubits, classical_bits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
-from qjaxsim.circuits.weighted import weighted
+from qjaxsim.circuits.weighted import centred, weighted
 from qjaxsim.common.checks import positive_integer, shown
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
@@ -192,7 +192,7 @@ def variance(
     0.23
     """
     require_circuit("circuit", circuit)
-    asked = weighted(checked_observables(observables, circuit.n_qubits))
+    asked = weighted(map(centred, checked_observables(observables, circuit.n_qubits)))
     if asked.parameters:
         raise ValueError(
             "Argument `observables` must have numbers as coefficients for a variance, but uses the parameters "

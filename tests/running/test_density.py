@@ -145,6 +145,18 @@ def test_projections_are_normalised_by_the_trace():
     assert abs(qj.expectation(circuit, qj.Z(1))() - np.trace(z @ rho).real) < 1e-12
 
 
+def test_many_projections_in_turn_leave_a_state():
+    """Of probability 2**-150, which single precision does not hold; by hand, each layer in double precision."""
+    layer = qj.Circuit(2).h(0).cx(0, 1).ry(qj.Parameter("t"), 1).project(0, 0).depolarizing(0.01, 1)
+    rho = np.diag([1.0, 0])  # qubit 1: projecting the control after a Hadamard leaves it alone, but for noise
+    turn = np.array([[np.cos(0.15), -np.sin(0.15)], [np.sin(0.15), np.cos(0.15)]])
+    for _ in range(150):
+        rho = 0.99 * turn @ rho @ turn.T + 0.01 * np.eye(2) / 2
+    run = qj.expectation(qj.Circuit(2).repeat(layer, 150, shared="t"), [qj.Z(1), qj.X(1)])
+    got = run({"t": np.float32(0.3)})
+    np.testing.assert_allclose(got, [rho[0, 0] - rho[1, 1], 2 * rho[0, 1]], atol=1e-5)
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_readout_errors_act_on_what_is_read(noise):
     circuit = qj.Circuit(3).ry(0.7, 0).cx(0, 1).ry(1.1, 2).readout_error(0.1, 0.2, 0).readout_error(0.05, 0, [1, 2])

@@ -153,6 +153,17 @@ def test_outcomes_of_no_probabilities_are_marked(key):
     assert np.isnan(estimate({"x": np.array([np.nan, 0.0])}, key)).all()
 
 
+def test_outcomes_of_any_probability_are_projected_on():
+    """By hand: qubit 1 has a state of its own; the probability, below 1e-40, has no place in single precision."""
+    circuit = qj.Circuit(2).ry(x[0], 0).ry(x[1], 1).project(0, 1)
+    run = qj.expectation(circuit, [qj.Z(1), qj.Z(0)])
+    angles = np.array([[1e-20, 0.4], [1e-30, 0.4], [1.0, 0.4]], np.float32)
+    np.testing.assert_allclose(run({"x": angles}), [[np.cos(0.4), -1]] * 3, rtol=1e-6)
+    slopes = jax.grad(lambda angles: run({"x": angles})[:, 0].sum())(angles)
+    np.testing.assert_allclose(slopes[:, 1], -np.sin(0.4), rtol=1e-5)
+    assert np.isnan(run({"x": np.zeros(2, np.float32)})).all()
+
+
 @pytest.mark.parametrize("extreme", [0.0, 1 - 2**-24])
 def test_the_extreme_random_numbers_draw_possible_outcomes(extreme, key, monkeypatch):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jax.numpy.full(shape, extreme, dtype))

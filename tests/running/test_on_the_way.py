@@ -250,6 +250,11 @@ WRONG = {
         ValueError,
         "Argument `qubits` of `initialize` must name qubits that nothing has acted on",
     ),
+    "projection": (
+        lambda: qj.probabilities(C(1).depolarizing(0.1, 0).measure(0, 0).if_bits(0, 1, C(1).project(0, 0)))(),
+        ValueError,
+        "Operation 'project' cannot stand under a condition; put it before or behind",
+    ),
     "shots": (lambda: qj.expectation(teleported(), qj.Z(0), shots=5), ValueError, "needs a circuit of gates alone"),
 }
 

@@ -133,6 +133,24 @@ def test_a_variance_near_an_eigenstate_loses_nothing_to_cancellation():
         qj.variance(CIRCUIT, w[0] * qj.Z(0))
 
 
+def test_multiples_of_the_identity_change_no_variance():
+    """Much larger than the rest, in single precision, and of mixtures, whose variance is a difference."""
+    circuit = qj.Circuit(5).ry(qj.Parameter("t"), 0)
+    values = 1.0 - 2.0 * (np.arange(32) >= 16)
+    large = 2.0**20 + values
+    wide = [
+        qj.Diagonal(large, range(5)),
+        qj.Hermitian(np.diag(large), range(5)),
+        qj.SparseHermitian((range(32), range(32), large), range(5)),
+    ]
+    observables = [qj.Z(0) + 2**20, *wide, wide[0] / 2 + 1e6]
+    want = np.sin(0.7) ** 2 * np.array([1, 1, 1, 1, 0.25])
+    for each in (circuit, circuit.copy().phase_flip(0.1, 0)):
+        np.testing.assert_allclose(qj.variance(each, observables)({"t": np.float32(0.7)}), want, rtol=1e-5)
+    alone = qj.variance(circuit, [2.5 * qj.I(), qj.Diagonal(np.full(32, 0.1), range(5))])({"t": 0.7})
+    np.testing.assert_allclose(alone, 0, atol=1e-30)
+
+
 # --- trained coefficients --------------------------------------------------------------------------------------------
 
 a = qj.Parameter("a", (2,))
