@@ -72,11 +72,12 @@ def write_report(
         columns: column -> meaning and unit, listed below the tables for those that occur in any.
         versions: name -> version or device.
         command: command line that makes the same results again; "" where there is none.
-        verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the results.
+        verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the first figure.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
             true, or a string that says why not.
-        tables: more tables, a section each before the figures.
+        tables: more tables, a section each after the results.
         figures: as `qjaxsim.report.figure.written` gives them; embedded, as pictures and so that they can be zoomed.
+            The first begins the page, the others follow the tables.
         formats: column -> format specification, before those of `qjaxsim.report.tables.FORMATS`.
         keys: columns that tell rows apart, repeated where the table of results is split.
         appendix: tables after the figures, long ones.
@@ -93,14 +94,16 @@ def write_report(
     check_verdicts(verdicts)
     _check_comparison(comparison)
     scripts = scripts_of([figure.interactive for figure in figures])
-    parts = ["<h2>Results</h2>", _results(rows, formats, keys)]
+    folder = Path(path).parent
+    pictures = [_figure(figure, place, folder) for figure, place in zip(figures, scripts.places, strict=True)]
+    parts = pictures[:1]
     if verdicts:
         parts += ["<h2>Published claims</h2>", _records(verdicts, Verdict._fields, formats)]
     if comparison:
         parts += ["<h2>Published numbers beside ours</h2>", _comparison(comparison, formats)]
+    parts += ["<h2>Results</h2>", _results(rows, formats, keys)]
     parts += [_section(table, formats) for table in tables]
-    folder = Path(path).parent
-    parts += [_figure(figure, place, folder) for figure, place in zip(figures, scripts.places, strict=True)]
+    parts += pictures[1:]
     parts += [_section(table, formats) for table in appendix]
     shown = [*rows, *(row for table in (*tables, *appendix) for row in table.rows)]
     explained = {name: columns[name] for name in all_columns(shown) if name in columns}

@@ -168,8 +168,9 @@ CLAIMS = [
 
 
 def test_page_marks_the_verdicts(tmp_path):
-    rows, _ = grid((4,), (2,), (0,))
-    text = write(tmp_path / "report.html", rows, verdicts=CLAIMS).read_text(encoding="utf-8")
+    rows, arrays = grid((4,), (2,), (0,))
+    made = figures.write_figures(rows, arrays, tmp_path, published=PUBLISHED)
+    text = write(tmp_path / "report.html", rows, verdicts=CLAIMS, figures=made).read_text(encoding="utf-8")
     parsed = Page(text)
     marked = [attributes["class"] for tag, attributes in parsed.tags if tag == "span"]
     assert marked == list(CLASSES.values())
@@ -177,10 +178,12 @@ def test_page_marks_the_verdicts(tmp_path):
         assert f'<span class="{names}">{verdict}</span>' in text
         # Each has a frame of its own: without colours, too, they differ.
         assert f".{names.split()[1]} {{" in text
-    sections = [
-        text.index(f">{name}</h2>") for name in ("Results", "Published claims", "Published numbers beside ours")
-    ]
+    # A picture first, what it says of the claims, and then the tables.
+    first = text.index("<figure")
+    names = ("Published claims", "Published numbers beside ours", "Results")
+    sections = [first, *(text.index(f">{name}</h2>") for name in names)]
     assert sections == sorted(sections)
+    assert text.index("<figure", first + 1) > sections[-1]
     for expected in ("claim 3", "a paper", "40 (38–43)", "tested by"):
         assert expected in parsed.text
 
