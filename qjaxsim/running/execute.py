@@ -32,7 +32,7 @@ from qjaxsim.running import (
     taylor,  # noqa: F401  (taylor: Taylor series through the loops here)
 )
 from qjaxsim.running.devices import exchange
-from qjaxsim.running.matrices import Environment
+from qjaxsim.running.matrices import Environment, moderate
 from qjaxsim.running.packed import apply_packed, undo_packed
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.running.rotations import apply_rotations, undo_rotations
@@ -147,9 +147,7 @@ def identity(n_qubits: int, setting: Setting) -> jax.Array:
 
 def _normalised(state: jax.Array, setting: Setting) -> jax.Array:
     """States divided by their norms."""
-    # Squares of very small amplitudes have no place in the dtype; what they are divided by first drops out.
-    largest = jnp.abs(lax.stop_gradient(state)).max(axis=(0, 1), keepdims=True)
-    state = state / (lax.pmax(largest, setting.axes) if setting.axes else largest)
+    state = moderate(state, setting.axes)
     squares = (state**2).reshape(-1, state.shape[2])
     total = kernels.sum_over_bits(squares, range(len(squares).bit_length() - 1))
     return state / jnp.sqrt(lax.psum(total, setting.axes) if setting.axes else total)[None, None]

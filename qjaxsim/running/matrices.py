@@ -287,10 +287,21 @@ def amplitudes(step: Prepare, env: Environment, dtype: Any) -> jax.Array:
     parts = values.reshape(step.parts, -1, *values.shape[1:])
     real = parts[0]
     imaginary = parts[1] if step.parts == 2 else jnp.zeros_like(real)
-    psi = jnp.stack([real, -imaginary if step.conjugated else imaginary])
-    # Squares of very large or small amplitudes have no place in the dtype; what they are divided by first drops out.
-    psi = psi / lax.stop_gradient(jnp.abs(psi).max(axis=(0, 1), keepdims=True))
+    psi = moderate(jnp.stack([real, -imaginary if step.conjugated else imaginary]))
     return psi / jnp.sqrt((psi * psi).sum(axis=(0, 1), keepdims=True))
+
+
+def moderate(states: jax.Array, axes: Sequence[str] = ()) -> jax.Array:
+    """States (2, n, ...) that are to be normalised, over their largest magnitudes, which drop out then.
+
+    Squares of very large or small amplitudes would have no place in the dtype.
+
+    Args:
+        states: real and imaginary parts.
+        axes: mesh axes that they are spread over.
+    """
+    largest = lax.stop_gradient(jnp.abs(states)).max(axis=(0, 1), keepdims=True)
+    return states / (lax.pmax(largest, axes) if axes else largest)
 
 
 def _phases(table: Table, env: Environment, dtype: Any) -> jax.Array:

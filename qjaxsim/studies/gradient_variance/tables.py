@@ -30,12 +30,16 @@ def published(settings: GradientSettings) -> dict[str, Any]:
     Numbers along one size are for the two others at the publication's centre.
     """
     theirs = load(PUBLISHED)
-    known = theirs["setting"]["centre"]
-    differing = {name for name, value in zip(SWEPT, settings.centre, strict=True) if value != known[name]}
+    differing = _other_sizes(settings, theirs["setting"]["centre"])
     for name, along in _PUBLISHED_ALONG.items():
         if differing - {along}:
             theirs[name] = []
     return theirs
+
+
+def _other_sizes(settings: GradientSettings, known: dict[str, int]) -> set[str]:
+    """The sizes that our sweeps keep at other values than the publication's."""
+    return {name for name, value in zip(SWEPT, settings.centre, strict=True) if value != known[name]}
 
 
 def tables(settings: GradientSettings, rows: Sequence[Row]) -> list[ReportTable]:
@@ -75,7 +79,7 @@ def comparability(settings: GradientSettings) -> str:
         text += f"Not comparable in size: data set {settings.dataset} against MNIST. "
     if settings.epochs != setting["epochs"]:
         text += f"Ours are of {settings.epochs} epochs, published are {setting['epochs']}. "
-    if settings.centre != tuple(setting["centre"].values()):
+    if _other_sizes(settings, setting["centre"]):
         sizes = ", ".join(describe(name, value) for name, value in setting["centre"].items())
         text += f"Published sweeps keep {sizes}: beside ours that keep other sizes there are none. "
     return text + (
