@@ -2,12 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Measure:
+class _OfOneQubit:
+    """What these operations have in common."""
+
+    qubit: int
+
+    @property
+    def qubits(self) -> tuple[int, ...]:
+        """The one qubit, as a tuple like any operation's."""
+        return (self.qubit,)
+
+    def on(self, qubits: Sequence[int]) -> Self:
+        """The same operation on `qubits[self.qubit]`."""
+        return replace(self, qubit=qubits[self.qubit])
+
+
+@dataclass(frozen=True)
+class Measure(_OfOneQubit):
     """A measurement of a qubit into a classical bit, which later operations may depend on.
 
     Attributes:
@@ -17,24 +34,14 @@ class Measure:
         zero_for_one: the probability that the bit becomes 0 where the outcome is 1.
     """
 
-    qubit: int
     bit: int
     one_for_zero: float = 0.0
     zero_for_one: float = 0.0
 
     @property
-    def qubits(self) -> tuple[int, ...]:
-        """The one qubit, as a tuple like any operation's."""
-        return (self.qubit,)
-
-    @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
         return ("measure", self.qubit, self.bit, self.one_for_zero, self.zero_for_one)
-
-    def on(self, qubits: Sequence[int]) -> "Measure":
-        """The same measurement of `qubits[self.qubit]`."""
-        return replace(self, qubit=qubits[self.qubit])
 
     def inverse(self) -> "Measure":
         """There is none."""
@@ -51,24 +58,13 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Reset:
+class Reset(_OfOneQubit):
     """A qubit put back to |0>, its state forgotten."""
-
-    qubit: int
-
-    @property
-    def qubits(self) -> tuple[int, ...]:
-        """The one qubit, as a tuple like any operation's."""
-        return (self.qubit,)
 
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
         return ("reset", self.qubit)
-
-    def on(self, qubits: Sequence[int]) -> "Reset":
-        """The same of `qubits[self.qubit]`."""
-        return Reset(qubits[self.qubit])
 
     def inverse(self) -> "Reset":
         """There is none."""
@@ -76,7 +72,7 @@ class Reset:
 
 
 @dataclass(frozen=True)
-class ReadoutError:
+class ReadoutError(_OfOneQubit):
     """A bit that is read wrongly: classical, after the state of the qubit is done with.
 
     Attributes:
@@ -85,23 +81,13 @@ class ReadoutError:
         zero_for_one: the probability of reading 0 where the outcome is 1.
     """
 
-    qubit: int
     one_for_zero: float
     zero_for_one: float
-
-    @property
-    def qubits(self) -> tuple[int, ...]:
-        """The one qubit, as a tuple like any operation's."""
-        return (self.qubit,)
 
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
         return ("readout_error", self.qubit, self.one_for_zero, self.zero_for_one)
-
-    def on(self, qubits: Sequence[int]) -> "ReadoutError":
-        """The same error on `qubits[self.qubit]`."""
-        return ReadoutError(qubits[self.qubit], self.one_for_zero, self.zero_for_one)
 
     def inverse(self) -> "ReadoutError":
         """There is none."""
@@ -129,25 +115,15 @@ def misreading(*errors: tuple[float, float]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Projection:
+class Projection(_OfOneQubit):
     """Projection of one qubit on an outcome, followed by normalisation of the state."""
 
-    qubit: int
     outcome: int
-
-    @property
-    def qubits(self) -> tuple[int, ...]:
-        """The one qubit, as a tuple like any operation's."""
-        return (self.qubit,)
 
     @property
     def key(self) -> tuple:
         """The operation as plain, comparable data."""
         return ("project", self.qubit, self.outcome)
-
-    def on(self, qubits: Sequence[int]) -> "Projection":
-        """The same projection on `qubits[self.qubit]`."""
-        return Projection(qubits[self.qubit], self.outcome)
 
     def inverse(self) -> "Projection":
         """There is none."""
