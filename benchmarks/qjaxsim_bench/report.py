@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qjaxsim.common.files import write_json, write_text
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
+from qjaxsim.report.headline import Fact
 from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
@@ -150,6 +151,7 @@ def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
             f"(preparing, compiling, running, without imports) are apart. {SENTENCE}"
         ),
         settings={"date": machine["date"], "processor": machine["processor"], "cores": machine["cores"], **settings},
+        headline=_headline(record),
         rows=[{name: row[name] for name in columns} for row in target_rows(record)] or [{"work": "none"}],
         columns={},
         command=command,
@@ -158,6 +160,11 @@ def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
         downloads=[Link(name, name, note) for name, note in _FILES.items()],
         formats=_FORMATS,
     )
+
+
+def _headline(record: Mapping[str, Any]) -> list[Fact]:
+    measured = [outcome.status for outcome in _outcomes(record) if outcome.status != "not measured"]
+    return [Fact(f"{measured.count('met')} of {len(measured)}", "targets met, of those measured")] if measured else []
 
 
 def _csv(table: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""One HTML file that holds a whole report: nothing is loaded from anywhere, and no script runs but the figures' own."""
+"""One HTML file that holds a whole report: nothing is loaded from anywhere, and no script runs but the page's own."""
 
 import base64
 import io
@@ -13,15 +13,18 @@ from urllib.parse import quote
 
 from qjaxsim.common import files
 from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.headline import Fact
 from qjaxsim.report.row import Row
 from qjaxsim.report.scripts import Scripts, scripts_of
 from qjaxsim.report.tables import KEYS, ReportTable, all_columns, format_value, split_columns
-from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts
+from qjaxsim.report.verdict import CLASSES, Verdict, check_verdicts, tally
 
 # Characters of a table's line that fit the page on paper and on a laptop.
 _WIDTH = 110
 # Bytes of a picture beyond which a page, which stays below 5 MB, does not hold it as it is.
 _LARGE = 250_000
+# Lines of a table, over all its parts, beyond which it is folded: more than half a screen.
+_OPEN = 12
 _COMPARISON = ("quantity", "ours", "published", "difference", "comparable")
 
 
@@ -48,6 +51,7 @@ def write_report(
     rows: Sequence[Row],
     columns: Mapping[str, str],
     versions: Mapping[str, Any],
+    headline: Sequence[Fact] = (),
     command: str = "",
     verdicts: Sequence[Row] = (),
     comparison: Sequence[Row] = (),
@@ -68,9 +72,10 @@ def write_report(
         title: heading.
         introduction: what was done, in plain text; empty lines separate paragraphs.
         settings: name -> JSON value.
-        rows: table of results.
+        rows: table of results. As all tables it can be sorted by any column, and is folded if it is long.
         columns: column -> meaning and unit, listed below the tables for those that occur in any.
         versions: name -> version or device.
+        headline: what matters most, in large letters below the title; how many of `verdicts` hold is added.
         command: command line that makes the same results again; "" where there is none.
         verdicts: rows with the fields of `qjaxsim.report.verdict.Verdict`, a section right after the first figure.
         comparison: rows with quantity, ours, published, difference (None where it has no meaning) and comparable:
@@ -114,7 +119,7 @@ def write_report(
     parts += ["<h2>Run it again</h2>", f"<pre>{escape(command)}</pre>"] if command else []
     parts += ["<h2>Versions</h2>", _definitions(versions)]
     parts += ["<h2>Other runs</h2>", _links(links, links_note)] if links else []
-    top = [f"<h1>{escape(title)}</h1>"]
+    top = [f"<h1>{escape(title)}</h1>", *_facts([*headline, *tally(verdicts)])]
     top += [f"<p>{escape(text.strip())}</p>" for text in introduction.split("\n\n") if text.strip()]
     return files.write_text(path, _document(title, "\n".join([*top, *_with_contents(parts)]), scripts))
 
@@ -158,13 +163,31 @@ def _document(title: str, body: str, scripts: Scripts) -> str:
 def _section(table: ReportTable, formats: Mapping[str, str] | None) -> str:
     parts = [f"<h2>{escape(table.title)}</h2>"]
     parts += [f"<p>{escape(table.note)}</p>"] if table.note else []
-    parts += [_table(table.rows, all_columns(table.rows), formats)] if table.rows else []
+    parts += [_sortable(table.rows, [all_columns(table.rows)], formats)] if table.rows else []
     return "\n".join(parts)
 
 
 def _results(rows: Sequence[Row], formats: Mapping[str, str] | None, keys: Sequence[str]) -> str:
     blocks = split_columns(rows, _without_cell(rows, keys), width=_WIDTH, keys=keys, formats=formats)
-    return "\n".join(_table(rows, block, formats) for block in blocks)
+    return _sortable(rows, blocks, formats)
+
+
+def _sortable(rows: Sequence[Row], blocks: Sequence[Sequence[str]], formats: Mapping[str, str] | None) -> str:
+    """A table in parts, which are sorted together; folded where it is long."""
+    inside = "\n".join(_table(rows, block, formats) for block in blocks)
+    names = {name for block in blocks for name in block}
+    size = f"{_counted(len(rows), 'row')}, {_counted(len(names), 'column')}"
+    unfolded = " open" if len(rows) * len(blocks) <= _OPEN else ""
+    return f'<details class="sortable"{unfolded}>\n<summary>{size}</summary>\n{inside}\n</details>'
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _facts(facts: Sequence[Fact]) -> list[str]:
+    shown = "".join(f"<div><strong>{escape(one.number)}</strong> {escape(one.meaning)}</div>" for one in facts)
+    return [f'<div class="facts">{shown}</div>'] if facts else []
 
 
 def _without_cell(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The scripts of a page: plotly.js, its figures and what draws them, packed into the file."""
+"""The scripts of a page: what sorts tables; plotly.js, the page's figures and what draws them, packed into the file."""
 
 import base64
 import gzip
@@ -17,11 +17,11 @@ _MOST = 1_500_000
 
 
 class Scripts(NamedTuple):
-    """What a page needs for its figures.
+    """What a page needs for its tables and figures.
 
     Attributes:
-        html: elements at the end of the page; "" without figures.
-        policy: what the page's policy says of scripts; "" without figures.
+        html: elements at the end of the page.
+        policy: what the page's policy says of scripts.
         places: for each figure its number among those that the page draws, None for one that stays a picture.
     """
 
@@ -31,14 +31,15 @@ class Scripts(NamedTuple):
 
 
 def scripts_of(figures: Sequence[Interactive | None]) -> Scripts:
-    """The scripts that draw the figures of a page.
+    """The scripts of a page with some figures.
 
     Args:
         figures: as `qjaxsim.report.interactive.read_figure` gives them.
 
     Returns:
-        Elements of 2 MB and more, plotly.js compressed by half twice; browsers unpack it.
+        Elements of 2 MB and more where there are figures, plotly.js compressed by half twice; browsers unpack it.
     """
+    tables = _own("tables.js")
     drawn: list[str] = []
     places: list[int | None] = []
     used = 0
@@ -50,11 +51,12 @@ def scripts_of(figures: Sequence[Interactive | None]) -> Scripts:
         if fits:
             drawn.append(text)
             used += size
+    html, policy = f"<script>{tables}</script>\n", f"; script-src '{_digest(tables)}'"
     if not drawn:
-        return Scripts("", "", places)
-    own, (library, digest) = _own(), _library()
-    policy = f"; script-src '{_digest(own)}' '{digest}'"
-    html = (
+        return Scripts(html, policy, places)
+    own, (library, digest) = _own("figures.js"), _library()
+    policy += f" '{_digest(own)}' '{digest}'"
+    html += (
         f'<script type="text/plain" id="plotly">{library}</script>\n'
         f'<script type="text/plain" id="figures">{_packed("[" + ",".join(drawn) + "]")}</script>\n'
         f"<script>{own}</script>\n"
@@ -63,8 +65,8 @@ def scripts_of(figures: Sequence[Interactive | None]) -> Scripts:
 
 
 @cache
-def _own() -> str:
-    return (resources.files("qjaxsim.report") / "page.js").read_text(encoding="utf-8")
+def _own(name: str) -> str:
+    return (resources.files("qjaxsim.report") / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -1,8 +1,10 @@
 """Verdicts on published claims: their words, and what a page needs to show them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from qjaxsim.report.headline import Fact
 from qjaxsim.report.row import Row
 
 HOLDS = "holds"
@@ -16,6 +18,11 @@ CLASSES = {
     RESERVATION: "verdict reservation",
     NOT_SEEN: "verdict not-seen",
     NOT_TESTED: "verdict not-tested",
+}
+_OTHERS = {
+    RESERVATION: "{} more with a reservation",
+    NOT_SEEN: "{} not seen",
+    NOT_TESTED: "{} not tested here",
 }
 
 
@@ -40,6 +47,19 @@ class Verdict(NamedTuple):
 def verdict_rows(found: Iterable[Verdict]) -> list[dict[str, Any]]:
     """Verdicts as rows of a table, for `write_report` and `print_table`."""
     return [verdict._asdict() for verdict in found]
+
+
+def tally(rows: Sequence[Row]) -> list[Fact]:
+    """How many published claims hold, and what became of the others; none without claims.
+
+    >>> tally([{"verdict": HOLDS}, {"verdict": NOT_SEEN}, {"verdict": NOT_SEEN}])
+    [Fact(number='1 of 3', meaning='published claims hold; 2 not seen')]
+    """
+    if not rows:
+        return []
+    counts = Counter(row["verdict"] for row in rows)
+    others = [_OTHERS[verdict].format(counts[verdict]) for verdict in _OTHERS if counts[verdict]]
+    return [Fact(f"{counts[HOLDS]} of {len(rows)}", "; ".join(["published claims hold", *others]))]
 
 
 def check_verdicts(rows: Sequence[Row]) -> None:

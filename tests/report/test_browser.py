@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from qjaxsim.report import style
+from qjaxsim.report.page import write_report
+from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.shared.study import run_study
 from tests.report.test_report import grid
@@ -180,3 +182,61 @@ def test_without_scripts_the_pictures_stand(opened):
     bare = page.context.browser.new_context(java_script_enabled=False).new_page()
     bare.goto(page.url)
     assert bare.query_selector("figure img").is_visible() and not bare.query_selector(".panels").is_visible()
+    assert bare.query_selector(".sortable td").is_visible() and not bare.query_selector("th button")
+
+
+# Numbers in one order as texts and in another as such, with missing ones, in a table so wide that it has parts.
+UNSORTED = [
+    {"run": "4x100", "loss": 1e-12, "steps": 9, "worst": None, **{f"column_{i}": float(i) for i in range(12)}},
+    {"run": "4x50", "loss": -2.0, "steps": 10, "worst": float("inf")},
+    {"run": "control", "loss": float("nan"), "steps": 11, "worst": 2.5},
+    {"run": "9x50", "loss": 15.98, "steps": 1, "worst": -1e9},
+]
+ORDERS = {
+    "run": (["4x50", "4x100", "9x50", "control"], ["control", "9x50", "4x100", "4x50"]),
+    "steps": (["9x50", "4x100", "4x50", "control"], ["control", "4x50", "4x100", "9x50"]),
+    "loss": (["4x50", "4x100", "9x50", "control"], ["9x50", "4x100", "4x50", "control"]),
+    "worst": (["9x50", "control", "4x50", "4x100"], ["4x50", "control", "9x50", "4x100"]),
+}
+
+
+@pytest.fixture(scope="module")
+def tables(opened, tmp_path_factory):
+    """A page of tables alone: one that is sorted, and one that is folded."""
+    path = write_report(
+        tmp_path_factory.mktemp("tables") / "report.html", title="Tables", introduction="", settings={}, columns={},
+        versions={}, rows=UNSORTED, keys=("run",), tables=[ReportTable("Long", [{"place": i} for i in range(13)])],
+    )  # fmt: skip
+    page = opened[0].context.browser.new_page()
+    page.goto(path.as_uri())
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_tables_are_sorted_by_the_head_that_is_pressed(tables, name):
+    parts = tables.query_selector(".sortable").query_selector_all("table")
+    assert len(parts) > 1
+    head = next(head for part in parts for head in part.query_selector_all("th") if head.text_content() == name)
+    written = [row["run"] for row in UNSORTED]
+    for order, said in zip((*ORDERS[name], written), ("ascending", "descending", None), strict=True):
+        head.query_selector("button").press("Enter")
+        for part in parts:
+            cells = part.query_selector_all("tbody td:first-child")
+            assert [cell.text_content() for cell in cells] == order
+        assert tables.evaluate("[...document.querySelectorAll('th')].map((one) => one.ariaSort).filter(Boolean)") == (
+            [said] if said else []
+        )
+        assert head.get_attribute("aria-sort") == said
+
+
+def test_long_tables_are_folded_except_on_paper(tables):
+    short, long = tables.query_selector_all("details")
+    visible = lambda: [one.query_selector("td").is_visible() for one in (short, long)]  # noqa: E731
+    assert visible() == [True, False] and long.query_selector("summary").text_content() == "13 rows, 1 column"
+    tables.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert visible() == [True, True]
+    tables.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert visible() == [True, False]
+    long.query_selector("summary").click()
+    assert visible() == [True, True]

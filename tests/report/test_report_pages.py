@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from qjaxsim.report import page, tables
+from qjaxsim.report.headline import Fact, facts_of, headline_of
 from qjaxsim.report.verdict import CLASSES
 from qjaxsim.studies.hessian import figures
 from tests.report_rows import PUBLISHED, grid
@@ -152,13 +153,15 @@ def test_page_escapes_everything(tmp_path):
         introduction=EVIL,
         settings={EVIL: EVIL, "list": [EVIL]},
         columns={EVIL: EVIL},
+        headline=[Fact(EVIL, EVIL)],
         command=EVIL,
         versions={EVIL: EVIL},
         figures=[figure],
     ).read_text()
     parsed = Page(text)
-    assert "script" not in {tag for tag, _ in parsed.tags}
-    assert parsed.text.count("<script>alert('x')</script>") >= 14
+    # The page's own script, which the policy names, and no other.
+    assert [attributes for tag, attributes in parsed.tags if tag == "script"] == [{}]
+    assert parsed.text.count("<script>alert('x')</script>") >= 16
 
 
 CLAIMS = [
@@ -184,15 +187,31 @@ def test_page_marks_the_verdicts(tmp_path):
     sections = [first, *(text.index(f">{name}</h2>") for name in names)]
     assert sections == sorted(sections)
     assert text.index("<figure", first + 1) > sections[-1]
-    for expected in ("claim 3", "a paper", "40 (38–43)", "tested by"):
+    for expected in (
+        "claim 3", "a paper", "40 (38–43)", "tested by",
+        "1 of 4 published claims hold; 1 more with a reservation; 1 not seen; 1 not tested here",
+    ):  # fmt: skip
         assert expected in parsed.text
+
+
+def test_the_headline_comes_first_with_its_meaning(tmp_path):
+    rows = [{"loss": 2.0, "rank": 3}, {"loss": 0.123456, "rank": None}, {"loss": None, "rank": 3}]
+    for names, expected in {
+        ("missing", "loss"): "0.1235 to 2 loss: of training, nats",
+        ("rank", "loss"): "3 rank",
+    }.items():
+        headline = facts_of(headline_of(names, rows), {"loss": "of training, nats"})
+        text = write(tmp_path / "r.html", rows, headline=headline, introduction="Words.").read_text(encoding="utf-8")
+        body = Page(text[text.index("<h1>") :]).text
+        assert body.index("Hessian") < body.index(expected) < body.index("Words.")
+    assert headline_of(["missing"], rows) is None and facts_of(None, {}) == []
 
 
 def test_verdicts_are_escaped_and_only_verdicts_are_marked(tmp_path):
     rows = [{**CLAIMS[0], "claim": EVIL, "source": "holds", "evidence": EVIL, "tested_by": EVIL}]
     text = write(tmp_path / "report.html", [{"a": 1}], verdicts=rows).read_text(encoding="utf-8")
     parsed = Page(text)
-    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert [attributes for tag, attributes in parsed.tags if tag == "script"] == [{}]
     assert text.count("<span") == 1
     assert parsed.text.count("<script>alert('x')</script>") >= 3
 

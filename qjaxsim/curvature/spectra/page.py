@@ -11,6 +11,7 @@ from qjaxsim.common.environment import environment
 from qjaxsim.curvature.spectra.columns import BLOCKS, NUMBERS
 from qjaxsim.curvature.spectra.figures import PREFIXES, figure_names, figure_of
 from qjaxsim.report.figure import ReportFigure, written
+from qjaxsim.report.headline import facts_of, headline_of
 from qjaxsim.report.page import write_report
 from qjaxsim.report.tables import ReportTable, format_value
 
@@ -44,6 +45,7 @@ def write(report: "SpectrumReport", path: str | Path) -> Path:
             rows=[{name: value for name, value in numbers.items() if value is not None}],
             columns=NUMBERS | BLOCKS,
             versions=environment(),
+            headline=facts_of(headline_of(["lambda_max"], [numbers]), NUMBERS),
             tables=tables if report.blocks else [],
             figures=write_figures(report, Path(folder)),
             keys=(),

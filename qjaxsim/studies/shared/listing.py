@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qjaxsim.report.headline import headline_of
 from qjaxsim.studies.shared import results_folder
 from qjaxsim.studies.shared.beside import COMPARISON_PAGE
 from qjaxsim.studies.shared.recorded import NoResultsError
@@ -14,24 +15,12 @@ from qjaxsim.studies.shared.run import Run
 _DEPTH = 3
 
 
-class Headline(NamedTuple):
-    """The number of a run that matters most: its column, and the least and the largest value of it in its rows."""
-
-    column: str
-    least: float
-    largest: float
-
-    def __str__(self) -> str:
-        ends = [f"{value:.4g}" for value in (self.least, self.largest)]
-        return f"{self.column} {' to '.join(dict.fromkeys(ends))}"
-
-
 class Listed(NamedTuple):
     """The runs that were found, and what was passed over.
 
     Attributes:
         rows: one a run: study, began (ISO, local time), changed (settings given, None if not known), headline
-            (`Headline` or None), state, path, cells and finished (how many).
+            (`qjaxsim.report.headline.Headline` or None), state, path, cells and finished (how many).
         others: path and reason of folders that are no results of a study, or damaged.
     """
 
@@ -70,16 +59,6 @@ def first_table(run: Run) -> list[dict[str, Any]]:
         raise NoResultsError(run.folder, f"its rows are damaged ({error!r})") from error
 
 
-def headline_column(run: Run, rows: Sequence[dict[str, Any]]) -> str | None:
-    """The first of the study's headline columns that has numbers in the rows."""
-    return next((name for name in run.record.headline if any(is_number(row.get(name)) for row in rows)), None)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of a row is one."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def state_of(run: Run) -> str:
     """Finished, running or interrupted, the latter two with the finished cells."""
     done, all_cells = len(run.finished), len(run.cells)
@@ -107,20 +86,12 @@ def _candidates(folder: Path, depth: int) -> Iterator[Path]:
         yield from _candidates(path, depth - 1)
 
 
-def _headline(run: Run) -> Headline | None:
-    rows = first_table(run)
-    if (column := headline_column(run, rows)) is None:
-        return None
-    values = [row[column] for row in rows if is_number(row.get(column))]
-    return Headline(column, min(values), max(values))
-
-
 def _row(run: Run) -> dict[str, Any]:
     return {
         "study": run.study,
         "began": run.recorded.began.isoformat(timespec="seconds"),
         "changed": run.recorded.changed,
-        "headline": _headline(run),
+        "headline": headline_of(run.record.headline, first_table(run)),
         "state": state_of(run),
         "path": str(run.folder),
         "cells": len(run.cells),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qjaxsim.report.headline import headline_column, is_number
 from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.shared.beside import COMPARISON_PAGE, PAGE, changed_in_words
-from qjaxsim.studies.shared.listing import first_table, headline_column, is_number, state_of
+from qjaxsim.studies.shared.listing import first_table, state_of
 from qjaxsim.studies.shared.run import Run
 from qjaxsim.studies.shared.side_by_side_figure import MOST, write_figure
 
@@ -97,7 +98,7 @@ def side_by_side(runs: Sequence[Run]) -> SideBySide:
             for column in dict.fromkeys(name for row in own.values() for name in row)
             if column not in keys and any(is_number(row.get(column)) for row in own.values())
         ]
-    headline = headline_column(runs[0], [row for rows in tables for row in rows])
+    headline = headline_column(runs[0].record.headline, [row for rows in tables for row in rows])
     return SideBySide(dict(zip(letters, runs, strict=True)), keys, headline, results)
 
 

@@ -12,6 +12,7 @@ from qjaxsim.common.environment import environment
 from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.figure import ReportFigure
+from qjaxsim.report.headline import facts_of, headline_of
 from qjaxsim.report.page import write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import ReportTable
@@ -56,7 +57,8 @@ class Study:
         source: where the numbers of `comparison` were published.
         columns: column -> meaning and unit.
         keys: columns that tell the rows of its first table apart, the most important first.
-        headline: columns of that table that matter most; the first that rows have is the run's number in lists.
+        headline: columns of that table that matter most; the first that rows have is the run's number in lists and on
+            its page.
         models: how its trained models are read; None where it keeps none.
         prepare: maps (settings, out, progress) and the sources of `run_study` to what will be computed. Refuses, before
             any work, what cannot be.
@@ -180,6 +182,7 @@ def _write_page(study: Study, found: Results, recorded: Mapping[str, Any], out: 
         columns=study.columns,
         command=command or f"qjaxsim study {study.name}",
         versions=environment(),
+        headline=facts_of(headline_of(study.headline, first.rows), study.columns),
         verdicts=verdict_rows(found.verdicts),
         comparison=found.comparison,
         tables=more,
