@@ -44,6 +44,7 @@ def _differences(
 ) -> list[str]:
     pairs = {
         "training images": (row["images"], training["images"][family]),
+        "test images": (settings.test_images or training["test_images"], training["test_images"]),
         "epochs": (row["epochs"], training["epochs"]),
         "batch size": (settings.batch_size, training["batch_size"]),
         "learning rate": (settings.learning_rate, training["learning_rate"]),

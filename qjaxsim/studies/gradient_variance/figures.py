@@ -41,9 +41,10 @@ def write_gradient_figures(
     Raises:
         OSError: if the folder cannot be written.
     """
+    by_epoch, last = variance(rows, centre, published), accuracy(rows, centre, published)
     made: list[tuple[str, Figure, str, str]] = [
-        ("variance", variance(rows, centre, published), "Gradient variance by epoch", _VARIANCE_CAPTION),
-        ("accuracy", accuracy(rows, centre, published), "Accuracy", _ACCURACY_CAPTION),
+        ("variance", by_epoch, "Gradient variance by epoch", _VARIANCE_CAPTION + _published_lines(by_epoch)),
+        ("accuracy", last, "Accuracy", _ACCURACY_CAPTION + (" Diamonds are published." if any(_named(last)) else "")),
         ("updates", updates(steps), "Gradient variance by update", _UPDATES_CAPTION),
     ]
     if has_controls(rows):
@@ -176,6 +177,19 @@ def _published_curve(published: Mapping[str, Any], along: str, value: int) -> li
     return []
 
 
+def _named(figure: "Figure") -> list[bool]:
+    """Whether each panel has something published."""
+    return ["published" in axes.get_legend_handles_labels()[1] for axes in figure.axes]
+
+
+def _published_lines(figure: "Figure") -> str:
+    """The end of the caption of the variance: what of it is published, if anything is."""
+    said = [words for words, there in zip(_PUBLISHED_LINES, _named(figure), strict=True) if there]
+    if not said:
+        return ""
+    return f" Dashed lines with open markers are published: {', and '.join(said)}. Their data and settings may differ."
+
+
 def _smooth(values: np.ndarray) -> np.ndarray:
     """Running mean over a fiftieth of the run, shorter at the ends."""
     half = max(1, values.size // 100)
@@ -187,13 +201,15 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 _VARIANCE_CAPTION = (
     "See whether the variance grows along the training. Population variance of the gradient over all circuit "
     "weights, mean over the updates of an epoch: lines are means over seeds, bands one standard deviation, "
-    "downwards to a tenth of the mean at most, since the axis is logarithmic. Dashed lines with open markers are "
-    "published: Table 2 in the first panel, and in the last the largest values of three curves, drawn at the last "
-    "epoch. Their data and settings may differ."
+    "downwards to a tenth of the mean at most, since the axis is logarithmic."
 )
+# What is published in the panels for batch sizes, qubits and layers.
+_PUBLISHED_LINES = (
+    "Table 2 in the first panel", "", "in the last the largest values of three curves, drawn at the last epoch",
+)  # fmt: skip
 _ACCURACY_CAPTION = (
     "See whether more qubits or layers classify better, beyond the spread of the seeds. Test accuracy after the last "
-    "epoch: dots are seeds, squares their means, diamonds published values."
+    "epoch: dots are seeds, squares their means."
 )
 _UPDATES_CAPTION = (
     "See whether the variance moves with the scales behind the circuit. The training at the centre of the sweeps, "

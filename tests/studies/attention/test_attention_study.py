@@ -223,6 +223,8 @@ def test_comparison_says_what_differs():
     assert comparison_rows(settings, full)[0]["comparable"] is True
     rounded = AttentionStudySettings(dataset="mnist", bits=8).resolved()
     assert comparison_rows(rounded, full)[0]["comparable"] == "bits 8 against none"
+    fewer = AttentionStudySettings(dataset="mnist", test_images=500).resolved()
+    assert comparison_rows(fewer, full)[0]["comparable"] == "test images 500 against 10000"
     assert comparison_rows(AttentionStudySettings().resolved(), rows) == []
 
 

@@ -11,9 +11,10 @@ import qjaxsim_data
 import qjaxsim as qj
 from qjaxsim import datasets
 from qjaxsim.command import main as cli
+from qjaxsim.report import style
 from qjaxsim.studies.gradient_variance import study as gradient_variance
 from qjaxsim.studies.gradient_variance.cells import arms
-from qjaxsim.studies.gradient_variance.figures import accuracy
+from qjaxsim.studies.gradient_variance.figures import accuracy, write_gradient_figures
 from qjaxsim.studies.gradient_variance.settings import CONTROLS, GradientSettings
 from qjaxsim.studies.gradient_variance.tables import accuracy_table, comparability, published, variance_table
 from qjaxsim.studies.shared.sweep import read_arrays
@@ -158,6 +159,26 @@ def test_published_numbers_stand_beside_the_sweeps_of_their_sizes(centre, along,
     axes = dict(zip(("qubits", "layers"), figure.axes, strict=True))
     drawn = {name for name, one in axes.items() if "published" in one.get_legend_handles_labels()[1]}
     assert drawn == along - {"batch"}
+
+
+def test_captions_name_what_is_published_where_it_is_drawn(finished, tmp_path, monkeypatch):
+    small = style.png_bytes(style.new_figure(1, 1))
+    monkeypatch.setattr(style, "png_bytes", lambda figure: small)
+    row = next(row for row in summary(finished) if row["control"] == "baseline")
+    steps = read_arrays(finished, row["cell"])
+    for centre, said in {
+        (4, 3, 16): "Table 2 in the first panel, and in the last the largest values of three curves",
+        (4, 3, 8): "published: Table 2 in the first panel. Their data",
+        (4, 2, 16): "published: in the last the largest values of three curves, drawn at the last epoch. Their data",
+        (2, 2, 16): "",
+    }.items():
+        sizes = dict(zip(("qubits", "layers", "batch"), centre, strict=True))
+        theirs = published(GradientSettings(centre=centre))
+        rows = [{**row, **sizes, "layers": layers} for layers in (centre[1], 4)]
+        made = write_gradient_figures(rows, tmp_path, centre=sizes, published=theirs, steps=steps, spectra={})
+        by_epoch, last, _ = [figure.caption for figure in made]
+        assert ("published" in by_epoch) == bool(said) and said in by_epoch
+        assert ("Diamonds" in last) == any(theirs[f"accuracy_by_{name}"] for name in ("qubits", "layers"))
 
 
 def test_a_seed_that_diverges_is_named(tmp_path, capsys):
