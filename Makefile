@@ -1,7 +1,7 @@
 # One command for each habit; `make check` is what the checks of every commit are.
 PYTHON ?= .venv/bin/python
 
-.PHONY: setup check test slow docs pages site bench options
+.PHONY: setup check test thorough slow docs pages site bench options
 
 setup:  ## an environment with everything that the others need
 	python3 -m venv .venv
@@ -16,11 +16,14 @@ check:  ## lint, format, types, and who imports whom
 test:  ## the suite
 	$(PYTHON) -m pytest -q
 
+thorough:  ## whole studies, browsers and the widest comparisons
+	$(PYTHON) -m pytest -q -m "thorough and not slow"
+
 slow:  ## long reproductions, and the repetitions that `test` leaves out
 	$(PYTHON) -m pytest -q -m slow
 
 docs:  ## runs what README, guides and docstrings show
-	$(PYTHON) -m pytest -q -m "slow or not slow" tests/test_pages.py tests/test_site.py tests/bridges/test_ibm_docs.py
+	$(PYTHON) -m pytest -q -m "" tests/test_pages.py tests/test_site.py tests/bridges/test_ibm_docs.py
 	$(PYTHON) -m pytest -q qjaxsim bridges
 
 pages:  ## what is made of pages: figures and times, notebooks, tables of results

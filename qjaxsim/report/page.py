@@ -176,13 +176,9 @@ def _sortable(rows: Sequence[Row], blocks: Sequence[Sequence[str]], formats: Map
     """A table in parts, which are sorted together; folded where it is long."""
     inside = "\n".join(_table(rows, block, formats) for block in blocks)
     names = {name for block in blocks for name in block}
-    size = f"{_counted(len(rows), 'row')}, {_counted(len(names), 'column')}"
+    size = f"{len(rows)} row{'s' * (len(rows) != 1)}, {len(names)} column{'s' * (len(names) != 1)}"
     unfolded = " open" if len(rows) * len(blocks) <= _OPEN else ""
     return f'<details class="sortable"{unfolded}>\n<summary>{size}</summary>\n{inside}\n</details>'
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _facts(facts: Sequence[Fact]) -> list[str]:

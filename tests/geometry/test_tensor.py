@@ -73,6 +73,7 @@ def test_published_example_of_haug():
     assert numerical_rank(np.linalg.eigvalsh(matrix), 1e-10) == 9
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", mostly_slow(range(40), keep=4))
 def test_random_circuits_against_differences_of_dense_states(seed):
     circuit, _ = random_circuit(seed)

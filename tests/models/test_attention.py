@@ -270,6 +270,7 @@ def test_circuit_and_bottleneck_have_36_weights_each():
     assert sum(leaf.size for leaf in circuit.values()) == sum(leaf.size for leaf in bottleneck.values())
 
 
+@pytest.mark.thorough
 def test_equal_seeds_give_equal_selections_and_v1_is_finite():
     for kind in ("qama-v2", "random", "qama-v1"):
         one, other = (np.asarray(layer(kind)[2].output) for _ in range(2))

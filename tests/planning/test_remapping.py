@@ -75,6 +75,7 @@ def exchanges(circuit, bits):
 NEEDED = {(34, 4): (11, 5, 1, 1, 1, 2), (36, 6): (12, 6, 1, 1, 1, 3), (40, 10): (15, 8, 2, 2, 1, 4)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", NEEDED)
 def test_no_more_exchanges_than_good_scheduling_needs(size):
     n, bits = size

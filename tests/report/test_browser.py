@@ -15,7 +15,10 @@ from tests.study_cases import Settings, made_up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, which drives a browser")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, of which none is on the path")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, of which none is on the path"),
+]
 
 # Surfaces are drawn by the processor here, so one test alone has them.
 FLAT, SOLID = ["--no-sandbox", "--disable-3d-apis"], ["--no-sandbox", "--enable-unsafe-swiftshader"]

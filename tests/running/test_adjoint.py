@@ -112,6 +112,7 @@ def test_the_gradient_is_that_of_finite_differences():
     np.testing.assert_allclose(slope, (along(h) - along(-h)) / (2 * h), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.thorough
 def test_two_reversals():
     circuit = short_circuit()
     params = parameters(circuit, batch=2)

@@ -27,6 +27,7 @@ def scratch(depth, gradient, second_order):
     return jax.jit(derivative).lower(w, w).compile().memory_analysis().temp_size_in_bytes / (16 * 2**10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("second_order", mostly_slow([False, True], keep=[1]))
 def test_compiled_memory_does_not_grow_with_depth(second_order):
     shallow, deep = scratch(16, "adjoint", second_order), scratch(256, "adjoint", second_order)

@@ -53,6 +53,7 @@ def slopes(matrix, params, step=1e-5):
     return [(value(matrix, up) - value(matrix, down)) / (2 * step) for up, down in moved]
 
 
+@pytest.mark.thorough
 def test_wide_operators_have_the_values_and_derivatives_of_their_matrices():
     observables = [observable for observable, _ in WIDE.values()]
     run = qj.expectation(CIRCUIT, observables)
@@ -181,6 +182,7 @@ def test_coefficients_are_parameters_like_any_other():
     np.testing.assert_allclose(small, got, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_second_derivatives_mix_coefficients_and_angles():
     """The sweep of `qj.hessian`, which sees the circuit inside, JAX's own Hessian, and finite differences."""
     energy = qj.expectation(CIRCUIT, SUM)

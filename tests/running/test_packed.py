@@ -83,6 +83,7 @@ def unrolled_derivatives():
     return first_and_second(UNROLLED)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("way", "gradient"),
     mostly_slow(
@@ -141,6 +142,7 @@ def test_inside_repeats_collapsed_stretches_and_beside_projections(way):
     np.testing.assert_allclose(qj.statevector(circuit, options=options)(batch), [want, want], atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_on_given_states_the_loop_knows_their_number(way):
     circuit, params = weights_only(8)
     rng = np.random.default_rng(0)

@@ -80,6 +80,7 @@ def test_values_have_no_bias_and_their_variance_falls_as_one_over_shots():
     assert (np.abs(np.log(ratio / 16)) < 5 * np.sqrt(2 / 500)).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", [jax.jacrev, jax.jacfwd])
 def test_gradients_have_no_bias(mode):
     exact = jax.jacrev(qj.expectation(CIRCUIT, OBSERVABLES))(PARAMS)

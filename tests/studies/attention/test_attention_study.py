@@ -20,6 +20,8 @@ from qjaxsim.studies.attention.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {
     "images": 60, "test_images": 30, "epochs": 2, "batch_size": 30, "patch_size": 4, "dim": 8, "n_heads": 2,
     "reads": 16, "sweeps": 30, "energy_images": 3,

@@ -29,6 +29,8 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.study import run_study
 from tests.cases import assert_compares_with_itself, mostly_slow, one, rows_where, run_lines_of_page
 
+pytestmark = pytest.mark.thorough
+
 SMALL = DisentanglerStudySettings(
     layers=("block0.value", "block0.up"), chi=(1, 2), depths=(2,), sweeps=4, profile_gate_qubits=(2, REGISTER),
     profile_depths=(1,), bond_chi=(1, FULL), model_chi=(2,), heal_updates=4, batch_size=4,

@@ -24,6 +24,8 @@ from qjaxsim.studies.shared.study import run_study
 from tests.cases import one
 from tests.encoders import by_hand, small_arrays, write_encoder
 
+pytestmark = pytest.mark.thorough
+
 VALUE, UP = "encoder.layer.1.attention.self.value", "encoder.layer.0.intermediate.dense"
 SMALL = DisentanglerStudySettings(
     layers=(VALUE, UP), parts=("layers", "model"), chi=(2,), depths=(2,), sweeps=3, heal_updates=3, batch_size=4,

@@ -18,6 +18,8 @@ from qjaxsim.studies.disentangler.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from tests.cases import mostly_slow, one, rows_where, run_lines_of_page
 
+pytestmark = pytest.mark.thorough
+
 # For a matrix of a file, of which there is no model to train or heal.
 OF_FILE = DisentanglerStudySettings(
     layers=("all",), parts=("layers",), chi=(1, 2), depths=(2,), sweeps=4, balanced_sites=2

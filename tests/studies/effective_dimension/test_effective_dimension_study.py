@@ -31,6 +31,8 @@ from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import mostly_slow
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = EffectiveDimensionSettings(samples=(1000, 10_000), thetas=3, inputs=4, seeds=(0,))
 
 

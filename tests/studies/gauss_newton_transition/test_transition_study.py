@@ -18,6 +18,8 @@ from qjaxsim.studies.gauss_newton_transition.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = TransitionSettings(
     targets=(1.0, 0.0, -1.0), angles=(10, 3), learning_rates=(0.02, 0.01), steps=1200, seeds=(1,)
 )

@@ -20,6 +20,8 @@ from qjaxsim.studies.gradient_variance.tables import accuracy_table, comparabili
 from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
+pytestmark = pytest.mark.thorough
+
 SMALL = (
     "study", "gradient-variance", "--qubits", "2", "--layers", "1", "--batches", "8,16", "--centre", "2,1,16",
     "--seeds", "5,6", "--images", "40", "--test-images", "20", "--epochs", "2", "--learning-rate", "0.01",

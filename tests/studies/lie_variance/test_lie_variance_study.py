@@ -19,6 +19,8 @@ from qjaxsim.studies.lie_variance.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = LieVarianceSettings(qubits=(3, 4), depths=(1, 6), draws=200, seeds=(1,))
 
 

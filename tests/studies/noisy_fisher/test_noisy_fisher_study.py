@@ -27,6 +27,8 @@ from qjaxsim.studies.noisy_fisher.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = NoisyFisherSettings(qubits=3, layers=(3,), strengths=(1e-3, 0.03), seeds=(0, 4), steps=300)
 NOISES = [(NONE, 0.0), (LOCAL, 1e-3), (GLOBAL, 1e-3), (LOCAL, 0.03), (GLOBAL, 0.03)]
 

@@ -20,6 +20,8 @@ from qjaxsim.studies.noisy_hessian.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = NoisyHessianSettings(
     classes=2,
     layers=1,

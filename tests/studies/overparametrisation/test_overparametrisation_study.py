@@ -29,6 +29,8 @@ from qjaxsim.studies.overparametrisation.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = OverparametrisationSettings(
     problems=(OPEN,), qubits=(4,), ratios=(1.0, 1.5), starts=2, steps=30, natural_steps=25, draws=1
 )

@@ -23,6 +23,8 @@ from qjaxsim.studies.shared import sweep
 from qjaxsim.training import TrainConfig, fit
 from tests.cases import assert_compares_with_itself, mostly_slow, run_lines_of_page
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
