@@ -95,6 +95,11 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     if len(lines) < 2:
         raise ValueError(f"Argument `data` must have a header and a line below it, but {path.name} has {len(lines)}.")
     (_, head), *body = lines
+    if len(head) == 1 and (mark := next((mark for mark in (";", "\t") if mark in head[0]), None)):
+        raise ValueError(
+            f"Argument `data` must name a file whose cells are separated by commas, but {path.name} has {mark!r} in its "
+            f"header; write it again with commas, and points in its numbers."
+        )
     if len(set(head)) != len(head) or "" in head:
         raise ValueError(f"Argument `data` must have a header of different names, but {path.name} has {head}.")
     for number, line in body:

@@ -92,6 +92,8 @@ def test_npz(tmp_path):
         (TEXT.replace("5,6,", "5,"), {}, "must have 3 cells in each line, but line 4 of t.csv has 2"),
         (TEXT.replace("lily", ""), {}, "must have a label in each line, but line 3 of t.csv has none in column 'kind'"),
         ("a,kind\n", {}, "must have a header and a line below it, but t.csv has 1"),
+        ("a;b;kind\n0,5;2;x\n", {}, "cells are separated by commas, but t.csv has ';' in its header; write it again"),
+        ("a\tkind\n0.5\tx\n", {}, r"separated by commas, but t.csv has '\t' in its header"),
         ("a,a,kind\n1,2,3\n", {}, "header of different names, but t.csv has ['a', 'a', 'kind']"),
         (TEXT, {"features": ["petal", "petal"]}, "`features` must name each column once, but holds 'petal' twice"),
         ("a,kind\n\n1,0\n\nx,1\n", {}, "finite numbers in column 'a', but line 5 of t.csv has 'x'"),

@@ -14,7 +14,7 @@ from qjaxsim.circuits.library import angle_encoding, zz_feature_map
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.datasets.table import Table, load_table
 from qjaxsim.learning.building import default_observables
-from qjaxsim.models.circuit_model import CircuitModel
+from qjaxsim.models.circuit_model import CircuitModel, input_names
 from qjaxsim.models.losses import cross_entropy, squared_error
 from qjaxsim.running.simulate import expectation
 from qjaxsim.studies.spectrum.settings import SpectrumSettings
@@ -81,6 +81,11 @@ def _model(
     inputs: str | Sequence[str] = _FEATURES
     if settings.inputs:
         inputs = settings.inputs[0] if len(settings.inputs) == 1 else settings.inputs
+        if not set(circuit.parameters) - set(named := input_names(circuit, inputs)):
+            raise ValueError(
+                f"Argument `inputs` must leave parameters of the circuit to train, but takes all, {', '.join(named)}; "
+                f"leave it out for an encoding in front, or add rotations with parameters of their own."
+            )
     else:
         encoding = _ENCODINGS[settings.encoding or "angle"]
         features = encoding(table.x.shape[1], n_qubits=circuit.n_qubits, name=_FEATURES)

@@ -231,6 +231,8 @@ def test_own_inputs_and_values(files, table):
         (["mine.qasm", "--label", "kind"], "--label has an effect only with --data"),
         (["mine.qasm", "--data", "points.csv"], "--label must name the column to learn with --data"),
         (["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first", "--inputs", "d"], "'d'"),
+        (["mine.qasm", "--data", "points.csv", "--label", "kind", "--inputs", "a,b,c"],
+         "--inputs must leave parameters of the circuit to train, but takes all, a, b, c; leave it out"),
         (["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first,second", "--inputs", "a"],
          "must bring a feature for each of the circuit's 1 inputs, but brings 2 (first, second)"),
         (["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first,second", "--observable", "Z0"],
