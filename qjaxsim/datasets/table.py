@@ -97,7 +97,7 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     (_, head), *body = lines
     if len(head) == 1 and (mark := next((mark for mark in (";", "\t") if mark in head[0]), None)):
         raise ValueError(
-            f"Argument `data` must name a file whose cells are separated by commas, but {path.name} has {mark!r} in its "
+            f"Argument `data` must name a file with commas between cells, but {path.name} has {mark!r} in its "
             f"header; write it again with commas, and points in its numbers."
         )
     if len(set(head)) != len(head) or "" in head:
