@@ -25,7 +25,7 @@ from qjaxsim.command.bench import bench
 from qjaxsim.command.compare import compare
 from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
-from qjaxsim.command.messages import in_options
+from qjaxsim.command.messages import in_options, refuse_repeated
 from qjaxsim.command.qubo import qubo
 from qjaxsim.command.runs import runs
 from qjaxsim.command.spectrum import spectrum
@@ -127,6 +127,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_print_warning, settings)
+            refuse_repeated(command, words)
             # Not standalone, so that errors arrive here instead of being printed in typer's own way.
             code = _call(command, common_first(words), settings)
     except (KeyboardInterrupt, typer.Abort):

@@ -1,4 +1,4 @@
-"""Messages of the library in the words of the command line: a function's argument is the option that was typed.
+"""Messages in the words of the command line: a function's argument is the option that was typed.
 
 A parameter of a command is called as the setting or argument it is passed on as, so that typer's own table of options
 is the translation. What a command's functions call otherwise stands in `_INNER`.
@@ -19,7 +19,7 @@ _INNER: dict[str, dict[str, str]] = {
     "study qrnn": {"name": "dataset", "length": "lengths"},
     "study noisy-hessian": {"name": "dataset"},
     "study disentangler": {"path": "weights", "loaded": "weights"},
-    "crosscheck": {"name": "run", "folder": "run"},
+    "crosscheck": {"name": "run", "folder": "run", "backend": "noise"},
     "spectrum": {"file": "target"},
     "compare": {"folder": "runs"},
     "data prepare": {"idx_dir": "from_folder"},
@@ -49,17 +49,44 @@ def in_options(command: Any, words: Sequence[str], message: str) -> str:
     return re.sub(r"(?<!did you mean )`(\w+)`", lambda match: shown.get(match[1], match[0]), message)
 
 
+def refuse_repeated(command: Any, words: Sequence[str]) -> None:
+    """Refuse an option that is given twice, of which the first value would be dropped.
+
+    Args:
+        command: the whole command line's, of click.
+        words: what was typed after its name.
+
+    Raises:
+        ValueError: naming it.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    given = [word.partition("=")[0] for word in words[:end]]
+    for option in (*_with_a_value(command), *_with_a_value(called(command, words)[1])):
+        if sum(word in option.opts for word in given) > 1:
+            commas = ", with commas between its values" if option.metavar == "LIST" else ""
+            raise ValueError(f"Option {_typed_as(option)} is given twice; give it once{commas}.")
+
+
 def called(command: Any, words: Sequence[str]) -> tuple[str, Any]:
-    """Path and object of the command that words lead to."""
+    """Path and object of the command that words lead to, past options in front of its name and their values."""
     path: list[str] = []
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         below = getattr(command, "commands", {})
         if word in below:
             command = below[word]
             path.append(word)
         elif not below or not word.startswith("-"):
             break
+        elif any(word in param.opts for param in _with_a_value(command)):
+            next(rest, None)
     return " ".join(path), command
+
+
+def _with_a_value(command: Any) -> list[Any]:
+    """The options of a command that one value follows."""
+    options = (param for param in command.params if param.param_type_name == "option")
+    return [option for option in options if not option.is_flag and not option.multiple]
 
 
 def _typed_as(param: Any) -> str:

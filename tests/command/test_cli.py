@@ -163,6 +163,36 @@ def test_usage_errors_are_one_line(capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study", "hessian", "--patches", "4", "--layers", "1", "--patches=9"],
+         "Option --patches is given twice; give it once, with commas between its values."),
+        (["runs", "--sort", "path", "--sort", "study"], "Option --sort is given twice; give it once."),
+        (["--programs=off", "info", "--programs", "x"], "Option --programs is given twice; give it once."),
+        (["--programs", "off", "runs", "--sort", "path", "--sort=state"],
+         "Option --sort is given twice; give it once."),
+    ],
+)  # fmt: skip
+def test_options_given_twice_are_refused(capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("common", [[], ["--programs", "off"], ["--quiet", "--programs=off"]])
+def test_messages_name_the_option_behind_common_ones(capsys, common):
+    assert cli.main([*common, "study", "hessian", "--classes", "0"]) == 2
+    assert capsys.readouterr().err == "error: Option --classes must name two labels or more, but names 0 alone.\n"
+
+
+def test_flags_and_options_of_several_values_may_be_given_twice(capsys, tmp_path):
+    (tmp_path / "p.coo").write_text("0 1 -1\n")
+    options = ["--option", "num_sweeps=9", "--option", "descent=false", "--reads", "2"]
+    assert cli.main(["--quiet", "qubo", "solve", str(tmp_path / "p.coo"), *options, "--quiet"]) == 0
+    assert "energies" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (ValueError("Argument `x` must be 1,\n  but is 2."), 2, "error: Argument `x` must be 1, but is 2."),

@@ -124,6 +124,8 @@ class HessianSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.classes is not None and len(self.classes) < 2:
+            raise ValueError(f"Argument `classes` must name two labels or more, but names {self.classes[0]} alone.")
 
     def resolved(self) -> "HessianSettings":
         """The same settings with the data set's defaults filled in."""
