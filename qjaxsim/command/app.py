@@ -1,8 +1,8 @@
 """The commands of `qjaxsim`.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated. An error is one line on standard error;
-`--debug`, before the command's name, shows the traceback too. JAX and what is built on it are imported inside the
-commands that use them.
+Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted, 141 nobody reads the output, 143 terminated. An error is
+one line on standard error; `--debug`, before the command's name, shows the traceback too. JAX and what is built on it
+are imported inside the commands that use them.
 """
 
 import errno
@@ -46,7 +46,7 @@ from qjaxsim.studies.overparametrisation.command import overparametrisation
 from qjaxsim.studies.qrnn.command import qrnn
 from qjaxsim.studies.shared.options import PROGRAMS, common_first, forget_results, keep, printed_results, remember
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
 _BAD_INPUT = (ValueError, TypeError, MemoryError, FileNotFoundError, PermissionError, MissingExtraError)
 # Every error in a command line itself is of this class, which typer does not export: BadParameter -> UsageError -> it.
 _USAGE_ERROR = typer.BadParameter.__mro__[2]
@@ -132,6 +132,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
             code = _call(command, common_first(words), settings)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except BrokenPipeError:
+        code = UNREAD
+    except SystemExit as end:
+        # What typer makes of a pipe that its reader has closed, as `qjaxsim ... | head -1` does.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        code = UNREAD
     except Exception as error:
         return _report(_in_words_typed(error, command, words), settings.debug)
     finally:

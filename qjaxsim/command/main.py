@@ -1,6 +1,7 @@
 """The `qjaxsim` command: signals are taken care of first, then the rest is imported."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,20 +11,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: words after `qjaxsim`; default those of this process, which is then the command's own and ends with
-            exit code 130 at SIGINT, 143 at SIGTERM.
+            exit code 130 at SIGINT, 143 at SIGTERM, 141 where the reader of its output has gone.
     """
     from qjaxsim.common import interrupts
 
     if arguments is None:
         interrupts.install()
         print_anything()
-    from qjaxsim.command.app import run
+    from qjaxsim.command.app import UNREAD, run
 
     code = run(arguments)
     if arguments is None:
-        sys.stdout.flush()
+        if not all_printed():
+            code = UNREAD
         interrupts.ignore()
     return code
+
+
+def all_printed() -> bool:
+    """Print what waits for it; False where the reader of the output has gone, so that Python does not try again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def print_anything() -> None:

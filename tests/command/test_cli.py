@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,6 +90,22 @@ def test_file_names_longer_than_file_systems_take(option, capsys):
     errors = capsys.readouterr().err
     assert errors.startswith("error: A file name is longer than file systems take, 'xxx") and errors.count("\n") == 1
     assert len(errors) < 200
+
+
+@pytest.mark.parametrize("words", ["--help", "--json --help", "info"])
+def test_a_reader_that_has_gone_is_no_failure_and_no_error(words):
+    read, write = os.pipe()
+    os.close(read)
+    command = [COMMAND, *words.split()]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_without_any_output_there_is_no_error():
+    shell = f"{shlex.quote(COMMAND)} --version >&-"
+    done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_interrupting_a_running_command():
