@@ -89,6 +89,7 @@ class Spoilt:
     [
         ("p.txt", "", r"must name an .npz or .json file, but is .*p.txt"),
         ("p.json", "{", r"must name a JSON file, but .*p.json' is none"),
+        ("p.json", '{"w": [[1, 2], [3, 4]], "a": 0, "a": 1}', "p.json' is none: it has 'a' twice"),
         ("p.json", "[1, 2]", "must hold an object, name to array"),
         ("p.json", '{"w": [[1, 2], [3]], "a": 0}', "Parameter 'w' .* makes no array"),
         ("p.json", '{"w": [[1, 2], [3, NaN]], "a": 0}', "Parameter 'w' .* must hold finite real numbers"),
