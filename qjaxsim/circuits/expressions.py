@@ -259,9 +259,11 @@ def as_expression(value: Any) -> Expression | float:
         return Element(name=value.name)
     number = as_number(value, "An angle", "use a `Parameter` and give its value on calling")
     if number is None or isinstance(value, bool) or np.iscomplexobj(value):
+        named = isinstance(value, str) and value.isidentifier() and value != "pi"
+        hint = f"; write qj.Parameter({value!r})" if named else ""
         raise TypeError(
             f"An angle must be a real number or an expression of parameters, but is {shown(value)} "
-            f"({type(value).__name__})."
+            f"({type(value).__name__}){hint}."
         )
     if not math.isfinite(number.real):
         raise ValueError(f"An angle must be finite, but is {value!r}.")

@@ -329,7 +329,12 @@ two = qj.Circuit(2)
         (lambda: two.cx(1, 1), ValueError, r"Qubits of 'cx' must differ, but are \(1, 1\)"),
         (lambda: two.rx(a, 0), ValueError, r"Parameter 'a' has shape \(2,\), but an angle is one number"),
         (lambda: two.rx(np.nan, 0), ValueError, "An angle must be finite, but is nan"),
-        (lambda: two.rx("pi", 0), TypeError, "An angle must be a real number or an expression .* but is 'pi'"),
+        (
+            lambda: two.rx("pi", 0),
+            TypeError,
+            r"An angle must be a real number or an expression .* but is 'pi' \(str\)\.",
+        ),
+        (lambda: two.rx("a", 0), TypeError, r"but is 'a' \(str\); write qj.Parameter\('a'\)"),
         (lambda: two.unitary(np.eye(2), [0, 1]), ValueError, r"must have shape \(4, 4\) for .* but has \(2, 2\)"),
         (lambda: two.unitary([[1, 1], [0, 1]], 0), ValueError, "`matrix` must be unitary, but differs from it by 1"),
         (lambda: two.unitary([[np.nan, 0], [0, 1]], 0), ValueError, "must be unitary, but differs from it by nan"),

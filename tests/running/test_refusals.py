@@ -131,6 +131,8 @@ REFUSED = [
     (lambda: qj.Circuit(1).prepare_state([1, 0]), AttributeError, "use `.initialize`"),
     (lambda: qj.Circuit(1).barrier(), AttributeError, "leave it out"),
     (lambda: qj.Circuit(1).rxz(0.1, 0), AttributeError, "the nearest name is"),
+    (lambda: qj.Circuit(2).control(1), AttributeError, "no method `.control`; use `.mcx`, `.mcp`, .* or `.unitary`"),
+    (lambda: qj.Circuit(2).expval(), AttributeError, "no method `.expval`; use `qjaxsim.expectation"),
     (lambda: qj.Circuit(2).repeat(3, 2), TypeError, "Argument `layer` must be a Circuit, but is 3"),
     (lambda: qj.Circuit(2).compose(None), TypeError, "Argument `other` must be a Circuit, but is None"),
     (lambda: qj.expectation(None, qj.Z(0)), TypeError, "Argument `circuit` must be a Circuit, but is None"),
