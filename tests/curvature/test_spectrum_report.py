@@ -54,6 +54,22 @@ def test_known_spectrum(reports, way):
     assert report.numbers["gn_lambda_max"] is report.numbers["ratio_k"] is None
 
 
+def test_outliers_among_half_of_all_eigenvalues_are_found_by_products_too():
+    """Twelve of forty, by fewer than twice as many leading ones."""
+    values = jnp.concatenate([jnp.linspace(11.0, 10.0, 12), jnp.linspace(0.1, 0.05, 28)])
+    report = spectrum_report(
+        lambda w: values @ w**2 / 2, jnp.ones(40), classes=4, method="lanczos", planes=(), progress=False
+    )
+    assert report.outliers == 12 and report.numbers["gap_ratio"] == pytest.approx(100)
+
+
+def test_thresholds_are_of_the_largest_magnitude():
+    values = jnp.array([1e-4, 1e-9, -1e-5, -1e-3, -1e3])
+    report = spectrum_report(lambda w: values @ w**2 / 2, jnp.ones(5), planes=(), progress=False)
+    found = [report.numbers[name] for name in ("negative_eigenvalues", "near_zero_fraction", "rounding")]
+    assert found == [1, pytest.approx(4 / 5), pytest.approx(5 * np.finfo(float).eps * 1e3)]
+
+
 def test_dense_counts(reports):
     numbers = reports["dense"].numbers
     assert (numbers["negative_eigenvalues"], numbers["rank"], numbers["exact_zeros"]) == (1, SIZE - 1, 0)
