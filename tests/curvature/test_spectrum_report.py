@@ -121,12 +121,36 @@ def test_path_spans_its_plane():
     again = spectrum_report(quadratic, point, trajectory=leaves, planes="pca", **options)
     np.testing.assert_array_equal(report.arrays["landscape"], again.arrays["landscape"])
     assert "path, one dot an epoch" in _texts(report.plot("pca"))
+    assert any(text.startswith("PC 1, ") for text in _texts(report.plot("pca")))  # of any function, not of angles
 
 
 def _texts(figure):
     from matplotlib.text import Text
 
     return [found.get_text() for found in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("steep", [4.0, 400.0])
+def test_planes_reach_to_where_the_function_is_not_finite(tmp_path, steep):
+    """Minus a logarithm ends at 0; the grid has points there and beyond. Directions are those of the parameters."""
+    point = jnp.array([1 / np.sqrt(steep), 1.0])
+    report = spectrum_report(lambda w: w[1] ** 2 - jnp.log(w[0]), point, plane_points=5, progress=False)
+    a, b = (report.arrays[f"eigen_landscape_{axis}"] for axis in "ab")
+    signs = np.sign(np.diag(report.pairs.vectors[:2]))
+    first, second = float(point[0]) + signs[0] * a, 1 + signs[1] * b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = second[:, None] ** 2 - np.log(first)[None]
+    known = values[np.isfinite(values)]
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert f"is not finite at {values.size - known.size} of {values.size} points" in page and known.size < values.size
+    assert f"it runs from {known.min():.4g} to {known.max():.4g}" in page
+
+
+@pytest.mark.parametrize("size", [1.0, 1e200])
+def test_planes_flat_up_to_rounding_are_drawn(size):
+    report = spectrum_report(lambda w: size + 1e-15 * size * jnp.cos(w).sum(), jnp.ones(2), progress=False)
+    assert np.ptp(report.arrays["eigen_landscape"]) <= 1e-14 * size
+    report.plot("eigen").draw_without_rendering()
 
 
 # --- models and circuits ---------------------------------------------------------------------------------------------
