@@ -117,7 +117,7 @@ def test_path_spans_its_plane():
     report = spectrum_report(quadratic, point, trajectory=path, **options)
     assert report.planes == ["pca", "eigen"] and report.blocks == []
     np.testing.assert_allclose(report.arrays["eigen_trajectory"][3], 0, atol=1e-12)
-    leaves = [{"a": row[:6].reshape(2, 3), "b": row[6:]} for row in path]
+    leaves = ({"a": row[:6].reshape(2, 3), "b": row[6:]} for row in path)
     again = spectrum_report(quadratic, point, trajectory=leaves, planes="pca", **options)
     np.testing.assert_array_equal(report.arrays["landscape"], again.arrays["landscape"])
     assert "path, one dot an epoch" in _texts(report.plot("pca"))
@@ -344,6 +344,13 @@ def linear(w, x):
         (jnp.sum, {"planes": ("eigne",)}, ValueError, r"`planes` must be .*eigen.* but is 'eigne'"),
         (jnp.sum, {"plane_points": 1}, ValueError, "`plane_points` must be"),
         (jnp.sum, {"trajectory": np.zeros((3, 5))}, ValueError, r"`trajectory` must be .* \(T, 4\), but .*\(3, 5\)"),
+        (jnp.sum, {"trajectory": np.full((3, 4), np.nan)}, ValueError, "`trajectory` must hold finite numbers"),
+        (
+            jnp.sum,
+            {"trajectory": {"w": np.zeros((3, 4))}},
+            ValueError,
+            "`trajectory` must be a sequence of points with",
+        ),
         (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
         (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
         (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),
@@ -359,6 +366,16 @@ def linear(w, x):
 def test_refusals(function, options, error, message):
     with pytest.raises(error, match=message):
         spectrum_report(function, jnp.ones(4), **{"progress": False, "planes": (), **options})
+
+
+@pytest.mark.parametrize(
+    "point", [{"a": np.zeros(6), "b": np.zeros((2, 3))}, {"a": np.zeros((2, 3)), "c": np.zeros(6)}]
+)
+def test_paths_of_other_parameters_are_refused(point):
+    """As many numbers as there are, which would stand in other places."""
+    message = r"with the arrays of params, {\"\['a'\]\": \(2, 3\), .*}, but point 0 holds {\"\['a'\]\": "
+    with pytest.raises(ValueError, match=message):
+        spectrum_report(quadratic, origin(), trajectory=[point] * 2, progress=False)
 
 
 def test_parameters_that_are_no_floats():
