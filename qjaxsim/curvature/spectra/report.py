@@ -54,9 +54,10 @@ def spectrum_report(
 
     Args:
         function: one of three things. A function of params that returns a real scalar. With `data` and `loss`, a
-            function of (params, x) that returns real outputs (B, K), such as logits: then G and R of H = G + R are
-            known too. A `qj.Circuit` with `observables`: the expectation value of one observable, or with `data`
-            (x by parameter name) and `loss` those of several as outputs.
+            function of (params, x) that returns real outputs (B, K), such as logits, one sample's from that sample
+            alone (or results depend on `batch_size`): then G and R of H = G + R are known too. A `qj.Circuit` with
+            `observables`: the expectation value of one observable, or with `data` (x by parameter name) and `loss`
+            those of several as outputs.
         params: the point: pytree of real float arrays of one dtype, P numbers in all. Of a module of Flax or Equinox
             its arrays alone, with the rest closed over (`nnx.split`, `equinox.partition`).
         data: pair (x, y) of inputs and targets, pytrees of arrays with N samples along axis 0.
