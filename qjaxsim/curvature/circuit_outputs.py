@@ -36,7 +36,8 @@ class CircuitOutputs:
         inputs: from the model's x to that dictionary, where x is something else.
 
     Raises:
-        ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have.
+        ValueError: for an observable that does not fit, no data, or a name in `data` that the circuit does not have; on
+            calling for params that hold a name in `data`.
 
     >>> import jax.numpy as jnp, qjaxsim as qj
     >>> x, w = qj.Parameter("x"), qj.Parameter("w")
@@ -70,6 +71,10 @@ class CircuitOutputs:
 
     def __call__(self, params: Mapping[str, Any], x: Any) -> jax.Array:
         """The outputs, shape (B, K)."""
+        if twice := [name for name in self.data if name in params]:
+            raise ValueError(
+                f"Argument `params` must not hold what samples bring, but holds {', '.join(twice)}; leave it out."
+            )
         return self.scale * self._values({**params, **self._given(x)})
 
     def _given(self, x: Any) -> Mapping[str, Any]:

@@ -185,7 +185,7 @@ def curvature_operators(
     Samples that lie spread over a mesh are worked on by the devices that hold them, as in `split_hessian`.
 
     Args:
-        outputs: maps (params, x) to real outputs of shape (B, K).
+        outputs: maps (params, x) to real outputs of shape (B, K), one sample's from that sample alone.
         loss: maps (z, y) to one loss a sample, shape (B,).
         params: pytree of real float arrays of one dtype, P numbers in all.
         x: inputs, pytree of arrays with N samples along axis 0.

@@ -17,7 +17,7 @@ class Outliers(NamedTuple):
     Attributes:
         rule: the rule's name.
         number: number of outliers; 0 where the rule finds none.
-        ratio: lambda_m / lambda_{m+1} at the m that the rule looked at; NaN where there is no such pair.
+        ratio: lambda_m / lambda_{m+1} at the m that the rule looked at; NaN where they are not above the floor.
         separates: whether that ratio is a separating gap, as `count_outliers` defines it.
 
     >>> count_outliers([16.0, 8.0, 1.0, 0.5, 0.25, 0.125], n_classes=2, rule="k-1")  # 8 comes after 2
@@ -39,6 +39,7 @@ def count_outliers(
     min_ratio: float = 1.5,
     edge_quantile: float = 0.9,
     edge_factor: float = 10.0,
+    above: int | None = None,
 ) -> Outliers:
     """Number of positive outliers of a spectrum under one stated rule.
 
@@ -55,20 +56,22 @@ def count_outliers(
       1 - edge_quantile.
 
     Args:
-        eigenvalues: shape (n,), any order: all of them, or the leading ones (at least K^2 + 6, except for
-            "edge", which needs all).
+        eigenvalues: shape (n,), any order: all of them, or with `above` the leading ones (at least K^2 + 6, except
+            for "edge", which needs all).
         n_classes: number of classes K, at least 2.
         rule: "gap", "k-1", "k", "k2" or "edge".
         noise: floor relative to the largest eigenvalue, in (0, 1): 1e-6 suits a Hessian in float32.
         min_ratio: smallest ratio that can separate.
         edge_quantile: as above.
         edge_factor: as above.
+        above: how many eigenvalues lie above the floor, roughly, where only some of them are given. Default: as many as
+            of those given.
 
     Returns:
         Outliers.
 
     Raises:
-        ValueError: if eigenvalues is not a finite vector of at least one number, or n_classes, rule or noise
+        ValueError: if eigenvalues is not a finite vector of at least one number, or n_classes, rule, noise or above
             is out of range.
 
     >>> found = count_outliers([16.0, 8.0, 1.0, 0.5, 0.25, 0.125], n_classes=2)
@@ -76,10 +79,14 @@ def count_outliers(
     (2, 8.0)
     """
     values = _descending(eigenvalues)
-    ratios = _ratios(values, n_classes, noise)
-    positions = {"k-1": n_classes - 1, "k": n_classes, "k2": n_classes**2}
+    ratios = _ratios(values, noise)
+    classes = integer_from(2, "n_classes", n_classes)
+    every = above is None or ratios.size + 1 < values.size
+    bulk = ratios.size + 1 if every else integer_from(0, "above", above)
+    searched = ratios[: min(classes**2 + 5, bulk // 2)]
+    positions = {"k-1": classes - 1, "k": classes, "k2": classes**2}
     if rule == "gap":
-        m = int(np.argmax(ratios)) + 1 if ratios.size else 0
+        m = int(np.argmax(searched)) + 1 if searched.size else 0
     elif rule in positions:
         m = positions[rule]
     elif rule == "edge":
@@ -89,7 +96,7 @@ def count_outliers(
     if not 1 <= m <= ratios.size:
         return Outliers(rule, m if rule == "edge" else 0, float("nan"), False)
     ratio = float(ratios[m - 1])
-    separates = ratio >= min_ratio and bool((ratio >= ratios[m:]).all())
+    separates = m <= searched.size and ratio >= min_ratio and bool((ratio >= searched[m:]).all())
     return Outliers(rule, m if separates or rule == "edge" else 0, ratio, separates)
 
 
@@ -215,11 +222,10 @@ def _descending(eigenvalues: Any) -> np.ndarray:
     return np.sort(values)[::-1]
 
 
-def _ratios(descending: np.ndarray, n_classes: int, noise: float) -> np.ndarray:
-    """r_1 ... r_M of `count_outliers`."""
-    n_classes = integer_from(2, "n_classes", n_classes)
+def _ratios(descending: np.ndarray, noise: float) -> np.ndarray:
+    """r_1, r_2, ... of `count_outliers`, of all eigenvalues above the floor."""
     if not 0 < noise < 1:
         raise ValueError(f"Argument `noise` must be between 0 and 1, but it is {noise}.")
-    floor = noise * max(float(descending[0]), 0.0)
-    above = descending[descending > floor]
-    return (above[:-1] / above[1:])[: min(n_classes**2 + 5, above.size // 2)]
+    above = descending[descending > noise * max(float(descending[0]), 0.0)]
+    ratios: np.ndarray = above[:-1] / above[1:]
+    return ratios

@@ -5,7 +5,7 @@ parts at once, each on its own outputs, and R is assembled from one small block 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.common.checks import shown
 from qjaxsim.curvature import stage_sweep
 from qjaxsim.curvature.hvp import unit_vector
 from qjaxsim.curvature.stages import StagedCircuit
@@ -32,6 +33,7 @@ class PartSum:
             parameter may serve several parts (a shared bias), and each part once.
         inputs: maps the model's inputs x to (B, parts, ...).
         scale: a constant factor.
+        shapes: of the arrays that params holds, by name: then other params are refused. Default: any pytree.
 
     >>> part = lambda u, x: jnp.cos(u[0] * x)  # one number a part, one output
     >>> outputs = PartSum(part, np.array([[0], [1]]), lambda x: x[:, :, None], scale=0.5)
@@ -43,6 +45,7 @@ class PartSum:
     index: np.ndarray
     inputs: Callable[[Any], jax.Array]
     scale: float
+    shapes: Mapping[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         if not np.issubdtype(self.index.dtype, np.integer) or (self.index < 0).any():
@@ -59,9 +62,18 @@ class PartSum:
 
     def __call__(self, params: Any, x: Any) -> jax.Array:
         """The outputs, shape (B, K)."""
-        flat, _ = ravel_pytree(params)
-        each = jax.vmap(self.part, in_axes=(0, 1))(self.own(flat), self.inputs(x))
+        each = jax.vmap(self.part, in_axes=(0, 1))(self.own(self.flat(params)), self.inputs(x))
         return self.scale * each.sum(axis=0)
+
+    def flat(self, params: Any) -> jax.Array:
+        """The flat parameters, (P,); places in them mean nothing where params are not those of `shapes`."""
+        if self.shapes is not None:
+            named = isinstance(params, Mapping)
+            found = {name: np.shape(leaf) for name, leaf in params.items()} if named else shown(params)
+            if found != dict(self.shapes):
+                raise ValueError(f"Argument `params` must hold arrays {dict(self.shapes)}, but holds {found}.")
+        flat: jax.Array = ravel_pytree(params)[0]
+        return flat
 
     def own(self, flat: jax.Array) -> jax.Array:
         """The parameters of each part, (parts, U), of the flat ones."""
@@ -74,7 +86,7 @@ class PartSum:
 
     def in_turn(self, params: Any, x: Any) -> jax.Array:
         """The outputs, one part after the other: its states stay in cache, which pays without derivatives."""
-        own = (self.own(ravel_pytree(params)[0]), jnp.moveaxis(self.inputs(x), 1, 0))
+        own = (self.own(self.flat(params)), jnp.moveaxis(self.inputs(x), 1, 0))
         return self.scale * jax.lax.map(lambda given: self.part(*given), own).sum(axis=0)
 
     def two_phases(self) -> "tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]] | None":
@@ -85,11 +97,11 @@ class PartSum:
         circuit = part
 
         def before(params: Any) -> Any:
-            return jax.vmap(lambda u: stage_sweep.matrices(circuit, u))(self.own(ravel_pytree(params)[0]))
+            return jax.vmap(lambda u: stage_sweep.matrices(circuit, u))(self.own(self.flat(params)))
 
         def after(fixed: Any, params: Any, x: Any) -> jax.Array:
             # One part after the other: its states stay in cache, and the program is that of one part.
-            own = (fixed, self.own(ravel_pytree(params)[0]), jnp.moveaxis(self.inputs(x), 1, 0))
+            own = (fixed, self.own(self.flat(params)), jnp.moveaxis(self.inputs(x), 1, 0))
             each = jax.lax.map(lambda given: stage_sweep.values(circuit, *given), own)
             return self.scale * each.sum(axis=0)
 
@@ -105,7 +117,7 @@ def values(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any) -> jax
     """The outputs (B, K), of a sum over parts by a program of one part."""
     if not isinstance(outputs, PartSum):
         return _values(outputs, params, x)
-    flat, _ = ravel_pytree(params)
+    flat = outputs.flat(params)
     given = zip(outputs.index, _inputs(outputs, x), strict=True)
     # One compiled function serves every part, and every model with the same `part`.
     return _total(outputs, [_values(outputs.part, flat[index], own) for index, own in given])
@@ -120,7 +132,7 @@ def pulled_back(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any, c
     """Cotangents (m, B, K) of the outputs brought to the flat parameters, (m, P)."""
     if not isinstance(outputs, PartSum):
         return _pulled(outputs, params, x, cotangents)
-    flat, _ = ravel_pytree(params)
+    flat = outputs.flat(params)
     given = zip(outputs.index, _inputs(outputs, x), strict=True)
     each = [_pulled(outputs.part, flat[index], own, outputs.scale * cotangents) for index, own in given]
     return _scattered(outputs, flat, each)
@@ -151,7 +163,7 @@ class StagedParts:
 
     def __init__(self, model: PartSum, part: StagedCircuit, params: Any):
         self.model, self.part = model, part
-        self.flat, _ = ravel_pytree(params)
+        self.flat = model.flat(params)
         self.own = [self.flat[index] for index in model.index]
 
     @functools.cached_property
@@ -233,7 +245,7 @@ def linearised_parts(
         The residual plus the Hessian of sum(slope * z) in the parameters, (P, P), the Jacobian of z, (P, B, K), and the
         gradient of sum(slope * z), (P,).
     """
-    flat, _ = ravel_pytree(params)
+    flat = model.flat(params)
     own_slope = model.scale * slope
     given = zip(model.index, _inputs(model, x), strict=True)
     # One compiled function serves every part, and every model with the same `part`.

@@ -62,6 +62,8 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
         raise FileNotFoundError(f"Argument `data` must name a file, but {str(path)!r} is none.")
     columns, places = _of_csv(path) if ending == ".csv" else _of_npz(path)
     _require(label, "label", columns, path)
+    if isinstance(features, str):
+        raise ValueError(f"Argument `features` must be a list of names, but is the text {features!r}.")
     chosen = [name for name in columns if name != label] if features is None else list(features)
     for name in chosen:
         _require(name, "features", columns, path)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import is_traced, positive_integer
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
@@ -32,11 +32,13 @@ def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size:
 
     Returns:
         Array of shape (P, P), in `ravel_pytree` order. Outcomes of probability zero are left out: dp is zero there too,
-        and the limit of dp**2 / p depends on the way to that point.
+        and the limit of dp**2 / p depends on the way to that point. Under JAX's transformations NaN where probabilities
+        are below zero or do not add up to one.
 
     Raises:
         TypeError: if params holds anything but real floats of one dtype.
-        ValueError: if probabilities returns another shape, or batch_size is not a positive integer.
+        ValueError: if probabilities returns another shape or, outside JAX's transformations, numbers that are no
+            probabilities of all outcomes; or if batch_size is not a positive integer.
         MemoryError: if the matrix does not fit.
 
     Cost: P derivatives of all outputs (N K gradients beyond 2,000 parameters) and N K P**2 multiply-adds. Works under
@@ -49,15 +51,22 @@ def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size:
     """
 
     def weights(p: jax.Array, _: Any) -> jax.Array:
-        positive = p > 0
-        return jnp.diag(jnp.where(positive, 1 / jnp.where(positive, p, 1), 0))
+        positive, rounding = p > 0, float(jnp.finfo(p.dtype).eps) ** 0.5
+        distributed = (p >= -rounding).all() & (abs(p.sum() - 1) <= rounding)
+        return jnp.diag(jnp.where(distributed, jnp.where(positive, 1 / jnp.where(positive, p, 1), 0), jnp.nan))
 
     def no_loss(z: jax.Array, y: Any) -> jax.Array:
         return z.sum(axis=1)
 
     count = jax.tree.leaves(x)
     y = np.zeros(np.shape(count[0])[:1]) if count else np.zeros(0)
-    return _gram(probabilities, no_loss, weights, params, x, y, batch_size)
+    found = _gram(probabilities, no_loss, weights, params, x, y, batch_size)
+    if not is_traced(found) and bool(jnp.isnan(found).any()):
+        raise ValueError(
+            "Argument `probabilities` must return the probabilities of all outcomes of each sample, none below 0 and "
+            "with the sum 1, but does not; give the softmax of logits, or both p and 1 - p."
+        )
+    return found
 
 
 def empirical_fisher(

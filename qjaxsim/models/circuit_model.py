@@ -139,6 +139,9 @@ class CircuitModel:
         Returns:
             (batch, n_outputs).
 
+        Raises:
+            ValueError: on calling, for params or x of other names or shapes.
+
         >>> import qjaxsim as qj
         >>> layers = qj.data_reuploading(qj.angle_encoding(2), qj.real_amplitudes(2, 1), 3)
         >>> type(CircuitModel(layers, [qj.Z(0)]).outputs).__name__
@@ -178,7 +181,7 @@ def _numbered(names: Iterable[str], prefix: str) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=64)
 def _outputs(model: CircuitModel) -> Outputs:
     if model.trainable_scale:
-        return functools.partial(_scaled, _structured(model, 1.0))
+        return functools.partial(_scaled, _structured(model, 1.0), model.n_outputs)
     return _structured(model, model.scale)
 
 
@@ -191,11 +194,14 @@ def _structured(model: CircuitModel, scale: float) -> Outputs:
     if outputs.stages is not None:
         return outputs
     part = StagedCircuit(circuit, observables, outputs.places, columns, frozenset(model.inputs))
-    return PartSum(part, np.arange(outputs.n_weights)[None], _as_one_part, scale)
+    return PartSum(part, np.arange(outputs.n_weights)[None], _as_one_part, scale, model.weights)
 
 
-def _scaled(outputs: Outputs, params: Params, x: Any) -> jax.Array:
+def _scaled(outputs: Outputs, n_outputs: int, params: Params, x: Any) -> jax.Array:
     """Outputs times a trained factor each."""
+    found = {name: np.shape(leaf) for name, leaf in params.items()}
+    if found.get(_SCALE) != (n_outputs,):
+        raise ValueError(f"Argument `params` must hold {_SCALE!r} of shape ({n_outputs},), but holds arrays {found}.")
     weights = {name: leaf for name, leaf in params.items() if name != _SCALE}
     return params[_SCALE][None] * outputs(weights, x)
 

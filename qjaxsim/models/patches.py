@@ -119,7 +119,8 @@ class PatchesModel:
         index = np.concatenate([self.patch_pixels, own], axis=1)
         scale = self.scale / self.n_patches if self.aggregation == "mean" else self.scale
         part = _patch_function(self.n_qubits, self.n_layers, self.n_features, self.n_classes, self.options)
-        return PartSum(part, index, self.patches, scale)
+        shapes = {"bias": (self.image_size,) * 2, "weights": (self.n_patches, self.n_weights)}
+        return PartSum(part, index, self.patches, scale, shapes)
 
     @cached_property
     def patch_pixels(self) -> np.ndarray:

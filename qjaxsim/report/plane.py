@@ -32,6 +32,7 @@ def landscape(
     prefix: str = "",
     grouping: Grouping = by_label,
     value: str = "training loss",
+    unit: str = " (rad)",
 ) -> "Figure":
     """Loss on a plane through parameter space: contours above, surface below, for the first seed of each configuration.
 
@@ -44,10 +45,12 @@ def landscape(
         prefix: "" for the arrays of these names, "eigen_" for those whose names start with it, except `minimum`.
         grouping: from rows to configurations, a part of the figure each.
         value: what the plane shows.
+        unit: of the parameters, as principal components tell it.
 
     Returns:
-        Figure. The colour scale is logarithmic; on the surface, points of the path lie at the plane's loss, which
-        differs from the loss in training where the path leaves the plane. What lies beyond the grid is not drawn.
+        Figure. The colour scale is logarithmic where all losses are positive; on the surface, points of the path lie at
+        the plane's loss, which differs from the loss in training where the path leaves the plane. What lies beyond the
+        grid, and where losses are not finite, is not drawn.
 
     Raises:
         ValueError: if no row has a landscape.
@@ -55,7 +58,7 @@ def landscape(
     kept = [i for i in range(len(rows)) if has_landscape(arrays[i], prefix)]
     if not kept:
         raise ValueError(f"Argument `arrays` must hold a `{prefix}landscape` and its axes for a row, but has none.")
-    rows, planes = [rows[i] for i in kept], [_plane(arrays[i], prefix) for i in kept]
+    rows, planes = [rows[i] for i in kept], [_plane(arrays[i], prefix, unit) for i in kept]
     groups = grouping(rows)
     if len(groups) == 1:
         figure = style.new_figure(12.0, 5.0)
@@ -84,12 +87,21 @@ def landscape(
     return figure
 
 
-def _plane(cell: Arrays, prefix: str) -> Arrays:
-    """Arrays of one plane under the names without prefix."""
+def extent(losses: np.ndarray) -> tuple[float, float]:
+    """The least and the largest of the losses that are finite, NaN where none is."""
+    known = losses[np.isfinite(losses)]
+    return (float(known.min()), float(known.max())) if known.size else (np.nan, np.nan)
+
+
+def _plane(cell: Arrays, prefix: str, unit: str) -> dict[str, Any]:
+    """Arrays of one plane under the names without prefix, losses that are not finite as NaN; the parameters' unit."""
     along = ("explained_variance",) if not prefix else ("eigen_values",)
+    losses = cell[f"{prefix}landscape"]
     return {
         **{name: cell[prefix + name] for name in _NEEDED},
         **{name: cell[name] for name in ("minimum", *along) if name in cell},
+        "landscape": np.where(np.isfinite(losses), losses, np.nan),
+        "unit": unit,
     }
 
 
@@ -97,19 +109,23 @@ def _norm(values: np.ndarray) -> Any:
     """Logarithmic colours where all losses are positive, as those of cross-entropy are."""
     from matplotlib.colors import LogNorm, Normalize
 
-    low, high = float(values.min()), float(values.max())
+    low, high = np.nan_to_num(extent(values))
     return LogNorm(low, high) if 0 < low < high else Normalize(low, high)
 
 
-def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
+def _levels(values: np.ndarray) -> np.ndarray:
+    """Where contours run, closer where losses are low if all are positive."""
+    low, high = np.nan_to_num(extent(values))
+    levels = np.geomspace(low, high, _LEVELS) if low > 0 else np.linspace(low, high, _LEVELS)
+    # A plane that is flat up to rounding has one level, which contours do not accept.
+    return levels if (np.diff(levels) > 0).all() else low + max(1.0, abs(low)) * np.linspace(0, 1, _LEVELS)
+
+
+def _contours(axes: "Axes", cell: dict[str, Any], value: str) -> None:
     from matplotlib.ticker import LogLocator
 
-    losses = cell["landscape"]
-    norm = _norm(losses)
-    logarithmic = losses.min() > 0
-    spaced = np.geomspace if logarithmic else np.linspace
-    # A flat plane has one level, which contours do not accept.
-    levels = spaced(norm.vmin, norm.vmax if norm.vmax > norm.vmin else norm.vmin + 1, _LEVELS)
+    losses = np.ma.masked_invalid(cell["landscape"])
+    norm, levels = _norm(cell["landscape"]), _levels(cell["landscape"])
     filled = axes.contourf(cell["landscape_a"], cell["landscape_b"], losses, levels, norm=norm, cmap="viridis")
     axes.contour(
         cell["landscape_a"],
@@ -126,7 +142,7 @@ def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
     bar = figure.colorbar(filled, ax=axes, pad=0.02)
     bar.set_label(value, fontsize=style.SMALL)
     bar.ax.tick_params(labelsize=style.SMALL)
-    if logarithmic:
+    if norm.vmin > 0:
         bar.ax.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
         bar.ax.yaxis.set_major_formatter("{x:g}")
     also(axes, _coloured(cell, value) | {"type": "contour", "ncontours": _LEVELS, "line": {"width": 0.4}})
@@ -152,16 +168,16 @@ def _contours(axes: "Axes", cell: Arrays, value: str) -> None:
 
 def _shades(losses: np.ndarray) -> np.ndarray:
     """What plotly colours by: logarithms where all losses are positive."""
-    return np.log10(losses) if losses.min() > 0 else losses
+    return np.log10(losses) if extent(losses)[0] > 0 else losses
 
 
-def _coloured(cell: Arrays, value: str) -> dict[str, Any]:
+def _coloured(cell: dict[str, Any], value: str) -> dict[str, Any]:
     """A plane for plotly, coloured as here; its numbers are told as they are."""
     losses = cell["landscape"]
     shades = _shades(losses)
     scale: dict[str, Any] = {"thickness": 12, "outlinewidth": 0, "title": {"text": value, "side": "right"}}
-    if losses.min() > 0:
-        marks = np.geomspace(losses.min(), losses.max(), 5)
+    if extent(losses)[0] > 0:
+        marks = np.geomspace(*extent(losses), 5)
         scale |= {"tickvals": numbers(np.log10(marks)), "ticktext": [f"{mark:.2g}" for mark in marks]}
     return {
         "x": numbers(cell["landscape_a"]),
@@ -191,15 +207,15 @@ def _ends(axes: Any, path: np.ndarray, minimum: int, heights: np.ndarray | None 
         axes.plot(*point, marker, markeredgewidth=2.0 if fill == "none" else 0.8, **look)
 
 
-def _axis_name(cell: Arrays, number: int) -> str:
+def _axis_name(cell: dict[str, Any], number: int) -> str:
     if "explained_variance" in cell:
-        return f"PC {number + 1} (rad), {100 * float(cell['explained_variance'][number]):.1f} % of variance"
+        return f"PC {number + 1}{cell['unit']}, {100 * float(cell['explained_variance'][number]):.1f} % of variance"
     if "eigen_values" in cell:
         return f"eigenvector {number + 1}, λ = {float(cell['eigen_values'][number]):.3g}"
     return f"direction {number + 1}"
 
 
-def _surface(axes: Any, cell: Arrays, value: str) -> None:
+def _surface(axes: Any, cell: dict[str, Any], value: str) -> None:
     losses = cell["landscape"]
     a, b = np.meshgrid(cell["landscape_a"], cell["landscape_b"])
     # Otherwise matplotlib sorts whole objects by depth, and the surface may hide the path on it.
@@ -233,7 +249,7 @@ def _surface(axes: Any, cell: Arrays, value: str) -> None:
     axes.set_box_aspect((1, 1, 0.62), zoom=0.95)
 
 
-def _interpolated(cell: Arrays, path: np.ndarray) -> np.ndarray:
+def _interpolated(cell: dict[str, Any], path: np.ndarray) -> np.ndarray:
     """The plane's loss below the points of the path, linear between grid points; NaN, hence not drawn, outside."""
     from scipy.interpolate import RegularGridInterpolator
 

@@ -37,7 +37,7 @@ class TrainConfig:
             (coupled L2; AdamW differs). Never part of a reported loss.
         seed: chooses the minibatches of every epoch.
         eval_batch_size: examples at once when metrics are computed; memory only.
-        best: column of the history whose minimum chooses the best parameters.
+        best: column of the history whose minimum chooses the best parameters, such as "test_loss"; no accuracy.
 
     Raises:
         ValueError: if a value is out of range.

@@ -279,6 +279,11 @@ def _row(epoch: int, rate: float | None, batch_loss: float | None, metrics: dict
 
 
 def _require_best(best: str, columns: list[str]) -> None:
+    if best.endswith("_accuracy"):
+        raise ValueError(
+            f"Argument `config.best` is {best!r}, whose least value is worst; return 1 - accuracy from `metrics` by "
+            "another name, and give that."
+        )
     if best not in columns:
         raise ValueError(
             f"Argument `config.best` must be one of the metrics {columns}, but is {best!r}; choose another or return "

@@ -69,7 +69,8 @@ def sharpness_along(
         Sharpness.
 
     Raises:
-        ValueError: if examples is not a positive integer, or the checkpoint is of another training or loss.
+        ValueError: if examples is not a positive integer, the rates of config are not those of the training, or the
+            checkpoint is of another training or loss.
 
     Cost: for each epoch about 30 products with the Hessian, of two to four gradients each.
 
@@ -82,6 +83,7 @@ def sharpness_along(
     array([10., 10., 10.])
     """
     count = min(positive_integer("examples", examples), len(x))
+    bounds = _bounds(config, result)
     chosen = np.linspace(0, len(x) - 1, count).astype(int)
     data = jnp.asarray(np.asarray(x)[chosen]), jnp.asarray(np.asarray(y)[chosen])
     flat, unravel = ravel_pytree(result.params_final)
@@ -105,13 +107,16 @@ def sharpness_along(
             saved.save({"values": values, "residuals": residuals, "done": point + 1}, last=point + 1 == points)
         if progress is not None:
             progress(point + 1, points)
-    return Sharpness(values, residuals, _bounds(config, points))
+    return Sharpness(values, residuals, bounds)
 
 
-def _bounds(config: TrainConfig, points: int) -> np.ndarray:
-    if config.brings_its_rate or points == 1:
-        return np.full(points, np.nan)
-    rates = learning_rates(config)[: points - 1]
+def _bounds(config: TrainConfig, result: TrainResult) -> np.ndarray:
+    ran = [row["learning_rate"] for row in result.history[1:]]
+    if config.brings_its_rate or not ran:
+        return np.full(len(result.history), np.nan)
+    rates = learning_rates(config)
+    if len(rates) != len(ran) or None in ran or not np.allclose(rates, np.array(ran, float), rtol=1e-6, atol=0):
+        raise ValueError("Argument `config` must be as `fit` took it, but its rates are not those of `result`.")
     with np.errstate(divide="ignore"):
         return 2 / np.append(rates, rates[-1])
 

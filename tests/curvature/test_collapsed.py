@@ -142,6 +142,9 @@ def test_names_that_the_circuit_lacks_are_refused():
         CircuitOutputs(hybrid(), OBSERVABLES, ())
     with pytest.raises(ValueError, match="Observable 0 acts on qubit 5"):
         CircuitOutputs(hybrid(), [qj.Z(5)], ("x",))
+    params, x, _ = problem(5)
+    with pytest.raises(ValueError, match="`params` must not hold what samples bring, but holds x; leave it out"):
+        model()(params | x, x)
 
 
 def test_observables_applied_to_states_with_weights_by_column():

@@ -413,6 +413,23 @@ class TestOutliers:
         assert count_outliers(values, 3).number == 0
         assert count_outliers(np.concatenate([values, np.full(8, 0.012)]), 3).number == 7
 
+    def test_leading_eigenvalues_count_as_all_of_them_do(self):
+        every = np.concatenate([np.linspace(12.0, 10.0, 9), self.bulk, [0.0, -3.0]])
+        leading = np.sort(every)[::-1][:15]
+        for rule in ("gap", "k2"):
+            assert count_outliers(leading, 3, rule, above=39) == count_outliers(every, 3, rule)
+            assert count_outliers(every, 3, rule, above=2) == count_outliers(every, 3, rule)  # they tell it themselves
+        assert count_outliers(leading, 3, above=17).number == 0  # nine would be more than half of them
+
+    def test_a_ratio_is_told_beyond_half_of_the_spectrum_too(self):
+        values = np.array([12.0, 6.0, 1.0, -1.0])
+        assert gap_ratios(values, 3) == {
+            "k-1": 6.0,
+            "k": pytest.approx(np.nan, nan_ok=True),
+            "k2": pytest.approx(np.nan, nan_ok=True),
+        }
+        assert count_outliers(values, 3, "k-1") == ("k-1", 0, 6.0, False)
+
     def test_a_drop_below_the_noise_floor_is_no_ratio(self):
         values = np.array([3.0, 2.0, 1e-9, 0.9e-9, 0.8e-9, 0.0, -1.0])
         assert count_outliers(values, 2).number == 1

@@ -54,6 +54,22 @@ def test_known_spectrum(reports, way):
     assert report.numbers["gn_lambda_max"] is report.numbers["ratio_k"] is None
 
 
+def test_outliers_among_half_of_all_eigenvalues_are_found_by_products_too():
+    """Twelve of forty, by fewer than twice as many leading ones."""
+    values = jnp.concatenate([jnp.linspace(11.0, 10.0, 12), jnp.linspace(0.1, 0.05, 28)])
+    report = spectrum_report(
+        lambda w: values @ w**2 / 2, jnp.ones(40), classes=4, method="lanczos", planes=(), progress=False
+    )
+    assert report.outliers == 12 and report.numbers["gap_ratio"] == pytest.approx(100)
+
+
+def test_thresholds_are_of_the_largest_magnitude():
+    values = jnp.array([1e-4, 1e-9, -1e-5, -1e-3, -1e3])
+    report = spectrum_report(lambda w: values @ w**2 / 2, jnp.ones(5), planes=(), progress=False)
+    found = [report.numbers[name] for name in ("negative_eigenvalues", "near_zero_fraction", "rounding")]
+    assert found == [1, pytest.approx(4 / 5), pytest.approx(5 * np.finfo(float).eps * 1e3)]
+
+
 def test_dense_counts(reports):
     numbers = reports["dense"].numbers
     assert (numbers["negative_eigenvalues"], numbers["rank"], numbers["exact_zeros"]) == (1, SIZE - 1, 0)
@@ -101,16 +117,40 @@ def test_path_spans_its_plane():
     report = spectrum_report(quadratic, point, trajectory=path, **options)
     assert report.planes == ["pca", "eigen"] and report.blocks == []
     np.testing.assert_allclose(report.arrays["eigen_trajectory"][3], 0, atol=1e-12)
-    leaves = [{"a": row[:6].reshape(2, 3), "b": row[6:]} for row in path]
+    leaves = ({"a": row[:6].reshape(2, 3), "b": row[6:]} for row in path)
     again = spectrum_report(quadratic, point, trajectory=leaves, planes="pca", **options)
     np.testing.assert_array_equal(report.arrays["landscape"], again.arrays["landscape"])
     assert "path, one dot an epoch" in _texts(report.plot("pca"))
+    assert any(text.startswith("PC 1, ") for text in _texts(report.plot("pca")))  # of any function, not of angles
 
 
 def _texts(figure):
     from matplotlib.text import Text
 
     return [found.get_text() for found in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("steep", [4.0, 400.0])
+def test_planes_reach_to_where_the_function_is_not_finite(tmp_path, steep):
+    """Minus a logarithm ends at 0; the grid has points there and beyond. Directions are those of the parameters."""
+    point = jnp.array([1 / np.sqrt(steep), 1.0])
+    report = spectrum_report(lambda w: w[1] ** 2 - jnp.log(w[0]), point, plane_points=5, progress=False)
+    a, b = (report.arrays[f"eigen_landscape_{axis}"] for axis in "ab")
+    signs = np.sign(np.diag(report.pairs.vectors[:2]))
+    first, second = float(point[0]) + signs[0] * a, 1 + signs[1] * b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = second[:, None] ** 2 - np.log(first)[None]
+    known = values[np.isfinite(values)]
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert f"is not finite at {values.size - known.size} of {values.size} points" in page and known.size < values.size
+    assert f"it runs from {known.min():.4g} to {known.max():.4g}" in page
+
+
+@pytest.mark.parametrize("size", [1.0, 1e200])
+def test_planes_flat_up_to_rounding_are_drawn(size):
+    report = spectrum_report(lambda w: size + 1e-15 * size * jnp.cos(w).sum(), jnp.ones(2), progress=False)
+    assert np.ptp(report.arrays["eigen_landscape"]) <= 1e-14 * size
+    report.plot("eigen").draw_without_rendering()
 
 
 # --- models and circuits ---------------------------------------------------------------------------------------------
@@ -304,6 +344,13 @@ def linear(w, x):
         (jnp.sum, {"planes": ("eigne",)}, ValueError, r"`planes` must be .*eigen.* but is 'eigne'"),
         (jnp.sum, {"plane_points": 1}, ValueError, "`plane_points` must be"),
         (jnp.sum, {"trajectory": np.zeros((3, 5))}, ValueError, r"`trajectory` must be .* \(T, 4\), but .*\(3, 5\)"),
+        (jnp.sum, {"trajectory": np.full((3, 4), np.nan)}, ValueError, "`trajectory` must hold finite numbers"),
+        (
+            jnp.sum,
+            {"trajectory": {"w": np.zeros((3, 4))}},
+            ValueError,
+            "`trajectory` must be a sequence of points with",
+        ),
         (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
         (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
         (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),
@@ -319,6 +366,16 @@ def linear(w, x):
 def test_refusals(function, options, error, message):
     with pytest.raises(error, match=message):
         spectrum_report(function, jnp.ones(4), **{"progress": False, "planes": (), **options})
+
+
+@pytest.mark.parametrize(
+    "point", [{"a": np.zeros(6), "b": np.zeros((2, 3))}, {"a": np.zeros((2, 3)), "c": np.zeros(6)}]
+)
+def test_paths_of_other_parameters_are_refused(point):
+    """As many numbers as there are, which would stand in other places."""
+    message = r"with the arrays of params, {\"\['a'\]\": \(2, 3\), .*}, but point 0 holds {\"\['a'\]\": "
+    with pytest.raises(ValueError, match=message):
+        spectrum_report(quadratic, origin(), trajectory=[point] * 2, progress=False)
 
 
 def test_parameters_that_are_no_floats():

@@ -85,6 +85,7 @@ def test_npz(tmp_path):
             "`label` must name columns of t.csv, petal, sepal, kind, but is 'kid' (did you mean 'kind'?)",
         ),
         (TEXT, {"features": ["x"]}, "`features` must name columns of t.csv, petal, sepal, kind, but is 'x'"),
+        (TEXT, {"features": "petal"}, "`features` must be a list of names, but is the text 'petal'"),
         (TEXT, {"features": ["kind"]}, "`features` must leave out the label, but holds 'kind'"),
         ("kind\na\n", {}, "must have a column beside the label 'kind', but t.csv has none"),
         (TEXT.replace("5,6", "5,"), {}, "finite numbers in column 'sepal', but line 4 of t.csv has ''"),

@@ -65,6 +65,16 @@ def test_outcomes_without_probability_are_left_out():
     np.testing.assert_allclose(geometry.classical_fisher(certain, jnp.zeros(1), jnp.ones(2)), [[0.0]])
 
 
+@pytest.mark.parametrize("numbers", [[5.0, -5.0], [-0.25, 1.25], [0.5], [0.5, 0.4]])
+def test_what_are_no_probabilities_of_all_outcomes_is_refused(numbers):
+    """Logits, one below zero, one alone, some of them: under transformations NaN."""
+    given = lambda w, x: x[:, None] * w[0] + jnp.array([numbers])  # noqa: E731
+    with pytest.raises(ValueError, match="`probabilities` must return the probabilities of all outcomes"):
+        geometry.classical_fisher(given, jnp.zeros(1), jnp.ones(3))
+    found = jax.vmap(lambda w: geometry.classical_fisher(given, w, jnp.ones(3)))(jnp.zeros((1, 1)))
+    assert np.isnan(found).all()
+
+
 @pytest.mark.parametrize("batch_size", [None, 5])
 def test_empirical_fisher_against_gradients_of_samples(batch_size):
     params, x, y = network_problem()

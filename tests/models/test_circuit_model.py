@@ -152,6 +152,28 @@ def test_trainable_scales_begin_as_given_and_are_factors(key):
     np.testing.assert_allclose(model.outputs({**params, "scale": factors}, X), plain * factors[None], atol=1e-12)
 
 
+def test_params_of_another_model_are_refused(key):
+    """Data that alternate with weights: these stand in one flat vector, in which any others would take their places."""
+    model, weights = model_of("in turn"), np.zeros((2, 2, 3))
+    wrong = [
+        {"weights": weights, "x": np.zeros(3)},  # what samples bring
+        {"a": np.zeros(1), "weights": weights},
+        {"weights": np.zeros((3, 2, 3))},  # of more uploads
+        {"weights": np.zeros((2, 3, 2))},
+        {"w": weights},
+    ]
+    for params in wrong:
+        for use in (model.outputs, lambda params, x: split_hessian(model.outputs, cross_entropy, params, x, LABELS)):
+            with pytest.raises(ValueError, match=r"`params` must hold arrays {'weights': \(2, 2, 3\)}, but holds {'"):
+                use(params, X)
+    scaled = model_of("in turn", trainable_scale=True)
+    for given in ({}, {"scale": np.ones(2)}):
+        with pytest.raises(
+            ValueError, match=r"`params` must hold 'scale' of shape \(3,\), but holds arrays {'weights'"
+        ):
+            scaled.outputs({"weights": weights, **given}, X)
+
+
 def test_single_logits_and_signs():
     z = jnp.array([[0.3], [-1.0]])
     both = jnp.concatenate([jnp.zeros_like(z), z], axis=1)

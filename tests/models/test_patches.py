@@ -306,6 +306,13 @@ def test_images_that_cannot_be_pooled():
         scaled_images(np.zeros((1, 7, 7)), 255, 8, pool=2)
 
 
+def test_parameters_of_a_deeper_model_are_refused():
+    deeper, (_, x, _) = small_model(n_layers=2), random_point(small_model(n_layers=1), 2)
+    for use in (small_model(n_layers=1).outputs, small_model(n_layers=1).outputs.in_turn):
+        with pytest.raises(ValueError, match=r"`params` must hold arrays {'bias': .*}, but holds {'bias': .*}\."):
+            use(deeper.init(jax.random.key(0)), x)
+
+
 def test_part_sums_with_a_repeated_parameter():
     with pytest.raises(ValueError, match=r"`index` must have shape .* and repeats some"):
         PartSum(lambda u, x: x, np.array([[0, 1, 1]]), lambda x: x, 1.0)

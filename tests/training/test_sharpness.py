@@ -1,5 +1,7 @@
 """Sharpness along a training: against closed forms, at the edge of stability, resumed, and on a study's page."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -80,6 +82,13 @@ def test_examples_are_counted():
     result, config = trained()
     with pytest.raises(ValueError, match="`examples` must be a positive integer, but is 0"):
         sharpness_along(squares, result, X, Y, config, examples=0)
+
+
+@pytest.mark.parametrize("other", [{"epochs": 4}, {"epochs": 2}, {"learning_rate": 0.1}, {"schedule": "cosine"}])
+def test_rates_of_another_training_are_refused(other):
+    result, config = trained()
+    with pytest.raises(ValueError, match="`config` must be as `fit` took it, but its rates are not those of `result`"):
+        sharpness_along(squares, result, X, Y, replace(config, **other))
 
 
 def test_arrays_table_and_figure_of_a_cell(tmp_path, monkeypatch):

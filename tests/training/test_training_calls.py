@@ -91,6 +91,9 @@ def test_metrics_that_do_not_fit():
         ValueError, match=r"`config\.best` must be one of the metrics \['train_a'\], but is 'train_loss'"
     ):
         fit(loss, params, x, y, config, metrics=lambda p, x, y: {"a": loss(p, x, y)})
+    by_accuracy = dataclasses.replace(config, best="train_accuracy")
+    with pytest.raises(ValueError, match="`config.best` is 'train_accuracy', whose least value is worst"):
+        fit(loss, params, x, y, by_accuracy, metrics=lambda p, x, y: {"accuracy": loss(p, x, y)})
 
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path):

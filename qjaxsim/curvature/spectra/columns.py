@@ -9,22 +9,23 @@ NUMBERS = {
     "spectrum": "dense: all eigenvalues of the exact matrix; lanczos: leading eigenvalues and estimates by products",
     "lambda_max": "largest eigenvalue of the Hessian, function per parameter squared",
     "lambda_min": "smallest eigenvalue of the Hessian",
-    "trace": "sum of all eigenvalues (lanczos: Hutchinson's estimate)",
+    "trace": "sum of all eigenvalues (lanczos: XTrace's estimate)",
     "trace_error": "standard error of the trace; lanczos only",
     "gn_lambda_max": "largest eigenvalue of the Gauss-Newton part G of H = G + R",
     "gn_null": "eigenvalues of G below rounding; dense only",
     "residual_norm_ratio": "Frobenius norm of the residual part R over that of H (lanczos: estimate)",
-    "negative_eigenvalues": "eigenvalues below -1e-6 lambda_max; dense only",
-    "outliers_gap": "outliers by the largest ratio of neighbouring eigenvalues, 0 if it is below 1.5 (count_outliers)",
+    "negative_eigenvalues": "eigenvalues below -1e-6 times the largest magnitude; dense only",
+    "outliers_gap": "outliers by the largest ratio of neighbouring eigenvalues, 0 if it is below 1.5 (count_outliers); "
+    "lanczos: among the leading ones",
     "gap_ratio": "that ratio",
     "ratio_k_minus_1": "lambda_m / lambda_(m+1) at m = K - 1, K classes",
     "ratio_k": "the same at m = K",
     "ratio_k_squared": "the same at m = K * K",
-    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 lambda_max",
+    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 times the largest (lanczos: estimate)",
     "exact_zeros": "parameters on which the function does not depend at all: rows of H that vanish up to rounding; "
     "dense only",
     "rank": "eigenvalues above rounding in magnitude; dense only",
-    "rounding": "bound on the rounding of eigenvalues: parameters * eps of the precision * lambda_max",
+    "rounding": "bound on the rounding of eigenvalues: parameters * eps of the precision * their largest magnitude",
 }
 BLOCKS = {
     "group": "parameters that belong together",

@@ -29,7 +29,7 @@ def figure_of(report: "SpectrumReport", what: str) -> "Figure":
     row = {**report.numbers, **classes}
     if what == "spectrum":
         return spectra([row], [report.arrays])
-    return landscape([row], [report.arrays], PREFIXES[what], value="function")
+    return landscape([row], [report.arrays], PREFIXES[what], value="function", unit="")
 
 
 def figure_names(report: "SpectrumReport") -> list[str]:

@@ -59,6 +59,7 @@ class Measured:
         gradient: (P,).
         hessian, gauss_newton: as operators; the latter of a model only.
         pairs: leading pairs where the way met them, else None.
+        above: eigenvalues above the floor of outliers, an estimate; None where all eigenvalues are known.
     """
 
     numbers: Numbers
@@ -67,6 +68,7 @@ class Measured:
     hessian: LinearOperator
     gauss_newton: LinearOperator | None = None
     pairs: EigenPairs | None = None
+    above: int | None = None
 
 
 def is_dense(method: str, size: int, itemsize: int) -> bool:
@@ -94,9 +96,10 @@ def leading(found: Measured, k: int, key: jax.Array, progress: "Progress") -> Ei
         return top_eigenpairs(counted(found.hessian, advance), k, key=key, copies=False)
 
 
-def outlier_numbers(values: Any, classes: int, *, known: bool) -> Numbers:
+def outlier_numbers(values: Any, classes: int, *, known: bool, above: int | None) -> Numbers:
     """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that known classes suggest."""
-    outliers, ratios = count_outliers(values, classes), gap_ratios(values, classes) if known else {}
+    outliers = count_outliers(values, classes, noise=NEAR_ZERO, above=above)
+    ratios = gap_ratios(values, classes, noise=NEAR_ZERO) if known else {}
     return {
         "outliers_gap": outliers.number,
         "gap_ratio": outliers.ratio,
@@ -204,7 +207,9 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
         trace = trace_estimate(hessian, key=keys[4], probes=TRACE_PROBES, method="xtrace")
     values = np.asarray(pairs.values, float)
     lambda_min = -float(lowest.values[0])
+    shares = density.weights / density.weights.sum()
     near_zero = np.abs(density.nodes) <= NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
+    above = density.nodes > NEAR_ZERO * max(values[0], 0.0)
     numbers = {
         "spectrum": "lanczos",
         "lambda_max": float(values[0]),
@@ -212,7 +217,7 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
         "trace": trace.value,
         "trace_error": trace.standard_error,
         **of_parts,
-        "near_zero_fraction": float(np.where(near_zero, density.weights, 0.0).sum() / density.weights.sum()),
+        "near_zero_fraction": float(shares[near_zero].sum()),
     }
     arrays = {
         "lanczos_values": values,
@@ -223,7 +228,8 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     }
     gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
     gauss_newton = problem.operators[1] if parts else None
-    return Measured(numbers, arrays, gradient, problem.operators[0], gauss_newton, pairs)
+    expected = round(size * float(shares[above].sum()))
+    return Measured(numbers, arrays, gradient, problem.operators[0], gauss_newton, pairs, expected)
 
 
 def _of_parts(

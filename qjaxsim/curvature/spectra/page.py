@@ -13,6 +13,7 @@ from qjaxsim.curvature.spectra.figures import PREFIXES, figure_names, figure_of
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.headline import facts_of, headline_of
 from qjaxsim.report.page import write_report
+from qjaxsim.report.plane import extent
 from qjaxsim.report.tables import ReportTable, format_value
 
 if TYPE_CHECKING:
@@ -111,12 +112,15 @@ def _of_blocks(report: "SpectrumReport", name: str) -> str:
 def _of_plane(report: "SpectrumReport", name: str) -> str:
     arrays = report.arrays
     values = arrays[f"{PREFIXES[name]}landscape"]
-    j, i = np.unravel_index(np.argmin(values), values.shape)
+    low, high = extent(values)
+    text = "The function on a plane through the point, as contours and as a surface."
+    if lost := np.count_nonzero(~np.isfinite(values)):
+        text += f" It is not finite at {lost} of {values.size} points of this grid, where nothing is drawn."
+    if np.isnan(low):
+        return text
+    j, i = np.argwhere(values == low)[0]
     a, b = (arrays[f"{PREFIXES[name]}landscape_{axis}"] for axis in "ab")
-    return (
-        "The function on a plane through the point, as contours and as a surface. On this grid it runs from "
-        f"{values.min():.4g} to {values.max():.4g}, lowest at ({a[i]:.3g}, {b[j]:.3g})."
-    )
+    return f"{text} On this grid it runs from {low:.4g} to {high:.4g}, lowest at ({a[i]:.3g}, {b[j]:.3g})."
 
 
 _SAID: dict[str, Callable[["SpectrumReport", str], str]] = {"spectrum": _of_spectrum, "blocks": _of_blocks}

@@ -54,9 +54,10 @@ def spectrum_report(
 
     Args:
         function: one of three things. A function of params that returns a real scalar. With `data` and `loss`, a
-            function of (params, x) that returns real outputs (B, K), such as logits: then G and R of H = G + R are
-            known too. A `qj.Circuit` with `observables`: the expectation value of one observable, or with `data`
-            (x by parameter name) and `loss` those of several as outputs.
+            function of (params, x) that returns real outputs (B, K), such as logits, one sample's from that sample
+            alone (or results depend on `batch_size`): then G and R of H = G + R are known too. A `qj.Circuit` with
+            `observables`: the expectation value of one observable, or with `data` (x by parameter name) and `loss`
+            those of several as outputs.
         params: the point: pytree of real float arrays of one dtype, P numbers in all. Of a module of Flax or Equinox
             its arrays alone, with the rest closed over (`nnx.split`, `equinox.partition`).
         data: pair (x, y) of inputs and targets, pytrees of arrays with N samples along axis 0.
@@ -112,7 +113,7 @@ def spectrum_report(
     size = problem.flat.size
     known = classes is not None or problem.model is not None
     places, classes = places_of(groups, problem.params), _classes(classes, problem)
-    path, held = _path(trajectory, size), _mask(frozen, size)
+    path, held = _path(trajectory, problem), _mask(frozen, size)
     planes = _planes(planes, path, size)
     points = integer_from(2, "plane_points", plane_points)
     value = checked_value(problem) if check_deterministic else None
@@ -174,7 +175,7 @@ def _numbers(
         "gradient_norm": float(norm),
         "gradient_in_top_k": float(np.sum(within**2)) if norm else None,
         **found.numbers,
-        **outlier_numbers(values, classes, known=classes_known),
+        **outlier_numbers(values, classes, known=classes_known, above=found.above),
         "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,
     }
     return {name: numbers.get(name) for name in NUMBERS}
@@ -189,19 +190,34 @@ def _classes(given: int | None, problem: Problem) -> int:
     return 2 if problem.model is None else max(2, problem.model.n_outputs)
 
 
-def _path(trajectory: Any, size: int) -> np.ndarray | None:
+def _path(trajectory: Any, problem: Problem) -> np.ndarray | None:
     """The path as (T, P)."""
     if trajectory is None:
         return None
+    size = problem.flat.size
     if not hasattr(trajectory, "ndim"):
-        trajectory = [ravel_pytree(point)[0] for point in trajectory]
+        wanted, points = _shapes(problem.params), list(trajectory)
+        for number, found in enumerate(map(_shapes, points)):
+            if found not in (wanted, {"": (size,)}):
+                raise ValueError(
+                    f"Argument `trajectory` must be a sequence of points with the arrays of params, {wanted}, but "
+                    f"point {number} holds {found}."
+                )
+        trajectory = [ravel_pytree(point)[0] for point in points]
     path = np.asarray(trajectory)
     if path.ndim != 2 or path.shape[1] != size or len(path) < 2:
         raise ValueError(
             f"Argument `trajectory` must be at least two points of {size} parameters, shape (T, {size}), but has shape "
             f"{path.shape}."
         )
+    if not np.isfinite(path).all():
+        raise ValueError("Argument `trajectory` must hold finite numbers, but some are not; leave these points out.")
     return path
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes of a pytree's arrays by their places."""
+    return {jax.tree_util.keystr(place): np.shape(leaf) for place, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _mask(frozen: Any, size: int) -> np.ndarray | None:

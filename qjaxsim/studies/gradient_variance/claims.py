@@ -92,7 +92,7 @@ def same_updates(rows: Sequence[Row]) -> Verdict:
     own = [row for row in rows if row.get("control") == "updates"]
     found = series(own, "batch", apart=("epoch",), value="grad_var")
     if not found:
-        evidence = "Would be tested by --control updates."
+        evidence = f"Would be tested by {'--batches 4,16,64' if own else '--control updates'}."
         return Verdict(claim, f"{PAPER}, left open", NOT_TESTED, evidence, "none")
     theirs = series(baseline(rows), "batch", apart=("qubits", "layers", "epoch"), value="grad_var")
     slopes = "; ".join(
@@ -205,7 +205,8 @@ def plateau(rows: Sequence[Row]) -> Verdict:
     own = [row for row in rows if row.get("control") == INITIALISATIONS]
     depths = sorted({row["layers"] for row in own})
     if not own or len({row["qubits"] for row in own}) < 2:
-        return Verdict(claim, source, NOT_TESTED, "Would be tested by --control initialisations.", "none")
+        evidence = f"Would be tested by {'--qubits 2,4,6,8' if own else '--control initialisations'}."
+        return Verdict(claim, source, NOT_TESTED, evidence, "none")
     here = trained_depth(rows, depths)
     local, whole = (decay(own, "qubits", "[-1, 1)", name, here) for name in ("local", "global"))
     deep = decay(own, "qubits", "[-1, 1)", "local", depths[-1])

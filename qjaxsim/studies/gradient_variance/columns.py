@@ -41,7 +41,7 @@ COLUMNS = {
     "trace": "its trace",
     "gn_lambda_max": "largest eigenvalue of the Gauss-Newton part G of H = G + R",
     "residual_norm_ratio": "Frobenius norm of the residual part R over that of H",
-    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 lambda_max",
+    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 times the largest",
     "block_difference": "largest difference of two ways to the Hessian's block of circuit weights, by the circuit's "
     "structure and by the generic split, over its largest entry",
     "circuit_lambda_max": "largest eigenvalue of the Hessian's block of circuit weights, loss per squared radian",

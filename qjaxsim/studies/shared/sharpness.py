@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CAPTION = (
     "See whether the curvature rises to the dashed line and stays there. Largest eigenvalue of the Hessian of the "
-    "training loss (up to 1,000 images) at the start and after every epoch, a line a cell; dashed: 2 / rate of the "
+    "training loss (up to 1,000 samples) at the start and after every epoch, a line a cell; dashed: 2 / rate of the "
     "next epoch, above which gradient descent on a quadratic function diverges. Adam and minibatches have bounds of "
     "their own."
 )

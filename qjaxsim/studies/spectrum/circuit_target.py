@@ -54,7 +54,8 @@ def target_of_circuit(
                 f"{len(observables or ())}; add them up."
             )
         function = expectation(circuit, observables[0])
-        return Target(path.name, function, _start(circuit.parameters, start, settings.dtype), identity)
+        first = _start(circuit.parameters, start, settings.dtype)
+        return Target(path.name, function, first, identity, random=start is None)
     table = load_table(settings.data, str(settings.label), settings.features or None)
     if table.classes is not None and len(table.classes) < 2:
         raise ValueError(

@@ -26,9 +26,14 @@ _KEYS = ("seed",)
 def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: Target) -> Prepared:
     refuse_idle(given)
     if not target.random and len(given.seeds) > 1:
+        way_out = "give the problem `init`, a function from a random key to params" if given.params is None else ""
         raise ValueError(
             f"Argument `seeds` must be one, since {target.name} starts from the same parameters for every seed, but is "
-            f"{list(given.seeds)}; give the problem `init`, a function from a random key to params."
+            f"{list(given.seeds)}; {way_out or 'leave out `params`'}."
+        )
+    if target.data is None and given.batch_size != SpectrumSettings.batch_size:
+        raise ValueError(
+            f"Argument `batch_size` has an effect only with samples, but {target.name} has none; leave it out."
         )
     cells = {f"seed{seed}": seed for seed in given.seeds}
 

@@ -245,6 +245,19 @@ def test_plateau(rates, expected):
     assert claims.plateau(swept("qubits", (2, 4))).verdict == NOT_TESTED
 
 
+def test_what_would_test_a_claim_is_what_is_missing():
+    """The control, or where it was run, the sizes that it needs."""
+    alone = [row for row in initial({"local": 0.6, "global": 0.7}) if row["qubits"] == 2]
+    updates = [dict(row, control="updates") for row in swept("batch", (16,))]
+    for claim, rows, control, sizes in (
+        (claims.plateau, alone, "--control initialisations", "--qubits"),
+        (claims.same_updates, updates, "--control updates", "--batches"),
+    ):
+        for given, wanted in (([], control), (rows, sizes)):
+            found = claim(swept("qubits", (2,)) + given)
+            assert (found.verdict, wanted in found.evidence) == (NOT_TESTED, True)
+
+
 def test_decay_recovers_a_rate_and_weighs_points_by_their_errors():
     rows = initial({"local": 0.5}, depths=(3,))
     found = decay(rows, "qubits", "[-1, 1)", "local", 3)

@@ -98,6 +98,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "springs.py").write_text(PROBLEM)
     (tmp_path / "neighbour.py").write_text("SCALES = [1.0, 2.0, 3.0, 10.0]\n")
     (tmp_path / "mine.qasm").write_text(CIRCUIT)
+    (tmp_path / "held.json").write_text(json.dumps({"a": 0.1, "b": 0.2, "c": 0.3}))
     return tmp_path
 
 
@@ -225,6 +226,11 @@ def test_own_inputs_and_values(files, table):
          "--label must name a column of at least two classes, but 'kind' of one.csv holds one class alone, 'cat'"),
         (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same point"),
         (["springs.py:given", "--seeds", "1,2"], "--seeds must be one, since springs.py:given starts from the same"),
+        (["mine.qasm", "--observable", "Z0", "--params", "held.json", "--seeds", "1,2"],
+         "--seeds must be one, since mine.qasm starts from the same parameters for every seed, but is [1, 2]; leave "
+         "out --params."),
+        (["mine.qasm", "--observable", "Z0", "--batch-size", "7"],
+         "--batch-size has an effect only with samples, but mine.qasm has none; leave it out."),
         (["springs.py:given", "--observable", "Z0"], "--observable is for circuits, but TARGET is 'springs.py:given'"),
         (["mine.qasm"], "--observable must say what to take the Hessian of for mine.qasm"),
         (["mine.qasm", "--observable", "Z0, Z1"], "--observable must be one without --data"),
@@ -251,8 +257,7 @@ def test_refusals(files, table, capsys, words, message):
 
 
 def test_saved_parameters_are_the_start(files):
-    (files / "p.json").write_text(json.dumps({"a": 0.1, "b": 0.2, "c": 0.3}))
-    words = ["mine.qasm", "--observable", "Z0", "--params", "p.json", "--point", "start", "--landscape", "none"]
+    words = ["mine.qasm", "--observable", "Z0", "--params", "held.json", "--point", "start", "--landscape", "none"]
     assert run([*QUICK, *words, "--out", "out"]) == 0
     (row,) = summary(files / "out")
     # <Z0> = cos a: one eigenvalue, and two parameters without effect.
