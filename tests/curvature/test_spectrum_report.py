@@ -327,6 +327,12 @@ def linear(w, x):
             ValueError,
             r"must be deterministic, but two calls .* gave",
         ),
+        (
+            lambda w, x: linear(w, x / (1 + x.std(0, keepdims=True))),
+            {"data": (jnp.eye(6, 2), XY[1][0].repeat(6)), "loss": cross_entropy},
+            ValueError,
+            "must give each sample's outputs from that sample alone, .* normalise by stored averages",
+        ),
         (linear, {"data": XY}, ValueError, r"`loss` must be given with `data`"),
         (jnp.sum, {"loss": cross_entropy}, ValueError, r"`loss` needs `data`"),
         (linear, {"data": 3, "loss": cross_entropy}, ValueError, r"`data` must be a pair \(x, y\) .* but is 3"),
@@ -354,12 +360,7 @@ def linear(w, x):
         (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
         (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
         (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),
-        (
-            jnp.sum,
-            {"groups": {"all": [0, 4]}},
-            ValueError,
-            r"`groups\['all'\]` must give places from 0 to 3",
-        ),
+        (jnp.sum, {"groups": {"all": [0, 4]}}, ValueError, r"`groups\['all'\]` must give places from 0 to 3"),
         (jnp.sum, {"groups": lambda name: None}, TypeError, r"mapped 'params' to None"),
     ],
 )

@@ -15,8 +15,10 @@ from qjaxsim.curvature.hvp import flatten_real, type_of
 from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.operators import LinearOperator, curvature_operators, hessian_operator
+from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import over_team
+from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.running.simulate import expectation
 
 
@@ -158,8 +160,10 @@ def checked_value(problem: Problem) -> float:
     """The function at the point, evaluated twice by programs traced anew.
 
     Raises:
-        ValueError: if the values differ, or are not finite.
+        ValueError: if the values differ, or are not finite, or a model's outputs depend on the other samples.
     """
+    if problem.model is not None and not isinstance(problem.model.outputs, PartSum | StagedCircuit | CircuitOutputs):
+        _require_own_outputs(problem.model, problem.params)
     values = [float(compiled_once(lambda at: problem.function(at), problem.params)) for _ in range(2)]
     if not np.isfinite(values[0]):
         raise ValueError(
@@ -173,3 +177,20 @@ def checked_value(problem: Problem) -> float:
             f"{values[1]!r}; fix its random numbers (dropout off, one key)."
         )
     return values[0]
+
+
+def _require_own_outputs(model: Model, params: Any) -> None:
+    """Refuse outputs of a sample that depend on those beside it, by which a mean over chunks is none over samples."""
+    if model.n_samples < 4:
+        return
+    four = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:4], model.x)
+    two = jax.tree.map(lambda leaf: leaf[:2], four)
+    among, alone = compiled_once(lambda at: (model.outputs(at, four)[:2], model.outputs(at, two)), params)
+    # Far beyond rounding: products of other shapes may be summed in another order, or in lower precision.
+    allowed = float(jnp.finfo(among.dtype).eps) ** 0.25 * float(jnp.abs(among).max())
+    if not float(jnp.abs(among - alone).max()) > allowed:
+        return
+    raise ValueError(
+        "Argument `function` must give each sample's outputs from that sample alone, but those of the first two are "
+        "others beside two more samples; normalise by stored averages, not by those of the batch."
+    )

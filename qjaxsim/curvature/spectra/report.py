@@ -55,9 +55,8 @@ def spectrum_report(
     Args:
         function: one of three things. A function of params that returns a real scalar. With `data` and `loss`, a
             function of (params, x) that returns real outputs (B, K), such as logits, one sample's from that sample
-            alone (or results depend on `batch_size`): then G and R of H = G + R are known too. A `qj.Circuit` with
-            `observables`: the expectation value of one observable, or with `data` (x by parameter name) and `loss`
-            those of several as outputs.
+            alone: then G and R of H = G + R are known too. A `qj.Circuit` with `observables`: the expectation value of
+            one observable, or with `data` (x by parameter name) and `loss` those of several as outputs.
         params: the point: pytree of real float arrays of one dtype, P numbers in all. Of a module of Flax or Equinox
             its arrays alone, with the rest closed over (`nnx.split`, `equinox.partition`).
         data: pair (x, y) of inputs and targets, pytrees of arrays with N samples along axis 0.
@@ -76,7 +75,8 @@ def spectrum_report(
         trajectory: path that led to the point, (T, P) flat vectors or a sequence of pytrees; drawn on every plane.
         frozen: mask (P,) of parameters that the plane "pca" holds at the point.
         seed: of random probes, starting vectors and directions.
-        check_deterministic: evaluate the function twice at the point, and refuse two values.
+        check_deterministic: evaluate the function twice at the point, and refuse two values, and outputs of the first
+            samples that change with those beside them.
         checkpoint: folder for unfinished work: a killed call with the same arguments goes on from there. It is left
             there; remove it when done. Lanczos runs begin anew.
         progress: show bars on a terminal; or a Progress to add them to.
@@ -89,7 +89,7 @@ def spectrum_report(
         TypeError: for params of other dtypes, a function that returns no real scalar, or where JAX traces params or
             data.
         ValueError: for arguments that do not fit each other, a function that is not finite or not deterministic, or
-            one that does not depend on params at all.
+            one that does not depend on params at all, or outputs of a sample that depend on others.
         MemoryError: if "dense" does not fit.
 
     Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and
