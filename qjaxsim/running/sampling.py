@@ -10,9 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from qjaxsim.common.memory import require_memory
 from qjaxsim.running.varying import vary_alike
 
 
@@ -29,9 +31,14 @@ def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int, axes: tuple[st
         (shots, k) int32, 0 or 1, the most significant bit first, and -1 where weights are NaN: integers hold none.
         Cost: three passes over the weights, which are held twice more, and k steps for each shot. There is no
         derivative: asking for one is a TypeError.
+
+    Raises:
+        MemoryError: if so many draws do not fit.
     """
     weights = _without_derivative(weights)
     bits = len(weights).bit_length() - 1
+    held = weights.dtype.itemsize + np.dtype(np.int32).itemsize
+    require_memory(bits * shots * held, f"Drawing {shots} shots", "ask for fewer, with several keys in turn")
     numbers = jax.random.bits(key, (bits, shots), f"uint{8 * weights.dtype.itemsize}")
     draw = _drawn
     if axes:
