@@ -51,7 +51,7 @@ def quantum_geometric_tensor(
 
     Returns:
         `f(params) -> (..., V, V)` complex, names in `wrt` sorted and each parameter row by row (the order of
-        `ravel_pytree`), `...` being the broadcast batch axes of params.
+        `ravel_pytree` of a `dict`), `...` being the broadcast batch axes of params.
 
     Raises:
         ValueError: for names that the circuit does not have, channels, measurements or resets; on calling for params as
