@@ -240,6 +240,8 @@ class Circuit(StateMethods, CompositeGates):
         """
         return self.on(range(self.n_qubits), self.n_qubits)
 
+    __copy__ = copy  # Python's own would share the list of operations
+
     def count_ops(self) -> dict[str, int]:
         """How often each gate is run, repetitions counted; most frequent first.
 

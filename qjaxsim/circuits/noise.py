@@ -1,5 +1,6 @@
 """Noise models: which noise follows which gate on which qubits, and how bits are misread."""
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -123,6 +124,9 @@ class NoiseModel:
         self._rules: list[Rule] = []
         self._relaxations: list[Relaxation] = []
         self._readout: list[tuple[float, float, frozenset[int] | None]] = []
+
+    def __copy__(self) -> "NoiseModel":
+        return copy.deepcopy(self)  # Python's own would share the lists
 
     @property
     def rules(self) -> tuple[Rule, ...]:

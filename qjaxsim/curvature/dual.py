@@ -58,9 +58,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         xs, ys = jax.tree.map(lambda leaf: leaf[None], sample)
         jacobian = jax.jacrev(lambda w: outputs(unravel(w), xs)[0])(flat)
         curvature = jax.hessian(lambda z: loss(z[None], ys)[0])(outputs(unravel(flat), xs)[0])
-        values, vectors = jnp.linalg.eigh(curvature)
-        root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]) @ vectors.T
-        return jnp.matmul(root.astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
+        return jnp.matmul(_root(curvature).astype(flat.dtype), jacobian.astype(flat.dtype), precision=HIGHEST)
 
     def factors(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:  # (B K, P)
         own = len(jax.tree.leaves(samples)[0])
@@ -80,3 +78,33 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         return rows.block(spread.with_all(own, own) / count)
 
     return compiled_once(spread.over_samples(share), flat, spread.samples((x, y)))
+
+
+@jax.custom_jvp
+def _root(matrix: jax.Array) -> jax.Array:
+    """The square root of a positive semi-definite matrix."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return jnp.matmul(vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :], vectors.T, precision=HIGHEST)
+
+
+@_root.defjvp
+def _change(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """X with root X + X root = change: eigenvectors have no derivative where eigenvalues meet, softmax's has a zero."""
+    (matrix,), (change,) = primals, tangents
+    product = functools.partial(jnp.matmul, precision=HIGHEST)
+    root = _root(matrix)
+
+    def solve(_: Any, change: jax.Array) -> jax.Array:
+        values, vectors = jnp.linalg.eigh(root)
+        sums = values[:, None] + values[None, :]
+        usable = sums > len(values) * jnp.finfo(values.dtype).eps * values[-1]
+        inverse = jnp.where(usable, 1 / jnp.where(usable, sums, 1), 0)
+        return _conjugated(vectors, _conjugated(vectors.T, change) * inverse)
+
+    both = lambda x: product(root, x) + product(x, root)  # noqa: E731
+    return root, jax.lax.custom_linear_solve(both, change, solve, symmetric=True)
+
+
+def _conjugated(vectors: jax.Array, matrix: jax.Array) -> jax.Array:
+    """V M V^T."""
+    return jnp.matmul(jnp.matmul(vectors, matrix, precision=HIGHEST), vectors.T, precision=HIGHEST)

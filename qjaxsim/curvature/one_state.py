@@ -10,7 +10,7 @@ has the Hessian of f at w0. `running/tangents.py` finds J and R in one sweep.
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -98,8 +98,8 @@ class _Energy:
         derivatives: from them and weights (K,) to gradients (K, V) and the Hessian (V, V) of the weighted sum.
     """
 
-    def __init__(self, what: Observed, held: frozenset[str], dtype: Any):
-        self.names, self.dtype = sorted(what.circuit.parameters), dtype
+    def __init__(self, what: Observed, names: Sequence[str], held: frozenset[str], dtype: Any):
+        self.names, self.dtype = names, dtype
         moving = sum(int(np.prod(shape)) for name, shape in what.circuit.parameters.items() if name not in held)
         plan = layered_plan(what.circuit, max(moving // 2, 1), what.options.max_block)
         self.steps, self.variables = len(plan.steps), tuple(variables_of(plan, held))
@@ -228,15 +228,26 @@ def _energy(equation: core.JaxprEqn, marks: Sequence[int]) -> _Energy | None:
     function = compiled_as(equation.params["jaxpr"], NAME, types)
     if function is None or (what := observed(function)) is None:
         return None
-    names = sorted(what.circuit.parameters)
+    names = _names(function, types)
+    if names is None:
+        return None
     held = frozenset(name for name, mark in zip(names, marks, strict=True) if mark == FIXED)
     result: Any = equation.outvars[0].aval
     known = _energies.setdefault(function, {})
-    key = types, held
+    key = types, names, held
     if key not in known:
-        energy = _Energy(what, held, result.dtype) if _is_possible(what, types, held, result.dtype) else None
+        given = dict(zip(names, types, strict=True))
+        energy = _Energy(what, names, held, result.dtype) if _is_possible(what, given, held, result.dtype) else None
         known[key] = energy if energy and energy.variables and energy.steps <= MOST_STEPS else None
     return known[key]
+
+
+def _names(function: Compiled, types: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """The parameter that each input is, in the order of the caller's dictionary; None if some are made of several."""
+    paths = [path[1:] for path, _ in jax.tree.leaves_with_path(function.traced(types))]
+    if all(len(path) == 1 and isinstance(path[0], jax.tree_util.DictKey) for path in paths):
+        return tuple(key.key for (key,) in paths)
+    return None
 
 
 def can_sweep(circuit: Circuit, options: PlanOptions) -> bool:
@@ -250,10 +261,10 @@ def can_sweep(circuit: Circuit, options: PlanOptions) -> bool:
     )
 
 
-def _is_possible(what: Observed, types: Iterable[Any], held: frozenset[str], dtype: Any) -> bool:
+def _is_possible(what: Observed, types: Mapping[str, Any], held: frozenset[str], dtype: Any) -> bool:
     """Whether a call is of one state that can be carried along with all its tangents."""
     shapes = what.circuit.parameters
-    if [shapes[name] for name in sorted(shapes)] != [kind.shape for kind in types]:
+    if shapes != {name: kind.shape for name, kind in types.items()}:
         return False  # a batch
     if not can_sweep(what.circuit, what.options):
         return False

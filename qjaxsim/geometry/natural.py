@@ -1,5 +1,6 @@
 """Natural gradients as a transformation of optax."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -69,10 +70,28 @@ def natural_gradient(
 def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:
     """The damped pseudo-inverse times a vector."""
     # Of moderate size, so that sums and squares in the decomposition stay in the dtype's range.
-    scale = size_of(jnp.maximum(jnp.abs(matrix).max(), damping))
-    values, vectors = jnp.linalg.eigh(matrix / scale / 2 + matrix.T / scale / 2)
-    values = values + damping / scale
-    least = (len(values) * np.finfo(values.dtype).eps if rcond is None else rcond) * jnp.maximum(values[-1], 0)
+    scale = jax.lax.stop_gradient(size_of(jnp.maximum(jnp.abs(matrix).max(), damping)))
+    damped = matrix / scale / 2 + matrix.T / scale / 2 + damping / scale * jnp.eye(len(matrix), dtype=matrix.dtype)
+    least = len(matrix) * float(np.finfo(matrix.dtype).eps) if rcond is None else rcond
+    return (jnp.matmul(_inverse(least, damped), vector, precision=HIGHEST) / scale).astype(vector.dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _inverse(rcond: float, matrix: jax.Array) -> jax.Array:
+    """The pseudo-inverse of a symmetric matrix, whose eigenvalues up to rcond times the largest count as zero."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    least = rcond * jnp.maximum(values[-1], 0)
     inverse = jnp.where(values > least, 1 / jnp.where(values > least, values, 1), 0)
-    along = jnp.matmul(vectors.T, vector, precision=HIGHEST)
-    return (jnp.matmul(vectors, inverse * along, precision=HIGHEST) / scale).astype(vector.dtype)
+    return jnp.matmul(vectors * inverse[None, :], vectors.T, precision=HIGHEST)
+
+
+@_inverse.defjvp
+def _change(rcond: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Without derivatives of eigenvectors, which are not defined where eigenvalues meet. Golub and Pereyra 1973."""
+    (matrix,), (change,) = primals, tangents
+    product = functools.partial(jnp.matmul, precision=HIGHEST)
+    inverse = _inverse(rcond, matrix)
+    left = product(
+        product(inverse, inverse), product(change, jnp.eye(len(matrix), dtype=matrix.dtype) - product(matrix, inverse))
+    )
+    return inverse, left + left.T - product(product(inverse, change), inverse)

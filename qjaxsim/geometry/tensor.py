@@ -51,7 +51,7 @@ def quantum_geometric_tensor(
 
     Returns:
         `f(params) -> (..., V, V)` complex, names in `wrt` sorted and each parameter row by row (the order of
-        `ravel_pytree`), `...` being the broadcast batch axes of params.
+        `ravel_pytree` of a `dict`), `...` being the broadcast batch axes of params.
 
     Raises:
         ValueError: for names that the circuit does not have, channels, measurements or resets; on calling for params as
@@ -105,7 +105,8 @@ def quantum_fisher(
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., V, V)` real, in the order of `quantum_geometric_tensor`.
+        `f(params) -> (..., V, V)` real, in the order of `quantum_geometric_tensor`. Its own derivatives, of any order,
+        hold where eigenvalues of rho meet, too.
 
     Raises:
         ValueError: for names that the circuit does not have, or a cutoff that is negative.
@@ -278,14 +279,37 @@ def _along(state: jax.Array, tangents: jax.Array) -> jax.Array:
 
 def mixed_fisher_of(state: jax.Array, tangents: jax.Array, cutoff: float | None) -> jax.Array:
     """The matrix (V, V) of a density matrix (2, d, d) with its derivatives (2, d, d, V)."""
-    rho, slopes = jax.lax.complex(*state), jax.lax.complex(*tangents)
-    rho = (rho + rho.conj().T) / 2
-    values, vectors = jnp.linalg.eigh(rho)
-    turned = jnp.einsum("ka,klv->alv", vectors.conj(), slopes, precision=HIGHEST)
-    turned = jnp.einsum("alv,lb->abv", turned, vectors, precision=HIGHEST)
-    sums = values[:, None] + values[None, :]
-    least = 4 * len(values) * np.finfo(values.dtype).eps if cutoff is None else cutoff
-    weights = jnp.where(sums > least, 2 / jnp.where(sums > least, sums, 1), 0)
-    roots = jnp.sqrt(weights)[:, :, None]
-    columns = jnp.concatenate([turned.real * roots, turned.imag * roots]).reshape(-1, turned.shape[-1])
-    return jnp.matmul(columns.T, columns, precision=HIGHEST)
+    state = (state + jnp.stack([state[0].T, -state[1].T])) / 2
+    found = _logarithmic(state, tangents, cutoff)
+    matrix = jnp.einsum("rklv,rklw->vw", tangents, found, precision=HIGHEST)
+    return (matrix + matrix.T) / 2
+
+
+def _logarithmic(state: jax.Array, slopes: jax.Array, cutoff: float | None) -> jax.Array:
+    """Symmetric logarithmic derivatives L (2, d, d, V): (rho L + L rho) / 2 are the slopes.
+
+    Their own derivatives are those of that equation: the ones of eigenvectors are not defined where eigenvalues meet.
+    """
+
+    def mean(found: jax.Array) -> jax.Array:
+        rho, each = jax.lax.complex(*state), jax.lax.complex(*found)
+        left = jnp.einsum("kl,lmv->kmv", rho, each, precision=HIGHEST)
+        both = left + jnp.einsum("klv,lm->kmv", each, rho, precision=HIGHEST)
+        return jnp.stack([both.real, both.imag]) / 2
+
+    def solve(_: Callable[[jax.Array], jax.Array], slopes: jax.Array) -> jax.Array:
+        values, vectors = jnp.linalg.eigh(jax.lax.complex(*state))
+        least = 4 * len(values) * np.finfo(values.dtype).eps if cutoff is None else cutoff
+        sums = values[:, None] + values[None, :]
+        weights = jnp.where(sums > least, 2 / jnp.where(sums > least, sums, 1), 0)
+        turned = _turned(vectors, jax.lax.complex(*slopes))
+        found = _turned(vectors.conj().T, turned * weights[..., None].astype(turned.dtype))
+        return jnp.stack([found.real, found.imag])
+
+    return jax.lax.custom_linear_solve(mean, slopes, solve, symmetric=True)
+
+
+def _turned(vectors: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Matrices (d, d, V) in the basis of a matrix's columns."""
+    half = jnp.einsum("ka,klv->alv", vectors.conj(), matrices, precision=HIGHEST)
+    return jnp.einsum("alv,lb->abv", half, vectors, precision=HIGHEST)

@@ -111,6 +111,10 @@ def parse_params(params: Mapping[str, Any] | None, shapes: Shapes, native: bool 
         raise TypeError(
             f"Argument `params` must be a dictionary with the keys {list(shapes)}, but is {type(params).__name__}."
         )
+    if jax.tree_util.all_leaves([params]):
+        raise TypeError(
+            f"Argument `params` must be a dictionary that JAX knows, but is {type(params).__name__}; pass `dict` of it."
+        )
     given = dict(params or {})
     _check_names(given, shapes)
     arrays = vary_alike({name: _as_real(name, given[name]) for name in shapes})
@@ -169,6 +173,12 @@ def _as_real(name: str, value: Any) -> jax.Array:
         raise TypeError(
             f"Parameter {name!r} must be an array of real numbers, but is a {type(value).__name__} that makes no array."
         ) from error
+    own = jax.Array | np.ndarray | np.generic | int | float | complex  # NumPy makes arrays of more than JAX takes
+    if foreign := [leaf for leaf in jax.tree.leaves(value) if not isinstance(leaf, own)]:
+        raise TypeError(
+            f"Parameter {name!r} must be an array of JAX's or NumPy's, but holds a {type(foreign[0]).__name__}; pass "
+            "`numpy.asarray` of it."
+        )
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
         raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
     require_known_shape(f"Parameter {name!r}", array)

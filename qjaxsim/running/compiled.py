@@ -64,6 +64,10 @@ class Compiled:
         """Whether a program is this function traced for arguments of such types."""
         return types in self._traced and self._jitted.trace(*self._traced[types]).jaxpr is jaxpr
 
+    def traced(self, types: Types) -> Any:
+        """The arguments of such types that it was traced for last, as a tree of types."""
+        return self._traced[types]
+
     def __getattr__(self, name: str) -> Any:
         if name in ("lower", "trace", "eval_shape", "clear_cache"):
             return getattr(self._jitted, name)

@@ -10,9 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from qjaxsim.common.memory import require_memory
 from qjaxsim.running.varying import vary_alike
 
 
@@ -29,10 +31,15 @@ def draw_outcomes(key: jax.Array, weights: jax.Array, shots: int, axes: tuple[st
         (shots, k) int32, 0 or 1, the most significant bit first, and -1 where weights are NaN: integers hold none.
         Cost: three passes over the weights, which are held twice more, and k steps for each shot. There is no
         derivative: asking for one is a TypeError.
+
+    Raises:
+        MemoryError: if so many draws do not fit.
     """
     weights = _without_derivative(weights)
     bits = len(weights).bit_length() - 1
-    numbers = jax.random.uniform(key, (bits, shots), weights.dtype)
+    held = weights.dtype.itemsize + np.dtype(np.int32).itemsize
+    require_memory(bits * shots * held, f"Drawing {shots} shots", "ask for fewer, with several keys in turn")
+    numbers = jax.random.bits(key, (bits, shots), f"uint{8 * weights.dtype.itemsize}")
     draw = _drawn
     if axes:
         specs = PartitionSpec(axes), PartitionSpec()
@@ -55,13 +62,16 @@ def _drawn_apart(axes: tuple[str, ...], weights: jax.Array, numbers: jax.Array) 
 
 
 def _drawn(weights: jax.Array, numbers: jax.Array) -> jax.Array:
-    """Outcomes (shots, k) int32 from weights (2**k,) and a uniform number for each bit of each, (k, shots)."""
+    """Outcomes (shots, k) int32 from weights (2**k,) and unsigned random integers for each bit of each, (k, shots)."""
     tree, shots = _tree(weights), numbers.shape[1]
+    unit = 2.0 ** -(8 * numbers.dtype.itemsize)
 
     def step(node: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
         left, right = tree[2 * node], tree[2 * node + 1]
-        # Nothing is drawn that has no weight, also where the product rounds up to the left one.
-        one = ((number * (left + right) >= left) & (right > 0)).astype(node.dtype)
+        # The number from above or from below: near zero floats are fine enough for the smaller weight.
+        above, below = (each.astype(tree.dtype) * unit * (left + right) for each in (~number, number))
+        # Nothing is drawn that has no weight, also where a product rounds up to the left one.
+        one = (jnp.where(right < left, above < right, below >= left) & (right > 0)).astype(node.dtype)
         return 2 * node + one, one
 
     root = vary_alike(jnp.ones(shots, jnp.uint32), tree, numbers)

@@ -1,5 +1,6 @@
 """Circuits as data: building, comparing, inverting, drawing, refusing."""
 
+import copy
 import subprocess
 import sys
 
@@ -121,11 +122,13 @@ def test_compose_moves_every_kind_of_operation():
     assert len(part.copy().compose(part)) == len(part.compose(part)) == 12  # with itself
 
 
-def test_a_copy_is_independent():
+@pytest.mark.parametrize("copied", [qj.Circuit.copy, copy.copy, copy.deepcopy])
+def test_a_copy_is_independent(copied):
     circuit = qj.Circuit(2).h(0)
-    other = circuit.copy().x(1)
+    other = copied(circuit)
+    assert other == circuit and other is not circuit
+    other.x(1)
     assert len(circuit) == 1 and len(other) == 2
-    assert circuit.copy() == circuit and circuit.copy() is not circuit
 
 
 def test_inverse_undoes_every_gate_and_twice_is_the_same_map():

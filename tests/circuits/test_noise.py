@@ -1,5 +1,6 @@
 """Channels as operations of circuits, noise models, and what is said of wrong ones."""
 
+import copy
 import json
 import re
 
@@ -64,6 +65,13 @@ def test_rules_apply_in_their_order_where_they_match():
         ("cx", (2, 1)), ("depolarizing2", (1, 2)), ("bit_flip", (2,)), ("bit_flip", (1,)),
         ("x", (0,)),
     ]  # fmt: skip
+
+
+def test_a_copy_of_a_model_grows_by_itself():
+    model = NoiseModel()
+    copy.copy(model).after("h", qj.Circuit(1).bit_flip(0.1, 0)).relaxation(1.0, 1.0).readout_error(0.1, 0.1)
+    circuit = qj.Circuit(1).h(0).delay(1.0, 0)
+    assert model.apply(circuit) == circuit
 
 
 def test_layers_stay_layers_and_share_the_strengths():

@@ -147,6 +147,16 @@ def test_dual_has_the_nonzero_spectrum_of_gauss_newton(dtype):
     np.testing.assert_allclose(found, expected, atol=TOLERANCE[dtype])
 
 
+def test_the_dual_is_differentiated_where_the_curvature_of_the_loss_has_zeros():
+    """That of softmax has one for each sample; by differences of the dual."""
+    params, x, y = network_problem(jnp.float64, n_samples=2)
+    flat, unravel = ravel_pytree(params)
+    squares = lambda w: (gauss_newton_dual(network, cross_entropy, unravel(w), x, y) ** 2).sum()  # noqa: E731
+    direction = jnp.linspace(-1, 1, flat.size)
+    ends = [squares(flat + sign * 1e-5 * direction) for sign in (1, -1)]
+    np.testing.assert_allclose(jax.grad(squares)(flat) @ direction, (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+
+
 def test_a_sum_of_models_without_common_parameters_has_a_block_diagonal_residual():
     """The off-diagonal blocks of H are then exactly those of G."""
     keys = jax.random.split(jax.random.key(11), 3)

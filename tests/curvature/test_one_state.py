@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -168,12 +169,24 @@ def forced(**options):
     return on_weights(qj.expectation(layered(), ising(3), options=qj.PlanOptions(**options)))
 
 
+@pytest.mark.parametrize(
+    "given", [lambda a, b: OrderedDict(b=b, a=a), lambda a, b: {"a": [a[0]], "b": [b[0]]}], ids=["ordered", "lists"]
+)
+def test_parameters_come_in_any_order_and_make(given):
+    a, b = qj.Parameter("a", (1,)), qj.Parameter("b", (1,))
+    energy = qj.expectation(qj.Circuit(1).rx(a[0], 0).ry(2 * b[0], 0), qj.Z(0))  # cos(a) cos(2 b)
+    found = qj.hessian(lambda w: energy(given(w[:1], w[1:])), jnp.array([0.3, 0.8]))
+    own, mixed = np.cos(0.3) * np.cos(1.6), 2 * np.sin(0.3) * np.sin(1.6)
+    np.testing.assert_allclose(found, [[-own, mixed], [mixed, -4 * own]], atol=1e-12)
+
+
 def test_what_is_left_to_products():
     energy = qj.expectation(layered(), ising(3))
     f, flat = on_weights(energy), jnp.linspace(0, 1, 12)
     assert is_found(f, flat)
     assert not is_found(lambda w: jnp.sum(energy({"w": jnp.stack([w, 2 * w]).reshape(2, 2, 3, 2)})), flat)  # a batch
     assert not is_found(lambda w: jnp.sum(w) + energy({"w": jnp.ones((2, 3, 2))}), flat)  # nothing in it moves
+    assert not is_found(lambda w: energy({"w": list(w.reshape(2, 3, 2))}), flat)  # an array in two pieces
     assert not is_found(lambda w: jnp.sum(w**2), flat)
     vanishing = qj.expectation(qj.Circuit(3).ry(qj.Parameter("a"), 0).ry(-qj.Parameter("a"), 0), ising(3))
     assert not is_found(lambda w: vanishing({"a": w[0]}), flat)

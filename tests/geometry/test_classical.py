@@ -149,6 +149,28 @@ def test_damping_pseudo_inverse_and_means():
     np.testing.assert_allclose(step(damping=1.0, rcond=0.5), [0.4, 0.0])
 
 
+@pytest.mark.parametrize("damping", [0.0, 0.1])
+def test_steps_are_differentiated_where_eigenvalues_meet(damping):
+    """At t = 0 two eigenvalues are 2 and one is zero, in a plane that turns with t; against NumPy's pseudo-inverse."""
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0][:, :2]
+    turn = np.array([[0, -1, 2], [1, 0, 3], [-2, -3, 0.0]])
+    slope = np.array([1.0, 2.0, -1.0])
+
+    def metric(t):
+        columns = basis + t * turn @ basis
+        return columns @ (2 * xp.eye(2) + t * xp.ones((2, 2))) @ columns.T
+
+    def step(t):
+        rule = geometry.natural_gradient(lambda w: metric(t), damping=damping)
+        return rule.update(jnp.asarray(slope), None, jnp.zeros(3))[0]
+
+    xp = np
+    ends = [np.linalg.pinv(metric(t) + damping * np.eye(3), rcond=1e-12) @ slope for t in (1e-5, -1e-5)]
+    xp = jnp
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(step)(0.0), (ends[0] - ends[1]) / 2e-5, rtol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [1e-37, 3e37])
 def test_metrics_of_any_size_in_single_precision(scale):
     metric, slope = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0])

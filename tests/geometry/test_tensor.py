@@ -243,6 +243,22 @@ def test_mixed_states_against_logarithmic_derivatives(seed):
     np.testing.assert_allclose(found, logarithmic(rho, slopes), atol=1e-6 * max(1, abs(found).max()))
 
 
+def test_derivatives_hold_where_eigenvalues_meet():
+    a = qj.Parameter("a", (2,))
+    circuit = qj.Circuit(2).ry(a[0], 0).cx(0, 1).depolarizing(0.2, [0, 1]).crx(a[1], 0, 1)  # 0.09 twice for every a
+    fisher = geometry.quantum_fisher(circuit)
+    metric, at = lambda a: fisher({"a": a}), jnp.array([0.4, 0.6])
+
+    def expected(a):
+        return logarithmic(*differences(lambda p: reference.density_matrix(circuit, p), {"a": a}, ["a"], 1e-4))
+
+    _, slopes = differences(lambda p: expected(p["a"]), {"a": at}, ["a"], 1e-3)
+    np.testing.assert_allclose(jax.jacrev(metric)(at), slopes, atol=1e-5)
+    first = jax.grad(lambda a: metric(a).sum())
+    _, second = differences(lambda p: first(p["a"]), {"a": at}, ["a"], 1e-3)
+    np.testing.assert_allclose(jax.jacfwd(first)(at), second, atol=1e-5)
+
+
 def test_without_noise_a_density_matrix_has_the_metric_of_its_state():
     noisy = haug()
     noisy.depolarizing(0.0, 0)

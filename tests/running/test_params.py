@@ -1,5 +1,7 @@
 """What the engine's functions accept as parameters and options, and what they say to the rest."""
 
+from types import MappingProxyType
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,16 @@ BAD = [
     ({**GOOD, "x": "ab"}, TypeError, "'x'"),  # refused by jax.jit, which names the parameter
     ([0.1, 0.2], TypeError, r"`params` must be a dictionary with the keys \['x', 'w'\], but is list\."),
     (np.zeros(2), TypeError, r"`params` must be a dictionary"),
+    (
+        MappingProxyType(GOOD),
+        TypeError,
+        "must be a dictionary that JAX knows, but is mappingproxy; pass `dict`",
+    ),
+    (
+        {**GOOD, "x": memoryview(np.zeros(2))},
+        TypeError,
+        "an array of JAX's or NumPy's, but holds a memoryview; pass",
+    ),
 ]
 
 

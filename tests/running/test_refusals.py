@@ -96,6 +96,12 @@ REFUSED = [
     ),
     (lambda: DRAW({"x": 0.5}, jax.random.split(KEY, 3)), ValueError, r"one random key, but is .* of shape \(3,\); map"),
     (lambda: DRAW({"x": 0.5}, jax.random.PRNGKey(0)[None]), ValueError, r"is an array of keys of shape \(1,\)"),
+    (
+        lambda: qj.sample(qj.Circuit(1), 10**12)({}, KEY),
+        MemoryError,
+        "Drawing 1000000000000 shots needs .*; ask for fewer",
+    ),
+    (lambda: qj.expectation(qj.Circuit(1), qj.Z(0), shots=10**12)({}, KEY), MemoryError, "Drawing 1000000000000 shots"),
     (lambda: qj.trajectories(qj.Circuit(1), qj.Z(0), 5)({}, 0), TypeError, "random key, as .* makes them, but is 0"),
     (
         lambda: DRAW({"x": 0.5}, jax.random.key(0), 3),

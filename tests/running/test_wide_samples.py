@@ -44,6 +44,17 @@ def test_nothing_without_weight_is_drawn_from_the_smallest_numbers(key):
     assert draw_outcomes(key, big, 200)[:, 1].all()
 
 
+@pytest.mark.parametrize("rare", [0, 1])
+def test_rare_outcomes_are_drawn_as_often_as_they_should(rare, monkeypatch):
+    """Of all 2**32 random integers a share of 1e-8 draws it, those at one end: with 23 bits none, or one in 2**23."""
+    ends = np.r_[:2000, 2**32 - 2000 : 2**32].astype(np.uint32)
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.asarray(ends, dtype)[None])
+    weights = np.full(2, 1 - 1e-8, np.float32)
+    weights[rare] = 1e-8
+    draws = np.asarray(draw_outcomes(jax.random.key(0), jnp.asarray(weights), len(ends)))
+    assert abs((draws == rare).sum() - 1e-8 * 2**32) < 1
+
+
 def test_marginals_of_a_wide_register_add_up_in_single_precision():
     n = 25
     state = jnp.full((2, 2**n, 1), 2 ** (-(n + 1) / 2), jnp.float32)
