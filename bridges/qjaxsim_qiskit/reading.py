@@ -17,7 +17,7 @@ from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.conditions import branches
 from qjaxsim_qiskit.definitions import definition_of, lowered, matrix_of
 from qjaxsim_qiskit.layouts import has_no_effect, on_qubits
-from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
 from qjaxsim_qiskit.unrolling import unrolled
 
@@ -132,7 +132,8 @@ class Reader:
         if matrix is not None:
             self.touched |= set(qubits)
             label = operation.label or operation.name
-            self.out.unitary(matrix, matrix_qubits(qubits), label)
+            # On the qubits in Qiskit's order, by which noise finds its own.
+            self.out.unitary(reverse_matrix(matrix), qubits, label)
             return
         definition = definition_of(operation, where)
         inner = (f"{place}.{number}" for number in itertools.count())
