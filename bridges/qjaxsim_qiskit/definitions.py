@@ -186,7 +186,7 @@ def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
         circuit: Qiskit's, its parameters bound.
     """
     from qiskit.circuit import ControlFlowOp
-    from qiskit.circuit.library import UnitaryGate
+    from qiskit.circuit.library import MCPhaseGate, UnitaryGate
     from qiskit.quantum_info import Operator
 
     known, out = _known_on_density_matrices(), circuit.copy_empty_like()
@@ -202,7 +202,7 @@ def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
             out.append(instruction)
         elif (state := prepared_state(operation)) is not None:
             out.append(UnitaryGate(_preparing(state), label=operation.name), qubits)
-        elif instruction.is_standard_gate():
+        elif instruction.is_standard_gate() or isinstance(operation, MCPhaseGate):
             out.append(UnitaryGate(Operator(operation), label=operation.label or operation.name), qubits)
         elif (matrix := matrix_of(instruction, where)) is not None:
             out.append(UnitaryGate(matrix, label=operation.label or operation.name), qubits)

@@ -22,6 +22,10 @@ from qjaxsim_qiskit.channels import LEAST, as_kraus
 if TYPE_CHECKING:
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
+# What Aer runs as one instruction, and what is a state or several gates on import.
+_MANY = "mcp mcphase mcr mcrx mcry mcrz mcswap mcsx mcu mcu1 mcu2 mcu3 mcx mcx_gray mcy mcz"
+_NO_GATES = frozenset(["initialize", "diagonal", "multiplexer", *_MANY.split()])
+
 
 def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = None) -> NoiseModel:
     """A noise model of Aer's as one of this package, qubit q being qubit q.
@@ -37,8 +41,9 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
     Raises:
         ImportError: if Aer is missing, naming the extra.
         TypeError: for anything but a noise model of Aer's.
-        ValueError: for readout errors of several qubits together, for quantum errors of measurements and of
-            `initialize`, and for noise that passes over a schedule add, other than relaxation in delays.
+        ValueError: for readout errors of several qubits together, for quantum errors of measurements and of what is no
+            gate here (`initialize`, and what is written out on import, as `mcx`), and for noise that passes over a
+            schedule add, other than relaxation in delays.
 
     >>> from qiskit_aer import noise
     >>> aer = noise.NoiseModel()
@@ -55,9 +60,9 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
     wanted = None if qubits is None else frozenset(qubits)
     local: Mapping[str, Mapping[tuple[int, ...], Any]] = model._local_quantum_errors
     named = {*local, *model._default_quantum_errors}
-    if "initialize" in named:
+    if no_gates := sorted(named & _NO_GATES):
         raise ValueError(
-            "Argument `model` has a quantum error of 'initialize', which is no gate here; append the error to the "
+            f"Argument `model` has a quantum error of {no_gates[0]!r}, which is no gate here; append the error to the "
             "circuit, as an instruction after it (`error.to_instruction()`)."
         )
     if "measure" in named:
@@ -138,12 +143,13 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
 
     Args:
         model: without parameters; every rule names its gates. A name that is no gate's is the label of gates as wide
-            as the noise after it.
+            as the noise after it, or as the places that the rule names.
         n_qubits: width of the circuits.
 
     Raises:
         ImportError: if Aer is missing, naming the extra.
-        ValueError: for parameters, and for rules that follow every gate.
+        ValueError: for parameters, for rules that follow every gate or phases with several controls, which Qiskit has
+            no name for, and for noise of one qubit after a label without saying where.
 
     >>> model = qj.NoiseModel().after("x", qj.Circuit(1).bit_flip(0.25, 0))
     >>> to_aer_noise_model(model, 2).noise_instructions
@@ -211,8 +217,18 @@ def _add(out: Any, name: str, rules: Iterable[Rule], place: tuple[int, ...], eve
 
 def _widths(name: str, rules: Sequence[Rule]) -> list[int]:
     """How many qubits the gates of a name have; a label may be that of gates of several widths."""
+    if name in GATES and name not in set(GATES):  # made for any number of controls
+        raise ValueError(
+            f"Argument `model` has noise after {name!r}, which Qiskit has by another name, for any number of controls; "
+            "export the circuit with its noise (`to_qiskit(model.apply(circuit))`)."
+        )
     if name == RESET or name in GATES:
         return [1 if name == RESET else GATES[name].n_qubits]
+    if any(rule.places is None and rule.noise.n_qubits == 1 and not rule.at_first for rule in rules):
+        raise ValueError(
+            f"Argument `model` has noise of one qubit after {name!r}, which is no gate's name, so that the width of "
+            "what it follows is open; say where (`on`)."
+        )
     anywhere = [rule.noise.n_qubits for rule in rules if rule.places is None]
     named = {len(place) for rule in rules for place in rule.places or ()}
     return sorted({*named, *([max(anywhere)] if anywhere else [])})

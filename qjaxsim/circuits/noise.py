@@ -178,7 +178,7 @@ class NoiseModel:
                     "into the circuit, as a channel after it."
                 )
             near = did_you_mean(name, [*GATES, RESET])
-            if name not in (*GATES, RESET) and near:
+            if name != RESET and name not in GATES and near:
                 raise ValueError(f"Argument `gates` has the name {name!r}, which is no gate's{near}.")
         places = None if on is None else _places("on", on)
         known = None if names is None else frozenset(_SAME.get(name, name) for name in names)

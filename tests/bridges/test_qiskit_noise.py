@@ -250,6 +250,14 @@ def test_what_cannot_be_brought_over_is_said():
     prepared.add_all_qubit_quantum_error(noise.depolarizing_error(0.1, 1), ["initialize"])
     with pytest.raises(ValueError, match="quantum error of 'initialize', which is no gate here; append the error"):
         from_aer_noise_model(prepared)
+    many = noise.NoiseModel()
+    many.add_all_qubit_quantum_error(noise.pauli_error([("XXXX", 0.1), ("IIII", 0.9)]), ["mcx"])
+    with pytest.raises(ValueError, match="quantum error of 'mcx', which is no gate here; append the error"):
+        from_aer_noise_model(many)
+    with pytest.raises(ValueError, match="noise after 'mcp2', which Qiskit has by another name"):
+        to_aer_noise_model(NoiseModel().after("mcp2", qj.Circuit(1).bit_flip(0.1, 0)), 3)
+    with pytest.raises(ValueError, match="noise of one qubit after 'mine', which is no gate's name, .*; say where"):
+        to_aer_noise_model(NoiseModel().after("mine", qj.Circuit(1).bit_flip(0.1, 0)), 3)
     with pytest.raises(ValueError, match="the name 'initialize', which is no gate's; put the noise of a preparation"):
         NoiseModel().after("initialize", qj.Circuit(1).bit_flip(0.1, 0))
     with pytest.raises(
@@ -290,6 +298,11 @@ def test_cross_check_under_a_model():
         "density matrix", "expectation values", "counts of Aer, our probabilities",
     ]  # fmt: skip
     assert crossed(to_aer_noise_model(noisy_model(), 3)).agrees
+
+
+def test_phases_with_several_controls_are_one_gate_on_both_sides_of_a_cross_check():
+    circuit = qj.Circuit(3).h(range(3)).mcp(0.7, [2, 0], 1).cx(0, 1).h(1)
+    assert crosscheck(circuit, noise=NoiseModel().after("cx", qj.Circuit(2).depolarizing2(0.2, 0, 1))).agrees
 
 
 def test_cross_check_under_the_noise_of_a_backend():
