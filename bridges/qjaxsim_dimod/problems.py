@@ -127,7 +127,11 @@ def _from_ising(linear: Any, quadratic: Any) -> Qubo:
         return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
     _require_pairs("J", quadratic)
     linear = linear if isinstance(linear, Mapping) else dict(enumerate(real_array("h", linear).tolist()))
-    return Qubo.from_bqm(_built("(h, J)", dimod.BinaryQuadraticModel.from_ising, linear, quadratic))
+    model = _built("(h, J)", dimod.BinaryQuadraticModel.from_ising, linear, quadratic)
+    for i, j in quadratic:
+        if i == j:  # an offset, of which dimod does not keep the spin
+            model.add_variable(i, 0.0)
+    return Qubo.from_bqm(model)
 
 
 def _require_pairs(name: str, biases: Mapping[Any, Any]) -> None:

@@ -7,7 +7,7 @@ import dimod
 import numpy as np
 from scipy import sparse
 
-from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.problems import HeadsProblem, require_couplings
 from qjaxsim.common import memory
 from qjaxsim.common.checks import shown
 from qjaxsim_dimod.numbers import real_array, real_number, require_finite
@@ -156,6 +156,7 @@ class Qubo:
         array([3.])
         """
         couplings, linear = (np.asarray(part[index], float) for part in problem[:2])
+        require_couplings(HeadsProblem(couplings[None], linear[None], problem.penalty))
         n_heads, n = linear.shape
         matrix = np.zeros((n_heads, n, n_heads, n))
         tokens = np.arange(n)

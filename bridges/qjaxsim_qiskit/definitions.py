@@ -78,6 +78,67 @@ def reason_of(operation: Any, error: Exception) -> str:
     return " ".join(str(getattr(error, "message", error)).split()).rstrip(".") or type(error).__name__
 
 
+def lowered(operation: Any, where: str) -> "QuantumCircuit":
+    """A gate without definition in standard gates, by Qiskit's transpiler.
+
+    Raises:
+        ValueError: if it cannot be taken apart.
+    """
+    from qiskit import QuantumCircuit, transpile
+    from qiskit.exceptions import QiskitError
+
+    alone = QuantumCircuit(operation.num_qubits)
+    if not operation.num_clbits:
+        alone.append(operation, range(operation.num_qubits))
+        basis = ["u", "p", "rx", "ry", "rz", "cx"]
+        try:
+            # Where the gate stands its qubits are in any state, and not spare ones in zero.
+            found = transpile(alone, basis_gates=basis, optimization_level=0, qubits_initially_zero=False)
+            if all(item.operation.name != operation.name for item in found.data):
+                return found
+        except QiskitError as error:
+            if hasattr(operation, "modifiers"):  # as a power of a free angle
+                raise ValueError(
+                    f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
+                ) from error
+    raise ValueError(
+        f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it, "
+        "or transpile the circuit first where it needs spare qubits."
+    )
+
+
+def as_gate(circuit: "QuantumCircuit", where: str) -> Any:
+    """The circuit as one gate, which may stand under modifiers.
+
+    Qiskit takes no instruction that is not a gate, as some of its own definitions hold, and no modifiers in it.
+
+    Raises:
+        ValueError: if it holds something that is not unitary.
+    """
+    from qiskit.exceptions import QiskitError
+
+    try:
+        return _of_gates(circuit, where).to_gate()
+    except QiskitError as error:
+        reason = reason_of(circuit.to_instruction(), error)
+        raise ValueError(f"The circuit's {where} cannot be taken apart: {reason}.") from error
+
+
+def _of_gates(circuit: "QuantumCircuit", where: str) -> "QuantumCircuit":
+    from qiskit.circuit import AnnotatedOperation, Gate
+
+    out = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        operation, qubits = instruction.operation, instruction.qubits
+        if isinstance(operation, AnnotatedOperation):
+            out.compose(lowered(operation, where), qubits, inplace=True)
+        elif isinstance(operation, Gate) or (definition := definition_of(operation, where)) is None:
+            out.append(instruction)
+        else:
+            out.compose(_of_gates(definition, where), qubits, instruction.clbits, inplace=True)
+    return out
+
+
 def _is_exact(operation: Any) -> bool:
     """Whether the matrix is the operation for certain: of Qiskit's own gates all but evolutions."""
     from qiskit.circuit import AnnotatedOperation
@@ -125,7 +186,7 @@ def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
         circuit: Qiskit's, its parameters bound.
     """
     from qiskit.circuit import ControlFlowOp
-    from qiskit.circuit.library import UnitaryGate
+    from qiskit.circuit.library import MCPhaseGate, UnitaryGate
     from qiskit.quantum_info import Operator
 
     known, out = _known_on_density_matrices(), circuit.copy_empty_like()
@@ -141,7 +202,7 @@ def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
             out.append(instruction)
         elif (state := prepared_state(operation)) is not None:
             out.append(UnitaryGate(_preparing(state), label=operation.name), qubits)
-        elif instruction.is_standard_gate():
+        elif instruction.is_standard_gate() or isinstance(operation, MCPhaseGate):
             out.append(UnitaryGate(Operator(operation), label=operation.label or operation.name), qubits)
         elif (matrix := matrix_of(instruction, where)) is not None:
             out.append(UnitaryGate(matrix, label=operation.label or operation.name), qubits)

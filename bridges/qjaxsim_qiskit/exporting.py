@@ -14,7 +14,7 @@ from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import kraus_of
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
-from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -213,8 +213,8 @@ class _Writer:
         elif isinstance(operation, Unitary):
             from qiskit.circuit.library import UnitaryGate
 
-            gate = UnitaryGate(_unitary(operation.matrix), label=operation.label)
-            self.out.append(gate, matrix_qubits(operation.qubits))
+            gate = UnitaryGate(reverse_matrix(_unitary(operation.matrix)), label=operation.label)
+            self.out.append(gate, operation.qubits)
         elif isinstance(operation, Repeat):
             order = range(operation.times)
             for turn in reversed(order) if operation.reverse else order:
@@ -281,12 +281,11 @@ class _Writer:
         elif gate.name in ("delay", "delay_dt"):
             self.delay(gate, angles[0])
         else:
-            qubits = matrix_qubits(gate.qubits) if gate.spec.is_free else gate.qubits
             made = self.made(gate.name, angles)
             if gate.label:
                 made = made.to_mutable()
                 made.label = gate.label
-            self.out.append(made, qubits)
+            self.out.append(made, gate.qubits)
 
     def delay(self, gate: Gate, time: Any) -> None:
         """A delay, in seconds or in units of a device, which are whole numbers."""
@@ -302,7 +301,7 @@ class _Writer:
 
             if any(hasattr(angle, "parameters") for angle in angles):
                 raise ValueError("A matrix that is a parameter is exported with its value alone; give it in `params`.")
-            return UnitaryGate(_unitary(GATES[name].matrix(np, *map(np.float64, angles))))
+            return UnitaryGate(reverse_matrix(_unitary(GATES[name].matrix(np, *map(np.float64, angles)))))
         if name not in self.standard:
             from qiskit.circuit.library import MCPhaseGate
 

@@ -75,6 +75,8 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
         params = imported.own_params(params)
     _refuse_free_delays(circuit)
+    if observables is not None:
+        _refuse_branches(circuit)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
     rows = {
@@ -97,6 +99,17 @@ def _refuse_free_delays(circuit: "QuantumCircuit") -> None:
                 f"Delays must have durations to be run on a backend, but that of operation {number} is "
                 f"{instruction.params[0]}; bind it in the circuit."
             )
+
+
+def _refuse_branches(circuit: "QuantumCircuit") -> None:
+    from qiskit.circuit import ControlFlowOp
+
+    if any(isinstance(instruction.operation, ControlFlowOp) for instruction in circuit.data):
+        raise ValueError(
+            "Argument `observables` needs a circuit without branches on measured bits, which the runtime's Estimator "
+            "does not take, but the circuit has some; ask for counts, without observables, or compute the values here "
+            "(`qjaxsim.expectation`)."
+        )
 
 
 def exact_values(work: Work, kind: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from qjaxsim_qiskit.channels import LEAST, as_kraus
 if TYPE_CHECKING:
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
+# What Aer runs as one instruction, and what is a state or several gates on import.
+_MANY = "mcp mcphase mcr mcrx mcry mcrz mcswap mcsx mcu mcu1 mcu2 mcu3 mcx mcx_gray mcy mcz"
+_NO_GATES = frozenset(["initialize", "diagonal", "multiplexer", *_MANY.split()])
+
 
 def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = None) -> NoiseModel:
     """A noise model of Aer's as one of this package, qubit q being qubit q.
@@ -36,8 +41,9 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
     Raises:
         ImportError: if Aer is missing, naming the extra.
         TypeError: for anything but a noise model of Aer's.
-        ValueError: for readout errors of several qubits together, for quantum errors of measurements, and for noise
-            that passes over a schedule add, other than relaxation in delays.
+        ValueError: for readout errors of several qubits together, for quantum errors of measurements and of what is no
+            gate here (`initialize`, and what is written out on import, as `mcx`), and for noise that passes over a
+            schedule add, other than relaxation in delays.
 
     >>> from qiskit_aer import noise
     >>> aer = noise.NoiseModel()
@@ -53,13 +59,21 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
     out = NoiseModel()
     wanted = None if qubits is None else frozenset(qubits)
     local: Mapping[str, Mapping[tuple[int, ...], Any]] = model._local_quantum_errors
-    if "measure" in {*local, *model._default_quantum_errors}:
+    named = {*local, *model._default_quantum_errors}
+    if no_gates := sorted(named & _NO_GATES):
+        raise ValueError(
+            f"Argument `model` has a quantum error of {no_gates[0]!r}, which is no gate here; append the error to the "
+            "circuit, as an instruction after it (`error.to_instruction()`)."
+        )
+    if "measure" in named:
         raise ValueError(
             "Argument `model` has a quantum error of 'measure', which has no place where nothing is measured on the "
             "way; give readout errors instead (`add_readout_error`)."
         )
     for name, error in model._default_quantum_errors.items():
-        out.extend([Rule(frozenset([name]), _noise_of(error), None, frozenset(map(tuple, local.get(name, ()))))])
+        except_at = frozenset(map(tuple, local.get(name, ())))
+        # Of gates by a label Aer's error has the first qubits, however many there are.
+        out.extend([Rule(frozenset([name]), _noise_of(error), None, except_at, at_first=name not in GATES)])
     for name, errors in local.items():
         for place, error in errors.items():
             if wanted is None or wanted.issuperset(place):
@@ -128,12 +142,14 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
     """This package's noise model as one of Aer's, for circuits of a width.
 
     Args:
-        model: without parameters; every rule names its gates.
+        model: without parameters; every rule names its gates. A name that is no gate's is the label of gates as wide
+            as the noise after it, or as the places that the rule names.
         n_qubits: width of the circuits.
 
     Raises:
         ImportError: if Aer is missing, naming the extra.
-        ValueError: for parameters, and for rules that follow every gate.
+        ValueError: for parameters, for rules that follow every gate or phases with several controls, which Qiskit has
+            no name for, and for noise of one qubit after a label without saying where.
 
     >>> model = qj.NoiseModel().after("x", qj.Circuit(1).bit_flip(0.25, 0))
     >>> to_aer_noise_model(model, 2).noise_instructions
@@ -148,10 +164,12 @@ def to_aer_noise_model(model: NoiseModel, n_qubits: int) -> "AerNoiseModel":
         # Where Aer has an error for some qubits it forgets that for all, unless it is none: so each place gets its own.
         rules = [rule for rule in model.rules if name in (rule.gates or ())]
         if all(rule.places is None and not rule.except_at for rule in rules):
-            _add(out, name, rules, None)
+            (width,) = _widths(name, rules)
+            _add(out, name, rules, tuple(range(width)), everywhere=True)
             continue
-        for place in itertools.permutations(range(n_qubits), _width(name)):
-            _add(out, name, rules, place)
+        for width in _widths(name, rules):
+            for place in itertools.permutations(range(n_qubits), width):
+                _add(out, name, rules, place)
     for qubit in range(n_qubits):
         if errors := model.readout(qubit):
             out.add_readout_error(ReadoutError(misreading(*errors).T), [qubit])
@@ -174,31 +192,46 @@ def _names(model: NoiseModel) -> list[str]:
     return sorted({name for rule in model.rules for name in rule.gates or ()})
 
 
-def _add(out: Any, name: str, rules: Iterable[Rule], place: tuple[int, ...] | None) -> None:
-    """All that follows a gate at a place (None: at every one) as one error."""
+def _add(out: Any, name: str, rules: Iterable[Rule], place: tuple[int, ...], everywhere: bool = False) -> None:
+    """All that follows a gate at a place as one error, which may be that of every place."""
     from qiskit.quantum_info import Kraus as QiskitKraus
     from qiskit_aer.noise import QuantumError
 
-    width = _width(name) if place is None else len(place)
+    width = len(place)
     at = tuple(range(width))
     noise = qj.Circuit(width)
     for rule in rules:
-        if place is None or ((rule.places is None or place in rule.places) and place not in rule.except_at):
+        if (rule.places is None or place in rule.places) and place not in rule.except_at:
             one = Reset(0) if name == RESET else Gate(name, at)
-            noise.extend(Rule(frozenset([name]), rule.noise, None).after(one, width))
+            noise.extend(replace(rule, places=None, except_at=frozenset()).after(one, width))
     if not len(noise):
         return
     # Bits of Qiskit's matrices run the other way: ours with its qubits turned round.
     turned = unitary(doubled(noise.on(at[::-1], width)))
     error = QuantumError(QiskitKraus(list(kraus_matrices(turned, LEAST))))
-    if place is None:
+    if everywhere:
         out.add_all_qubit_quantum_error(error, name, warnings=False)
     else:
         out.add_quantum_error(error, name, list(place), warnings=False)
 
 
-def _width(name: str) -> int:
-    return 1 if name == RESET else GATES[name].n_qubits
+def _widths(name: str, rules: Sequence[Rule]) -> list[int]:
+    """How many qubits the gates of a name have; a label may be that of gates of several widths."""
+    if name in GATES and name not in set(GATES):  # made for any number of controls
+        raise ValueError(
+            f"Argument `model` has noise after {name!r}, which Qiskit has by another name, for any number of controls; "
+            "export the circuit with its noise (`to_qiskit(model.apply(circuit))`)."
+        )
+    if name == RESET or name in GATES:
+        return [1 if name == RESET else GATES[name].n_qubits]
+    if any(rule.places is None and rule.noise.n_qubits == 1 and not rule.at_first for rule in rules):
+        raise ValueError(
+            f"Argument `model` has noise of one qubit after {name!r}, which is no gate's name, so that the width of "
+            "what it follows is open; say where (`on`)."
+        )
+    anywhere = [rule.noise.n_qubits for rule in rules if rule.places is None]
+    named = {len(place) for rule in rules for place in rule.places or ()}
+    return sorted({*named, *([max(anywhere)] if anywhere else [])})
 
 
 def _noise_of(error: Any) -> qj.Circuit:

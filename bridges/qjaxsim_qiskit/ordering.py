@@ -23,6 +23,13 @@ def reverse_state(values: Any, n_qubits: int) -> np.ndarray:
     return bits.transpose(*range(leading), *reversed(range(leading, bits.ndim))).reshape(array.shape)
 
 
+def reverse_matrix(matrix: Any) -> np.ndarray:
+    """A matrix over the states of a register, on the same qubits, in the other order of bits; its own inverse."""
+    array = np.asarray(matrix)
+    n = len(array).bit_length() - 1
+    return reverse_state(reverse_state(array, n).T, n).T
+
+
 def matrix_qubits(qubits: Sequence[int]) -> tuple[int, ...]:
-    """The qubits of a matrix gate in the other side's order, which leaves the matrix as it is."""
+    """The qubits of a state or channel in the other side's order, which leaves its numbers as they are."""
     return tuple(reversed(qubits))

@@ -15,9 +15,9 @@ from qjaxsim.circuits.noise import RESET
 from qjaxsim_qiskit.angles import angle_of
 from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.conditions import branches
-from qjaxsim_qiskit.definitions import definition_of, matrix_of, reason_of
+from qjaxsim_qiskit.definitions import definition_of, lowered, matrix_of
 from qjaxsim_qiskit.layouts import has_no_effect, on_qubits
-from qjaxsim_qiskit.ordering import matrix_qubits
+from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
 from qjaxsim_qiskit.unrolling import unrolled
 
@@ -132,11 +132,12 @@ class Reader:
         if matrix is not None:
             self.touched |= set(qubits)
             label = operation.label or operation.name
-            self.out.unitary(matrix, matrix_qubits(qubits), label)
+            # On the qubits in Qiskit's order, by which noise finds its own.
+            self.out.unitary(reverse_matrix(matrix), qubits, label)
             return
         definition = definition_of(operation, where)
         inner = (f"{place}.{number}" for number in itertools.count())
-        self.circuit(_lowered(operation, where) if definition is None else definition, qubits, inner)
+        self.circuit(lowered(operation, where) if definition is None else definition, qubits, inner)
 
     def _delay(self, delay: Any, qubits: list[int], where: str) -> None:
         """A delay in seconds, or in units that only a device knows; one that a schedule is to find does nothing."""
@@ -183,26 +184,3 @@ def _many_controls(operation: Any) -> str | None:
 
     several = isinstance(operation, MCPhaseGate) and operation.num_ctrl_qubits > 1
     return f"mcp{operation.num_ctrl_qubits}" if several else None
-
-
-def _lowered(operation: Any, where: str) -> "QuantumCircuit":
-    """A gate without definition in standard gates, by Qiskit's transpiler."""
-    from qiskit import QuantumCircuit, transpile
-    from qiskit.exceptions import QiskitError
-
-    alone = QuantumCircuit(operation.num_qubits)
-    if not operation.num_clbits:
-        alone.append(operation, range(operation.num_qubits))
-        try:
-            lowered = transpile(alone, basis_gates=["u", "p", "rx", "ry", "rz", "cx"], optimization_level=0)
-            if all(item.operation.name != operation.name for item in lowered.data):
-                return lowered
-        except QiskitError as error:
-            if hasattr(operation, "modifiers"):  # as a power of a free angle
-                raise ValueError(
-                    f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
-                ) from error
-    raise ValueError(
-        f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it, "
-        "or transpile the circuit first where it needs spare qubits."
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.conditions import bits_asked
 from qjaxsim_qiskit.constants import NotConstantError, constant
-from qjaxsim_qiskit.definitions import definition_of, matrix_of
+from qjaxsim_qiskit.definitions import as_gate, definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
 
@@ -188,6 +188,7 @@ class _Unroller:
         alone = QuantumCircuit(base.num_qubits)
         alone.append(base, range(base.num_qubits))
         (instruction,) = alone.data
+        base = instruction.operation  # as a Pauli of an operator class, which Qiskit makes a gate
         if instruction.is_standard_gate() or isinstance(base, UnitaryGate):
             return operation
         if isinstance(base, AnnotatedOperation):
@@ -205,7 +206,7 @@ class _Unroller:
             plain.append(UnitaryGate(matrix), range(base.num_qubits))
         else:
             return operation
-        return AnnotatedOperation(plain.to_gate(), operation.modifiers)
+        return AnnotatedOperation(as_gate(plain, where), operation.modifiers)
 
     # --- control flow --------------------------------------------------------------------------------------------
 

@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, is_traced
 from qjaxsim.common.precision import HIGHEST
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
 HOT, COLD = 3.0, 90.0
+# Of the largest coupling: how far matrices may be from symmetric.
+_ROUNDING = 1e-2
 
 
 class HeadsProblem(NamedTuple):
@@ -72,13 +74,43 @@ def in_floats(problem: HeadsProblem) -> HeadsProblem:
     """The problem as arrays, integers among them as floats: penalties and temperatures are no integers.
 
     Raises:
-        ValueError: for complex numbers.
+        ValueError: for complex numbers, shapes that do not fit, and couplings that are no symmetric matrices with zero
+            diagonals, where their values are known (not under `jax.jit`).
     """
     parts = [_real(name, part) for name, part in problem._asdict().items()]
     floats = [part.dtype for part in parts if _inexact(part)]
     whole = not _inexact(parts[0])
     dtype = max(floats, key=lambda each: each.itemsize, default=jnp.result_type(float)) if whole else parts[0].dtype
-    return HeadsProblem(*(part.astype(dtype) if whole or not _inexact(part) else part for part in parts))
+    out = HeadsProblem(*(part.astype(dtype) if whole or not _inexact(part) else part for part in parts))
+    require_couplings(out)
+    return out
+
+
+def require_couplings(problem: HeadsProblem) -> None:
+    """Refuse what the chain would take for another problem than the energy does.
+
+    Raises:
+        ValueError: for shapes that do not fit, and couplings that are no symmetric matrices with zero diagonals.
+    """
+    couplings, linear, penalty = map(jnp.asarray, problem)
+    if linear.ndim != 3 or couplings.shape != (*linear.shape, linear.shape[-1]) or penalty.ndim:
+        raise ValueError(
+            "A HeadsProblem must have couplings of shape (B, H, n, n), linear terms of (B, H, n) and one number as "
+            f"penalty, but has shapes {couplings.shape}, {linear.shape} and {penalty.shape}."
+        )
+    if is_traced(couplings) or not couplings.size:
+        return
+    # Products of matrices in low precision are symmetric to a few digits only.
+    least = _ROUNDING * jnp.abs(couplings).max()
+    for wrong, what, way_out in (
+        (couplings - couplings.swapaxes(2, 3), "symmetric", "take (C + C^T) / 2"),
+        (jnp.diagonal(couplings, axis1=2, axis2=3), "without diagonals", "add half of them to the linear terms"),
+    ):
+        if (worst := jnp.abs(wrong).max()) > least:
+            raise ValueError(
+                f"Couplings of a HeadsProblem must be matrices that are {what}, but some are off by "
+                f"{float(worst):.3g}; {way_out}."
+            )
 
 
 def _inexact(array: jax.Array) -> bool:

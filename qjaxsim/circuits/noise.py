@@ -33,12 +33,14 @@ class Rule:
         noise: a circuit as wide as the gate, or of one qubit, which then follows on each of the gate's qubits.
         places: the qubits of the gate, in its order; None for all.
         except_at: where it does not follow after all.
+        at_first: whether it follows on the first qubits of a wider gate, as errors of Aer's by label do.
     """
 
     gates: frozenset[str] | None
     noise: Circuit
     places: Places | None
     except_at: Places = frozenset()
+    at_first: bool = False
 
     def after(self, operation: Gate | Unitary | Reset, n_qubits: int) -> Iterator[Operation]:
         """What it adds after a gate in a circuit of a width."""
@@ -49,15 +51,14 @@ class Rule:
             return
         if self.places is not None and qubits not in self.places:
             return
-        if self.noise.n_qubits == len(qubits):
-            yield from self.noise.on(qubits, n_qubits).operations
-        elif self.noise.n_qubits == 1:
+        width = self.noise.n_qubits
+        if width == len(qubits) or (self.at_first and width < len(qubits)):
+            yield from self.noise.on(qubits[:width], n_qubits).operations
+        elif width == 1:
             for qubit in qubits:
                 yield from self.noise.on((qubit,), n_qubits).operations
         elif self.gates is not None:
-            raise ValueError(
-                f"Noise after {name!r} acts on {self.noise.n_qubits} qubits, but the gate on {len(qubits)}: {qubits}."
-            )
+            raise ValueError(f"Noise after {name!r} acts on {width} qubits, but the gate on {len(qubits)}: {qubits}.")
 
 
 def _name_of(operation: Gate | Unitary | Reset) -> str:
@@ -175,8 +176,13 @@ class NoiseModel:
                     "Argument `gates` has the name 'measure', which is no gate's; use `readout_error` for bits that "
                     "are read wrongly."
                 )
+            if name == "initialize":
+                raise ValueError(
+                    "Argument `gates` has the name 'initialize', which is no gate's; put the noise of a preparation "
+                    "into the circuit, as a channel after it."
+                )
             near = did_you_mean(name, [*GATES, RESET])
-            if name not in (*GATES, RESET) and near:
+            if name != RESET and name not in GATES and near:
                 raise ValueError(f"Argument `gates` has the name {name!r}, which is no gate's{near}.")
         places = None if on is None else _places("on", on)
         known = None if names is None else frozenset(_SAME.get(name, name) for name in names)
@@ -297,7 +303,7 @@ class NoiseModel:
         for rule in self._rules:
             places = None if rule.places is None else _moved(rule.places, where)
             if places is None or places:
-                out._rules.append(Rule(rule.gates, rule.noise, places, _moved(rule.except_at, where)))
+                out._rules.append(replace(rule, places=places, except_at=_moved(rule.except_at, where)))
         for relaxation in self._relaxations:
             moved = _of_these(relaxation.qubits, where)
             if moved is None or moved:

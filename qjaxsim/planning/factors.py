@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim.circuits.dense import monomial
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES, GateSpec
-from qjaxsim.circuits.operations import Gate, Unitary
+from qjaxsim.circuits.operations import Gate, Unitary, spec_of
 from qjaxsim.planning.leaves import Angled, Factor, PauliRotation, Phases, Picked
 
 
@@ -101,7 +101,7 @@ def standard(key: int) -> np.ndarray:
 @functools.cache
 def _quarter_turns(name: str, *angles: float) -> np.ndarray:
     """The matrix of a one-qubit gate with numbers that are multiples of pi / 2."""
-    matrix: np.ndarray = GATES[name].matrix(np, *(np.float64(angle) for angle in angles))
+    matrix: np.ndarray = spec_of(name).matrix(np, *(np.float64(angle) for angle in angles))
     _STANDARD[id(matrix)] = matrix
     return matrix
 

@@ -228,6 +228,27 @@ def test_single_precision_and_refusals(key):
         annealing.rounded(problem, 1)
 
 
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"couplings": np.triu(np.ones((1, 2, 5, 5)), 1)}, "matrices that are symmetric, but some are off by 1;"),
+        ({"couplings": np.ones((1, 2, 5, 5))}, "matrices that are without diagonals, but some are off by 1;"),
+        ({"couplings": np.ones((2, 5, 5))}, r"has shapes \(2, 5, 5\), \(1, 2, 5\) and \(\)"),
+        ({"linear": np.ones((2, 5))}, r"has shapes \(1, 2, 5, 5\), \(2, 5\) and \(\)"),
+        ({"penalty": np.ones(1)}, r"has shapes .* and \(1,\)"),
+    ],
+)
+def test_couplings_that_are_no_symmetric_matrices_are_refused(part, message, key):
+    problem = heads_problem(np.random.default_rng(11), 1, 2, 5, 0.6)._replace(**part)
+    for use in (
+        lambda: annealing.energies(problem, np.zeros((1, 1, 2, 5))),
+        lambda: annealing.anneal(problem, key, reads=1, sweeps=1),
+        lambda: annealing.rounded(problem),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
 def test_threads_do_not_change_the_states():
     problem = heads_problem(np.random.default_rng(10), 4, 2, 5, 0.6)
     alone, shared = (anneal_batch(problem, 3, reads=3, betas=[0.3, 1.0, 3.0], threads=count) for count in (1, 2))

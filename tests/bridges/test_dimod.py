@@ -78,6 +78,9 @@ def test_from_heads_has_the_raw_form_s_energies():
     problem = annealing.HeadsProblem(c, rng.normal(size=(2, 2, 3)), 0.9)
     qubo = Qubo.from_heads(problem, 1)
     states = assignments(6)
+    for wrong in (np.triu(np.ones((2, 2, 3, 3)), 1), np.ones((2, 2, 3, 3))):
+        with pytest.raises(ValueError, match="Couplings of a HeadsProblem must be matrices that are "):
+            Qubo.from_heads(problem._replace(couplings=wrong))
     assert qubo.labels[:4] == ((0, 0), (0, 1), (0, 2), (1, 0))
     raw = annealing.energies(problem, np.broadcast_to(states.reshape(1, -1, 2, 3), (2, 64, 2, 3)))
     np.testing.assert_allclose(qubo.energies(states), raw[1], atol=1e-12)
@@ -124,6 +127,16 @@ def test_more_bad_problems():
     for one in (problem_of(3), {(0, 0): 1.0}, dimod.BinaryQuadraticModel("SPIN"), 3):
         with pytest.raises(TypeError, match=f"`problems` must be a list of problems, but is a {type(one).__name__}"):
             solve_batch(one)
+
+
+def test_a_spin_s_pair_with_itself_is_an_offset_and_keeps_the_spin():
+    for h, J, spins, least in (
+        ({}, {(0, 0): 0.5}, {0}, 0.5),
+        ({}, {("a", "a"): 0.5, (1, 2): 1.0}, {1, 2, "a"}, -0.5),
+        ({0: 1.0}, {(0, 0): 0.5, (1, 1): 1.0}, {0, 1}, 0.5),
+    ):
+        found = solve((h, J), "exact")
+        assert set(found.variables) == spins and found.first.energy == least
 
 
 def test_structured_problems_give_labelled_sample_sets():

@@ -422,6 +422,15 @@ def test_delays_of_a_free_duration_are_refused(tmp_path):
         submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
 
 
+def test_observables_of_a_circuit_with_branches_are_refused(tmp_path):
+    circuit = QuantumCircuit(2, 1)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)):
+        circuit.x(1)
+    with pytest.raises(ValueError, match="`observables` needs a circuit without branches .*; ask for counts, without"):
+        submit(circuit, None, [qj.Z(1)], tmp_path, backend="fake_manila", dry_run=True)
+
+
 def test_values_at_which_an_angle_is_none_are_refused(tmp_path):
     circuit = QuantumCircuit(2)
     circuit.ry(Parameter("a").log(), 0)

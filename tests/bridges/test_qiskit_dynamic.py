@@ -7,7 +7,7 @@ import qjaxsim as qj
 
 pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 
-from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
 from qiskit_aer.noise import NoiseModel, depolarizing_error
@@ -40,6 +40,14 @@ def test_teleportation_with_a_free_angle():
     exact = [np.sin(0.9) * np.cos(0.7), np.sin(0.9) * np.sin(0.7), np.cos(0.9)]
     np.testing.assert_allclose(values, exact, atol=1e-12)
     assert crosscheck(teleported(theta)).agrees
+
+
+def test_teleportation_after_the_transpiler_whose_branches_have_phases():
+    transpiled = transpile(teleported(), basis_gates=["rz", "sx", "x", "cx"], optimization_level=1)
+    assert any(item.operation.blocks[0].global_phase for item in transpiled.data if item.name == "if_else")
+    values = qj.expectation(from_qiskit(transpiled).circuit, [qj.X(2), qj.Y(2), qj.Z(2)])()
+    exact = [np.sin(0.9) * np.cos(0.7), np.sin(0.9) * np.sin(0.7), np.cos(0.9)]
+    np.testing.assert_allclose(values, exact, atol=1e-12)
 
 
 def phase_estimation(phase=5 / 8, n_bits=3):

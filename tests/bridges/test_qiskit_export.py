@@ -15,7 +15,7 @@ from qiskit.circuit import Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import MCPhaseGate  # noqa: E402
 from qiskit.quantum_info import Operator, Statevector  # noqa: E402
 from qjaxsim_qiskit import assignment, from_qiskit, to_qasm, to_qiskit  # noqa: E402
-from qjaxsim_qiskit.ordering import matrix_qubits, reverse_state  # noqa: E402
+from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix, reverse_state  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
@@ -125,6 +125,8 @@ def test_order_of_bits():
     np.testing.assert_array_equal(reverse_state(values, 3)[0], [0, 4, 2, 6, 1, 5, 3, 7])
     np.testing.assert_array_equal(reverse_state(reverse_state(values, 3), 3), values)
     assert matrix_qubits([3, 0, 1]) == (1, 0, 3)
+    on_two = np.kron(np.array([[0, 1], [1, 0]]), np.eye(2))  # X on the most significant of two bits
+    np.testing.assert_array_equal(reverse_matrix(on_two), np.kron(np.eye(2), np.array([[0, 1], [1, 0]])))
 
 
 def test_matrices_of_single_precision_become_the_nearest_unitary():

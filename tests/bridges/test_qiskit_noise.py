@@ -12,7 +12,7 @@ from tests.noisy_circuits import random_noisy, random_values
 pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 
 from qiskit import QuantumCircuit, transpile
-from qiskit.quantum_info import DensityMatrix, SuperOp
+from qiskit.quantum_info import DensityMatrix, SuperOp, random_unitary
 from qiskit_aer import AerSimulator, noise
 from qjaxsim_qiskit import (
     crosscheck,
@@ -136,6 +136,46 @@ def test_a_model_there_and_back():
     np.testing.assert_allclose(ours, again, atol=1e-12)
 
 
+def labelled():
+    """Matrices of several widths under one label, their qubits out of order, and one without a label."""
+    circuit = QuantumCircuit(3)
+    circuit.h([0, 1, 2])
+    circuit.unitary(random_unitary(4, seed=1), [2, 0], label="mine")
+    circuit.unitary(random_unitary(8, seed=2), [1, 2, 0], label="mine")
+    circuit.unitary(random_unitary(4, seed=3), [0, 1])
+    return circuit
+
+
+def leaning():
+    """An error that tells its first qubit from its second."""
+    return noise.amplitude_damping_error(0.3).expand(noise.phase_damping_error(0.2))
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "on"),
+    [
+        (leaning(), "mine", None),
+        (leaning(), "mine", [2, 0]),
+        (leaning(), "mine", [0, 2]),  # no gate is there
+        (noise.amplitude_damping_error(0.3), "mine", None),
+        (noise.amplitude_damping_error(0.3), "unitary", None),
+    ],
+)
+def test_noise_finds_labelled_matrices_and_their_qubits_as_in_aer(error, name, on):
+    aer = noise.NoiseModel()
+    if on is None:
+        aer.add_all_qubit_quantum_error(error, [name])
+    else:
+        aer.add_quantum_error(error, [name], on)
+    wanted = on_aer(labelled(), aer)
+    model = from_aer_noise_model(aer)
+    ours = from_qiskit(labelled()).circuit
+    np.testing.assert_allclose(qj.density_matrix(model.apply(ours))(), wanted, atol=1e-10)
+    # The way back: of the circuit, and of the model.
+    np.testing.assert_allclose(on_aer(to_qiskit(ours), aer), wanted, atol=1e-10)
+    np.testing.assert_allclose(on_aer(labelled(), to_aer_noise_model(model, 3)), wanted, atol=1e-10)
+
+
 def test_counts_with_readout_errors_follow_our_probabilities():
     from qjaxsim_qiskit.comparing import P_VALUE, p_value
 
@@ -206,6 +246,20 @@ def test_what_cannot_be_brought_over_is_said():
     both.add_readout_error(noise.ReadoutError([[0.8, 0.2], [0.1, 0.9]]), [1])
     with pytest.raises(ValueError, match=re.escape("others for qubits [1]")):
         from_aer_noise_model(both)
+    prepared = noise.NoiseModel()
+    prepared.add_all_qubit_quantum_error(noise.depolarizing_error(0.1, 1), ["initialize"])
+    with pytest.raises(ValueError, match="quantum error of 'initialize', which is no gate here; append the error"):
+        from_aer_noise_model(prepared)
+    many = noise.NoiseModel()
+    many.add_all_qubit_quantum_error(noise.pauli_error([("XXXX", 0.1), ("IIII", 0.9)]), ["mcx"])
+    with pytest.raises(ValueError, match="quantum error of 'mcx', which is no gate here; append the error"):
+        from_aer_noise_model(many)
+    with pytest.raises(ValueError, match="noise after 'mcp2', which Qiskit has by another name"):
+        to_aer_noise_model(NoiseModel().after("mcp2", qj.Circuit(1).bit_flip(0.1, 0)), 3)
+    with pytest.raises(ValueError, match="noise of one qubit after 'mine', which is no gate's name, .*; say where"):
+        to_aer_noise_model(NoiseModel().after("mine", qj.Circuit(1).bit_flip(0.1, 0)), 3)
+    with pytest.raises(ValueError, match="the name 'initialize', which is no gate's; put the noise of a preparation"):
+        NoiseModel().after("initialize", qj.Circuit(1).bit_flip(0.1, 0))
     with pytest.raises(
         TypeError, match='a backend or the name of a fake one, such as "fake_manila", but is NoiseModel'
     ):
@@ -244,6 +298,11 @@ def test_cross_check_under_a_model():
         "density matrix", "expectation values", "counts of Aer, our probabilities",
     ]  # fmt: skip
     assert crossed(to_aer_noise_model(noisy_model(), 3)).agrees
+
+
+def test_phases_with_several_controls_are_one_gate_on_both_sides_of_a_cross_check():
+    circuit = qj.Circuit(3).h(range(3)).mcp(0.7, [2, 0], 1).cx(0, 1).h(1)
+    assert crosscheck(circuit, noise=NoiseModel().after("cx", qj.Circuit(2).depolarizing2(0.2, 0, 1))).agrees
 
 
 def test_cross_check_under_the_noise_of_a_backend():

@@ -186,7 +186,7 @@ def test_labels_stand_in_the_place_of_names(noise, wrong):
 
 
 def test_names_of_aers_models_are_taken_as_they_are():
-    names = ["mcx", "rx90", "h1", "xx"]
+    names = ["ccz4", "rx90", "h1", "xx"]
     model = from_aer_noise_model(model_of(**dict.fromkeys(names, flips(0.1))))
     assert {name for rule in model.rules for name in rule.gates} == set(names)
 

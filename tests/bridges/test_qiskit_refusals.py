@@ -9,7 +9,15 @@ import pytest
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
 from qiskit import QuantumCircuit  # noqa: E402
-from qiskit.circuit import AnnotatedOperation, Gate, Instruction, Parameter, ParameterVector, PowerModifier  # noqa: E402
+from qiskit.circuit import (  # noqa: E402
+    AnnotatedOperation,
+    ControlModifier,
+    Gate,
+    Instruction,
+    Parameter,
+    ParameterVector,
+    PowerModifier,
+)
 from qiskit.circuit.classical import types  # noqa: E402
 from qiskit.circuit.library import RXGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
@@ -43,6 +51,12 @@ def _power(circuit):
     circuit.append(AnnotatedOperation(RXGate(a), PowerModifier(0.5)), [0])
 
 
+def _controlled_reset(circuit):
+    inner = QuantumCircuit(1)
+    inner.reset(0)
+    circuit.append(AnnotatedOperation(inner.to_instruction(), ControlModifier(1)), [0, 1])
+
+
 REFUSED = [
     (_while, r"operation 0 \(while_loop\) is control flow"),
     (lambda c: c.add_input("flag", types.Bool()), "Classical variables cannot be imported, but the circuit has flag"),
@@ -57,6 +71,7 @@ REFUSED = [
     (lambda c: (c.rx(Parameter("x"), 0), c.rx(ParameterVector("x", 2)[1], 0)), "'x' names several"),
     (_two_vectors, "Parameters must have names of their own, but 'v' names several in this circuit; rename one"),
     (_power, r"operation 1 \(annotated\) cannot be taken apart: bind its parameters first \(a\)"),
+    (_controlled_reset, r'operation 0 \(annotated\) cannot be taken apart: .*"reset" is not a gate'),
     (_unknown, r"must be made of the circuit's parameters, but operation 0\.0 \(rx\) has a, b too"),
 ]  # fmt: skip
 

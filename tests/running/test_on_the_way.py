@@ -264,3 +264,15 @@ def test_what_is_wrong_is_said(case):
     function, kind, message = WRONG[case]
     with pytest.raises(kind, match=re.escape(message)):
         function()
+
+
+@pytest.mark.parametrize("phase", [np.pi, np.pi / 2, 0.3])
+def test_phases_in_branches_change_nothing(phase):
+    circuit = C(2).h(0).measure(0, 0).if_bits(0, 1, C(2).global_phase(phase).ry(0.4, 1)).h(0)
+    opened = np.array([1.0, 0.0]), np.array([np.cos(0.2), np.sin(0.2)])
+    found = qj.density_matrix(circuit)()
+    flip = np.array([[1, 1], [1, -1]]) / 2**0.5
+    expected = sum(
+        np.kron(np.outer(flip[:, k], flip[:, k]), np.outer(opened[k], opened[k])) / 2 for k in range(2)
+    )  # each outcome, then H on qubit 0
+    np.testing.assert_allclose(found, expected, atol=1e-12)
