@@ -204,9 +204,10 @@ class NoiseModel:
         Returns:
             The model.
 
+        >>> import numpy as np
         >>> import qjaxsim as qj
         >>> waited = NoiseModel().relaxation(1e-4, 1e-4).apply(Circuit(1).x(0).delay(qj.Parameter("t"), 0))
-        >>> print(qj.probabilities(waited)({"t": 1e-4}).round(3))
+        >>> print(np.asarray(qj.probabilities(waited)({"t": 1e-4})).round(3))
         [0.632 0.368]
         """
         t1, t2 = (_FOREVER if time == math.inf else time for time in (t1, t2))
