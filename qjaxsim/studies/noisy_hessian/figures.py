@@ -93,9 +93,9 @@ def by_shots(noises: Sequence[Row], cell: Arrays, shots: Sequence[int]) -> "Figu
     left, right = figure.subplots(1, 2)
     shown = [place for place, row in enumerate(noises) if row["noise"] in (NONE, LOCAL)]
     for axes, place, name in ((left, -1, "largest"), (right, 0, "most negative")):
-        for number, noise in enumerate(shown):
+        for noise, colour in zip(shown, style.colours(len(shown)), strict=True):
             label = f"{noises[noise]['strength']:g}" if noise else "none"
-            _bars(axes, cell, noise, place, shots, style.COLOURS[number], label)
+            _bars(axes, cell, noise, place, shots, colour, label)
         axes.axhline(0, color=style.INK, linewidth=0.8)
         x = np.geomspace(min(shots), max(shots), 60)
         edge = noises[0]["energy_edge"] / np.sqrt(x) * (1 if place else -1)
