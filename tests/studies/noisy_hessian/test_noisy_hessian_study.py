@@ -13,7 +13,7 @@ from qjaxsim.studies.noisy_hessian import claims
 from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE, _shots
 from qjaxsim.studies.noisy_hessian.columns import COLUMNS
 from qjaxsim.studies.noisy_hessian.examples import load_features, principal_angles
-from qjaxsim.studies.noisy_hessian.figures import by_shots
+from qjaxsim.studies.noisy_hessian.figures import by_shots, by_strength
 from qjaxsim.studies.noisy_hessian.model import loss_hessian, model_of, noisy_values
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.noisy_hessian.shots import evaluate, loss_errors
@@ -205,10 +205,23 @@ def test_no_shots_tell_the_sign_of_what_rounding_leaves():
         assert tuple(found[name] for name in names) == known
 
 
+def test_lines_go_from_weak_to_strong_noise_however_it_was_asked_for():
+    noises = [{"noise": NONE, "strength": 0.0}]
+    noises += [{"noise": name, "strength": p} for p in (0.3, 0.1, 0.2) for name in (LOCAL, GLOBAL)]
+    values = np.array([[-row["strength"], 1 - row["strength"]] for row in noises])
+    for axes, place in zip(by_strength(noises, [{"eigenvalues": values}], 1).axes, (1, 0), strict=True):
+        lines = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+        expected = np.array([[0.1, place - 0.1], [0.2, place - 0.2], [0.3, place - 0.3]])
+        np.testing.assert_allclose(lines, [expected, expected])
+
+
 def test_as_many_strengths_as_one_likes_are_drawn_apart():
     noises = [{"noise": NONE, "strength": 0.0, "energy_edge": 1.0}]
     noises += [{"noise": LOCAL, "strength": 0.1 * place, "energy_edge": 1.0} for place in range(1, 9)]
     cell = {"energy_eigenvalues": np.ones((9, 2)), "energy_stds": np.ones((9, 2)), "drawn": np.ones((9, 2, 2))}
+    figure = by_shots(noises, cell | {"drawn": cell["drawn"][:, :1]}, (10,))
+    # One number of shots: lines have a length all the same.
+    assert all(np.ptp(line.get_xdata()) > 0 for line in figure.axes[0].lines if line.get_marker() != "o")
     handles = by_shots(noises, cell, (10, 100)).axes[0].get_legend().legend_handles
     assert len({line.get_color() for line in handles}) == len(handles) == 10
 
