@@ -38,6 +38,21 @@ def tidy(axes: "Axes") -> None:
     axes.tick_params(labelsize=SMALL + 1)
 
 
+def colours(count: int) -> list[str]:
+    """So many that differ, and from the ink of what has none: the palette's, or shades where it has fewer.
+
+    >>> colours(2), len(set(colours(30)))
+    (['#0072B2', '#D55E00'], 30)
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    palette = [colour for colour in COLOURS if colour != INK]
+    if count <= len(palette):
+        return palette[:count]
+    return [to_hex(colormaps["turbo"](place / (count - 1))) for place in range(count)]
+
+
 def plain_ticks(axis: Any, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     """1, 2, 5, 10, ... instead of powers, for logarithmic axes that rarely span a decade or two."""
     from matplotlib.ticker import LogLocator, NullFormatter

@@ -108,7 +108,7 @@ def _tabu(problem: HeadsProblem) -> np.ndarray | None:
 
 
 def exact_hits(settings: AttentionSettings, problem: HeadsProblem, key: jax.Array) -> float | None:
-    """Fraction of problems where annealing ends at the minimum over all states."""
+    """Fraction of problems where annealing, rounded as in training, ends at the minimum over all states."""
     n_heads, n = problem.linear.shape[1:]
     if n_heads * n > EXACT_VARIABLES:
         if n > EXACT_VARIABLES:
@@ -125,7 +125,7 @@ def exact_hits(settings: AttentionSettings, problem: HeadsProblem, key: jax.Arra
             return annealing.energies(inner, states).min()
 
         exact = jax.lax.map(one, (problem.couplings, problem.linear))
-        drawn = annealing.anneal(problem, key, reads=settings.reads, sweeps=settings.sweeps)
+        drawn = annealing.anneal(problem, key, reads=settings.reads, sweeps=settings.sweeps, bits=settings.bits)
         return exact, drawn.energies.min(1)
 
     exact, ours = (np.asarray(part, float) for part in both(problem))

@@ -136,7 +136,7 @@ class LayerCells:
             subject, chi = self.subject(layer, source, seed), max(self.settings.chi)
             operator = self._operator(sweep.read_arrays(self.out, optimised), subject, method, chi, circuit)
             key = {"chi": chi, "gate_qubits": operator.wall_u.gate_qubits, "depth": circuit[1]}
-            return sweep.CellResult(shot_rows(subject, operator, self.settings.shots, key), {})
+            return sweep.CellResult(shot_rows(subject, method, operator, self.settings.shots, key), {})
 
         self.cells[self.key("shots", layer, source, seed, method)] = run
 

@@ -31,11 +31,14 @@ def exported(layer: DisentangledLayer) -> dict[str, Any]:
     }
 
 
-def shot_rows(subject: Subject, layer: DisentangledLayer, shots: tuple[int, ...], key: dict[str, Any]) -> list[Any]:
+def shot_rows(
+    subject: Subject, method: str, layer: DisentangledLayer, shots: tuple[int, ...], key: dict[str, Any]
+) -> list[Any]:
     """One row a number of shots: what they change in the layer's outputs.
 
     Args:
         subject: the layer; without inputs of its own it receives Gaussian ones.
+        method: "explicit" or "gradient", by which the layer was optimised.
         layer: disentangled.
         shots: numbers of shots.
         key: columns that name bond and circuits.
@@ -49,5 +52,5 @@ def shot_rows(subject: Subject, layer: DisentangledLayer, shots: tuple[int, ...]
     for number in shots:
         drawn = np.asarray(shot_forward(layer, x, number, jax.random.key(subject.seed)))
         error = float(np.linalg.norm(drawn - exact) / np.linalg.norm(exact))
-        rows.append({**subject.row("shots", "explicit"), **key, "shots": number, "shot_error": error})
+        rows.append({**subject.row("shots", method), **key, "shots": number, "shot_error": error})
     return rows

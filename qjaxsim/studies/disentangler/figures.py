@@ -181,16 +181,16 @@ def overlap_and_entropy(rows: Sequence[Row]) -> "Figure":
     for source, line in (("layer", "-"), ("noise", "--")):
         own = [row for row in rows if (row["source"] == "noise") == (source == "noise")]
         sizes = sorted({(row["gate_qubits"], row["register"]) for row in own})
-        for place, (gate_qubits, register) in enumerate(sizes):
+        for place, ((gate_qubits, register), colour) in enumerate(zip(sizes, style.colours(len(sizes)), strict=True)):
             curve = [row for row in own if row["gate_qubits"] == gate_qubits]
             depths = sorted({row["depth"] for row in curve})
             for axes, name in ((left, "merit"), (right, "entropy")):
                 values = [_mean(row[name] for row in curve if row["depth"] == depth) for depth in depths]
                 label = f"{gate_qubits} qubits" + (" (register)" if register else "")
                 axes.plot(
-                    depths, values, line, color=style.COLOURS[place], marker=style.MARKERS[place], markersize=5,
+                    depths, values, line, color=colour, marker=style.MARKERS[place % len(style.MARKERS)], markersize=5,
                     linewidth=1.3, label=label if source == "layer" else None,
-                    markerfacecolor="white" if source == "noise" else style.COLOURS[place],
+                    markerfacecolor="white" if source == "noise" else colour,
                 )  # fmt: skip
         if own:
             shade = style.INK if source == "layer" else style.GREY

@@ -1,8 +1,12 @@
 """Settings of the study `gauss-newton-transition`."""
 
+import math
 from dataclasses import dataclass
 
 from qjaxsim.studies.shared.setting import LARGEST_SEED, check_settings, integer, number
+
+# Largest less least value of <O>, by qubits.
+SPANS = {2: 10.0, 3: 14 + 2 * math.sqrt(3)}
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,9 @@ class TransitionSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        # Beyond the largest value a target has a transition of its own, and the error no longer goes to zero.
+        if max(self.targets) > SPANS[self.qubits]:
+            raise ValueError(
+                f"Argument `targets` must hold distances up to {SPANS[self.qubits]:.4g}, where the largest value of "
+                f"<O> of {self.qubits} qubits is, but holds {max(self.targets):g}."
+            )

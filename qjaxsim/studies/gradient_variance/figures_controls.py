@@ -131,8 +131,8 @@ def _shots(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     arms: dict[str, list[Row]] = {"exact": swept_rows(rows, "batch", centre)[centre["batch"]]}
     for row in sorted(_of(rows, "shots"), key=lambda row: row["shots"]):
         arms.setdefault(f"{row['shots']} shots", []).append(row)
-    for place, (label, own) in enumerate(arms.items()):
-        band(axes, own, "epoch", "grad_var", label, style.COLOURS[place], style.MARKERS[place])
+    for place, (label, colour) in enumerate(zip(arms, style.colours(len(arms)), strict=True)):
+        band(axes, arms[label], "epoch", "grad_var", label, colour, style.MARKERS[place % len(style.MARKERS)])
     axes.set_yscale("log")
     whole_ticks(axes)
     _labels(axes, "epoch", _VARIANCE)

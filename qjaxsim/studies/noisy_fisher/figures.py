@@ -82,7 +82,7 @@ def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: st
 
     depths = list(dict.fromkeys(row["layers"] for row in rows))
     strengths = sorted({row["strength"] for row in rows if row["noise"] == LOCAL})
-    colours = {strength: style.COLOURS[place] for place, strength in enumerate(strengths)}
+    colours = dict(zip(strengths, style.colours(len(strengths)), strict=True))
     figure = style.new_figure(3.2 * len(depths), 3.4)
     panels = np.atleast_1d(figure.subplots(1, len(depths), sharey=True))
     for depth, axes in zip(depths, panels, strict=True):

@@ -24,7 +24,7 @@ from qjaxsim.training import TrainConfig, TrainResult, fit
 
 NONE, LOCAL, GLOBAL = "none", "local", "global"
 # Below this share of the largest eigenvalue the others are rounding.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 # Relative error that `shots_max` is for.
 RELATIVE = 0.1
 # Draws of errors for the edge of what they make of a Hessian of zeros.
@@ -151,9 +151,9 @@ def _of_loss(
         "train_accuracy": float((np.asarray(logits).argmax(axis=1) == data.y).mean()),
         "lambda_max": float(values[-1]),
         "lambda_min": float(values[0]),
-        "negative": int((values < -_ROUNDING * values[-1]).sum()),
-        "rank": numerical_rank(values, _ROUNDING),
-        "dead": exact_zeros(matrix, _ROUNDING),
+        "negative": int((values < -ROUNDING * values[-1]).sum()),
+        "rank": numerical_rank(values, ROUNDING),
+        "dead": exact_zeros(matrix, ROUNDING),
         "outliers": count_outliers(values, settings.classes).number,
     }
     return row, _Spectrum(values, vectors)
@@ -179,13 +179,14 @@ def _of_shots(
 def _shots(prefix: str, values: np.ndarray, stds: np.ndarray, edge: float) -> dict[str, Any]:
     """Columns of errors at one shot, of the largest and of the smallest eigenvalue, and of the shots that they need."""
     top, bottom = values[-1], values[0]
+    nothing = ROUNDING * np.abs(values).max()
     found = {
         "std_max": float(stds[0]),
         "std_min": float(stds[1]),
         "edge": edge,
-        "shots_max": math.ceil((stds[0] / (RELATIVE * top)) ** 2),
-        "shots_sign_min": math.ceil((2 * stds[1] / bottom) ** 2) if bottom < 0 else None,
-        "shots_edge_min": math.ceil((edge / bottom) ** 2) if bottom < 0 else None,
+        "shots_max": math.ceil((stds[0] / (RELATIVE * top)) ** 2) if top > nothing else None,
+        "shots_sign_min": math.ceil((2 * stds[1] / bottom) ** 2) if bottom < -nothing else None,
+        "shots_edge_min": math.ceil((edge / bottom) ** 2) if bottom < -nothing else None,
     }
     return {f"{prefix}{name}": value for name, value in found.items()}
 

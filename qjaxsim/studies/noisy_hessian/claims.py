@@ -1,5 +1,6 @@
 """Claims on curvature under noise and shots, each judged by a stated rule from the rows of `noisy-hessian`."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_SEEN, NOT_TESTED, Verdict
-from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE
+from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE, ROUNDING
 from qjaxsim.studies.shared.judging import concluded, over_seeds, seeds_in, single_seed
 
 _NOISE = "arXiv:2302.05059, of the quantum Fisher information"
@@ -118,12 +119,23 @@ def rescaled(rows: Sequence[Row]) -> Verdict:
 
 
 def _apart(rows: Sequence[Row], strength: float, column: str) -> float:
-    """How far local noise is from its control at a strength, over the control's, at most over seeds."""
+    """How far local noise is from its control at a strength, over the control's, at most over seeds.
+
+    What rounding makes of zeros is alike; beside it anything else is infinitely far.
+    """
     local, control = (
-        [row[column] for row in rows if row["noise"] == name and row["strength"] == strength]
+        [
+            row[column] if abs(row[column]) > ROUNDING * row["lambda_max"] else 0.0
+            for row in rows
+            if row["noise"] == name and row["strength"] == strength
+        ]
         for name in (LOCAL, GLOBAL)
     )
-    return max(abs(a / b - 1) for a, b in zip(local, control, strict=True))
+    return max(_ratio_to_one(a, b) for a, b in zip(local, control, strict=True))
+
+
+def _ratio_to_one(a: float, b: float) -> float:
+    return abs(a / b - 1) if b else math.inf if a else 0.0
 
 
 def largest(shots: Sequence[int], rows: Sequence[Row]) -> Verdict:

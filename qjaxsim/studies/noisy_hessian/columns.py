@@ -23,8 +23,10 @@ COLUMNS = {
     "the root of shots",
     "std_min": "the same of lambda_min",
     "edge": "mean size of the most negative eigenvalue that these errors make of a Hessian of zeros; falls likewise",
-    "shots_max": "shots of each evaluation that give lambda_max to 10 % (one standard error)",
-    "shots_sign_min": "the same for the sign of lambda_min at two standard errors; empty where that is not negative",
+    "shots_max": "shots of each evaluation that give lambda_max to 10 % (one standard error); empty where that is not "
+    "positive by more than 1e-9 of the largest in size",
+    "shots_sign_min": "the same for the sign of lambda_min at two standard errors; empty where that is not negative "
+    "by more than 1e-9 of the largest in size",
     "shots_edge_min": "shots from which on lambda_min is larger than edge; with fewer, errors alone look like it",
     "energy_lambda_max": "largest eigenvalue of the Hessian of the energy, minus the mean over shot_images images of "
     "<Z> of their classes",

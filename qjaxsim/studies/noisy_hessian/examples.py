@@ -41,10 +41,16 @@ def load_features(settings: NoisyHessianSettings, data_dir: Path | None) -> Feat
 
 
 def principal_angles(pixels: np.ndarray) -> np.ndarray:
-    """The leading principal components (N, 4) of rows (N, pixels), each scaled so that its largest size is pi/2."""
+    """The leading principal components (N, 4) of rows (N, pixels), each scaled so that its largest size is pi/2.
+
+    Those along which the rows do not differ are zero.
+    """
     centred = pixels - pixels.mean(axis=0)
-    components = np.linalg.svd(centred, full_matrices=False)[2][:QUBITS]
+    _, sizes, components = np.linalg.svd(centred, full_matrices=False)
+    components = components[:QUBITS]
     # Singular vectors have a sign by chance.
     components *= np.sign(components[np.arange(QUBITS), np.abs(components).argmax(axis=1)])[:, None]
     found = centred @ components.T
-    return found / np.abs(found).max(axis=0) * (np.pi / 2)
+    # Rounding would be scaled up to angles like any others.
+    known = sizes[:QUBITS] > 1e-12 * sizes[0]
+    return np.where(known, found / np.where(known, np.abs(found).max(axis=0), 1), 0) * (np.pi / 2)

@@ -60,6 +60,7 @@ def by_strength(noises: Sequence[Row], cells: Sequence[Arrays], classes: int) ->
     values = np.stack([cell["eigenvalues"] for cell in cells])  # (seeds, noises, P)
     for name, line in ((LOCAL, "-"), (GLOBAL, "--")):
         places = [place for place, row in enumerate(noises) if row["noise"] == name]
+        places.sort(key=lambda place: noises[place]["strength"])  # else lines go back and forth
         x = [noises[place]["strength"] for place in places]
         for rank in range(1, classes + 1):
             colour = style.COLOURS[rank - 1]
@@ -93,11 +94,11 @@ def by_shots(noises: Sequence[Row], cell: Arrays, shots: Sequence[int]) -> "Figu
     left, right = figure.subplots(1, 2)
     shown = [place for place, row in enumerate(noises) if row["noise"] in (NONE, LOCAL)]
     for axes, place, name in ((left, -1, "largest"), (right, 0, "most negative")):
-        for number, noise in enumerate(shown):
+        for noise, colour in zip(shown, style.colours(len(shown)), strict=True):
             label = f"{noises[noise]['strength']:g}" if noise else "none"
-            _bars(axes, cell, noise, place, shots, style.COLOURS[number], label)
+            _bars(axes, cell, noise, place, shots, colour, label)
         axes.axhline(0, color=style.INK, linewidth=0.8)
-        x = np.geomspace(min(shots), max(shots), 60)
+        x = _reach(shots)
         edge = noises[0]["energy_edge"] / np.sqrt(x) * (1 if place else -1)
         axes.plot(x, edge, "--", color=style.GREY, linewidth=1.2, label="errors alone")
         axes.set_xscale("log")
@@ -108,8 +109,13 @@ def by_shots(noises: Sequence[Row], cell: Arrays, shots: Sequence[int]) -> "Figu
     return figure
 
 
+def _reach(shots: Sequence[int]) -> np.ndarray:
+    """From a little less than the fewest to a little more than the most, so that one number has a line, too."""
+    return np.geomspace(min(shots) / 1.5, max(shots) * 1.5, 60)
+
+
 def _bars(axes: "Axes", cell: Arrays, noise: int, place: int, shots: Sequence[int], colour: str, label: str) -> None:
-    x = np.geomspace(min(shots), max(shots), 60)
+    x = _reach(shots)
     value = cell["energy_eigenvalues"][noise, place]
     half = 2 * cell["energy_stds"][noise, place] / np.sqrt(x)
     axes.plot(x, np.full_like(x, value), color=colour, linewidth=1.2, label=label)

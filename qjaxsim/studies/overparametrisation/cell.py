@@ -9,7 +9,7 @@ import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.geometry import lie_algebra
-from qjaxsim.studies.overparametrisation.fisher import Ranks, fisher, rank_and_gap, ranks
+from qjaxsim.studies.overparametrisation.fisher import fisher, rank_and_gap, ranks
 from qjaxsim.studies.overparametrisation.problems import PRODUCT, Problem
 from qjaxsim.studies.overparametrisation.settings import (
     ADAM,
@@ -103,9 +103,9 @@ def _ranks(settings: OverparametrisationSettings, problem: Problem, layers: int)
         "rank": own.largest,
         "angles_needed": int(np.argmax(own.by_angles == own.largest)) + 1,
         "angles_most": len(own.by_angles),
-        "rank_strict": _largest(own, 1e-3 * settings.tolerance)[0],
-        "rank_loose": _largest(own, 1e3 * settings.tolerance)[0],
-        "gap": _largest(own, settings.tolerance)[1],
+        "rank_strict": own.largest_at(1e-3 * settings.tolerance),
+        "rank_loose": own.largest_at(1e3 * settings.tolerance),
+        "gap": max(rank_and_gap(one, settings.tolerance)[1] for one in own.eigenvalues),
         "algebra": lie_algebra(problem.generators()).dimension,
     }
     if problem.name != UNITARY:
@@ -115,12 +115,6 @@ def _ranks(settings: OverparametrisationSettings, problem: Problem, layers: int)
         slipped = ranks(fisher(problem, layers, slip=True)(angles), settings.tolerance)
         row["rank_slip"], arrays["slip_by_angles"] = slipped.largest, slipped.by_angles
     return CellResult(row, arrays)
-
-
-def _largest(found: Ranks, tolerance: float) -> tuple[int, float]:
-    """Largest rank and largest gap over draws, at the most angles."""
-    both = [rank_and_gap(one, tolerance) for one in found.eigenvalues]
-    return max(rank for rank, _ in both), max(gap for _, gap in both)
 
 
 def _training(settings: OverparametrisationSettings, run: Run, here: dict[str, Any], progress: Progress) -> CellResult:
@@ -160,7 +154,7 @@ def _stalled(costs: np.ndarray) -> float | None:
     """Share of the starts (S, steps + 1) whose cost stands still at the end."""
     if not len(costs):
         return None
-    before = costs[:, -1 - costs.shape[1] // 10]
+    before = costs[:, -1 - max(costs.shape[1] // 10, 1)]
     return float((np.abs(costs[:, -1] - before) < _STILL * before).mean())
 
 

@@ -29,7 +29,8 @@ def first_success(rows: Sequence[Row], problem: str, qubits: int, optimiser: str
 def sets_in(rows: Sequence[Row]) -> Verdict:
     """Holds if half of the starts succeed from the first angles of the grid on with which the rank is saturated.
 
-    Of every problem, with every optimiser. With a reservation if of some problems or with some optimisers only.
+    Of every problem whose grid has fewer angles, too, with every optimiser that was given these. With a reservation if
+    of some problems or with some optimisers only.
     """
     claim = "Training sets in at the number of angles where the rank of the QFIM saturates."
     parts: list[str] = []
@@ -38,9 +39,9 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
     for row in _ranks(rows):
         own = _trained(rows, row["problem"], row["qubits"])
         at = next((one["angles"] for one in own if one["rank_here"] == row["rank"]), None)
-        if at is None:
+        if at is None or at == own[0]["angles"]:
             continue
-        tried = _optimisers(one for one in rows if _key(one) == _key(row))
+        tried = _optimisers(one for one in rows if _key(one) == _key(row) and one.get("angles") == at)
         firsts = {name: first_success(rows, *_key(row), name) for name in tried}
         missed += [f"with {name} for {_named(row)}" for name, count in firsts.items() if count != at]
         met += sum(count == at for count in firsts.values())
@@ -49,7 +50,7 @@ def sets_in(rows: Sequence[Row]) -> Verdict:
         saturated = f"saturated at {at} (weakest eigenvalue {first['weakest']:.0e} of the largest)"
         parts.append(f"{_named(row)}: {saturated}, where {first['share']:.2f} succeed; half of them do from {seen} on")
     if not parts:
-        return untested(claim, _SOURCE, "more --ratios, from 1 on")
+        return untested(claim, _SOURCE, "more --ratios, below 1 and from 1 on")
     if not met:
         return Verdict(claim, _SOURCE, NOT_SEEN, "; ".join(parts), _controls(rows))
     doubts = [f"not {', '.join(missed)}"] if missed else []

@@ -61,9 +61,10 @@ def by_rank(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
     names = list(dict.fromkeys(row["problem"] for row, _ in ranks))
     figure = style.new_figure(3.8 * len(names), 3.6)
     for name, axes in zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True):
-        for number, (row, own) in enumerate((row, own) for row, own in ranks if row["problem"] == name):
-            _rank_lines(axes, row, own, style.COLOURS[number])
-        most = max(row["angles_most"] for row, _ in ranks if row["problem"] == name)
+        here = [(row, own) for row, own in ranks if row["problem"] == name]
+        for (row, own), colour in zip(here, style.colours(len(here)), strict=True):
+            _rank_lines(axes, row, own, colour)
+        most = max(row["angles_most"] for row, _ in here)
         axes.plot([0, most], [0, most], color=style.PALE, linewidth=1, zorder=0)
         axes.set_title(name, fontsize=style.SMALL + 2)
         axes.set_xlabel("angles")
@@ -91,16 +92,16 @@ def by_angles(rows: Sequence[Row]) -> "Figure":
     names = list(dict.fromkeys(row["problem"] for row in ranks))
     figure = style.new_figure(3.8 * len(names), 3.6)
     for name, axes in zip(names, np.atleast_1d(figure.subplots(1, len(names), sharey=True)), strict=True):
-        for number, rank in enumerate(row for row in ranks if row["problem"] == name):
+        here = [row for row in ranks if row["problem"] == name]
+        for rank, colour in zip(here, style.colours(len(here)), strict=True):
             for optimiser, line in _LINES.items():
                 own = _trained(rows, rank, optimiser)
                 if own:
                     label = f"{rank['qubits']} qubits, {optimiser}"
                     x = [row["angles"] / rank["angles_needed"] for row in own]
                     shares = [row["share"] for row in own]
-                    colour = style.COLOURS[number]
                     axes.plot(x, shares, line, color=colour, marker="o", markersize=3.5, linewidth=1.4, label=label)
-            _published_shares(axes, rank, style.COLOURS[number])
+            _published_shares(axes, rank, colour)
         axes.axvline(1, color=style.INK, linewidth=0.8)
         axes.set_title(name, fontsize=style.SMALL + 2)
         axes.set_xlabel("angles over those that the rank needs")

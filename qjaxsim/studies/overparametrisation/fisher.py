@@ -18,17 +18,26 @@ class Ranks(NamedTuple):
     Attributes:
         by_angles: (M,) the largest over draws, of the first 1, 2, ... M angles.
         weakest: (M,) likewise the eigenvalue in the place of that rank over the largest, median over draws.
-        eigenvalues: (draws, M) of the whole matrices, ascending.
+        spectra: (draws, m) eigenvalues of the first m = 1, 2, ... M angles, ascending.
     """
 
     by_angles: np.ndarray
     weakest: np.ndarray
-    eigenvalues: np.ndarray
+    spectra: list[np.ndarray]
+
+    @property
+    def eigenvalues(self) -> np.ndarray:
+        """(draws, M) of the whole matrices, ascending."""
+        return self.spectra[-1]
 
     @property
     def largest(self) -> int:
         """Over all numbers of angles."""
         return int(self.by_angles.max())
+
+    def largest_at(self, tolerance: float) -> int:
+        """The same with another tolerance."""
+        return max(numerical_rank(one, tolerance) for spectrum in self.spectra for one in spectrum)
 
 
 def fisher(
@@ -69,7 +78,7 @@ def ranks(matrices: Any, tolerance: float) -> Ranks:
     weakest = [
         np.median(spectrum[:, -rank] / spectrum[:, -1]) for spectrum, rank in zip(spectra, by_angles, strict=True)
     ]
-    return Ranks(np.array(by_angles), np.array(weakest), spectra[-1])
+    return Ranks(np.array(by_angles), np.array(weakest), spectra)
 
 
 def rank_and_gap(eigenvalues: Any, tolerance: float) -> tuple[int, float]:

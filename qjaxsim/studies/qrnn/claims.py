@@ -42,8 +42,8 @@ def _learns(row: Row) -> Verdict:
     verdict = HOLDS if row["reached"] == 1 else RESERVATION if row["reached"] else NOT_SEEN
     evidence = (
         f"{words[verdict]} of {seeds_in_words(row['seeds'], row['seeds'])} ({row['reached']:.0%}) reach validation "
-        f"loss {row['threshold']:g}, in {row['updates']:.0f} updates (median), with a postselection overhead of up to "
-        f"{row['overhead_peak']:.3g}{best}"
+        f"loss {row['threshold']:g}, in {row['updates']:.0f} updates (median), with a postselection overhead that "
+        f"peaks at {row['overhead_peak']:.3g} (median){best}"
     )
     claim = f"The network learns {row['task']} to a validation loss of {row['threshold']:g}"
     return _several(Verdict(claim, "arXiv:2006.14619, section 4", verdict, evidence, "none"), [row])

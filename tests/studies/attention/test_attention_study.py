@@ -1,6 +1,7 @@
 """The study `attention`: results folder, resuming, report, verdicts by their rules, published figures, command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,12 @@ def test_single_heads_are_gone_through_when_the_whole_is_too_large():
     )
     settings = measures.AttentionSettings(n_heads=3, reads=8, sweeps=30)
     assert measures.exact_hits(settings, problem, measures.jax.random.key(0)) == 1.0
+    # Rounded to -1, 0 and 1 the numbers below half of the largest are lost, and the minimum with them.
+    small = np.array([[[1.0, -0.4, -0.4, -0.4]]])
+    few = measures.HeadsProblem(*map(measures.jnp.asarray, (np.zeros((1, 1, 4, 4)), small, 0.0)))
+    rounded = replace(settings, n_heads=1, bits=2, reads=1)
+    hits = [measures.exact_hits(rounded, few, measures.jax.random.key(seed)) for seed in range(4)]
+    assert min(hits) == 0.0 and measures.exact_hits(replace(rounded, bits=None), few, measures.jax.random.key(0)) == 1.0
     wide = measures.HeadsProblem(*(np.zeros(shape) for shape in ((1, 1, 17, 17), (1, 1, 17), ())))
     assert measures.exact_hits(settings, wide, measures.jax.random.key(0)) is None
 

@@ -271,6 +271,7 @@ def test_circuits_on_a_quantum_computer(study, evaluation):
         assert 0 < own["cnot_depth"] <= own["cnots"]
     assert all(row.get("cnots") is None for row in rows if row["layer"] == "block0.up" or row["source"] == "noise")
     shots = one(rows, part="shots", layer="block0.value", source="trained", chi=2)
+    assert shots["method"] == "explicit"
     # Two readouts of eight amplitudes, each with a mean square of 8 / (2 shots), and wrong signs of small ones.
     assert 0.3 < shots["shot_error"] / np.sqrt(2 * 8 / (2 * 1000)) < 3
 

@@ -11,6 +11,7 @@ from qjaxsim.models.disentangler.low_rank import svd_layer
 from qjaxsim.models.disentangler.mpo import qubit_geometry
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.disentangler import claims as judged
+from qjaxsim.studies.disentangler.figures import overlap_and_entropy
 from qjaxsim.studies.disentangler.layer import plain_operator
 from qjaxsim.studies.disentangler.plan import PLAN_COLUMNS, can_it_pay, plan_rows
 from qjaxsim.studies.disentangler.published import comparison_rows
@@ -19,6 +20,13 @@ from qjaxsim.studies.disentangler.settings import REGISTER, DisentanglerStudySet
 
 def row(part, method, source="trained", **more):
     return {"part": part, "method": method, "source": source, "seed": 1, "layer": "block0.value", **more}
+
+
+def test_as_many_sizes_of_gates_as_one_likes_are_drawn_apart():
+    numbers = {"depth": 1, "register": False, "merit": 0.5, "entropy": 1.0, "bound": 0.9, "entropy_before": 1.2}
+    figure = overlap_and_entropy([row("depth", "explicit", gate_qubits=size, **numbers) for size in range(2, 11)])
+    handles = figure.axes[1].get_legend().legend_handles
+    assert len({line.get_color() for line in handles}) == len(handles) == 9
 
 
 def wide(change, circuit=100, noise=None, dense=1000):

@@ -80,16 +80,18 @@ def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
 def test_both_methods_of_one_file_and_a_gate_wider_than_the_register(tmp_path):
     matrix = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
     settings = replace(
-        OF_FILE, chi=(2,), gate_qubits=(9,), methods=("explicit", "gradient"),
-        gradient_steps=30,
+        OF_FILE, parts=("layers", "shots"), chi=(2,), gate_qubits=(9,), methods=("gradient", "explicit"),
+        gradient_steps=30, shots=(9,),
     )  # fmt: skip
     rows = run_study(STUDY, settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "w", "out-in", "asked")).rows
     plain = one(rows, source="file", method="mpo")["error"]
     for method in ("explicit", "gradient"):
-        row = one(rows, source="file", method=method)
+        row = one(rows, part="layers", source="file", method=method)
         # One gate of three qubits and one of two, and both lower the error.
         assert row["register"] and row["circuit"] == 28 + 6 and row["error"] < plain
-    assert one(rows, source="file", method="gradient")["sweeps"] <= 30
+    assert one(rows, part="layers", source="file", method="gradient")["sweeps"] <= 30
+    # Shots are of the first method's circuits.
+    assert one(rows, part="shots")["method"] == "gradient"
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

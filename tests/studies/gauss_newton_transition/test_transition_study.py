@@ -13,7 +13,7 @@ from qjaxsim.studies.gauss_newton_transition.cell import EXPONENTIAL, POWER
 from qjaxsim.studies.gauss_newton_transition.columns import COLUMNS
 from qjaxsim.studies.gauss_newton_transition.decay import fit_decay
 from qjaxsim.studies.gauss_newton_transition.model import chain, descend, haar_unitary, problem_of, random_string
-from qjaxsim.studies.gauss_newton_transition.settings import TransitionSettings
+from qjaxsim.studies.gauss_newton_transition.settings import SPANS, TransitionSettings
 from qjaxsim.studies.gauss_newton_transition.study import STUDY
 from qjaxsim.studies.shared.study import run_study
 from qjaxsim.studies.shared.sweep import read_arrays
@@ -107,6 +107,8 @@ def test_observable_is_the_chain_and_its_least_value_a_bound():
     np.testing.assert_allclose(reference.pauli_sum_matrix(chain(2), 2), two, atol=1e-12)
     # All spins up: -2 (n - 1) - 2 n.
     assert [problem_of(n, 2, 0).least for n in (2, 3)] == pytest.approx([-6, -10])
+    spans = {n: np.ptp(np.linalg.eigvalsh(reference.pauli_sum_matrix(chain(n), n))) for n in (2, 3)}
+    assert spans == pytest.approx(SPANS) and np.ptp(np.linalg.eigvalsh(two)) == pytest.approx(SPANS[2])
     matrix = haar_unitary(8, np.random.default_rng(0))
     np.testing.assert_allclose(matrix @ matrix.conj().T, np.eye(8), atol=1e-12)
 
@@ -180,6 +182,8 @@ def test_verdicts_that_were_not_asked_for():
         ("--targets a", "--targets must be numbers separated by commas, but is 'a'"),
         ("--targets nan", "--targets must hold a finite number of at least -100, but holds nan"),
         ("--targets 1,1", "--targets must hold at least one value and none twice"),
+        ("--targets 1,10.5", "--targets must hold distances up to 10, where the largest value of <O> of 2 qubits is"),
+        ("--qubits 3 --targets 18", "--targets must hold distances up to 17.46, where the largest value of <O> of 3"),
         ("--qubits 1", "--qubits must be at least 2, but is 1"),
         ("--learning-rates 0", "--learning-rates must hold a positive number, but holds 0"),
         ("--steps 10", "--steps must be at least 100, but is 10"),

@@ -15,6 +15,7 @@ from qjaxsim.report import style
 from qjaxsim.studies.gradient_variance import study as gradient_variance
 from qjaxsim.studies.gradient_variance.cells import arms
 from qjaxsim.studies.gradient_variance.figures import accuracy, write_gradient_figures
+from qjaxsim.studies.gradient_variance.figures_controls import _shots
 from qjaxsim.studies.gradient_variance.settings import CONTROLS, GradientSettings
 from qjaxsim.studies.gradient_variance.tables import accuracy_table, comparability, published, variance_table
 from qjaxsim.studies.shared.sweep import read_arrays
@@ -122,6 +123,14 @@ def test_spectra_of_start_and_end(finished):
         assert arrays[name].shape == (row["parameters"],) and arrays[name][-1] == row["lambda_max"]
         assert row["block_difference"] < 1e-9
     assert not np.allclose(arrays["5/start"], arrays["5/end"])
+
+
+def test_as_many_numbers_of_shots_as_one_likes_are_drawn_apart():
+    row = {"batch": 8, "qubits": 2, "layers": 1, "epoch": 1, "grad_var": 0.1}
+    rows = [{**row, "control": "baseline"}, *({**row, "control": "shots", "shots": 2**n} for n in range(9))]
+    axes = style.new_figure(4, 3).subplots()
+    _shots(axes, rows, {"batch": 8, "qubits": 2, "layers": 1})
+    assert len({line.get_color() for line in axes.lines}) == len(axes.lines) == 10
 
 
 def test_figures_and_page(finished):

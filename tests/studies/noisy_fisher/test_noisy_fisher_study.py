@@ -14,6 +14,7 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.noisy_fisher import claims
 from qjaxsim.studies.noisy_fisher.cell import GLOBAL, LOCAL, MINIMUM, NONE, RANDOM
 from qjaxsim.studies.noisy_fisher.columns import COLUMNS
+from qjaxsim.studies.noisy_fisher.figures import _fisher, _panels
 from qjaxsim.studies.noisy_fisher.model import (
     mixed_with_identity,
     noiseless_energy,
@@ -170,6 +171,14 @@ def made_rows(local=(6, 6), loose=6, coarse=4, rank=4, mixed=4, turned=(1e-4, 0.
                      "turned_on": on, "smallest": least, "hessian_rank": curved, "hessian_negative": 1}
                 )  # fmt: skip
     return rows
+
+
+def test_as_many_strengths_as_one_likes_are_drawn_apart():
+    noises = [(NONE, 0.0), *((LOCAL, 0.01 * place) for place in range(1, 10))]
+    rows = [{"layers": 3, "point": RANDOM, "seed": 0, "noise": noise, "strength": p} for noise, p in noises]
+    figure = _panels(rows, [{"fisher": np.arange(1.0, 7.0)}] * len(rows), "fisher", RANDOM, "", _fisher)
+    handles = figure.axes[0].get_legend().legend_handles
+    assert len({line.get_color() for line in handles}) == len(handles) == 10
 
 
 def one_strength(rows):

@@ -10,9 +10,10 @@ import qjaxsim as qj
 from qjaxsim.command.main import main
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.noisy_hessian import claims
-from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE
+from qjaxsim.studies.noisy_hessian.cell import GLOBAL, LOCAL, NONE, _shots
 from qjaxsim.studies.noisy_hessian.columns import COLUMNS
 from qjaxsim.studies.noisy_hessian.examples import load_features, principal_angles
+from qjaxsim.studies.noisy_hessian.figures import by_shots, by_strength
 from qjaxsim.studies.noisy_hessian.model import loss_hessian, model_of, noisy_values
 from qjaxsim.studies.noisy_hessian.settings import NoisyHessianSettings
 from qjaxsim.studies.noisy_hessian.shots import evaluate, loss_errors
@@ -120,6 +121,9 @@ def test_features_are_principal_components():
     np.testing.assert_allclose(np.abs(found).max(axis=0), np.pi / 2)
     correlation = np.corrcoef(found.T)
     np.testing.assert_allclose(correlation, np.eye(4), atol=1e-10)
+    # Four rows less their mean span three directions: a fourth angle would be rounding.
+    few = principal_angles(rng.normal(size=(4, 9)))
+    np.testing.assert_allclose(np.abs(few).max(axis=0), [*[np.pi / 2] * 3, 0])
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -177,6 +181,49 @@ def test_halving_lies_between_strengths():
 def test_verdicts_on_noise(claim, rows, verdict, words):
     found = claim(rows)
     assert found.verdict == verdict and words in found.evidence
+
+
+def test_what_rounding_makes_of_zeros_is_alike():
+    """Where no eigenvalue is negative, the smallest ones are zeros up to rounding, of any sign."""
+
+    def least(local, control):
+        smallest = {LOCAL: local, GLOBAL: control, NONE: 0.0}
+        return claims.rescaled([row | {"lambda_min": smallest[row["noise"]]} for row in made_rows()])
+
+    assert least(0.0, 0.0).verdict == least(-3e-17, 2e-18).verdict == HOLDS
+    assert least(-1e-4, 0.0).verdict == NOT_SEEN and "at 0.01 0.0 % and inf %" in least(-1e-4, 0.0).evidence
+
+
+def test_no_shots_tell_the_sign_of_what_rounding_leaves():
+    names = ("shots_max", "shots_sign_min", "shots_edge_min")
+    for values, known in (
+        ([-1e-17, 0.0, 2.0], (25, None, None)),
+        ([-0.5, 0.0, 2.0], (25, 16, 4)),
+        ([-2.0, 0.0, 1e-16], (None, 1, 1)),
+    ):
+        found = _shots("", np.array(values), np.array([1.0, 1.0]), 1.0)
+        assert tuple(found[name] for name in names) == known
+
+
+def test_lines_go_from_weak_to_strong_noise_however_it_was_asked_for():
+    noises = [{"noise": NONE, "strength": 0.0}]
+    noises += [{"noise": name, "strength": p} for p in (0.3, 0.1, 0.2) for name in (LOCAL, GLOBAL)]
+    values = np.array([[-row["strength"], 1 - row["strength"]] for row in noises])
+    for axes, place in zip(by_strength(noises, [{"eigenvalues": values}], 1).axes, (1, 0), strict=True):
+        lines = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+        expected = np.array([[0.1, place - 0.1], [0.2, place - 0.2], [0.3, place - 0.3]])
+        np.testing.assert_allclose(lines, [expected, expected])
+
+
+def test_as_many_strengths_as_one_likes_are_drawn_apart():
+    noises = [{"noise": NONE, "strength": 0.0, "energy_edge": 1.0}]
+    noises += [{"noise": LOCAL, "strength": 0.1 * place, "energy_edge": 1.0} for place in range(1, 9)]
+    cell = {"energy_eigenvalues": np.ones((9, 2)), "energy_stds": np.ones((9, 2)), "drawn": np.ones((9, 2, 2))}
+    figure = by_shots(noises, cell | {"drawn": cell["drawn"][:, :1]}, (10,))
+    # One number of shots: lines have a length all the same.
+    assert all(np.ptp(line.get_xdata()) > 0 for line in figure.axes[0].lines if line.get_marker() != "o")
+    handles = by_shots(noises, cell, (10, 100)).axes[0].get_legend().legend_handles
+    assert len({line.get_color() for line in handles}) == len(handles) == 10
 
 
 @pytest.mark.parametrize("claim", [claims.largest, claims.sign])

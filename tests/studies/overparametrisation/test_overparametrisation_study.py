@@ -14,6 +14,7 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.overparametrisation import claims, training
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING, _reached, _stalled
 from qjaxsim.studies.overparametrisation.columns import COLUMNS
+from qjaxsim.studies.overparametrisation.figures import by_angles, by_rank
 from qjaxsim.studies.overparametrisation.fisher import fisher, rank_and_gap, ranks
 from qjaxsim.studies.overparametrisation.problems import PRODUCT, Problem, random_unitary
 from qjaxsim.studies.overparametrisation.published import comparison_rows
@@ -177,6 +178,26 @@ def test_ranks_gaps_and_steps():
     assert _reached(below) == 1.5 and _reached(below[:0]) is None
     still, moving = np.ones(31), np.geomspace(1, 0.1, 31)
     assert _stalled(np.stack([still, moving])) == 0.5 and _stalled(np.ones((0, 31))) is None
+    assert _stalled(np.geomspace(1, 0.1, 4)[None]) == 0.0  # fewer than ten steps: the last one
+
+
+def test_ranks_by_other_tolerances_are_the_largest_over_angles_too():
+    """A large eigenvalue that the last angle adds lifts what counts above others that did before."""
+    found = ranks(np.diag([1.0, 1e-9, 1e-9, 1e5])[None], 1e-10)
+    assert found.by_angles.tolist() == [1, 2, 3, 2] and found.largest == found.largest_at(1e-10) == 3
+    assert found.largest_at(1e-13) == 3 and found.largest_at(1e-16) == 4 and found.largest_at(1e-7) == 2
+
+
+def test_as_many_sizes_as_one_likes_are_drawn_apart():
+    rows = [
+        {"part": RANKS, "problem": RING, "qubits": qubits, "algebra": 3 * qubits - 1, "angles_most": 4,
+         "angles_needed": 2}
+        for qubits in range(3, 13)
+    ]  # fmt: skip
+    rows += [{**row, "part": TRAINING, "optimiser": ADAM, "angles": 2, "share": 1.0} for row in rows]
+    for figure in (by_rank(rows, [{"by_angles": np.arange(4)}] * len(rows)), by_angles(rows)):
+        handles = figure.axes[0].get_legend().legend_handles
+        assert len({line.get_color() for line in handles}) == len(handles) == 10
 
 
 def test_hessian_at_a_zero_of_the_infidelity_is_half_the_fisher_matrix():
@@ -227,6 +248,10 @@ def one_start(rows):
         (claims.sets_in, made_rows((0, 0.6, 1), {NATURAL: (0.5, 1, 1)}), RESERVATION, "; not with natural for open 4"),
         (claims.sets_in, made_rows((0, 0.1, 1), {NATURAL: (0, 1, 1)}), RESERVATION, "not with adam for open 4"),
         (claims.sets_in, made_rows((0, 0, 0), ranks_here=(4, 6, 7)), NOT_TESTED, "--ratios"),
+        (claims.sets_in, made_rows((0.6, 0.6, 1), ranks_here=(8, 8, 8)), NOT_TESTED, "--ratios, below 1"),
+        # A control that was given too few angles to saturate the rank says nothing.
+        (claims.sets_in, made_rows((0, 0.6, 1)) + made_rows((0, 0, 0), {NATURAL: (0, 0, 0)})[4:5], HOLDS,
+         "half of them do from 8 with adam on"),
         (claims.sets_in, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
         (claims.fails_below, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
         (claims.no_traps, one_start(made_rows((0, 1, 1))), RESERVATION, "; a single start"),
