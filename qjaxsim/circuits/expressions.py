@@ -274,6 +274,8 @@ def _combine(op: str, left: Any, right: Any) -> Any:
     if getattr(right, "__array_ufunc__", right) is None:
         return NotImplemented  # arithmetic is its own: a Pauli sum says that it takes numbers only
     left, right = as_expression(left), as_expression(right)
+    if op == "div" and right == 0:
+        raise ZeroDivisionError("The divisor of an expression must not be zero, but is.")
     if op == "add" and isinstance(left, Expression) and left.op == "add":
         return Expression(op, (*left.args, right))  # a long sum stays flat, or recursion would fail on it
     return Expression(op, (left, right))
@@ -298,7 +300,7 @@ def _affine(op: str, *parts: Any) -> tuple[dict[tuple[str, int], float], float] 
                 total[key] = total.get(key, 0.0) + sign * value
         return total, sum(sign * offset for sign, (_, offset) in zip(signs, parts, strict=True))
     if op in ("mul", "div") and not parts[1][0]:
-        factor = parts[1][1] if op == "mul" else (1 / parts[1][1] if parts[1][1] else math.nan)
+        factor = parts[1][1] if op == "mul" else 1 / parts[1][1]
         return {key: factor * value for key, value in parts[0][0].items()}, factor * parts[0][1]
     if op == "mul" and not parts[0][0]:
         return _affine("mul", parts[1], parts[0])

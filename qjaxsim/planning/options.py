@@ -1,9 +1,12 @@
 """Choices of the planner that a user may force."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from qjaxsim.common.checks import as_integer
+import numpy as np
+
+from qjaxsim.common.checks import as_integer, shown
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,17 @@ class PlanOptions:
     def __post_init__(self) -> None:
         for name, value in (("max_block", self.max_block), ("unroll", self.unroll)):
             number = as_integer(value)
-            if value is not None and number is None:
+            if number is None and (value is not None or name == "unroll"):
                 raise TypeError(f"Argument `{name}` must be an integer, but is {value!r}.")
             if number is not None and number < 1:
                 raise ValueError(f"Argument `{name}` must be at least 1, but is {value}.")
             object.__setattr__(self, name, number)  # options are keys of what is compiled
         for name, choice in (("collapse", self.collapse), ("scan", self.scan)):
-            if choice not in (None, True, False):
-                raise TypeError(f"Argument `{name}` must be True, False or None, but is {choice!r}.")
-        axes = (self.state_axes,) if isinstance(self.state_axes, str) else tuple(self.state_axes or ())
+            if choice is not None and not isinstance(choice, bool | np.bool_) and as_integer(choice) not in (0, 1):
+                raise TypeError(f"Argument `{name}` must be True, False or None, but is {shown(choice)}.")
+            object.__setattr__(self, name, None if choice is None else bool(choice))
+        given = () if self.state_axes is None else self.state_axes
+        axes = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
         if not all(isinstance(axis, str) for axis in axes) or len(set(axes)) < len(axes):
             raise ValueError(f"Option `state_axes` must be different names of mesh axes, but is {self.state_axes!r}.")
         if not isinstance(self.batch_axis, str | None) or self.batch_axis in axes:

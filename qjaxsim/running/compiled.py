@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 Check = Callable[..., Any] | None
@@ -48,6 +49,7 @@ class Compiled:
         if self._parts[3] is not None:
             self._parts[3](*args, **kwargs)
         try:
+            args, kwargs = _with_wide_integers_as_floats((args, kwargs))
             out: jax.Array = self._jitted(*args, **kwargs)
         except TypeError:
             if self._parts[2] is not None:
@@ -75,6 +77,34 @@ class Compiled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, self._parts
+
+
+def _with_wide_integers_as_floats(arguments: Any) -> Any:
+    """The arguments, where integers that JAX's integers do not hold are floats; it would wrap NumPy's round."""
+    wide = [_is_wide(leaf) for leaf in jax.tree.leaves(arguments)]
+    if not any(wide):
+        return arguments
+    leaves, tree = jax.tree.flatten(arguments)
+    taken = [_as_float(leaf) if one else leaf for leaf, one in zip(leaves, wide, strict=True)]
+    return jax.tree.unflatten(tree, taken)
+
+
+def _is_wide(leaf: Any) -> bool:
+    if isinstance(leaf, int):
+        least, most = leaf, leaf
+    elif (
+        isinstance(leaf, np.ndarray | np.integer) and leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8 and leaf.size
+    ):
+        least, most = int(leaf.min()), int(leaf.max())
+    else:
+        return False
+    kept = np.iinfo(jax.dtypes.canonicalize_dtype(getattr(leaf, "dtype", np.int64)))
+    return least < kept.min or most > kept.max
+
+
+def _as_float(leaf: Any) -> Any:
+    """A Python number stays one, which does not decide the precision."""
+    return float(leaf) if isinstance(leaf, int) else leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))
 
 
 def _rebuild(build: Callable[..., Any], arguments: tuple[Any, ...], check: Check, before: Check) -> Compiled:

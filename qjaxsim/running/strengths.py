@@ -43,6 +43,7 @@ def _free(circuit: Circuit, layers: tuple[Repeat, ...]) -> Iterator[Free]:
             yield Free(operation, shapes, layers)
 
 
+@np.errstate(all="ignore")  # no number is refused here, or makes NaN: NumPy need not warn
 def _refuse(free: tuple[Free, ...], params: Any = None, *_: Any, **__: Any) -> None:
     if not isinstance(params, Mapping):
         return

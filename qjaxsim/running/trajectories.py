@@ -8,6 +8,7 @@ q_m = w_m tr(M_m+ M_m) / d, whose weights spread with every channel that is far 
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from qjaxsim.circuits.observables import Observable, checked_observables, is_sin
 from qjaxsim.circuits.operations import Channel, Kraus
 from qjaxsim.circuits.weighted import weighted
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.layers import written_out
 from qjaxsim.planning.options import PlanOptions
@@ -129,6 +131,11 @@ def _trajectories(
         require_key(key)
         batch = parse_params(params, shapes)
         lookup = functools.partial(_entry, batch.values, len(batch.shape))
+        require_memory(
+            count * math.prod(batch.shape) * np.dtype(batch.dtype).itemsize,
+            f"Following {count} trajectories",
+            "ask for fewer, with several keys in turn",
+        )
         keys = jax.random.split(key, max(len(channels), 1))
         total = jnp.ones((count, *batch.shape), batch.dtype)
         matrices = {}

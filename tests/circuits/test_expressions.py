@@ -175,6 +175,9 @@ def test_numpy_numbers_stand_on_either_side():
         (lambda: x[0] * True, TypeError, r"but is True \(bool\)"),
         (lambda: x[0] - np.nan, ValueError, "An angle must be finite, but is nan"),
         (lambda: np.inf / x[0], ValueError, "An angle must be finite, but is inf"),
+        (lambda: s / 0, ZeroDivisionError, "The divisor of an expression must not be zero, but is"),
+        (lambda: (x[0] + 1) / np.float64(0), ZeroDivisionError, "The divisor of an expression must not be zero"),
+        (lambda: 2 / (s * 0) / -0.0, ZeroDivisionError, "The divisor of an expression must not be zero"),
     ],
 )
 def test_errors(make, error, message):

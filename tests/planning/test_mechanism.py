@@ -290,8 +290,10 @@ def test_nothing_is_collapsed_before_the_first_data_or_over_a_projection():
         ({"max_block": 0}, ValueError, "Argument `max_block` must be at least 1, but is 0"),
         ({"max_block": 2.5}, TypeError, "Argument `max_block` must be an integer, but is 2.5"),
         ({"unroll": True}, TypeError, "Argument `unroll` must be an integer, but is True"),
+        ({"unroll": None}, TypeError, "Argument `unroll` must be an integer, but is None"),
         ({"collapse": "yes"}, TypeError, "Argument `collapse` must be True, False or None, but is 'yes'"),
         ({"scan": 2}, TypeError, "Argument `scan` must be True, False or None, but is 2"),
+        ({"collapse": np.zeros(2)}, TypeError, r"Argument `collapse` must be True, False or None, but is array\("),
     ],
 )
 def test_wrong_options_are_refused(options, error, message):

@@ -191,6 +191,8 @@ def test_a_number_of_state_qubits_that_cannot_be_is_refused(value):
     ("options", "message"),
     [
         ({"state_axes": ("a", "a")}, "Option `state_axes` must be different names of mesh axes, but is"),
+        ({"state_axes": 5}, "Option `state_axes` must be different names of mesh axes, but is 5"),
+        ({"state_axes": 0}, "Option `state_axes` must be different names of mesh axes, but is 0"),
         ({"state_axes": (1,)}, "Option `state_axes` must be different names of mesh axes, but is"),
         ({"state_axes": "a", "batch_axis": "a"}, "Option `batch_axis` must be the name of a mesh axis that is not in"),
         ({"batch_axis": 3}, "Option `batch_axis` must be the name of a mesh axis that is not in"),

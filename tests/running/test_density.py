@@ -236,6 +236,7 @@ IMPOSSIBLE = {
     "samples": (lambda: qj.sample(DAMPED, 3)({"p": 0.6}, KEY), "gamma is 1.2"),
     "trajectories": (lambda: qj.trajectories(DAMPED, qj.Z(0), 3)({"p": 0.6}, KEY), "gamma is 1.2"),
     "geometry": (lambda: quantum_fisher(DAMPED)({"p": 0.6}), "gamma is 1.2"),
+    "no number": (lambda: qj.density_matrix(qj.Circuit(1).amplitude_damping(1 / P, 0))({"p": 0.0}), "gamma is inf"),
     "batch": (
         lambda: qj.probabilities(qj.Circuit(1).bit_flip(P, 0))({"p": np.array([0.1, -0.5, 2])}),
         "the probabilities of its Pauli strings would be 1.5, -0.5.",
@@ -258,6 +259,7 @@ def test_impossible_strengths_are_refused_on_calling(case):
 def test_strengths_that_are_traced_rounded_or_not_a_number_are_run():
     value = qj.expectation(qj.Circuit(1).bit_flip(P, 0), qj.Z(0))
     assert np.isnan(value({"p": np.nan}))
+    assert np.isnan(qj.expectation(qj.Circuit(1).bit_flip(P**0.5, 0), qj.Z(0))({"p": -0.5}))
     assert abs(value({"p": np.float32(-1e-7)}) - 1) < 1e-6
     np.testing.assert_allclose(jax.jit(jax.grad(lambda p: value({"p": p})))(1.5), -2, atol=1e-6)
 

@@ -122,3 +122,18 @@ def test_any_array_like_is_taken():
     want = run({"x": np.array([1.0, 2.0]), "w": np.ones((3, 2))})
     for value in ([1.0, 2.0], (1, 2), jnp.array([1.0, 2.0]), [np.float64(1), jnp.array(2.0)], np.array([1, 2])):
         np.testing.assert_allclose(run({"x": value, "w": np.ones((3, 2), np.int8)}), want, atol=1e-12)
+
+
+WIDE = [np.int64(3 * 10**9), np.array(-(3 * 10**9)), np.uint64(2**63), 3 * 10**9, 10**20]
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("value", WIDE, ids=str)
+def test_integers_that_jax_does_not_hold_are_not_wrapped_round(value, double):
+    t, pair = qj.Parameter("t"), qj.Parameter("pair", (2,))
+    counted = qj.expectation(qj.Circuit(1), (t + pair[1]) * qj.Z(0))
+    with jax.enable_x64(double):
+        found = counted({"t": value, "pair": [0, 1]})
+    exact = np.float64 if double else np.float32
+    assert found.dtype == exact
+    assert found == exact(value) + exact(1)

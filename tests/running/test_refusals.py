@@ -102,6 +102,16 @@ REFUSED = [
         "Drawing 1000000000000 shots needs .*; ask for fewer",
     ),
     (lambda: qj.expectation(qj.Circuit(1), qj.Z(0), shots=10**12)({}, KEY), MemoryError, "Drawing 1000000000000 shots"),
+    (
+        lambda: qj.trajectories(qj.Circuit(1), qj.Z(0), 10**12)({}, KEY),
+        MemoryError,
+        "Following 1000000000000 trajectories needs .*; ask for fewer",
+    ),
+    (
+        lambda: qj.trajectories(qj.Circuit(1), [qj.Z(0)], 10**20)({}, KEY),
+        MemoryError,
+        "Following 1(0{20}) trajectories needs .*; ask for fewer",
+    ),
     (lambda: qj.trajectories(qj.Circuit(1), qj.Z(0), 5)({}, 0), TypeError, "random key, as .* makes them, but is 0"),
     (
         lambda: DRAW({"x": 0.5}, jax.random.key(0), 3),
