@@ -306,6 +306,12 @@ def test_observables_of_every_kind_have_pennylanes_matrices():
         np.testing.assert_allclose(reference.pauli_sum_matrix(own, 4), wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [qml.RX, lambda x, wire: qml.evolve(qml.s_prod(0.5, qml.X(wire)), x)])
+def test_fractional_powers_of_rotations_multiply_their_angles(make):
+    found = qj.from_pennylane(qml.tape.QuantumScript([qml.pow(make(7.0, 0), 0.5)]))
+    np.testing.assert_allclose(qj.unitary(found.circuit)(), qml.RX(3.5, 0).matrix(), rtol=0, atol=1e-5)
+
+
 def test_postselected_measurements_are_projections():
     @qml.qnode(qml.device("default.qubit"))
     def node():
