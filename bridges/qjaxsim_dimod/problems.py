@@ -11,21 +11,12 @@ from qjaxsim.common.checks import shown
 from qjaxsim_dimod.numbers import real_array, require_finite, require_range
 from qjaxsim_dimod.qubo import SPIN, Qubo
 
-_WAYS_OUT = (
-    (dimod.ConstrainedQuadraticModel, "dimod.cqm_to_bqm(model) makes constraints penalties, and gives a way back"),
-    (
-        dimod.DiscreteQuadraticModel,
-        "dimod.cqm_to_bqm(dimod.ConstrainedQuadraticModel.from_discrete_quadratic_model(model)) converts it",
-    ),
-    (
-        dimod.BinaryPolynomial,
-        "dimod.make_quadratic(polynomial, strength, vartype) brings terms of three and more variables down to pairs",
-    ),
-    (
-        dimod.QuadraticModel,
-        "dimod.cqm_to_bqm(dimod.ConstrainedQuadraticModel.from_quadratic_model(model)) converts it",
-    ),
-)
+# Of dimod's models that are no quadratic functions of bits or spins: the constrained model with the same meaning.
+_CONSTRAINED = {
+    dimod.ConstrainedQuadraticModel: "model",
+    dimod.DiscreteQuadraticModel: "dimod.ConstrainedQuadraticModel.from_discrete_quadratic_model(model)",
+    dimod.QuadraticModel: "dimod.ConstrainedQuadraticModel.from_quadratic_model(model)",
+}
 
 _EXPECTED = (
     "Argument `problem` must be a Qubo, a dimod.BinaryQuadraticModel, a dict {(i, j): bias}, a pair (h, J) or a square "
@@ -44,14 +35,13 @@ def as_problem(problem: Any) -> Any:
         TypeError: for other models of dimod, naming its conversion, and for what is none of these.
         ValueError: for an empty problem, and for biases that are complex, NaN, infinite, or overflow in sums.
     """
-    for kind, way_out in _WAYS_OUT:
-        if isinstance(problem, kind):
-            raise TypeError(
-                f"Argument `problem` must be quadratic over binary variables or spins, but is a "
-                f"{type(problem).__name__}; {way_out}."
-            )
     if isinstance(problem, dimod.BinaryQuadraticModel):
         return _checked(problem)
+    if isinstance(problem, (*_CONSTRAINED, dimod.BinaryPolynomial)):
+        raise TypeError(
+            f"Argument `problem` must be quadratic over binary variables or spins, but is a "
+            f"{type(problem).__name__}; {_way_out(problem)}."
+        )
     if not isinstance(problem, Qubo):
         problem = _from_plain(problem)
     require_range(problem.linear, problem.pairs.data, problem.offset)
@@ -79,6 +69,27 @@ def as_bqm(problem: Any) -> Any:
     """The problem as a `dimod.BinaryQuadraticModel`; arguments and errors of `as_problem`."""
     found = as_problem(problem)
     return found.to_bqm() if isinstance(found, Qubo) else found
+
+
+def _way_out(model: Any) -> str:
+    """How dimod makes a problem of another of its models."""
+    if isinstance(model, dimod.BinaryPolynomial):
+        return (
+            "dimod.make_quadratic(polynomial, strength, vartype) brings terms of three and more variables down to pairs"
+        )
+    (constrained,) = (made for kind, made in _CONSTRAINED.items() if isinstance(model, kind))
+    found = _vartypes(model)
+    if real := [v for v, vartype in found.items() if vartype is dimod.REAL]:
+        return f"its variable {real[0]!r} is real, for which there are no bits: make it an integer or binary variable"
+    if dimod.SPIN in found.values():  # on which dimod's conversion ends in an AttributeError
+        constrained += ".spin_to_binary(inplace=False)"
+    return f"dimod.cqm_to_bqm({constrained}) makes constraints penalties, and gives a way back"
+
+
+def _vartypes(model: Any) -> dict[Any, Any]:
+    if isinstance(model, dimod.DiscreteQuadraticModel):
+        return {}
+    return {v: model.vartype(v) for v in model.variables}
 
 
 def _checked(bqm: Any) -> Any:

@@ -147,9 +147,10 @@ def _parts(operation: Any, where: str) -> Sequence[Any]:
 def _pauli_rotation(evolution: Any) -> Any:
     """The evolution exp(-i x G) under a multiple G of a Pauli word."""
     ((word, factor),) = evolution.base.pauli_rep.items()
+    angle = qml.math.real(factor) * evolution.param
     if not word:
-        return qml.GlobalPhase(factor.real * evolution.param)
-    return qml.PauliRot(2 * factor.real * evolution.param, "".join(word.values()), wires=list(word))
+        return qml.GlobalPhase(angle)
+    return qml.PauliRot(2 * angle, "".join(word.values()), wires=list(word))
 
 
 def _refuse(operation: Any, where: str) -> None:

@@ -1,12 +1,16 @@
 """Tapes and QNodes: their tape, their wires, and their operations as a function of the numbers that are parameters."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pennylane as qml
+from pennylane.ops.mid_measure import mid_measure
 
 from qjaxsim.circuits.expressions import Parameter, as_expression
 from qjaxsim.common.checks import shown
@@ -77,12 +81,24 @@ def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
         ValueError: if the QNode's transforms make several.
     """
     if isinstance(source, qml.QNode):
-        return qml.workflow.construct_tape(source)(*args, **kwargs)
+        return _constructed(source, args, kwargs)
     if not isinstance(source, qml.tape.QuantumScript):
         raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
     if args or kwargs:
         raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
     return source
+
+
+def _constructed(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """A QNode's tape, with measurements named in their order.
+
+    PennyLane names them at random and sorts those of a condition by name, so that the order of controls, and of the
+    gates for each outcome, would change from tape to tape.
+    """
+    names = (f"{place:09d}" for place in itertools.count())
+    in_order = SimpleNamespace(uuid4=lambda: next(names))
+    with mock.patch.object(mid_measure, "uuid", in_order):
+        return qml.workflow.construct_tape(qnode)(*args, **kwargs)
 
 
 def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:
@@ -158,7 +174,7 @@ def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> N
 
     def tape(values: Mapping[str, Any]) -> Any:
         bound.arguments.update(values)
-        return qml.workflow.construct_tape(qnode)(*bound.args, **bound.kwargs)
+        return _constructed(qnode, bound.args, bound.kwargs)
 
     return Numbers(tape, {name: value for name, value in floats.items() if value is not None and value.size})
 

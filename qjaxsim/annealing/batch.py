@@ -42,9 +42,17 @@ def anneal_batch(
         bits: as there.
         start: as there.
         threads: parts at a time; default the cores on a CPU, 1 elsewhere.
+
+    Raises:
+        ValueError: for a batch without problems, and problems without variables.
     """
     problem = in_floats(problem)
     n_batch = len(problem.linear)
+    if not problem.linear.size:
+        raise ValueError(
+            "A HeadsProblem must have at least one problem, head and token, but its linear terms have shape "
+            f"{problem.linear.shape}."
+        )
     if threads is None:
         threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     parts = next(count for count in range(min(threads, n_batch), 0, -1) if n_batch % count == 0)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, is_traced
+from qjaxsim.common.checks import integer_from, is_traced, shown
 from qjaxsim.common.precision import HIGHEST
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
@@ -74,9 +74,15 @@ def in_floats(problem: HeadsProblem) -> HeadsProblem:
     """The problem as arrays, integers among them as floats: penalties and temperatures are no integers.
 
     Raises:
-        ValueError: for complex numbers, shapes that do not fit, and couplings that are no symmetric matrices with zero
-            diagonals, where their values are known (not under `jax.jit`).
+        TypeError: for anything but a `HeadsProblem`.
+        ValueError: for what is no array of real numbers, shapes that do not fit, and couplings that are no symmetric
+            matrices with zero diagonals, where their values are known (not under `jax.jit`).
     """
+    if not isinstance(problem, HeadsProblem):
+        raise TypeError(
+            f"Argument `problem` must be a HeadsProblem, but is {shown(problem)}; "
+            "`dense_problem` makes one of a matrix."
+        )
     parts = [_real(name, part) for name, part in problem._asdict().items()]
     floats = [part.dtype for part in parts if _inexact(part)]
     whole = not _inexact(parts[0])
@@ -118,7 +124,10 @@ def _inexact(array: jax.Array) -> bool:
 
 
 def _real(name: str, numbers: Any) -> jax.Array:
-    array = jnp.asarray(numbers)
+    try:
+        array = jnp.asarray(numbers)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Argument `{name}` must be an array of numbers, but is {shown(numbers)}.") from error
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise ValueError(f"Argument `{name}` must be real, but is {array.dtype}; give its real part, if that is meant.")
     return array

@@ -236,6 +236,8 @@ def test_single_precision_and_refusals(key):
         ({"couplings": np.ones((2, 5, 5))}, r"has shapes \(2, 5, 5\), \(1, 2, 5\) and \(\)"),
         ({"linear": np.ones((2, 5))}, r"has shapes \(1, 2, 5, 5\), \(2, 5\) and \(\)"),
         ({"penalty": np.ones(1)}, r"has shapes .* and \(1,\)"),
+        ({"penalty": "1"}, "Argument `penalty` must be an array of numbers, but is '1'"),
+        ({"linear": None}, "Argument `linear` must be an array of numbers, but is None"),
     ],
 )
 def test_couplings_that_are_no_symmetric_matrices_are_refused(part, message, key):
@@ -247,6 +249,21 @@ def test_couplings_that_are_no_symmetric_matrices_are_refused(part, message, key
     ):
         with pytest.raises(ValueError, match=message):
             use()
+
+
+def test_what_is_no_problem_is_refused(key):
+    problem = heads_problem(np.random.default_rng(11), 1, 2, 5, 0.6)
+    for use in (
+        lambda given: annealing.energies(given, np.zeros((1, 1, 2, 5))),
+        lambda given: annealing.anneal(given, key, reads=1, sweeps=1),
+        lambda given: anneal_batch(given, 1),
+    ):
+        with pytest.raises(TypeError, match="Argument `problem` must be a HeadsProblem, but is {'couplings'"):
+            use(problem._asdict())
+    for wanted in ((0, 2, 5), (1, 0, 5), (1, 2, 0)):
+        empty = HeadsProblem(np.zeros((*wanted, wanted[-1])), np.zeros(wanted))
+        with pytest.raises(ValueError, match=rf"at least one problem, head and token, .* \({str(wanted)[1:-1]}\)"):
+            anneal_batch(empty, 1)
 
 
 def test_threads_do_not_change_the_states():

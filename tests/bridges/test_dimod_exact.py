@@ -1,6 +1,7 @@
 """Exact descents, default temperatures, warm starts, the sparse form, what `solve` takes and refuses."""
 
 import itertools
+import re
 from fractions import Fraction
 
 import dimod
@@ -262,6 +263,24 @@ def test_other_models_are_refused_with_their_conversion():
         for sampler in ("jax", "sa"):
             with pytest.raises(TypeError, match=message):
                 solve(problem, sampler)
+
+
+def test_the_conversion_that_is_named_works_with_spins_and_integers():
+    x, s, i = dimod.Binary("x"), dimod.Spin("s"), dimod.Integer("i", upper_bound=3)
+    constrained = dimod.ConstrainedQuadraticModel()
+    constrained.set_objective(s * x - x)
+    constrained.add_constraint(s + 2 * x <= 1, label="c")
+    discrete = dimod.DiscreteQuadraticModel()
+    discrete.set_linear(discrete.add_variable(3), [3, 1, 2])
+    for model, lowest in ((constrained, -2.0), (x * s + i, -1.0), (x * i - i, -3.0), (discrete, 1.0)):
+        with pytest.raises(TypeError) as caught:
+            solve(model, "jax")
+        way_out = re.search(r"; (dimod\.cqm_to_bqm\(.*\)) makes", str(caught.value)).group(1)
+        converted, _ = eval(way_out, {"dimod": dimod, "model": model})  # noqa: S307
+        np.testing.assert_allclose(solve(converted, "exact").first.energy, lowest)
+    for model in (dimod.Real("r") * 1.0 + x, dimod.ConstrainedQuadraticModel.from_quadratic_model(dimod.Real("r") + s)):
+        with pytest.raises(TypeError, match="its variable 'r' is real, for which there are no bits"):
+            solve(model, "jax")
 
 
 def test_numbers_that_no_problem_has_are_refused():

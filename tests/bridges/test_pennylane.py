@@ -167,6 +167,7 @@ TEMPLATES = {
     "conserving": ((1, 3, 2), lambda x: qml.ParticleConservingU1(x, range(4), init_state=np.array([1, 1, 0, 0]))),
     "clusters": ((2,), lambda x: qml.UCCSD(x, range(4), [[0, 1, 2]], [[[0, 1], [2, 3]]], np.array([1, 1, 0, 0]))),
     "Trotter": ((), lambda x: qml.TrotterProduct(HAMILTONIAN, x, n=2, order=2)),
+    "Trotter with own weights": ((2,), lambda x: qml.TrotterProduct(qml.dot(x, HAMILTONIAN.ops[:2]), 0.7, order=2)),
     "time evolution": ((), lambda x: qml.ApproxTimeEvolution(HAMILTONIAN, x, 2)),
     "phase estimation": ((), lambda x: qml.QuantumPhaseEstimation(qml.RX(x, 0), estimation_wires=[1, 2])),
     "Fourier": ((), lambda x: [qml.RX(x, 0), qml.QFT(range(4)), qml.adjoint(qml.QFT)([3, 1])]),
@@ -305,6 +306,12 @@ def test_observables_of_every_kind_have_pennylanes_matrices():
         np.testing.assert_allclose(reference.pauli_sum_matrix(own, 4), wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [qml.RX, lambda x, wire: qml.evolve(qml.s_prod(0.5, qml.X(wire)), x)])
+def test_fractional_powers_of_rotations_multiply_their_angles(make):
+    found = qj.from_pennylane(qml.tape.QuantumScript([qml.pow(make(7.0, 0), 0.5)]))
+    np.testing.assert_allclose(qj.unitary(found.circuit)(), qml.RX(3.5, 0).matrix(), rtol=0, atol=1e-5)
+
+
 def test_postselected_measurements_are_projections():
     @qml.qnode(qml.device("default.qubit"))
     def node():
@@ -316,3 +323,20 @@ def test_postselected_measurements_are_projections():
 
     found = qj.from_pennylane(node)
     np.testing.assert_allclose(qj.probabilities(found.circuit, [0, 1])(), node(), rtol=0, atol=1e-6)
+
+
+def test_deferred_conditions_on_several_measurements_keep_their_order():
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit", wires=5))
+    def node(x):
+        for wire in range(3):
+            qml.RY(x[wire], wire)
+        first, second = qml.measure(0), qml.measure(1)
+        qml.cond(first + second == 1, qml.RX)(x[0], 2)
+        qml.cond(first & second, qml.RZ, qml.RX)(x[1], 2)
+        qml.RX(0.4, 2)
+        return qml.expval(qml.Z(2))
+
+    found = qj.from_pennylane(node, np.array([0.3, 0.5, -0.7]), parameters="arguments")
+    x = np.array([1.1, -0.4, 0.6])
+    np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x})[0], node(x), atol=1e-12)
