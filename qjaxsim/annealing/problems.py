@@ -106,13 +106,14 @@ def require_couplings(problem: HeadsProblem) -> None:
         )
     if is_traced(couplings) or not couplings.size:
         return
+    known = np.asarray(couplings)  # JAX would trace what is done to it where it traces anything
     # Products of matrices in low precision are symmetric to a few digits only.
-    least = _ROUNDING * jnp.abs(couplings).max()
+    least = _ROUNDING * np.abs(known).max()
     for wrong, what, way_out in (
-        (couplings - couplings.swapaxes(2, 3), "symmetric", "take (C + C^T) / 2"),
-        (jnp.diagonal(couplings, axis1=2, axis2=3), "without diagonals", "add half of them to the linear terms"),
+        (known - known.swapaxes(2, 3), "symmetric", "take (C + C^T) / 2"),
+        (np.diagonal(known, axis1=2, axis2=3), "without diagonals", "add half of them to the linear terms"),
     ):
-        if (worst := jnp.abs(wrong).max()) > least:
+        if (worst := np.abs(wrong).max()) > least:
             raise ValueError(
                 f"Couplings of a HeadsProblem must be matrices that are {what}, but some are off by "
                 f"{float(worst):.3g}; {way_out}."

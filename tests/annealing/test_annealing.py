@@ -251,6 +251,12 @@ def test_couplings_that_are_no_symmetric_matrices_are_refused(part, message, key
             use()
 
 
+def test_a_problem_that_is_known_while_its_key_is_traced_is_annealed(key):
+    problem = HeadsProblem(*map(jnp.asarray, heads_problem(np.random.default_rng(11), 1, 2, 5, 0.6)))
+    traced = jax.jit(lambda key: annealing.anneal(problem, key, reads=2, sweeps=2).states)(key)
+    np.testing.assert_array_equal(traced, annealing.anneal(problem, key, reads=2, sweeps=2).states)
+
+
 def test_what_is_no_problem_is_refused(key):
     problem = heads_problem(np.random.default_rng(11), 1, 2, 5, 0.6)
     for use in (
