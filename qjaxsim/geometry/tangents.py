@@ -102,8 +102,9 @@ def _names(wrt: Any, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     if wrt is None:
         return sorted(shapes)
     given = [wrt] if isinstance(wrt, str) else list(wrt) if isinstance(wrt, Iterable) else [wrt]
-    if not all(isinstance(name, str) for name in given):
-        raise TypeError(f"Argument `wrt` must be names of parameters, or None for all, but is {shown(wrt)}.")
+    if isinstance(wrt, Mapping) or not all(isinstance(name, str) for name in given):
+        hint = "; values of parameters go to the function that comes back" if isinstance(wrt, Mapping) else ""
+        raise TypeError(f"Argument `wrt` must be names of parameters, or None for all, but is {shown(wrt)}{hint}.")
     for name in given:
         if name not in shapes:
             raise ValueError(

@@ -303,6 +303,8 @@ def test_refusals():
         geometry.quantum_fisher(circuit, [])
     with pytest.raises(TypeError, match="`wrt` must be names of parameters, or None for all, but is 3"):
         geometry.quantum_fisher(circuit, 3)
+    with pytest.raises(TypeError, match="but is {'angles': .*}; values of parameters go to the function that comes"):
+        geometry.quantum_fisher(circuit, {"angles": [0.1, 0.2]})
     with pytest.raises(ValueError, match="`circuit` must have a parameter"):
         geometry.quantum_fisher(qj.Circuit(1).h(0))
     with pytest.raises(TypeError, match="`circuit` must be"):
