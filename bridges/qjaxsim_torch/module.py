@@ -83,6 +83,8 @@ class CircuitModule(torch.nn.Module):
         for name, value in zip(self.input_names, inputs, strict=True):
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"Input {name!r} must be a tensor, but is {shown(value)} ({type(value).__name__}).")
+            if value.layout != torch.strided:
+                raise TypeError(f"Input {name!r} must be dense, but is {value.layout}; give its `.to_dense()`.")
         dtypes = {value.dtype for value in (*inputs, *weights)}
         if len(dtypes) > 1 or not dtypes <= set(_DTYPES):
             names = (*self.input_names, *self._weights)
