@@ -11,7 +11,7 @@ import numpy as np
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.inspection import constant_matrix
+from qjaxsim.circuits.inspection import constant_array
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Preparation
 from qjaxsim.common.checks import as_integer, as_number, shown
@@ -90,7 +90,7 @@ class StateMethods:
                     f"{state.name!r} has {state.shape}."
                 )
             return self.extend([Preparation(chosen, state.name, state.shape)])
-        array = constant_matrix(state)
+        array = constant_array("state", state)
         norm = np.linalg.norm(array)
         if array.shape != (size,) or not abs(norm - 1) < ROUNDING:
             raise ValueError(
@@ -186,7 +186,7 @@ class StateMethods:
          [0.  0.5]]
         """
         chosen = self.check_qubits(qubits, label)
-        array = constant_matrix(matrices)
+        array = constant_array("matrices", matrices)
         size = 2 ** len(chosen)
         if array.ndim != 3 or array.shape[1:] != (size, size) or not len(array):
             raise ValueError(

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import require_unmasked
 from qjaxsim.running.array_types import require_known_shape, require_unsharded
 from qjaxsim.running.varying import vary_alike
 
@@ -137,6 +138,7 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
     """
     if initial is None or not (params is None or isinstance(params, Mapping)):
         return params
+    require_unmasked("Argument `initial`", initial)
     try:
         state = jnp.asarray(initial)
     except (TypeError, ValueError) as error:
@@ -167,6 +169,8 @@ def _default_dtype() -> Any:
 
 
 def _as_real(name: str, value: Any) -> jax.Array:
+    for leaf in jax.tree.leaves(value):
+        require_unmasked(f"Parameter {name!r}", leaf)
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:
