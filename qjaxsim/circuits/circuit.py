@@ -109,10 +109,9 @@ class Circuit(StateMethods, CompositeGates):
             raise TypeError(f"Argument `angles` must be a sequence of {words.numbers}, but is {angles!r}.")
         if len(angles) != words.amount:
             raise ValueError(f"{words.kind} {name!r} takes {words.numbers}, but got {len(angles)}.")
-        values = tuple(as_expression(angle) for angle in angles)
         if isinstance(spec, GateSpec):
-            return self.extend([Gate(name, chosen, values, label)])
-        return self.extend([checked_channel(Channel(name, chosen, values))])
+            return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles), label)])
+        return self.extend([checked_channel(name, chosen, angles)])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
         """Add a unitary matrix.

@@ -3,6 +3,7 @@
 `Circuit` names the rest; this module knows it in its types only.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from qjaxsim.circuits.circuit import Circuit
 
 Qubits = int | Sequence[int]
+
+# Seconds in the place of infinity, which no formula takes.
+_FOREVER = 1e100
 
 
 class Wording(NamedTuple):
@@ -44,12 +48,18 @@ def wording(spec: GateSpec | ChannelSpec) -> Wording:
     return Wording("Channel", count, f"{count} strengths ({', '.join(spec.strengths)})")
 
 
-def checked_channel(channel: Channel) -> Channel:
-    """A channel whose strengths, where they are numbers, are possible.
+def checked_channel(name: str, qubits: tuple[int, ...], strengths: Iterable[Any]) -> Channel:
+    """A channel whose strengths, where they are numbers, are possible; infinite times of relaxation are long ones.
 
     Raises:
         ValueError: for others, naming them.
+        TypeError: for what is no number and no expression.
     """
+    given = list(strengths)
+    if name == "thermal_relaxation":
+        given[:2] = [_FOREVER if isinstance(time, float) and time == math.inf else time for time in given[:2]]
+    what = f"A strength of channel {name!r}"
+    channel = Channel(name, qubits, tuple(as_expression(each, what) for each in given))
     if not any(isinstance(value, Expression) for value in channel.angles):
         text = channel.spec.problem(*channel.angles)
         if text is not None:
@@ -223,11 +233,10 @@ class StateMethods:
                     f"Argument `probabilities` must have strings of {len(chosen)} letters I, X, Y, Z as keys for "
                     f"qubits {chosen}, but has {shown(label)}."
                 )
-        named = {label: as_expression(value) for label, value in probabilities.items() if set(label) != {"I"}}
+        named = {label: value for label, value in probabilities.items() if set(label) != {"I"}}
         if not named:
             return self
-        spec = pauli_channel(tuple(named))
-        return self.extend([checked_channel(Channel(spec.name, chosen, tuple(named.values())))])
+        return self.extend([checked_channel(pauli_channel(tuple(named)).name, chosen, named.values())])
 
     def readout_error(self: "Circuit", one_for_zero: float, zero_for_one: float, qubits: Qubits) -> "Circuit":  # type: ignore[misc]
         """Let some qubits be read wrongly at the end: in `probabilities`, `sample` and `expectation`.
