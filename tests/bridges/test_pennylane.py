@@ -1,5 +1,8 @@
 """PennyLane's tapes and QNodes as circuits, against PennyLane's matrices, states and gradients."""
 
+import threading
+import uuid
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from tests.cases import mostly_slow
 qml = pytest.importorskip("pennylane", reason="needs the pennylane extra")
 torch = pytest.importorskip("torch", reason="needs the torch extra")
 from pennylane import numpy as pnp  # noqa: E402
+from pennylane.ops.mid_measure import mid_measure  # noqa: E402
 
 WIRES = ["b", 0, 2, "x"]
 HAMILTONIAN = qml.Hamiltonian([0.3, 0.5, 0.2], [qml.Z(0), qml.X(1) @ qml.Y(3), qml.Z(2) @ qml.Z(0)])
@@ -340,3 +344,31 @@ def test_deferred_conditions_on_several_measurements_keep_their_order():
     found = qj.from_pennylane(node, np.array([0.3, 0.5, -0.7]), parameters="arguments")
     x = np.array([1.1, -0.4, 0.6])
     np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x})[0], node(x), atol=1e-12)
+
+
+def test_a_thread_that_reads_while_another_ends_keeps_the_order_and_leaves_pennylane_as_it_was(monkeypatch):
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit"))
+    def node():
+        measured = [qml.measure(wire) for wire in range(5)]
+        qml.cond(measured[4] & measured[2] & measured[0] & measured[3] & measured[1], qml.X)(5)
+        return qml.expval(qml.Z(5))
+
+    wanted = qj.from_pennylane(node).circuit
+    construct, entered, go = qml.workflow.construct_tape, threading.Event(), threading.Event()
+    other = threading.Thread(target=qj.from_pennylane, args=(node,))
+
+    def in_turn(qnode):
+        if threading.current_thread() is other:
+            entered.set()
+            go.wait(60)
+        else:
+            go.set()
+            other.join(60)
+        return construct(qnode)
+
+    monkeypatch.setattr(qml.workflow, "construct_tape", in_turn)
+    other.start()
+    entered.wait(60)
+    assert qj.from_pennylane(node).circuit == wanted
+    assert mid_measure.uuid is uuid
