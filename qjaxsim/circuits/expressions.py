@@ -69,6 +69,10 @@ class _Arithmetic:
         """Sign: -1, 0 or 1."""
         return Expression("sign", (as_expression(self),))
 
+    def sqrt(self) -> "Expression":
+        """Square root."""
+        return _combine("pow", self, 0.5)
+
     def sin(self) -> "Expression":
         """Sine."""
         return Expression("sin", (as_expression(self),))
