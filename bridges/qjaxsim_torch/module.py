@@ -10,7 +10,7 @@ import torch
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, is_single, pauli_sums
-from qjaxsim.common.checks import shown
+from qjaxsim.common.checks import require_unmasked, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.simulate import expectation
@@ -143,6 +143,7 @@ def _given(shapes: Mapping[str, tuple[int, ...]], init: Mapping[str, Any]) -> di
                 f"Argument `init` names {name!r}, but the module's parameters are {list(shapes)}"
                 f"{did_you_mean(name, list(shapes))}."
             )
+        require_unmasked(f"Argument `init` for {name!r}", value)
         tensor = torch.as_tensor(value if isinstance(value, torch.Tensor) else np.asarray(value))
         if tuple(tensor.shape) != shapes[name]:
             raise ValueError(

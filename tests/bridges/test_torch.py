@@ -324,6 +324,7 @@ def test_workers_of_a_loader_are_spawned():
             ValueError,
             "`init` must give 'w' finite real numbers, but gives",
         ),
+        ({"init": {"v": np.ma.masked}}, TypeError, "Argument `init` for 'v' must be whole, but is a masked array"),
         ({"init": {"v": np.nan}}, ValueError, "`init` must give 'v' finite real numbers, but gives it nan"),
         ({"init": 0.5}, TypeError, "`init` must hold values by name or be a function of a tensor, but is 0.5"),
         ({"dtype": torch.float16}, ValueError, "`dtype` must be torch.float32 or torch.float64, but is torch.float16"),
