@@ -145,10 +145,11 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
         raise TypeError(
             f"Argument `initial` must be an array of amplitudes, but is a {type(initial).__name__}."
         ) from error
-    if not jnp.issubdtype(state.dtype, jnp.number) or state.shape[-1:] != (2**n_qubits,):
+    if not jnp.issubdtype(state.dtype, jnp.number):
+        raise TypeError(f"Argument `initial` must hold numbers, but has dtype {state.dtype}.")
+    if state.shape[-1:] != (2**n_qubits,):
         raise ValueError(
-            f"Argument `initial` must have shape (..., {2**n_qubits}) for {n_qubits} qubits, but has shape "
-            f"{state.shape} and dtype {state.dtype}."
+            f"Argument `initial` must have shape (..., {2**n_qubits}) for {n_qubits} qubits, but has {state.shape}."
         )
     real = jnp.real(state)
     imaginary = jnp.imag(state) if jnp.iscomplexobj(state) else jnp.zeros_like(real)

@@ -200,3 +200,5 @@ def test_what_takes_no_state_says_so(case):
 def test_what_makes_no_array_is_said():
     with pytest.raises(TypeError, match="Argument `initial` must be an array of amplitudes, but is a"):
         qj.statevector(C(1).h(0))({}, initial="plus")
+    with pytest.raises(TypeError, match="Argument `initial` must hold numbers, but has dtype bool"):
+        qj.statevector(C(1).h(0))({}, initial=np.array([True, False]))
