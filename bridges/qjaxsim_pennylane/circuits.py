@@ -42,9 +42,16 @@ def _read(reader: Reader, numbers: Numbers, flat: Any) -> list[Any]:
     operations = _built(numbers, flat)
     return [
         each
-        for place, operation in enumerate(operations)
+        for place, operation in enumerate(map(_measured, operations))
         for each in reader.read(operation, f"The tape's operation {place} ({operation.name})")
     ]
+
+
+def _measured(operation: Any) -> Any:
+    """A projector that stands in the tape itself, as deferred measurements leave it, as a postselected measurement."""
+    if isinstance(operation, qml.Projector) and len(operation.data[0]) == 1:
+        return qml.ops.MidMeasure(operation.wires, postselect=int(operation.data[0][0]))
+    return operation
 
 
 def _built(numbers: Numbers, flat: Any) -> Sequence[Any]:
@@ -99,8 +106,8 @@ def _expression(angle: Any) -> Any:
     found = symbol(angle)
     if found is None:
         raise ValueError(
-            "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** and elementary "
-            'functions can; compute it before the circuit, or use parameters="constant".'
+            "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** abs, sqrt, exp, "
+            'log, sin, cos, tan and their inverses can; compute it before the circuit, or use parameters="constant".'
         )
     return found if isinstance(found, Expression) else _number(found)
 

@@ -2,11 +2,10 @@
 
 import inspect
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pennylane as qml
@@ -23,6 +22,39 @@ _NEAR = 1e-3
 _PLACES = 4
 # Numbers of these are states and matrices, no angles.
 _NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
+
+
+class _Names:
+    """In place of PennyLane's `uuid` while QNodes are read: a count, in whose order names are sorted.
+
+    PennyLane sorts while a QNode's function runs, so that names given afterwards would come too late. No name is given
+    twice in a process, so that several threads may read, and others make tapes of their own in the meantime.
+    """
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._own: Any = None
+
+    def uuid4(self) -> str:
+        """The next name."""
+        return f"{next(self._count):015d}"
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._own, mid_measure.uuid = mid_measure.uuid, self
+            self._readers += 1
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                mid_measure.uuid = self._own
+
+
+_names_in_order = _Names()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +127,7 @@ def _constructed(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     PennyLane names them at random and sorts those of a condition by name, so that the order of controls, and of the
     gates for each outcome, would change from tape to tape.
     """
-    names = (f"{place:09d}" for place in itertools.count())
-    in_order = SimpleNamespace(uuid4=lambda: next(names))
-    with mock.patch.object(mid_measure, "uuid", in_order):
+    with _names_in_order:
         return qml.workflow.construct_tape(qnode)(*args, **kwargs)
 
 

@@ -117,7 +117,8 @@ def _mapped(function: Callable[..., Arrays], axes: tuple[int | None, ...], *argu
 def as_array(tensor: torch.Tensor) -> jax.Array:
     """A tensor as JAX's array on the same device, without a copy where memory allows it."""
     try:
-        return jnp.from_dlpack(tensor.detach().contiguous())
+        # What travels is memory, which knows nothing of a sign that PyTorch puts off (`z.conj().imag`).
+        return jnp.from_dlpack(tensor.detach().resolve_neg().contiguous())
     except (RuntimeError, ValueError) as error:
         if tensor.device.type == "cpu":
             raise

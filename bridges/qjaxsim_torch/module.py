@@ -10,7 +10,7 @@ import torch
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, is_single, pauli_sums
-from qjaxsim.common.checks import shown
+from qjaxsim.common.checks import require_unmasked, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.simulate import expectation
@@ -83,6 +83,8 @@ class CircuitModule(torch.nn.Module):
         for name, value in zip(self.input_names, inputs, strict=True):
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"Input {name!r} must be a tensor, but is {shown(value)} ({type(value).__name__}).")
+            if value.layout != torch.strided:
+                raise TypeError(f"Input {name!r} must be dense, but is {value.layout}; give its `.to_dense()`.")
         dtypes = {value.dtype for value in (*inputs, *weights)}
         if len(dtypes) > 1 or not dtypes <= set(_DTYPES):
             names = (*self.input_names, *self._weights)
@@ -141,6 +143,7 @@ def _given(shapes: Mapping[str, tuple[int, ...]], init: Mapping[str, Any]) -> di
                 f"Argument `init` names {name!r}, but the module's parameters are {list(shapes)}"
                 f"{did_you_mean(name, list(shapes))}."
             )
+        require_unmasked(f"Argument `init` for {name!r}", value)
         tensor = torch.as_tensor(value if isinstance(value, torch.Tensor) else np.asarray(value))
         if tuple(tensor.shape) != shapes[name]:
             raise ValueError(

@@ -16,7 +16,7 @@ from qjaxsim.circuits.drawing import draw
 from qjaxsim.circuits.expressions import Angle, Parameter, as_expression
 from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
-from qjaxsim.circuits.inspection import bits_of, constant_matrix, entries_of, is_static, used_parameters
+from qjaxsim.circuits.inspection import bits_of, constant_array, entries_of, is_static, used_parameters
 from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Operation, Preparation, Repeat, Unitary
@@ -109,10 +109,9 @@ class Circuit(StateMethods, CompositeGates):
             raise TypeError(f"Argument `angles` must be a sequence of {words.numbers}, but is {angles!r}.")
         if len(angles) != words.amount:
             raise ValueError(f"{words.kind} {name!r} takes {words.numbers}, but got {len(angles)}.")
-        values = tuple(as_expression(angle) for angle in angles)
         if isinstance(spec, GateSpec):
-            return self.extend([Gate(name, chosen, values, label)])
-        return self.extend([checked_channel(Channel(name, chosen, values))])
+            return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles), label)])
+        return self.extend([checked_channel(name, chosen, angles)])
 
     def unitary(self, matrix: Any, qubits: Qubits, label: str = "unitary") -> "Circuit":
         """Add a unitary matrix.
@@ -136,7 +135,7 @@ class Circuit(StateMethods, CompositeGates):
         if isinstance(matrix, Parameter):
             entries = entries_of(matrix, size)
             return self.append(f"matrix{len(chosen)}", chosen, entries)
-        array = constant_matrix(matrix)
+        array = constant_array("matrix", matrix)
         if array.shape != (size, size):
             raise ValueError(
                 f"Argument `matrix` must have shape {(size, size)} for qubits {chosen}, but has {array.shape}."

@@ -69,6 +69,10 @@ class _Arithmetic:
         """Sign: -1, 0 or 1."""
         return Expression("sign", (as_expression(self),))
 
+    def sqrt(self) -> "Expression":
+        """Square root."""
+        return _combine("pow", self, 0.5)
+
     def sin(self) -> "Expression":
         """Sine."""
         return Expression("sin", (as_expression(self),))
@@ -241,8 +245,8 @@ class Parameter(_Arithmetic):
         return Parameter(self.name, self.shape, full)
 
 
-def as_expression(value: Any) -> Expression | float:
-    """An angle as an expression, or as a float when it is a plain number.
+def as_expression(value: Any, what: str = "An angle") -> Expression | float:
+    """An angle as an expression, or as a float when it is a plain number; `what` begins sentences about it.
 
     Raises:
         TypeError: for anything but a real number, an expression or a parameter element.
@@ -253,20 +257,20 @@ def as_expression(value: Any) -> Expression | float:
     if isinstance(value, Parameter):
         if value.shape:
             raise ValueError(
-                f"Parameter {value.name!r} has shape {value.shape}, but an angle is one number; "
+                f"Parameter {value.name!r} has shape {value.shape}, but {what[0].lower()}{what[1:]} is one number; "
                 "index it down to one entry."
             )
         return Element(name=value.name)
-    number = as_number(value, "An angle", "use a `Parameter` and give its value on calling")
+    number = as_number(value, what, "use a `Parameter` and give its value on calling")
     if number is None or isinstance(value, bool) or np.iscomplexobj(value):
         named = isinstance(value, str) and value.isidentifier() and value != "pi"
         hint = f"; write qj.Parameter({value!r})" if named else ""
         raise TypeError(
-            f"An angle must be a real number or an expression of parameters, but is {shown(value)} "
+            f"{what} must be a real number or an expression of parameters, but is {shown(value)} "
             f"({type(value).__name__}){hint}."
         )
     if not math.isfinite(number.real):
-        raise ValueError(f"An angle must be finite, but is {value!r}.")
+        raise ValueError(f"{what} must be finite, but is {value!r}.")
     return number.real
 
 

@@ -17,7 +17,7 @@ from qjaxsim.circuits.operators import (
 )
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.sums import OperatorSum, PauliSum
-from qjaxsim.common.checks import as_integer, is_traced, shown
+from qjaxsim.common.checks import as_integer, is_traced, require_unmasked, shown
 
 # Matrices of up to so many qubits become Pauli sums, whose 4**k terms cost about as much as a product with the matrix.
 NARROW = 4
@@ -214,6 +214,7 @@ def pauli_coefficients(matrix: Any) -> Any:
     >>> print(pauli_coefficients(np.array([[1, 2], [2, -1]])))  # I, X, Y, Z
     [0. 2. 0. 1.]
     """
+    require_unmasked("Argument `matrix`", matrix)
     xp = np if not hasattr(matrix, "__array_namespace__") else matrix.__array_namespace__()
     array = xp.asarray(matrix)
     size = array.shape[-1] if array.ndim > 1 else 0
@@ -291,6 +292,7 @@ def _array(name: str, value: Any, kind: type[complex] | type[float]) -> np.ndarr
             f"Argument `{name}` must be known when the observable is made, but is traced by JAX (in jit, grad or "
             "vmap); use `pauli_expansion` with a parameter for what changes."
         )
+    require_unmasked(f"Argument `{name}`", value)
     try:
         array = np.asarray(value)
         if kind is float and array.dtype.kind == "c":

@@ -9,6 +9,7 @@ from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import WIDEST_FREE
 from qjaxsim.circuits.measurements import Measure, Projection, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
+from qjaxsim.common.checks import require_unmasked
 
 
 def is_unitary(operations: Iterable[Operation]) -> bool:
@@ -93,17 +94,18 @@ def entries_of(matrix: Parameter, size: int) -> list[Expression]:
     return [matrix[index] for index in np.ndindex(*matrix.shape)]
 
 
-def constant_matrix(matrix: Any) -> np.ndarray:
-    """What a user gave as a matrix, complex128; what makes none is refused."""
+def constant_array(name: str, value: Any) -> np.ndarray:
+    """Amplitudes or a matrix that a user gave as an argument of that name, complex128; what makes none is refused."""
+    require_unmasked(f"Argument `{name}`", value)
     try:
-        return np.array(matrix, dtype=complex)
+        return np.array(value, dtype=complex)
     except (TypeError, ValueError) as error:
         if type(error).__name__ == "TracerArrayConversionError":  # JAX's, which is not imported here
             raise TypeError(
-                "Argument `matrix` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
+                f"Argument `{name}` must be known when the circuit is built, but is traced by JAX (in jit, grad or "
                 "vmap); build the circuit outside, with a parameter of shape (2, d, d), or with gates whose angles are "
                 "parameters for what changes."
             ) from None
         raise TypeError(
-            f"Argument `matrix` must be a square array of numbers, but is a {type(matrix).__name__} that makes none."
+            f"Argument `{name}` must be an array of numbers, but is a {type(value).__name__} that makes none."
         ) from None

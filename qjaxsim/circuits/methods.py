@@ -3,6 +3,7 @@
 `Circuit` names the rest; this module knows it in its types only.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.inspection import constant_matrix
+from qjaxsim.circuits.inspection import constant_array
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Preparation
 from qjaxsim.common.checks import as_integer, as_number, shown
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from qjaxsim.circuits.circuit import Circuit
 
 Qubits = int | Sequence[int]
+
+# Seconds in the place of infinity, which no formula takes.
+_FOREVER = 1e100
 
 
 class Wording(NamedTuple):
@@ -44,12 +48,18 @@ def wording(spec: GateSpec | ChannelSpec) -> Wording:
     return Wording("Channel", count, f"{count} strengths ({', '.join(spec.strengths)})")
 
 
-def checked_channel(channel: Channel) -> Channel:
-    """A channel whose strengths, where they are numbers, are possible.
+def checked_channel(name: str, qubits: tuple[int, ...], strengths: Iterable[Any]) -> Channel:
+    """A channel whose strengths, where they are numbers, are possible; infinite times of relaxation are long ones.
 
     Raises:
         ValueError: for others, naming them.
+        TypeError: for what is no number and no expression.
     """
+    given = list(strengths)
+    if name == "thermal_relaxation":
+        given[:2] = [_FOREVER if isinstance(time, float) and time == math.inf else time for time in given[:2]]
+    what = f"A strength of channel {name!r}"
+    channel = Channel(name, qubits, tuple(as_expression(each, what) for each in given))
     if not any(isinstance(value, Expression) for value in channel.angles):
         text = channel.spec.problem(*channel.angles)
         if text is not None:
@@ -90,7 +100,7 @@ class StateMethods:
                     f"{state.name!r} has {state.shape}."
                 )
             return self.extend([Preparation(chosen, state.name, state.shape)])
-        array = constant_matrix(state)
+        array = constant_array("state", state)
         norm = np.linalg.norm(array)
         if array.shape != (size,) or not abs(norm - 1) < ROUNDING:
             raise ValueError(
@@ -186,7 +196,7 @@ class StateMethods:
          [0.  0.5]]
         """
         chosen = self.check_qubits(qubits, label)
-        array = constant_matrix(matrices)
+        array = constant_array("matrices", matrices)
         size = 2 ** len(chosen)
         if array.ndim != 3 or array.shape[1:] != (size, size) or not len(array):
             raise ValueError(
@@ -223,11 +233,10 @@ class StateMethods:
                     f"Argument `probabilities` must have strings of {len(chosen)} letters I, X, Y, Z as keys for "
                     f"qubits {chosen}, but has {shown(label)}."
                 )
-        named = {label: as_expression(value) for label, value in probabilities.items() if set(label) != {"I"}}
+        named = {label: value for label, value in probabilities.items() if set(label) != {"I"}}
         if not named:
             return self
-        spec = pauli_channel(tuple(named))
-        return self.extend([checked_channel(Channel(spec.name, chosen, tuple(named.values())))])
+        return self.extend([checked_channel(pauli_channel(tuple(named)).name, chosen, named.values())])
 
     def readout_error(self: "Circuit", one_for_zero: float, zero_for_one: float, qubits: Qubits) -> "Circuit":  # type: ignore[misc]
         """Let some qubits be read wrongly at the end: in `probabilities`, `sample` and `expectation`.

@@ -1,7 +1,6 @@
 """Noise models: which noise follows which gate on which qubits, and how bits are misread."""
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +15,6 @@ from qjaxsim.common.suggestions import did_you_mean
 
 Places = frozenset[tuple[int, ...]]
 
-# Seconds in the place of infinity, which is no strength of a channel.
-_FOREVER = 1e100
 # What noise may follow besides gates and matrices.
 RESET = "reset"
 # Names of gates that noise does not tell apart: both wait.
@@ -210,7 +207,6 @@ class NoiseModel:
         >>> print(np.asarray(qj.probabilities(waited)({"t": 1e-4})).round(3))
         [0.632 0.368]
         """
-        t1, t2 = (_FOREVER if time == math.inf else time for time in (t1, t2))
         Circuit(1).thermal_relaxation(t1, t2, 0.0, excited, 0)  # refuses what is impossible
         if dt is not None:
             require_positive("dt", dt)

@@ -99,6 +99,12 @@ def not_negative(name: str, value: Any, others: str = "") -> float:
     return number.real
 
 
+def require_unmasked(what: str, value: Any) -> None:
+    """Raise a TypeError for an array with a mask, which would be read through it; `what` begins the sentence."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what} must be whole, but is a masked array; fill it, as by `.filled(0)`.")
+
+
 def is_traced(value: Any) -> bool:
     """Whether JAX traces a value; nothing is where nobody has imported JAX."""
     jax = sys.modules.get("jax")
@@ -109,7 +115,7 @@ def as_number(value: Any, what: str, way_out: str) -> complex | None:
     """The number that a value stands for, an array of no axes among them; None for anything else.
 
     Raises:
-        TypeError: for a number that JAX traces; `what` begins the sentence and `way_out` ends it.
+        TypeError: for one that JAX traces, where `what` begins the sentence and `way_out` ends it, and a masked one.
     """
     if is_traced(value):
         raise TypeError(
@@ -118,4 +124,6 @@ def as_number(value: Any, what: str, way_out: str) -> complex | None:
     dtype = getattr(value, "dtype", None)
     # "V" are JAX's narrow floats; the types of its random keys are no types of NumPy.
     numeric = isinstance(dtype, np.dtype) and dtype.kind in "iufcV" and getattr(value, "ndim", None) == 0
+    if numeric:
+        require_unmasked(what, value)
     return complex(value) if isinstance(value, Complex) or numeric else None

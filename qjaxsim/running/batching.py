@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import require_unmasked
 from qjaxsim.running.array_types import require_known_shape, require_unsharded
 from qjaxsim.running.varying import vary_alike
 
@@ -137,16 +138,18 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
     """
     if initial is None or not (params is None or isinstance(params, Mapping)):
         return params
+    require_unmasked("Argument `initial`", initial)
     try:
         state = jnp.asarray(initial)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"Argument `initial` must be an array of amplitudes, but is a {type(initial).__name__}."
         ) from error
-    if not jnp.issubdtype(state.dtype, jnp.number) or state.shape[-1:] != (2**n_qubits,):
+    if not jnp.issubdtype(state.dtype, jnp.number):
+        raise TypeError(f"Argument `initial` must hold numbers, but has dtype {state.dtype}.")
+    if state.shape[-1:] != (2**n_qubits,):
         raise ValueError(
-            f"Argument `initial` must have shape (..., {2**n_qubits}) for {n_qubits} qubits, but has shape "
-            f"{state.shape} and dtype {state.dtype}."
+            f"Argument `initial` must have shape (..., {2**n_qubits}) for {n_qubits} qubits, but has {state.shape}."
         )
     real = jnp.real(state)
     imaginary = jnp.imag(state) if jnp.iscomplexobj(state) else jnp.zeros_like(real)
@@ -167,6 +170,8 @@ def _default_dtype() -> Any:
 
 
 def _as_real(name: str, value: Any) -> jax.Array:
+    for leaf in jax.tree.leaves(value):
+        require_unmasked(f"Parameter {name!r}", leaf)
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:

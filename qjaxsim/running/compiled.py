@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
+from qjaxsim.common.checks import require_unmasked
+
 Check = Callable[..., Any] | None
 Types = tuple[Any, ...]
 """The types of the arrays in a function's arguments, in their order."""
@@ -49,7 +51,7 @@ class Compiled:
         if self._parts[3] is not None:
             self._parts[3](*args, **kwargs)
         try:
-            args, kwargs = _with_wide_integers_as_floats((args, kwargs))
+            args, kwargs = _as_jax_holds((args, kwargs))
             out: jax.Array = self._jitted(*args, **kwargs)
         except TypeError:
             if self._parts[2] is not None:
@@ -79,12 +81,18 @@ class Compiled:
         return _rebuild, self._parts
 
 
-def _with_wide_integers_as_floats(arguments: Any) -> Any:
-    """The arguments, where integers that JAX's integers do not hold are floats; it would wrap NumPy's round."""
-    wide = [_is_wide(leaf) for leaf in jax.tree.leaves(arguments)]
+def _as_jax_holds(arguments: Any) -> Any:
+    """The arguments, where integers that JAX's integers do not hold are floats; it would wrap NumPy's round.
+
+    Raises:
+        TypeError: for masked arrays, which JAX reads through their masks where it has compiled for such a shape.
+    """
+    leaves, tree = jax.tree.flatten(arguments)
+    for leaf in leaves:
+        require_unmasked("An argument", leaf)
+    wide = [_is_wide(leaf) for leaf in leaves]
     if not any(wide):
         return arguments
-    leaves, tree = jax.tree.flatten(arguments)
     taken = [_as_float(leaf) if one else leaf for leaf, one in zip(leaves, wide, strict=True)]
     return jax.tree.unflatten(tree, taken)
 

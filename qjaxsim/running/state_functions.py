@@ -103,7 +103,7 @@ def _refuse_initial(check: Callable[..., Any], name: str, way_out: str, *args: A
 def _begun(circuit: Circuit) -> Circuit:
     """The circuit on a state that is given when it is called."""
     if any(isinstance(operation, Preparation) for operation in circuit.operations):
-        return circuit  # the parameter of the state is then unknown, and the message says so
+        return circuit  # which is refused when it is called
     parts = Parameter(INITIAL, (2, 2**circuit.n_qubits))
     return Circuit(circuit.n_qubits).initialize(parts).extend(circuit.operations)
 
@@ -141,6 +141,11 @@ def _run_and_read(
 
     def run(params: Params | None = None, *, initial: Any = None) -> jax.Array:
         form = forms[initial is not None]
+        if initial is not None and INITIAL not in form.circuit.parameters:
+            raise ValueError(
+                "Argument `initial` is for circuits that begin in |0...0>, but this one has `initialize`; leave one of "
+                "them out."
+            )
         batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
         axes = state_axes_of(chosen, can_be_cut and initial is None, form.circuit.n_qubits)
         device_bits = count_device_bits(axes, form.circuit.n_qubits)

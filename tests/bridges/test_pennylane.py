@@ -1,5 +1,8 @@
 """PennyLane's tapes and QNodes as circuits, against PennyLane's matrices, states and gradients."""
 
+import threading
+import uuid
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from tests.cases import mostly_slow
 qml = pytest.importorskip("pennylane", reason="needs the pennylane extra")
 torch = pytest.importorskip("torch", reason="needs the torch extra")
 from pennylane import numpy as pnp  # noqa: E402
+from pennylane.ops.mid_measure import mid_measure  # noqa: E402
 
 WIRES = ["b", 0, 2, "x"]
 HAMILTONIAN = qml.Hamiltonian([0.3, 0.5, 0.2], [qml.Z(0), qml.X(1) @ qml.Y(3), qml.Z(2) @ qml.Z(0)])
@@ -175,6 +179,7 @@ TEMPLATES = {
     "controlled function": ((4,), lambda x: qml.ctrl(block, [3, 2], control_values=[0, 1])(x, [1, 0])),
     "own arithmetic": ((2,), lambda x: [qml.RX(qml.math.sin(x[0]) * x[1] / 3, 2), qml.RY(2 - x[0] ** 2, 0)]),
     "logarithm": ((2,), lambda x: [qml.RX(qml.math.log(x[0] + 2), 2), qml.RY((x[1] + 2) ** 0.5, 0)]),
+    "roots": ((2,), lambda x: [qml.RX(qml.math.sqrt(x[0] + 2), 2), qml.RY(pnp.sqrt(x[1] + 2), 0)]),
     "many controls": ((), lambda x: [qml.RY(x, 6), qml.ctrl(qml.RX(x, 6), range(6))]),
     "wide constants": ((), lambda x: [qml.RX(x, 0), qml.Hadamard(6), qml.MultiControlledX(range(7))]),
     "basis state": ((), lambda x: [qml.BasisState([1, 0, 1], [3, 1, 0]), qml.RX(x, 2)]),
@@ -340,3 +345,48 @@ def test_deferred_conditions_on_several_measurements_keep_their_order():
     found = qj.from_pennylane(node, np.array([0.3, 0.5, -0.7]), parameters="arguments")
     x = np.array([1.1, -0.4, 0.6])
     np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x})[0], node(x), atol=1e-12)
+
+
+def test_postselected_measurements_may_be_deferred_with_others():
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit", wires=5))
+    def node(x):
+        for wire in range(3):
+            qml.RY(x[wire], wire)
+        qml.CNOT([0, 1])
+        first, second = qml.measure(0, postselect=1), qml.measure(1, reset=True)
+        qml.cond(first & ~second, qml.RX)(x[1], 2)
+        qml.CRX(x[0], [2, 1])
+        return qml.expval(qml.Y(2)), qml.expval(qml.Z(1))
+
+    found = qj.from_pennylane(node, np.array([0.3, 0.5, -0.7]), parameters="arguments")
+    x = np.array([1.1, -0.4, 0.6])
+    np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x}), node(x), atol=1e-12)
+
+
+def test_a_thread_that_reads_while_another_ends_keeps_the_order_and_leaves_pennylane_as_it_was(monkeypatch):
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit"))
+    def node():
+        measured = [qml.measure(wire) for wire in range(5)]
+        qml.cond(measured[4] & measured[2] & measured[0] & measured[3] & measured[1], qml.X)(5)
+        return qml.expval(qml.Z(5))
+
+    wanted = qj.from_pennylane(node).circuit
+    construct, entered, go = qml.workflow.construct_tape, threading.Event(), threading.Event()
+    other = threading.Thread(target=qj.from_pennylane, args=(node,))
+
+    def in_turn(qnode):
+        if threading.current_thread() is other:
+            entered.set()
+            go.wait(60)
+        else:
+            go.set()
+            other.join(60)
+        return construct(qnode)
+
+    monkeypatch.setattr(qml.workflow, "construct_tape", in_turn)
+    other.start()
+    entered.wait(60)
+    assert qj.from_pennylane(node).circuit == wanted
+    assert mid_measure.uuid is uuid

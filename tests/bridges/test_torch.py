@@ -77,6 +77,17 @@ def test_batch_axes_broadcast_and_one_sum_has_no_axis_of_its_own():
     torch.testing.assert_close(values, each)
 
 
+def test_signs_that_pytorch_puts_off_are_there_in_values_and_derivatives():
+    angle, slope = 0.5, -0.3
+    put_off = [torch.tensor(complex(0, -number), dtype=torch.complex128).conj().imag for number in (angle, slope)]
+    assert all(each.is_neg() for each in put_off)
+    made = qj.to_torch(qj.Circuit(1).ry(qj.Parameter("x"), 0), qj.X(0), inputs="x")
+    np.testing.assert_allclose(made(put_off[0]), np.sin(angle), rtol=0, atol=1e-14)
+    x = put_off[0].detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(made(x), x, grad_outputs=put_off[1])
+    np.testing.assert_allclose(gradient.resolve_neg(), slope * np.cos(angle), rtol=0, atol=1e-14)
+
+
 def test_parameters_have_the_circuits_names_and_shapes_and_their_values():
     made = module()
     assert {name: tuple(value.shape) for name, value in made.named_parameters()} == {"w": (2, 3), "v": ()}
@@ -313,6 +324,7 @@ def test_workers_of_a_loader_are_spawned():
             ValueError,
             "`init` must give 'w' finite real numbers, but gives",
         ),
+        ({"init": {"v": np.ma.masked}}, TypeError, "Argument `init` for 'v' must be whole, but is a masked array"),
         ({"init": {"v": np.nan}}, ValueError, "`init` must give 'v' finite real numbers, but gives it nan"),
         ({"init": 0.5}, TypeError, "`init` must hold values by name or be a function of a tensor, but is 0.5"),
         ({"dtype": torch.float16}, ValueError, "`dtype` must be torch.float32 or torch.float64, but is torch.float16"),
@@ -337,6 +349,7 @@ def test_wrong_arguments_are_named(arguments, kind, message):
     ("inputs", "kind", "message"),
     [
         ((), ValueError, r"The module takes 2 inputs \('x', 's'\), but got 0."),
+        ((drawn(3).to_sparse(), drawn()), TypeError, r"Input 'x' must be dense, but is torch.sparse_coo; give"),
         ((np.zeros(3), drawn()), TypeError, r"Input 'x' must be a tensor, but is array.* \(ndarray\)"),
         ((drawn(3).float(), drawn()), TypeError, r"must all be torch.float32 or all torch.float64, but are .*float32"),
         ((drawn(3).long(), drawn()), TypeError, r"'x': torch.int64.*convert with `.to\(dtype\)`"),

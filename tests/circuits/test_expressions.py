@@ -37,6 +37,7 @@ CASES = {
     "affine": (2 * x[0] - 1 + x[0] / 4, lambda x, w, s: 2.25 * x[0] - 1),
     "abs": (abs(x[1]), lambda x, w, s: abs(x[1])),
     "sign": (x[1].sign() * s, lambda x, w, s: np.sign(x[1]) * s),
+    "sqrt": (s.sqrt() + np.sqrt(s), lambda x, w, s: 2 * np.sqrt(s)),
     "sin": (x[0].sin(), lambda x, w, s: np.sin(x[0])),
     "cos": (x[0].cos(), lambda x, w, s: np.cos(x[0])),
     "tan": (x[0].tan(), lambda x, w, s: np.tan(x[0])),

@@ -98,12 +98,27 @@ def test_matrices_are_known_by_their_labels():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("t1", "t2", "kept"), [(np.inf, 3.0, np.exp(-0.5 / 3)), (np.inf, np.inf, 1.0)])
+def test_times_of_relaxation_may_be_infinite_in_channels_as_in_delays(t1, t2, kept):
+    state = np.array([0.6, 0.8j])
+    wanted = np.outer(state, state.conj()) * [[1, kept], [kept, 1]]
+    begun = qj.Circuit(1).initialize(state, 0)
+    channel = begun.copy().thermal_relaxation(t1, t2, 0.5, 0.1, 0)
+    delay = NoiseModel().relaxation(t1, t2, excited=0.1).apply(begun.copy().delay(0.5, 0))
+    assert channel.operations[-1] == delay.operations[-1]
+    np.testing.assert_allclose(qj.density_matrix(channel)(), wanted, rtol=0, atol=1e-6)
+
+
 C = qj.Circuit  # noqa: E501
 WRONG = {  # noqa: E501
     "probability": (lambda: C(1).bit_flip(1.5, 0), ValueError, "the probabilities of its Pauli strings would be -0.5, 1.5"),  # noqa: E501
     "damping": (lambda: C(1).amplitude_damping(-0.1, 0), ValueError, "gamma is -0.1, but must lie between 0 and 1"),  # noqa: E501
     "t2": (lambda: C(1).thermal_relaxation(10, 30, 1, 0, 0), ValueError, "t2 is 30, but at most twice t1, 20, is possible"),  # noqa: E501
     "time": (lambda: C(1).thermal_relaxation(0, 3, 1, 0, 0), ValueError, "t1, t2, time are 0, 3, 1, but must be positive"),  # noqa: E501
+    "endless": (lambda: C(1).thermal_relaxation(1, 1, np.inf, 0, 0), ValueError, "A strength of channel 'thermal_relaxation' must be finite, but is inf"),  # noqa: E501
+    "t2 alone": (lambda: C(1).thermal_relaxation(1, np.inf, 1, 0, 0), ValueError, "at most twice t1, 2, is possible"),  # noqa: E501
+    "word": (lambda: C(1).bit_flip("p", 0), TypeError, "A strength of channel 'bit_flip' must be a real number or an expression"),  # noqa: E501
+    "array": (lambda: C(1).bit_flip(qj.Parameter("p", (2,)), 0), ValueError, "but a strength of channel 'bit_flip' is one number"),  # noqa: E501
     "sum": (lambda: C(1).reset_error(0.6, 0.6, 0), ValueError, "to_zero and to_one sum to 1.2, but must not exceed 1"),  # noqa: E501
     "count": (lambda: C(2).depolarizing2(0.1, 0), TypeError, "Channel 'depolarizing2' takes 1 strengths (probability) and"),  # noqa: E501
     "width": (lambda: C(2).append("bit_flip", (0, 1), (0.1,)), ValueError, "Channel 'bit_flip' acts on 1 qubits, but got 2"),  # noqa: E501

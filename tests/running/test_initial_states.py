@@ -167,7 +167,7 @@ WRONG = {
     "inverse": (lambda: C(1).initialize([1, 0]).inverse(), "A preparation has no inverse (qubits (0,))"),  # noqa: E501
     "unitary": (lambda: qj.unitary(C(1).initialize([1, 0]))(), "cannot be run on other states, and has no unitary"),  # noqa: E501
     "size": (lambda: qj.statevector(C(2).h(0))({}, initial=np.ones(2)), "`initial` must have shape (..., 4) for 2 qubits"),  # noqa: E501
-    "twice": (lambda: qj.statevector(C(1).initialize([1, 0]))({}, initial=np.ones(2)), "unknown names ['initial state']"),  # noqa: E501
+    "twice": (lambda: qj.statevector(C(1).initialize([1, 0]))({}, initial=np.ones(2)), "`initial` is for circuits that begin in |0...0>, but this one has `initialize`"),  # noqa: E501
 }  # fmt: skip
 
 
@@ -200,3 +200,5 @@ def test_what_takes_no_state_says_so(case):
 def test_what_makes_no_array_is_said():
     with pytest.raises(TypeError, match="Argument `initial` must be an array of amplitudes, but is a"):
         qj.statevector(C(1).h(0))({}, initial="plus")
+    with pytest.raises(TypeError, match="Argument `initial` must hold numbers, but has dtype bool"):
+        qj.statevector(C(1).h(0))({}, initial=np.array([True, False]))

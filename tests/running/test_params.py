@@ -55,6 +55,18 @@ def test_bad_parameters(params, error, message):
         qj.sample(CIRCUIT, 3)(params, jax.random.key(0))
 
 
+def test_masked_arrays_are_refused_before_and_after_such_a_shape_was_compiled():
+    run = qj.statevector(CIRCUIT)
+    masked = np.ma.masked_array(np.ones(2), mask=[0, 1])
+    state = np.ma.masked_array(np.ones(8), mask=[0] * 7 + [1])
+    for _ in range(2):
+        with pytest.raises(TypeError, match="Parameter 'x' must be whole, but is a masked array; fill it"):
+            run({**GOOD, "x": masked})
+        with pytest.raises(TypeError, match="Argument `initial` must be whole, but is a masked array"):
+            run(GOOD, initial=state)
+        run({**GOOD, "x": masked.data}), run(GOOD, initial=state.data)
+
+
 def test_random_keys_are_no_angles():
     with pytest.raises(TypeError, match="Parameter 'x' must be real, but has dtype key"):
         qj.statevector(CIRCUIT)({**GOOD, "x": jax.random.split(jax.random.key(0), 2)})

@@ -83,6 +83,7 @@ class Module:
 
 
 jax.tree_util.register_pytree_node(Module, lambda m: ((W, jnp.tanh), None), lambda _, leaves: Module())
+MASKED = np.ma.masked_array(np.eye(2), mask=1 - np.eye(2))
 REFUSED = [
     (lambda: VALUE({"x": object(), "w": W}), TypeError, "Parameter 'x' must be an array of real numbers"),
     (lambda: VALUE({"x": "half", "w": W}), TypeError, "Parameter 'x' must be an array of real numbers"),
@@ -140,7 +141,19 @@ REFUSED = [
         TypeError,
         "Argument `matrix` must",
     ),
-    (lambda: qj.Circuit(1).unitary("ab", 0), TypeError, "Argument `matrix` must be a square array of numbers"),
+    (lambda: qj.Circuit(1).unitary("ab", 0), TypeError, "Argument `matrix` must be an array of numbers"),
+    (lambda: qj.Circuit(1).initialize("ab"), TypeError, "Argument `state` must be an array of numbers"),
+    (lambda: qj.Circuit(1).kraus("ab", 0), TypeError, "Argument `matrices` must be an array of numbers"),
+    (lambda: qj.Circuit(1).unitary(MASKED, 0), TypeError, "`matrix` must be whole, but is a masked array; fill it"),
+    (lambda: qj.Circuit(1).initialize(MASKED[0]), TypeError, "Argument `state` must be whole, but is a masked array"),
+    (lambda: qj.Circuit(1).kraus(MASKED[None], 0), TypeError, "Argument `matrices` must be whole, but is a masked"),
+    (lambda: qj.Hermitian(MASKED, 0), TypeError, "Argument `matrix` must be whole, but is a masked array"),
+    (lambda: qj.Diagonal(MASKED[0], 0), TypeError, "Argument `values` must be whole, but is a masked array"),
+    (lambda: qj.Projector(MASKED[0], 0), TypeError, "Argument `state` must be whole, but is a masked array"),
+    (lambda: qj.SparseHermitian(([0], [0], MASKED[0, :1]), 0), TypeError, "Argument `matrix` must be whole"),
+    (lambda: qj.pauli_coefficients(MASKED), TypeError, "Argument `matrix` must be whole, but is a masked array"),
+    (lambda: qj.Circuit(1).rx(MASKED[0, 1], 0), TypeError, "An angle must be whole, but is a masked array"),
+    (lambda: qj.Z(0) * MASKED[0, 1], TypeError, "A coefficient of a Pauli sum must be whole, but is a masked array"),
     (lambda: qj.Circuit(2).cnot(0, 1), AttributeError, "no method `.cnot`; use `.cx`"),
     (lambda: qj.Circuit(3).toffoli(0, 1, 2), AttributeError, "use `.ccx`"),
     (lambda: qj.Circuit(1).measure_all(), AttributeError, "`qjaxsim.sample`"),
