@@ -259,7 +259,7 @@ def without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list[
             found.setdefault(item.clbits[0], item.qubits[0])
             continue
         later |= used_qubits([(item.operation, item.qubits)])
-        asked |= set(item.clbits)
+        asked |= {*item.clbits, *item.asked}
         kept.append(item)
     return kept[::-1], [(found[bit], bit) for bit in sorted(found)]
 

@@ -6,7 +6,7 @@ or exact; sub-circuits with measurements show them; instructions that only tell 
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.conditions import bits_asked
@@ -33,12 +33,14 @@ class Item:
         qubits: it acts on, by number.
         clbits: it acts on, by number.
         place: in the circuit that was given, as "3" or "3.0" for the first operation of the fourth.
+        asked: classical bits that a branch asks for, by number, which its blocks may not hold.
     """
 
     operation: Any
     qubits: tuple[int, ...]
     clbits: tuple[int, ...]
     place: str
+    asked: tuple[int, ...] = ()
 
     @property
     def where(self) -> str:
@@ -91,7 +93,7 @@ class _Unroller:
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
         self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
-        self.evolution, self.clbits = evolution, frozenset(top.clbits)
+        self.evolution, self.clbits = evolution, {bit: number for number, bit in enumerate(top.clbits)}
         self.out = Unrolled()
         self.turns = 0
         # By identity, with the object itself: identities of objects that are gone come back.
@@ -105,7 +107,8 @@ class _Unroller:
         prefix: str,
         variables: Mapping[Any, int],
     ) -> None:
-        """All operations of a circuit whose qubit i is `qubits[i]`."""
+        """All operations of a circuit whose qubit i is `qubits[i]` and whose bit i is `clbits[i]`."""
+        own_bits = dict(zip(circuit.clbits, clbits, strict=True))
         self.out.phase = self.out.phase + circuit.global_phase
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
@@ -114,15 +117,15 @@ class _Unroller:
             if instruction.is_standard_gate():
                 self.out.items.append(item)
             else:
-                self.operation(item, variables)
+                self.operation(item, variables, own_bits)
 
-    def operation(self, item: Item, variables: Mapping[Any, int]) -> None:
-        """One operation, kept or written out."""
+    def operation(self, item: Item, variables: Mapping[Any, int], bits: Mapping[Any, int]) -> None:
+        """One operation, kept or written out, of a circuit whose bits have these numbers."""
         from qiskit.circuit import AnnotatedOperation, BreakLoopOp, ContinueLoopOp, ControlFlowOp
 
         operation = item.operation
         if isinstance(operation, ControlFlowOp):
-            self.control_flow(item, variables)
+            self.control_flow(item, variables, bits)
         elif isinstance(operation, BreakLoopOp):
             raise _BreakLoop
         elif isinstance(operation, ContinueLoopOp):
@@ -210,7 +213,7 @@ class _Unroller:
 
     # --- control flow --------------------------------------------------------------------------------------------
 
-    def control_flow(self, item: Item, variables: Mapping[Any, int]) -> None:
+    def control_flow(self, item: Item, variables: Mapping[Any, int], bits: Mapping[Any, int]) -> None:
         """What a box, a loop over fixed values or a branch on constants does.
 
         Raises:
@@ -219,8 +222,8 @@ class _Unroller:
         try:
             blocks = _blocks(item.operation, variables)
         except NotConstantError as error:
-            if self.is_followed(item.operation):
-                self.out.items.append(item)
+            if asked := self.bits_asked(item.operation, bits):
+                self.out.items.append(replace(item, asked=asked))
                 return
             raise ValueError(
                 f"The circuit's {item.where} is control flow that depends on classical bits in a way that cannot be "
@@ -242,10 +245,14 @@ class _Unroller:
                 if not loops:
                     raise
 
-    def is_followed(self, operation: Any) -> bool:
-        """Whether it is a branch on bits of the circuit itself, all ways of which can be followed."""
+    def bits_asked(self, operation: Any, bits: Mapping[Any, int]) -> tuple[int, ...]:
+        """The numbers of the bits that a branch asks for; none where it cannot be followed.
+
+        The bits of a loop's or a box's body may be equal to others of the circuit itself, which its branches would ask.
+        """
         asked = bits_asked(operation)
-        return bool(asked) and asked <= self.clbits
+        known = all(bit in self.clbits and bits.get(bit) == self.clbits[bit] for bit in asked)
+        return tuple(sorted(self.clbits[bit] for bit in asked)) if known else ()
 
     def require_few(self, item: Item) -> None:
         """Refuse a long loop at once, where nothing can end it before its last turn."""
