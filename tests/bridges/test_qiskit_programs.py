@@ -16,7 +16,7 @@ ANGLES = [
     ("const float a = 3; qubit q; rz(a / 2) q;", [1.5]),
     ("const int k = 7; const float[64] a = k; const float b = a / 2; qubit q; rz(b) q; rz(k / 2) q;", [3.5, 3]),
     ("const angle a = -3; qubit q; rz(-a / 2) q; rz(1 - a) q;", [1.5, 4]),
-    ("def f(qubit b, float t, int k) { rz(t / 2) b; rz(k / 2) b; } qubit q; f(q, 3, 3.0);", [1.5, 1]),
+    ("def f(qubit b, float t, int k) { rz(t / 2) b; rz(3 * (k / 2)) b; } qubit q; f(q, 3, 3.0);", [1.5, 3]),
     ("qubit q; for float t in {0.1, 3} { rz(t / 2) q; }", [0.05, 1.5]),
     ("qubit q; rz(float(3) / 2) q; rz(2 ** 3 * 0.1) q; rz(7 % 4 * 0.1) q;", [1.5, 0.8, 0.3]),
     ("qubit q; rz(sin(0.3) * sqrt(2)) q; rz(floor(3.7) / 2) q;", [np.sin(0.3) * np.sqrt(2), 1.5]),
