@@ -80,6 +80,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.subroutines: dict[str, Any] = {}
+        self.bits: set[str] = set()  # names of one bit each
         self.count = self.calls = 0
 
     def statements(self, given: Sequence[Any], names: dict[str, Any]) -> Iterator[Any]:
@@ -118,6 +119,8 @@ class _Writer:
             hidden = {each.name for each in (*node.arguments, *node.qubits)}
             yield _put_in(node, {name: value for name, value in names.items() if name not in hidden})
         else:
+            if kind == "ClassicalDeclaration" and _kind(node.type) == "BitType" and node.type.size is None:
+                self.bits.add(node.identifier.name)
             yield _put_in(node, names)
 
     def loop(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
@@ -139,17 +142,37 @@ class _Writer:
             yield from made
 
     def branch(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        condition = _put_in(node.condition, names)
         try:
-            chosen = node.if_block if _number(_put_in(node.condition, names)) else node.else_block
+            chosen = node.if_block if _number(condition) else node.else_block
         except _NotConstant:
             yield dataclasses.replace(
                 node,
-                condition=_put_in(node.condition, names),
+                condition=self.of_bit(condition),
                 if_block=list(self.statements(node.if_block, dict(names))),
                 else_block=list(self.statements(node.else_block, dict(names))),
             )
             return
         yield from self.statements(chosen, dict(names))
+
+    def of_bit(self, condition: Any) -> Any:
+        """A comparison of one bit with a number as that bit or its negation; any other condition as it is."""
+        from openqasm3 import ast
+
+        if _kind(condition) != "BinaryExpression" or condition.op.name not in ("==", "!="):
+            return condition
+        for bit, value in ((condition.lhs, condition.rhs), (condition.rhs, condition.lhs)):
+            if self.is_bit(bit) and getattr(value, "value", None) in (0, 1):
+                wanted = (value.value == 1) == (condition.op.name == "==")
+                return bit if wanted else ast.UnaryExpression(ast.UnaryOperator["!"], bit)
+        return condition
+
+    def is_bit(self, node: Any) -> bool:
+        """Whether it names one bit: by a name of its own, or by its number in a register."""
+        if _kind(node) != "IndexExpression":
+            return getattr(node, "name", None) in self.bits
+        several = ("RangeDefinition", "DiscreteSet")
+        return isinstance(node.index, list) and len(node.index) == 1 and _kind(node.index[0]) not in several
 
     def call(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
         subroutine = self.subroutines.get(node.name.name)

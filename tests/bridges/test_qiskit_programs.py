@@ -70,3 +70,23 @@ def test_constants_loops_and_subroutines_of_openqasm_3():
     wanted = reference.unitary(by_hand, params)
     np.testing.assert_allclose(reference.unitary(imported.circuit, params), wanted, atol=1e-12)
     assert [(m.qubit, m.index) for m in imported.measurements] == [(0, 4)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "wanted"),
+    [
+        ("c[1] == 1", 1),
+        ("0 == c[1]", 0),
+        ("d == 1", 1),
+        ("d != 1", 0),
+        ("c[1] != 2 - 2", 1),
+        ("false == d", 0),
+        ("d", 1),
+    ],
+)
+def test_single_bits_are_compared_with_numbers(condition, wanted):
+    program = "qubit[2] q; bit[2] c; bit d; ry(0.7) q[0]; c[1] = measure q[0]; d = measure q[0];"
+    found = from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; {program} if ({condition}) {{ x q[1]; }}').circuit
+    one = np.sin(0.35) ** 2
+    expected = [1 - one, 0, 0, one] if wanted else [0, 1 - one, one, 0]
+    np.testing.assert_allclose(qj.probabilities(found)(), expected, atol=1e-6)
