@@ -15,16 +15,15 @@ from qjaxsim.circuits.noise import RESET
 from qjaxsim_qiskit.angles import angle_of
 from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.conditions import branches
+from qjaxsim_qiskit.constants import SECONDS
 from qjaxsim_qiskit.definitions import definition_of, lowered, matrix_of
 from qjaxsim_qiskit.layouts import has_no_effect, on_qubits
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.unrolling import unrolled
+from qjaxsim_qiskit.unrolling import awaits_schedule, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
 class Reader:
@@ -144,9 +143,7 @@ class Reader:
 
     def _delay(self, delay: Any, qubits: list[int], where: str) -> None:
         """A delay in seconds, or in units that only a device knows; one that a schedule is to find does nothing."""
-        from qiskit.circuit import ParameterExpression
-
-        if not isinstance(delay.duration, ParameterExpression | int | float):
+        if awaits_schedule(delay):
             return
         time = angle_of(delay.duration, self.symbols, where)
         if delay.unit == "dt":

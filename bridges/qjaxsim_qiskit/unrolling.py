@@ -4,13 +4,14 @@ Boxes, loops over fixed values and branches on constants become what they do; ev
 or exact; sub-circuits with measurements show them; instructions that only tell a simulator what to save go.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.conditions import bits_asked
-from qjaxsim_qiskit.constants import NotConstantError, constant
+from qjaxsim_qiskit.constants import NotConstantError, constant, duration
 from qjaxsim_qiskit.definitions import as_gate, definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
@@ -319,10 +320,10 @@ def _operation(instruction: Any, where: str) -> Any:
     """The instruction's operation; a delay by a constant expression is one by a number.
 
     Raises:
-        ValueError: for a delay whose unit a QPY file has lost.
+        ValueError: for a delay whose unit a QPY file has lost, and one in seconds and units of a device together.
     """
-    from qiskit.circuit import CircuitError, Delay, Duration
-    from qiskit.circuit.classical.expr import Value
+    from qiskit.circuit import CircuitError, Delay
+    from qiskit.circuit.classical.expr import Expr
 
     if instruction.name != "delay" or not instruction.params:
         return instruction.operation
@@ -338,9 +339,23 @@ def _operation(instruction: Any, where: str) -> Any:
             f"The circuit's {where} has the duration {time:g} in a unit that its QPY file does not keep; write the "
             "file with durations in units of the device, or as expressions (`expr.lift(Duration.s(1))`)."
         )
-    if isinstance(time, Value) and isinstance(time.value, Duration):
-        return Delay(time.value.value(), time.value.unit())
+    if isinstance(time, Expr):
+        with contextlib.suppress(NotConstantError):
+            seconds, units = duration(time)
+            if seconds and units:
+                raise ValueError(
+                    f"The circuit's {where} lasts seconds and units of a device together; write one of them."
+                )
+            return Delay(round(units), "dt") if units else Delay(seconds, "s")
     return Delay(time) if operation is None else operation
+
+
+def awaits_schedule(operation: Any) -> bool:
+    """Whether it is a delay as long as a schedule finds: by a stretch."""
+    from qiskit.circuit import Delay
+    from qiskit.circuit.classical.expr import Expr
+
+    return isinstance(operation, Delay) and isinstance(operation.duration, Expr)
 
 
 def _evolves(operation: Any) -> bool:
