@@ -32,16 +32,21 @@ def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float
         where: the gate and its place, for messages.
 
     Raises:
-        ValueError: for complex or infinite numbers, complex expressions, functions that have no counterpart, or
-            parameters without an element.
+        ValueError: for complex or infinite numbers, complex expressions, functions that have no counterpart,
+            parameters without an element, or expressions that are nested too deeply.
         ImportError: for an expression that is not affine where sympy is missing.
     """
     if not getattr(value, "parameters", ()):
         return _number(value, where)
     if unknown := sorted(parameter.name for parameter in value.parameters if parameter not in symbols):
         raise ValueError(f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too.")
-    affine = _affine(value, symbols, where)
-    return _from_sympy(value, symbols, where) if affine is None else affine
+    try:
+        affine = _affine(value, symbols, where)
+        return _from_sympy(value, symbols, where) if affine is None else affine
+    except RecursionError as error:  # of sympy's or ours
+        raise ValueError(
+            f"The angle of {where} is nested too deeply to be imported; make its inner part a parameter and bind that."
+        ) from error
 
 
 def require_angles(circuit: "QuantumCircuit", values: Sequence[Mapping["Parameter", float]]) -> None:

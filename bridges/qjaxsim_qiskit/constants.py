@@ -4,6 +4,8 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
+
 
 class NotConstantError(Exception):
     """An expression depends on a bit or variable of the running circuit."""
@@ -53,6 +55,35 @@ def constant(expression: Any, variables: Mapping[Any, int]) -> Any:
     if isinstance(expression, expr.Index):
         return bool(constant(expression.target, variables) >> constant(expression.index, variables) & 1)
     raise NotConstantError
+
+
+def duration(expression: Any) -> tuple[float, float]:
+    """The value of an expression that is a time: seconds, and units of a device beside them.
+
+    Raises:
+        NotConstantError: for a stretch, which a schedule is to find, and for variables.
+    """
+    from qiskit.circuit.classical import expr, types
+
+    if isinstance(expression, expr.Value):
+        amount, unit = expression.value.value(), expression.value.unit()
+        return (0.0, amount) if unit == "dt" else (amount * SECONDS[unit], 0.0)
+    if not isinstance(expression, expr.Binary):
+        raise NotConstantError
+    left, right = expression.left, expression.right
+    if expression.op.name in ("ADD", "SUB"):
+        sign = 1 if expression.op.name == "ADD" else -1
+        (seconds, units), (more, more_units) = duration(left), duration(right)
+        return seconds + sign * more, units + sign * more_units
+    if isinstance(right.type, types.Duration):
+        left, right = right, left
+    factor = constant(right, {})
+    if expression.op.name == "DIV":
+        if not factor:
+            raise NotConstantError
+        factor = 1 / factor
+    seconds, units = duration(left)
+    return seconds * factor, units * factor
 
 
 def _fitted(value: Any, kind: Any) -> Any:

@@ -15,7 +15,7 @@ from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.layouts import chosen_qubits, on_qubits, used_qubits
 from qjaxsim_qiskit.reading import Reader
-from qjaxsim_qiskit.unrolling import Item, Unrolled, unrolled
+from qjaxsim_qiskit.unrolling import Item, Unrolled, awaits_schedule, unrolled
 from qjaxsim_qiskit.values import Binding
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ImportedCircuit:
         source: Qiskit's circuit on our qubits, without these, and with loops, boxes and evolutions written out.
         order: the parameters of the circuit that was given, in Qiskit's order.
         qubits: which qubit of the circuit that was given each of ours is.
-        notes: what was chosen on the way, for whoever shows results: evolutions, layout.
+        notes: what was chosen on the way, for whoever shows results: evolutions, open delays, layout.
 
     >>> import qjaxsim as qj
     >>> from qjaxsim_qiskit import from_qasm
@@ -124,7 +124,7 @@ def from_qiskit(
     anything else acts on them) are `Circuit.initialize`. Measurements whose qubit or bit is used afterwards, resets and
     branches on classical bits (`if_test`, `switch`) are `Circuit.measure`, `reset` and `if_bits`, bit k that of number
     k. Boxes, loops over fixed values and branches on constants are written out. Delays become gates of that name, which
-    do nothing but to be followed by noise; one that a schedule is to find is skipped.
+    do nothing but to be followed by noise; one that a schedule is to find is skipped and noted.
 
     Args:
         circuit: Qiskit's. A transpiled one is brought back to the qubits that it was written for, in their order, by
@@ -182,6 +182,8 @@ def _notes(circuit: "QuantumCircuit", found: Unrolled, evolution: str, chosen: S
     if found.evolutions:
         what = "by the gates' own synthesis" if evolution == "synthesis" else "exact"
         notes.append(f"{found.evolutions} evolution{'s' * (found.evolutions > 1)}: {what}")
+    if waits := sum(awaits_schedule(item.operation) for item in found.items):
+        notes.append(f"{waits} delay{'s' * (waits > 1)} that a schedule is to find: left out")
     if list(chosen) != list(range(circuit.num_qubits)):
         notes.append(f"of {circuit.num_qubits} qubits taken, in this order: {', '.join(map(str, chosen))}")
     return tuple(notes)
@@ -259,7 +261,7 @@ def without_final_measurements(items: Sequence[Item]) -> tuple[list[Item], list[
             found.setdefault(item.clbits[0], item.qubits[0])
             continue
         later |= used_qubits([(item.operation, item.qubits)])
-        asked |= set(item.clbits)
+        asked |= {*item.clbits, *item.asked}
         kept.append(item)
     return kept[::-1], [(found[bit], bit) for bit in sorted(found)]
 

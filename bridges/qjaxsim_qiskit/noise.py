@@ -82,15 +82,10 @@ def from_aer_noise_model(model: "AerNoiseModel", qubits: Sequence[int] | None = 
         _relax(out, each)
     for place, error in model._local_readout_errors.items():
         if wanted is None or wanted.issuperset(place):
-            _read(out, error, place)
+            out.readout_error(*_misread(error), [int(qubit) for qubit in place])
     if model._default_readout_error is not None:
-        named = {q for place in model._local_readout_errors for q in place}
-        if named:
-            raise ValueError(
-                f"Argument `model` has a readout error for all qubits and others for qubits {sorted(named)}; give each "
-                "qubit its own."
-            )
-        _read(out, model._default_readout_error, None)
+        own = [int(qubit) for place in model._local_readout_errors for qubit in place]
+        out.readout_error(*_misread(model._default_readout_error), except_at=own)
     return out if qubits is None else out.on(qubits)
 
 
@@ -239,14 +234,15 @@ def _noise_of(error: Any) -> qj.Circuit:
     return qj.Circuit(error.num_qubits).extend([as_kraus(error, "error")])
 
 
-def _read(model: NoiseModel, error: Any, qubits: Any) -> None:
+def _misread(error: Any) -> tuple[float, float]:
+    """The probabilities of reading 1 for 0, and 0 for 1."""
     table = np.asarray(error.probabilities)
     if table.shape != (2, 2):
         raise ValueError(
             f"Argument `model` has a readout error of {len(table).bit_length() - 1} qubits together; give each qubit "
             "its own."
         )
-    model.readout_error(float(table[0, 1]), float(table[1, 0]), None if qubits is None else [int(q) for q in qubits])
+    return float(table[0, 1]), float(table[1, 0])
 
 
 def _relax(model: NoiseModel, noise_pass: Any) -> None:

@@ -37,7 +37,8 @@ _COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _HEADER = re.compile(r"\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;")
 _ONLY_IN_3 = re.compile(r"\b(?:qubit|bit|input|output|const|ctrl|negctrl|inv|pow|gphase|for|def)\b|stdgates\.inc|\$\d")
 # What is decided before the run, and Qiskit's reader of OpenQASM 3 does not write out.
-_DECIDED = re.compile(r"\b(?:for|const|def|if)\b")
+_FUNCTIONS = "arccos|arcsin|arctan|ceiling|cos|exp|floor|log|mod|sin|sqrt|tan|int|uint|float"
+_DECIDED = re.compile(rf"\b(?:for|const|def|if)\b|\*\*|%|\b(?:{_FUNCTIONS})\s*(?:\[[^\]]*\]\s*)?\(")
 _INCLUDE = re.compile(r'\binclude\s*"([^"]*)"\s*;')
 # These are the readers' own, whatever files there are of that name.
 _STANDARD = ("qelib1.inc", "stdgates.inc")

@@ -1,6 +1,6 @@
 """OpenQASM 3 programs with constants put in, and fixed loops, branches on constants and subroutines written out.
 
-Qiskit's reader takes none of constants, subroutines and register indices that a loop counts.
+Qiskit's reader takes none of constants, subroutines, functions and register indices that a loop counts.
 """
 
 import contextlib
@@ -19,6 +19,14 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "<<": operator.lshift, ">>": operator.rshift, "&": operator.and_, "|": operator.or_, "^": operator.xor,
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "&&": lambda a, b: bool(a) and bool(b), "||": lambda a, b: bool(a) or bool(b),
+}  # fmt: skip
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "cos": math.cos, "exp": math.exp, "log": math.log,
+    "mod": operator.mod, "sin": math.sin, "sqrt": math.sqrt, "tan": math.tan,
+    "ceiling": lambda a: float(math.ceil(a)), "floor": lambda a: float(math.floor(a)),
+}  # fmt: skip
+_TYPES: dict[str, Callable[[Any], Any]] = {
+    "IntType": int, "UintType": int, "FloatType": float, "AngleType": float, "BoolType": bool,
 }  # fmt: skip
 _NUMBERS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e, "ℇ": math.e}
 
@@ -46,7 +54,8 @@ def written_out(code: str) -> str:
         code: an OpenQASM 3 program.
 
     Raises:
-        RefusedError: for loops that are too long, calls that do not fit, and subroutines that return something.
+        RefusedError: for loops that are too long, calls that do not fit, functions of what is not constant, and
+            subroutines that return something.
         Exception: whatever the parser raises for a program that does not parse.
         ImportError: if the parser is missing.
     """
@@ -71,6 +80,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self.subroutines: dict[str, Any] = {}
+        self.bits: set[str] = set()  # names of one bit each
         self.count = self.calls = 0
 
     def statements(self, given: Sequence[Any], names: dict[str, Any]) -> Iterator[Any]:
@@ -85,7 +95,8 @@ class _Writer:
         """What one statement becomes."""
         kind = type(node).__name__
         if kind == "ConstantDeclaration":
-            names[node.identifier.name] = _constant(node, names)
+            value = _put_in(node.init_expression, names)
+            names[node.identifier.name] = _of_type(value, node.type, node, f"constant {node.identifier.name!r}")
         elif kind == "SubroutineDefinition":
             self.subroutines[node.name.name] = node
         elif kind == "ForInLoop":
@@ -108,11 +119,13 @@ class _Writer:
             hidden = {each.name for each in (*node.arguments, *node.qubits)}
             yield _put_in(node, {name: value for name, value in names.items() if name not in hidden})
         else:
+            if kind == "ClassicalDeclaration" and _kind(node.type) == "BitType" and node.type.size is None:
+                self.bits.add(node.identifier.name)
             yield _put_in(node, names)
 
     def loop(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
         try:
-            values = list(_values(_put_in(node.set_declaration, names), node))
+            values = list(_values(_put_in(node.set_declaration, names), node, _TYPES.get(_kind(node.type), int)))
         except _NotConstant as error:
             raise RefusedError(f"{_line(node)}the values of a loop must be constants; write it out.") from error
         for value in values:
@@ -129,17 +142,37 @@ class _Writer:
             yield from made
 
     def branch(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
+        condition = _put_in(node.condition, names)
         try:
-            chosen = node.if_block if _number(_put_in(node.condition, names)) else node.else_block
+            chosen = node.if_block if _number(condition) else node.else_block
         except _NotConstant:
             yield dataclasses.replace(
                 node,
-                condition=_put_in(node.condition, names),
+                condition=self.of_bit(condition),
                 if_block=list(self.statements(node.if_block, dict(names))),
                 else_block=list(self.statements(node.else_block, dict(names))),
             )
             return
         yield from self.statements(chosen, dict(names))
+
+    def of_bit(self, condition: Any) -> Any:
+        """A comparison of one bit with a number as that bit or its negation; any other condition as it is."""
+        from openqasm3 import ast
+
+        if _kind(condition) != "BinaryExpression" or condition.op.name not in ("==", "!="):
+            return condition
+        for bit, value in ((condition.lhs, condition.rhs), (condition.rhs, condition.lhs)):
+            if self.is_bit(bit) and getattr(value, "value", None) in (0, 1):
+                wanted = (value.value == 1) == (condition.op.name == "==")
+                return bit if wanted else ast.UnaryExpression(ast.UnaryOperator["!"], bit)
+        return condition
+
+    def is_bit(self, node: Any) -> bool:
+        """Whether it names one bit: by a name of its own, or by its number in a register."""
+        if _kind(node) != "IndexExpression":
+            return getattr(node, "name", None) in self.bits
+        several = ("RangeDefinition", "DiscreteSet")
+        return isinstance(node.index, list) and len(node.index) == 1 and _kind(node.index[0]) not in several
 
     def call(self, node: Any, names: dict[str, Any]) -> Iterator[Any]:
         subroutine = self.subroutines.get(node.name.name)
@@ -158,8 +191,11 @@ class _Writer:
         # What stands outside and is constant is seen inside, if no argument hides it.
         own = {name: value for name, value in names.items() if type(value).__name__ != "_Qubits"}
         for argument, value in zip(subroutine.arguments, given, strict=True):
-            quantum = type(argument).__name__ == "QuantumArgument"
-            own[argument.name.name] = _qubits(value, names) if quantum else value
+            name = argument.name.name
+            if _kind(argument) == "QuantumArgument":
+                own[name] = _qubits(value, names)
+            else:
+                own[name] = _of_type(value, argument.type, node, f"argument {name!r}")
         self.calls += 1
         yield from self.statements(subroutine.body, own)
         self.calls -= 1
@@ -221,19 +257,21 @@ def _numbers(index: Any, node: Any) -> tuple[int, ...] | int:
         raise RefusedError(f"{_line(node)}places of qubits must be constants.") from error
 
 
-def _constant(node: Any, names: Mapping[str, Any]) -> Any:
-    value = _put_in(node.init_expression, names)
-    if type(node.type).__name__ not in ("IntType", "UintType", "BoolType"):
+def _of_type(value: Any, declared: Any, node: Any, what: str) -> Any:
+    """A value as one of a declared type, in which 3 is 3.0 for a float; floats made of inputs stay as written."""
+    cast = _TYPES.get(_kind(declared))
+    if cast is None:
         return value
     try:
-        number = _number(value)
+        return _literal(cast(_number(value)))
     except _NotConstant as error:
-        raise RefusedError(f"{_line(node)}constant {node.identifier.name!r} has no constant value.") from error
-    return _literal(bool(number) if type(node.type).__name__ == "BoolType" else int(number))
+        if cast is float:
+            return value
+        raise RefusedError(f"{_line(node)}{what} has no constant value.") from error
 
 
 def _put_in(node: Any, names: Mapping[str, Any]) -> Any:
-    """A node with values in place of names; numbers of qubits and sizes of registers are worked out."""
+    """A node with values in place of names, in which what is constant is worked out."""
     from openqasm3 import ast
 
     if isinstance(node, list):
@@ -262,25 +300,23 @@ def _put_in(node: Any, names: Mapping[str, Any]) -> Any:
         if field.name == "name" and isinstance(value, ast.Identifier):
             continue
         changed[field.name] = _put_in(value, names)
-        if field.name in ("indices", "index", "size", "start", "end", "step"):
-            changed[field.name] = _worked_out(changed[field.name])
     made = dataclasses.replace(node, **changed)
     made.span = node.span
-    return made
+    return _worked_out(made)
 
 
 def _worked_out(node: Any) -> Any:
-    """Constant expressions as numbers."""
+    """A constant expression as a number; anything else as it is."""
     from openqasm3 import ast
 
-    if isinstance(node, list):
-        return [_worked_out(each) for each in node]
-    if isinstance(node, ast.BinaryExpression | ast.UnaryExpression):
-        try:
-            return _literal(_number(node))
-        except _NotConstant:
-            return node
-    return node
+    if not isinstance(node, ast.BinaryExpression | ast.UnaryExpression | ast.FunctionCall | ast.Cast):
+        return node
+    try:
+        return _literal(_number(node))
+    except _NotConstant as error:
+        if isinstance(node, ast.FunctionCall):
+            raise RefusedError(f"{_line(node)}{node.name.name!r} is read of constants alone.") from error
+        return node
 
 
 def _kind(node: Any) -> str:
@@ -296,29 +332,38 @@ def _number(node: Any) -> Any:
         return _NUMBERS[node.name]
     if kind == "Cast":
         value = _number(node.argument)
-        casts: dict[str, Callable[[Any], Any]] = {"IntType": int, "UintType": int, "FloatType": float, "BoolType": bool}
-        if (cast := casts.get(_kind(node.type))) is not None:
+        if (cast := _TYPES.get(_kind(node.type))) is not None:
             return cast(value)
     if kind == "UnaryExpression":
         value = _number(node.expression)
         if node.op.name in ("-", "!"):
             return -value if node.op.name == "-" else not value
     if kind == "BinaryExpression" and node.op.name in _OPERATIONS:
-        left, right = _number(node.lhs), _number(node.rhs)
-        if node.op.name in ("**", "<<") and (abs(right) > 512 or abs(left) > 2**64):
-            raise _NotConstant
-        try:
-            return _OPERATIONS[node.op.name](left, right)
-        except (ArithmeticError, TypeError, ValueError) as error:
-            raise _NotConstant from error
+        return _result(node.op.name, _OPERATIONS, [_number(node.lhs), _number(node.rhs)])
+    if kind == "FunctionCall" and node.name.name in _FUNCTIONS:
+        return _result(node.name.name, _FUNCTIONS, [_number(argument) for argument in node.arguments])
     raise _NotConstant
 
 
-def _values(node: Any, where: Any) -> Iterator[int]:
-    """The integers of a range, both ends included, or of a set."""
+def _result(name: str, known: Mapping[str, Callable[..., Any]], values: list[Any]) -> Any:
+    """What an operation or a function makes of numbers."""
+    if name in ("**", "<<") and (abs(values[1]) > 512 or abs(values[0]) > 2**64):
+        raise _NotConstant
+    try:
+        found = known[name](*values)
+        finite = math.isfinite(found)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise _NotConstant from error
+    if not finite:
+        raise _NotConstant
+    return found
+
+
+def _values(node: Any, where: Any, cast: Callable[[Any], Any] = int) -> Iterator[Any]:
+    """The numbers of a range, both ends included, or of a set, as those of a type."""
     kind = _kind(node)
     if kind == "DiscreteSet":
-        yield from (int(_number(each)) for each in node.values)
+        yield from (cast(_number(each)) for each in node.values)
         return
     if kind != "RangeDefinition" or node.start is None or node.end is None:
         raise _NotConstant
@@ -326,7 +371,7 @@ def _values(node: Any, where: Any) -> Iterator[int]:
     step = 1 if node.step is None else int(_number(node.step))
     if step == 0 or abs(end - start) // abs(step) > _MOST_STATEMENTS:
         raise RefusedError(f"{_line(where)}its range must have from 0 to {_MOST_STATEMENTS} steps.")
-    yield from range(start, end + (1 if step > 0 else -1), step)
+    yield from map(cast, range(start, end + (1 if step > 0 else -1), step))
 
 
 def _literal(value: Any) -> Any:
@@ -334,10 +379,8 @@ def _literal(value: Any) -> Any:
 
     if isinstance(value, bool):
         return ast.BooleanLiteral(value)
-    if isinstance(value, int):
-        size = ast.IntegerLiteral(abs(value))
-        return size if value >= 0 else ast.UnaryExpression(ast.UnaryOperator["-"], size)
-    return ast.FloatLiteral(value)
+    size = ast.IntegerLiteral(abs(value)) if isinstance(value, int) else ast.FloatLiteral(abs(value))
+    return size if value >= 0 else ast.UnaryExpression(ast.UnaryOperator["-"], size)
 
 
 def _line(node: Any) -> str:

@@ -15,16 +15,15 @@ from qjaxsim.circuits.noise import RESET
 from qjaxsim_qiskit.angles import angle_of
 from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.conditions import branches
+from qjaxsim_qiskit.constants import SECONDS
 from qjaxsim_qiskit.definitions import definition_of, lowered, matrix_of
 from qjaxsim_qiskit.layouts import has_no_effect, on_qubits
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.unrolling import unrolled
+from qjaxsim_qiskit.unrolling import awaits_schedule, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
 class Reader:
@@ -59,22 +58,23 @@ class Reader:
                 self.out.measure(own[0], self.bits[bit])
             elif isinstance(instruction.operation, ControlFlowOp):
                 self.touched |= set(own)
-                self.branches(instruction.operation, own, place)
+                self.branches(instruction, own, place)
             else:
                 self.operation(instruction, own, place)
         phase = angle_of(circuit.global_phase, self.symbols, f"the global phase of circuit {circuit.name!r}")
         if isinstance(phase, Expression) or phase:
             self.out.global_phase(phase)
 
-    def branches(self, operation: Any, qubits: list[int], place: str) -> None:
+    def branches(self, instruction: Any, qubits: list[int], place: str) -> None:
         """A branch on classical bits: each of its blocks under its conditions."""
-        found = branches(operation)
+        own = [self.bits[bit] for bit in instruction.clbits]
+        found = branches(instruction.operation)
         taken: set[tuple[int, ...]] = set()
         for number, branch in enumerate(found):
             bits = [self.bits[bit] for bit in branch.bits]
-            block = self.block(branch.block, qubits, f"{place}.{number}")
+            block = self.block(branch.block, qubits, own, f"{place}.{number}")
             if len(found) > 1 or len(branch.values or ()) > 1:
-                _require_untouched(bits, block, f"operation {place} ({operation.name})")
+                _require_untouched(bits, block, f"operation {place} ({instruction.name})")
             if branch.values is None and len(taken) == 1:  # the values differ at one of the bits
                 self.out.if_bits(bits, taken.pop(), Circuit(self.out.n_qubits), block)
                 return
@@ -84,13 +84,15 @@ class Reader:
                     self.out.if_bits(bits, values, block)
                     taken.add(values)
 
-    def block(self, block: "QuantumCircuit", qubits: Sequence[int], place: str) -> Circuit:
-        """A block as a circuit of all our qubits, none of which is fresh."""
+    def block(self, block: "QuantumCircuit", qubits: Sequence[int], bits: Sequence[int], place: str) -> Circuit:
+        """A block on these qubits and bits as a circuit of all our qubits, none of which is fresh."""
         written = unrolled(block, self.evolution, place)
         plain = on_qubits(block, written.items, range(block.num_qubits))
         plain.global_phase = written.phase
         inner = Reader(Circuit(self.out.n_qubits), self.symbols, self.evolution, ())
-        inner.bits, inner.touched = self.bits, set(range(self.out.n_qubits))
+        # A block's own bits stand for those of the instruction in turn, whatever they are called.
+        inner.bits = dict(zip(plain.clbits, bits, strict=True))
+        inner.touched = set(range(self.out.n_qubits))
         inner.circuit(plain, qubits, (f"{place}.{item.place}" for item in written.items))
         return inner.out
 
@@ -141,9 +143,7 @@ class Reader:
 
     def _delay(self, delay: Any, qubits: list[int], where: str) -> None:
         """A delay in seconds, or in units that only a device knows; one that a schedule is to find does nothing."""
-        from qiskit.circuit import ParameterExpression
-
-        if not isinstance(delay.duration, ParameterExpression | int | float):
+        if awaits_schedule(delay):
             return
         time = angle_of(delay.duration, self.symbols, where)
         if delay.unit == "dt":

@@ -4,13 +4,14 @@ Boxes, loops over fixed values and branches on constants become what they do; ev
 or exact; sub-circuits with measurements show them; instructions that only tell a simulator what to save go.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.conditions import bits_asked
-from qjaxsim_qiskit.constants import NotConstantError, constant
+from qjaxsim_qiskit.constants import NotConstantError, constant, duration
 from qjaxsim_qiskit.definitions import as_gate, definition_of, matrix_of
 from qjaxsim_qiskit.evolution import exact_evolution
 from qjaxsim_qiskit.preparations import prepared_state, sets_state
@@ -33,12 +34,14 @@ class Item:
         qubits: it acts on, by number.
         clbits: it acts on, by number.
         place: in the circuit that was given, as "3" or "3.0" for the first operation of the fourth.
+        asked: classical bits that a branch asks for, by number, which its blocks may not hold.
     """
 
     operation: Any
     qubits: tuple[int, ...]
     clbits: tuple[int, ...]
     place: str
+    asked: tuple[int, ...] = ()
 
     @property
     def where(self) -> str:
@@ -91,7 +94,7 @@ class _Unroller:
         from qiskit.circuit.library import get_standard_gate_name_mapping
 
         self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
-        self.evolution, self.clbits = evolution, frozenset(top.clbits)
+        self.evolution, self.clbits = evolution, {bit: number for number, bit in enumerate(top.clbits)}
         self.out = Unrolled()
         self.turns = 0
         # By identity, with the object itself: identities of objects that are gone come back.
@@ -105,7 +108,8 @@ class _Unroller:
         prefix: str,
         variables: Mapping[Any, int],
     ) -> None:
-        """All operations of a circuit whose qubit i is `qubits[i]`."""
+        """All operations of a circuit whose qubit i is `qubits[i]` and whose bit i is `clbits[i]`."""
+        own_bits = dict(zip(circuit.clbits, clbits, strict=True))
         self.out.phase = self.out.phase + circuit.global_phase
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
@@ -114,15 +118,15 @@ class _Unroller:
             if instruction.is_standard_gate():
                 self.out.items.append(item)
             else:
-                self.operation(item, variables)
+                self.operation(item, variables, own_bits)
 
-    def operation(self, item: Item, variables: Mapping[Any, int]) -> None:
-        """One operation, kept or written out."""
+    def operation(self, item: Item, variables: Mapping[Any, int], bits: Mapping[Any, int]) -> None:
+        """One operation, kept or written out, of a circuit whose bits have these numbers."""
         from qiskit.circuit import AnnotatedOperation, BreakLoopOp, ContinueLoopOp, ControlFlowOp
 
         operation = item.operation
         if isinstance(operation, ControlFlowOp):
-            self.control_flow(item, variables)
+            self.control_flow(item, variables, bits)
         elif isinstance(operation, BreakLoopOp):
             raise _BreakLoop
         elif isinstance(operation, ContinueLoopOp):
@@ -210,7 +214,7 @@ class _Unroller:
 
     # --- control flow --------------------------------------------------------------------------------------------
 
-    def control_flow(self, item: Item, variables: Mapping[Any, int]) -> None:
+    def control_flow(self, item: Item, variables: Mapping[Any, int], bits: Mapping[Any, int]) -> None:
         """What a box, a loop over fixed values or a branch on constants does.
 
         Raises:
@@ -219,8 +223,8 @@ class _Unroller:
         try:
             blocks = _blocks(item.operation, variables)
         except NotConstantError as error:
-            if self.is_followed(item.operation):
-                self.out.items.append(item)
+            if asked := self.bits_asked(item.operation, bits):
+                self.out.items.append(replace(item, asked=asked))
                 return
             raise ValueError(
                 f"The circuit's {item.where} is control flow that depends on classical bits in a way that cannot be "
@@ -242,10 +246,14 @@ class _Unroller:
                 if not loops:
                     raise
 
-    def is_followed(self, operation: Any) -> bool:
-        """Whether it is a branch on bits of the circuit itself, all ways of which can be followed."""
+    def bits_asked(self, operation: Any, bits: Mapping[Any, int]) -> tuple[int, ...]:
+        """The numbers of the bits that a branch asks for; none where it cannot be followed.
+
+        The bits of a loop's or a box's body may be equal to others of the circuit itself, which its branches would ask.
+        """
         asked = bits_asked(operation)
-        return bool(asked) and asked <= self.clbits
+        known = all(bit in self.clbits and bits.get(bit) == self.clbits[bit] for bit in asked)
+        return tuple(sorted(self.clbits[bit] for bit in asked)) if known else ()
 
     def require_few(self, item: Item) -> None:
         """Refuse a long loop at once, where nothing can end it before its last turn."""
@@ -312,10 +320,10 @@ def _operation(instruction: Any, where: str) -> Any:
     """The instruction's operation; a delay by a constant expression is one by a number.
 
     Raises:
-        ValueError: for a delay whose unit a QPY file has lost.
+        ValueError: for a delay whose unit a QPY file has lost, and one in seconds and units of a device together.
     """
-    from qiskit.circuit import CircuitError, Delay, Duration
-    from qiskit.circuit.classical.expr import Value
+    from qiskit.circuit import CircuitError, Delay
+    from qiskit.circuit.classical.expr import Expr
 
     if instruction.name != "delay" or not instruction.params:
         return instruction.operation
@@ -331,9 +339,23 @@ def _operation(instruction: Any, where: str) -> Any:
             f"The circuit's {where} has the duration {time:g} in a unit that its QPY file does not keep; write the "
             "file with durations in units of the device, or as expressions (`expr.lift(Duration.s(1))`)."
         )
-    if isinstance(time, Value) and isinstance(time.value, Duration):
-        return Delay(time.value.value(), time.value.unit())
+    if isinstance(time, Expr):
+        with contextlib.suppress(NotConstantError):
+            seconds, units = duration(time)
+            if seconds and units:
+                raise ValueError(
+                    f"The circuit's {where} lasts seconds and units of a device together; write one of them."
+                )
+            return Delay(round(units), "dt") if units else Delay(seconds, "s")
     return Delay(time) if operation is None else operation
+
+
+def awaits_schedule(operation: Any) -> bool:
+    """Whether it is a delay as long as a schedule finds: by a stretch."""
+    from qiskit.circuit import Delay
+    from qiskit.circuit.classical.expr import Expr
+
+    return isinstance(operation, Delay) and isinstance(operation.duration, Expr)
 
 
 def _evolves(operation: Any) -> bool:

@@ -4,7 +4,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Union
 
@@ -16,6 +16,8 @@ Number = int | float
 Angle = Union[Number, "Expression", "Parameter"]
 Lookup = Callable[[str, int], Any]
 
+# Walks through deeper ones would end at Python's limit of calls within calls.
+_DEEPEST = 400
 _UNARY = ("neg", "abs", "sign", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "exp", "log")
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 
@@ -116,6 +118,7 @@ class Expression(_Arithmetic):
     Attributes:
         op: "add" (of two arguments or more), "sub", "mul", "div", "pow", "neg" or an elementary function.
         args: expressions or plain floats.
+        depth: how many operations stand within one another.
 
     >>> angle = 2 * Parameter("theta") + 1
     >>> print(angle)
@@ -126,6 +129,16 @@ class Expression(_Arithmetic):
 
     op: str
     args: tuple[Any, ...]
+    depth: int = field(default=0, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        depth = 1 + max((arg.depth for arg in self.args if isinstance(arg, Expression)), default=-1)
+        if depth > _DEEPEST:
+            raise ValueError(
+                f"An expression must be nested at most {_DEEPEST} operations deep, but one is deeper; make its inner "
+                "part a parameter and give that part's value on calling."
+            )
+        object.__setattr__(self, "depth", depth)
 
     def elements(self) -> Iterator["Element"]:
         """The parameter elements that occur, with repetitions."""

@@ -105,6 +105,20 @@ class Relaxation:
         yield from Circuit(n_qubits).thermal_relaxation(self.t1, self.t2, time, self.excited, qubit).operations
 
 
+@dataclass(frozen=True)
+class _Misread:
+    """Probabilities of reading the other value, on some qubits, or on all where `qubits` is None."""
+
+    one_for_zero: float
+    zero_for_one: float
+    qubits: frozenset[int] | None
+    except_at: frozenset[int]
+
+    def acts_on(self, qubit: int) -> bool:
+        """Whether this qubit's bit is read so."""
+        return (self.qubits is None or qubit in self.qubits) and qubit not in self.except_at
+
+
 class NoiseModel:
     """Noise by gate and qubits, to be put into any circuit.
 
@@ -121,7 +135,7 @@ class NoiseModel:
     def __init__(self) -> None:
         self._rules: list[Rule] = []
         self._relaxations: list[Relaxation] = []
-        self._readout: list[tuple[float, float, frozenset[int] | None]] = []
+        self._readout: list[_Misread] = []
 
     def __copy__(self) -> "NoiseModel":
         return copy.deepcopy(self)  # Python's own would share the lists
@@ -223,15 +237,24 @@ class NoiseModel:
         self._rules.extend(rules)
         return self
 
-    def readout_error(self, one_for_zero: float, zero_for_one: float, qubits: Any = None) -> "NoiseModel":
-        """Let bits be read wrongly, in measurements on the way and at the end; on every qubit where `qubits` is None.
+    def readout_error(
+        self, one_for_zero: float, zero_for_one: float, qubits: Any = None, except_at: Any = ()
+    ) -> "NoiseModel":
+        """Let bits be read wrongly, in measurements on the way and at the end.
+
+        Args:
+            one_for_zero: probability of reading 1 for 0.
+            zero_for_one: probability of reading 0 for 1.
+            qubits: one or several; None for every qubit.
+            except_at: those of them that are left out.
 
         >>> len(NoiseModel().readout_error(0.01, 0.02, 0).apply(Circuit(2)))
         1
         """
         Circuit(1).readout_error(one_for_zero, zero_for_one, 0)  # refuses what is no probability
         chosen = None if qubits is None else frozenset(place for (place,) in _places("qubits", qubits))
-        self._readout.append((float(one_for_zero), float(zero_for_one), chosen))
+        left_out = frozenset(place for (place,) in _places("except_at", except_at))
+        self._readout.append(_Misread(float(one_for_zero), float(zero_for_one), chosen, left_out))
         return self
 
     def apply(self, circuit: Circuit) -> Circuit:
@@ -251,9 +274,9 @@ class NoiseModel:
         """
         require_circuit("circuit", circuit)
         noisy = self._inside(circuit)
-        for one_for_zero, zero_for_one, qubits in self._readout:
-            chosen = [q for q in range(circuit.n_qubits) if qubits is None or q in qubits]
-            noisy.extend(ReadoutError(q, one_for_zero, zero_for_one) for q in chosen)
+        for one in self._readout:
+            chosen = [q for q in range(circuit.n_qubits) if one.acts_on(q)]
+            noisy.extend(ReadoutError(q, one.one_for_zero, one.zero_for_one) for q in chosen)
         return noisy
 
     def _inside(self, circuit: Circuit) -> Circuit:
@@ -286,7 +309,7 @@ class NoiseModel:
         >>> NoiseModel().readout_error(0.01, 0.02).readout(5)
         ((0.01, 0.02),)
         """
-        return tuple((a, b) for a, b, qubits in self._readout if qubits is None or qubit in qubits)
+        return tuple((one.one_for_zero, one.zero_for_one) for one in self._readout if one.acts_on(qubit))
 
     def on(self, qubits: Sequence[int]) -> "NoiseModel":
         """The noise that a circuit meets which is run on some qubits: its qubit k has that of `qubits[k]`.
@@ -305,10 +328,11 @@ class NoiseModel:
             moved = _of_these(relaxation.qubits, where)
             if moved is None or moved:
                 out._relaxations.append(replace(relaxation, qubits=moved))
-        for a, b, chosen in self._readout:
-            moved = _of_these(chosen, where)
+        for one in self._readout:
+            moved = _of_these(one.qubits, where)
             if moved is None or moved:
-                out._readout.append((a, b, moved))
+                left_out = frozenset(where[q] for q in one.except_at if q in where)
+                out._readout.append(replace(one, qubits=moved, except_at=left_out))
         return out
 
     def __repr__(self) -> str:

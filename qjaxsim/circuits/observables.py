@@ -117,9 +117,12 @@ def check_pauli_sum(observable: Any, position: int, n_qubits: int) -> PauliSum:
     """An observable as a Pauli sum with real coefficients; arguments and errors as of `pauli_sums`."""
     if is_qiskit_operator(observable):
         if observable.num_qubits != n_qubits:
+            way = "give it on the qubits that the circuit was written for, before any layout"
+            if observable.num_qubits < n_qubits:
+                way = f"`apply_layout(None, {n_qubits})` puts it on the first of them"
             raise ValueError(
                 f"Observable {position} must have the circuit's {n_qubits} qubits, but has {observable.num_qubits}; "
-                "give it on the qubits that the circuit was written for, before any layout."
+                f"{way}."
             )
         observable = PauliSum(terms_of(observable))
     if not isinstance(observable, PauliSum):

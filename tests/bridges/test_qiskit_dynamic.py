@@ -177,3 +177,32 @@ def test_loops_that_break_by_a_measured_bit_are_refused():
             circuit.break_loop()
     with pytest.raises(ValueError, match="operation 0.2.0 ends a loop, or a turn of it"):
         from_qiskit(circuit)
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_bits_that_blocks_do_not_hold_are_asked_for_all_the_same(switch):
+    circuit, flip = QuantumCircuit(2, 1), QuantumCircuit(1)
+    circuit.ry(1.1, 0)
+    circuit.measure(0, 0)  # at the end of its qubit
+    flip.x(0)
+    if switch:
+        circuit.switch(circuit.clbits[0], [(1, flip)], [1], [])
+    else:
+        circuit.if_else((circuit.clbits[0], True), flip, None, [1], [])
+    one = np.sin(0.55) ** 2
+    np.testing.assert_allclose(qj.probabilities(from_qiskit(circuit).circuit)(), [1 - one, 0, 0, one], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3])  # of the block's register; with three bits they equal the circuit's own
+def test_bits_of_blocks_stand_for_those_of_the_branch_in_turn(size):
+    circuit, block = QuantumCircuit(2, 3), QuantumCircuit(1, size)
+    circuit.ry(1.1, 0)
+    circuit.measure(0, 0)
+    block.x(0)
+    block.measure(0, 1)
+    with block.if_test((block.clbits[1], 1)):
+        block.ry(0.6, 0)
+    circuit.if_else((circuit.clbits[0], True), block, None, [1], [1, 2, 0][:size])
+    found, one = from_qiskit(circuit).circuit, np.sin(0.55) ** 2
+    np.testing.assert_allclose(qj.probabilities(found, bits=[1, 2])(), [1 - one, one, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(found, [1])()[0], 1 - one + one * np.sin(0.3) ** 2, atol=1e-12)

@@ -276,6 +276,9 @@ def test_openqasm_3_with_gates_of_its_own(tmp_path):
         ("OPENQASM 3.0;\nqubit q;\nf(q);\nfor int i in {0} { }\n", ValueError, "line 3: 'f' is not defined"),
         ("OPENQASM 3.0;\nqubit q;\ndef f(qubit a) -> int { return 1; }\nf(q);\n", ValueError, "return something"),
         ("OPENQASM 3.0;\nqubit q;\nbit b;\nb = measure q;\nfor int i in [0:b] { }\n", ValueError, "must be constants"),
+        ("OPENQASM 3.0;\ninput float a;\nqubit q;\nU(sin(a), 0, 0) q;\n", ValueError, "line 4: 'sin' is read"),
+        ("OPENQASM 3.0;\nqubit q;\nU(log(-1), 0, 0) q;\n", ValueError, "line 3: 'log' is read of constants"),
+        ("OPENQASM 3.0;\ninput float a;\nqubit q;\ndef f(int k) { }\nf(a);\n", ValueError, "line 5: argument 'k' has"),
         # Where loops are written out the reader's lines are not the program's.
         ("OPENQASM 3.0;\nqubit q;\nfor int i in [0:2] { U(0,0,0) q; }\nfoo q;\n", ValueError, "read: gate 'foo' is"),
         ('OPENQASM 2.0;\n/* two\nlines */ include "no.inc";\nqreg q[2];\n', ValueError, "line 3: unable to find"),
@@ -351,40 +354,3 @@ def test_dialects_that_qiskits_readers_take(text, tmp_path):
     (tmp_path / "c.qasm").write_bytes(text.encode())
     assert from_qasm(tmp_path / "c.qasm").circuit == wanted
     assert from_qasm(text).circuit == wanted
-
-
-UNROLLED = """OPENQASM 3.0;
-include "stdgates.inc";
-const uint n = 2 * 3 - 1;
-const float[64] step = pi / 8;
-input float[64] theta;
-qubit[n] q;
-bit[n] c;
-def layer(qubit[2] pair, qubit one, float[64] x) {
-  ry(x / 2) pair[1];
-  cx pair[0], one;
-  for int k in [0:1] { rz(k * step) pair[k]; }
-  h pair;
-}
-def all(qubit[n] qs) { layer(qs[1:2], qs[0], theta); layer(qs[{4, 2}], qs[3], 2 * step); }
-for uint i in [0:n - 2] { cx q[i], q[i + 1]; }
-for int i in [4:-2:0] { if (i == 2) { continue; } rx(i * step) q[i]; }
-for int i in {3, 1} { x q[i]; if (i < 2) { break; } y q[i]; }
-if (n > 4 && !(n == 7)) { s q[0]; } else { t q[0]; }
-all(q);
-gate own(n) a { rx(n) a; }
-own(0.4) q[n - 1];
-c[n - 1] = measure q[0];
-"""
-
-
-def test_constants_loops_and_subroutines_of_openqasm_3():
-    imported = from_qasm(UNROLLED)
-    theta, step = qj.Parameter("theta"), np.pi / 8
-    by_hand = qj.Circuit(5).cx(0, 1).cx(1, 2).cx(2, 3).cx(3, 4).rx(4 * step, 4).x(3).y(3).x(1).s(0)
-    by_hand.ry(theta / 2, 2).cx(1, 0).rz(step, 2).h([1, 2])
-    by_hand.ry(step, 2).cx(4, 3).rz(step, 2).h([4, 2]).rx(0.4, 4)
-    params = {"theta": 0.7}
-    wanted = reference.unitary(by_hand, params)
-    np.testing.assert_allclose(reference.unitary(imported.circuit, params), wanted, atol=1e-12)
-    assert [(m.qubit, m.index) for m in imported.measurements] == [(0, 4)]

@@ -236,16 +236,28 @@ def test_noise_of_wider_fake_backends(name):
     check_backend(getattr(fake, name)())
 
 
+@pytest.mark.parametrize("qubits", [None, [2, 1, 0]])
+def test_readout_errors_of_some_qubits_stand_in_the_place_of_those_of_all(qubits):
+    aer = noise.NoiseModel()
+    aer.add_all_qubit_readout_error([[0.9, 0.1], [0.3, 0.7]])
+    aer.add_readout_error([[0.8, 0.2], [0.4, 0.6]], [0])
+    found = from_aer_noise_model(aer, qubits)
+    chosen = 0 if qubits is None else 2
+    assert [found.readout(q) for q in range(3)] == [((0.2, 0.4),) if q == chosen else ((0.1, 0.3),) for q in range(3)]
+    circuit = QuantumCircuit(3)
+    circuit.x(1)
+    zeros = [qj.probabilities(found.apply(from_qiskit(circuit).circuit), [q])()[0] for q in range(3)]
+    np.testing.assert_allclose(zeros, [0.8, 0.3, 0.9] if qubits is None else [0.9, 0.3, 0.8], atol=1e-12)
+    back = to_aer_noise_model(found, 3)._local_readout_errors
+    np.testing.assert_allclose(back[(chosen,)].probabilities, [[0.8, 0.2], [0.4, 0.6]])
+    np.testing.assert_allclose(back[(1,)].probabilities, [[0.9, 0.1], [0.3, 0.7]])
+
+
 def test_what_cannot_be_brought_over_is_said():
     aer = noise.NoiseModel()
     aer.add_readout_error(noise.ReadoutError(np.eye(4)[[1, 0, 2, 3]]), [0, 1])
     with pytest.raises(ValueError, match="readout error of 2 qubits together"):
         from_aer_noise_model(aer)
-    both = noise.NoiseModel()
-    both.add_all_qubit_readout_error(noise.ReadoutError([[0.9, 0.1], [0.1, 0.9]]))
-    both.add_readout_error(noise.ReadoutError([[0.8, 0.2], [0.1, 0.9]]), [1])
-    with pytest.raises(ValueError, match=re.escape("others for qubits [1]")):
-        from_aer_noise_model(both)
     prepared = noise.NoiseModel()
     prepared.add_all_qubit_quantum_error(noise.depolarizing_error(0.1, 1), ["initialize"])
     with pytest.raises(ValueError, match="quantum error of 'initialize', which is no gate here; append the error"):

@@ -99,6 +99,32 @@ def test_qubits_relax_in_delays_whose_durations_are_expressions(inside):
     assert crosscheck(circuit, noise=noise).agrees
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        expr.mul(2.0, Duration.us(25)),
+        expr.div(Duration.ms(0.1), 2.0),
+        expr.sub(Duration.us(60), expr.add(Duration.us(4), Duration.us(6))),
+        expr.mul(Duration.dt(500), 2.0),  # of 50 ns
+    ],
+)
+def test_durations_that_are_sums_and_multiples_are_worked_out(time):
+    noise = qj.NoiseModel().relaxation(1e-4, 1e-4, dt=5e-8)
+    found = from_qiskit(one(("delay", time, 0))).circuit
+    assert float(qj.probabilities(noise.apply(found))()[1]) == pytest.approx(np.exp(-0.5))
+
+
+def test_delays_that_a_schedule_is_to_find_are_noted():
+    circuit = QuantumCircuit(1)
+    stretch = circuit.add_stretch("s")
+    circuit.delay(stretch, 0)
+    circuit.delay(expr.add(stretch, Duration.dt(4)), 0)
+    found = from_qiskit(circuit)
+    assert not len(found.circuit) and found.notes == ("2 delays that a schedule is to find: left out",)
+    with pytest.raises(ValueError, match=r"operation 1 \(delay\) lasts seconds and units of a device together"):
+        from_qiskit(one(("delay", expr.add(Duration.dt(4), Duration.ns(5)), 0)))
+
+
 def test_relaxation_there_and_back():
     ours = qj.NoiseModel().relaxation(1e-4, 8e-5, [0, 2], excited=0.1, dt=2e-9).relaxation(3e-4, 6e-4, 1)
     assert from_aer_noise_model(to_aer_noise_model(ours, 3)).relaxations[0].dt == 2e-9

@@ -63,5 +63,9 @@ def test_operators_are_taken_as_they_are_with_qubit_q_as_qubit_q():
     assert crosscheck(theirs, observables=operators[0]).agrees
     with pytest.raises(ValueError, match="Observable 0 must have the circuit's 2 qubits, but has 3"):
         qj.expectation(qj.Circuit(2), operators)
+    with pytest.raises(ValueError, match=r"5 qubits, but has 3; `apply_layout\(None, 5\)` puts it on the first"):
+        qj.expectation(qj.Circuit(5), operators)
+    wider = qj.Circuit(5).ry(0.4, 0).rx(1.1, 1).cx(0, 2).ry(0.3, 2)
+    np.testing.assert_allclose(qj.expectation(wider, operators[0].apply_layout(None, 5))(), want[0], atol=1e-12)
     with pytest.raises(ValueError, match="Observable 0 must have real coefficients"):
         qj.expectation(qj.Circuit(1), SparsePauliOp("X", 1j))

@@ -8,7 +8,7 @@ import pytest
 
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
-from qiskit import QuantumCircuit  # noqa: E402
+from qiskit import ClassicalRegister, QuantumCircuit  # noqa: E402
 from qiskit.circuit import (  # noqa: E402
     AnnotatedOperation,
     ControlModifier,
@@ -57,8 +57,25 @@ def _controlled_reset(circuit):
     circuit.append(AnnotatedOperation(inner.to_instruction(), ControlModifier(1)), [0, 1])
 
 
+def _deep(circuit):
+    a = angle = Parameter("a")
+    for _ in range(300):
+        angle = angle.sin() + 0.1 * a
+    circuit.rx(angle, 2)
+
+
+def _branch_in_a_box(circuit):
+    """Whose bit equals the circuit's first one, and stands for the second."""
+    circuit.add_register(ClassicalRegister(1, "d"))
+    body = QuantumCircuit(1, 1)
+    with body.if_test((body.clbits[0], 1)):
+        body.x(0)
+    circuit.box(body, [0], [1])
+
+
 REFUSED = [
     (_while, r"operation 0 \(while_loop\) is control flow"),
+    (_branch_in_a_box, r"operation 0\.0 \(if_else\) is control flow .* bits of a sub-circuit"),
     (lambda c: c.add_input("flag", types.Bool()), "Classical variables cannot be imported, but the circuit has flag"),
     (lambda c: c.add_var("flag", True), "Classical variables cannot be imported, but the circuit has flag"),
     (lambda c: c.append(Gate("oracle", 2, []), [0, 1]), r"operation 0 \(oracle\) has neither a matrix"),
@@ -68,6 +85,7 @@ REFUSED = [
     (lambda c: c.rx(1j * Parameter("a"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\), with the"),
     (lambda c: c.rx((1j * Parameter("a")).sin(), 1), r"cannot be imported: it holds the complex or infinite number I"),
     (lambda c: c.rx(2 ** Parameter("a"), 1), r"angle 2\*\*a of operation 0 \(rx\) cannot be imported: Qiskit does not"),
+    (_deep, r"The angle of operation 0 \(rx\) is nested too deeply to be imported; make its inner part a parameter"),
     (lambda c: (c.rx(Parameter("x"), 0), c.rx(ParameterVector("x", 2)[1], 0)), "'x' names several"),
     (_two_vectors, "Parameters must have names of their own, but 'v' names several in this circuit; rename one"),
     (_power, r"operation 1 \(annotated\) cannot be taken apart: bind its parameters first \(a\)"),

@@ -128,6 +128,22 @@ def test_a_long_sum_as_an_angle():
     np.testing.assert_allclose(got, values["z"] @ values["v"])
 
 
+def nested(angle, turns):
+    """Two operations within one another for each turn."""
+    for _ in range(turns):
+        angle = angle.sin() + 0.1
+    return angle
+
+
+def test_deep_nesting_is_evaluated_or_refused_as_it_is_written():
+    value = 0.45
+    for _ in range(200):
+        value = np.sin(value) + 0.1
+    np.testing.assert_allclose(nested(s, 200).evaluate(lambda name, i: 0.45, np), value)
+    with pytest.raises(ValueError, match="must be nested at most 400 operations deep, but one is deeper"):
+        nested(s, 201)
+
+
 def test_indexing_and_iteration():
     assert len(w) == 2 and len(w[0]) == 3
     assert [str(e) for e in w[1]] == ["w[1, 0]", "w[1, 1]", "w[1, 2]"]
