@@ -12,7 +12,7 @@ from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
-from qjaxsim_dimod.options import check_count, check_seconds, check_seed
+from qjaxsim_dimod.options import check_count, check_seconds, check_seed, check_switch
 from qjaxsim_dimod.problems import as_problems, as_qubo
 from qjaxsim_dimod.qubo import BINARY, Qubo
 from qjaxsim_dimod.states import initial_bits
@@ -57,9 +57,13 @@ class JaxAnnealer(dimod.Sampler):
         """A `dimod.SampleSet` with one row a read, its columns in the order of the model's variables.
 
         Args:
-            bqm: a dimod model or a `Qubo`.
+            bqm: a dimod model or a `Qubo`. One without variables, which composites hand on where they have fixed all,
+                gives its offset as dimod's samplers do.
             **options: as in `sample_batch`.
         """
+        if isinstance(bqm, dimod.BinaryQuadraticModel) and not bqm.num_variables:
+            reads = check_count("num_reads", options.get("num_reads") or 1, 1)
+            return dimod.SampleSet.from_samples_bqm((np.empty((reads, 0), np.int8), []), bqm)
         return self.sample_batch([bqm], **options)[0]
 
     def sample_batch(
@@ -119,9 +123,8 @@ class JaxAnnealer(dimod.Sampler):
         n_sweeps = sweeps_of(num_sweeps, beta_range, beta_schedule)
         start = None if initial_states is None else _start(initial_states, qubos, num_reads)
         num_reads = (16 if start is None else len(start[0])) if num_reads is None else num_reads
-        check_count("num_reads", num_reads, 1)
-        if bits is not None:
-            check_count("bits", bits, 2)
+        num_reads, descent = check_count("num_reads", num_reads, 1), check_switch("descent", descent)
+        bits = None if bits is None else check_count("bits", bits, 2)
         limit = None if time_limit is None else check_seconds("time_limit", time_limit)
         # States as doubles while fields and energies are summed, and the chain's own.
         memory.require_memory(
@@ -173,8 +176,7 @@ def sample_heads(
     >>> float(found.first.energy), int(sum(found.first.sample.values()))
     (-1.0, 1)
     """
-    check_count("num_reads", num_reads, 1)
-    check_count("num_sweeps", num_sweeps, 0)
+    num_reads, num_sweeps = check_count("num_reads", num_reads, 1), check_count("num_sweeps", num_sweeps, 0)
     began = time.perf_counter()
     states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
     found = []

@@ -184,14 +184,21 @@ def _read_lp(content: bytes, vartype: str | None) -> Qubo:
     agreed(BINARY, vartype)
     text = _text(content)
     model = _lp_model(text)
+    if real := [v for v in model.variables if model.vartype(v) is dimod.REAL]:
+        raise ValueError(
+            f"its variable {real[0]!r} is real, for which there are no bits; name it in the section Binary, or in "
+            "General, whose integers dimod.cqm_to_bqm(dimod.lp.load(file)) makes bits."
+        )
     if model.constraints:
         raise ValueError(
             f"it has {len(model.constraints)} constraints; make them penalties with "
             "dimod.cqm_to_bqm(dimod.lp.load(file)) and give that."
         )
-    other = [v for v in model.variables if model.vartype(v) is not dimod.BINARY]
-    if other:
-        raise ValueError(f"all variables must be binary, but {other[0]!r} is {model.vartype(other[0]).name}.")
+    if other := [v for v in model.variables if model.vartype(v) is not dimod.BINARY]:
+        raise ValueError(
+            f"all variables must be binary, but {other[0]!r} is {model.vartype(other[0]).name}; make it bits with "
+            "dimod.cqm_to_bqm(dimod.lp.load(file)) and give that."
+        )
     for v, low, high in _lp_bounds(text):
         if low > 0 or high < 1:
             raise ValueError(

@@ -11,8 +11,12 @@ _TOKEN = (
 )
 
 
+# Graphs of machines whose dense problems minorminer knows to place.
+_FAMILIES = ("chimera", "pegasus", "zephyr")
+
+
 class FixedEmbeddingSampler(dimod.Sampler):
-    """A structured sampler (a D-Wave machine or its mock) below a fixed embedding.
+    """A structured sampler (a D-Wave machine, its mock, a `dimod.StructureComposite`) below a fixed embedding.
 
     The embedding is found once for a set of variables and pairs, and used again for all problems that have the same
     ones, such as the batch of an attention layer.
@@ -70,18 +74,20 @@ class FixedEmbeddingSampler(dimod.Sampler):
 
         target = self.child.to_networkx_graph()
         n = len(variables)
+        known = target.graph.get("family") in _FAMILIES
         found: dict[Any, Any] = {}
-        if 4 * len(pairs) >= n * (n - 1):
+        if known and 4 * len(pairs) >= n * (n - 1):
             found = busclique.find_clique_embedding(list(variables), target)
         if not found:
             # Pairs of a variable with itself tell minorminer of those without others.
             source = pairs + [(v, v) for v in variables]
             found = find_embedding(source, target, random_seed=self._seed, timeout=60)
         if not found:
-            largest = len(busclique.busgraph_cache(target).largest_clique())
+            largest = len(busclique.busgraph_cache(target).largest_clique()) if known else None
             raise ValueError(
-                f"A problem of {n} variables and {len(pairs)} pairs does not fit this machine of {len(target)} qubits; "
-                f"its largest dense problem has {largest} variables. Take a smaller one, or a classical sampler."
+                f"A problem of {n} variables and {len(pairs)} pairs does not fit this machine of {len(target)} qubits"
+                + (f"; its largest dense problem has {largest} variables" if known else "")
+                + ". Take a smaller one, or a classical sampler."
             )
         return {variable: tuple(chain) for variable, chain in found.items()}
 

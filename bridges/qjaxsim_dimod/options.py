@@ -4,6 +4,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from qjaxsim.common.suggestions import did_you_mean
 
 # dwave-samplers refuses 2^31, although its message names a larger limit.
@@ -23,12 +25,20 @@ def check_seed(seed: Any) -> int | None:
     return int(seed)
 
 
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is no integer of at least `least`, or too large for samplers' counters."""
+def check_count(name: str, value: Any, least: int) -> int:
+    """The value as Python's int; refuse what is no integer of at least `least`, or too large for samplers' counters."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise ValueError(f"Option `{name}` must be an integer of at least {least}, but is {value!r}.")
     if int(value) > LARGEST_SEED:
         raise ValueError(f"Option `{name}` must be at most {LARGEST_SEED}, but is {value}.")
+    return int(value)
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """The value; refuse what is neither True nor False, such as a "no" of a command line, which counts as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"Option `{name}` must be True or False, but is {value!r}.")
+    return bool(value)
 
 
 def check_seconds(name: str, value: Any) -> float:

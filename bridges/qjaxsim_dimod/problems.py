@@ -5,6 +5,7 @@ from typing import Any
 
 import dimod
 import numpy as np
+from dimod.binary.vartypeview import VartypeView
 from scipy import sparse
 
 from qjaxsim.common.checks import shown
@@ -101,8 +102,11 @@ def _checked(bqm: Any) -> Any:
     pairs = sparse.coo_array((values, (rows, columns)), shape=(len(labels), len(labels)))
     require_finite(linear, pairs, float(offset), labels)
     require_range(linear, values, float(offset))
-    # Numbers as Python objects are for exact sums; samplers work in double precision.
-    return bqm if bqm.dtype != object else dimod.BinaryQuadraticModel(bqm, dtype=float)
+    # Numbers as Python objects are for exact sums; samplers work in double precision. Not all of them take a view such
+    # as `bqm.spin`.
+    if bqm.dtype == object or isinstance(bqm.data, VartypeView):
+        return dimod.BinaryQuadraticModel(bqm, dtype=float)
+    return bqm
 
 
 def _from_plain(problem: Any) -> Qubo:

@@ -141,7 +141,7 @@ def solve_batch(
     check_names(name, options, chosen.parameters)
     for option, least in (("num_reads", 1), ("num_sweeps", 0)):
         if options.get(option) is not None:
-            check_count(option, options[option], least)
+            options[option] = check_count(option, options[option], least)
     if time_limit is not None:
         check_seconds("time_limit", time_limit)
         if not choice.limited:

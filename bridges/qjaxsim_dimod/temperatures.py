@@ -67,10 +67,9 @@ def sweeps_of(num_sweeps: Any, beta_range: Any, beta_schedule: Any) -> int:
     Raises:
         ValueError: for what is no number of sweeps, and for options that a schedule stands for.
     """
-    if num_sweeps is not None:
-        check_count("num_sweeps", num_sweeps, 0)
+    count = SWEEPS if num_sweeps is None else check_count("num_sweeps", num_sweeps, 0)
     if beta_schedule is None:
-        return SWEEPS if num_sweeps is None else int(num_sweeps)
+        return count
     given = np.size(beta_schedule)
     for name, value in (("beta_range", beta_range), ("num_sweeps", None if num_sweeps == given else num_sweeps)):
         if value is not None:

@@ -9,8 +9,8 @@ from scipy import sparse
 
 from qjaxsim_dimod.qubo import BINARY, SPIN, Qubo
 
-_HEADER = re.compile(r"#.*?vartype\s*[:=]\s*(\w+)", re.IGNORECASE)
-_OFFSET = re.compile(r"#.*?offset\s*[:=]\s*(\S+)", re.IGNORECASE)
+_HEADER = re.compile(r"#.*?vartype\s*[:=]\s*(\w*)", re.IGNORECASE)
+_OFFSET = re.compile(r"#.*?offset\s*[:=]\s*(\S*)", re.IGNORECASE)
 Lines = list[tuple[int, list[str]]]
 
 
@@ -51,7 +51,7 @@ def coordinates(text: str, vartype: str | None) -> Qubo:
     said, offset = None, None
     for number, line in enumerate(text.splitlines(), start=1):
         if found := _HEADER.match(line.strip()):
-            said = found.group(1).upper()
+            said = _said(number, found.group(1).upper(), said)
         if found := _OFFSET.match(line.strip()):
             if offset is not None:
                 raise ValueError(f"line {number} says an offset a second time.")
@@ -59,6 +59,15 @@ def coordinates(text: str, vartype: str | None) -> Qubo:
     kind = agreed(said, vartype)
     entries = [_entry(number, words) for number, words in numbered(text, "#")]
     return _problem(entries, sorted({index for i, j, _ in entries for index in (i, j)}), offset or 0.0, kind)
+
+
+def _said(number: int, kind: str, before: str | None) -> str:
+    """The kind of variables that a line says, where another has not said something else."""
+    if kind not in (BINARY, SPIN):
+        raise ValueError(f"line {number} must say BINARY or SPIN as vartype, but says {kind!r}.")
+    if before not in (None, kind):
+        raise ValueError(f"line {number} says {kind} as vartype, but a line before it {before}.")
+    return kind
 
 
 def qbsolv(text: str, vartype: str | None) -> Qubo:

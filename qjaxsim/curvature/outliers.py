@@ -43,7 +43,7 @@ def count_outliers(
 ) -> Outliers:
     """Number of positive outliers of a spectrum under one stated rule.
 
-    Let lambda_1 >= lambda_2 >= ... be the eigenvalues above the floor noise * lambda_max, K = n_classes, and
+    Let lambda_1 >= lambda_2 >= ... be the eigenvalues above the floor noise * max|lambda|, K = n_classes, and
     r_m = lambda_m / lambda_{m+1} for m up to M = K^2 + 5, but no further than half of the eigenvalues above the
     floor: outliers are fewer than the bulk they stand out from, and the ragged lower end of a spectrum is no gap.
     A *separating gap* is an m with r_m >= min_ratio and r_m >= r_j for all j in m < j <= M: below it the
@@ -60,7 +60,7 @@ def count_outliers(
             for "edge", which needs all).
         n_classes: number of classes K, at least 2.
         rule: "gap", "k-1", "k", "k2" or "edge".
-        noise: floor relative to the largest eigenvalue, in (0, 1): 1e-6 suits a Hessian in float32.
+        noise: floor relative to the largest magnitude, in (0, 1), as rounding is: 1e-6 suits a Hessian in float32.
         min_ratio: smallest ratio that can separate.
         edge_quantile: as above.
         edge_factor: as above.
@@ -106,7 +106,7 @@ def gap_ratios(eigenvalues: Any, n_classes: int, *, noise: float = 1e-6) -> dict
     Args:
         eigenvalues: shape (n,), any order.
         n_classes: number of classes K, at least 2.
-        noise: floor relative to the largest eigenvalue, as in `count_outliers`.
+        noise: floor relative to the largest magnitude, as in `count_outliers`.
 
     Returns:
         {"k-1": ..., "k": ..., "k2": ...}; NaN where there are not m + 1 eigenvalues above the floor.
@@ -226,6 +226,6 @@ def _ratios(descending: np.ndarray, noise: float) -> np.ndarray:
     """r_1, r_2, ... of `count_outliers`, of all eigenvalues above the floor."""
     if not 0 < noise < 1:
         raise ValueError(f"Argument `noise` must be between 0 and 1, but it is {noise}.")
-    above = descending[descending > noise * max(float(descending[0]), 0.0)]
+    above = descending[descending > noise * np.abs(descending).max()]
     ratios: np.ndarray = above[:-1] / above[1:]
     return ratios

@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from qjaxsim.common.checks import require_one_of
+from qjaxsim.common.checks import require_one_of, shown
 from qjaxsim.common.extras import require
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, require_stack
@@ -81,8 +81,8 @@ def load_matrix(
         require_stack(name, arrays.shapes)
         matrix = _floats(_layer(arrays.read(name), index, name), name)
         found, reason = orientation_of(name, arrays.shapes, orientation, path.name)
-    shown = name if index is None else f"{name}[{index}]"
-    return LoadedMatrix(matrix if found == "out-in" else matrix.T.copy(), shown, found, reason)
+    full = name if index is None else f"{name}[{index}]"
+    return LoadedMatrix(matrix if found == "out-in" else matrix.T.copy(), full, found, reason)
 
 
 def load_arrays(path: Path, names: Iterable[str], prefix: str = "") -> dict[str, np.ndarray]:
@@ -150,10 +150,16 @@ def _npz(path: Path, opened: ExitStack) -> _Arrays:
 
     shapes = {}
     assert stored.zip is not None
-    for name in stored.files:
+    members = [member for member in stored.zip.namelist() if member.endswith(".npy")]
+    if not members:
+        raise _unreadable(path, "it is an archive without arrays of NumPy's; save a file of torch as safetensors")
+    for member in members:
         # Headers alone: a file of weights may be large.
-        with stored.zip.open(f"{name}.npy") as member:
-            shapes[name] = _header_shape(member)
+        try:
+            with stored.zip.open(member) as opened_member:
+                shapes[member.removesuffix(".npy")] = _header_shape(opened_member)
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise _unreadable(path, f"{member}: {error}") from error
     return _Arrays(shapes, read)
 
 
@@ -210,14 +216,20 @@ def _sharded(path: Path, opened: ExitStack) -> _Arrays:
         where = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, f"no weight_map ({error})") from error
+    if strange := [file for file in where.values() if not isinstance(file, str)]:
+        raise _unreadable(path, f"its weight_map must name files, but has {shown(strange[0])}")
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], np.ndarray]] = {}
     for shard in sorted(set(where.values())):
         if not (path.parent / shard).is_file():
             raise FileNotFoundError(f"Argument `path` names the file {shard}, which is not beside {path.name}.")
         part = _safetensors(path.parent / shard, opened)
-        shapes |= part.shapes
-        readers |= dict.fromkeys(part.shapes, part.read)
+        # Of arrays that several files hold, the one that the index says.
+        own = [name for name, file in where.items() if file == shard]
+        if missing := [name for name in own if name not in part.shapes]:
+            raise _unreadable(path, f"it says that {shard} holds {missing[0]}, which is not there")
+        shapes |= {name: part.shapes[name] for name in own}
+        readers |= dict.fromkeys(own, part.read)
     return _Arrays(shapes, lambda name: readers[name](name))
 
 
@@ -254,9 +266,9 @@ def _chosen(shapes: Mapping[str, tuple[int, ...]], key: str | None, path: Path) 
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]], names: Any) -> str:
-    shown = [f"{name} {'x'.join(map(str, shapes[name])) or 'one number'}" for name in list(names)[:_LISTED]]
-    more = len(list(names)) - len(shown)
-    return (", ".join(shown) or "there are none") + (f" and {more} more" if more else "")
+    listed = [f"{name} {'x'.join(map(str, shapes[name])) or 'one number'}" for name in list(names)[:_LISTED]]
+    more = len(list(names)) - len(listed)
+    return (", ".join(listed) or "there are none") + (f" and {more} more" if more else "")
 
 
 def _layer(array: np.ndarray, index: int | None, name: str) -> np.ndarray:

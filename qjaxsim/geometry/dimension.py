@@ -35,7 +35,7 @@ def effective_dimension(fishers: Any, n_samples: Any, gamma: float = 1.0) -> Any
     0.0
     """
     given = _matrices("fishers", fishers, 3, "(T, P, P)")
-    return _dimension(given, n_samples, gamma)
+    return _dimension("fishers", given, n_samples, gamma)
 
 
 def local_effective_dimension(fisher: Any, n_samples: Any, gamma: float = 1.0) -> Any:
@@ -60,7 +60,7 @@ def local_effective_dimension(fisher: Any, n_samples: Any, gamma: float = 1.0) -
     0.0
     """
     given = _matrices("fisher", fisher, 2, "(P, P)")
-    return _dimension(given[None], n_samples, gamma)
+    return _dimension("fisher", given[None], n_samples, gamma)
 
 
 def _matrices(name: str, value: Any, axes: int, form: str) -> np.ndarray:
@@ -80,14 +80,15 @@ def _matrices(name: str, value: Any, axes: int, form: str) -> np.ndarray:
     return given.astype(np.float64)
 
 
-def _dimension(fishers: np.ndarray, n_samples: Any, gamma: Any) -> Any:
+def _dimension(name: str, fishers: np.ndarray, n_samples: Any, gamma: Any) -> Any:
     size = fishers.shape[-1]
-    values = np.linalg.eigvalsh(fishers) * (size / np.trace(fishers.mean(axis=0)))
+    values = np.linalg.eigvalsh(fishers)
     if values.min() < -1e-3 * values.max():
         raise ValueError(
-            "Argument `fishers` must hold positive semi-definite matrices, but one has an eigenvalue of "
-            f"{values.min() / values.max():.3g} times the largest."
+            f"Argument `{name}` must hold positive semi-definite matrices, but has an eigenvalue of "
+            f"{values.min():.3g} beside a largest one of {values.max():.3g}."
         )
+    values *= size / np.trace(fishers.mean(axis=0))
     kappa = _kappa(n_samples, gamma)
     halves = np.log1p(np.multiply.outer(kappa, np.maximum(values, 0))).sum(axis=-1) / 2
     largest = halves.max(axis=-1, keepdims=True)  # before exponentials: determinants overflow

@@ -1,6 +1,7 @@
 """Natural gradients as a transformation of optax."""
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ def natural_gradient(
         metric: maps params, the pytree that is trained, to a positive semi-definite matrix (P, P) in `ravel_pytree`
             order, such as what `quantum_fisher(circuit)` returns, or `lambda w: tensor(w).real`, or a
             `classical_fisher`. A batch of them, (..., P, P), counts as its mean. Keyword arguments of `update` (a
-            minibatch, say) are passed on to it.
+            minibatch, say) are passed on to it. An OrderedDict is handed to it as a dict, whose names that order sorts.
         damping: added to the diagonal, as Tikhonov's regularisation.
         rcond: eigenvalues (with the damping) up to rcond times the largest count as zero: their directions are left
             out, the pseudo-inverse. Default P times the rounding unit.
@@ -54,17 +55,34 @@ def natural_gradient(
     def update(updates: Any, state: optax.EmptyState, params: Any = None, **extra: Any) -> tuple[Any, optax.EmptyState]:
         if params is None:
             raise ValueError("Argument `params` of `update` must be given: the metric is taken there.")
-        flat, unravel = ravel_pytree(updates)
-        matrix = metric(params, **extra)
+        flat, unravel = ravel_pytree(_plain(updates))
+        matrix = metric(_plain(params), **extra)
         if np.shape(matrix)[-2:] != (flat.size, flat.size):
             raise ValueError(
                 f"Argument `metric` must return ({flat.size}, {flat.size}) for {flat.size} parameters, but returned "
                 f"{np.shape(matrix)}."
             )
         mean = jnp.asarray(matrix).reshape(-1, flat.size, flat.size).mean(axis=0)
-        return unravel(_solved(mean, flat, damping, least)), state
+        return _arranged(unravel(_solved(mean, flat, damping, least)), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _plain(tree: Any) -> Any:
+    """The pytree with a dict for each OrderedDict, whose names JAX leaves unsorted and a circuit's metric sorts."""
+    return jax.tree.map(
+        lambda node: {name: _plain(part) for name, part in node.items()} if isinstance(node, OrderedDict) else node,
+        tree,
+        is_leaf=lambda node: isinstance(node, OrderedDict),
+    )
+
+
+def _arranged(plain: Any, like: Any) -> Any:
+    """What `_plain` made of a pytree like this one, in its own structure."""
+    structure, places = jax.tree.structure(like), range(len(jax.tree.leaves(like)))
+    moved = jax.tree.leaves(_plain(jax.tree.unflatten(structure, places)))
+    leaves = dict(zip(moved, jax.tree.leaves(plain), strict=True))
+    return jax.tree.unflatten(structure, [leaves[place] for place in places])
 
 
 def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:

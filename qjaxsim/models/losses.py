@@ -18,7 +18,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
 
     A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN (Hessians
-    refuse it where they see it), a negative one counts from the last class.
+    refuse it where they see it), a negative one counts from the last class. Loss, gradient and Hessian keep their
+    relative precision where the label is all but certain, and its probability rounds to one.
 
     Raises:
         TypeError: if labels are not integers.
@@ -30,8 +31,15 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         raise TypeError(f"Argument `labels` must hold integers, but it has dtype {labels.dtype}; cast it.")
     if logits.shape[1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return jax.scipy.special.logsumexp(logits, axis=1) - picked
+    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)
+    places, own = jnp.arange(logits.shape[1], dtype="int32")[None], labels.astype("int32")[:, None]
+    others = (places != own) & (places - logits.shape[1] != own)
+    ahead = logits - picked
+    # The label's own share is left out of the sum: beside it the others' round away where it is nearly one, and
+    # with them the loss and its derivatives.
+    largest = jax.lax.stop_gradient(jnp.maximum(jnp.where(others, ahead, -jnp.inf).max(axis=1), 0))
+    shares = jnp.where(others, jnp.exp(ahead - largest[:, None]), 0)
+    return largest + jnp.log1p(shares.sum(axis=1) + jnp.expm1(-largest))
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:

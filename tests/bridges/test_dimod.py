@@ -236,6 +236,16 @@ def test_one_embedding_serves_a_batch():
     assert sampler.embeddings == 2
 
 
+def test_an_embedding_is_found_in_a_graph_of_no_machine():
+    """A square with a diagonal, around which a square without one closes."""
+    edges = [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)]
+    sampler = FixedEmbeddingSampler(dimod.StructureComposite(dimod.ExactSolver(), range(4), edges), seed=0)
+    ring = dimod.BQM({}, {"ab": 1.0, "bc": 1.0, "cd": 1.0, "ad": -1.0}, 0.0, "SPIN")
+    assert solve(ring, sampler).first.energy == -2  # one of its four is left at odds
+    with pytest.raises(ValueError, match="10 pairs does not fit this machine of 4 qubits. Take a smaller one"):
+        solve(problem_of(5), sampler)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -249,6 +259,7 @@ def test_one_embedding_serves_a_batch():
         ("anneal", {}, "Argument `sampler` must be one of jax, neal, sa, .* but is 'anneal'"),
         ("sa", {"num_reads": 0}, "Option `num_reads` must be an integer of at least 1, but is 0"),
         ("jax", {"num_sweeps": -1}, "Option `num_sweeps` must be an integer of at least 0, but is -1"),
+        ("jax", {"descent": "no"}, "Option `descent` must be True or False, but is 'no'"),
         ("jax", {"bits": 1}, "Option `bits` must be an integer of at least 2, but is 1"),
         ("jax", {"beta_range": (1.0, -1.0)}, "Option `beta_range` must be two positive numbers"),
         ("jax", {"beta_schedule": [np.nan]}, "Option `beta_schedule` must be a list of finite numbers"),
@@ -261,6 +272,21 @@ def test_one_embedding_serves_a_batch():
 def test_bad_options_get_one_clear_line(name, options, message):
     with pytest.raises(ValueError, match=message):
         solve(problem_of(3), name, **options)
+
+
+@pytest.mark.parametrize("name", ["jax", "sa"])
+def test_counts_are_numpy_s_integers_of_any_width(name):
+    found = solve(problem_of(3), name, num_reads=np.int8(100), num_sweeps=np.uint8(2), seed=1)
+    assert len(found) == 100
+
+
+def test_a_model_without_variables_has_its_offset():
+    """As composites hand on that fix all of them."""
+    empty = dimod.BQM({}, {}, 1.5, "SPIN")
+    theirs = make_sampler("random").sample(empty, num_reads=3)
+    found = JaxAnnealer().sample(empty, num_reads=3, num_sweeps=2)
+    assert found.record.sample.shape == theirs.record.sample.shape == (3, 0) and found.vartype is theirs.vartype
+    assert found.record.energy.tolist() == theirs.record.energy.tolist() == [1.5] * 3
 
 
 def test_problems_too_large_say_the_limit(monkeypatch):

@@ -114,10 +114,10 @@ def test_warm_starts_match_labels_whatever_their_form(vartype):
 
 @pytest.mark.parametrize("sampler", ["sa", "steepest", "tabu", "path-integral", "random", "exact", "mock"])
 def test_every_sampler_s_columns_are_in_the_model_s_order(sampler):
-    bqm = unordered_model()
-    found = solve(bqm, sampler, **({} if sampler == "exact" else {"seed": 1, "num_reads": 3}))
-    assert list(found.variables) == ["z", "y", "x", "w"]
-    np.testing.assert_allclose(bqm.energies((found.record.sample, "zyxw")), found.record.energy, atol=1e-12)
+    for bqm in (unordered_model(), unordered_model().binary):  # a model, and a view of one
+        found = solve(bqm, sampler, **({} if sampler == "exact" else {"seed": 1, "num_reads": 3}))
+        assert list(found.variables) == ["z", "y", "x", "w"] and found.vartype is bqm.vartype
+        np.testing.assert_allclose(bqm.energies((found.record.sample, "zyxw")), found.record.energy, atol=1e-12)
 
 
 def test_other_samplers_take_arrays_in_the_model_s_order():

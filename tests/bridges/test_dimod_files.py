@@ -98,8 +98,15 @@ def test_lp_files(tmp_path):
     constrained = text.replace("Subject To \n", "Subject To \n c0: a + b <= 1\n")
     with pytest.raises(ValueError, match="it has 1 constraints; make them penalties with dimod.cqm_to_bqm"):
         read_problem(written(tmp_path, "b.lp", constrained))
-    with pytest.raises(ValueError, match="all variables must be binary, but 'a' is"):
+    with pytest.raises(ValueError, match=r"all variables must be binary, but 'a' is .*dimod.cqm_to_bqm"):
         read_problem(written(tmp_path, "c.lp", text.replace("Binary\n a b", "General\n a b")))
+    for mixed in (text, constrained):  # of which dimod's conversion makes nothing
+        with pytest.raises(
+            ValueError, match="its variable 'b' is real, for which there are no bits; name it in the sec"
+        ):
+            read_problem(written(tmp_path, "f.lp", mixed.replace("Binary\n a b", "Binary\n a")))
+    model = dimod.lp.loads(constrained.replace("Binary\n a b", "General\n a b"))
+    assert dimod.cqm_to_bqm(model)[0].num_variables > 2  # the way out that is named
     for bound in ("0 <= a <= 1", "b <= 4", "a free"):
         bounded = read_problem(written(tmp_path, "d.lp", text.replace("Bounds", f"Bounds\n {bound}")))
         np.testing.assert_allclose(bounded.energies(samples), bqm.energies(samples))
@@ -143,6 +150,9 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.coo", "# vartype=SPIN\n0 1 1\n", {"vartype": "BINARY"}, "over SPIN variables, but `vartype` is BINARY"),
         ("a.coo", "# offset=much\n0 1 1\n", {}, "line 1 must say an offset as a number, but says 'much'"),
         ("a.coo", "# offset=1\n# offset=2\n0 1 1\n", {}, "line 2 says an offset a second time"),
+        ("a.coo", "# offset=\n0 1 1\n", {}, "line 1 must say an offset as a number, but says ''"),
+        ("a.coo", "# vartype=\n0 1 1\n", {}, "line 1 must say BINARY or SPIN as vartype, but says ''"),
+        ("a.coo", "# vartype=SPIN\n# vartype=BINARY\n0 1 1\n", {}, "line 2 says BINARY as vartype, but a line before"),
         ("a.coo", "# offset=1_0\n0 1 1\n", {}, "line 1 must say an offset as a number, but says '1_0'"),
         ("a.mtx", "%%MatrixMarket matrix array real general\n1 1\n1_0\n", {}, "line 3 must say an entry as a number"),
         ("a.coo", "0 1 1_0\n", {}, 'line 1 must be "i j bias"'),

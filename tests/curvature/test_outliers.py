@@ -75,6 +75,14 @@ class TestOutliers:
         assert (negative.number, negative.separates) == (0, False)
         assert np.isnan(negative.ratio)
 
+    def test_the_floor_is_that_of_the_largest_magnitude(self):
+        """Rounding beside a large negative eigenvalue is no outlier, however it is spread."""
+        rounding = [3e-8, 1e-9, 5e-10, 4e-10, 3e-10, 2e-10]
+        found = count_outliers(np.array([-1.0, -0.5, *rounding]), 2)
+        assert (found.number, found.separates) == (0, False)
+        assert np.isnan(list(gap_ratios(np.array([-1.0, *rounding]), 2).values())).all()
+        assert count_outliers(np.array([*rounding, 0.0]), 2).number == 1  # nothing larger: these are the numbers
+
     def test_gap_beyond_the_candidates_is_not_taken(self):
         values = np.concatenate([[30.0, 10.0], np.linspace(9.0, 8.0, 20), self.bulk])
         assert count_outliers(values, 2).number == 1  # candidates end at K^2 + 5 = 9

@@ -63,11 +63,16 @@ def test_outliers_among_half_of_all_eigenvalues_are_found_by_products_too():
     assert report.outliers == 12 and report.numbers["gap_ratio"] == pytest.approx(100)
 
 
-def test_thresholds_are_of_the_largest_magnitude():
+@pytest.mark.parametrize("way", ["dense", "lanczos"])
+def test_thresholds_are_of_the_largest_magnitude(way):
+    """By products too, where -1e3 is not among the two leading eigenvalues."""
     values = jnp.array([1e-4, 1e-9, -1e-5, -1e-3, -1e3])
-    report = spectrum_report(lambda w: values @ w**2 / 2, jnp.ones(5), planes=(), progress=False)
-    found = [report.numbers[name] for name in ("negative_eigenvalues", "near_zero_fraction", "rounding")]
-    assert found == [1, pytest.approx(4 / 5), pytest.approx(5 * np.finfo(float).eps * 1e3)]
+    report = spectrum_report(
+        lambda w: values @ w**2 / 2, jnp.ones(5), method=way, top=2, planes=(), progress=False, groups=None
+    )
+    found = [report.numbers[name] for name in ("outliers_gap", "near_zero_fraction", "rounding")]
+    assert found == [0, pytest.approx(4 / 5), pytest.approx(5 * np.finfo(float).eps * 1e3)]
+    assert report.numbers["negative_eigenvalues"] == (1 if way == "dense" else None)
 
 
 def test_dense_counts(reports):

@@ -1,6 +1,7 @@
 """Loading one matrix: formats, dtypes, orientation, stacks, and every refusal."""
 
 import json
+import zipfile
 
 import ml_dtypes
 import numpy as np
@@ -141,6 +142,14 @@ def test_shards_are_found_through_their_index(tmp_path, matrix):
     where = {"a.weight": "one.safetensors", "b.weight": "two.safetensors"}
     index.write_text(json.dumps({"weight_map": where}))
     np.testing.assert_array_equal(load_matrix(index, key="b.weight").matrix, 3 * matrix)
+    both = {"a.weight": -matrix, "b.weight": 3 * matrix}  # one that the index says is in the other file, too
+    safetensors_numpy.save_file(both, tmp_path / "two.safetensors")
+    np.testing.assert_array_equal(load_matrix(index, key="a.weight").matrix, matrix)
+    for wrong, message in (("one.safetensors", "one.safetensors holds b.weight, which is not there"), (3, "but has 3")):
+        index.write_text(json.dumps({"weight_map": {**where, "b.weight": wrong}}))
+        with pytest.raises(ValueError, match=message):
+            load_matrix(index, key="a.weight")
+    index.write_text(json.dumps({"weight_map": where}))
     (tmp_path / "two.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"names the file two.safetensors, which is not beside"):
         load_matrix(index, key="a.weight")
@@ -165,6 +174,11 @@ def test_refusals_of_files(tmp_path, matrix):
     written(tmp_path / "objects.npz", **{"a.weight": np.array([[None]])})
     with pytest.raises(ValueError, match=r"without pickle, but objects.npz is not: a.weight"):
         load_matrix(tmp_path / "objects.npz")
+    for member, message in (("archive/data.pkl", "save a file of torch as safetensors"), ("a.npy", "a.npy: the magic")):
+        with zipfile.ZipFile(tmp_path / "zip.npz", "w") as archive:
+            archive.writestr(member, b"what torch writes")
+        with pytest.raises(ValueError, match=f"without pickle, but zip.npz is not: .*{message}"):
+            load_matrix(tmp_path / "zip.npz")
     np.save(tmp_path / "single.npy", matrix)
     (tmp_path / "single.npy").rename(tmp_path / "single.npz")
     with pytest.raises(ValueError, match="single array; name it .npy"):

@@ -1,5 +1,7 @@
 """Fisher matrices of models and tangent kernels, against closed forms, the Gauss-Newton matrix and sample loops."""
 
+from collections import OrderedDict
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -206,6 +208,18 @@ def test_keywords_of_an_update_reach_the_metric():
     rule = geometry.natural_gradient(lambda w, scale: scale * jnp.eye(2))
     out, _ = rule.update(jnp.ones(2), rule.init(None), jnp.ones(2), scale=4.0)
     np.testing.assert_allclose(out, 0.25)
+
+
+@pytest.mark.parametrize("nested", [lambda part: part, lambda part: (part, jnp.ones(2))], ids=["alone", "in a tuple"])
+def test_an_ordered_dict_meets_a_metric_of_sorted_names(nested):
+    """As circuits' are, in whatever order the parameters stand; so that each is divided by its own."""
+    slopes = nested(OrderedDict(z=jnp.array([4.0, 8.0]), a=jnp.array([[6.0]])))
+    own = np.array([2.0, 4.0, 4.0, 1.0, 1.0])  # a, z, and what is beside them
+    size = sum(leaf.size for leaf in jax.tree.leaves(slopes))
+    out, _ = geometry.natural_gradient(lambda w: jnp.diag(own[:size])).update(slopes, None, slopes)
+    expected = nested(OrderedDict(z=jnp.array([1.0, 2.0]), a=jnp.array([[3.0]])))
+    assert jax.tree.structure(out) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_allclose, out, expected)
 
 
 def test_refusals_of_natural_gradients():

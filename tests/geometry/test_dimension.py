@@ -96,6 +96,10 @@ def test_refusals():
         effective_dimension(0 * good, 1000)
     with pytest.raises(ValueError, match="positive semi-definite"):
         effective_dimension(np.diag([2.0, 1.0, -1.0])[None], 1000)
+    with pytest.raises(
+        ValueError, match="`fisher` must hold positive semi-definite matrices, but has an eigenvalue of -1"
+    ):
+        local_effective_dimension(-np.eye(3), 1000)  # a Hessian of a log-likelihood
     with pytest.raises(ValueError, match="from 19 on for gamma = 1"):
         effective_dimension(good, 18)
     effective_dimension(good, 19)

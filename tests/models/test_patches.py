@@ -180,6 +180,26 @@ def test_cross_entropy_of_known_logits():
     np.testing.assert_allclose(huge, [2000.0])
 
 
+@pytest.mark.parametrize("margin", [2.0, 20.0, 60.0])
+def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
+    """In single precision, by closed forms in terms of the other classes' shares alone."""
+    ahead = -margin * np.array([[1.0, 1.25], [1.125, 0.75]])  # of two classes, before the label's
+    logits = np.stack([ahead[:, 0], np.zeros(2), ahead[:, 1]], axis=1)
+    labels, at = jnp.array([1, -2], "int8"), jnp.asarray(logits, jnp.float32)
+    shares = np.exp(logits) * [1, 0, 1]
+    chances = shares / (1 + shares.sum(axis=1, keepdims=True))
+    of_label = chances.sum(axis=1)
+    slopes = chances - of_label[:, None] * [0, 1, 0]
+    hessians = chances[:, :, None] * (np.eye(3) - chances[:, None]) * np.array([1, 0, 1])[:, None] * [1, 0, 1]
+    hessians[:, 1] = hessians[:, :, 1] = -(1 - of_label)[:, None] * chances
+    hessians[:, 1, 1] = of_label * (1 - of_label)
+    loss = lambda z, y: cross_entropy(z[None], y[None])[0]  # noqa: E731
+    np.testing.assert_allclose(cross_entropy(at, labels), np.log1p(shares.sum(axis=1)), rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(jax.grad(loss))(at, labels), slopes, rtol=1e-5)
+    found = np.asarray(jax.vmap(jax.hessian(loss))(at, labels))
+    np.testing.assert_allclose(found, hessians, rtol=1e-5, atol=1e-7 * of_label.max() ** 2)
+
+
 # --- second order ----------------------------------------------------------------------------------------------------
 
 

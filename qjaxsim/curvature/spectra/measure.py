@@ -96,10 +96,14 @@ def leading(found: Measured, k: int, key: jax.Array, progress: "Progress") -> Ei
         return top_eigenpairs(counted(found.hessian, advance), k, key=key, copies=False)
 
 
-def outlier_numbers(values: Any, classes: int, *, known: bool, above: int | None) -> Numbers:
-    """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that known classes suggest."""
-    outliers = count_outliers(values, classes, noise=NEAR_ZERO, above=above)
-    ratios = gap_ratios(values, classes, noise=NEAR_ZERO) if known else {}
+def outlier_numbers(values: Any, classes: int, *, known: bool, above: int | None, largest: float) -> Numbers:
+    """Outliers of a spectrum by the rule of the largest gap, and ratios at the ranks that known classes suggest.
+
+    The floor is that of the `largest` magnitude, which may be of an eigenvalue that is not among the leading ones.
+    """
+    noise = min(NEAR_ZERO * largest / (np.abs(values).max() or 1), np.nextafter(1, 0)) or NEAR_ZERO
+    outliers = count_outliers(values, classes, noise=noise, above=above)
+    ratios = gap_ratios(values, classes, noise=noise) if known else {}
     return {
         "outliers_gap": outliers.number,
         "gap_ratio": outliers.ratio,
@@ -208,8 +212,8 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     values = np.asarray(pairs.values, float)
     lambda_min = -float(lowest.values[0])
     shares = density.weights / density.weights.sum()
-    near_zero = np.abs(density.nodes) <= NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
-    above = density.nodes > NEAR_ZERO * max(values[0], 0.0)
+    floor = NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
+    near_zero, above = np.abs(density.nodes) <= floor, density.nodes > floor
     numbers = {
         "spectrum": "lanczos",
         "lambda_max": float(values[0]),

@@ -175,7 +175,7 @@ def _numbers(
         "gradient_norm": float(norm),
         "gradient_in_top_k": float(np.sum(within**2)) if norm else None,
         **found.numbers,
-        **outlier_numbers(values, classes, known=classes_known, above=found.above),
+        **outlier_numbers(values, classes, known=classes_known, above=found.above, largest=largest),
         "rounding": problem.flat.size * float(np.finfo(problem.flat.dtype).eps) * largest,
     }
     return {name: numbers.get(name) for name in NUMBERS}
