@@ -12,7 +12,7 @@ import numpy as np
 from qjaxsim.circuits.channels import ROUNDING, ChannelSpec, pauli_channel
 from qjaxsim.circuits.expressions import Angle, Expression, Parameter, as_expression
 from qjaxsim.circuits.gates import GateSpec
-from qjaxsim.circuits.inspection import constant_array
+from qjaxsim.circuits.inspection import constant_array, written_bits
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Kraus, Preparation
 from qjaxsim.common.checks import as_integer, as_number, shown
@@ -166,7 +166,7 @@ class StateMethods:
                     f"{shown(circuit)}."
                 )
         inside = (*then.operations, *(otherwise.operations if otherwise is not None else ()))
-        measured = {operation.bit for operation in inside if isinstance(operation, Measure)}
+        measured = written_bits(inside)
         if otherwise is not None and measured & set(places):
             raise ValueError(
                 f"Arguments `then` and `otherwise` must not measure into the bits that are asked for, but do into "

@@ -230,6 +230,11 @@ WRONG = {
         ValueError,
         "must not measure into the bits that are asked for, but do into [0]",
     ),
+    "both, deeper": (
+        lambda: C(1).if_bits(0, 1, C(1).if_bits(1, 0, C(1).measure(0, 0)), C(1).x(0)),
+        ValueError,
+        "must not measure into the bits that are asked for, but do into [0]",
+    ),
     "layer": (lambda: C(1).repeat(C(1).reset(0), 2), ValueError, "must not measure, reset or depend on measured bits"),
     "bits": (lambda: qj.probabilities(C(1).h(0), bits=[0]), ValueError, "bits of the circuit, which has 0, but is [0]"),
     "half": (lambda: qj.probabilities(teleported(), bits=[0.5]), TypeError, "`bits` must hold integers, but holds 0.5"),
