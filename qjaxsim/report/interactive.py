@@ -149,10 +149,15 @@ def _legends(figure: Any, axes: Sequence[Any]) -> tuple[list[Entry], list[list[E
 
 
 def _entries(legend: Any) -> list[Entry]:
-    pairs = zip(legend.legend_handles, legend.get_texts(), strict=True)
+    from matplotlib.container import ErrorbarContainer
+
+    # Of error bars a legend's handle is a bar alone; their marker is that of the points.
+    bars = (one for one in getattr(legend.axes, "containers", ()) if isinstance(one, ErrorbarContainer))
+    points = {one.get_label(): one.lines[0] for one in bars if one.lines[0] is not None}
+    pairs = zip(legend.legend_handles, (text.get_text() for text in legend.get_texts()), strict=True)
     title = html(legend.get_title().get_text())
     headings = [{"heading": title}] if title else []
-    return headings + [{"name": html(text.get_text()), **_swatch(handle)} for handle, text in pairs]
+    return headings + [{"name": html(text), **_swatch(points.get(text, handle))} for handle, text in pairs]
 
 
 def _swatch(handle: Any) -> Entry:

@@ -143,6 +143,17 @@ def test_photographs_and_unknown_kinds_stay_pictures_and_maps_do_not():
     assert read_figure(other.get_figure()) is None
 
 
+def test_error_bars_have_their_marker_in_the_legend():
+    axes = axes_of()
+    axes.errorbar([1, 2], [3, 4], yerr=1, fmt="s", color=style.BLUE, label="mean")
+    axes.errorbar([1, 2], [3, 4], yerr=1, fmt="--", color=style.GREEN, label="line")
+    axes.legend()
+    mean, line = read_figure(axes.get_figure()).legend
+    assert (mean["name"], mean["marker"], mean["dash"]) == ("mean", "■", "")
+    assert (line["name"], line["marker"], line["dash"]) == ("line", "", "dash")
+    assert mean["colour"] != line["colour"]
+
+
 def test_legends_keep_their_headings():
     left, right = style.new_figure(6, 3).subplots(1, 2)
     left.plot([1, 2], [1, 2], label="3")
