@@ -69,9 +69,9 @@ def refuse_repeated(command: Any, words: Sequence[str]) -> None:
 
 
 def refuse_empty(command: Any, words: Sequence[str]) -> None:
-    """Refuse a value without a character, as a variable of the shell that is not set leaves it.
+    """Refuse a value without a character, alone or in a list, as a variable of the shell that is not set leaves it.
 
-    As a path it would be the folder where the command runs.
+    As a path it would be the folder where the command runs. A comma at the end of a list may stay.
 
     Args:
         command: the whole command line's, of click.
@@ -80,19 +80,19 @@ def refuse_empty(command: Any, words: Sequence[str]) -> None:
     Raises:
         ValueError: naming the option, if it is one's.
     """
-    options = [param for one in (command, called(command, words)[1]) for param in one.params if not _is_flag(param)]
-    names = {name: _typed_as(option) for option in options for name in option.opts if name.startswith("-")}
+    params = [param for one in (command, called(command, words)[1]) for param in one.params if not _is_flag(param)]
+    options = {name: param for param in params for name in param.opts if name.startswith("-")}
     before = ""
     for word in words:
-        name, _, value = word.partition("=")
-        if not word:
-            what = f"Option {names[before]}" if before in names else "An argument"
-        elif name in names and name != word and not value:
-            what = f"Option {names[name]}"
-        else:
-            before = word
-            continue
-        raise ValueError(f"{what} is empty; give it a value, or leave it out.")
+        name, equals, value = word.partition("=")
+        option = options.get(before) or (options.get(name) if equals else None)
+        value = word if before in options or not equals else value
+        if not value and (option is not None or not word):
+            what = "An argument" if option is None else f"Option {_typed_as(option)}"
+            raise ValueError(f"{what} is empty; give it a value, or leave it out.")
+        if option is not None and option.metavar == "LIST" and re.search(r"^\s*,|,\s*,", value):
+            raise ValueError(f"Option {_typed_as(option)} has an empty place in its list, {value!r}; take a comma out.")
+        before = word
 
 
 def at_home(word: str) -> str:

@@ -233,6 +233,23 @@ def test_empty_values_are_refused(capsys, tmp_path, monkeypatch, arguments, what
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option", "listed"),
+    [
+        (["study", "hessian", "--patches", "1,,4"], "--patches", "1,,4"),
+        (["study", "hessian", "--patches=1,4", "--seeds=,2"], "--seeds", ",2"),
+        (["bench", "--peers", "aer, ,qulacs"], "--peers", "aer, ,qulacs"),
+        (["crosscheck", "x.qasm", "--observables", ","], "--observables", ","),
+    ],
+)
+def test_empty_places_in_lists_are_refused(capsys, tmp_path, monkeypatch, arguments, option, listed):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    told = f"error: Option {option} has an empty place in its list, {listed!r}; take a comma out.\n"
+    assert capsys.readouterr().err == told
+    assert cli.main(["runs", "a,,b"]) == 2 and "a,,b is none" in capsys.readouterr().err
+
+
 def test_a_tilde_that_the_shell_leaves_is_the_home_folder(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
