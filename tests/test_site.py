@@ -39,6 +39,13 @@ def test_every_page_is_built_and_no_page_loads_anything_from_another_host(site):
         assert re.findall(r"url\(\"?(?:https?:)?//", sheet.read_text(encoding="utf-8")) == [], sheet
 
 
+def test_the_page_of_a_lost_reader_needs_no_other_file(site):
+    # It is shown at any depth, and the site may stand anywhere.
+    lost = (site / "404.html").read_text()
+    assert "<style>" in lost and "color-scheme: light dark" in lost
+    assert not re.search(r"(href|src)=", lost)
+
+
 def test_the_reference_has_every_public_name(site):
     for init in [
         *ROOT.glob("qjaxsim/*/__init__.py"),

@@ -55,8 +55,8 @@ def read_problem(
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: for an unknown ending, damaged content, a `vartype` that the file contradicts, a switch that does
-            not go with the format, or what `Qubo` refuses.
+        ValueError: for a folder, an unknown ending, damaged content, a `vartype` that the file contradicts, a switch
+            that does not go with the format, or what `Qubo` refuses.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -67,8 +67,10 @@ def read_problem(
     array([-1.,  1.])
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"File {path} does not exist.")
+    if path.is_dir():
+        raise ValueError(f"File {path} is a folder; name the file in it that holds the problem.")
     if format is not None and format not in _READERS:
         raise ValueError(f"Argument `format` must be one of {', '.join(_READERS)}, but is {format!r}.")
     content = path.read_bytes()

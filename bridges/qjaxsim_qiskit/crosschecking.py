@@ -17,6 +17,7 @@ from qjaxsim.circuits.noise import NoiseModel
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.common.checks import integer_from, positive_integer, require_positive
 from qjaxsim.common.extras import require
+from qjaxsim.common.words import counted
 from qjaxsim.planning.doubling import is_noisy
 from qjaxsim_qiskit import aer
 from qjaxsim_qiskit.checks import Check, CrossCheck
@@ -309,7 +310,7 @@ def _counts(pair: _Pair, exact: tuple[np.ndarray, np.ndarray], shots: int, seed:
     bits = np.asarray(draws).reshape(len(pair.values), shots, n)
     outcomes = bits @ (2 ** np.arange(n - 1, -1, -1))
     ours = np.stack([np.bincount(row, minlength=2**n) for row in outcomes])
-    text = f"{shots} shots a sample"
+    text = f"{counted(shots, 'shot')} a sample"
     pairs = (
         ("counts of Aer, our probabilities", reverse_state(theirs, n), exact[0], paired_seconds(None, aer_times)),
         ("our counts, probabilities of Aer", ours, exact[1], paired_seconds(times, None)),
@@ -342,7 +343,8 @@ def _gradients(pair: _Pair, tolerance: float, max_rotations: int, seed: int) -> 
         _distance(mine, other),
         tolerance * pair.norm * max(1.0, float(np.abs(other).max(initial=0.0))),
         **paired_seconds(times, aer_times),
-        detail=f"{len(chosen)} of {pair.circuit.n_parameters} parameters, {rotations} rotations shifted",
+        detail=f"{len(chosen)} of {counted(pair.circuit.n_parameters, 'parameter')}, "
+        f"{counted(rotations, 'rotation')} shifted",
     )
 
 

@@ -64,7 +64,7 @@ class ImportedCircuit:
     >>> from qjaxsim_qiskit import from_qasm
     >>> found = from_qasm('OPENQASM 3; include "stdgates.inc"; input float theta; qubit q; ry(theta) q;')
     >>> found
-    <ImportedCircuit: <Circuit: 1 qubits, 1 operations, 1 parameters>, 0 measurements, values in the order [theta]>
+    <ImportedCircuit: <Circuit: 1 qubit, 1 operation, 1 parameter>, 0 measurements, values in the order [theta]>
     >>> round(float(qj.expectation(found.circuit, qj.Z(0))(found.params([0.5]))), 3)  # the cosine
     0.878
     """

@@ -61,6 +61,33 @@ def on_page_content(html: str, **_: Any) -> str:
     return _PICTURE.sub(_with_caption, html)
 
 
+def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
+    """The page for addresses that lead nowhere, with a style of its own."""
+    return _LOST if template_name == "404.html" else output_content
+
+
+# A server shows it at any depth, where no relative address of a style or a page is right, and the site knows no other.
+_LOST = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>No such page - qjaxsim</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem; }
+button { font: inherit; padding: 0.3rem 0.8rem; cursor: pointer; }
+</style>
+</head>
+<body>
+<h1>No such page</h1>
+<p>The page has moved, or the address has a slip.</p>
+<button type="button" onclick="history.back()">Back</button>
+</body>
+</html>
+"""
+
+
 def _with_caption(found: re.Match[str]) -> str:
     return f'<figure><a href="{found["file"]}">{found["image"]}</a><figcaption>{found["words"]}.</figcaption></figure>'
 

@@ -21,6 +21,7 @@ from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Operation, Preparation, Repeat, Unitary
 from qjaxsim.common.checks import as_integer, positive_integer, shown
+from qjaxsim.common.words import counted
 
 Qubits = int | Sequence[int]
 
@@ -279,7 +280,10 @@ class Circuit(StateMethods, CompositeGates):
         return draw(self.operations, self.n_qubits)
 
     def __repr__(self) -> str:
-        return f"<Circuit: {self.n_qubits} qubits, {len(self)} operations, {self.n_parameters} parameters>"
+        return (
+            f"<Circuit: {counted(self.n_qubits, 'qubit')}, {counted(len(self), 'operation')}, "
+            f"{counted(self.n_parameters, 'parameter')}>"
+        )
 
     @property
     def key(self) -> tuple:

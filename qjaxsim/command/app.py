@@ -25,7 +25,7 @@ from qjaxsim.command.bench import bench
 from qjaxsim.command.compare import compare
 from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
-from qjaxsim.command.messages import in_options, refuse_repeated
+from qjaxsim.command.messages import at_home, in_options, refuse_empty, refuse_repeated
 from qjaxsim.command.qubo import qubo
 from qjaxsim.command.runs import runs
 from qjaxsim.command.spectrum import spectrum
@@ -120,13 +120,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     settings = Settings()
     command = _command()
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = [at_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     remember(words)
     forget_results()
     interrupts.go_on_with(None)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_print_warning, settings)
+            refuse_empty(command, words)
             refuse_repeated(command, words)
             # Not standalone, so that errors arrive here instead of being printed in typer's own way.
             code = _call(command, common_first(words), settings)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.words import counted
 from qjaxsim.studies.shared.options import Evolution, Qubits, check_output, keep, refuse_idle_options
 from qjaxsim.studies.shared.setting import GIVEN, Needs, require_at_most
 
@@ -197,8 +198,8 @@ def _print(found: "CrossCheck") -> None:
 
     rows = [{name: row[name] for name in _COLUMNS} for row in found.rows()]
     title = (
-        f"{found.title}: {found.n_qubits} qubits, {found.n_parameters} parameters, {found.samples} "
-        f"set{'s' * (found.samples > 1)} of values, {found.dtype}; times in seconds"
+        f"{found.title}: {counted(found.n_qubits, 'qubit')}, {counted(found.n_parameters, 'parameter')}, "
+        f"{counted(found.samples, 'set')} of values, {found.dtype}; times in seconds"
     )
     print_table(rows, title=title, keys=("quantity", "agrees"), formats=_FORMATS)
     for detail in dict.fromkeys(f"{c.quantity}: {c.detail}" for c in found.checks if c.detail):

@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from qjaxsim.common import interrupts
 
     if arguments is None:
+        open_streams()
         interrupts.install()
         print_anything()
     from qjaxsim.command.app import UNREAD, run
@@ -37,6 +38,22 @@ def all_printed() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True
+
+
+def open_streams() -> None:
+    """Let standard streams that the caller has closed lead nowhere.
+
+    Else Python has none to print to, and the next file that is opened takes its number: what is meant for the error
+    stream by its number would be written into results.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(opened, True)
+            setattr(sys, name, os.fdopen(opened, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
 
 
 def print_anything() -> None:

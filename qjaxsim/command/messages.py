@@ -4,6 +4,7 @@ A parameter of a command is called as the setting or argument it is passed on as
 is the translation. What a command's functions call otherwise stands in `_INNER`.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -67,6 +68,39 @@ def refuse_repeated(command: Any, words: Sequence[str]) -> None:
             raise ValueError(f"Option {_typed_as(option)} is given twice; give it once{commas}.")
 
 
+def refuse_empty(command: Any, words: Sequence[str]) -> None:
+    """Refuse a value without a character, alone or in a list, as a variable of the shell that is not set leaves it.
+
+    As a path it would be the folder where the command runs. A comma at the end of a list may stay.
+
+    Args:
+        command: the whole command line's, of click.
+        words: what was typed after its name.
+
+    Raises:
+        ValueError: naming the option, if it is one's.
+    """
+    params = [param for one in (command, called(command, words)[1]) for param in one.params if not _is_flag(param)]
+    options = {name: param for param in params for name in param.opts if name.startswith("-")}
+    before = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = options.get(before) or (options.get(name) if equals else None)
+        value = word if before in options or not equals else value
+        if not value and (option is not None or not word):
+            what = "An argument" if option is None else f"Option {_typed_as(option)}"
+            raise ValueError(f"{what} is empty; give it a value, or leave it out.")
+        if option is not None and option.metavar == "LIST" and re.search(r"^\s*,|,\s*,", value):
+            raise ValueError(f"Option {_typed_as(option)} has an empty place in its list, {value!r}; take a comma out.")
+        before = word
+
+
+def at_home(word: str) -> str:
+    """A word of the command line with a leading ~ as the folder it stands for, which shells leave in `--out=~/runs`."""
+    option, path = re.fullmatch(r"(--[\w-]+=|)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    return option + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
+
+
 def called(command: Any, words: Sequence[str]) -> tuple[str, Any]:
     """Path and object of the command that words lead to, past options in front of its name and their values."""
     path: list[str] = []
@@ -87,6 +121,10 @@ def _with_a_value(command: Any) -> list[Any]:
     """The options of a command that one value follows."""
     options = (param for param in command.params if param.param_type_name == "option")
     return [option for option in options if not option.is_flag and not option.multiple]
+
+
+def _is_flag(param: Any) -> bool:
+    return param.param_type_name == "option" and bool(param.is_flag)
 
 
 def _typed_as(param: Any) -> str:

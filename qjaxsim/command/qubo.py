@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qjaxsim.common.words import counted
 from qjaxsim.studies.shared.options import check_output, keep
 
 qubo = typer.Typer(help="Solve quadratic problems over binary variables or spins.", rich_markup_mode=None)
@@ -109,7 +110,8 @@ def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -
 
     energies, counts = found.record.energy, found.record.num_occurrences
     best = found.first
-    print(f"{file.name}: {problem.n} variables ({problem.vartype}), {problem.n_couplings} couplings")
+    couplings = counted(problem.n_couplings, "coupling")
+    print(f"{file.name}: {counted(problem.n, 'variable')} ({problem.vartype}), {couplings}")
     reads = int(counts.sum())
     rounding = rounding_of(problem)
     found_in = int(counts[_levels(energies, rounding) == 0].sum())

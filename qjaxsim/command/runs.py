@@ -39,7 +39,7 @@ def runs(
     if rows:
         print_table([_in_words(row) for row in rows], _SHOWN, keys=("path",))
     else:
-        print(f"No runs{f' of {study}' if study else ''} in {', '.join(map(str, folders or ())) or 'runs'}.")
+        print(f"No runs{f' of {study}' if study else ''} in {', '.join(map(str, folders or ())) or 'runs'} or below.")
     for other in found.others[:_NAMED]:
         print_wrapped(f"passed over {other['path']}: {other['reason']}")
     if len(found.others) > _NAMED:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
@@ -18,13 +19,14 @@ from typing import NoReturn
 FILES = threading.Lock()
 _VERBS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 _PATIENCE = 5.0  # seconds for a rename that is under way
+_SAME = 1.0  # seconds in which a signal that comes again is the same one: `timeout` tells a process, then its group
 
 cleanups: list[Callable[[], object]] = []
 _way_on: Callable[[], str] | None = None
 
 
 def install() -> None:
-    """Let SIGINT, SIGTERM and SIGHUP end this process with exit code 128 plus their number, a second one at once.
+    """Let SIGINT, SIGTERM and SIGHUP end this process with exit code 128 plus their number, a later one at once.
 
     Those that were ignored when the process started stay so (`nohup`, jobs in the background of a script).
     """
@@ -83,9 +85,11 @@ def _forget() -> None:
 
 def _watch(reader: int) -> None:
     number = os.read(reader, 1)[0]
+    began = time.monotonic()
     threading.Thread(target=_end, args=(number,), daemon=True).start()
-    number = os.read(reader, 1)[0]
-    os._exit(128 + number)
+    while (another := os.read(reader, 1)[0]) == number and time.monotonic() - began < _SAME:
+        pass
+    os._exit(128 + another)
 
 
 def end(reason: str, code: int) -> NoReturn:

@@ -12,6 +12,7 @@ import numpy as np
 
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.common.checks import positive_integer, shown
+from qjaxsim.common.words import counted
 
 # What is left of an element outside the span of others, relative to its norm, below which it is rounding.
 ROUNDING = 1e-9
@@ -78,7 +79,7 @@ class LieAlgebra:
         ]
 
     def __repr__(self) -> str:
-        return f"<LieAlgebra: dimension {self.dimension} on {self.n_qubits} qubits>"
+        return f"<LieAlgebra: dimension {self.dimension} on {counted(self.n_qubits, 'qubit')}>"
 
 
 def lie_algebra(

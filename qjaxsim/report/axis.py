@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _EVERY = 12
 # Decades for a tick of a logarithmic axis: with as few ticks plotly names 2 and 5 alone between powers of ten.
 _PER_TICK = 0.31
+# Ticks of one within a decade, where plotly counts them in steps of equal size: with fewer it may name one place alone.
+_WITHIN_DECADE = 5
 
 
 class Axis:
@@ -73,7 +75,8 @@ class Axis:
         }
         if self.kind == "log":
             decades = abs(found["range"][1] - found["range"][0])
-            found |= {"type": "log", "exponentformat": "power", "nticks": int(np.clip(decades / _PER_TICK, 3, 7))}
+            ticks = int(np.clip(decades / _PER_TICK, 3, 7)) if decades >= 1 else _WITHIN_DECADE
+            found |= {"type": "log", "exponentformat": "power", "nticks": ticks}
         if self._fixed() or self.transformed:
             found |= {"tickvals": [float(f"{tick:.6g}") for tick in self.to(self.ticks)], "ticktext": self._texts()}
         elif self._whole() and self._limits[1] - self._limits[0] <= _EVERY:

@@ -32,7 +32,7 @@
     if (own.scene && innerWidth < 640) for (const along of ["x", "y", "z"]) own.scene.camera.eye[along] *= 1.25;
     return {
       uirevision: "what the reader has zoomed and turned stays",
-      margin: { l: 8, r: 8, t: 8, b: 8, pad: 0 }, height: panel.height, autosize: true, showlegend: false,
+      margin: { l: 8, r: 16, t: 8, b: 8, pad: 0 }, height: panel.height, autosize: true, showlegend: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", bargap: 0,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: named("ink") },
       hoverlabel: { bgcolor: named("band"), bordercolor: named("soft"), font: { color: named("ink") } }, ...own,
@@ -85,7 +85,7 @@
 
   const names = (legend, figure) => {
     const made = element("div", "legend");
-    made.append(...legend.map((one) => entry(one, figure)));
+    made.append(...legend.map((one) => one.heading ? element("span", "heading", one.heading) : entry(one, figure)));
     return made;
   };
 

@@ -25,7 +25,7 @@ class Interactive(NamedTuple):
 
     Attributes:
         panels: each with title, notes, data and layout of plotly, height in pixels, and a legend of its own or none.
-        legend: entries for all panels, each with name, colour, dash and marker.
+        legend: entries for all panels, each with name, colour, dash and marker, or a heading alone.
         columns: how many panels stand side by side where there is room.
     """
 
@@ -145,12 +145,19 @@ def _legends(figure: Any, axes: Sequence[Any]) -> tuple[list[Entry], list[list[E
     if len({str(one) for one in own if one}) > 1:
         return shared, own
     shared += next((one for one in own if one), [])
-    return list({entry["name"]: entry for entry in shared}.values()), [[] for _ in axes]
+    return list({(*entry, entry.get("name")): entry for entry in shared}.values()), [[] for _ in axes]
 
 
 def _entries(legend: Any) -> list[Entry]:
-    pairs = zip(legend.legend_handles, legend.get_texts(), strict=True)
-    return [{"name": html(text.get_text()), **_swatch(handle)} for handle, text in pairs]
+    from matplotlib.container import ErrorbarContainer
+
+    # Of error bars a legend's handle is a bar alone; their marker is that of the points.
+    bars = (one for one in getattr(legend.axes, "containers", ()) if isinstance(one, ErrorbarContainer))
+    points = {one.get_label(): one.lines[0] for one in bars if one.lines[0] is not None}
+    pairs = zip(legend.legend_handles, (text.get_text() for text in legend.get_texts()), strict=True)
+    title = html(legend.get_title().get_text())
+    headings = [{"heading": title}] if title else []
+    return headings + [{"name": html(text), **_swatch(points.get(text, handle))} for handle, text in pairs]
 
 
 def _swatch(handle: Any) -> Entry:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from qjaxsim.common.words import counted
+
 Row = Mapping[str, Any]
 
 
@@ -52,6 +54,5 @@ def describe(name: str, value: Any) -> str:
     if name == "point":
         return str(value)
     if name in _NOUNS:
-        singular, plural = _NOUNS[name]
-        return f"{value:,} {singular if value == 1 else plural}"
+        return counted(value, *_NOUNS[name])
     return f"{name.replace('_', ' ')} {value}"

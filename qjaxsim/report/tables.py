@@ -59,6 +59,8 @@ def format_value(value: Any, column: str = "", formats: Mapping[str, str] | None
 
     >>> format_value(0.0228784, "train_loss"), format_value(15.98712), format_value(10308), format_value(None)
     ('0.02288', '15.99', '10308', '–')
+    >>> format_value([1, 2]), format_value([])
+    ('1, 2', 'none')
     """
     if value is None:
         return MISSING
@@ -67,7 +69,7 @@ def format_value(value: Any, column: str = "", formats: Mapping[str, str] | None
     if isinstance(value, float):
         return format(value, {**FORMATS, **(formats or {})}.get(column, _DEFAULT_FORMAT))
     if isinstance(value, list | tuple):
-        return ", ".join(format_value(item, column, formats) for item in value)
+        return ", ".join(format_value(item, column, formats) for item in value) or "none"
     return str(value)
 
 

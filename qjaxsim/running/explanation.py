@@ -10,6 +10,7 @@ from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.memory import GIB
+from qjaxsim.common.words import counted
 from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.inspection import is_invertible
 from qjaxsim.planning.options import PlanOptions, plan_options
@@ -307,14 +308,14 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             where = f"{len(step.wires)} of a device with as many apart"
             return "exchange", ",".join(map(str, step.wires)), where, 0.0
         case Loop():
-            return f"loop x {step.repeat.times}", "", f"{len(step.body.steps)} steps", 0.0
+            return f"loop x {step.repeat.times}", "", counted(len(step.body.steps), "step"), 0.0
         case Packed():
             blocks, n_qubits = step.orders.shape
             flops = blocks * 8 * 2**step.width * amplitudes
-            return f"packed x {blocks}", f"{step.width} of {n_qubits} each time", f"{step.gates} gates", flops
+            return f"packed x {blocks}", f"{step.width} of {n_qubits} each time", counted(step.gates, "gate"), flops
         case Collapsed():
             size = 2**step.n_qubits
-            return "collapsed", "all", f"{len(step.steps)} steps as one matrix", 8 * size * amplitudes
+            return "collapsed", "all", f"{counted(len(step.steps), 'step')} as one matrix", 8 * size * amplitudes
 
 
 def _gates(step: Dense) -> str:

@@ -3,7 +3,9 @@
 import importlib.util
 import itertools
 import json
+import os
 import sys
+import threading
 
 import dimod
 import numpy as np
@@ -379,3 +381,16 @@ def test_bad_files_get_one_clear_line(tmp_path, name, content, message):
         read_problem(tmp_path / "b.npz")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_problem(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="is a folder; name the file in it"):
+        read_problem(tmp_path)
+
+
+def test_a_problem_is_read_from_a_pipe(tmp_path):
+    # What `qubo solve <(...)` and /dev/stdin give.
+    os.mkfifo(tmp_path / "pipe")
+    text = "p qubo 0 2 1 1\n0 0 -1\n0 1 3\n"
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+    writer.start()
+    found = read_problem(tmp_path / "pipe", format="qbsolv")
+    writer.join()
+    np.testing.assert_array_equal(found.energies([[1, 0], [1, 1]]), [-1.0, 2.0])

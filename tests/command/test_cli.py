@@ -108,6 +108,24 @@ def test_without_any_output_there_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_errors_that_nobody_reads_keep_their_code_and_out_of_files(tmp_path):
+    shell = f"{shlex.quote(COMMAND)} compare nothing >printed 2>&-"
+    done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, check=False)
+    assert (done.returncode, (tmp_path / "printed").read_text()) == (2, "")
+    # Without a stream of its own, the number of standard error goes to the next file that is opened.
+    (tmp_path / "program.py").write_text(
+        "import os, sys\n"
+        "from qjaxsim.command import main\n"
+        "main.open_streams()\n"
+        "with open('file', 'w') as file:\n"
+        "    os.write(2, b'lost')\n"
+        "    print('lost too', file=sys.stderr, flush=True)\n"
+        "    file.write('kept')\n"
+    )
+    subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} program.py 2>&-"], cwd=tmp_path, check=True)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_interrupting_a_running_command():
     program = (
         "import signal, sys, time\n"
@@ -194,6 +212,54 @@ def test_options_given_twice_are_refused(capsys, arguments, message):
     assert cli.main(arguments) == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["study", "hessian", "--out", ""], "Option --out"),
+        (["study", "hessian", "--epochs", "2", "--data-dir="], "Option --data-dir"),
+        (["--programs", "", "info"], "Option --programs"),
+        (["qubo", "solve", "x.coo", "--option", ""], "Option --option"),
+        (["compare", "a", ""], "An argument"),
+        (["study", "hessian", "--resume", ""], "An argument"),
+    ],
+)
+def test_empty_values_are_refused(capsys, tmp_path, monkeypatch, arguments, what):
+    # As a path an empty one is the folder where the command runs.
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err == f"error: {what} is empty; give it a value, or leave it out.\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "listed"),
+    [
+        (["study", "hessian", "--patches", "1,,4"], "--patches", "1,,4"),
+        (["study", "hessian", "--patches=1,4", "--seeds=,2"], "--seeds", ",2"),
+        (["bench", "--peers", "aer, ,qulacs"], "--peers", "aer, ,qulacs"),
+        (["crosscheck", "x.qasm", "--observables", ","], "--observables", ","),
+    ],
+)
+def test_empty_places_in_lists_are_refused(capsys, tmp_path, monkeypatch, arguments, option, listed):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    told = f"error: Option {option} has an empty place in its list, {listed!r}; take a comma out.\n"
+    assert capsys.readouterr().err == told
+    assert cli.main(["runs", "a,,b"]) == 2 and "a,,b is none" in capsys.readouterr().err
+
+
+def test_a_tilde_that_the_shell_leaves_is_the_home_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home" / "mine").mkdir(parents=True)
+    (tmp_path / "~x").mkdir()
+    for typed, folder in (("~/mine", tmp_path / "home" / "mine"), ("~", tmp_path / "home"), ("~x", "~x")):
+        assert cli.main(["runs", typed]) == 0
+        assert capsys.readouterr().out == f"No runs in {folder} or below.\n"
+    assert cli.main(["study", "hessian", "--out=~/none", "--resume"]) == 2
+    assert f"but {tmp_path / 'home' / 'none'} has no config.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("common", [[], ["--programs", "off"], ["--quiet", "--programs=off"]])

@@ -32,8 +32,7 @@ def stubborn(file):
 
 def undo():
     pathlib.Path("undone").touch()
-    if "hanging" in sys.argv:
-        time.sleep(60)
+    time.sleep(60 if "hanging" in sys.argv else 0.3 if "slow" in sys.argv else 0)
 
 interrupts.install()
 interrupts.go_on_with(lambda: f"qjaxsim again --files {len(list(pathlib.Path().glob('*.txt')))}")
@@ -78,6 +77,17 @@ def test_a_second_signal_does_not_wait_for_the_first(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
+
+
+def test_a_signal_told_twice_is_one(tmp_path):
+    # As `timeout` does, which tells the process and then its group.
+    process = start(tmp_path, "slow")
+    process.send_signal(signal.SIGTERM)
+    while not (tmp_path / "undone").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, "terminated; go on with: qjaxsim again --files 0\n")
 
 
 def test_signals_that_were_ignored_stay_ignored(tmp_path):

@@ -143,6 +143,42 @@ def test_photographs_and_unknown_kinds_stay_pictures_and_maps_do_not():
     assert read_figure(other.get_figure()) is None
 
 
+def test_error_bars_have_their_marker_in_the_legend():
+    axes = axes_of()
+    axes.errorbar([1, 2], [3, 4], yerr=1, fmt="s", color=style.BLUE, label="mean")
+    axes.errorbar([1, 2], [3, 4], yerr=1, fmt="--", color=style.GREEN, label="line")
+    axes.legend()
+    mean, line = read_figure(axes.get_figure()).legend
+    assert (mean["name"], mean["marker"], mean["dash"]) == ("mean", "■", "")
+    assert (line["name"], line["marker"], line["dash"]) == ("line", "", "dash")
+    assert mean["colour"] != line["colour"]
+
+
+def test_legends_keep_their_headings():
+    left, right = style.new_figure(6, 3).subplots(1, 2)
+    left.plot([1, 2], [1, 2], label="3")
+    left.legend(title="a < b")
+    heading, entry = read_figure(left.get_figure()).legend
+    assert heading == {"heading": "a &lt; b"} and entry["name"] == "3"
+    right.plot([1, 2], [1, 2], label="a < b")
+    right.legend(title="c")
+    found = read_figure(left.get_figure())
+    named = [[one.get("heading") or one["name"] for one in panel["legend"]] for panel in found.panels]
+    assert found.legend == [] and named == [["a &lt; b", "3"], ["c", "a &lt; b"]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "ticks"), [((1.0, 1e6), 7), ((1.0, 10.0), 3), ((0.0013, 0.0017), 5), ((2.0, 9.0), 5)]
+)
+def test_logarithmic_axes_within_a_decade_have_more_than_one_tick(limits, ticks):
+    # Plotly counts them in equal steps there, half as many again as it is told, and may show one of three.
+    axes = axes_of()
+    axes.plot([1], [1])
+    axes.set_yscale("log")
+    axes.set_ylim(*limits)
+    assert panel(axes)["layout"]["yaxis"]["nticks"] == ticks
+
+
 def test_plotly_accepts_every_figure_of_a_study(tmp_path):
     from plotly import graph_objects
 

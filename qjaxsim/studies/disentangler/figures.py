@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
@@ -186,7 +187,7 @@ def overlap_and_entropy(rows: Sequence[Row]) -> "Figure":
             depths = sorted({row["depth"] for row in curve})
             for axes, name in ((left, "merit"), (right, "entropy")):
                 values = [_mean(row[name] for row in curve if row["depth"] == depth) for depth in depths]
-                label = f"{gate_qubits} qubits" + (" (register)" if register else "")
+                label = counted(gate_qubits, "qubit") + (" (register)" if register else "")
                 axes.plot(
                     depths, values, line, color=colour, marker=style.MARKERS[place % len(style.MARKERS)], markersize=5,
                     linewidth=1.3, label=label if source == "layer" else None,

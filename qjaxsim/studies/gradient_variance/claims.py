@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.gradient_variance.cells import INITIALISATIONS
@@ -184,7 +185,7 @@ def accuracy_not_with_layers(rows: Sequence[Row]) -> Verdict:
             change, over_seeds = one.change(fewest, values), one.spread(fewest, values)
             if change > 0:
                 beyond = beyond or (over_seeds is not None and change > over_seeds)
-                doubts.append(f"higher with {layers:g} layers, {within_words(over_seeds)}")
+                doubts.append(f"higher with {counted(layers, 'layer')}, {within_words(over_seeds)}")
     if beyond:
         return not_seen(claim, source, evidence, base)
     return judged(claim, source, doubts or single_seed(base), evidence, base)
@@ -212,9 +213,9 @@ def plateau(rows: Sequence[Row]) -> Verdict:
     deep = decay(own, "qubits", "[-1, 1)", "local", depths[-1])
     everything = decay(own, "qubits", "[-1, 1)", "local", here, "init_var")
     evidence = (
-        f"At {here:g} layers and weights in [-1, 1) variance changes by a factor {local.words} a qubit for local, "
-        f"{whole.words} for global observables; at {depths[-1]:g} layers {deep.words} for local ones. Over all "
-        f"entries, with those that <Z> does not depend on, {everything.words}"
+        f"At {counted(here, 'layer')} and weights in [-1, 1) variance changes by a factor {local.words} a qubit for "
+        f"local, {whole.words} for global observables; at {counted(depths[-1], 'layer')} {deep.words} for local ones. "
+        f"Over all entries, with those that <Z> does not depend on, {everything.words}"
     )
     if not local.rate < -2 * local.error:
         return not_seen(claim, source, evidence, own)

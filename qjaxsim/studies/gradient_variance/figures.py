@@ -97,6 +97,10 @@ def accuracy(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
                 [row[along] for row in theirs], [row["accuracy"] for row in theirs], "--D", color=style.VERMILION,
                 markerfacecolor="white", linewidth=1, label="published",
             )  # fmt: skip
+        low, high = axes.get_xlim()
+        if high - low < 1:
+            # Of one value alone the mean, drawn beside its seeds, would stand at the other end of the axis.
+            axes.set_xlim(low - 0.5, high + 0.5)
         axes.set_xlabel(along if along == "qubits" else "entangling layers", fontsize=style.SMALL + 1)
         whole_ticks(axes)
         style.tidy(axes)
@@ -121,7 +125,9 @@ def updates(steps: Arrays) -> "Figure":
                 axes.plot(np.arange(1, own.size + 1), own, color=style.SKY, linewidth=0.5, alpha=0.4)
             axes.plot(np.arange(1, values.shape[1] + 1), _smooth(values.mean(axis=0)), color=style.BLUE, linewidth=1.6)
             axes.set_yscale("log" if title.startswith("variance") else "linear")
+            axes.set_ylabel(f"gradient {title.split()[0]}", fontsize=style.SMALL + 1)
         else:
+            axes.set_ylabel("scale", fontsize=style.SMALL + 1)
             for name, label, colour in (
                 ("post_scale", "post-layer, root mean square", style.VERMILION),
                 ("signal_scale", "derivative in <Z>, root mean square", style.GREEN),

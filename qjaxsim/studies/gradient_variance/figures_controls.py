@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.row import Row, describe
 from qjaxsim.studies.gradient_variance.figures_lines import (
@@ -130,7 +131,7 @@ def _by_depth(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
 def _shots(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     arms: dict[str, list[Row]] = {"exact": swept_rows(rows, "batch", centre)[centre["batch"]]}
     for row in sorted(_of(rows, "shots"), key=lambda row: row["shots"]):
-        arms.setdefault(f"{row['shots']} shots", []).append(row)
+        arms.setdefault(counted(row["shots"], "shot"), []).append(row)
     for place, (label, colour) in enumerate(zip(arms, style.colours(len(arms)), strict=True)):
         band(axes, arms[label], "epoch", "grad_var", label, colour, style.MARKERS[place % len(style.MARKERS)])
     axes.set_yscale("log")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.row import Row
 
@@ -25,9 +26,11 @@ def variant(row: Row) -> str:
     control = row["control"]
     if control in ABLATIONS:
         return f"{row[ABLATIONS[control]]}"
-    return {"updates": "equal updates", "scale": "post-layer frozen", "shots": f"{row.get('shots')} shots"}.get(
-        control, ""
-    )
+    return {
+        "updates": "equal updates",
+        "scale": "post-layer frozen",
+        "shots": counted(row.get("shots") or 0, "shot"),
+    }.get(control, "")
 
 
 def swept_rows(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from qjaxsim_data import load
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.row import Row, describe
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.gradient_variance.cells import BASELINE, HESSIAN, INITIALISATIONS
@@ -78,7 +79,7 @@ def comparability(settings: GradientSettings) -> str:
     if settings.dataset != "mnist":
         text += f"Not comparable in size: data set {settings.dataset} against MNIST. "
     if settings.epochs != setting["epochs"]:
-        text += f"Ours are of {settings.epochs} epochs, published are {setting['epochs']}. "
+        text += f"Ours are of {counted(settings.epochs, 'epoch')}, published are {setting['epochs']}. "
     if _other_sizes(settings, setting["centre"]):
         sizes = ", ".join(describe(name, value) for name, value in setting["centre"].items())
         text += f"Published sweeps keep {sizes}: beside ours that keep other sizes there are none. "

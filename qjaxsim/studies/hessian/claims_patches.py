@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from qjaxsim.report.row import Row
+from qjaxsim.report.row import Row, describe
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import START, anchors, circuit_weight, is_baseline
 from qjaxsim.studies.shared.trends import (
@@ -286,7 +286,7 @@ def _equal_pairs(rows: Sequence[Row]) -> list[tuple[str, float, float | None]]:
             continue
         a, b = np.array(values[few]), np.array(values[many])
         ends = [
-            f"{p:g} patches x {n:g} layers {geometric_mean(v):.4g} "
+            f"{describe('patches', p)} x {describe('layers', n)} {geometric_mean(v):.4g} "
             f"({v.min():.4g}–{v.max():.4g}, {seeds_in_words(v.size, v.size)}, {sizes[p, n]:g} parameters)"
             for (p, n), v in ((few, a), (many, b))
         ]

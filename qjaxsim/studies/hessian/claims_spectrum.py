@@ -6,7 +6,8 @@ What rests on a single seed holds with a reservation at most.
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from qjaxsim.report.row import Row
+from qjaxsim.common.words import counted
+from qjaxsim.report.row import Row, describe
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import is_baseline
 from qjaxsim.studies.hessian.knock_out import removed_share
@@ -47,7 +48,7 @@ def bulk_and_outliers(rows: Sequence[Row]) -> Verdict:
     evidence += f"; {seeds_of(used)}"
     if separated < HALF * len(used):
         return not_seen(claim, source, evidence, used)
-    doubts = [f"no outliers in {len(used) - separated} rows"] if separated < len(used) else []
+    doubts = [f"no outliers in {counted(len(used) - separated, 'row')}"] if separated < len(used) else []
     if not near or min(near) < BULK:
         doubts.append(f"the near-zero part is not everywhere {BULK:.0%} of the spectrum or is not recorded")
     return judged(claim, source, doubts + single_seed(used), evidence, used)
@@ -137,7 +138,7 @@ def bulk_is_structure(rows: Sequence[Row]) -> Verdict:
 
 def _counts_in_words(row: Row, counts: NullCounts) -> str:
     near = counts.unused + counts.redundant + counts.other
-    place = f"{number(row, 'patches') or 0:g} patches x {number(row, 'layers') or 0:g} layers"
+    place = " x ".join(describe(name, number(row, name) or 0) for name in ("patches", "layers"))
     return f"{place}: {counts.unused} unused + {counts.redundant} redundant of {near} near zero, {sum(counts)} weights"
 
 
@@ -168,7 +169,7 @@ def no_cross_patch_curvature(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     used, ratios = [row for row, _ in found], [ratio for _, ratio in found]
     by_patches = "; ".join(
-        f"{patches:g} patches {quote_values([ratio for row, ratio in found if row['patches'] == patches])}"
+        f"{describe('patches', patches)} {quote_values([ratio for row, ratio in found if row['patches'] == patches])}"
         for patches in sorted({row["patches"] for row in used})
     )
     evidence = f"lambda_max(G) over that of its diagonal blocks: {by_patches}; {seeds_of(used)}"

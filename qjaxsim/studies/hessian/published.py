@@ -4,6 +4,7 @@ from typing import Any
 
 from qjaxsim_data import load
 
+from qjaxsim.common.words import counted
 from qjaxsim.studies.hessian.cells import BASELINE
 from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rate
 from qjaxsim.studies.shared.comparison import compared
@@ -39,7 +40,7 @@ def comparison_rows(settings: HessianSettings, rows: list[dict[str, Any]]) -> li
         layers = row["layers"] if row["layers"] in depths else depths[0]
         theirs = table[row["patches"], layers]
         in_training = _training_differences(settings, row, layers, paper)
-        place = f"{row['patches']} patches x {row['layers']} layers, seed {row['seed']}"
+        place = f"{counted(row['patches'], 'patch', 'patches')} x {counted(row['layers'], 'layer')}, seed {row['seed']}"
         for name in _QUANTITIES:
             if name == "lambda_max":
                 out.append(_sharpness(row, place, theirs[name], [*in_training, *_hessian_differences(row, paper)]))

@@ -8,6 +8,7 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.common.progress import Progress
+from qjaxsim.common.words import counted
 from qjaxsim.running.simulate import expectation, statevector
 from qjaxsim.studies.lie_variance.circuits import OBSERVABLE, closed_form, layer_of, plus, theory
 from qjaxsim.studies.lie_variance.settings import CIRCUITS, LieVarianceSettings
@@ -28,7 +29,7 @@ def run_cell(settings: LieVarianceSettings, progress: Progress, *, circuit: str,
     expected = {**known._asdict(), "predicted": known.variance, "closed_form": closed_form(circuit, qubits)}
     depths = sorted(settings.depths)
     rng = np.random.default_rng([seed, CIRCUITS.index(circuit), qubits])
-    with progress.bar(f"{circuit}, {qubits} qubits, seed {seed}", settings.draws, compiles=True) as advance:
+    with progress.bar(f"{circuit}, {counted(qubits, 'qubit')}, seed {seed}", settings.draws, compiles=True) as advance:
         parts = []
         for begin in range(0, settings.draws, _CHUNK):
             count = min(_CHUNK, settings.draws - begin)

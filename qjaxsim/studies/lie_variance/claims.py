@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_SEEN, Verdict
 from qjaxsim.studies.lie_variance.settings import CHAIN, FULL
@@ -60,10 +61,10 @@ def formula(rows: Sequence[Row]) -> Verdict:
     claim = "The variance over angles of a deep circuit is P_g(rho) P_g(O) / dim g."
     found = {(name, n): pooled(rows, name, n) for name, n in _cases(rows)}
     parts = [
-        f"{name} {n} qubits {one[-1].variance:.4f} +- {one[-1].error:.4f} ({one[-1].predicted:.4f})"
+        f"{name} {counted(n, 'qubit')} {one[-1].variance:.4f} +- {one[-1].error:.4f} ({one[-1].predicted:.4f})"
         for (name, n), one in found.items()
     ]
-    evidence = f"at {max(row['depth'] for row in rows)} layers, predicted in brackets: {', '.join(parts)}"
+    evidence = f"at {counted(max(row['depth'] for row in rows), 'layer')}, predicted in brackets: {', '.join(parts)}"
     off = [f"{name} {n} by {one[-1].deviation:.1f}" for (name, n), one in found.items() if _off(one[-1])]
     if off:
         return Verdict(claim, PAPER, NOT_SEEN, f"{evidence}; off by more than 3 errors: {', '.join(off)}", "depth")
@@ -116,7 +117,7 @@ def deep(rows: Sequence[Row]) -> Verdict:
         return untested(claim, source, "two --depths")
     if not any(_settled(one) for one in found.values()):
         return untested(claim, source, "--depths at which the formula is met")
-    parts = [f"{_settled(one) or 'none'} for {name} {n} qubits" for (name, n), one in found.items()]
+    parts = [f"{_settled(one) or 'none'} for {name} {counted(n, 'qubit')}" for (name, n), one in found.items()]
     evidence = f"layers from which on it is met to three errors: {', '.join(parts)}"
     if met := [f"{name} {n}" for (name, n), one in found.items() if not _off(one[0])]:
         first = next(iter(found.values()))[0].depth

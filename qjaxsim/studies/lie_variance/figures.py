@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
@@ -77,7 +78,7 @@ def _by_depth(axes: "Axes", rows: Sequence[Row], name: str) -> None:
         depths = [one.depth for one in found]
         colour = style.COLOURS[place % len(style.COLOURS)]
         axes.plot(depths, ratios[:, 0], color=colour, marker=style.MARKERS[place % len(style.MARKERS)], markersize=4,
-                  label=f"{n} qubits")  # fmt: skip
+                  label=counted(n, "qubit"))  # fmt: skip
         axes.fill_between(depths, *(ratios[:, 0] + sign * ratios[:, 1] for sign in (-1, 1)), color=colour, alpha=0.15,
                           linewidth=0)  # fmt: skip
     axes.axhline(1, color=style.INK, linestyle=":", linewidth=0.9)
@@ -125,7 +126,7 @@ def _running(axes: "Axes", values: np.ndarray, colour: str, qubits: int) -> None
     variance = square - mean**2
     centred = fourth - 4 * mean * cube + 6 * mean**2 * square - 3 * mean**4
     error = 2 * np.sqrt(np.maximum(centred - variance**2, 0) / counts)
-    axes.plot(counts, variance, color=colour, linewidth=1.2, label=f"{qubits} qubits")
+    axes.plot(counts, variance, color=colour, linewidth=1.2, label=counted(qubits, "qubit"))
     axes.fill_between(counts, variance - error, variance + error, color=colour, alpha=0.12, linewidth=0)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.common.words import counted
 from qjaxsim.curvature import numerical_rank
 from qjaxsim.studies.noisy_fisher.model import mixed_with_identity, noiseless_energy, noisy_matrices, weight_of
 from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
@@ -38,7 +39,7 @@ def run_cell(settings: NoisyFisherSettings, layers: int, progress: Progress) -> 
         Rows, and "angles" (points, M), random ones of all seeds, then minima; with an entry for each row "fisher" and
         "hessian" (rows, M), eigenvalues in ascending order.
     """
-    with progress.bar(f"{layers} layers", 2, compiles=True) as advance:
+    with progress.bar(counted(layers, "layer"), 2, compiles=True) as advance:
         starts = np.stack(
             [np.random.default_rng([seed, layers]).uniform(0, np.pi, 2 * layers) for seed in settings.seeds]
         )

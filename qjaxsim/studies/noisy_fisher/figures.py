@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
@@ -89,7 +90,7 @@ def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: st
         for row, own in zip(rows, spectra, strict=True):
             if (row["layers"], row["point"], row["seed"]) == (depth, point, rows[0]["seed"]):
                 draw(axes, row, own[name], colours.get(row["strength"], style.INK))
-        axes.set_title(f"{depth} layers", fontsize=style.SMALL + 2)
+        axes.set_title(counted(depth, "layer"), fontsize=style.SMALL + 2)
         if axes.get_xscale() == "linear":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         style.tidy(axes)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from qjaxsim_data import load
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.row import Row
 from qjaxsim.studies.noisy_fisher.cell import GLOBAL, LOCAL, NONE, RANDOM
 from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
@@ -22,17 +23,17 @@ def comparison_rows(settings: NoisyFisherSettings, rows: Sequence[Row]) -> list[
         Rows with quantity, ours, published, difference (None unless comparable) and comparable (true, or why not).
     """
     paper, out = load(NAME), []
-    reason = f"{settings.qubits} qubits against {paper['setting']['qubits']}"
+    reason = f"{counted(settings.qubits, 'qubit')} against {paper['setting']['qubits']}"
     reason = reason if settings.qubits != paper["setting"]["qubits"] else ""
     for theirs in paper["ranks"]:
         own = _rows(rows, theirs)
         if own:
-            place = f"rank of the QFIM, {theirs['layers']} layers, {_noise(theirs)}"
+            place = f"rank of the QFIM, {counted(theirs['layers'], 'layer')}, {_noise(theirs)}"
             out.append(compared(place, int(np.median([row["rank"] for row in own])), theirs["rank"], reason))
     for theirs in paper["largest"]:
         own = _rows(rows, theirs)
         if own:
-            place = f"largest eigenvalue of the QFIM, {theirs['layers']} layers, {_noise(theirs)}"
+            place = f"largest eigenvalue of the QFIM, {counted(theirs['layers'], 'layer')}, {_noise(theirs)}"
             angles = "one draw of other angles" + (", and a fourth of the QFIM" if theirs["noise"] == NONE else "")
             ours = float(np.median([row["largest"] for row in own]))
             out.append(compared(place, ours, theirs["largest"], "; ".join(filter(None, [angles, reason]))))

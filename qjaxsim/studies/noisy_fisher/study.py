@@ -6,6 +6,7 @@ A cell a number of layers, since all its matrices, of all angles and strengths, 
 from pathlib import Path
 
 from qjaxsim.common.progress import Progress
+from qjaxsim.common.words import counted
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.noisy_fisher.cell import RANDOM, run_cell
 from qjaxsim.studies.noisy_fisher.claims import noisy_verdicts
@@ -59,7 +60,7 @@ def _tables(settings: NoisyFisherSettings, rows: Rows) -> list[ReportTable]:
 STUDY = Study(
     name="noisy-fisher",
     settings=NoisyFisherSettings,
-    title=lambda settings: f"Quantum Fisher information under noise on {settings.qubits} qubits",
+    title=lambda settings: f"Quantum Fisher information under noise on {counted(settings.qubits, 'qubit')}",
     introduction=_INTRODUCTION,
     source=PAPER,
     columns=COLUMNS,

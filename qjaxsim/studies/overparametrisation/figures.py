@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qjaxsim_data import load
 
+from qjaxsim.common.words import counted
 from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row
@@ -36,6 +37,7 @@ _STEPS = (
     "Share of the starts below the threshold against steps of Adam, the larger the number of angles the darker, for "
     "the largest problem of each kind. A threshold in angles moves with the steps that training is given."
 )
+_POSSIBLE = (-0.05, 1.05)  # of shares, so that none at all and all of them look otherwise
 _LINES = {ADAM: "-", FAST: ":", NATURAL: "--"}
 
 
@@ -97,12 +99,13 @@ def by_angles(rows: Sequence[Row]) -> "Figure":
             for optimiser, line in _LINES.items():
                 own = _trained(rows, rank, optimiser)
                 if own:
-                    label = f"{rank['qubits']} qubits, {optimiser}"
+                    label = f"{counted(rank['qubits'], 'qubit')}, {optimiser}"
                     x = [row["angles"] / rank["angles_needed"] for row in own]
                     shares = [row["share"] for row in own]
                     axes.plot(x, shares, line, color=colour, marker="o", markersize=3.5, linewidth=1.4, label=label)
             _published_shares(axes, rank, colour)
         axes.axvline(1, color=style.INK, linewidth=0.8)
+        axes.set_ylim(*_POSSIBLE)
         axes.set_title(name, fontsize=style.SMALL + 2)
         axes.set_xlabel("angles over those that the rank needs")
         axes.legend(fontsize=style.SMALL - 1, frameon=False, handlelength=3.5)
@@ -134,8 +137,9 @@ def by_steps(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
             label = f"{row['angles']}"
             axes.plot(np.maximum(cell["shown"], 1), cell["shares"], color=style.BLUE, alpha=shade, label=label)
         axes.set_xscale("log")
-        axes.set_title(f"{name}, {rank['qubits']} qubits", fontsize=style.SMALL + 2)
+        axes.set_title(f"{name}, {counted(rank['qubits'], 'qubit')}", fontsize=style.SMALL + 2)
         axes.set_xlabel("steps of Adam")
+        axes.set_ylim(*_POSSIBLE)
         axes.legend(title="angles", fontsize=style.SMALL, title_fontsize=style.SMALL, frameon=False)
         style.tidy(axes)
     figure.axes[0].set_ylabel("share of starts that succeed")

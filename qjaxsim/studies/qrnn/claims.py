@@ -5,6 +5,7 @@ from typing import Any
 
 from qjaxsim_data import load
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
@@ -118,7 +119,7 @@ def _digits(row: Row, paper: Mapping[str, Any], encoding: Encoding) -> list[Verd
         verdict = HOLDS if median >= least else RESERVATION if best else NOT_SEEN
         share = max(row["duplicates_in_train"])
         evidence = (
-            f"{row['seeds']} networks of {row['parameters']} parameters, {row['updates']:.0f} updates: "
+            f"{counted(row['seeds'], 'network')} of {row['parameters']} parameters, {row['updates']:.0f} updates: "
             f"{row['test_accuracy_sampled']:.1%} sampled and {row['test_accuracy_argmax']:.1%} arg-max (medians), best "
             f"{row['test_accuracy_argmax_best']:.1%}, ensemble {row['test_accuracy_ensemble']:.1%}; holds within a "
             f"point of the published value; up to {share:.0%} of a digit's test sequences occur in training"

@@ -75,8 +75,10 @@ def runs_beside(out: Path, study: str) -> list[Link]:
 def changed_in_words(changed: Mapping[str, Any] | None) -> str:
     """The settings that a run was given, of an old version's run that they are not known.
 
-    >>> changed_in_words({"epochs": 3, "layers": (1, 2)}), changed_in_words({}), changed_in_words(None)
-    ('epochs 3, layers 1,2', 'defaults', 'settings as in its config.json')
+    >>> changed_in_words({"epochs": 3, "layers": (1, 2), "landscape": ()})
+    'epochs 3, layers 1,2, landscape none'
+    >>> changed_in_words({}), changed_in_words(None)
+    ('defaults', 'settings as in its config.json')
     """
     if changed is None:
         return "settings as in its config.json"
@@ -84,4 +86,4 @@ def changed_in_words(changed: Mapping[str, Any] | None) -> str:
 
 
 def _words(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

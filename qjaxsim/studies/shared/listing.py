@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qjaxsim.common.words import counted
 from qjaxsim.report.headline import headline_of
 from qjaxsim.studies.shared import results_folder
 from qjaxsim.studies.shared.beside import COMPARISON_PAGE
@@ -65,7 +66,7 @@ def state_of(run: Run) -> str:
     if done == all_cells:
         return "finished"
     now = "running" if results_folder.in_use(run.folder) else "interrupted"
-    return f"{now}: {done} of {all_cells} cells"
+    return f"{now}: {done} of {counted(all_cells, 'cell')}"
 
 
 def _candidates(folder: Path, depth: int) -> Iterator[Path]:

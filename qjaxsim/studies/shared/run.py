@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.words import counted
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.catalogue import find_study
 from qjaxsim.studies.shared.recorded import NoResultsError, read_recorded
@@ -145,7 +146,8 @@ class Run:
         text = io.StringIO()
         print_table(rows, console=Console(file=text, width=1000), keys=())
         more = f"\n... and {len(self.cells) - _SHOWN} more" * (len(self.cells) > _SHOWN)
-        title = f"Run of the study {self.study!r} in {self.folder}: {len(done)} of {len(self.cells)} cells finished"
+        cells = counted(len(self.cells), "cell")
+        title = f"Run of the study {self.study!r} in {self.folder}: {len(done)} of {cells} finished"
         lines = (line.rstrip() for line in text.getvalue().rstrip().splitlines())
         return "\n".join([title, *lines]) + more
 

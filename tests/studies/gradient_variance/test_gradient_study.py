@@ -167,6 +167,8 @@ def test_published_numbers_stand_beside_the_sweeps_of_their_sizes(centre, along,
     for name in ("qubits", "layers"):
         assert (accuracy_table(settings, rows, name)[0]["published"] is not None) == (name in along)
     figure = accuracy(rows, dict(zip(("qubits", "layers", "batch"), centre, strict=True)), theirs)
+    # Means are drawn beside the seeds of their value, not at the other end of an axis of one value.
+    assert all(np.ptp(one.get_xlim()) >= 1 for one in figure.axes)
     axes = dict(zip(("qubits", "layers"), figure.axes, strict=True))
     drawn = {name for name, one in axes.items() if "published" in one.get_legend_handles_labels()[1]}
     assert drawn == along - {"batch"}

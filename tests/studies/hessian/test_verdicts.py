@@ -240,7 +240,7 @@ def spectra(*pairs, **columns):
         (spectra((3, 0.6), (3, 0.8)), HOLDS, ["in 2 of 2 rows", "neighbours 2.5 (2–3)", "near zero 0.7 (0.6–0.8)"]),
         (spectra((3, 0.6), (3, 0.4)), RESERVATION, ["not everywhere 50%"]),
         (spectra((3, None)), RESERVATION, ["not recorded"]),
-        (spectra((3, 0.6), (0, 0.6)), RESERVATION, ["no outliers in 1 rows"]),
+        (spectra((3, 0.6), (0, 0.6)), RESERVATION, ["no outliers in 1 row"]),
         (spectra((3, 0.6), (0, 0.6), (0, 0.6)), NOT_SEEN, ["in 1 of 3 rows"]),
         ([row()], NOT_TESTED, ["--spectrum"]),
     ],

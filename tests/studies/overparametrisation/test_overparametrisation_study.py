@@ -14,7 +14,7 @@ from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION
 from qjaxsim.studies.overparametrisation import claims, training
 from qjaxsim.studies.overparametrisation.cell import RANKS, TRAINING, _reached, _stalled
 from qjaxsim.studies.overparametrisation.columns import COLUMNS
-from qjaxsim.studies.overparametrisation.figures import by_angles, by_rank
+from qjaxsim.studies.overparametrisation.figures import by_angles, by_rank, by_steps
 from qjaxsim.studies.overparametrisation.fisher import fisher, rank_and_gap, ranks
 from qjaxsim.studies.overparametrisation.problems import PRODUCT, Problem, random_unitary
 from qjaxsim.studies.overparametrisation.published import comparison_rows
@@ -198,6 +198,16 @@ def test_as_many_sizes_as_one_likes_are_drawn_apart():
     for figure in (by_rank(rows, [{"by_angles": np.arange(4)}] * len(rows)), by_angles(rows)):
         handles = figure.axes[0].get_legend().legend_handles
         assert len({line.get_color() for line in handles}) == len(handles) == 10
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_shares_that_are_all_the_same_keep_their_place_on_the_axis(share):
+    rows = [{"part": RANKS, "problem": RING, "qubits": 3, "algebra": 8, "angles_most": 4, "angles_needed": 2}]
+    rows.append({**rows[0], "part": TRAINING, "optimiser": ADAM, "angles": 2, "share": share})
+    cells = [{}, {"shown": np.array([1, 10]), "shares": np.full(2, share)}]
+    for figure in (by_angles(rows), by_steps(rows, cells)):
+        low, high = figure.axes[0].get_ylim()
+        assert low < 0 < 1 < high < 2
 
 
 def test_hessian_at_a_zero_of_the_infidelity_is_half_the_fisher_matrix():

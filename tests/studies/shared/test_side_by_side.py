@@ -82,9 +82,12 @@ def test_runs_are_chosen_and_sorted(kept, capsys, monkeypatch):
     assert paths("--sort", "study") == ["others/c", "powers/b", "powers/a"]
     assert paths("runs/others", "runs/powers/a") == ["others/c", "powers/a"]
     assert paths("--study", "hessian") == []
-    assert main(["runs", "--study", "hessian"]) == 0 and capsys.readouterr().out == "No runs of hessian in runs.\n"
+    assert (
+        main(["runs", "--study", "hessian"]) == 0
+        and capsys.readouterr().out == "No runs of hessian in runs or below.\n"
+    )
     monkeypatch.chdir(kept)
-    assert main(["runs"]) == 0 and capsys.readouterr().out == "No runs in runs.\n"
+    assert main(["runs"]) == 0 and capsys.readouterr().out == "No runs in runs or below.\n"
 
 
 def test_states_of_unfinished_runs(runs, capsys):
