@@ -70,11 +70,12 @@ RUNS = (
     _patches(9, 50, None, 55),
     _patches(16, 50, None, 150),
     Planned(
-        "attention_50_epochs", "qama-v2 against softmax, none, random", f"{_ATTENTION} --epochs 50", 160, 45,
-        ("attention", "seeds"),
+        "patches_50_layers", "the largest eigenvalue by circuits, as far as a CPU goes",
+        "hessian --dataset mnist --patches 4,9,16 --layers 50 --seeds 1001,1002,1003 --epochs 50 --dtype float32 "
+        "--spectrum lanczos --lambda-images 60000 --landscape none", 25, None, ("seeds", "patches"),
     ),
     Planned(
-        "attention_4_epochs", "the same as far as a CPU goes", f"{_ATTENTION} --epochs 4", 13, None,
+        "attention_50_epochs", "qama-v2 against softmax, none, random", f"{_ATTENTION} --epochs 50", 16, 45,
         ("attention", "seeds"),
     ),
     _patches(4, 100, None, 50),
@@ -87,14 +88,14 @@ RUNS = (
         "qrnn_dna_200_baselines", _BASELINES, f"{_QRNN} dna --experiments baselines --lengths 200 {_SEEDS} 20000", 0.5,
         None,
     ),
-    Planned("qrnn_dna_1000", _LEAK, f"{_QRNN} dna --lengths 1000 {_SEEDS} 20000", 10, 20),
+    Planned("qrnn_dna_1000", _LEAK, f"{_QRNN} dna --lengths 1000 {_SEEDS} 20000", 5, 20),
     Planned(
         "qrnn_dna_1000_baselines", _BASELINES, f"{_QRNN} dna --experiments baselines --lengths 1000 {_SEEDS} 20000", 2,
         None,
     ),
     Planned(
         "gradient_variance_60000", "gradient variance by batch, qubits, layers",
-        "gradient-variance --dataset mnist --images 60000 --test-images 10000", 30, 10,
+        "gradient-variance --dataset mnist --images 60000 --test-images 10000 --control all", 2, 10,
     ),
     Planned(
         "disentangler_healing", "healing of replaced layers", "disentangler --seeds 1,2,3,4,5 --healing bond,circuits",
