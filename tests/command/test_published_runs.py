@@ -73,11 +73,11 @@ def test_what_is_left(tmp_path, monkeypatch):
     names = [f"{run.name} {piece.name}" for run, piece in runs.left(runs.RUNS, tmp_path, "gpu", tmp_path)]
     assert names[:3] == ["patches_4x50 1003", "patches_9x50 1003", "patches_16x50 1003"]
     names = [f"{run.name} {piece.name}" for run, piece in runs.left(runs.RUNS, tmp_path, "cpu", tmp_path)]
-    assert names[:2] == ["patches_4x50 1003", "attention_50_epochs none-1"]
+    assert names[:2] == ["patches_4x50 1003", "patches_50_layers 1001-4"]
     kept = {"pieces": [{"name": "1003", "finished": 1, "cells": 1}]}
     (tmp_path / "published_patches_4x50.json").write_text(json.dumps(kept))
     names = [run.name for run, _ in runs.left(runs.RUNS, tmp_path, "cpu", tmp_path)]
-    assert names[0] == "attention_50_epochs"
+    assert names[0] == "patches_50_layers"
 
 
 @pytest.mark.slow
