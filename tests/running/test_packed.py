@@ -195,7 +195,7 @@ def test_explain_shows_the_loop():
     (line,) = [line for line in plan_of.lines if line.kind.startswith("packed")]
     blocks = int(line.kind.split()[-1])
     (step,) = [step for step in plan_of.plan.steps if isinstance(step, Packed)]
-    assert blocks == len(step.orders) and line.role == "weights" and f"{step.gates} gates" in str(plan_of)
+    assert blocks == len(step.orders) and line.role == "weights" and f"{step.gates:,} gates" in str(plan_of)
     assert line.flops == blocks * 8 * 2**step.width * 2**4
     assert line.bytes == blocks * 2 * 2 * 8 * 2**4  # complex64, read and written to move rows and to apply the matrix
     constant = qj.explain(long_circuit(1200, False), dtype="complex128")
