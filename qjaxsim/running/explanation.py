@@ -292,7 +292,7 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
         case Transpose():
             return "transpose", "", "", 0.0
         case Start():
-            return "start", "all", f"the state of {step.gates} constant gates", 0.0
+            return "start", "all", f"the state of {counted(step.gates, 'constant gate')}", 0.0
         case Enter():
             return "enter", ",".join(map(str, step.qubits)), "qubits in |0>", 0.0
         case Prepare():
