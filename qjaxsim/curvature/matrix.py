@@ -5,14 +5,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, is_traced
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import as_array
 from qjaxsim.curvature.operators import LinearOperator
-from qjaxsim.curvature.outliers import check_square, require_array
+from qjaxsim.curvature.outliers import check_square, check_symmetric, require_array
 from qjaxsim.curvature.spreading import Spread, names_of, on_mesh
+
+# Rows that are compared with their columns at a time.
+_ROWS = 256
 
 
 def matrix_operator(matrix: Any, size: int | None = None) -> LinearOperator:
@@ -26,7 +30,8 @@ def matrix_operator(matrix: Any, size: int | None = None) -> LinearOperator:
 
     Raises:
         TypeError: if it is not of a real float dtype.
-        ValueError: if it is not square, or has fewer rows than `size`.
+        ValueError: if it is not square, has fewer rows than `size`, or is not symmetric, where that can be seen: one
+            that JAX traces, or in blocks, is taken as it is.
 
     >>> print(matrix_operator(jnp.array([[2.0, 1.0], [1.0, 0.0]])) @ jnp.array([1.0, 3.0]))
     [5. 1.]
@@ -34,9 +39,26 @@ def matrix_operator(matrix: Any, size: int | None = None) -> LinearOperator:
     require_array(matrix)
     held = as_array(matrix, "matrix")
     check_square(held)
+    if not is_traced(held) and blocks_of(held) is None:
+        with jax.ensure_compile_time_eval():  # also where JAX traces something else
+            check_symmetric(held.dtype, *map(float, _skew_and_largest(held)))
     size = len(held) if size is None else integer_from(1, "size", size, len(held))
     rows = functools.partial(_matrix_rows, blocks_of(held), held)
     return LinearOperator(size, held.dtype, rows, held if size == len(held) else None)
+
+
+@jax.jit
+def _skew_and_largest(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest difference of entries mirrored at the diagonal, and the largest entry, without a transposed copy."""
+    size = len(matrix)
+    some = min(size, _ROWS)
+    starts = np.minimum(np.arange(0, size, some), size - some)  # the last slides back
+
+    def skew(start: jax.Array) -> jax.Array:
+        rows, columns = (jax.lax.dynamic_slice_in_dim(matrix, start, some, axis) for axis in (0, 1))
+        return jnp.abs(rows - columns.T).max()
+
+    return jax.lax.map(skew, starts).max(), jnp.abs(matrix).max()
 
 
 def _matrix_rows(blocks: Spread | None, matrix: jax.Array, rows: jax.Array) -> jax.Array:

@@ -210,6 +210,15 @@ def check_square(matrix: Any) -> None:
         raise ValueError(f"Argument `matrix` must have shape (P, P), but it has shape {matrix.shape}.")
 
 
+def check_symmetric(dtype: Any, skew: Any, largest: Any) -> None:
+    """Raise unless entries mirrored at the diagonal differ by rounding only: by sqrt(eps) of the largest entry."""
+    if skew > np.sqrt(np.finfo(dtype).eps) * largest:
+        raise ValueError(
+            f"Argument `matrix` must be symmetric, but entries mirrored at the diagonal differ by {skew:.3g}; "
+            "symmetrise it if that is rounding."
+        )
+
+
 def _descending(eigenvalues: Any) -> np.ndarray:
     values = np.asarray(eigenvalues)
     if not np.issubdtype(values.dtype, np.floating):

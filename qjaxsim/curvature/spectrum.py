@@ -17,7 +17,7 @@ from qjaxsim.curvature.hvp import NO_MATRIX
 from qjaxsim.curvature.lanczos import leading_pairs, normal
 from qjaxsim.curvature.matrix import blocks_of
 from qjaxsim.curvature.operators import LinearOperator, require_operator
-from qjaxsim.curvature.outliers import check_square, require_array
+from qjaxsim.curvature.outliers import check_square, check_symmetric, require_array
 from qjaxsim.running.sampling import require_key
 
 # What there is where a matrix lies in blocks and does not fit one device.
@@ -115,12 +115,7 @@ def dense_spectrum(matrix: Any) -> np.ndarray:
         raise ValueError(
             f"Argument `matrix` must be finite, but {np.count_nonzero(~np.isfinite(work))} of its entries are not."
         )
-    skew = np.abs(np.subtract(work, work.T))
-    if skew.size and skew.max() > np.sqrt(np.finfo(given.dtype).eps) * np.abs(work).max():
-        raise ValueError(
-            f"Argument `matrix` must be symmetric, but entries mirrored at the diagonal differ by {skew.max():.3g}; "
-            "symmetrise it if that is rounding."
-        )
+    check_symmetric(given.dtype, np.abs(np.subtract(work, work.T)).max(), np.abs(work).max())
     if jax.default_backend() != "cpu" and jax.config.read("jax_enable_x64"):
         return np.asarray(jnp.linalg.eigvalsh(work))
     # The transpose is a Fortran-ordered view, which LAPACK may overwrite without a copy.

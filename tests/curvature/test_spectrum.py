@@ -75,6 +75,19 @@ class TestDense:
             dense_spectrum(np.eye(50))
 
 
+@pytest.mark.parametrize("place", [(0, 1), (299, 3), (270, 299)])
+def test_an_operator_of_a_matrix_that_is_not_symmetric_is_refused(place):
+    """Lanczos would find eigenvalues of none. Of more rows than are compared at a time; also while JAX traces."""
+    matrix = prescribed(np.arange(300.0), jnp.float64).at[place].add(0.5)
+    message = "must be symmetric, but entries mirrored at the diagonal differ by 0.5"
+    with pytest.raises(ValueError, match=message):
+        matrix_operator(matrix)
+    with pytest.raises(ValueError, match=message):
+        jax.jit(lambda v: matrix_operator(matrix) @ v)(jnp.ones(300))
+    even = (matrix + matrix.T) / 2
+    np.testing.assert_allclose(jax.jit(lambda v: matrix_operator(even) @ v)(jnp.ones(300)), even.sum(axis=1), atol=1e-9)
+
+
 class TestTopEigenpairs:
     @pytest.mark.parametrize(
         ("dtype", "which", "expected"),
