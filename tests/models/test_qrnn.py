@@ -1,9 +1,8 @@
-"""The recurrent network against a literal NumPy version of its description, against explicit circuits, and itself."""
+"""The recurrent network against a literal NumPy version of its description, and against itself."""
 
 import functools
 import itertools
 import math
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +13,9 @@ from jax.flatten_util import ravel_pytree
 import qjaxsim as qj
 from qjaxsim.models import qrnn, qrnn_topology
 from qjaxsim.models.qrnn import generate, published_loss, simulate, unroll
-from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit, neuron_circuit
-from qjaxsim.models.qrnn_topology import QrnnTopology, load_params, save_params, subsets
+from qjaxsim.models.qrnn_topology import QrnnTopology, subsets
 from tests.cases import mostly_slow
-
-SMALL = QrnnTopology(width=2, workspace=3, stages=2, degree=2)
-
-
-def large_params(topology, key, dtype=jnp.float64):
-    """Parameters far from the start, so that nothing is symmetric."""
-    return topology.init(key, dtype, bias_spread=0.7, weight_spread=0.6, rotation_spread=0.9)
-
-
-def random_words(topology, shape, seed=0):
-    return np.random.default_rng(seed).integers(0, topology.n_words, shape)
-
+from tests.qrnn_cases import SMALL, large_params, random_words
 
 # --- a literal version, one sample, all lanes, dense loops --------------------------------------------------------
 
@@ -136,179 +123,6 @@ def test_lane_0_is_the_most_significant_bit():
     params["output"][:] = [[-math.pi / 2, 0, 0], [-math.pi / 2, math.pi, 0]]
     out = simulate(topology, params, [[1], [2]], choice="argmax")
     np.testing.assert_allclose(out.probabilities[:, 0], [[1, 0, 0, 0], [0, 1, 0, 0]], atol=1e-12)
-
-
-# --- neurons ------------------------------------------------------------------------------------------------------
-
-
-def branch_weights(n_sources, key):
-    """A random real state of sources and target, (2**n, 2)."""
-    state = jax.random.normal(key, (2**n_sources, 2), jnp.float64)
-    return state / jnp.linalg.norm(state)
-
-
-def closed_form(state, numbers, topology):
-    eta = topology.bias + topology.monomials @ np.asarray(numbers)
-    c, s = np.cos(eta / 2) ** (2**topology.order), np.sin(eta / 2) ** (2**topology.order)
-    a0, a1 = np.asarray(state).T
-    return np.stack([c * a0 - s * a1, s * a0 + c * a1], axis=1)
-
-
-def run_circuit(circuit, state, numbers, ancillas):
-    """The circuit on a given state of sources and target; amplitudes (2**n, 2, 2**ancillas)."""
-    n = int(math.log2(state.size))
-    matrix = np.zeros((state.size,) * 2)
-    matrix[:, 0] = np.ravel(state)
-    basis = np.linalg.qr(np.column_stack([np.ravel(state), np.eye(state.size)[:, : state.size - 1]]))[0]
-    basis = basis * np.sign(basis[:, 0] @ np.ravel(state))
-    whole = qj.Circuit(n + ancillas).unitary(basis, range(n)).compose(circuit)
-    return np.asarray(qj.statevector(whole)({"numbers": numbers})).reshape(-1, 2, 2**ancillas)
-
-
-@pytest.mark.parametrize("order", mostly_slow([1, 2, 3], keep=[1]))
-def test_closed_form_equals_the_explicit_circuit(order, key):
-    topology = QrnnTopology(width=1, workspace=3, stages=1, degree=3, order=order, bias=0.8)
-    numbers = jax.random.normal(key, (topology.n_numbers,), jnp.float64)
-    state = branch_weights(3, jax.random.key(order))
-    want = closed_form(state, numbers, topology)
-    circuit = neuron_circuit(topology.n_sources, topology.degree, order, topology.bias)
-    amplitudes = run_circuit(circuit, state, numbers, order)
-    np.testing.assert_allclose(amplitudes[..., 0], want / np.linalg.norm(want), atol=1e-12)
-    np.testing.assert_allclose(amplitudes[..., 1:], 0, atol=1e-12)
-
-
-def test_an_exported_neuron_is_the_closed_form_in_qiskit():
-    """Order 1 without its projection, on every basis state of three sources; the ancilla is then read as 0."""
-    quantum_info = pytest.importorskip("qiskit.quantum_info")
-    from qjaxsim_qiskit import to_qiskit
-
-    topology = QrnnTopology(1, 3, 1, 2, order=1)
-    numbers = np.random.default_rng(4).normal(size=topology.n_numbers)
-    circuit = to_qiskit(neuron_circuit(3, 2, 1, topology.bias, project=False)).assign_parameters(numbers)
-    angles = topology.bias + topology.monomials @ numbers
-    for x, bits in enumerate(itertools.product((0, 1), repeat=3)):
-        start = sum(bit << lane for lane, bit in enumerate(bits))  # Qiskit's first qubit is the least significant
-        found = quantum_info.Statevector.from_int(start, 32).evolve(circuit).data
-        c, s = math.cos(angles[x] / 2) ** 2, math.sin(angles[x] / 2) ** 2
-        np.testing.assert_allclose(found[[start, start + 8]], [c, s], atol=1e-12)
-
-
-def test_amplification_cubes_the_failure_and_keeps_branch_weights(key):
-    """Order 1: failure eps -> eps^3, and each branch keeps its weight where postselection re-weights it."""
-    topology = QrnnTopology(width=1, workspace=2, stages=1, degree=2, order=1)
-    numbers = jax.random.normal(key, (topology.n_numbers,), jnp.float64)
-    state = branch_weights(2, jax.random.key(4))
-    weights = np.asarray(state**2).sum(axis=1)
-    kept = closed_form(state, numbers, topology)
-    failure = 1 - (kept**2).sum(axis=1) / weights  # of each branch
-    for levels in range(3):
-        amplitudes = run_circuit(amplified_neuron_circuit(2, 2, 1, topology.bias, levels), state, numbers, 1)
-        left = (np.abs(amplitudes[..., 1]) ** 2).sum(axis=1) / weights
-        np.testing.assert_allclose(left, failure ** (3**levels), atol=1e-12)
-    # The last one is deep: a rotation by arctan(s / c) up to a phase of the branch, weights untouched.
-    turned = kept / np.linalg.norm(kept, axis=1, keepdims=True) * np.sqrt(weights)[:, None]
-    overlap = (amplitudes[..., 0].conj() * turned).sum(axis=1)
-    np.testing.assert_allclose(np.abs(overlap), weights * np.sqrt(1 - failure**9), atol=1e-12)
-    reweighted = (kept**2).sum(axis=1) / (kept**2).sum()
-    assert np.abs(reweighted - weights).max() > 0.05
-
-
-def test_amplified_second_order_neuron_tends_to_the_same_rotation(key):
-    topology = QrnnTopology(width=1, workspace=1, stages=1, degree=1, order=2)
-    numbers = 0.3 * jax.random.normal(key, (topology.n_numbers,), jnp.float64)
-    state = branch_weights(1, jax.random.key(4))
-    kept = closed_form(state, numbers, topology)
-    weights = np.asarray(state**2).sum(axis=1)
-    turned = kept / np.linalg.norm(kept, axis=1, keepdims=True) * np.sqrt(weights)[:, None]
-    amplitudes = run_circuit(amplified_neuron_circuit(1, 1, 2, topology.bias, 2), state, numbers, 2)
-    overlap = np.abs((amplitudes[..., 0].conj() * turned).sum(axis=1)) / weights
-    np.testing.assert_allclose(overlap, 1, atol=2e-2)
-
-
-# --- parameters ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("count", "sizes"),  # width, workspace, stages, degree
-    [
-        (1162, (3, 5, 2, 3)),  # memorisation
-        (837, (3, 5, 1, 3)),  # DNA
-        (1212, (2, 8, 2, 2)),  # MNIST {0,1}, Adam
-        (1292, (2, 6, 2, 3)),  # MNIST {3,6}, L-BFGS
-        (3134, (3, 7, 2, 3)),  # all digits, UMAP
-        (264, (2, 4, 1, 3)),  # XOR
-        (713, (4, 5, 2, 2)),  # UMAP, four coordinates
-        (1118, (3, 7, 2, 2)),  # UMAP, three coordinates
-        (3396, (2, 8, 2, 3)),  # t-SNE
-    ],
-)
-def test_published_parameter_counts(count, sizes):
-    topology = QrnnTopology(*sizes)
-    assert topology.n_parameters == count
-    assert sum(math.prod(shape) for shape in topology.shapes.values()) == count
-
-
-def test_flat_and_named_parameters_are_the_same_network(key):
-    params = large_params(SMALL, key)
-    flat, _ = ravel_pytree(params)
-    back = SMALL.named(flat)
-    assert list(back) == list(params) and all((back[name] == params[name]).all() for name in params)
-
-
-def test_initial_spreads(key):
-    topology = QrnnTopology(3, 6, 3, 3)
-    params = topology.init(key, jnp.float32)
-    assert params["work"].dtype == jnp.float32
-    assert 0.05 < np.std(params["work"][..., 0]) < 0.2 and 0.008 < np.std(params["work"][..., 1:]) < 0.012
-    still = topology.init(key, bias_spread=0.0, weight_spread=0.0, rotation_spread=0.0)
-    assert all((value == 0).all() for value in still.values())
-
-
-def test_parameters_survive_a_file(tmp_path, key):
-    params = large_params(SMALL, key)
-    path = save_params(tmp_path / "weights.npz", SMALL, params)
-    topology, loaded = load_params(path)
-    assert topology == SMALL and all((loaded[name] == params[name]).all() for name in params)
-    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
-        save_params(tmp_path / "weights.pt", SMALL, params)
-    with pytest.raises(ValueError, match="must end in .npz or .safetensors"):
-        load_params(tmp_path / "weights.pt")
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match="must hold a QRNN's topology"):
-        load_params(tmp_path / "other.npz")
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_safetensors_hold_names_sizes_and_precision(dtype, tmp_path, key):
-    """Another reader of the format finds the same arrays, and the sizes as text."""
-    package = pytest.importorskip("safetensors")
-    params = {name: value.astype(dtype) for name, value in large_params(SMALL, key).items()}
-    path = save_params(tmp_path / "weights.safetensors", SMALL, params)
-    topology, loaded = load_params(path)
-    assert topology == SMALL and set(loaded) == set(params)
-    for name, value in params.items():
-        assert loaded[name].dtype == dtype and (loaded[name] == value).all()
-    with package.safe_open(path, "numpy") as stored:
-        assert stored.metadata()["workspace"] == str(SMALL.workspace)
-        assert {name: stored.get_tensor(name).shape for name in stored.keys()} == dict(SMALL.shapes)  # noqa: SIM118
-    inputs = np.zeros((1, 3), np.int32)
-    same = [simulate(SMALL, each, inputs, inputs).probabilities for each in (params, loaded)]
-    assert (same[0] == same[1]).all()
-
-
-def test_safetensors_of_something_else_are_refused(tmp_path):
-    numpy_side = pytest.importorskip("safetensors.numpy")
-    numpy_side.save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="must hold a QRNN's topology"):
-        load_params(tmp_path / "other.safetensors")
-
-
-def test_safetensors_without_the_package_is_a_clear_line(tmp_path, key, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(ImportError, match=r'unlike .npz, need the package safetensors; .*"\.\[weights\]" in a clone'):
-        save_params(tmp_path / "weights.safetensors", SMALL, large_params(SMALL, key))
-    with pytest.raises(ImportError, match=r'"\.\[weights\]" in a clone of qjaxsim'):
-        load_params(tmp_path / "weights.safetensors")
 
 
 # --- unrolling ----------------------------------------------------------------------------------------------------
