@@ -1,9 +1,12 @@
 """What tests of the Qiskit bridge share; import it after the check that Qiskit is there."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 from qjaxsim_qiskit import from_qiskit
+from qjaxsim_qiskit.importing import ImportedCircuit
 from qjaxsim_qiskit.ordering import reverse_state
 
 import qjaxsim as qj
@@ -19,6 +22,12 @@ def reversed_matrix(dense: np.ndarray) -> np.ndarray:
 def matrix(circuit: qj.Circuit, params: dict | None = None) -> np.ndarray:
     """Our dense matrix in Qiskit's order."""
     return reversed_matrix(reference.unitary(circuit, params or {}))
+
+
+def state(imported: ImportedCircuit, values: Sequence[float] = ()) -> np.ndarray:
+    """Ours in Qiskit's order."""
+    found = reference.statevector(imported.circuit, imported.params(list(values)))
+    return reverse_state(found, imported.circuit.n_qubits)
 
 
 def circuit_of_everything() -> qj.Circuit:
