@@ -6,7 +6,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 from qjaxsim_qiskit import from_qiskit
-from qjaxsim_qiskit.importing import ImportedCircuit
+from qjaxsim_qiskit.importing.imported import ImportedCircuit
 from qjaxsim_qiskit.ordering import reverse_state
 
 import qjaxsim as qj

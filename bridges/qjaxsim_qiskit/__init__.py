@@ -11,13 +11,13 @@ from qjaxsim.common.extras import missing_extra
 if find_spec("qiskit") is None:
     raise missing_extra("Qiskit's circuits need the package qiskit", "qiskit")
 
-from qjaxsim_qiskit.checks import Check, CrossCheck
-from qjaxsim_qiskit.crosschecking import crosscheck
+from qjaxsim_qiskit.crosschecking.checks import Check, CrossCheck
+from qjaxsim_qiskit.crosschecking.crosscheck import crosscheck
 from qjaxsim_qiskit.exporting import assignment, to_qiskit
-from qjaxsim_qiskit.files import from_qasm, from_qpy, to_qasm, to_qpy
-from qjaxsim_qiskit.importing import ImportedCircuit, Measurement, from_qiskit
+from qjaxsim_qiskit.importing.imported import ImportedCircuit, Measurement, from_qiskit
 from qjaxsim_qiskit.noise import from_aer_noise_model, from_backend, to_aer_noise_model
 from qjaxsim_qiskit.observables import from_sparse_pauli_op, to_sparse_pauli_op
+from qjaxsim_qiskit.programs.files import from_qasm, from_qpy, to_qasm, to_qpy
 from qjaxsim_qiskit.shift_hessian import shift_hessian
 
 __all__ = [

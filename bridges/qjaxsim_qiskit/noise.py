@@ -128,7 +128,7 @@ def by_name(backend: Any) -> Any:
     """
     if not isinstance(backend, str):
         return backend
-    from qjaxsim_qiskit.ibm_service import LOCAL, connect, find_backend
+    from qjaxsim_qiskit.service import LOCAL, connect, find_backend
 
     return find_backend(backend, connect(LOCAL))
 

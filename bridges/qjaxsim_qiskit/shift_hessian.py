@@ -10,10 +10,10 @@ from qjaxsim.circuits.inspection import is_unitary
 from qjaxsim.common.checks import integer_from, require_positive
 from qjaxsim.curvature.shifts import MeasuredHessian, shift_rule
 from qjaxsim_qiskit.exporting import name_and_index
-from qjaxsim_qiskit.ibm_work import Work, prepare
-from qjaxsim_qiskit.layouts import final_places
+from qjaxsim_qiskit.ibm.work import Work, prepare
+from qjaxsim_qiskit.meaning.layouts import final_places
+from qjaxsim_qiskit.meaning.rotations import bound, one_parameter_a_rotation, slope
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
-from qjaxsim_qiskit.rotations import bound, one_parameter_a_rotation, slope
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -126,7 +126,7 @@ def _numbers(angles: Any, values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _on_backend(circuit: Any, operator: Any, backend: Any, level: int, seed: int) -> tuple[Any, Any]:
-    from qjaxsim_qiskit.ibm_primitives import to_isa
+    from qjaxsim_qiskit.ibm.primitives import to_isa
 
     level = integer_from(0, "optimization_level", level, 3)
     isa = to_isa(circuit, backend, optimization_level=level, seed=integer_from(0, "seed", seed), local=False)

@@ -60,7 +60,7 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int) -> dict[str, n
     from qjaxsim.running.batching import parse_params
 
     if path is None:
-        from qjaxsim_qiskit.crosschecking import random_params
+        from qjaxsim_qiskit.crosschecking.crosscheck import random_params
 
         return random_params(circuit, seed)
     if path.suffix not in (".npz", ".json"):

@@ -11,8 +11,8 @@ from qjaxsim.studies.shared.options import Evolution, Qubits, check_output, keep
 from qjaxsim.studies.shared.setting import GIVEN, Needs, require_at_most
 
 if TYPE_CHECKING:
-    from qjaxsim_qiskit.checks import CrossCheck
-    from qjaxsim_qiskit.importing import ImportedCircuit
+    from qjaxsim_qiskit.crosschecking.checks import CrossCheck
+    from qjaxsim_qiskit.importing.imported import ImportedCircuit
 
 _COLUMNS = (
     "quantity", "measure", "value", "bound", "agrees", "first_ours", "repeated_ours", "first_theirs", "repeated_theirs",
@@ -175,7 +175,7 @@ def _model(
         raise ValueError("Option --model needs --run, the results folder of a study that trained it.")
     if images < 1:
         raise ValueError(f"Option --images must be a positive number, but is {images}.")
-    from qjaxsim_qiskit.crosscheck_models import crosscheck_hybrid, crosscheck_patches
+    from qjaxsim_qiskit.crosschecking.models import crosscheck_hybrid, crosscheck_patches
 
     from qjaxsim.studies.shared.run import load_run
 

@@ -5,14 +5,15 @@ import json
 import jax
 import numpy as np
 import pytest
-import qjaxsim_qiskit.crosschecking as module
+import qjaxsim_qiskit.crosschecking.crosscheck as module
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import XXPlusYYGate
 from qiskit.quantum_info import SparsePauliOp, Statevector
-from qjaxsim_qiskit import aer, comparing, crosscheck, crosscheck_models, qnn
-from qjaxsim_qiskit.crosscheck_models import crosscheck_patches
-from qjaxsim_qiskit.rotations import rotations_of
+from qjaxsim_qiskit import crosscheck
+from qjaxsim_qiskit.crosschecking import aer, comparing, models, qnn
+from qjaxsim_qiskit.crosschecking.models import crosscheck_patches
+from qjaxsim_qiskit.meaning.rotations import rotations_of
 from scipy import stats
 
 import qjaxsim as qj
@@ -201,7 +202,7 @@ def test_a_patches_model_agrees_with_the_logits_put_together_from_aer():
 def test_a_hybrid_model_agrees_with_the_logits_of_its_post_layer_on_aers_values(pre):
     model = HybridModel(3, 2, image_size=8, n_classes=4, pre=pre, pairing="ring")
     x = np.random.default_rng(2).uniform(0, 1, (3, 8, 8))
-    found = crosscheck_models.crosscheck_hybrid(model, model.init(jax.random.key(1)), x)
+    found = models.crosscheck_hybrid(model, model.init(jax.random.key(1)), x)
     assert found.agrees, found.rows()
     assert found.samples == 3 and found.checks[-1].quantity == "logits of the whole model"
     assert "21 of 21 parameters" in found.checks[-2].detail
@@ -211,7 +212,7 @@ def test_a_hybrid_model_agrees_with_an_estimator_qnn():
     model = HybridModel(3, 1, image_size=4, n_classes=3)
     x = np.random.default_rng(4).uniform(0, 1, (2, 4, 4))
     params = model.init(jax.random.key(3))
-    found = crosscheck_models.crosscheck_hybrid(model, params, x, qnn=True, gradients=False)
+    found = models.crosscheck_hybrid(model, params, x, qnn=True, gradients=False)
     assert found.agrees, found.rows()
     assert [check.quantity for check in found.checks[-3:]] == [
         "EstimatorQNN: values", "EstimatorQNN: gradients in inputs", "EstimatorQNN: gradients in weights",
@@ -234,9 +235,9 @@ def test_qiskit_machine_learning_is_named_where_it_is_missing(monkeypatch):
 def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):
     model = PatchesModel(4, 1, n_qubits=3, image_size=4, patch_size=2, n_classes=3)
     params, x = model.init(jax.random.key(1)), np.random.default_rng(2).uniform(0, 1, (2, 4, 4))
-    expectations = crosscheck_models.expectations_on_aer
-    monkeypatch.setattr(crosscheck_models, "expectations_on_aer", lambda *args: expectations(*args)[::-1])
-    found = crosscheck_models.crosscheck_patches(model, params, x, gradients=False)
+    expectations = models.expectations_on_aer
+    monkeypatch.setattr(models, "expectations_on_aer", lambda *args: expectations(*args)[::-1])
+    found = models.crosscheck_patches(model, params, x, gradients=False)
     assert [check.agrees for check in found.checks] == [True] * 4 + [False]
 
 

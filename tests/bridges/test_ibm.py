@@ -18,7 +18,9 @@ from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
-from qjaxsim_qiskit import ibm, ibm_parts, ibm_primitives, ibm_records, ibm_work  # noqa: E402
+from qjaxsim_qiskit import ibm  # noqa: E402
+from qjaxsim_qiskit.ibm import jobs, parts, primitives, records  # noqa: E402
+from qjaxsim_qiskit.ibm.work import prepare, pub  # noqa: E402
 
 from tests.cases import mostly_slow
 
@@ -290,7 +292,7 @@ def test_only_the_qubits_in_use_of_a_wide_device_are_simulated(tmp_path, monkeyp
     circuit.cx(0, 2)
     circuit.ry(0.3, 1)
     asked = []
-    monkeypatch.setattr(ibm, "check_local", lambda backend, width, report: asked.append(width))
+    monkeypatch.setattr(jobs, "check_local", lambda backend, width, report: asked.append(width))
     counts = submit(circuit, None, None, tmp_path, backend="fake_guadalupe")
     dry = submit(circuit, None, None, tmp_path, backend="fake_guadalupe", dry_run=True)
     values = submit(circuit, None, [qj.Z(0) @ qj.Z(2), qj.X(1)], tmp_path, backend="fake_guadalupe", resilience_level=0)
@@ -311,7 +313,7 @@ def test_a_part_of_a_device_has_its_noise():
     circuit.cx(0, 1)
     circuit.cx(1, 2)
     isa = transpile(circuit, backend, initial_layout=[12, 13, 14], optimization_level=0)
-    submission = ibm_parts.used_part(isa, backend)
+    submission = parts.used_part(isa, backend)
     assert submission.circuit.num_qubits == 3 and list(submission.places) == [0, 1, 2]
     whole, part = NoiseModel.from_backend(backend), submission.backend.options.noise_model
     for name in ("sx", "cx"):
@@ -324,18 +326,18 @@ def test_a_part_of_a_device_has_its_noise():
 
 def test_too_many_qubits_in_use(monkeypatch):
     lines = []
-    ibm.check_local(FakeManilaV2(), 13, lines.append)
+    jobs.check_local(FakeManilaV2(), 13, lines.append)
     assert lines == ["13 qubits of fake_manila are simulated, which may take minutes"]
     monkeypatch.setattr(memory, "available_bytes", lambda: 2**8 - 1)
     with pytest.raises(MemoryError, match=r"but 4 of fake_manila take 2\.38e-07 GiB, .* use fewer qubits"):
-        ibm.check_local(FakeManilaV2(), 4, lines.append)
+        jobs.check_local(FakeManilaV2(), 4, lines.append)
 
 
 def test_foreign_instructions_are_refused(theirs):
     circuit = theirs.copy()
     circuit.barrier()
     with pytest.raises(ValueError, match="holds rx, ry, but backend fake_manila has only .*cx.*; transpile it"):
-        ibm_primitives.check_isa(circuit, FakeManilaV2())
+        primitives.check_isa(circuit, FakeManilaV2())
 
 
 def test_a_failed_simulation_is_recorded(theirs, params, tmp_path, monkeypatch):
@@ -361,7 +363,7 @@ def test_a_local_job_without_its_result_cannot_be_fetched(theirs, params, tmp_pa
     def kill(*_):
         raise KilledError
 
-    monkeypatch.setattr(ibm, "finish_job", kill)
+    monkeypatch.setattr(jobs, "finish_job", kill)
     with pytest.raises(KilledError):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila")
     (path,) = tmp_path.iterdir()
@@ -388,16 +390,16 @@ def test_older_primitives_need_aer_too(old_runtime, theirs, params, tmp_path, mo
 
 def test_observables_and_samples_are_crossed(theirs, params):
     """As many of one as of the other would be paired if the observables had no axis of their own."""
-    work = ibm_work.prepare(theirs, params, OBSERVABLES)
-    submission = ibm_parts.Submission(theirs, None, None)
-    _, operators, values = ibm_work.pub(work, submission, ibm_primitives.EXPECTATION)
+    work = prepare(theirs, params, OBSERVABLES)
+    submission = parts.Submission(theirs, None, None)
+    _, operators, values = pub(work, submission, primitives.EXPECTATION)
     assert np.array(operators, dtype=object).shape[:2] == (3, 1) and values.shape == (3, 12)
 
 
 def test_every_field_of_a_record_is_written(theirs, params, tmp_path):
     record = submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", shots=50, resilience_level=0)
     content = json.loads((tmp_path / f"{record.job_id}.json").read_text())
-    assert content.keys() == {*ibm_records.JobRecord.__dataclass_fields__, "deviations", "total_variation"}
+    assert content.keys() == {*records.JobRecord.__dataclass_fields__, "deviations", "total_variation"}
 
 
 def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
@@ -407,7 +409,7 @@ def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
     circuit = QuantumCircuit(3)
     circuit.append(own, [2])
     circuit.cx(2, 0)
-    work = ibm_work.prepare(circuit, {}, [qj.Z(0)])
+    work = prepare(circuit, {}, [qj.Z(0)])
     assert work.circuit.count_ops() == {"h": 1, "cx": 1}
     assert Operator(work.circuit) == Operator(circuit)
 
@@ -450,7 +452,7 @@ def test_counts_on_a_simulator_made_from_a_wide_device(tmp_path):
     simulator = AerSimulator.from_backend(FakeGuadalupeV2())
     asked = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ibm, "check_local", lambda backend, width, report: asked.append(width))
+        patch.setattr(jobs, "check_local", lambda backend, width, report: asked.append(width))
         record = submit(circuit, None, None, tmp_path, backend=simulator)
         submit(circuit, None, [qj.Z(0)], tmp_path, backend=simulator, dry_run=True)
     assert asked == [2, 16]

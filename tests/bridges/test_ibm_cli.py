@@ -15,7 +15,7 @@ pytest.importorskip("qiskit_ibm_runtime")
 pytest.importorskip("qiskit_aer")
 from qiskit import QuantumCircuit, qpy  # noqa: E402
 from qiskit.circuit import ParameterVector  # noqa: E402
-from qjaxsim_qiskit import ibm_service  # noqa: E402
+from qjaxsim_qiskit import service  # noqa: E402
 
 PROGRAM = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -185,7 +185,7 @@ def test_messages_of_the_service_lose_the_token(monkeypatch):
     monkeypatch.setenv("QISKIT_IBM_TOKEN", TOKEN)
     with (
         pytest.raises(RuntimeError, match=r"^Submitting failed: 401 for \(token\)\.$"),
-        ibm_service.plain_errors("Submitting"),
+        service.plain_errors("Submitting"),
     ):
         raise IBMRuntimeError(f"401 for\n{TOKEN}.")
 

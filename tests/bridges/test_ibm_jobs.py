@@ -24,6 +24,7 @@ from qiskit_ibm_runtime.fake_provider.executor.run_quantum_program import run_qu
 from qiskit_ibm_runtime.options_models.simulator import SimulatorOptions  # noqa: E402
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS  # noqa: E402
 from qjaxsim_qiskit import ibm  # noqa: E402
+from qjaxsim_qiskit.ibm import jobs  # noqa: E402
 
 CONVERTER = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"]
 
@@ -302,7 +303,7 @@ def test_a_job_outlives_the_process_that_waits_for_it(service, folder, out, monk
     assert child.poll() is None, "it waits for its result"
     child.send_signal(signal.SIGKILL)
     child.wait()
-    monkeypatch.setattr(ibm, "connect", lambda channel, instance: service)
+    monkeypatch.setattr(jobs, "connect", lambda channel, instance: service)
     assert cli.main(["ibm", "fetch", "job0", "--out", str(out)]) == 1
     assert f"job job0 is queued; its result: qjaxsim ibm fetch job0 --out {out}" in capsys.readouterr().out
     (folder / "STATE").write_text("DONE")

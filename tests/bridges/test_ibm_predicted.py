@@ -13,7 +13,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from qjaxsim_qiskit import ibm, to_qiskit
-from qjaxsim_qiskit.ibm_primitives import to_isa
+from qjaxsim_qiskit.ibm.primitives import to_isa
 
 BACKEND = FakeManilaV2()
 OBSERVABLES = [qj.Z(0) @ qj.Z(2), qj.X(1)]
@@ -70,5 +70,5 @@ def test_readout_errors_stay_where_the_runtime_leaves_them():
 
 def test_left_out_where_it_is_not_asked_for_or_too_wide(monkeypatch):
     assert run(noisy=False)[1].predicted is None
-    monkeypatch.setattr("qjaxsim_qiskit.ibm_predicted.WIDEST", 2)
+    monkeypatch.setattr("qjaxsim_qiskit.ibm.predicted.WIDEST", 2)
     assert run()[1].predicted is None

@@ -20,7 +20,8 @@ from qiskit.circuit import (  # noqa: E402
 from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit.synthesis import LieTrotter, MatrixExponential, QDrift, SuzukiTrotter  # noqa: E402
-from qjaxsim_qiskit import crosscheck, from_qiskit, ibm_work  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit  # noqa: E402
+from qjaxsim_qiskit.ibm.work import exact_values, prepare  # noqa: E402
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 from scipy.linalg import expm  # noqa: E402
 
@@ -79,12 +80,12 @@ def test_both_sides_of_a_crosscheck_and_of_a_run_have_the_same_evolution(meaning
     found = crosscheck(circuit, [1.5] if isinstance(time, Parameter) else None, evolution=meaning)
     assert found.agrees, found.rows()
     assert found.checks[0].detail.startswith("1 evolution: ")
-    work = ibm_work.prepare(circuit, [1.5] if isinstance(time, Parameter) else None, chain(3), meaning)
+    work = prepare(circuit, [1.5] if isinstance(time, Parameter) else None, chain(3), meaning)
     there = Statevector(work.circuit.assign_parameters({p: float(v[0]) for p, v in work.values.items()}))
     exact = exact_state(3, 1.5) if meaning == "exact" else Statevector(evolution(3, 1.5).decompose(reps=4)).data
     np.testing.assert_allclose(there.data, exact, atol=1e-10)
     np.testing.assert_allclose(
-        ibm_work.exact_values(work, "expectation")[0], np.vdot(exact, chain(3).to_matrix() @ exact).real, atol=1e-10
+        exact_values(work, "expectation")[0], np.vdot(exact, chain(3).to_matrix() @ exact).real, atol=1e-10
     )
     with (tmp_path / "c.qpy").open("wb") as file:
         qpy.dump(circuit, file)

@@ -13,7 +13,8 @@ from qiskit import QuantumCircuit, qasm2, qpy  # noqa: E402
 from qiskit.circuit import Duration, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.classical import expr  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
-from qjaxsim_qiskit import from_qasm, from_qpy, programs, to_qasm, to_qpy  # noqa: E402
+from qjaxsim_qiskit import from_qasm, from_qpy, to_qasm, to_qpy  # noqa: E402
+from qjaxsim_qiskit.programs.text import WORDS  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
@@ -132,7 +133,7 @@ def test_angles_close_to_fractions_of_pi_are_not_rounded_to_them():
     assert [gate.angles for gate in again.circuit.operations] == [(angle,), (slope * t,)]
 
 
-@pytest.mark.parametrize("name", sorted(programs.WORDS))
+@pytest.mark.parametrize("name", sorted(WORDS))
 def test_words_of_openqasm_3_are_no_names_of_parameters(name):
     own = qj.Parameter(name)
     again = from_qasm(to_qasm(qj.Circuit(2).rx(own, 0).global_phase(own / 2)))
@@ -144,7 +145,7 @@ def test_words_are_all_that_the_writer_would_rename():
     # The phase, which is written by hand, names parameters as the writer does; hence its private lists.
     from qiskit.qasm3 import exporter
 
-    assert exporter._RESERVED_KEYWORDS | exporter._BUILTIN_CONSTANTS <= programs.WORDS
+    assert exporter._RESERVED_KEYWORDS | exporter._BUILTIN_CONSTANTS <= WORDS
 
 
 def test_openqasm_2_is_read_by_the_strictest_reader_and_says_what_it_loses():

@@ -13,7 +13,8 @@ from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Instruction, Parameter  # noqa: E402
 from qiskit.circuit.classical import expr, types  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_statevector, random_unitary  # noqa: E402
-from qjaxsim_qiskit import crosscheck, from_qiskit, to_qiskit, unrolling  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit, to_qiskit  # noqa: E402
+from qjaxsim_qiskit.meaning import unrolling  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from tests.cases import mostly_slow

@@ -177,7 +177,7 @@ def test_noise_finds_labelled_matrices_and_their_qubits_as_in_aer(error, name, o
 
 
 def test_counts_with_readout_errors_follow_our_probabilities():
-    from qjaxsim_qiskit.comparing import P_VALUE, p_value
+    from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value
 
     circuit = qj.Circuit(3).h(0).cx(0, 1).cx(1, 2)
     other = to_qiskit(circuit)
@@ -325,7 +325,7 @@ def test_cross_check_under_the_noise_of_a_backend():
 
 
 def test_a_wrong_channel_is_found(monkeypatch):
-    monkeypatch.setattr("qjaxsim_qiskit.noisy_checks.to_aer_noise_model", lambda *_: noise.NoiseModel())
+    monkeypatch.setattr("qjaxsim_qiskit.crosschecking.noisy.to_aer_noise_model", lambda *_: noise.NoiseModel())
     assert not crossed(noisy_model()).agrees
 
 

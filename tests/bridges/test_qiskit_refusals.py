@@ -21,7 +21,8 @@ from qiskit.circuit import (  # noqa: E402
 from qiskit.circuit.classical import types  # noqa: E402
 from qiskit.circuit.library import RXGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
-from qjaxsim_qiskit import from_qasm, from_qiskit, unrolling  # noqa: E402
+from qjaxsim_qiskit import from_qasm, from_qiskit  # noqa: E402
+from qjaxsim_qiskit.meaning import unrolling  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits.observables import pauli_sums  # noqa: E402

@@ -176,7 +176,7 @@ def images():
 
 def test_values_and_gradients_are_those_of_estimator_qnn_and_torch_connector():
     connectors = pytest.importorskip("qiskit_machine_learning.connectors", reason="compares with TorchConnector")
-    from qjaxsim_qiskit.qnn import estimator_qnn
+    from qjaxsim_qiskit.crosschecking.qnn import estimator_qnn
 
     model = HybridModel(n_qubits=3, n_layers=2, image_size=4, n_classes=4)
     initial = np.random.default_rng(2).uniform(-1, 1, (2, 3, 3))

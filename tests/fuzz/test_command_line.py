@@ -112,14 +112,15 @@ def here(tmp_path_factory):
     patch.setattr(disentangler_model, "load_text", functools.lru_cache(disentangler_model.load_text))
     patch.setattr(datasets, "prepare", stop)
     import qjaxsim_dimod
-    from qjaxsim_qiskit import crosschecking, ibm, ibm_service
+    from qjaxsim_qiskit import ibm, service
+    from qjaxsim_qiskit.crosschecking import crosscheck
 
     patch.setattr(results_folder, "claimed", stop)
     patch.setattr(qjaxsim_dimod, "solve", stop)
-    patch.setattr(crosschecking, "pair_of", stop)
+    patch.setattr(crosscheck, "pair_of", stop)
     patch.setattr(ibm, "fetch", stop)
     # After the checks of options, before Qiskit is asked.
-    patch.setattr(ibm_service, "plain_errors", stop)
+    patch.setattr(service, "plain_errors", stop)
     double = jax.config.read("jax_enable_x64")
     yield folder
     patch.undo()

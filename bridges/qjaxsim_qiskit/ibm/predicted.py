@@ -6,12 +6,12 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.sums import PauliSum
-from qjaxsim_qiskit.ibm_primitives import COUNTS
-from qjaxsim_qiskit.ibm_work import Work
-from qjaxsim_qiskit.importing import from_qiskit, without_final_measurements
-from qjaxsim_qiskit.layouts import final_places, on_qubits, used_qubits
+from qjaxsim_qiskit.ibm.primitives import COUNTS
+from qjaxsim_qiskit.ibm.work import Work
+from qjaxsim_qiskit.importing.imported import from_qiskit, without_final_measurements
+from qjaxsim_qiskit.meaning.layouts import final_places, on_qubits, used_qubits
+from qjaxsim_qiskit.meaning.unrolling import unrolled
 from qjaxsim_qiskit.noise import from_backend
-from qjaxsim_qiskit.unrolling import unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

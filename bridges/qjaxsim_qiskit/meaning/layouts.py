@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.unrolling import Item
+from qjaxsim_qiskit.meaning.unrolling import Item
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -12,15 +12,15 @@ from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import written_bits
 from qjaxsim.circuits.noise import RESET
-from qjaxsim_qiskit.angles import angle_of
 from qjaxsim_qiskit.channels import channel_of
-from qjaxsim_qiskit.conditions import branches
-from qjaxsim_qiskit.constants import SECONDS
-from qjaxsim_qiskit.definitions import definition_of, lowered, matrix_of
-from qjaxsim_qiskit.layouts import has_no_effect, on_qubits
+from qjaxsim_qiskit.meaning.angles import angle_of
+from qjaxsim_qiskit.meaning.conditions import branches
+from qjaxsim_qiskit.meaning.constants import SECONDS
+from qjaxsim_qiskit.meaning.definitions import definition_of, lowered, matrix_of
+from qjaxsim_qiskit.meaning.layouts import has_no_effect, on_qubits
+from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
+from qjaxsim_qiskit.meaning.unrolling import awaits_schedule, unrolled
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
-from qjaxsim_qiskit.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.unrolling import awaits_schedule, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

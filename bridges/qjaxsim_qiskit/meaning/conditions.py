@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qjaxsim_qiskit.constants import NotConstantError, constant
+from qjaxsim_qiskit.meaning.constants import NotConstantError, constant
 
 # Expressions of more bits have more values than anybody wants followed.
 MOST_BITS = 10

@@ -7,7 +7,7 @@ counts, at every width: it is what simulators and devices run.
 import functools
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.preparations import prepared_state
+from qjaxsim_qiskit.meaning.preparations import prepared_state
 
 if TYPE_CHECKING:
     import numpy as np

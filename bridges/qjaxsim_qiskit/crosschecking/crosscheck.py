@@ -19,17 +19,17 @@ from qjaxsim.common.checks import integer_from, positive_integer, require_positi
 from qjaxsim.common.extras import require
 from qjaxsim.common.words import counted
 from qjaxsim.planning.doubling import is_noisy
-from qjaxsim_qiskit import aer
-from qjaxsim_qiskit.checks import Check, CrossCheck
-from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
-from qjaxsim_qiskit.dynamic_checks import DYNAMIC_SHOTS, dynamic_checks
+from qjaxsim_qiskit.crosschecking import aer
+from qjaxsim_qiskit.crosschecking.checks import Check, CrossCheck
+from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.crosschecking.dynamic import DYNAMIC_SHOTS, dynamic_checks
+from qjaxsim_qiskit.crosschecking.noisy import Noise, noise_of, noisy_checks
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
-from qjaxsim_qiskit.importing import from_qiskit
-from qjaxsim_qiskit.layouts import without_delays
-from qjaxsim_qiskit.noisy_checks import Noise, noise_of, noisy_checks
+from qjaxsim_qiskit.importing.imported import from_qiskit
+from qjaxsim_qiskit.meaning.layouts import without_delays
+from qjaxsim_qiskit.meaning.rotations import rotations_of
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 from qjaxsim_qiskit.ordering import reverse_state
-from qjaxsim_qiskit.rotations import rotations_of
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.channels import has_channels
-from qjaxsim_qiskit.definitions import for_density_matrices, inlined
-from qjaxsim_qiskit.rotations import bound, one_parameter_a_rotation, slope
+from qjaxsim_qiskit.meaning.angles import require_angles
+from qjaxsim_qiskit.meaning.definitions import for_density_matrices, inlined
+from qjaxsim_qiskit.meaning.rotations import bound, one_parameter_a_rotation, slope
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

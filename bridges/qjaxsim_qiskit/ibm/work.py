@@ -9,11 +9,11 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.running.batching import parse_params
-from qjaxsim_qiskit.definitions import inlined
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
-from qjaxsim_qiskit.ibm_parts import Submission
-from qjaxsim_qiskit.ibm_primitives import COUNTS
-from qjaxsim_qiskit.importing import from_qiskit
+from qjaxsim_qiskit.ibm.parts import Submission
+from qjaxsim_qiskit.ibm.primitives import COUNTS
+from qjaxsim_qiskit.importing.imported import from_qiskit
+from qjaxsim_qiskit.meaning.definitions import inlined
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 
 if TYPE_CHECKING:

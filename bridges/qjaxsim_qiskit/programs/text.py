@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim.common.extras import missing_extra
-from qjaxsim_qiskit.importing import require_width
+from qjaxsim_qiskit.importing.imported import require_width
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -87,11 +87,11 @@ def _version(code: str, what: str) -> str:
 
 
 def _written_out(code: str, failure: str) -> str:
-    from qjaxsim_qiskit import programs_unrolled
+    from qjaxsim_qiskit.programs import unrolled
 
     try:
-        return programs_unrolled.written_out(code)
-    except programs_unrolled.RefusedError as error:
+        return unrolled.written_out(code)
+    except unrolled.RefusedError as error:
         raise ValueError(f"{failure}{error}") from error
     except Exception as error:  # of the parser
         raise ValueError(f"{failure}{_reason(error)}") from error

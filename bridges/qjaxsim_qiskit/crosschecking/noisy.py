@@ -6,14 +6,14 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.noise import NoiseModel
-from qjaxsim_qiskit import aer
-from qjaxsim_qiskit.checks import Check
-from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.crosschecking import aer
+from qjaxsim_qiskit.crosschecking.checks import Check
+from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.exporting import to_qiskit
-from qjaxsim_qiskit.layouts import on_qubits, used_qubits
+from qjaxsim_qiskit.meaning.layouts import on_qubits, used_qubits
+from qjaxsim_qiskit.meaning.unrolling import unrolled
 from qjaxsim_qiskit.noise import by_name, from_aer_noise_model, to_aer_noise_model
 from qjaxsim_qiskit.ordering import reverse_state
-from qjaxsim_qiskit.unrolling import unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

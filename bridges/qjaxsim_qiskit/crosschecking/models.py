@@ -11,9 +11,9 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.models.patches import PatchesModel
-from qjaxsim_qiskit.checks import Check, CrossCheck
-from qjaxsim_qiskit.crosschecking import TOLERANCES, crosscheck, expectations_on_aer
-from qjaxsim_qiskit.qnn import qnn_checks
+from qjaxsim_qiskit.crosschecking.checks import Check, CrossCheck
+from qjaxsim_qiskit.crosschecking.crosscheck import TOLERANCES, crosscheck, expectations_on_aer
+from qjaxsim_qiskit.crosschecking.qnn import qnn_checks
 
 
 def crosscheck_patches(

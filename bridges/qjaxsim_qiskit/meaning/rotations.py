@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.definitions import inlined
+from qjaxsim_qiskit.meaning.definitions import inlined
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -1,9 +1,4 @@
-"""Circuits on IBM hardware, or on its fake backends without an account, with the exact values beside the measured ones.
-
-run(circuit, params, [Z(0), Z(1)], backend="fake_manila")     expectation values by the Estimator
-run(circuit, params, backend="fake_manila")                   counts by the Sampler
-fetch(job_id)                                                 a result that was not waited for
-"""
+"""Jobs on a backend: submitted, waited for, fetched, with the exact values beside the measured ones."""
 
 import datetime
 from collections.abc import Callable
@@ -20,18 +15,16 @@ import qjaxsim as qj
 from qjaxsim.common import interrupts, memory
 from qjaxsim.common.checks import integer_from
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim_qiskit.angles import require_angles
-from qjaxsim_qiskit.ibm_parts import n_used, used_part, whole
-from qjaxsim_qiskit.ibm_predicted import predicted_values
-from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION, new_primitive, to_isa
-from qjaxsim_qiskit.ibm_records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
-from qjaxsim_qiskit.ibm_service import LOCAL, backends, channel_of, connect, find_backend, plain_errors, plain_text
-from qjaxsim_qiskit.ibm_work import REGISTER, Work, exact_values, prepare, pub
+from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
+from qjaxsim_qiskit.ibm.predicted import predicted_values
+from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, new_primitive, to_isa
+from qjaxsim_qiskit.ibm.records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
+from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, prepare, pub
+from qjaxsim_qiskit.meaning.angles import require_angles
+from qjaxsim_qiskit.service import LOCAL, channel_of, connect, find_backend, plain_errors, plain_text
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
-
-__all__ = ["MODES", "JobRecord", "backends", "connect", "fetch", "load", "run"]
 
 MODES = ("job", "session", "batch")
 _PACKAGES = ("qjaxsim", "qiskit", "qiskit-ibm-runtime", "qiskit-aer")
@@ -214,6 +207,11 @@ def _on_hardware(backend: Any) -> bool:
 
 
 def check_local(backend: Any, width: int, report: Callable[[str], None]) -> None:
+    """Say that a wide simulation takes long.
+
+    Raises:
+        MemoryError: if it does not fit.
+    """
     needed, free = 2.0 ** (width + 4), memory.available_bytes()
     if needed > free:
         raise MemoryError(

@@ -11,12 +11,12 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter, as_expression
 from qjaxsim.common.memory import require_memory
-from qjaxsim_qiskit.evolution import check_evolution
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
-from qjaxsim_qiskit.layouts import chosen_qubits, on_qubits, used_qubits
-from qjaxsim_qiskit.reading import Reader
-from qjaxsim_qiskit.unrolling import Item, Unrolled, awaits_schedule, unrolled
-from qjaxsim_qiskit.values import Binding
+from qjaxsim_qiskit.importing.operations import Reader
+from qjaxsim_qiskit.importing.values import Binding
+from qjaxsim_qiskit.meaning.evolution import check_evolution
+from qjaxsim_qiskit.meaning.layouts import chosen_qubits, on_qubits, used_qubits
+from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, awaits_schedule, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -17,9 +17,9 @@ from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.common import files
 from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
-from qjaxsim_qiskit.importing import ImportedCircuit, from_qiskit
-from qjaxsim_qiskit.layouts import without_delays
-from qjaxsim_qiskit.programs import GATES, WORDS, parse, read_text, require_bits
+from qjaxsim_qiskit.importing.imported import ImportedCircuit, from_qiskit
+from qjaxsim_qiskit.meaning.layouts import without_delays
+from qjaxsim_qiskit.programs.text import GATES, WORDS, parse, read_text, require_bits
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.ibm_service import plain_errors
-from qjaxsim_qiskit.layouts import final_places, on_qubits, used_qubits
-from qjaxsim_qiskit.unrolling import Item
+from qjaxsim_qiskit.meaning.layouts import final_places, on_qubits, used_qubits
+from qjaxsim_qiskit.meaning.unrolling import Item
+from qjaxsim_qiskit.service import plain_errors
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

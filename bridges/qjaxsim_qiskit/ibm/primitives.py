@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.ibm_service import plain_errors
+from qjaxsim_qiskit.service import plain_errors
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

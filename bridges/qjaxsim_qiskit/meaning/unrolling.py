@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qjaxsim_qiskit.conditions import bits_asked
-from qjaxsim_qiskit.constants import NotConstantError, constant, duration
-from qjaxsim_qiskit.definitions import as_gate, definition_of, matrix_of
-from qjaxsim_qiskit.evolution import exact_evolution
-from qjaxsim_qiskit.preparations import prepared_state, sets_state
+from qjaxsim_qiskit.meaning.conditions import bits_asked
+from qjaxsim_qiskit.meaning.constants import NotConstantError, constant, duration
+from qjaxsim_qiskit.meaning.definitions import as_gate, definition_of, matrix_of
+from qjaxsim_qiskit.meaning.evolution import exact_evolution
+from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

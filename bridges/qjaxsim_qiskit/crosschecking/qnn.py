@@ -10,9 +10,9 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.common.extras import missing_extra
 from qjaxsim.models.hybrid import HybridModel
-from qjaxsim_qiskit.checks import Check
-from qjaxsim_qiskit.comparing import paired_seconds, timed
-from qjaxsim_qiskit.crosschecking import TOLERANCES
+from qjaxsim_qiskit.crosschecking.checks import Check
+from qjaxsim_qiskit.crosschecking.comparing import paired_seconds, timed
+from qjaxsim_qiskit.crosschecking.crosscheck import TOLERANCES
 from qjaxsim_qiskit.exporting import to_qiskit
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 

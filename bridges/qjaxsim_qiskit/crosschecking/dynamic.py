@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 import qjaxsim as qj
-from qjaxsim_qiskit import aer
-from qjaxsim_qiskit.checks import Check
-from qjaxsim_qiskit.comparing import P_VALUE, p_value, paired_seconds, timed
+from qjaxsim_qiskit.crosschecking import aer
+from qjaxsim_qiskit.crosschecking.checks import Check
+from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
 
 # Enough to see a wrong branch of one in a hundred.
 DYNAMIC_SHOTS = 10_000

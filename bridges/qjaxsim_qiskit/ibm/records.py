@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim_qiskit.ibm_primitives import COUNTS, EXPECTATION
+from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION
 
 FOLDER = Path("runs") / "ibm"
 SUBMITTED, DONE, FAILED, DRY_RUN = "submitted", "done", "failed", "dry run"

@@ -1,0 +1,1 @@
+"""One circuit here and in Qiskit Aer, and how far the two are apart."""

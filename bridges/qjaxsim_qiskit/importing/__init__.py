@@ -1,0 +1,1 @@
+"""Qiskit's circuits, with their parameters, as ours."""

@@ -1,0 +1,1 @@
+"""Circuits in files: OpenQASM 2 and 3, QPY."""
