@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from qjaxsim.common import interrupts
+from qjaxsim_bench import own
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.peers.environments import Environments
-from qjaxsim_bench.problems import PROBLEMS
+from qjaxsim_bench.problems import problem_of
 from qjaxsim_bench.turns import Ended, Worker, in_turns, started
 
 # First calls that took more times the seconds of a cell are not repeated.
@@ -31,6 +32,7 @@ class Settings:
         seconds: time spent on repeated calls of a cell.
         timeout: seconds after which a cell is stopped.
         targets: whether only what targets speak of is run.
+        circuit: name of the circuit that the problems are about where it is the user's.
     """
 
     problems: tuple[str, ...]
@@ -39,6 +41,7 @@ class Settings:
     seconds: float
     timeout: float
     targets: bool = False
+    circuit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Group:
     def _worker(self, cell: Cell) -> AbstractContextManager[Worker]:
         reference = self._folder / "references" / f"{cell.problem}-{cell.size}-{cell.dtype}.npy"
         command = [self._environments.python(cell.peer), "-m", "qjaxsim_bench.worker"]
-        command += [cell.problem, cell.size, cell.dtype, cell.peer, str(reference.resolve())]
+        size = given_to_make(cell.problem, cell.size, self._folder)
+        command += [cell.problem, size, cell.dtype, cell.peer, str(reference.resolve())]
         return started(command, self._environments.variables(cell.peer), self._settings.timeout)
 
     def _started(self, cell: Cell) -> Worker:
@@ -117,7 +121,7 @@ class Group:
     def _firsts(self, cell: Cell, first: list[float]) -> list[list[float]]:
         """First calls of this pair and, where they are what the problem is about, of further fresh ones."""
         firsts = [first]
-        for _ in range(PROBLEMS[cell.problem].fresh - 1):
+        for _ in range(problem_of(cell.problem).fresh - 1):
             if sum(map(sum, firsts)) > _PATIENCE * self._settings.seconds:
                 break
             pair = []
@@ -128,6 +132,11 @@ class Group:
                     pair.append(first_seconds(worker.found))
             firsts.append(pair)
         return firsts
+
+
+def given_to_make(problem: str, size: str, folder: Path) -> str:
+    """What a problem makes its task from: a size, or the file of the user's circuit in the results folder."""
+    return str((folder / own.FILE).resolve()) if problem in own.OWN else size
 
 
 def first_seconds(found: Any) -> float:

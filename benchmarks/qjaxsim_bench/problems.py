@@ -6,6 +6,7 @@ from dataclasses import replace
 from qjaxsim_bench import tasks
 from qjaxsim_bench.links import LINKS
 from qjaxsim_bench.more_problems import MORE
+from qjaxsim_bench.own import OWN
 from qjaxsim_bench.problem import Problem, Target
 from qjaxsim_bench.problem import numbers as _numbers
 from qjaxsim_bench.tasks import Task
@@ -161,4 +162,9 @@ PROBLEMS = {
         *LINKS,
     )
 }
-"""All problems whose results are compared, by name."""
+"""All problems of the suite whose results are compared, by name."""
+
+
+def problem_of(name: str) -> Problem:
+    """A problem of the suite, or of a user's circuit."""
+    return OWN[name] if name in OWN else PROBLEMS[name]

@@ -14,12 +14,13 @@ from qjaxsim.report.headline import Fact
 from qjaxsim.report.page import Link, write_report
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import print_table
+from qjaxsim_bench import own
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.groups import first_seconds
 from qjaxsim_bench.peers import MODULES
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problem import FIRST, REPEATED, numbers
-from qjaxsim_bench.problems import PROBLEMS
+from qjaxsim_bench.problems import problem_of
 from qjaxsim_bench.targets import Comparison, Outcome, compared, outcomes
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _FILES = {
     "bench.csv": "all cells, for spreadsheets",
     "bench.json": "the whole record",
     "targets.md": "the targets that were measured",
+    own.FILE: "the gates, numbers and observable that all were given",
 }
 # Families of a size string such as 8x3x1024: one line in the figure for each remainder.
 _COLOURS = {name: i for i, name in enumerate(MODULES)}
@@ -57,7 +59,7 @@ _COLOURS = {name: i for i, name in enumerate(MODULES)}
 
 def rows(record: Mapping[str, Any]) -> list[Row]:
     """Cells whose results are times, with ratios."""
-    cells = [cell for cell in record["cells"] if cell["problem"] in PROBLEMS]
+    cells = [cell for cell in record["cells"] if cell["problem"] not in METRICS]
     ours = {(c["problem"], c["size"], c["dtype"]): c for c in cells if c["peer"] == OURS}
     out: list[Row] = []
     for cell in cells:
@@ -128,22 +130,26 @@ def _shown(value: float | None, unit: str) -> str:
 def print_results(record: Mapping[str, Any]) -> None:
     """Both tables on standard output."""
     print_table(rows(record), title="All cells", keys=("problem", "size", "dtype", "peer"), formats=_FORMATS)
-    print_table(target_rows(record), title="Targets", keys=("work",), formats=_FORMATS)
+    if targets := target_rows(record):
+        print_table(targets, title="Targets", keys=("work",), formats=_FORMATS)
     print(SENTENCE)
 
 
 def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
-    """`bench.json`, `bench.csv`, `targets.md`, `figures/*.png`, `report.html` in a folder."""
+    """`bench.json`, `bench.csv`, `targets.md` where there are targets, `figures/*.png`, `report.html` in a folder."""
     write_json(folder / "bench.json", {**record, "targets": [asdict(o) for o in _outcomes(record)]})
     write_text(folder / "bench.csv", _csv(rows(record)))
-    write_text(folder / "targets.md", markdown(record))
     made = figures(record, folder / "figures")
     machine = record["machine"]
     settings = {name: f"{p['settings']} ({_versions(p['versions'])})" for name, p in record["peers"].items()}
     columns = ("work", "ours", "best_of_peers", "peer", *_SPREAD, "target", "status")
+    targets = [{name: row[name] for name in columns} for row in target_rows(record)]
+    if targets:
+        write_text(folder / "targets.md", markdown(record))
+    circuit = record["settings"]["circuit"]
     write_report(
         folder / "report.html",
-        title="Benchmarks",
+        title="Benchmarks" if circuit is None else f"Benchmarks of {circuit}",
         introduction=(
             "Every simulator computes the same; results are compared with ours (1e-5 in single, 1e-10 in double "
             "precision) before anything is timed. Then both sides take turns, each in a process that is stopped while "
@@ -152,12 +158,12 @@ def write_all(record: Mapping[str, Any], folder: Path, command: str) -> None:
         ),
         settings={"date": machine["date"], "processor": machine["processor"], "cores": machine["cores"], **settings},
         headline=_headline(record),
-        rows=[{name: row[name] for name in columns} for row in target_rows(record)] or [{"work": "none"}],
-        columns={},
+        rows=targets or rows(record),
+        columns={} if targets else _COLUMNS,
         command=command,
         versions={"python": machine["python"], **machine["versions"]},
         figures=made,
-        downloads=[Link(name, name, note) for name, note in _FILES.items()],
+        downloads=[Link(name, name, note) for name, note in _FILES.items() if (folder / name).is_file()],
         formats=_FORMATS,
     )
 
@@ -183,11 +189,14 @@ def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
     """One figure for each problem that has times, and one for each metric that should stay flat."""
     folder.mkdir(parents=True, exist_ok=True)
     out = []
-    for name, problem in PROBLEMS.items():
+    for name in dict.fromkeys(c["problem"] for c in record["cells"] if c["problem"] not in METRICS):
         cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
         if cells:
-            path = folder / f"{name}.png"
-            out.append(written(_times(name, cells), path, problem.title, _caption(problem.axis)))
+            problem, path = problem_of(name), folder / f"{name}.png"
+            if len({c["size"] for c in cells}) > 1:
+                out.append(written(_times(name, cells), path, problem.title, _caption(problem.axis)))
+            else:
+                out.append(written(_one_size(cells), path, problem.title, _ONE_SIZE))
     for name, metric in METRICS.items():
         cells = [c for c in record["cells"] if c["problem"] == name and c["status"] == "ok"]
         if cells:
@@ -196,13 +205,16 @@ def figures(record: Mapping[str, Any], folder: Path) -> list[ReportFigure]:
     return out
 
 
+_ONE_SIZE = f"Median of repeated calls, small marks: of first calls; further left is faster. {SENTENCE}"
+
+
 def _caption(axis: str) -> str:
     return f"Median of repeated calls against the size ({axis}); lower is faster. {SENTENCE}"
 
 
 def _times(name: str, cells: Sequence[Row]) -> "Figure":
     """Time against size, a panel for each precision, a line for each simulator."""
-    problem = PROBLEMS[name]
+    problem = problem_of(name)
     dtypes = [d for d in problem.dtypes if any(c["dtype"] == d for c in cells)]
     sizes = list(dict.fromkeys(c["size"] for c in cells))
     if all(part.isdigit() for size in sizes for part in size.split("x")):
@@ -222,6 +234,26 @@ def _times(name: str, cells: Sequence[Row]) -> "Figure":
         style.tidy(axes)
     panels[0].set_ylabel("seconds a call")
     _legend(figure, panels)
+    return figure
+
+
+def _one_size(cells: Sequence[Row]) -> "Figure":
+    """Times of one size, a line for each simulator and precision, the fastest on top."""
+    cells = sorted(cells, key=lambda c: c["median"], reverse=True)
+    both = len({c["dtype"] for c in cells}) > 1
+    figure = style.new_figure(7, 1.2 + 0.28 * len(cells))
+    axes = figure.subplots()
+    for place, cell in enumerate(cells):
+        colour = style.COLOURS[_COLOURS[cell["peer"]] % len(style.COLOURS)]
+        ends = [cell["median"], first_seconds(cell)]
+        axes.plot(ends, [place, place], color=style.PALE, zorder=1)
+        axes.plot(ends[0], place, "o", color=colour, markersize=9 if cell["peer"] == OURS else 6)
+        axes.plot(ends[1], place, "o", color=colour, markersize=3)
+    labels = [f"{c['peer']}, {c['dtype']}" if both else c["peer"] for c in cells]
+    axes.set_yticks(range(len(cells)), labels)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"seconds a call ({cells[0]['size']})")
+    style.tidy(axes)
     return figure
 
 

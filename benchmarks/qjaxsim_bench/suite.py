@@ -12,16 +12,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qjaxsim.common.files import write_json
+from qjaxsim.common.files import write_json, write_text
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.studies.shared.results_folder import entries, unusable
+from qjaxsim_bench import own
 from qjaxsim_bench.flat import METRICS
-from qjaxsim_bench.groups import Cell, Group, Settings
+from qjaxsim_bench.groups import Cell, Group, Settings, given_to_make
 from qjaxsim_bench.peers import MODULES, load
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.peers.environments import Environments, describe
 from qjaxsim_bench.problem import Problem
-from qjaxsim_bench.problems import PROBLEMS
+from qjaxsim_bench.problems import problem_of
 from qjaxsim_bench.tasks import Task
 
 SETTINGS = "settings.json"
@@ -45,16 +46,17 @@ def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple
     return tuple(chosen)
 
 
-def cells(settings: Settings) -> list[Cell]:
-    """All cells in order, ours before its peers'."""
+def cells(settings: Settings, folder: Path) -> list[Cell]:
+    """All cells in order, ours before its peers'; of a user's circuit from its file in the results folder."""
     out = []
     for name in settings.problems:
         if name in METRICS:
             out += [Cell(name, size, "double", OURS) for size in METRICS[name].sizes(settings.quick)]
             continue
-        problem = PROBLEMS[name]
-        for size in problem.quick if settings.quick else problem.full:
-            task = problem.make(size)
+        problem = problem_of(name)
+        sizes = problem.quick if settings.quick else problem.full
+        for size in sizes if settings.circuit is None else (settings.circuit,):
+            task = problem.make(given_to_make(name, size, folder))
             for dtype in _dtypes(problem, task, settings):
                 out += _group(problem, size, dtype, task, settings)
     return out
@@ -76,8 +78,14 @@ def _group(problem: Problem, size: str, dtype: str, task: Task, settings: Settin
     return [Cell(problem.name, size, dtype, name) for name in (OURS, *peers)]
 
 
-def begin(folder: Path, settings: Settings, resume: bool) -> None:
+def begin(folder: Path, settings: Settings, resume: bool, circuit: own.OwnCircuit | None = None) -> None:
     """Make a claimed folder ready for a run.
+
+    Args:
+        folder: of results.
+        settings: of the run.
+        resume: whether it holds a run to go on with.
+        circuit: the user's, which is written there.
 
     Raises:
         ValueError: if it holds another run, or cannot be written.
@@ -93,10 +101,21 @@ def begin(folder: Path, settings: Settings, resume: bool) -> None:
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise ValueError(f"Cannot resume {folder}: {', '.join(changed)} differ from its run; use the same options.")
+        if circuit is not None and circuit.text != _content(folder / own.FILE):
+            raise ValueError(
+                f"Cannot resume {folder}: the circuit, its parameters or the observable differ from its run; use the "
+                f"same."
+            )
     try:
+        if circuit is not None:
+            write_text(folder / own.FILE, circuit.text)
         write_json(path, now)
     except OSError as error:
         raise unusable(folder, error) from error
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _recorded(path: Path) -> dict[str, Any]:
@@ -127,7 +146,7 @@ def run(
     (folder / "references").mkdir(exist_ok=True)
     places = environments or Environments({})
     rows = []
-    for _, group in itertools.groupby(cells(settings), lambda cell: (cell.problem, cell.size, cell.dtype)):
+    for _, group in itertools.groupby(cells(settings, folder), lambda cell: (cell.problem, cell.size, cell.dtype)):
         with Group(settings, folder, places) as open_group:
             for cell in group:
                 report(cell)

@@ -18,6 +18,35 @@ Term = tuple[str, tuple[int, ...], float]
 
 
 @dataclass(frozen=True)
+class Angles:
+    """Angles that are sums of parameters: angle `rows[i]` has `factors[i]` times parameter `columns[i]` as a summand.
+
+    Attributes:
+        rows: of every summand.
+        columns: likewise.
+        factors: likewise.
+        offsets: (angles,) constants.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    factors: np.ndarray
+    offsets: np.ndarray
+
+    def at(self, xp: Any, theta: Any) -> Any:
+        """All angles, from an array module and the parameters."""
+        out = xp.asarray(self.offsets, theta.dtype)
+        summands = xp.asarray(self.factors, theta.dtype) * theta[self.columns]
+        if xp is np:
+            return out + np.bincount(self.rows, summands, len(out))
+        return out.at[self.rows].add(summands)
+
+    def slopes(self, by_angles: np.ndarray, n_parameters: int) -> np.ndarray:
+        """A gradient in the parameters, from one in the angles."""
+        return np.bincount(self.columns, self.factors * by_angles[self.rows], n_parameters)
+
+
+@dataclass(frozen=True)
 class Task:
     """One computation at one size.
 
@@ -37,6 +66,7 @@ class Task:
         extra: other sizes, by name.
         features: of a kernel, from an array module and inputs (..., n_qubits) to all angles (..., places).
         imported: whether ours gets the circuit as Qiskit's, and imports it.
+        angles: what the places of `ops` are where they are not the parameters themselves.
     """
 
     kind: str
@@ -49,6 +79,16 @@ class Task:
     extra: dict[str, int] = field(default_factory=dict)
     features: Callable[[Any, Any], Any] | None = None
     imported: bool = False
+    angles: Angles | None = None
+
+    def angles_at(self, xp: Any, theta: Any) -> Any:
+        """The angles by their places, from an array module and the parameters."""
+        return theta if self.angles is None else self.angles.at(xp, theta)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The angles by their places."""
+        return np.asarray(self.angles_at(np, self.theta))
 
 
 def pairs(n_qubits: int, layer: int) -> list[tuple[int, int]]:

@@ -47,11 +47,11 @@ def first_call(problem: str, size: str, dtype: str, peer: str, reference: Path) 
 
     from qjaxsim_bench.peers import load
     from qjaxsim_bench.peers.base import OURS
-    from qjaxsim_bench.problems import PROBLEMS
+    from qjaxsim_bench.problems import problem_of
 
     chosen = load(peer)
     _import(chosen.modules)
-    task = PROBLEMS[problem].make(size)
+    task = problem_of(problem).make(size)
     start = time.perf_counter()
     work = chosen.prepare(task, chosen.precision(dtype) or dtype)
     prepared = time.perf_counter()

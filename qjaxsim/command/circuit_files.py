@@ -44,25 +44,29 @@ def read_circuit(path: Path, *, evolution: str = "synthesis", qubits: str = "aut
     return read(path, evolution=evolution, qubits=qubits)
 
 
-def read_params(path: Path | None, circuit: "Circuit", seed: int) -> dict[str, np.ndarray]:
+def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict[str, np.ndarray]:
     """Parameters of a circuit by name, float64, with whatever batch axes the file has.
 
     Args:
-        path: an .npz or .json file that holds an array for every parameter; None draws them.
+        path: option --params, an .npz or .json file that holds an array for every parameter; None draws them.
         circuit: whose parameters.
-        seed: of values uniform in [-pi, pi), where there is no file.
+        seed: option --random-params, of values uniform in [-pi, pi); None is 0.
 
     Raises:
         ValueError: for another ending, a file that is not what its ending says, wrong names or shapes, or values that
-            are no finite real numbers.
+            are no finite real numbers; for both, and for a seed where there is nothing to draw.
         FileNotFoundError: if there is no such file.
     """
     from qjaxsim.running.batching import parse_params
 
+    if path is not None and seed is not None:
+        raise ValueError("Give either --params or --random-params.")
+    if seed is not None and not circuit.n_parameters:
+        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     if path is None:
         from qjaxsim_qiskit.crosschecking.crosscheck import random_params
 
-        return random_params(circuit, seed)
+        return random_params(circuit, seed or 0)
     if path.suffix not in (".npz", ".json"):
         raise ValueError(f"Option --params must name an .npz or .json file, but is {str(path)!r}.")
     if not path.is_file():

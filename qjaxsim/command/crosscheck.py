@@ -101,8 +101,6 @@ def crosscheck(
         raise ValueError(f"Option --dtype must be float64 or float32, but is {dtype!r}{close}.")
     if (file is None) == (model is None):
         raise ValueError("Give either FILE or --model, the one to check.")
-    if params is not None and random_params is not None:
-        raise ValueError("Give either --params or --random-params.")
     refuse_idle_options(command, _NEEDS)
     check_output(out)
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -140,10 +138,8 @@ def _file(
     from qjaxsim.command.circuit_files import parse_observables, read_params
 
     circuit = imported.circuit
-    if random_params is not None and not circuit.n_parameters:
-        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     chosen = None if observables is None else parse_observables(observables, circuit.n_qubits)
-    values = read_params(params, circuit, random_params or 0)
+    values = read_params(params, circuit, random_params)
     return crosscheck(imported.source, values, chosen, title=title, **options)
 
 

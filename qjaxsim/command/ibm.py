@@ -86,16 +86,12 @@ def run(
 
     if counts and observables is not None:
         raise ValueError("Give either --counts or --observables.")
-    if params is not None and random_params is not None:
-        raise ValueError("Give either --params or --random-params.")
     refuse_idle_options(command, _NEEDS)
     check_output(out, "folder")
     imported = read_circuit(file, evolution=evolution, qubits=qubits)
     for note in imported.notes:
         print(f"- {note}")
     circuit = imported.circuit
-    if random_params is not None and not circuit.n_parameters:
-        raise ValueError("Option --random-params has an effect only on a circuit with parameters; leave it out.")
     if circuit.n_parameters and params is None and random_params is None:
         raise ValueError(
             f"The circuit has free parameters, {', '.join(circuit.parameters)}: give --params FILE or --random-params "
@@ -103,7 +99,7 @@ def run(
         )
     record = hardware.run(
         imported.source,
-        read_params(params, circuit, random_params or 0),
+        read_params(params, circuit, random_params),
         None if counts else parse_observables(observables, circuit.n_qubits),
         backend=backend,
         channel=channel,

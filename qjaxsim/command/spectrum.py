@@ -79,5 +79,5 @@ def _circuit(path: Path, settings: SpectrumSettings, evolution: str, qubits: str
             f'Argument `observable` must say what to take the Hessian of for {path.name}, such as "Z0 Z1 + 0.5 X2".'
         )
     observables = None if settings.observable is None else parse_observables(settings.observable, circuit.n_qubits)
-    start = None if settings.params is None else read_params(Path(settings.params), circuit, 0)
+    start = None if settings.params is None else read_params(Path(settings.params), circuit, None)
     return target_of_circuit(path, circuit, observables, settings, start)

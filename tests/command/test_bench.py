@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,9 +205,9 @@ def test_a_peer_without_single_precision_runs_in_double_beside_it():
     assert not peers.load("qujax").supports(families.clifford_t(4, 10_000), "double")
 
 
-def test_only_what_targets_speak_of_is_run_where_that_is_asked_for():
+def test_only_what_targets_speak_of_is_run_where_that_is_asked_for(tmp_path):
     settings = Settings(("vqe-hessian", "layered", "evolution"), suite.default_peers(), False, 1.0, 1.0, True)
-    found = suite.cells(settings)
+    found = suite.cells(settings, tmp_path)
     assert {(c.size, c.peer) for c in found if c.problem == "vqe-hessian"} == {
         (size, peer) for size in ("6x3", "8x3", "10x4") for peer in (base.OURS, "tensorcircuit")
     }
@@ -281,11 +282,8 @@ def test_depth_is_flat_or_not():
 
 
 def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(suite, "PROBLEMS", {"layered": PROBLEMS["layered"]})
-    small = suite.PROBLEMS["layered"].__class__(
-        "layered", "final state", "qubits", PROBLEMS["layered"].make, ("4x1",), ("4x1",), ("double",)
-    )
-    monkeypatch.setitem(suite.PROBLEMS, "layered", small)
+    small = replace(PROBLEMS["layered"], quick=("4x1",), dtypes=("double",))
+    monkeypatch.setitem(PROBLEMS, "layered", small)
     out = tmp_path / "run"
     command = ["bench", "--quick", "--problems", "layered", "--peers", "gate-by-gate", "--out", str(out)]
     assert cli.main(command) == 0, capsys.readouterr().err

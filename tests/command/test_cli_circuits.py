@@ -63,7 +63,7 @@ def test_params_of_files(circuit, tmp_path):
     np.savez(tmp_path / "p.npz", w=w.astype(np.float32), a=a)
     (tmp_path / "p.json").write_text(json.dumps({"w": [[0, 1], [2, 3]], "a": [0.5, 1.5, 2]}))
     for name in ("p.npz", "p.json"):
-        params = read_params(tmp_path / name, circuit, 0)
+        params = read_params(tmp_path / name, circuit, None)
         assert params["w"].dtype == params["a"].dtype == np.float64
         np.testing.assert_array_equal(params["w"], w)
         np.testing.assert_array_equal(params["a"], a)
@@ -102,18 +102,18 @@ class Spoilt:
 def test_wrong_params(name, content, message, circuit, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_params(tmp_path / name, circuit, 0)
+        read_params(tmp_path / name, circuit, None)
 
 
 def test_pickled_params_are_refused(circuit, tmp_path):
     np.savez(tmp_path / "p.npz", w=np.array([Spoilt()], dtype=object), a=0.0)
     with pytest.raises(ValueError, match="plain numbers"):
-        read_params(tmp_path / "p.npz", circuit, 0)
+        read_params(tmp_path / "p.npz", circuit, None)
 
 
 def test_absent_files(circuit, tmp_path):
     with pytest.raises(FileNotFoundError, match="--params must name a file, but '.*none.npz' is none"):
-        read_params(tmp_path / "none.npz", circuit, 0)
+        read_params(tmp_path / "none.npz", circuit, None)
     with pytest.raises(FileNotFoundError, match="`file` must be a file, but '.*none.qasm' is none"):
         read_circuit(tmp_path / "none.qasm")
     with pytest.raises(ValueError, match=r"`file` must end in .qasm, .qasm3 or .qpy, but is '.*none.txt'"):

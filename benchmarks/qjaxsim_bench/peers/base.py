@@ -94,9 +94,13 @@ def jax_work(
 
     real = jnp.float32 if dtype == "single" else jnp.float64
     theta = jnp.asarray(task.theta, real)
+
+    def of_parameters(function: StateFunction) -> StateFunction:
+        return lambda theta: function(task.angles_at(jnp, theta))
+
     if task.kind == "state":
         assert state is not None
-        return compiled(state(task), theta)
+        return compiled(of_parameters(state(task)), theta)
     if task.kind == "kernel":
         assert state is not None and task.features is not None
         one, features = state(task), task.features
@@ -104,7 +108,7 @@ def jax_work(
     if task.kind == "metric":
         assert state is not None
         return compiled(jax.vmap(_metric(state(task))), jnp.asarray(angle_sets(task), real))
-    outputs = values(task)
+    outputs = of_parameters(values(task))
     if task.kind == "expectation":
         return compiled(outputs, theta)
     if task.kind == "gradient":

@@ -23,7 +23,7 @@ def prepare(task: Task, dtype: str) -> Work:
 
     @qml.qnode(device, diff_method="adjoint" if task.kind == "gradient" else None)
     def node(theta: Any) -> Any:
-        apply(task, theta)
+        apply(task, task.angles_at(jnp, theta))
         return qml.state() if task.kind == "state" else qml.expval(chosen[0])
 
     function = catalyst.grad(node, method="auto") if task.kind == "gradient" else node

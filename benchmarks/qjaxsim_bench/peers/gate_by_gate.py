@@ -14,7 +14,9 @@ from qjaxsim_bench.tasks import Task
 _FIXED = {
     "h": np.array([[1, 1], [1, -1]]) / np.sqrt(2),
     "s": np.diag([1, 1j]),
+    "sdg": np.diag([1, -1j]),
     "t": np.diag([1, np.exp(0.25j * np.pi)]),
+    "tdg": np.diag([1, np.exp(-0.25j * np.pi)]),
     "sx": np.array([[1 + 1j, 1 - 1j], [1 - 1j, 1 + 1j]]) / 2,
     "sxdg": np.array([[1 - 1j, 1 + 1j], [1 + 1j, 1 - 1j]]) / 2,
     "x": np.array([[0, 1], [1, 0]]),

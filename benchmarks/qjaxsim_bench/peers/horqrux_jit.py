@@ -78,6 +78,6 @@ PEERS = {
         prepare,
         ("jax", "horqrux"),
         MOST_GATES,
-        (*NOT_IN_JAX, "unitary", "sx", "sxdg"),
+        (*NOT_IN_JAX, "unitary", "sx", "sxdg", "sdg", "tdg"),
     )
 }

@@ -16,31 +16,34 @@ def _work(name: str, task: Task, dtype: str) -> Work:
     from pennylane.devices import ExecutionConfig
 
     device = qml.device(name, wires=task.n_qubits, c_dtype=np.complex64 if dtype == "single" else np.complex128)
-    places = [angle for _, _, angle in task.ops if isinstance(angle, int)]
+    given = [angle for _, _, angle in task.ops if angle is not None]
+    places = [angle for angle in given if isinstance(angle, int)]
 
-    def script(measurements: list[Any], theta: np.ndarray = task.theta) -> Any:
+    def script(measurements: list[Any], theta: np.ndarray) -> Any:
         with qml.queuing.AnnotatedQueue() as queue:
             apply(task, theta)
             for measurement in measurements:
                 measurement()
         made = qml.tape.QuantumScript.from_queue(queue)
-        made.trainable_params = list(range(len(places)))  # not the observable's coefficients
+        # Neither numbers in gates nor the observable's coefficients.
+        made.trainable_params = [number for number, angle in enumerate(given) if isinstance(angle, int)]
         return made
 
     if task.kind == "state":
-        made = script([qml.state])
+        made = script([qml.state], task.numbers)
         return Work(lambda: device.execute(made), np.asarray)
     if task.kind == "kernel":
         scripts = [script([qml.state], angles) for angles in angles_of(task)]
         return Work(lambda: device.execute(scripts), np.asarray)
-    made = script([lambda o=o: qml.expval(o) for o in observables(task)])
+    made = script([lambda o=o: qml.expval(o) for o in observables(task)], task.numbers)
     if task.kind == "expectation":
         return Work(lambda: np.atleast_1d(device.execute(made)))
     config = ExecutionConfig(gradient_method="adjoint", use_device_gradient=True)
 
     def gradient() -> np.ndarray:
         slopes = np.asarray(device.compute_derivatives(made, config)).reshape(-1)  # of every gate
-        return np.bincount(places, slopes, len(task.theta))
+        by_angles = np.bincount(places, slopes, len(task.numbers))
+        return by_angles if task.angles is None else task.angles.slopes(by_angles, len(task.theta))
 
     return Work(gradient)
 

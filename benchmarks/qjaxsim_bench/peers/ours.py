@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim_bench.families import angle_sets
 from qjaxsim_bench.peers import links
 from qjaxsim_bench.peers.base import OURS, Peer, Work, compiled, hybrid_work, qrnn_update, qubit_matrix
-from qjaxsim_bench.tasks import RATE, Task, classical_layers
+from qjaxsim_bench.tasks import RATE, Angles, Task, classical_layers
 
 
 def circuit(task: Task) -> Any:
@@ -18,14 +18,24 @@ def circuit(task: Task) -> Any:
     n_inputs = 0 if task.inputs is None or task.features else task.n_qubits
     inputs = qj.Parameter("inputs", (max(n_inputs, 1),))
     weights = qj.Parameter("weights", (max(len(task.theta), 1),))
+    angles: Any = weights if task.angles is None else _sums(task.angles, weights)
     out = qj.Circuit(task.n_qubits)
     for name, qubits, angle in task.ops:
         if isinstance(angle, np.ndarray):
             out.unitary(angle, qubits)
             continue
         if isinstance(angle, int):
-            angle = inputs[angle] if angle < n_inputs else weights[angle - n_inputs]
+            angle = inputs[angle] if angle < n_inputs else angles[angle - n_inputs]
         out.append(name, qubits, () if angle is None else (angle,))
+    return out
+
+
+def _sums(angles: Angles, weights: Any) -> list[Any]:
+    """Angles as expressions."""
+    out = [float(offset) for offset in angles.offsets]
+    for row, column, factor in zip(angles.rows, angles.columns, angles.factors, strict=True):
+        summand = weights[int(column)] if factor == 1 else float(factor) * weights[int(column)]
+        out[row] = summand if isinstance(out[row], float) and out[row] == 0 else out[row] + summand
     return out
 
 
@@ -89,7 +99,7 @@ def prepare(task: Task, dtype: str) -> Work:
         return compiled(lambda sets: fisher({"weights": sets}) / 4, jnp.asarray(angle_sets(task), real))
     values = qj.expectation(made, observables(task))
     if task.kind == "expectation":
-        return compiled(lambda t: values({"weights": t}), theta)
+        return compiled(lambda t: values({"weights": t} if made.parameters else {}), theta)
     if task.kind == "gradient":
         return compiled(jax.grad(lambda t: values({"weights": t}).sum()), theta)
     inputs, labels = jnp.asarray(task.inputs, real), jnp.asarray(task.labels)

@@ -8,8 +8,8 @@ from qjaxsim_bench.tasks import Task
 
 GATES = {
     "rx": "RX", "ry": "RY", "rz": "RZ", "rzz": "IsingZZ", "p": "PhaseShift", "cp": "ControlledPhaseShift",
-    "h": "Hadamard", "x": "PauliX", "s": "S", "t": "T", "sx": "SX", "cx": "CNOT", "cz": "CZ", "swap": "SWAP",
-    "ccx": "Toffoli", "cswap": "CSWAP", "unitary": "QubitUnitary",
+    "h": "Hadamard", "x": "PauliX", "y": "PauliY", "z": "PauliZ", "s": "S", "t": "T", "sx": "SX", "cx": "CNOT",
+    "cz": "CZ", "swap": "SWAP", "ccx": "Toffoli", "cswap": "CSWAP", "unitary": "QubitUnitary",
 }  # fmt: skip
 
 
@@ -22,8 +22,8 @@ def apply(task: Task, theta: Any) -> None:
         arguments = () if value is None else (value,)
         if name == "mcz":
             qml.ctrl(qml.PauliZ(qubits[-1]), control=list(qubits[:-1]))
-        elif name == "sxdg":
-            qml.adjoint(qml.SX(qubits[0]))
+        elif name in ("sdg", "tdg", "sxdg"):
+            qml.adjoint(getattr(qml, GATES[name.removesuffix("dg")])(qubits[0]))
         else:
             getattr(qml, GATES[name])(*arguments, wires=list(qubits))
 
@@ -39,7 +39,8 @@ def observables(task: Task) -> list[Any]:
         words = [
             letters[word](qubits[0]) if len(word) == 1 else w for w, (word, qubits, _) in zip(words, terms, strict=True)
         ]
-        out.append(qml.Hamiltonian([value for _, _, value in terms], words) if len(terms) > 1 else words[0])
+        values = [value for _, _, value in terms]
+        out.append(words[0] if values == [1.0] else qml.Hamiltonian(values, words))
     return out
 
 

@@ -16,7 +16,8 @@ def circuit(task: Task, theta: np.ndarray, qubits: list[Any]) -> Any:
     import cirq
 
     makers = {
-        "rx": cirq.rx, "ry": cirq.ry, "rz": cirq.rz, "h": cirq.H, "x": cirq.X, "s": cirq.S, "t": cirq.T,
+        "rx": cirq.rx, "ry": cirq.ry, "rz": cirq.rz, "h": cirq.H, "x": cirq.X, "y": cirq.Y,
+        "z": cirq.Z, "s": cirq.S, "sdg": cirq.S**-1, "t": cirq.T, "tdg": cirq.T**-1,
         "sx": cirq.X**0.5, "sxdg": cirq.X**-0.5, "cx": cirq.CNOT, "cz": cirq.CZ, "swap": cirq.SWAP, "ccx": cirq.CCX,
         "cswap": cirq.CSWAP, "p": lambda angle: cirq.ZPowGate(exponent=angle / np.pi),
         "cp": lambda angle: cirq.CZPowGate(exponent=angle / np.pi),
@@ -46,7 +47,7 @@ def prepare(task: Task, dtype: str) -> Work:
         run = simulator.simulate_into_1d_array
         return Work(lambda: np.array([run(made, qubit_order=qubits)[1] for made in circuits]))
     simulator = qsimcirq.QSimSimulator(options, circuit_memoization_size=1)
-    made = circuit(task, task.theta, qubits)
+    made = circuit(task, task.numbers, qubits)
     if task.kind == "state":
         return Work(lambda: simulator.simulate_into_1d_array(made, qubit_order=qubits)[1])
     letters = {"X": cirq.X, "Y": cirq.Y, "Z": cirq.Z}

@@ -9,8 +9,8 @@ from qjaxsim_bench.peers.gate_by_gate import matrix
 from qjaxsim_bench.tasks import Task
 
 GATES = {
-    "rx": "Rx", "ry": "Ry", "rz": "Rz", "h": "H", "x": "X", "s": "S", "t": "T", "sx": "SX", "cx": "CX", "cz": "CZ",
-    "swap": "SWAP", "ccx": "CCX", "cswap": "CSWAP",
+    "rx": "Rx", "ry": "Ry", "rz": "Rz", "h": "H", "x": "X", "y": "Y", "z": "Z", "s": "S", "sdg": "Sdg",
+    "t": "T", "tdg": "Tdg", "sx": "SX", "cx": "CX", "cz": "CZ", "swap": "SWAP", "ccx": "CCX", "cswap": "CSWAP",
 }  # fmt: skip
 
 

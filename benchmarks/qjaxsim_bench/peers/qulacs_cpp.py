@@ -9,7 +9,8 @@ from qjaxsim_bench.peers.base import Peer, Work, angles_of, reversed_qubits
 from qjaxsim_bench.tasks import Task, gates
 
 NAMES = {
-    "h": "H", "x": "X", "s": "S", "t": "T", "sx": "sqrtX", "sxdg": "sqrtXdag", "cx": "CNOT", "cz": "CZ", "swap": "SWAP",
+    "h": "H", "x": "X", "y": "Y", "z": "Z", "s": "S", "sdg": "Sdag", "t": "T", "tdg": "Tdag", "sx": "sqrtX",
+    "sxdg": "sqrtXdag", "cx": "CNOT", "cz": "CZ", "swap": "SWAP",
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def _work(task: Task, optimise: bool) -> Work:
     state = qulacs.QuantumState(task.n_qubits)
     if task.kind == "kernel":
         return _kernel(state, [ready(angles) for angles in angles_of(task)])
-    made = ready(task.theta)
+    made = ready(task.numbers)
 
     def run() -> Any:
         state.set_zero_state()

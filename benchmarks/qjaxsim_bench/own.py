@@ -1,0 +1,203 @@
+"""A circuit of the user's as a problem: gates that every simulator is given, numbers for parameters, an observable.
+
+The command writes it into the results folder, where the processes of all simulators read it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qjaxsim_bench.problem import Problem
+from qjaxsim_bench.tasks import Angles, Op, Task, Term
+
+if TYPE_CHECKING:
+    from qjaxsim.circuits.circuit import Circuit
+    from qjaxsim.circuits.sums import PauliSum
+
+FILE = "circuit.json"
+KINDS = {
+    "own-state": "state", "own-expectation": "expectation", "own-gradient": "gradient", "own-hessian": "energy-hessian"
+}  # fmt: skip
+"""The kind of task of each problem."""
+GATES = (
+    "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "p", "rx", "ry", "rz", "cx", "cz", "cp", "rzz", "swap",
+    "ccx", "cswap", "unitary",
+)  # fmt: skip
+"""What a circuit is taken apart to. More than two qubits of a unitary stay together."""
+WIDEST = 30
+
+
+@dataclass(frozen=True)
+class OwnCircuit:
+    """A circuit, its observable, and numbers for its parameters.
+
+    Attributes:
+        name: of its file, without the ending.
+        n_qubits: width.
+        ops: gates; an angle that depends on parameters is a place in `angles`.
+        theta: all parameters, one array after the other in alphabetical order.
+        angles: from parameters to angles.
+        terms: the observable without its constant.
+        bends: whether some angle is no sum of parameters with factors; `angles` then has its tangent at `theta`.
+    """
+
+    name: str
+    n_qubits: int
+    ops: tuple[Op, ...]
+    theta: np.ndarray
+    angles: Angles
+    terms: tuple[Term, ...]
+    bends: bool
+
+    def problems(self) -> tuple[str, ...]:
+        """Names of the problems that it makes: no derivatives without parameters, second ones where angles are sums."""
+        without = () if len(self.theta) else ("own-gradient", "own-hessian")
+        return tuple(name for name in KINDS if name not in without and not (self.bends and name == "own-hessian"))
+
+    @property
+    def text(self) -> str:
+        """All of it as JSON."""
+        return json.dumps(asdict(self), default=_plain)
+
+
+def task(name: str, path: str) -> Task:
+    """The task of a problem, from the circuit's file."""
+    with Path(path).open(encoding="utf-8") as file:
+        found = json.load(file)
+    ops = tuple((gate, tuple(qubits), _array(angle)) for gate, qubits, angle in found["ops"])
+    terms = tuple((word, tuple(qubits), value) for word, qubits, value in found["terms"])
+    angles = _of_parts(**found["angles"])
+    return Task(KINDS[name], found["n_qubits"], ops, _array(found["theta"]), terms, angles=angles)
+
+
+def own_circuit(name: str, circuit: "Circuit", params: Mapping[str, np.ndarray], observable: "PauliSum") -> OwnCircuit:
+    """A circuit for all simulators.
+
+    Args:
+        name: of its file, without the ending.
+        circuit: gates alone.
+        params: a number for every entry of its parameters.
+        observable: of "own-expectation" and its derivatives; its constant is left out.
+
+    Raises:
+        ValueError: for a circuit that has more than gates, or too many qubits; an observable that is constant.
+    """
+    if circuit.n_qubits > WIDEST:
+        raise ValueError(f"Argument `file` must hold at most {WIDEST} qubits, but {name} has {circuit.n_qubits}.")
+    terms = tuple(
+        ("".join(letter for _, letter in term), tuple(qubit for qubit, _ in term), float(np.real(value)))
+        for term, value in observable.terms.items()
+        if term
+    )
+    if not terms:
+        raise ValueError("Argument `observable` must have a term beside its constant, but has none.")
+    places: dict[Any, int] = {}
+    ops = []
+    for operation in _in_gates(circuit):
+        angle = getattr(operation, "matrix", None)
+        if angle is None and operation.angles:
+            (angle,) = operation.angles
+            angle = float(angle) if isinstance(angle, (int, float)) else places.setdefault(angle, len(places))
+        ops.append((getattr(operation, "name", "unitary"), tuple(operation.qubits), angle))
+    starts, theta = {}, [np.zeros(0)]
+    for parameter in sorted(circuit.parameters):
+        starts[parameter] = sum(map(len, theta))
+        theta.append(np.asarray(params[parameter], float).reshape(-1))
+    flat = np.concatenate(theta)
+    angles = _angles(_sum_of(expression, starts, flat) for expression in places)
+    bends = any(expression.affine() is None for expression in places)
+    return OwnCircuit(name, circuit.n_qubits, tuple(ops), flat, angles, terms, bends)
+
+
+def _in_gates(circuit: "Circuit") -> list[Any]:
+    """The circuit's operations, all of `GATES`; global phases are left out."""
+    from qiskit.circuit.equivalence_library import SessionEquivalenceLibrary as library
+    from qiskit.transpiler import PassManager
+    from qiskit.transpiler.passes import BasisTranslator, HighLevelSynthesis, UnrollCustomDefinitions
+    from qjaxsim_qiskit import from_qiskit, to_qiskit
+
+    lowered = PassManager(
+        [
+            HighLevelSynthesis(equivalence_library=library, basis_gates=list(GATES)),
+            UnrollCustomDefinitions(library, list(GATES)),
+            BasisTranslator(library, list(GATES)),
+        ]
+    ).run(to_qiskit(circuit))
+    found = [operation for operation in from_qiskit(lowered).circuit.operations if operation.qubits]
+    if others := sorted({type(operation).__name__.lower() for operation in found} - {"gate", "unitary"}):
+        raise ValueError(
+            f"Argument `file` must hold a circuit of gates alone, since not every simulator takes more, but it has "
+            f"{', '.join(others)}."
+        )
+    return found
+
+
+Sum = tuple[dict[int, float], float]
+
+
+def _sum_of(expression: Any, starts: Mapping[str, int], theta: np.ndarray) -> Sum:
+    """An angle as factors by parameter and an offset; one that is no such sum as its tangent at these values."""
+    found = expression.affine()
+    if found is not None:
+        summands, offset = found
+        return {starts[name] + index: float(factor) for (name, index), factor in summands.items()}, float(offset)
+    import jax
+    import jax.numpy as jnp
+
+    used = sorted({starts[element.name] + element.flat_index for element in expression.elements()})
+
+    def value(numbers: Any) -> Any:
+        return expression.evaluate(lambda name, index: numbers[used.index(starts[name] + index)], jnp)
+
+    with jax.enable_x64(True):
+        angle, slopes = jax.value_and_grad(value)(jnp.asarray(theta[used]))
+    factors = {place: float(slope) for place, slope in zip(used, slopes, strict=True)}
+    return factors, float(angle - slopes @ theta[used])
+
+
+def _angles(sums: Iterable[Sum]) -> Angles:
+    rows: list[int] = []
+    columns: list[int] = []
+    factors: list[float] = []
+    offsets: list[float] = []
+    for row, (parts, offset) in enumerate(sums):
+        offsets.append(offset)
+        for column, factor in parts.items():
+            rows.append(row)
+            columns.append(column)
+            factors.append(factor)
+    return _of_parts(rows, columns, factors, offsets)
+
+
+def _of_parts(rows: list[int], columns: list[int], factors: list[float], offsets: list[float]) -> Angles:
+    return Angles(np.array(rows, int), np.array(columns, int), np.array(factors, float), np.array(offsets, float))
+
+
+def _plain(array: np.ndarray) -> Any:
+    return {"real": array.real.tolist(), "imag": array.imag.tolist()} if np.iscomplexobj(array) else array.tolist()
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.array(value["real"]) + 1j * np.array(value["imag"])
+    return np.array(value) if isinstance(value, list) else value
+
+
+def _problem(name: str, title: str) -> Problem:
+    return Problem(name, f"{title} of the given circuit", "circuit", lambda path: task(name, path), (), ())
+
+
+OWN = {
+    problem.name: problem
+    for problem in (
+        _problem("own-state", "final state"),
+        _problem("own-expectation", "expectation value"),
+        _problem("own-gradient", "gradient of the expectation value"),
+        _problem("own-hessian", "Hessian of the expectation value"),
+    )
+}
+"""The problems of a user's circuit, by name; their size is its name, made from its file in the results folder."""
