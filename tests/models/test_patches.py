@@ -200,6 +200,29 @@ def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
     np.testing.assert_allclose(found, hessians, rtol=1e-5, atol=1e-7 * of_label.max() ** 2)
 
 
+@pytest.mark.parametrize("label", [0, 2, -1])
+def test_a_cross_entropy_is_right_where_another_class_is_all_but_certain(label):
+    """In single precision, by the shares of what each class leaves to the others; derivatives of p are p (e - p)."""
+    logits = np.array([1.0, 31.0, 2.0])
+    chances = np.exp(logits) / np.exp(logits).sum()
+    left = chances @ (1 - np.eye(3))
+    own = np.eye(3)[label]
+    hessian = np.where(np.eye(3) == 1, chances * left, -chances[:, None] * chances)
+    at = jnp.asarray(logits, jnp.float32)
+    loss = lambda z: cross_entropy(z[None], jnp.array([label]))[0]  # noqa: E731
+    np.testing.assert_allclose(loss(at), -np.log(chances[label]), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(loss)(at), np.where(own == 1, -left, chances), rtol=1e-5)
+    np.testing.assert_allclose(jax.hessian(loss)(at), hessian, rtol=1e-5)
+
+
+def test_logits_that_are_shut_out_take_no_part():
+    logits = jnp.array([0.0, -jnp.inf, 1.0])
+    slopes = jax.grad(lambda z: cross_entropy(z[None], jnp.array([2]))[0])(logits)
+    share = 1 / (1 + math.e)
+    np.testing.assert_allclose(slopes, [share, 0, -share], rtol=1e-12)
+    assert cross_entropy(logits[None], jnp.array([1]))[0] == math.inf
+
+
 # --- second order ----------------------------------------------------------------------------------------------------
 
 
