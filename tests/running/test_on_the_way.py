@@ -260,6 +260,11 @@ WRONG = {
         ValueError,
         "Operation 'project' cannot stand under a condition; put it before or behind",
     ),
+    "readout": (
+        lambda: qj.probabilities(C(1).x(0).measure(0, 0).if_bits(0, 1, C(1).readout_error(0, 0.25, 0))),
+        ValueError,
+        "Operation 'readout_error' cannot stand under a condition; put it before or behind",
+    ),
     "shots": (lambda: qj.expectation(teleported(), qj.Z(0), shots=5), ValueError, "needs a circuit of gates alone"),
 }
 
