@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
-from qjaxsim.common.checks import is_traced
+from qjaxsim.common.checks import is_traced, require_unmasked
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
@@ -176,6 +176,7 @@ def class_labels(y: Any) -> np.ndarray:
             "Argument `y` must be known, since it decides which samples are averaged, but is traced by JAX (in jit, "
             "grad or vmap); call this function outside."
         )
+    require_unmasked("Argument `y`", y)
     labels = np.asarray(y)
     if labels.dtype.kind not in "iu":
         raise TypeError(

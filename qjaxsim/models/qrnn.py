@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, require_one_of
+from qjaxsim.common.checks import integer_from, require_one_of, require_unmasked
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_cell import (
@@ -360,6 +360,7 @@ def _chosen(tables: Tables, state: jax.Array, choice: str, key: Any) -> jax.Arra
 
 
 def _words(name: str, words: Any, n_words: int) -> np.ndarray:
+    require_unmasked(f"Argument `{name}`", words)
     array = np.asarray(words)
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"Argument `{name}` must hold integers, but holds {array.dtype}.")
@@ -374,6 +375,7 @@ def _words(name: str, words: Any, n_words: int) -> np.ndarray:
 
 
 def _steps(name: str, given: Any, default: bool, steps: int) -> np.ndarray:
+    require_unmasked(f"Argument `{name}`", given)
     array = np.full(steps, default) if given is None else np.asarray(given)
     if array.shape != (steps,) or array.dtype != bool:
         raise ValueError(

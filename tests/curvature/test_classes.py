@@ -305,6 +305,7 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(tmp_path, monkeypatch):
     [
         (UNBALANCED / 2, TypeError, "must hold integers, the class of each sample, but is float64.*astype"),
         (np.array(["a"] * 17), TypeError, "must hold integers"),
+        (np.ma.array(UNBALANCED, mask=UNBALANCED > 1), TypeError, "`y` must be whole, but is a masked array; fill it"),
         (UNBALANCED > 1, TypeError, "must hold integers, the class of each sample, but is bool"),
         (np.eye(4, dtype=int)[UNBALANCED], ValueError, r"one class a sample, but has \(17, 4\); for one-hot rows"),
         (UNBALANCED + 1, ValueError, "must hold classes from 0 to 3, one for each logit, but holds 4; number"),

@@ -100,6 +100,10 @@ def test_refusals():
         ValueError, match="`fisher` must hold positive semi-definite matrices, but has an eigenvalue of -1"
     ):
         local_effective_dimension(-np.eye(3), 1000)  # a Hessian of a log-likelihood
+    with pytest.raises(ValueError, match="`fisher` must hold symmetric matrices, .* differ by 5; symmetrise them"):
+        local_effective_dimension(np.array([[1.0, 5.0], [0.0, 1.0]]), 1000)
+    with pytest.raises(TypeError, match="`fishers` must be whole, but is a masked array; fill it"):
+        effective_dimension(np.ma.array(good, mask=good > 0), 1000)
     with pytest.raises(ValueError, match="from 19 on for gamma = 1"):
         effective_dimension(good, 18)
     effective_dimension(good, 19)

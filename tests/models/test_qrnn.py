@@ -315,6 +315,8 @@ def test_projecting_on_an_impossible_outcome_is_an_error_and_never_nan(key):
         ({"targets": [[0, -1, 1]]}, ValueError, "`targets` must hold words from 0 to 3, but holds -1"),
         ({"targets": [[0, 1]]}, ValueError, r"`targets` must have the shape of `inputs`, \(1, 3\)"),
         ({"targets": None}, ValueError, "`targets` must be given"),
+        ({"inputs": np.ma.array([[0, 1, 2]], mask=[[0, 0, 1]])}, TypeError, "`inputs` must be whole, but is a masked"),
+        ({"counted": np.ma.array([True] * 3, mask=[0, 0, 1])}, TypeError, "`counted` must be whole, but is a masked"),
         ({"choice": "best"}, ValueError, "`choice` must be one of"),
         ({"choice": "sample"}, ValueError, "`key` must be a random key"),
         ({"path": "fast"}, ValueError, "`path` must be one of"),
