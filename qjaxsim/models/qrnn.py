@@ -301,13 +301,16 @@ def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Ar
         targets: (B, T) words.
         counted: (T,) booleans; all by default.
     """
-    picked = jnp.take_along_axis(probabilities, targets[..., None], axis=-1)[..., 0]
-    each = jax.scipy.special.logsumexp(probabilities, axis=-1) - picked
-    least = math.log(probabilities.shape[-1] - 1 + math.e) - 1
+    words = probabilities.shape[-1]
+    own = jax.nn.one_hot(targets, words, dtype=bool)
+    missing = 1 - jnp.take_along_axis(probabilities, targets[..., None], axis=-1)
+    # The smallest value is taken out of each exponential: after the logarithm a small loss would be lost to rounding.
+    above = jnp.where(own, 0, jnp.expm1(probabilities + missing))
+    each = jnp.log1p(above.sum(axis=-1) / (words - 1 + math.e))
     if counted is None:
-        return each.mean() - least
+        return each.mean()
     weights = counted.astype(each.dtype)
-    return (each.mean(axis=0) * weights).sum() / weights.sum() - least
+    return (each.mean(axis=0) * weights).sum() / weights.sum()
 
 
 def collapses(topology: QrnnTopology, batch: int, steps: int) -> bool:
