@@ -83,7 +83,7 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
     if known and (any(loss is each for each in _OF_CLASSES) or (numbers and _are_labels(np.asarray(y)))):
         n_classes = max(z.shape[1], 2)  # of a single logit, two
         others = ", or cast numbers that are no classes, `y.astype(float)`" if numbers else ""
-        require_classes(np.asarray(y), -n_classes, n_classes, others)
+        require_classes(np.asarray(y), -1 if numbers and z.shape[1] == 1 else 0, n_classes, others)
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
 
 

@@ -17,9 +17,9 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
 
-    A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN (Hessians
-    refuse it where they see it), a negative one counts from the last class. Loss, gradient and Hessian keep their
-    relative precision where one class, the label's or another, is all but certain and its probability rounds to one.
+    A single logit is that of class 1; class 0 has the logit 0. A label that has no logit, from K on or negative, gives
+    NaN (Hessians refuse it where they see it). Loss, gradient and Hessian keep their relative precision where one
+    class, the label's or another, is all but certain and its probability rounds to one.
 
     Raises:
         TypeError: if labels are not integers.
@@ -38,8 +38,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     # and with them the loss and its derivatives. So does its derivative where it is the label's, unless it is chosen.
     shares = jnp.where(places != likeliest, jnp.exp(logits - largest), 0)
     own = labels.astype("int32")[:, None]
-    met = (own == likeliest) | (own + logits.shape[1] == likeliest)
-    behind = jnp.where(met, 0, largest - jnp.take_along_axis(logits, labels[:, None], axis=1))
+    own = jnp.where(own < 0, logits.shape[1], own)  # JAX would count from the last one
+    behind = jnp.where(own == likeliest, 0, largest - jnp.take_along_axis(logits, own, axis=1))
     return behind[:, 0] + jnp.log1p(shares.sum(axis=1))
 
 
@@ -49,8 +49,7 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Integer targets (batch,) are labels: the output of a label's class is to be 1 and all others -1, and a single output
     1 for class 1 and -1 for class 0, which may be written as -1. A label that no output stands for gives NaN (Hessians
-    refuse it where they see it); among several outputs a negative one counts from the last class. Numbers to be met
-    are floats, or of shape (batch, K).
+    refuse it where they see it). Numbers to be met are floats, or of shape (batch, K).
 
     Raises:
         TypeError: if targets are truth values.
@@ -75,7 +74,7 @@ def _of_labels(labels: jax.Array, n_outputs: int) -> jax.Array:
     if n_outputs == 1:
         return jnp.where(abs(labels) <= 1, jnp.where(labels == 1, 1.0, -1.0), jnp.nan)
     places = jnp.arange(n_outputs, dtype="int32")[None]
-    own = (places == labels) | (places == labels + n_outputs)
+    own = places == labels
     return jnp.where(own.any(axis=1, keepdims=True), jnp.where(own, 1.0, -1.0), jnp.nan)
 
 

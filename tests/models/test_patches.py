@@ -185,7 +185,7 @@ def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
     """In single precision, by closed forms in terms of the other classes' shares alone."""
     ahead = -margin * np.array([[1.0, 1.25], [1.125, 0.75]])  # of two classes, before the label's
     logits = np.stack([ahead[:, 0], np.zeros(2), ahead[:, 1]], axis=1)
-    labels, at = jnp.array([1, -2], "int8"), jnp.asarray(logits, jnp.float32)
+    labels, at = jnp.array([1, 1], "int8"), jnp.asarray(logits, jnp.float32)
     shares = np.exp(logits) * [1, 0, 1]
     chances = shares / (1 + shares.sum(axis=1, keepdims=True))
     of_label = chances.sum(axis=1)
@@ -200,7 +200,7 @@ def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
     np.testing.assert_allclose(found, hessians, rtol=1e-5, atol=1e-7 * of_label.max() ** 2)
 
 
-@pytest.mark.parametrize("label", [0, 2, -1])
+@pytest.mark.parametrize("label", [0, 2])
 def test_a_cross_entropy_is_right_where_another_class_is_all_but_certain(label):
     """In single precision, by the shares of what each class leaves to the others; derivatives of p are p (e - p)."""
     logits = np.array([1.0, 31.0, 2.0])
