@@ -110,7 +110,7 @@ def _kappa(n_samples: Any, gamma: Any) -> np.ndarray:
         raise ValueError(f"Argument `gamma` must be above 0 and at most 1, but is {shown(gamma)}.")
     try:
         count = np.asarray(n_samples, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"Argument `n_samples` must be numbers, but is {shown(n_samples)}.") from error
     with np.errstate(all="ignore"):
         kappa = factor.real * count / (2 * np.pi * np.log(count))

@@ -109,5 +109,7 @@ def test_refusals():
     effective_dimension(good, 19)
     with pytest.raises(ValueError, match="`n_samples` must be numbers, but is 'many'"):
         effective_dimension(good, "many")
+    with pytest.raises(ValueError, match="`n_samples` must be numbers, but is 1000"):
+        effective_dimension(good, 10**400)
     with pytest.raises(ValueError, match="`gamma` must be above 0 and at most 1, but is 2"):
         effective_dimension(good, 1000, gamma=2)
