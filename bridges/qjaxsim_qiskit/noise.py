@@ -12,7 +12,8 @@ import qjaxsim as qj
 from qjaxsim.circuits.channels import kraus_matrices
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.measurements import Reset, misreading
-from qjaxsim.circuits.noise import RESET, NoiseModel, Relaxation, Rule
+from qjaxsim.circuits.noise import NoiseModel, Relaxation, Rule
+from qjaxsim.circuits.noise_places import RESET
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.circuits.reference import unitary
 from qjaxsim.common.extras import require

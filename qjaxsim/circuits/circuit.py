@@ -122,7 +122,7 @@ class Circuit(StateMethods, CompositeGates):
                 to 3 qubits, a parameter of shape (2, 2**k, 2**k), real and imaginary part of a matrix that is given on
                 calling: that it is unitary is not checked.
             qubits: the k qubits.
-            label: name in drawings.
+            label: name in drawings of a constant matrix, and the one that noise models go by.
 
         >>> import qjaxsim as qj
         >>> flip = [[0.0, 1.0], [1.0, 0.0]]
@@ -135,7 +135,7 @@ class Circuit(StateMethods, CompositeGates):
         size = 2 ** len(chosen)
         if isinstance(matrix, Parameter):
             entries = entries_of(matrix, size)
-            return self.append(f"matrix{len(chosen)}", chosen, entries)
+            return self.append(f"matrix{len(chosen)}", chosen, entries, label)
         array = constant_array("matrix", matrix)
         if array.shape != (size, size):
             raise ValueError(

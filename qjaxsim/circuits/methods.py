@@ -244,7 +244,7 @@ class StateMethods:
         It is classical and comes after all else, whatever is added later: each bit of an outcome changes by itself, and
         an expectation value is that of what is read, each Pauli string measured in its own basis. A density matrix
         knows nothing of it, and neither do classical bits that `measure` writes on the way, before or after it
-        (`bits=`, `if_bits`); `NoiseModel.readout_error` lets those be read wrongly, too.
+        (`bits=`, `if_bits`); `NoiseModel.readout_error` lets those be read wrongly, too. Not under a condition.
 
         Args:
             one_for_zero: the probability of reading 1 where the outcome is 0.

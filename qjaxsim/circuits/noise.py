@@ -9,14 +9,11 @@ from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset, misreading
+from qjaxsim.circuits.noise_places import RESET, Places, noisy_places, noisy_qubits, other_name, require_widths
 from qjaxsim.circuits.operations import Conditional, Gate, Operation, Repeat, Unitary
-from qjaxsim.common.checks import as_integer, require_positive, shown
+from qjaxsim.common.checks import require_positive, shown
 from qjaxsim.common.suggestions import did_you_mean
 
-Places = frozenset[tuple[int, ...]]
-
-# What noise may follow besides gates and matrices.
-RESET = "reset"
 # Names of gates that noise does not tell apart: both wait.
 _SAME = {"delay_dt": "delay"}
 
@@ -192,12 +189,14 @@ class NoiseModel:
                     "Argument `gates` has the name 'initialize', which is no gate's; put the noise of a preparation "
                     "into the circuit, as a channel after it."
                 )
-            near = did_you_mean(name, [*GATES, RESET])
+            near = other_name(name) or did_you_mean(name, [*GATES, RESET])
             if name != RESET and name not in GATES and near:
                 raise ValueError(f"Argument `gates` has the name {name!r}, which is no gate's{near}.")
-        places = None if on is None else _places("on", on)
+        places, left_out = None if on is None else noisy_places("on", on), noisy_places("except_on", except_on)
+        for argument, chosen in (("on", places or ()), ("except_on", left_out)):
+            require_widths(argument, chosen, names or ())
         known = None if names is None else frozenset(_SAME.get(name, name) for name in names)
-        self._rules.append(Rule(known, noise.copy(), places, _places("except_on", except_on)))
+        self._rules.append(Rule(known, noise.copy(), places, left_out))
         return self
 
     def relaxation(
@@ -224,7 +223,7 @@ class NoiseModel:
         Circuit(1).thermal_relaxation(t1, t2, 0.0, excited, 0)  # refuses what is impossible
         if dt is not None:
             require_positive("dt", dt)
-        chosen = None if qubits is None else frozenset(place for (place,) in _places("qubits", qubits))
+        chosen = None if qubits is None else noisy_qubits("qubits", qubits)
         self._relaxations.append(Relaxation(float(t1), float(t2), chosen, float(excited), dt))
         return self
 
@@ -252,8 +251,8 @@ class NoiseModel:
         1
         """
         Circuit(1).readout_error(one_for_zero, zero_for_one, 0)  # refuses what is no probability
-        chosen = None if qubits is None else frozenset(place for (place,) in _places("qubits", qubits))
-        left_out = frozenset(place for (place,) in _places("except_at", except_at))
+        chosen = None if qubits is None else noisy_qubits("qubits", qubits)
+        left_out = noisy_qubits("except_at", except_at)
         self._readout.append(_Misread(float(one_for_zero), float(zero_for_one), chosen, left_out))
         return self
 
@@ -347,21 +346,3 @@ def _of_these(qubits: frozenset[int] | None, where: dict[int, int]) -> frozenset
 
 def _moved(places: Places, where: dict[int, int]) -> Places:
     return frozenset(tuple(where[q] for q in place) for place in places if all(q in where for q in place))
-
-
-def _places(name: str, given: Any) -> Places:
-    """Tuples of qubits from one qubit, one tuple or a collection of either."""
-    many = [given] if as_integer(given) is not None or isinstance(given, tuple) else given
-    if not isinstance(many, Iterable):
-        raise TypeError(
-            f"Argument `{name}` must be a qubit, a tuple of qubits or a list of such, but is {shown(given)}."
-        )
-    if isinstance(given, tuple) and not given:
-        return frozenset()
-    out = set()
-    for one in many:
-        place = tuple(as_integer(q) for q in (one if isinstance(one, Iterable) else (one,)))
-        if not place or any(q is None or q < 0 for q in place):
-            raise TypeError(f"Argument `{name}` must hold qubits or tuples of qubits, but holds {shown(one)}.")
-        out.add(tuple(q for q in place if q is not None))
-    return frozenset(out)

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
-from qjaxsim.common.checks import is_traced
+from qjaxsim.common.checks import is_traced, require_unmasked
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import evenly
 from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
@@ -138,7 +139,10 @@ def _samples(x: Any, places: np.ndarray) -> Any:
 def _cotangents(z: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """For each class c' the weighted sqrt(p_c') (e_c' - p) of each sample, (K, B, K), and the weighted p, (K,)."""
     p, weights = jax.nn.softmax(z, axis=1), weights.astype(z.dtype)[:, None]
-    apart = jnp.eye(z.shape[1], dtype=z.dtype)[:, None, :] - p[None]
+    same = jnp.eye(z.shape[1], dtype=z.dtype)
+    # What a class lacks to one is what the others have: the difference rounds away where it is all but certain.
+    lacking = jnp.matmul(p, 1 - same, precision=HIGHEST)
+    apart = same[:, None, :] * lacking[None] - (1 - same)[:, None, :] * p[None]
     return (weights * jnp.sqrt(p)).T[:, :, None] * apart, (weights * p).sum(axis=0)
 
 
@@ -172,6 +176,7 @@ def class_labels(y: Any) -> np.ndarray:
             "Argument `y` must be known, since it decides which samples are averaged, but is traced by JAX (in jit, "
             "grad or vmap); call this function outside."
         )
+    require_unmasked("Argument `y`", y)
     labels = np.asarray(y)
     if labels.dtype.kind not in "iu":
         raise TypeError(

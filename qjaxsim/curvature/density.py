@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from qjaxsim.common.checks import as_number, positive_integer, shown
+from qjaxsim.common.checks import as_number, positive_integer, require_unmasked, shown
 from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.lanczos import KrylovSpace, require_basis, solve_tridiagonal
 from qjaxsim.curvature.operators import LinearOperator, require_operator
@@ -94,6 +94,7 @@ def spectral_density(
     if sigma is not None:
         sigma = _positive("sigma", sigma)
     if grid is not None:
+        require_unmasked("Argument `grid`", grid)
         grid = np.asarray(grid, np.float64)
         if grid.ndim != 1 or not np.isfinite(grid).all():
             raise ValueError(f"Argument `grid` must be a vector of finite numbers or None, but is {shown(grid)}.")

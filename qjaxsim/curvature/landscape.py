@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, positive_integer
+from qjaxsim.common.checks import integer_from, positive_integer, require_unmasked
 from qjaxsim.curvature.balance import size_of
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.running.sampling import require_key
@@ -58,7 +58,8 @@ class TrajectoryPlane(NamedTuple):
     Attributes:
         plane: origin is the trajectory's mean, directions are orthonormal.
         projection: coordinates of the trajectory's points, shape (T, 2).
-        explained: fractions of the trajectory's variance along the two directions, shape (2,).
+        explained: fractions of the trajectory's variance along the two directions, shape (2,); NaN where all points are
+            the same.
 
     >>> path = [[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 2.0, 1.0], [3.0, 2.0, 1.0]]
     >>> found = pca_plane(path, lambda flat: flat)
@@ -124,7 +125,8 @@ def pca_plane(
         raise ValueError(f"Argument `frozen` must leave at least 2 parameters free, but it leaves {free.sum()}.")
     pca, moving = PCA(n_components=2, svd_solver="full"), points[:, free].astype(np.float64)
     scale = np.ldexp(1.0, np.frexp(np.abs(moving).max())[1] - 1)  # squares stay in range
-    projection = pca.fit_transform(moving / scale) * scale
+    with np.errstate(invalid="ignore"):
+        projection = pca.fit_transform(moving / scale) * scale
     origin[free] = pca.mean_ * scale
     directions = np.zeros((2, size), points.dtype)
     directions[:, free] = pca.components_
@@ -182,7 +184,7 @@ def eigen_plane(params: Any, vectors: Any) -> Plane:
         Plane.
 
     Raises:
-        TypeError: if params holds anything but real floats of one dtype.
+        TypeError: if params holds anything but real floats of one dtype, or vectors no real numbers.
         ValueError: if vectors has another shape.
 
     >>> plane = eigen_plane({"w": jnp.ones(3)}, jnp.eye(3)[:2])
@@ -190,6 +192,12 @@ def eigen_plane(params: Any, vectors: Any) -> Plane:
     [3. 4. 1.]
     """
     origin, unravel = flatten_real(params)
+    require_unmasked("Argument `vectors`", vectors)
+    if jnp.iscomplexobj(vectors):
+        raise TypeError(
+            "Argument `vectors` must hold real numbers, as `numpy.linalg.eigh` gives of a symmetric matrix, but is "
+            "complex."
+        )
     return Plane(origin, jnp.asarray(vectors, origin.dtype), unravel)
 
 
@@ -226,6 +234,8 @@ def evaluate_plane(
     """
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size)
+    for name, axis in (("a", a), ("b", b)):
+        require_unmasked(f"Argument `{name}`", axis)
     along = [jnp.asarray(axis, plane.origin.dtype) for axis in (a, b)]
     for name, axis in zip("ab", along, strict=True):
         if axis.ndim != 1 or axis.size == 0:
@@ -289,6 +299,7 @@ def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple
 
 def _real(numbers: Any, name: str) -> np.ndarray:
     """Finite real numbers as an array of floats."""
+    require_unmasked(f"Argument `{name}`", numbers)
     found = np.asarray(numbers)
     if not jnp.issubdtype(found.dtype, jnp.floating):
         if found.dtype.kind not in "iub":

@@ -21,11 +21,18 @@ Loss = Callable[[jax.Array, Any], jax.Array]
 
 
 _OF_CLASSES: list[Loss] = []
+_OF_LABELS_OR_NUMBERS: list[Loss] = []
 
 
 def of_classes(loss: Loss) -> Loss:
     """Mark a loss as one of logits and integer labels, which `check_model` then holds to the classes that there are."""
     _OF_CLASSES.append(loss)
+    return loss
+
+
+def of_labels_or_numbers(loss: Loss) -> Loss:
+    """Mark a loss whose integer targets (N,) are labels and all others numbers; `check_model` looks at the labels."""
+    _OF_LABELS_OR_NUMBERS.append(loss)
     return loss
 
 
@@ -71,14 +78,21 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
         )
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise ValueError(f"Argument `loss` must return real floats, but it returned {values.dtype}.")
-    if any(loss is each for each in _OF_CLASSES) and not is_traced(y) and getattr(y, "is_fully_addressable", True):
+    numbers = any(loss is each for each in _OF_LABELS_OR_NUMBERS)
+    known = not is_traced(y) and getattr(y, "is_fully_addressable", True)
+    if known and (any(loss is each for each in _OF_CLASSES) or (numbers and _are_labels(np.asarray(y)))):
         n_classes = max(z.shape[1], 2)  # of a single logit, two
-        require_classes(np.asarray(y), -n_classes, n_classes)
+        others = ", or cast numbers that are no classes, `y.astype(float)`" if numbers else ""
+        require_classes(np.asarray(y), -1 if numbers and z.shape[1] == 1 else 0, n_classes, others)
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
 
 
-def require_classes(labels: np.ndarray, least: int, n_classes: int) -> None:
-    """Refuse labels below the least one, or that have no logit.
+def _are_labels(targets: np.ndarray) -> bool:
+    return targets.dtype.kind in "iu" and targets.ndim == 1
+
+
+def require_classes(labels: np.ndarray, least: int, n_classes: int, others: str = "") -> None:
+    """Refuse labels below the least one, or that have no logit; `others` says what else they may be.
 
     Raises:
         ValueError: naming the first.
@@ -87,7 +101,7 @@ def require_classes(labels: np.ndarray, least: int, n_classes: int) -> None:
     if beyond.size:
         raise ValueError(
             f"Argument `y` must hold classes from 0 to {n_classes - 1}, one for each logit, but holds "
-            f"{shown(int(beyond[0]))}; number the classes from 0, or give the model more outputs."
+            f"{shown(int(beyond[0]))}; number the classes from 0, or give the model more outputs{others}."
         )
 
 

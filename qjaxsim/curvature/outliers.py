@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, require_unmasked, shown
 
 
 class Outliers(NamedTuple):
@@ -194,7 +194,8 @@ def numerical_rank(eigenvalues: Any, rtol: float | None = None) -> int:
 
 
 def require_array(matrix: Any) -> None:
-    """Raise a TypeError for an operator or a sparse matrix, naming what makes an array of it."""
+    """Raise a TypeError for an operator, a sparse or a masked matrix, naming what makes an array of it."""
+    require_unmasked("Argument `matrix`", matrix)
     for way_out in ("dense", "toarray"):
         if hasattr(matrix, way_out):
             raise TypeError(
@@ -220,7 +221,13 @@ def check_symmetric(dtype: Any, skew: Any, largest: Any) -> None:
 
 
 def _descending(eigenvalues: Any) -> np.ndarray:
+    require_unmasked("Argument `eigenvalues`", eigenvalues)
     values = np.asarray(eigenvalues)
+    if values.dtype.kind not in "iufV":  # "V" are JAX's narrow floats
+        raise TypeError(
+            "Argument `eigenvalues` must hold real numbers, as `numpy.linalg.eigvalsh` gives of a symmetric matrix, "
+            f"but is {shown(eigenvalues)}."
+        )
     if not np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qjaxsim.common.checks import as_number, is_traced, shown
+from qjaxsim.common.checks import as_number, is_traced, require_unmasked, shown
 
 
 def effective_dimension(fishers: Any, n_samples: Any, gamma: float = 1.0) -> Any:
@@ -68,12 +68,19 @@ def _matrices(name: str, value: Any, axes: int, form: str) -> np.ndarray:
         raise TypeError(
             f"Argument `{name}` must be known, but is traced by JAX (in jit, grad or vmap); call this function outside."
         )
+    require_unmasked(f"Argument `{name}`", value)
     given = np.asarray(value)
     square = given.ndim == axes and given.shape[-1] == given.shape[-2] and given.size > 0
     if not square or not np.issubdtype(given.dtype, np.floating) or not np.isfinite(given).all():
         raise ValueError(
             f"Argument `{name}` must hold real, finite matrices of shape {form}, but has shape {given.shape} and dtype "
             f"{given.dtype}."
+        )
+    skew = np.abs(given - given.swapaxes(-1, -2)).max()
+    if skew > np.sqrt(np.finfo(given.dtype).eps) * np.abs(given).max():
+        raise ValueError(
+            f"Argument `{name}` must hold symmetric matrices, but entries mirrored at the diagonal differ by "
+            f"{skew:.3g}; symmetrise them if that is rounding."
         )
     if not given.any():
         raise ValueError(f"Argument `{name}` must hold a matrix that is not zero, but all are.")
@@ -103,7 +110,7 @@ def _kappa(n_samples: Any, gamma: Any) -> np.ndarray:
         raise ValueError(f"Argument `gamma` must be above 0 and at most 1, but is {shown(gamma)}.")
     try:
         count = np.asarray(n_samples, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"Argument `n_samples` must be numbers, but is {shown(n_samples)}.") from error
     with np.errstate(all="ignore"):
         kappa = factor.real * count / (2 * np.pi * np.log(count))

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, shown
+from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, require_unmasked, shown
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
 from qjaxsim.models.circuit_model import CircuitModel
@@ -25,7 +25,7 @@ from qjaxsim.training import TrainConfig, fit
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-REALS = (np.float64, np.float32)
+_REALS = (np.float64, np.float32)
 # Samples whose states are held at once after training.
 _AT_ONCE = 1024
 _RATE = 0.1
@@ -104,7 +104,7 @@ class QuantumEstimator(BaseEstimator):
             ValueError: for data that `predict` refuses, and targets of another number or of unknown classes.
         """
         check_is_fitted(self, "model_")
-        X, y = validate_data(self, X, y, reset=False, dtype=REALS)  # noqa: N806
+        X, y = checked_data(self, X, y, reset=False)  # noqa: N806
         dtype = self._trained_dtype
         data = self._angles(X, dtype), self._targets(y, dtype)
         return spectrum_report(self.model_.outputs, self.params_, data, loss=self._chosen_loss(), **options)
@@ -240,9 +240,21 @@ class QuantumEstimator(BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         """The model's outputs, (N, K)."""
         check_is_fitted(self, "model_")
-        x = self._angles(validate_data(self, X, reset=False, dtype=REALS), self._trained_dtype)
+        x = self._angles(checked_data(self, X, reset=False), self._trained_dtype)
         parts = [x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE)]
         return np.concatenate([np.asarray(_run(self.model_.outputs, self.params_, part)) for part in parts])
+
+
+def checked_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:  # noqa: N803
+    """scikit-learn's check of samples, and of targets where they are given, which reads arrays through their masks.
+
+    Raises:
+        TypeError: for masked arrays.
+        ValueError: as `sklearn.utils.validation.validate_data`.
+    """
+    for name, given in (("X", X), ("y", y)):
+        require_unmasked(f"Argument `{name}`", given)
+    return validate_data(estimator, X, y, dtype=_REALS, **options)
 
 
 @partial(jax.jit, static_argnums=0)

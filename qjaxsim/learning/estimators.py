@@ -7,10 +7,9 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import REALS, QuantumEstimator
+from qjaxsim.learning.base import QuantumEstimator, checked_data
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -80,7 +79,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             FloatingPointError: if the loss is not finite.
             FileExistsError, qjaxsim.training.CheckpointError: as `qjaxsim.training.fit` says of `folder`.
         """
-        X, y = validate_data(self, X, y, dtype=REALS)  # noqa: N806
+        X, y = checked_data(self, X, y)  # noqa: N806
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         count = len(self.classes_)
@@ -150,7 +149,7 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
     def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
         _require_no_strings(y)
-        X, y = validate_data(self, X, y, dtype=REALS, y_numeric=True)  # noqa: N806
+        X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
         low, high = float(np.min(y)), float(np.max(y))
         self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
         self._train(X, y, (1,))

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from qjaxsim.curvature.objective import of_classes
+from qjaxsim.curvature.objective import of_classes, of_labels_or_numbers
 from qjaxsim.curvature.parts import for_values
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -17,9 +17,9 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy of each sample: (batch, K) logits and (batch,) integer labels to (batch,) nats.
 
-    A single logit is that of class 1; class 0 has the logit 0. A label from K on gives NaN (Hessians
-    refuse it where they see it), a negative one counts from the last class. Loss, gradient and Hessian keep their
-    relative precision where the label is all but certain, and its probability rounds to one.
+    A single logit is that of class 1; class 0 has the logit 0. A label that has no logit, from K on or negative, gives
+    NaN (Hessians refuse it where they see it). Loss, gradient and Hessian keep their relative precision where one
+    class, the label's or another, is all but certain and its probability rounds to one.
 
     Raises:
         TypeError: if labels are not integers.
@@ -31,35 +31,51 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         raise TypeError(f"Argument `labels` must hold integers, but it has dtype {labels.dtype}; cast it.")
     if logits.shape[1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)
-    places, own = jnp.arange(logits.shape[1], dtype="int32")[None], labels.astype("int32")[:, None]
-    others = (places != own) & (places - logits.shape[1] != own)
-    ahead = logits - picked
-    # The label's own share is left out of the sum: beside it the others' round away where it is nearly one, and
-    # with them the loss and its derivatives.
-    largest = jax.lax.stop_gradient(jnp.maximum(jnp.where(others, ahead, -jnp.inf).max(axis=1), 0))
-    shares = jnp.where(others, jnp.exp(ahead - largest[:, None]), 0)
-    return largest + jnp.log1p(shares.sum(axis=1) + jnp.expm1(-largest))
+    places = jnp.arange(logits.shape[1], dtype="int32")[None]
+    likeliest = logits.argmax(axis=1).astype("int32")[:, None]
+    largest = jnp.take_along_axis(logits, likeliest, axis=1)
+    # The likeliest class's own share is left out of the sum: beside it the others' round away where it is nearly one,
+    # and with them the loss and its derivatives. So does its derivative where it is the label's, unless it is chosen.
+    shares = jnp.where(places != likeliest, jnp.exp(logits - largest), 0)
+    own = labels.astype("int32")[:, None]
+    own = jnp.where(own < 0, logits.shape[1], own)  # JAX would count from the last one
+    behind = jnp.where(own == likeliest, 0, largest - jnp.take_along_axis(logits, own, axis=1))
+    return behind[:, 0] + jnp.log1p(shares.sum(axis=1))
 
 
+@of_labels_or_numbers
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Squared error of each sample, summed over its outputs: (batch, K) and (batch,) or (batch, K) to (batch,).
 
     Integer targets (batch,) are labels: the output of a label's class is to be 1 and all others -1, and a single output
-    1 for class 1 and -1 for class 0.
+    1 for class 1 and -1 for class 0, which may be written as -1. A label that no output stands for gives NaN (Hessians
+    refuse it where they see it). Numbers to be met are floats, or of shape (batch, K).
+
+    Raises:
+        TypeError: if targets are truth values.
 
     >>> print(squared_error(jnp.array([[1.0], [0.5]]), jnp.array([3.0, 0.5])))
     [4. 0.]
     >>> print(squared_error(jnp.array([[1.0, -1.0], [1.0, -1.0]]), jnp.array([0, 1])))
     [0. 8.]
     """
-    if jnp.issubdtype(targets.dtype, jnp.integer):
-        n_outputs = outputs.shape[1]
-        hot = jax.nn.one_hot(targets, max(n_outputs, 2), dtype=outputs.dtype)
-        wanted = 2 * hot[:, -n_outputs:] - 1
+    if targets.dtype == bool:
+        raise TypeError("Argument `targets` must hold numbers, or integers for labels, but has dtype bool; cast it.")
+    of_integers = jnp.issubdtype(targets.dtype, jnp.integer)
+    if of_integers and targets.ndim == 1:
+        wanted = _of_labels(targets.astype("int32")[:, None], outputs.shape[1])
     else:
         wanted = targets.reshape(len(outputs), -1)
-    return jnp.sum((outputs - wanted) ** 2, axis=1)
+    return jnp.sum((outputs - (wanted.astype(outputs.dtype) if of_integers else wanted)) ** 2, axis=1)
+
+
+def _of_labels(labels: jax.Array, n_outputs: int) -> jax.Array:
+    """What outputs are to be for labels (batch, 1): 1 and -1, NaN for those that have none."""
+    if n_outputs == 1:
+        return jnp.where(abs(labels) <= 1, jnp.where(labels == 1, 1.0, -1.0), jnp.nan)
+    places = jnp.arange(n_outputs, dtype="int32")[None]
+    own = places == labels
+    return jnp.where(own.any(axis=1, keepdims=True), jnp.where(own, 1.0, -1.0), jnp.nan)
 
 
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

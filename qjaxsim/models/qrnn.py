@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, require_one_of
+from qjaxsim.common.checks import integer_from, require_one_of, require_unmasked
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.qrnn_cell import (
@@ -301,13 +301,16 @@ def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Ar
         targets: (B, T) words.
         counted: (T,) booleans; all by default.
     """
-    picked = jnp.take_along_axis(probabilities, targets[..., None], axis=-1)[..., 0]
-    each = jax.scipy.special.logsumexp(probabilities, axis=-1) - picked
-    least = math.log(probabilities.shape[-1] - 1 + math.e) - 1
+    words = probabilities.shape[-1]
+    own = jax.nn.one_hot(targets, words, dtype=bool)
+    missing = 1 - jnp.take_along_axis(probabilities, targets[..., None], axis=-1)
+    # The smallest value is taken out of each exponential: after the logarithm a small loss would be lost to rounding.
+    above = jnp.where(own, 0, jnp.expm1(probabilities + missing))
+    each = jnp.log1p(above.sum(axis=-1) / (words - 1 + math.e))
     if counted is None:
-        return each.mean() - least
+        return each.mean()
     weights = counted.astype(each.dtype)
-    return (each.mean(axis=0) * weights).sum() / weights.sum() - least
+    return (each.mean(axis=0) * weights).sum() / weights.sum()
 
 
 def collapses(topology: QrnnTopology, batch: int, steps: int) -> bool:
@@ -360,6 +363,7 @@ def _chosen(tables: Tables, state: jax.Array, choice: str, key: Any) -> jax.Arra
 
 
 def _words(name: str, words: Any, n_words: int) -> np.ndarray:
+    require_unmasked(f"Argument `{name}`", words)
     array = np.asarray(words)
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"Argument `{name}` must hold integers, but holds {array.dtype}.")
@@ -374,6 +378,7 @@ def _words(name: str, words: Any, n_words: int) -> np.ndarray:
 
 
 def _steps(name: str, given: Any, default: bool, steps: int) -> np.ndarray:
+    require_unmasked(f"Argument `{name}`", given)
     array = np.full(steps, default) if given is None else np.asarray(given)
     if array.shape != (steps,) or array.dtype != bool:
         raise ValueError(

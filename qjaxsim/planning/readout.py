@@ -7,7 +7,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.measurements import ReadoutError
 from qjaxsim.circuits.observables import I
-from qjaxsim.circuits.operations import Repeat
+from qjaxsim.circuits.operations import Conditional, Repeat
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.sums import Operator, PauliSum
 
@@ -16,7 +16,11 @@ Errors = Mapping[int, np.ndarray]
 
 
 def readout_errors(circuit: Circuit) -> Errors:
-    """The readout errors of a circuit, several on one qubit multiplied."""
+    """The readout errors of a circuit, several on one qubit multiplied.
+
+    Raises:
+        ValueError: for one under a condition.
+    """
     errors: dict[int, np.ndarray] = {}
     for operation in _all(circuit):
         errors[operation.qubit] = operation.matrix() @ errors.get(operation.qubit, np.eye(2))
@@ -30,6 +34,8 @@ def _all(circuit: Circuit) -> Iterator[ReadoutError]:
         elif isinstance(operation, Repeat):
             for _ in range(operation.times):
                 yield from _all(operation.circuit)
+        elif isinstance(operation, Conditional) and any(_all(operation.circuit)):
+            raise ValueError("Operation 'readout_error' cannot stand under a condition; put it before or behind.")
 
 
 def with_readout(observable: PauliSum, errors: Errors) -> PauliSum:

@@ -146,7 +146,9 @@ def _run_and_read(
                 "Argument `initial` is for circuits that begin in |0...0>, but this one has `initialize`; leave one of "
                 "them out."
             )
-        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), form.circuit.parameters)
+        # Parameters of branches that are never taken are not in the form that is run.
+        shapes = {**snapshot.parameters, **form.circuit.parameters}
+        batch = parse_params(with_initial(params, initial, snapshot.n_qubits), shapes)
         axes = state_axes_of(chosen, can_be_cut and initial is None, form.circuit.n_qubits)
         device_bits = count_device_bits(axes, form.circuit.n_qubits)
         batch_axis = chosen.batch_axis if batch.data else None

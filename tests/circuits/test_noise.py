@@ -96,6 +96,17 @@ def test_matrices_are_known_by_their_labels():
     assert names(model.apply(qj.Circuit(1).unitary(np.eye(2), 0, "mine").x(0))) == [
         ("unitary", (0,)), ("bit_flip", (0,)), ("x", (0,)),
     ]  # fmt: skip
+    free = qj.Circuit(1).unitary(qj.Parameter("m", (2, 2, 2)), 0, "mine").unitary(qj.Parameter("m", (2, 2, 2)), 0)
+    assert names(model.apply(free)) == [("matrix1", (0,)), ("bit_flip", (0,)), ("matrix1", (0,))]
+
+
+@pytest.mark.parametrize("qubits", [(0, 2), [0, 2], range(0, 3, 2), np.array([2, 0]), {0, 2}])
+def test_qubits_that_relax_and_are_misread_come_in_any_collection(qubits):
+    waiting = qj.Circuit(3).delay(1.0, [0, 1, 2])
+    relaxed = NoiseModel().relaxation(1.0, 1.0, qubits).apply(waiting)
+    assert [where for name, where in names(relaxed) if name == "thermal_relaxation"] == [(0,), (2,)]
+    assert names(NoiseModel().readout_error(0.1, 0.2, qubits).apply(C(3))) == [("readout_error", (q,)) for q in (0, 2)]
+    assert names(NoiseModel().readout_error(0.1, 0.2, except_at=qubits).apply(C(3))) == [("readout_error", (1,))]
 
 
 @pytest.mark.parametrize(("t1", "t2", "kept"), [(np.inf, 3.0, np.exp(-0.5 / 3)), (np.inf, np.inf, 1.0)])
@@ -131,6 +142,10 @@ WRONG = {  # noqa: E501
     "rule": (lambda: NoiseModel().after("cz", "x"), TypeError, "Argument `noise` must be a Circuit, but is 'x' (str)"),  # noqa: E501
     "gates": (lambda: NoiseModel().after("bit_flip", C(1)), ValueError, "must hold names of gates, but has 'bit_flip'"),  # noqa: E501
     "near": (lambda: NoiseModel().after("rxxx", C(1)), ValueError, "has the name 'rxxx', which is no gate's"),  # noqa: E501
+    "other name": (lambda: NoiseModel().after("cnot", C(2)), ValueError, "has the name 'cnot', which is no gate's (did you mean 'cx'?)"),  # noqa: E501
+    "no pair": (lambda: NoiseModel().after("cx", C(2), on=[0, 1]), ValueError, "acts on ('cx' on 2), but holds (0,); a tuple is one gate's"),  # noqa: E501
+    "no single": (lambda: NoiseModel().after(["h", "reset"], C(1), except_on=(0, 1)), ValueError, "`except_on` must hold the qubits that a gate acts on ('h' on 1, 'reset' on 1), but holds (0, 1)"),  # noqa: E501
+    "misread": (lambda: NoiseModel().readout_error(0.1, 0.1, "01"), TypeError, "Argument `qubits` must hold qubits, integers from 0 on, but holds '0'"),  # noqa: E501
     "places": (lambda: NoiseModel().after("x", C(1), on=["a"]), TypeError, "must hold qubits or tuples of qubits"),  # noqa: E501
     "one place": (lambda: NoiseModel().after("x", C(1), on=1.5), TypeError, "must be a qubit, a tuple of qubits or a list"),  # noqa: E501
     "wide": (lambda: NoiseModel().after("x", C(2)).apply(C(2).x(0)), ValueError, "acts on 2 qubits, but the gate on 1: (0,)"),  # noqa: E501

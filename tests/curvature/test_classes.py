@@ -1,5 +1,7 @@
 """The decomposition of G by classes against sums over samples, planted models on paper, and knock-outs by NumPy."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +103,17 @@ def test_single_precision():
     assert found.means.dtype == jnp.float32
     np.testing.assert_allclose(found.means, class_decomposition(network, *problem()).means, atol=1e-5)
     assert len(found.directions("g1")) == 3  # one class is empty
+
+
+@pytest.mark.parametrize("margin", [2.0, 20.0])
+def test_classes_that_are_all_but_certain_in_single_precision(margin):
+    """A linear model on unit vectors: of the own class the vectors are what the others have, less themselves."""
+    clusters, weights = jnp.eye(3, dtype="float32"), margin * jnp.eye(3, dtype="float32")
+    found = class_decomposition(lambda w, x: x @ w, weights, clusters, np.arange(3))
+    share = 1 / (math.exp(margin) + 2)
+    # delta_cc = sqrt(p) (1 - p, -share, -share) along the row of the class, in three classes of a third of the samples
+    want = (1 - 2 * share) * 6 * share**2 / 3
+    np.testing.assert_allclose(found.eigenvalues("g0"), np.full(3, want), rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -292,6 +305,7 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(tmp_path, monkeypatch):
     [
         (UNBALANCED / 2, TypeError, "must hold integers, the class of each sample, but is float64.*astype"),
         (np.array(["a"] * 17), TypeError, "must hold integers"),
+        (np.ma.array(UNBALANCED, mask=UNBALANCED > 1), TypeError, "`y` must be whole, but is a masked array; fill it"),
         (UNBALANCED > 1, TypeError, "must hold integers, the class of each sample, but is bool"),
         (np.eye(4, dtype=int)[UNBALANCED], ValueError, r"one class a sample, but has \(17, 4\); for one-hot rows"),
         (UNBALANCED + 1, ValueError, "must hold classes from 0 to 3, one for each logit, but holds 4; number"),

@@ -171,6 +171,22 @@ class TestEvaluate:
             eigen_plane(jnp.zeros(2), np.ones((3, 2)))
         with pytest.raises(ValueError, match=r"must have shapes \(P,\) and \(2, P\)"):
             Plane(jnp.zeros((2, 2)), jnp.zeros((2, 4)), identity)
+        with pytest.raises(TypeError, match="`vectors` must hold real numbers, as .*eigh.*, but is complex"):
+            eigen_plane(jnp.zeros(2), np.eye(2) + 0j)
+        masked = np.ma.array(np.eye(2), mask=np.eye(2))
+        for name, call in (
+            ("vectors", lambda: eigen_plane(jnp.zeros(2), masked)),
+            ("b", lambda: evaluate_plane(jnp.sum, plane, [1.0], masked[0])),
+            ("trajectory", lambda: pca_plane(masked, identity)),
+            ("projection", lambda: grid_around(masked)),
+        ):
+            with pytest.raises(TypeError, match=f"Argument `{name}` must be whole, but is a masked array; fill it"):
+                call()
+
+    def test_a_trajectory_that_stands_still_has_a_plane_and_no_shares(self):
+        found = pca_plane(np.full((3, 2), 0.5), identity)
+        np.testing.assert_array_equal(found.projection, np.zeros((3, 2)))
+        assert np.isnan(found.explained).all()
 
 
 class TestGridAround:

@@ -110,6 +110,12 @@ class TestOutliers:
             count_outliers([1.0, np.nan], 3)
         with pytest.raises(ValueError, match=r"at least one finite number, but it has shape \(0,\)"):
             near_zero_fraction([])
+        with pytest.raises(TypeError, match="`eigenvalues` must be whole, but is a masked array; fill it"):
+            numerical_rank(np.ma.array([2.0, 1.0], mask=[True, False]))
+        with pytest.raises(TypeError, match=r"`eigenvalues` must hold real numbers, .*eigvalsh.*, but is array\("):
+            numerical_rank(np.array([1 + 2j, 1e-30j]))
+        with pytest.raises(TypeError, match="`matrix` must be whole, but is a masked array; fill it"):
+            exact_zeros(np.ma.array(np.eye(2), mask=np.eye(2)))
 
 
 class TestZeros:

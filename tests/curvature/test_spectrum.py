@@ -279,6 +279,8 @@ class TestSpectralDensity:
         for grid in ([0.0, np.nan], [[0.0, 1.0]], 1.0):
             with pytest.raises(ValueError, match="Argument `grid` must be a vector of finite numbers or None, but is"):
                 spectral_density(linear_operator(lambda v: v, 5), key=key, grid=grid)
+        with pytest.raises(TypeError, match="Argument `grid` must be whole, but is a masked array; fill it"):
+            spectral_density(linear_operator(lambda v: v, 5), key=key, grid=np.ma.array([0.0, 1.0], mask=[1, 0]))
 
     @pytest.mark.parametrize("sigma", mostly_slow([1e-1, 1e-3, 1e-6, 1e-9], keep=[1, 3]))
     def test_a_narrow_sigma_keeps_the_integral(self, sigma, key):

@@ -100,10 +100,16 @@ def test_refusals():
         ValueError, match="`fisher` must hold positive semi-definite matrices, but has an eigenvalue of -1"
     ):
         local_effective_dimension(-np.eye(3), 1000)  # a Hessian of a log-likelihood
+    with pytest.raises(ValueError, match="`fisher` must hold symmetric matrices, .* differ by 5; symmetrise them"):
+        local_effective_dimension(np.array([[1.0, 5.0], [0.0, 1.0]]), 1000)
+    with pytest.raises(TypeError, match="`fishers` must be whole, but is a masked array; fill it"):
+        effective_dimension(np.ma.array(good, mask=good > 0), 1000)
     with pytest.raises(ValueError, match="from 19 on for gamma = 1"):
         effective_dimension(good, 18)
     effective_dimension(good, 19)
     with pytest.raises(ValueError, match="`n_samples` must be numbers, but is 'many'"):
         effective_dimension(good, "many")
+    with pytest.raises(ValueError, match="`n_samples` must be numbers, but is 1000"):
+        effective_dimension(good, 10**400)
     with pytest.raises(ValueError, match="`gamma` must be above 0 and at most 1, but is 2"):
         effective_dimension(good, 1000, gamma=2)

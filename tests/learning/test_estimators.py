@@ -304,6 +304,20 @@ def test_bad_parameters_are_named(parameters, error, message):
         QuantumClassifier(**parameters).fit(X, THREE)
 
 
+def test_masked_data_are_not_read_through_their_masks(classifier, regressor):
+    masked, targets = np.ma.array(X, mask=X > 1), np.ma.array(TARGETS, mask=TARGETS > 100)
+    for call in (
+        lambda: QuantumClassifier(**QUICK).fit(masked, THREE),
+        lambda: classifier.predict(masked),
+        lambda: classifier.curvature(masked, THREE),
+    ):
+        with pytest.raises(TypeError, match="Argument `X` must be whole, but is a masked array; fill it"):
+            call()
+    for call in (lambda: QuantumRegressor(**QUICK).fit(X, targets), lambda: regressor.score(masked, TARGETS)):
+        with pytest.raises(TypeError, match="Argument `[Xy]` must be whole, but is a masked array; fill it"):
+            call()
+
+
 def test_bad_data_are_named(classifier, regressor):
     with pytest.raises(ValueError, match="X has 2 features, but QuantumClassifier is expecting 3 features"):
         classifier.predict(X[:, :2])

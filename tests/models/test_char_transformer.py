@@ -124,6 +124,14 @@ def test_metrics_of_known_cases():
     assert float(found["loss"]) == pytest.approx(50 / 4) and float(found["accuracy"]) == 0.75
 
 
+def test_losses_keep_their_slopes_where_a_character_is_all_but_certain():
+    logits = jnp.array([[[20.0, 0.0, 0.0]]], jnp.float32)
+    loss, slopes = jax.value_and_grad(lambda z: next_character_metrics(z, np.array([[0]]))["loss"])(logits)
+    share = 1 / (math.exp(20) + 2)
+    np.testing.assert_allclose(loss, -math.log1p(-2 * share), rtol=1e-5)
+    np.testing.assert_allclose(slopes[0, 0], [-2 * share, share, share], rtol=1e-5)
+
+
 def test_generation_takes_the_likeliest_and_slides_its_window(params, key):
     drawn = generate(MODEL, params, [3, 1], 9, key, temperature=0.0)
     assert len(drawn) == 11 and drawn[:2].tolist() == [3, 1]

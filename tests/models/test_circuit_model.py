@@ -186,6 +186,31 @@ def test_single_logits_and_signs():
         cross_entropy(z, labels.astype(float))
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_negative_labels_are_no_classes(outputs):
+    """Such as -1 and 1 for two classes, or -1 for a label that is missing."""
+    signs = np.array([1, -1])
+    assert np.isnan(cross_entropy(jnp.zeros((2, outputs)), jnp.asarray(signs))).tolist() == [False, True]
+    with pytest.raises(ValueError, match="classes from 0 to 1, one for each logit, but holds -1; number"):
+        split_hessian(lambda w, x: x @ w, cross_entropy, jnp.ones((1, outputs)), np.ones((2, 1)), signs)
+
+
+def test_squared_errors_of_labels_without_an_output_and_of_numbers():
+    single, three = jnp.array([[0.5], [0.5], [0.5]]), jnp.array([[1.0, -1.0, -1.0]] * 3)
+    np.testing.assert_allclose(squared_error(single, jnp.array([-1, 1, 7], "int8")), [1.5**2, 0.5**2, np.nan])
+    np.testing.assert_allclose(squared_error(three, jnp.array([0, -3, 3])), [0, np.nan, np.nan])
+    numbers = jnp.array([[1, 0, 3]] * 3)
+    np.testing.assert_allclose(squared_error(three, numbers), [0 + 1 + 16] * 3)
+    np.testing.assert_allclose(squared_error(single, jnp.array([[7], [0], [1]])), [6.5**2, 0.5**2, 0.5**2])
+    with pytest.raises(TypeError, match="`targets` must hold numbers, or integers for labels, but has dtype bool"):
+        squared_error(single, jnp.array([True, False, True]))
+    counts = np.array([3, 0, 12])
+    with pytest.raises(ValueError, match=r"classes from 0 to 1, .* but holds 3; .* or cast numbers .*, `y.astype"):
+        split_hessian(lambda w, x: x @ w, squared_error, jnp.ones((1, 1)), np.ones((3, 1)), counts)
+    of_numbers = split_hessian(lambda w, x: x @ w, squared_error, jnp.ones((1, 1)), np.ones((3, 1)), counts + 0.0)
+    np.testing.assert_allclose(of_numbers.gradient, [2 * (1 - 5)])
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     (

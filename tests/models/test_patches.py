@@ -185,7 +185,7 @@ def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
     """In single precision, by closed forms in terms of the other classes' shares alone."""
     ahead = -margin * np.array([[1.0, 1.25], [1.125, 0.75]])  # of two classes, before the label's
     logits = np.stack([ahead[:, 0], np.zeros(2), ahead[:, 1]], axis=1)
-    labels, at = jnp.array([1, -2], "int8"), jnp.asarray(logits, jnp.float32)
+    labels, at = jnp.array([1, 1], "int8"), jnp.asarray(logits, jnp.float32)
     shares = np.exp(logits) * [1, 0, 1]
     chances = shares / (1 + shares.sum(axis=1, keepdims=True))
     of_label = chances.sum(axis=1)
@@ -198,6 +198,29 @@ def test_a_cross_entropy_is_right_where_a_probability_rounds_to_one(margin):
     np.testing.assert_allclose(jax.vmap(jax.grad(loss))(at, labels), slopes, rtol=1e-5)
     found = np.asarray(jax.vmap(jax.hessian(loss))(at, labels))
     np.testing.assert_allclose(found, hessians, rtol=1e-5, atol=1e-7 * of_label.max() ** 2)
+
+
+@pytest.mark.parametrize("label", [0, 2])
+def test_a_cross_entropy_is_right_where_another_class_is_all_but_certain(label):
+    """In single precision, by the shares of what each class leaves to the others; derivatives of p are p (e - p)."""
+    logits = np.array([1.0, 31.0, 2.0])
+    chances = np.exp(logits) / np.exp(logits).sum()
+    left = chances @ (1 - np.eye(3))
+    own = np.eye(3)[label]
+    hessian = np.where(np.eye(3) == 1, chances * left, -chances[:, None] * chances)
+    at = jnp.asarray(logits, jnp.float32)
+    loss = lambda z: cross_entropy(z[None], jnp.array([label]))[0]  # noqa: E731
+    np.testing.assert_allclose(loss(at), -np.log(chances[label]), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(loss)(at), np.where(own == 1, -left, chances), rtol=1e-5)
+    np.testing.assert_allclose(jax.hessian(loss)(at), hessian, rtol=1e-5)
+
+
+def test_logits_that_are_shut_out_take_no_part():
+    logits = jnp.array([0.0, -jnp.inf, 1.0])
+    slopes = jax.grad(lambda z: cross_entropy(z[None], jnp.array([2]))[0])(logits)
+    share = 1 / (1 + math.e)
+    np.testing.assert_allclose(slopes, [share, 0, -share], rtol=1e-12)
+    assert cross_entropy(logits[None], jnp.array([1]))[0] == math.inf
 
 
 # --- second order ----------------------------------------------------------------------------------------------------

@@ -285,6 +285,17 @@ def test_the_published_loss_of_a_uniform_prediction_and_of_a_perfect_one():
     assert published_loss(half, jnp.zeros((2, 3), jnp.int32), counted) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("missing", [0.0, 2.0**-22, 2.0**-10])
+def test_small_published_losses_are_not_lost_to_rounding(missing):
+    """In single precision, where log(sum exp p) - p and its smallest value agree in all digits."""
+    chances = jnp.array([[[missing / 2, 1 - missing, missing / 2, 0.0]]], jnp.float32)
+    loss, slopes = jax.value_and_grad(published_loss)(chances, np.array([[1]]))
+    above = 2 * math.expm1(1.5 * missing) + math.expm1(missing)  # of exp(p + 1 - p(target)), one a word
+    np.testing.assert_allclose(loss, math.log1p(above / (3 + math.e)), rtol=1e-6)
+    shares = np.exp(np.float64(chances))
+    np.testing.assert_allclose(slopes, shares / shares.sum() - [0, 1, 0, 0], rtol=1e-6)
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +326,8 @@ def test_projecting_on_an_impossible_outcome_is_an_error_and_never_nan(key):
         ({"targets": [[0, -1, 1]]}, ValueError, "`targets` must hold words from 0 to 3, but holds -1"),
         ({"targets": [[0, 1]]}, ValueError, r"`targets` must have the shape of `inputs`, \(1, 3\)"),
         ({"targets": None}, ValueError, "`targets` must be given"),
+        ({"inputs": np.ma.array([[0, 1, 2]], mask=[[0, 0, 1]])}, TypeError, "`inputs` must be whole, but is a masked"),
+        ({"counted": np.ma.array([True] * 3, mask=[0, 0, 1])}, TypeError, "`counted` must be whole, but is a masked"),
         ({"choice": "best"}, ValueError, "`choice` must be one of"),
         ({"choice": "sample"}, ValueError, "`key` must be a random key"),
         ({"path": "fast"}, ValueError, "`path` must be one of"),

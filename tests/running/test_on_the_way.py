@@ -260,6 +260,11 @@ WRONG = {
         ValueError,
         "Operation 'project' cannot stand under a condition; put it before or behind",
     ),
+    "readout": (
+        lambda: qj.probabilities(C(1).x(0).measure(0, 0).if_bits(0, 1, C(1).readout_error(0, 0.25, 0))),
+        ValueError,
+        "Operation 'readout_error' cannot stand under a condition; put it before or behind",
+    ),
     "shots": (lambda: qj.expectation(teleported(), qj.Z(0), shots=5), ValueError, "needs a circuit of gates alone"),
 }
 
@@ -281,3 +286,16 @@ def test_phases_in_branches_change_nothing(phase):
         np.kron(np.outer(flip[:, k], flip[:, k]), np.outer(opened[k], opened[k])) / 2 for k in range(2)
     )  # each outcome, then H on qubit 0
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_parameters_of_branches_that_are_never_taken_are_the_circuits():
+    w, v = qj.Parameter("w"), qj.Parameter("v")
+    circuit = C(2).h(0).ry(v, 1).measure(0, 1).if_bits(0, 1, C(2).rx(w, 1))  # nothing is measured into bit 0
+    value = qj.expectation(circuit, qj.Z(1))
+    params = {"v": jnp.asarray(0.4), "w": jnp.asarray(0.3)}
+    np.testing.assert_allclose(value(params), np.cos(0.4), rtol=1e-12)
+    np.testing.assert_allclose(value({**params, "w": np.arange(3.0)}), np.full(3, np.cos(0.4)), rtol=1e-12)
+    slopes = jax.grad(value)(params)
+    np.testing.assert_allclose([slopes["v"], slopes["w"]], [-np.sin(0.4), 0], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"`params` lacks \['w'\]"):
+        value({"v": 0.4})

@@ -11,7 +11,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import written_bits
-from qjaxsim.circuits.noise import RESET
+from qjaxsim.circuits.noise_places import RESET
 from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.meaning.angles import angle_of
 from qjaxsim_qiskit.meaning.conditions import branches

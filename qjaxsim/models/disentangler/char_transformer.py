@@ -17,6 +17,7 @@ import numpy as np
 
 from qjaxsim.common.checks import hold_integers
 from qjaxsim.models.disentangler.transformer import Exchangeable, Params, affine, attend, layer_norm, with_bias
+from qjaxsim.models.losses import cross_entropy
 
 LINEAR = ("query", "key", "value", "output", "up", "down")
 _WIDENING = 4
@@ -168,8 +169,7 @@ def next_character_metrics(logits: jax.Array, targets: jax.Array) -> dict[str, j
         logits: (batch, length, n_characters).
         targets: codes of the characters that come next, (batch, length).
     """  # noqa: D205
-    log_probabilities = jax.nn.log_softmax(logits)
-    loss = -jnp.take_along_axis(log_probabilities, targets[..., None], axis=-1).mean()
+    loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)).mean()
     hits = logits.argmax(-1).astype(targets.dtype) == targets
     return {"loss": loss, "accuracy": hits.astype(logits.dtype).mean()}
 
