@@ -160,6 +160,8 @@ def rows_of(**accuracies):
         (rows_of(qama_v2=[0.90, 1.0], softmax=[0.97, 0.97], none=[0.8, 0.8]), RESERVATION, "spread over seeds reaches"),
         (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97]), RESERVATION, "no control was run"),
         (rows_of(qama_v2=[0.90, 0.91], softmax=[0.97, 0.97]), NOT_SEEN, "6.5 points below"),
+        # Just met: in floating point 0.9 - 0.873 is above 0.027.
+        (rows_of(qama_v2=2 * [0.873], softmax=2 * [0.9], none=[0.5, 0.5]), HOLDS, "2.7 points below"),
         (rows_of(softmax=[0.97]), NOT_TESTED, "--attention qama-v2,softmax"),
     ],
 )
@@ -177,6 +179,10 @@ def test_close_to_softmax(rows, verdict, words):
         # The best control in the mean is far behind, another scatters as far as the lead.
         (rows_of(qama_v2=[0.95, 0.95], none=[0.9, 0.9], random=[0.79, 0.99]), RESERVATION),
         (rows_of(qama_v2=[0.95, 0.96], random=[0.97, 0.96]), NOT_SEEN),
+        # Equal means, apart in the last digit by the order of their sums.
+        (rows_of(qama_v2=[1 / 30, 2 / 30, 0.2], none=[1 / 30, 0.2, 2 / 30]), NOT_SEEN),
+        # A lead that equals the spread, which it exceeds in the last digit.
+        (rows_of(qama_v2=[1 / 30, 2 / 30], none=[0.0, 1 / 30]), RESERVATION),
         (rows_of(qama_v2=[0.95, 0.96]), NOT_TESTED),
     ],
 )
@@ -200,6 +206,8 @@ def test_other_verdicts():
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9, 0.901], softmax=[0.905, 0.905])).verdict == HOLDS
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.8, 1.0], softmax=[0.905, 0.905])).verdict == RESERVATION
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.905])).verdict == RESERVATION
+    # Just met: in floating point 0.58 - 0.57 is above 0.01.
+    assert judged.one_hot_softmax(rows_of(boltzmann=2 * [0.57], softmax=2 * [0.58])).verdict == HOLDS
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.95])).verdict == NOT_SEEN
     assert {one.verdict for one in judged.attention_verdicts([])} == {NOT_TESTED}
 

@@ -155,6 +155,8 @@ def test_healing():
     assert held.verdict == HOLDS and "mpo of 30 %" in held.evidence and "trained as long 0.560" in held.evidence
     svd = {**row("model", "svd-total", size=0.29, accuracy=0.4, accuracy_bond=0.54), "layer": "12 layers"}
     assert judged.healing_recovers([*rows, svd]).verdict == RESERVATION
+    # Three points just met: in floating point 0.53 - 0.5 is above 0.03.
+    assert judged.healing_recovers([{**rows[0], "accuracy": 0.53}, {**rows[2], "accuracy_bond": 0.5}]).verdict == HOLDS
     rows[2]["accuracy_bond"] = 0.5
     assert judged.healing_recovers(rows).verdict == NOT_SEEN
     rows[2]["accuracy_circuits"] = 0.54
