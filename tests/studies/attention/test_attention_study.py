@@ -19,6 +19,7 @@ from qjaxsim.studies.attention.published import comparison_rows
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.attention.study import STUDY
 from qjaxsim.studies.shared.study import run_study
+from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.thorough
@@ -46,6 +47,9 @@ def test_rows_arrays_and_report(study):
     assert ours["exact_hits"] == 1.0 and abs(ours["gap_anneal"]) < 1e-4 and ours["gap_greedy"] >= 0
     assert ours["gap_tabu"] is not None and 0 < ours["selected"] < 1
     assert {f"swap_{kind}" for kind in ("greedy", "ones", "random", "threshold")} <= set(ours)
+    by_epoch = [read_arrays(out, row["cell"])["history_test_accuracy"][1:] for row in rows]  # without the start's
+    assert [row["largest_fall"] for row in rows] == [max(0.0, first - last) for first, last in by_epoch]
+    assert [row["best_test_accuracy"] for row in rows] == [max(each) for each in by_epoch]
     assert "gap_anneal" not in softmax and softmax["ms_rest"] > 0
     page = (out / "report.html").read_text(encoding="utf-8")
     for words in ("Published claims", "Where attention goes", "Energies and time", "heads per token"):
