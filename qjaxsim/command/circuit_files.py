@@ -57,12 +57,13 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int) -> dict[str, n
             are no finite real numbers.
         FileNotFoundError: if there is no such file.
     """
+    from qjaxsim.common.checks import integer_from
     from qjaxsim.running.batching import parse_params
 
     if path is None:
         from qjaxsim_qiskit.crosschecking import random_params
 
-        return random_params(circuit, seed)
+        return random_params(circuit, integer_from(0, "random_params", seed))
     if path.suffix not in (".npz", ".json"):
         raise ValueError(f"Option --params must name an .npz or .json file, but is {str(path)!r}.")
     if not path.is_file():
