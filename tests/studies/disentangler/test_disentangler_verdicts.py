@@ -342,7 +342,9 @@ def test_the_model_of_a_file_is_refused_by_name_and_left_out_of_all(capsys, tmp_
     [
         (["--parts", "layer"], "Option --parts must hold names of ['layers', 'depth', 'bond', 'shots', 'model']"),
         (["--parts", "model"], "Option --parts must hold 'layers' with 'model'"),
-        (["--layers", "block7.up"], "Names of linear maps must be among"),
+        (["--layers", "block7.up"], "Option --layers must name linear maps of the model, block0.query, "),
+        (["--layers", "all,block0.up"], "Option --layers must name linear maps of the model, block0.query, "),
+        (["--profile-layer", "block7.up"], "--profile-layer must name linear maps of the model, block0.query, "),
         (["--layers", "block0.up,block0.up"], "Option --layers must name at least one layer and none twice"),
         (["--layers", "block0.up", "--profile-layer", "block0.key"], "Option --profile-layer must be among --layers"),
         (["--chi", "0"], "Option --chi must hold numbers of at least 1"),
