@@ -29,9 +29,18 @@ def read_noise(path: Path) -> NoiseModel:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"Noise cannot be read from {path}: {error}.") from error
-    return noise_model(data)
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"Argument `noise` must name a JSON file, but {path} cannot be read as one: {why}.") from error
+    if isinstance(data, Mapping) and isinstance(data.get("errors"), list):
+        raise ValueError(
+            f"Argument `noise` must name a file with the lists 'after', 'relaxation' and 'readout', but {path} holds a "
+            "noise model of Aer's; give that in Python, `qjaxsim_qiskit.crosscheck(circuit, noise=model)`."
+        )
+    try:
+        return noise_model(data)
+    except ValueError as error:
+        raise ValueError(f"Argument `noise` must name a file of a noise model, but {path} is none: {error}") from error
 
 
 def noise_model(data: Any) -> NoiseModel:

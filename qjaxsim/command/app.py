@@ -383,4 +383,6 @@ def prepare(
         )
     folder = datasets.prepare(name, idx_dir=from_folder, data_dir=data_dir, download=download)
     keep(name=name, folder=folder)
-    print(f"{name} is ready in {folder}")
+    unused = "--from" if from_folder is not None else "--download" if download else None
+    before = f", prepared before, so that {unused} was not used; delete that folder to prepare it anew"
+    print(f"{name} is ready in {folder}{before if here is not None and unused else ''}")

@@ -57,6 +57,7 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict
             are no finite real numbers; for both, and for a seed where there is nothing to draw.
         FileNotFoundError: if there is no such file.
     """
+    from qjaxsim.common.checks import integer_from
     from qjaxsim.running.batching import parse_params
 
     if path is not None and seed is not None:
@@ -66,7 +67,7 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict
     if path is None:
         from qjaxsim_qiskit.crosschecking.crosscheck import random_params
 
-        return random_params(circuit, seed or 0)
+        return random_params(circuit, integer_from(0, "random_params", seed or 0))
     if path.suffix not in (".npz", ".json"):
         raise ValueError(f"Option --params must name an .npz or .json file, but is {str(path)!r}.")
     if not path.is_file():

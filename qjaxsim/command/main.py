@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_streams()
         interrupts.install()
         print_anything()
+        forget_no_width()
     from qjaxsim.command.app import UNREAD, run
 
     code = run(arguments)
@@ -62,6 +63,13 @@ def print_anything() -> None:
     # With "surrogateescape", as in the C locale, UTF-8 takes everything already.
     if isinstance(out, io.TextIOWrapper) and (out.errors == "strict" or out.encoding.lower() != "utf-8"):
         out.reconfigure(errors="backslashreplace")
+
+
+def forget_no_width() -> None:
+    """Forget COLUMNS=0, as terminals without a size set it: rich takes it at its word and prints nothing at all."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and not int(columns):
+        del os.environ["COLUMNS"]
 
 
 if __name__ == "__main__":

@@ -88,11 +88,22 @@ def _require(name: str, argument: str, columns: dict[str, Any], path: Path) -> N
 
 def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Text of the cells by column, and where each sample stands."""
+    lines: list[tuple[int, list[str]]] = []
+    begun = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
-    except (UnicodeDecodeError, csv.Error) as error:
+            # Without "strict" a quote that nothing closes takes all lines below it into its cell.
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            for line in reader:
+                begun = reader.line_num
+                if line:
+                    lines.append((begun, [cell.strip() for cell in line]))
+    except csv.Error as error:
+        raise ValueError(
+            f"Argument `data` must name a CSV file in which each cell's quotes are closed before the next comma, but "
+            f"those of line {begun + 1} of {path.name} are not ({error}); mend them."
+        ) from error
+    except UnicodeDecodeError as error:
         raise ValueError(f"Argument `data` must name a CSV file in UTF-8, but {path.name} is none: {error}.") from error
     if len(lines) < 2:
         raise ValueError(f"Argument `data` must have a header and a line below it, but {path.name} has {len(lines)}.")
@@ -102,7 +113,12 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
             f"Argument `data` must name a file with commas between cells, but {path.name} has {mark!r} in its "
             f"header; write it again with commas, and points in its numbers."
         )
-    if len(set(head)) != len(head) or "" in head:
+    if "" in head:
+        raise ValueError(
+            f"Argument `data` must have a name for each column in its header, but column {head.index('') + 1} of "
+            f"{path.name} has none; name it, or write the table without its index (pandas: index=False)."
+        )
+    if len(set(head)) != len(head):
         raise ValueError(f"Argument `data` must have a header of different names, but {path.name} has {head}.")
     for number, line in body:
         if len(line) != len(head):

@@ -345,11 +345,15 @@ def test_command_line_says_what_differs(program, monkeypatch, capsys):
             "Option --images must be a positive number, but is 0",
         ),
         (["--model", "patches", "--run", "runs", "--qnn"], "Option --qnn has an effect only with --model hybrid"),
+        (["turn.qasm", "--random-params", "-1"], "--random-params must be an integer of at least 0, but is -1"),
+        (["bell.qasm", "--noise", "none.json"], "--noise must name a JSON file, but none.json cannot be read"),
         (["bell.qasm", "--dtype", "half"], "Option --dtype must be float64 or float32, but is 'half'"),
     ],
 )
 def test_wrong_command_lines(words, message, capsys, program, monkeypatch):
     monkeypatch.chdir(program.parent)
+    text = 'OPENQASM 3.0;\ninclude "stdgates.inc";\ninput float a;\nqubit q;\nry(a) q;\n'
+    program.with_name("turn.qasm").write_text(text)
     assert cli.main(["crosscheck", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -187,6 +187,7 @@ def test_models_in_files(tmp_path):
 RULE = {"gates": "x", "channel": "bit_flip", "strengths": [0.1]}
 WRONG_DATA = {
     "object": ([], "A noise model must be an object with the keys ['after', 'readout', 'relaxation'], but is []"),
+    "Aer's": ({"errors": []}, "noise.json holds a noise model of Aer's; give that in Python, `qjaxsim_qiskit.cross"),
     "keys": ({"rules": []}, "A noise model has the keys ['rules'], but knows ['after', 'readout', 'relaxation']"),
     "list": ({"after": {}}, "Key 'after' of a noise model must be a list, but is {}"),
     "missing": ({"after": [{"gates": "x"}]}, "Entry 0 of 'after' lacks ['channel', 'strengths']"),
@@ -203,13 +204,13 @@ def test_what_is_wrong_in_a_file_is_said(case, tmp_path):
     data, message = WRONG_DATA[case]
     file = tmp_path / "noise.json"
     file.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=rf"^Argument `noise` must name a file .*{re.escape(message)}"):
         read_noise(file)
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ValueError, match="Noise cannot be read from .*missing.json"):
+    with pytest.raises(ValueError, match="^Argument `noise` must name .*missing.json cannot be read as one: No such"):
         read_noise(tmp_path / "missing.json")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match="Noise cannot be read from .*broken.json"):
+    with pytest.raises(ValueError, match="^Argument `noise` must name .*broken.json cannot be read as one: Expecting"):
         read_noise(tmp_path / "broken.json")

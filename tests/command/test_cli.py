@@ -301,6 +301,17 @@ def test_errors_are_one_line_with_their_code(capsys, prepare, error, code, messa
     assert shown.err == f"{message}\n"
 
 
+@pytest.mark.parametrize("option", ["--from", "--download"])
+def test_what_a_set_that_is_ready_makes_idle_is_said(option, capsys, prepare, tmp_path):
+    words = ["data", "prepare", "mnist", "--data-dir", str(tmp_path), option] + [str(tmp_path)] * (option == "--from")
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == "mnist is ready in somewhere/mnist/3.0.1\n"
+    (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
+    (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{}")
+    assert cli.main(words) == 0
+    assert f"prepared before, so that {option} was not used" in capsys.readouterr().out
+
+
 def test_debug_shows_the_traceback(capsys, prepare):
     prepare.outcome = RuntimeError("broken")
     assert cli.main(["--debug", "data", "prepare", "mnist", "--download"]) == 1

@@ -19,6 +19,7 @@ from qjaxsim.command import bench as cli_bench
 from qjaxsim.command import main as cli
 from qjaxsim.common import interrupts, verbosity
 from qjaxsim.common.progress import Progress
+from qjaxsim.report.tables import print_table
 from qjaxsim.report.verdict import HOLDS, NOT_TESTED, Verdict
 from qjaxsim.studies.shared import options as cli_options
 from qjaxsim.training import TrainConfig, fit
@@ -152,6 +153,18 @@ def test_what_an_output_cannot_encode_is_printed_as_an_escape(encoding, errors, 
     cli.print_anything()
     print("é –", flush=True)
     assert written.getvalue().decode(encoding).strip() == printed
+
+
+def test_a_terminal_that_says_it_has_no_columns_is_printed_to(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "0")
+    cli.forget_no_width()
+    print_table([{"seed": 3}])
+    Progress().warn("a warning")
+    shown = capsys.readouterr()
+    assert "seed" in shown.out and "3" in shown.out and shown.err == "a warning\n"
+    monkeypatch.setenv("COLUMNS", "70")
+    cli.forget_no_width()
+    assert Console().width == 70
 
 
 def test_values_after_two_dashes_are_no_options(capsys):

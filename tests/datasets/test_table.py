@@ -49,6 +49,14 @@ def test_whole_numbers_of_any_length_are_classes_of_their_own(labels, wholes, tm
     assert again.classes == found.classes and again.y.tolist() == [1, 0]
 
 
+def test_quoted_cells_are_what_they_hold(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('"a, b", "kind"\n1,x\n"2", "x"\n3, "y, ""z"""\n4,"two\nlines"\n')
+    found = load_table(path, "kind")
+    assert found.names == ("a, b",) and found.x.ravel().tolist() == [1, 2, 3, 4]
+    assert found.classes == ("two\nlines", "x", 'y, "z"') and found.y.tolist() == [1, 1, 2, 0]
+
+
 def test_text_among_integers_and_words_among_text_are_classes(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,digit,degree\n1,7,none\n2,B,mild\n3,7,none\n")
@@ -103,6 +111,10 @@ def test_npz(tmp_path):
         ("a,kind\n1,0\n2,1\n3,NA\n", {}, "a label in each line, but line 4 of t.csv has 'NA' in column 'kind'"),
         ("a,kind\n1,0.5\n2,other\n", {}, "a label in each line, but line 3 of t.csv has 'other' in column 'kind'"),
         ("a,kind\n1,rose\n2,NaN\n", {}, "a label in each line, but line 3 of t.csv has 'NaN' in column 'kind'"),
+        ('a,kind\n1,x\n2,"y\n3,x\n4,y\n', {}, "quotes are closed before the next comma, but those of line 3 of t.csv"),
+        ('a,kind\n1,"x\n2,"y"\n', {}, "quotes are closed before the next comma, but those of line 2 of t.csv are not"),
+        (",a,kind\n0,1,x\n1,2,y\n", {}, "column 1 of t.csv has none; name it, or write the table without its index"),
+        ("a,kind,\n1,x,\n2,y,\n", {}, "a name for each column in its header, but column 3 of t.csv has none"),
     ],
 )
 def test_refusals_of_csv(tmp_path, text, options, message):

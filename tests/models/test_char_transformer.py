@@ -148,9 +148,9 @@ def test_refusals(params, tokens, key):
         CharTransformer(5, width=8, n_heads=3)
     with pytest.raises(ValueError, match="`n_blocks` must be an integer of at least 1, but is 0"):
         CharTransformer(5, n_blocks=0)
-    with pytest.raises(ValueError, match="must be among block0.query, .*, but one is 'block2.query'"):
+    with pytest.raises(ValueError, match="`operators` must name linear .*, block0.query, .* but has 'block2.query'"):
         MODEL.outputs(params, tokens, {"block2.query": Dense(np.eye(8))})
-    with pytest.raises(ValueError, match="but one is 'predict'"):
+    with pytest.raises(ValueError, match="`name` must name linear maps .*, but has 'predict'"):
         MODEL.weight(params, "predict")
     with pytest.raises(ValueError, match=r"shape \(8, 8\) for 'block0.key', but it has shape \(8, 4\)"):
         MODEL.with_weights(params, {"block0.key": np.ones((8, 4))})

@@ -67,7 +67,7 @@ def test_refusals(params):
         SentenceEncoder(11, 12, 8, 16, 2, 3)
     with pytest.raises(ValueError, match="`pooling` must be"):
         SentenceEncoder(11, 12, 8, 16, 2, 2, pooling="max")
-    with pytest.raises(ValueError, match=r"among .* but one is 'encoder.layer.0.output'.*did you mean"):
+    with pytest.raises(ValueError, match=r"`name` must name .* but has 'encoder.layer.0.output'.*did you mean"):
         MODEL.shape_of("encoder.layer.0.output")
     with pytest.raises(ValueError, match=r"`weights` must hold a matrix of shape \(8, 8\) for .*, but .* \(8, 9\)"):
         MODEL.with_weights(params, {"encoder.layer.0.attention.self.key": np.ones((8, 9))})

@@ -118,7 +118,7 @@ class CharTransformer(Exchangeable):
         """
         replaced = dict(operators or {})
         for name in replaced:
-            self.require_linear(name)
+            self.require_linear(name, "operators")
 
         def linear(name: str, layer: Params, values: jax.Array) -> jax.Array:
             if name in replaced:

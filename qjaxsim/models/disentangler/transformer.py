@@ -37,14 +37,14 @@ class Exchangeable(ABC):
     def _path(self, name: str) -> tuple[str, ...]:
         """Keys that lead to the weight of a known linear map, from outside inwards."""
 
-    def require_linear(self, name: str) -> None:
-        """Raise ValueError for a name that no linear map has."""
+    def require_linear(self, name: str, argument: str = "name") -> None:
+        """Raise ValueError for a name that no linear map has; `argument` is what it was given as."""
         if name not in self.linear_names:
             known = self.linear_names
             more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
             raise ValueError(
-                f"Names of linear maps must be among {', '.join(known[:_LISTED])}{more}, but one is {name!r}"
-                f"{did_you_mean(name, known)}."
+                f"Argument `{argument}` must name linear maps of the model, {', '.join(known[:_LISTED])}{more}, but "
+                f"has {name!r}{did_you_mean(name, known)}."
             )
 
     def weight(self, params: Params, name: str) -> jax.Array:

@@ -59,7 +59,7 @@ def run_cell(
         "epochs": settings.epochs,
         **{name: last[name] for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")},
         "best_test_accuracy": float(accuracies[1:].max()),
-        "largest_fall": float(np.maximum(accuracies[:-1] - accuracies[1:], 0).max()),
+        "largest_fall": measures.largest_fall(accuracies[1:]),
         **measures.selection(model.attention, weights),
         **measures.times(model, params, examples.x_test[: settings.batch_size]),
         "seconds_train": sum(float(entry["seconds"] or 0.0) for entry in result.history),

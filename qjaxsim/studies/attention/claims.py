@@ -8,6 +8,7 @@ from qjaxsim_data import load
 
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
 from qjaxsim.studies.attention.published import PAPER
+from qjaxsim.studies.shared.judging import settled
 
 CONTROLS = ("none", "ones", "random", "threshold")
 # A mean energy gap counts as none below this share of the energies' size.
@@ -40,16 +41,16 @@ def close_to_softmax(rows: Sequence[dict[str, Any]]) -> Verdict:
     ours, softmax = _accuracies(rows, "qama-v2"), _accuracies(rows, "softmax")
     if not ours or not softmax:
         return _untested(claim, source, "qama-v2,softmax")
-    gap = np.mean(softmax) - np.mean(ours)
+    gap = _ahead(softmax, ours)
     evidence = f"qama-v2 {_quote(ours)}, softmax {_quote(softmax)}: {100 * gap:.1f} points below"
     if gap > largest:
         return Verdict(claim, source, NOT_SEEN, evidence, "softmax")
     present = [kind for kind in CONTROLS if _accuracies(rows, kind)]
-    close = [kind for kind in present if np.mean(softmax) - np.mean(_accuracies(rows, kind)) <= largest]
+    close = [kind for kind in present if _ahead(softmax, _accuracies(rows, kind)) <= largest]
     doubts = [f"so is {kind} ({_quote(_accuracies(rows, kind))})" for kind in close]
     doubts += ["no control was run"] if not present else []
-    spread = _spread(ours, softmax)
-    doubts += ["the spread over seeds reaches beyond it"] if spread is not None and gap + spread > largest else []
+    if settled(gap + (_spread(ours, softmax) or 0.0)) > largest:
+        doubts.append("the spread over seeds reaches beyond it")
     return _judged(claim, source, evidence, doubts + _single(ours), ("softmax", *present))
 
 
@@ -66,9 +67,8 @@ def selection_matters(rows: Sequence[dict[str, Any]]) -> Verdict:
     if not ours or not controls:
         return _untested(claim, source, "qama-v2,none,ones,random,threshold")
     best = max(controls, key=lambda kind: float(np.mean(controls[kind])))
-    ahead = float(np.mean(ours) - np.mean(controls[best]))
     evidence = f"qama-v2 {_quote(ours)}; " + ", ".join(f"{kind} {_quote(values)}" for kind, values in controls.items())
-    if ahead <= 0:
+    if _ahead(ours, controls[best]) <= 0:
         return Verdict(claim, source, NOT_SEEN, f"{evidence}: {best} is as good or better", ", ".join(controls))
     near = [kind for kind, values in controls.items() if _within_spread(ours, values)]
     doubts = [f"within the spread over seeds of {', '.join(near)}"] if near else []
@@ -97,7 +97,7 @@ def annealing_beats_descent(rows: Sequence[dict[str, Any]]) -> Verdict:
         return Verdict(claim, source, NOT_SEEN, evidence, "greedy")
     doubts = [] if theirs else ["no training with greedy descent to compare with"]
     # A difference within the spread over seeds is no support.
-    if theirs and np.mean(ours) - np.mean(theirs) <= (_spread(ours, theirs) or 0.0):
+    if theirs and _ahead(ours, theirs) <= (_spread(ours, theirs) or 0.0):
         doubts.append("its lower energies do not make it more accurate")
     return _judged(claim, source, evidence, doubts + _single(ours), ("greedy",))
 
@@ -133,7 +133,7 @@ def sequence_circuit(rows: Sequence[dict[str, Any]]) -> Verdict:
     if not ours or not control:
         return _untested(claim, source, "circuit,bottleneck")
     evidence = f"circuit {_quote(ours)}, bottleneck {_quote(control)}"
-    if np.mean(ours) <= np.mean(control):
+    if _ahead(ours, control) <= 0:
         return Verdict(claim, source, NOT_SEEN, evidence, "bottleneck")
     doubts = ["within the spread over seeds"] if _within_spread(ours, control) else []
     return _judged(claim, source, evidence, doubts + _single(ours), ("bottleneck",))
@@ -150,7 +150,7 @@ def one_hot_softmax(rows: Sequence[dict[str, Any]]) -> Verdict:
     if not ours or not softmax:
         return _untested(claim, source, "boltzmann,softmax")
     evidence = f"boltzmann {_quote(ours)}, softmax {_quote(softmax)}"
-    if abs(np.mean(ours) - np.mean(softmax)) > 0.01:
+    if abs(_ahead(ours, softmax)) > 0.01:
         return Verdict(claim, source, NOT_SEEN, evidence, "softmax")
     doubts = ["the spread over seeds is larger than a point"] if (_spread(ours, softmax) or 0.0) > 0.01 else []
     return _judged(claim, source, evidence, doubts + _single(ours), ("softmax",))
@@ -172,16 +172,21 @@ def _quote(values: Sequence[float]) -> str:
     return text if len(values) < 2 else f"{text} ± {np.std(values, ddof=1):.4f} ({len(values)} seeds)"
 
 
+def _ahead(one: Sequence[float], other: Sequence[float]) -> float:
+    """How far the mean accuracy of one is above the other's."""
+    return settled(float(np.mean(one) - np.mean(other)))
+
+
 def _spread(one: Sequence[float], other: Sequence[float]) -> float | None:
     if min(len(one), len(other)) < 2:
         return None
-    return float(np.sqrt(np.var(one, ddof=1) + np.var(other, ddof=1)))
+    return settled(float(np.sqrt(np.var(one, ddof=1) + np.var(other, ddof=1))))
 
 
 def _within_spread(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     """Whether a lead of ours is no more than the spread over seeds; false where there is none."""
     spread = _spread(ours, theirs)
-    return spread is not None and float(np.mean(ours) - np.mean(theirs)) <= spread
+    return spread is not None and _ahead(ours, theirs) <= spread
 
 
 def _single(values: Sequence[Any]) -> list[str]:

@@ -14,7 +14,7 @@ COLUMNS = {
     "test_loss": "the same as train_loss on the test images, nats",
     "test_accuracy": "fraction of test images classified correctly after the last epoch",
     "best_test_accuracy": "highest over the epochs, selected on the test images as the published figures seem to be",
-    "largest_fall": "largest fall of test accuracy from one epoch to the next",
+    "largest_fall": "largest fall of test accuracy from one epoch to the next, the start not counted; 0 without a fall",
     "swap_greedy": "test accuracy of the trained model when greedy descent selects instead",
     "swap_ones": "the same when everything is selected",
     "swap_random": "the same when tokens are selected at random",

@@ -35,6 +35,15 @@ def accuracy(model: VisionTransformer, params: Params, x: np.ndarray, y: np.ndar
     return float(np.concatenate(hits).mean())
 
 
+def largest_fall(accuracies: np.ndarray) -> float:
+    """The largest fall from one epoch to the next of accuracies (E,) at their ends; 0 where there is none.
+
+    >>> largest_fall(np.array([0.5, 0.75, 0.25, 0.5])), largest_fall(np.array([0.5]))
+    (0.5, 0.0)
+    """
+    return float(np.max(accuracies[:-1] - accuracies[1:], initial=0.0))
+
+
 def swapped(model: VisionTransformer, params: Params, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Test accuracies of a trained v2 model under other ways to select."""
     found = {}

@@ -10,7 +10,7 @@ from qjaxsim_data import load
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
 from qjaxsim.studies.disentangler.harm import harm_of, healed_means, percent
 from qjaxsim.studies.disentangler.published import PAPER
-from qjaxsim.studies.shared.judging import concluded, untested
+from qjaxsim.studies.shared.judging import concluded, settled, untested
 
 Row = dict[str, Any]
 OPTIMISED = ("explicit", "gradient")
@@ -254,9 +254,9 @@ def healing_recovers(rows: Sequence[Row]) -> Verdict:
     )
     dense = [row for row in healed if row["method"] == "dense"]
     evidence += f"; the layers themselves trained as long {_mean(dense, 'healed'):.3f}" if dense else ""
-    if accuracy - best["healed"] > _POINTS:
+    if settled(accuracy - best["healed"]) > _POINTS:
         return Verdict(claim, source, NOT_SEEN, evidence, "svd, dense")
-    svd = [row for row in small if row["method"].startswith("svd") and accuracy - row["healed"] <= _POINTS]
+    svd = [row for row in small if row["method"].startswith("svd") and settled(accuracy - row["healed"]) <= _POINTS]
     doubts = [f"so does SVD ({max(row['healed'] for row in svd):.3f})"] if svd else []
     return concluded(claim, source, evidence, doubts, "svd, dense")
 

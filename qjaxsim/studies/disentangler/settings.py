@@ -225,8 +225,9 @@ class DisentanglerStudySettings:
             profile = self.profile_layer
         elif profile not in layers:
             profile = layers[0]
-        for name in (*layers, profile):
-            model.require_linear(name)
+        for name in layers:
+            model.require_linear(name, "layers")
+        model.require_linear(profile, "profile_layer")
         if profile not in layers:
             raise ValueError(f"Argument `profile_layer` must be among `layers`, {list(layers)}, but is {profile!r}.")
         bonds = self.model_chi or self.chi[1:] or self.chi

@@ -10,7 +10,7 @@ COLUMNS = {
     "parameters": "number of parameters d",
     "trace": "trace of the Fisher matrix, mean over draws of the parameters; the dimension does not depend on it",
     "rank": "eigenvalues of a draw's Fisher matrix beyond 1e-9 of its largest, mean over draws",
-    "spread": "standard deviation over draws of the trace, over its mean",
+    "spread": "standard deviation of the draws' traces (root of their mean squared deviation), over their mean",
     "dimension": "effective dimension d_n",
     "share": "d_n / d, the normalised effective dimension",
     "share_alike": "the same with the Fisher matrix of every draw scaled to the same trace, a control: what differs in "

@@ -6,12 +6,14 @@ dimensions that follow from them.
 
 from pathlib import Path
 
+from qjaxsim.common.memory import require_memory
 from qjaxsim.common.progress import Progress
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.effective_dimension.cell import run_cell
 from qjaxsim.studies.effective_dimension.claims import PAPER, dimension_verdicts
 from qjaxsim.studies.effective_dimension.columns import COLUMNS
 from qjaxsim.studies.effective_dimension.figures import write_dimension_figures
+from qjaxsim.studies.effective_dimension.models import model_of
 from qjaxsim.studies.effective_dimension.published import comparison_rows
 from qjaxsim.studies.effective_dimension.settings import EffectiveDimensionSettings
 from qjaxsim.studies.shared import sweep
@@ -19,6 +21,11 @@ from qjaxsim.studies.shared.study import Prepared, Study
 
 
 def _prepare(settings: EffectiveDimensionSettings, out: Path, progress: Progress) -> Prepared:
+    size = max(model_of(model, settings.frequency).parameters for model in settings.models)
+    # Matrices beside those scaled to one trace, and the slopes of two probabilities: the least there is at once.
+    matrices, slopes = 2 * 8 * settings.thetas * size**2, 2 * 8 * settings.inputs * size
+    require_memory(matrices, f"Keeping the Fisher matrices of {settings.thetas:,} draws", "choose fewer `thetas`")
+    require_memory(slopes, f"Taking slopes at {settings.inputs:,} inputs", "choose fewer `inputs`")
     cells = [
         sweep.Cell(f"{model}-{interval}-s{seed}", {"model": model, "interval": interval, "seed": seed})
         for model in settings.models

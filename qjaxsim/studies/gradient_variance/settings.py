@@ -74,9 +74,9 @@ class GradientSettings:
         CONTROLS,
         empty=True,
         flag="control",
-        help="Controls to run beside the sweep, or all: updates, scale, initialisations, shots, pairing, pre-layer, "
-        "learning-rate.",
-        words={"all": CONTROLS},
+        help="Controls to run beside the sweep, all, or none: updates, scale, initialisations, shots, pairing, "
+        "pre-layer, learning-rate.",
+        words={"all": CONTROLS, "none": ()},
     )
     shots: tuple[int, ...] = integer(
         (128, 1024), 1, needs={"controls": ("shots",)}, help="Measurements for each expectation value, control shots."

@@ -103,9 +103,9 @@ class HessianSettings:
         CONTROLS,
         empty=True,
         flag="control",
-        help="Controls to run beside the sweep, or all: aggregation, scale, parameters, learning-rate, loss, "
+        help="Controls to run beside the sweep, all, or none: aggregation, scale, parameters, learning-rate, loss, "
         "initialisation, classes, seeds, nulls.",
-        words={"all": CONTROLS},
+        words={"all": CONTROLS, "none": ()},
     )
     data_seed: int = integer(
         0,

@@ -45,9 +45,14 @@ def turned_on(rows: Sequence[Row]) -> Verdict:
 
 
 def all_on(rows: Sequence[Row]) -> Verdict:
-    """Holds if at the weakest local noise every angle counts in the rank, with a reservation if not with 1e3 of it."""
+    """Holds if at the weakest local noise every angle counts in the rank, with a reservation if not with 1e3 of it.
+
+    Not tested where every angle counts without noise, too: there is no overparametrisation that could go.
+    """
     claim = "With local noise the rank is the number of angles: overparametrisation is gone."
-    local = _at(rows, RANDOM, LOCAL)
+    none, local = (_at(rows, RANDOM, noise) for noise in (NONE, LOCAL))
+    if all(row["rank"] == row["angles"] for row in none):
+        return untested(claim, _SOURCE, "more --layers: no eigenvalue is zero without noise")
     evidence = f"at {_weakest(rows):g} ranks by layers {_by_layers(local, 'rank')}; with 1e3 of the tolerance "
     evidence += f"{_by_layers(local, 'rank_loose')}, above 1e-2 of the largest {_by_layers(local, 'rank_coarse')}"
     if any(row["rank"] < row["angles"] for row in local):

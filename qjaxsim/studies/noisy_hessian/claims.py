@@ -161,7 +161,8 @@ def _within(claim: str, columns: Sequence[str], shots: Sequence[int], rows: Sequ
         return Verdict(claim, _SHIFTS, NOT_TESTED, "Would be tested where the eigenvalue is negative.", "none")
     evidence = (
         f"shots of each of {rows[0]['evaluations']:,} evaluations of every image, the seed that needs most: "
-        f"{_in_words(needed)}; of an energy's {rows[0]['energy_evaluations']:,}: {_in_words(of_energy)}"
+        f"{_in_words(needed)}; of an energy's {rows[0]['energy_evaluations']:,}: "
+        f"{_in_words(of_energy) or 'none of its eigenvalues has that sign'}"
     )
     if needed[0] > max(shots):
         return Verdict(claim, _SHIFTS, NOT_SEEN, f"{evidence}; {max(shots):,} were offered", "none")

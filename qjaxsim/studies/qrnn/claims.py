@@ -38,6 +38,13 @@ def claims(rows: Sequence[Row], encoding: Encoding | None = None) -> list[Verdic
 
 
 def _learns(row: Row) -> Verdict:
+    """Holds if all seeds reach the loss at which they stop, with a reservation if some do.
+
+    Not tested by a threshold of 0, which stops none.
+    """
+    source = "arXiv:2006.14619, section 4"
+    if not row["threshold"]:
+        return untested(f"The network learns {row['task']} to a validation loss", source, "a --threshold above 0")
     words = {HOLDS: "all", RESERVATION: "some", NOT_SEEN: "none"}
     best = "" if row["reached"] else f"; the best loss is {row['validation_loss_best']:.2g}"
     verdict = HOLDS if row["reached"] == 1 else RESERVATION if row["reached"] else NOT_SEEN
@@ -47,7 +54,7 @@ def _learns(row: Row) -> Verdict:
         f"peaks at {row['overhead_peak']:.3g} (median){best}"
     )
     claim = f"The network learns {row['task']} to a validation loss of {row['threshold']:g}"
-    return _several(Verdict(claim, "arXiv:2006.14619, section 4", verdict, evidence, "none"), [row])
+    return _several(Verdict(claim, source, verdict, evidence, "none"), [row])
 
 
 def _several(found: Verdict, rows: Sequence[Row]) -> Verdict:
@@ -58,11 +65,17 @@ def _several(found: Verdict, rows: Sequence[Row]) -> Verdict:
 
 
 def _flat(dna: Sequence[Row]) -> Verdict:
+    """Holds if all seeds reach the threshold at all lengths and median updates are within a factor of two.
+
+    With a reservation beyond that factor. Not tested by a single length, nor by a threshold of 0, which stops no seed.
+    """
     claim = "The number of updates does not grow with the length of the sequence (DNA, as published)"
     source = "arXiv:2006.14619, figure 9"
     updates = {row["length"]: row["updates"] for row in dna}
     if len(updates) < 2:
         return untested(claim, source, "several lengths")
+    if not all(row["threshold"] for row in dna):
+        return untested(claim, source, "a --threshold above 0")
     spread = max(updates.values()) / min(updates.values())
     reached = all(row["reached"] == 1 for row in dna)
     verdict = HOLDS if reached and spread <= 2 else RESERVATION if reached else NOT_SEEN

@@ -32,13 +32,14 @@ from qjaxsim.common.helping import HelpedError
 from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress as Progress
 from qjaxsim.studies.shared.results_folder import CONFIG as CONFIG
-from qjaxsim.studies.shared.results_folder import claimed
+from qjaxsim.studies.shared.results_folder import claimed, unusable
 from qjaxsim.studies.shared.sharing import open_together, share
 
 SUMMARY, TABLE, COLUMNS = "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
 ARRAYS = "arrays.npz"
 _CELLS, _RESULT = "cells", "result.json"
+_FOLDER = "it is a folder"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
@@ -164,9 +165,19 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
         key: the cell's key.
 
     Raises:
-        FileNotFoundError: if the cell is not finished.
+        FileNotFoundError: if the cell is not finished, or has lost its arrays.
+        qjaxsim.common.files.DamagedError: if they cannot be read.
     """
-    return files.read_npz(cell_folder(out, key) / ARRAYS)
+    path = cell_folder(out, key) / ARRAYS
+    try:
+        return files.read_npz(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"Folder {path.parent} must hold the {ARRAYS} of a finished cell, but does not; bring the cell's folder "
+            "with all that was in it, or run the study again."
+        ) from error
+    except IsADirectoryError as error:
+        raise files.DamagedError(path, _FOLDER) from error
 
 
 def rows_arrays(out: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
@@ -183,8 +194,13 @@ def read_rows(out: str | Path, key: str) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: if the cell is not finished.
+        qjaxsim.common.files.DamagedError: if its result cannot be read.
     """
-    return _several(json.loads((cell_folder(out, key) / _RESULT).read_text(encoding="utf-8"))["row"])
+    path = cell_folder(out, key) / _RESULT
+    try:
+        return _several(json.loads(path.read_text(encoding="utf-8"))["row"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise files.DamagedError(path, "it holds no rows") from error
 
 
 def read_row(out: str | Path, key: str) -> dict[str, Any]:
@@ -258,6 +274,9 @@ def _run(
     folder = cell_folder(out, cell.key)
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_temporaries(folder)
+    for place in (folder / ARRAYS, folder / _RESULT):
+        if place.is_dir():
+            files.put_aside(place)
     # A damaged result must not come back to life if this attempt is killed too.
     (folder / _RESULT).unlink(missing_ok=True)
     start = time.perf_counter()
@@ -306,13 +325,17 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
         complete = sorted(files.read_npz(folder / ARRAYS)) == result["arrays"]
         rows = _several(result["row"])
-        if complete and result["key"] == cell.key and all(isinstance(row, dict) for row in rows):
+        if complete and result["key"] == cell.key and all(isinstance(row, dict) and row for row in rows):
             return rows
         reason = "entries are missing"
     except FileNotFoundError as error:
         if error.filename == str(folder / _RESULT):
             return None
         reason = f"{ARRAYS} is missing"
+    except IsADirectoryError as error:
+        reason = f"{Path(error.filename).name}: {_FOLDER}"
+    except NotADirectoryError as error:
+        raise unusable(out, NotADirectoryError(f"{folder.relative_to(out)} is no folder")) from error
     except files.DamagedError as error:
         reason = f"{ARRAYS}: {error.reason}"
     except (ValueError, KeyError, TypeError):

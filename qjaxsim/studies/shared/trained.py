@@ -174,7 +174,7 @@ def params_of_training(folder: Path, epoch: int, init: Callable[[jax.Array, Any]
     """
     try:
         flat = read_point(folder, epoch)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(
             f"Folder {folder} must hold the parameters after epoch {epoch} in its trajectory, but does not; bring the "
             f"cell's folder with all that was in it, or run the study again."

@@ -8,6 +8,7 @@ import numpy as np
 
 from qjaxsim.report.row import Row, describe
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
+from qjaxsim.studies.shared.judging import settled
 
 
 class Series(NamedTuple):
@@ -47,7 +48,7 @@ class Series(NamedTuple):
 
     def change(self, first: np.ndarray, second: np.ndarray) -> float:
         """Difference of the mean logarithms, or means."""
-        return float(self._compared(second).mean() - self._compared(first).mean())
+        return settled(self._compared(second).mean() - self._compared(first).mean())
 
     def spread(self, first: np.ndarray, second: np.ndarray) -> float | None:
         """Spread over seeds of that difference."""
@@ -124,7 +125,7 @@ def spread(first: np.ndarray, second: np.ndarray) -> float | None:
     """Root of the summed variances over seeds; None where one side has a single seed."""
     if min(first.size, second.size) < 2:
         return None
-    return float(np.sqrt(first.var(ddof=1) + second.var(ddof=1)))
+    return settled(np.sqrt(first.var(ddof=1) + second.var(ddof=1)))
 
 
 def series(

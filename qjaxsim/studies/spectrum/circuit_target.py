@@ -88,6 +88,12 @@ def _model(
                 f"leave it out for an encoding in front, or add rotations with parameters of their own."
             )
     else:
+        if table.x.shape[1] > circuit.n_qubits:
+            raise ValueError(
+                f"Argument `data` must bring at most as many features as TARGET has qubits, {circuit.n_qubits}, since "
+                f"the encoding in front takes one for each, but brings {table.x.shape[1]} ({', '.join(table.names)}); "
+                "choose with `features`, or take a wider circuit."
+            )
         encoding = _ENCODINGS[settings.encoding or "angle"]
         features = encoding(table.x.shape[1], n_qubits=circuit.n_qubits, name=_FEATURES)
         circuit = features.compose(circuit)

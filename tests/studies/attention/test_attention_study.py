@@ -19,6 +19,7 @@ from qjaxsim.studies.attention.published import comparison_rows
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.attention.study import STUDY
 from qjaxsim.studies.shared.study import run_study
+from qjaxsim.studies.shared.sweep import read_arrays
 from tests.cases import assert_compares_with_itself, run_lines_of_page
 
 pytestmark = pytest.mark.thorough
@@ -46,6 +47,9 @@ def test_rows_arrays_and_report(study):
     assert ours["exact_hits"] == 1.0 and abs(ours["gap_anneal"]) < 1e-4 and ours["gap_greedy"] >= 0
     assert ours["gap_tabu"] is not None and 0 < ours["selected"] < 1
     assert {f"swap_{kind}" for kind in ("greedy", "ones", "random", "threshold")} <= set(ours)
+    by_epoch = [read_arrays(out, row["cell"])["history_test_accuracy"][1:] for row in rows]  # without the start's
+    assert [row["largest_fall"] for row in rows] == [max(0.0, first - last) for first, last in by_epoch]
+    assert [row["best_test_accuracy"] for row in rows] == [max(each) for each in by_epoch]
     assert "gap_anneal" not in softmax and softmax["ms_rest"] > 0
     page = (out / "report.html").read_text(encoding="utf-8")
     for words in ("Published claims", "Where attention goes", "Energies and time", "heads per token"):
@@ -160,6 +164,8 @@ def rows_of(**accuracies):
         (rows_of(qama_v2=[0.90, 1.0], softmax=[0.97, 0.97], none=[0.8, 0.8]), RESERVATION, "spread over seeds reaches"),
         (rows_of(qama_v2=[0.95, 0.96], softmax=[0.97, 0.97]), RESERVATION, "no control was run"),
         (rows_of(qama_v2=[0.90, 0.91], softmax=[0.97, 0.97]), NOT_SEEN, "6.5 points below"),
+        # Just met: in floating point 0.9 - 0.873 is above 0.027.
+        (rows_of(qama_v2=2 * [0.873], softmax=2 * [0.9], none=[0.5, 0.5]), HOLDS, "2.7 points below"),
         (rows_of(softmax=[0.97]), NOT_TESTED, "--attention qama-v2,softmax"),
     ],
 )
@@ -177,6 +183,10 @@ def test_close_to_softmax(rows, verdict, words):
         # The best control in the mean is far behind, another scatters as far as the lead.
         (rows_of(qama_v2=[0.95, 0.95], none=[0.9, 0.9], random=[0.79, 0.99]), RESERVATION),
         (rows_of(qama_v2=[0.95, 0.96], random=[0.97, 0.96]), NOT_SEEN),
+        # Equal means, apart in the last digit by the order of their sums.
+        (rows_of(qama_v2=[1 / 30, 2 / 30, 0.2], none=[1 / 30, 0.2, 2 / 30]), NOT_SEEN),
+        # A lead that equals the spread, which it exceeds in the last digit.
+        (rows_of(qama_v2=[1 / 30, 2 / 30], none=[0.0, 1 / 30]), RESERVATION),
         (rows_of(qama_v2=[0.95, 0.96]), NOT_TESTED),
     ],
 )
@@ -200,6 +210,8 @@ def test_other_verdicts():
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9, 0.901], softmax=[0.905, 0.905])).verdict == HOLDS
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.8, 1.0], softmax=[0.905, 0.905])).verdict == RESERVATION
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.905])).verdict == RESERVATION
+    # Just met: in floating point 0.58 - 0.57 is above 0.01.
+    assert judged.one_hot_softmax(rows_of(boltzmann=2 * [0.57], softmax=2 * [0.58])).verdict == HOLDS
     assert judged.one_hot_softmax(rows_of(boltzmann=[0.9], softmax=[0.95])).verdict == NOT_SEEN
     assert {one.verdict for one in judged.attention_verdicts([])} == {NOT_TESTED}
 

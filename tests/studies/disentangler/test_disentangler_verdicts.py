@@ -155,6 +155,8 @@ def test_healing():
     assert held.verdict == HOLDS and "mpo of 30 %" in held.evidence and "trained as long 0.560" in held.evidence
     svd = {**row("model", "svd-total", size=0.29, accuracy=0.4, accuracy_bond=0.54), "layer": "12 layers"}
     assert judged.healing_recovers([*rows, svd]).verdict == RESERVATION
+    # Three points just met: in floating point 0.53 - 0.5 is above 0.03.
+    assert judged.healing_recovers([{**rows[0], "accuracy": 0.53}, {**rows[2], "accuracy_bond": 0.5}]).verdict == HOLDS
     rows[2]["accuracy_bond"] = 0.5
     assert judged.healing_recovers(rows).verdict == NOT_SEEN
     rows[2]["accuracy_circuits"] = 0.54
@@ -340,7 +342,9 @@ def test_the_model_of_a_file_is_refused_by_name_and_left_out_of_all(capsys, tmp_
     [
         (["--parts", "layer"], "Option --parts must hold names of ['layers', 'depth', 'bond', 'shots', 'model']"),
         (["--parts", "model"], "Option --parts must hold 'layers' with 'model'"),
-        (["--layers", "block7.up"], "Names of linear maps must be among"),
+        (["--layers", "block7.up"], "Option --layers must name linear maps of the model, block0.query, "),
+        (["--layers", "all,block0.up"], "Option --layers must name linear maps of the model, block0.query, "),
+        (["--profile-layer", "block7.up"], "--profile-layer must name linear maps of the model, block0.query, "),
         (["--layers", "block0.up,block0.up"], "Option --layers must name at least one layer and none twice"),
         (["--layers", "block0.up", "--profile-layer", "block0.key"], "Option --profile-layer must be among --layers"),
         (["--chi", "0"], "Option --chi must hold numbers of at least 1"),

@@ -157,7 +157,7 @@ def test_a_folder_has_layers_report_and_resumes(study, encoder, text):
         ),
         ("--adapter-block 2", "Option --adapter-block has an effect only"),
         ("--context 13", "Option --context must be at most the 12 tokens that the encoder takes, but is 13"),
-        ("--layers block0.value", "must be among .*encoder.layer.0.attention.self.query.* but one is 'block0.value'"),
+        ("--layers block0.value", "--layers must name .*encoder.layer.0.attention.self.query.* but has 'block0.value'"),
         ("--weights w.npy", "Option --encoder has an effect only without .*weights"),
         ("--test-windows 999999", "--test-windows must be at most the .* sentences of the text's test part, but is"),
         ("--test-windows 2", "Option --test-windows must be at least 3 with an encoder, but is 2"),

@@ -191,6 +191,8 @@ def test_verdicts_that_were_not_asked_for():
         ("--intervals one", "--intervals must hold names of ['unit', 'pi'], but holds 'one'"),
         ("--samples 10", "--samples must hold numbers of at least 100, but holds 10"),
         ("--thetas 1", "--thetas must be at least 2, but is 1"),
+        ("--thetas 1000000000", "Keeping the Fisher matrices of 1,000,000,000 draws needs"),
+        ("--inputs 2000000000", "Taking slopes at 2,000,000,000 inputs needs"),
         ("--models qnn --frequency 3", "--frequency has an effect only with --models features"),
         ("--data-dir .", "No such option: --data-dir"),
     ],

@@ -161,6 +161,20 @@ def test_accuracies_are_plain_means_with_zeros_among_them():
     assert "; geometric means over 3 seeds" in claims.falls_with_qubits(base).evidence
 
 
+def test_equal_means_are_equal_in_any_order_of_the_seeds():
+    by_seed = {2: (1 / 30, 0.2, 2 / 30), 4: (1 / 30, 2 / 30, 0.2)}
+    rows = [dict(one, accuracy_test=by_seed[one["layers"]][one["seed"]]) for one in swept("layers", (2, 4))]
+    assert np.mean(by_seed[4]) > np.mean(by_seed[2])  # by rounding
+    assert claims.accuracy_not_with_layers(rows).verdict == HOLDS
+
+
+def test_qubits_raise_accuracy_by_more_than_the_spread_only():
+    by_seed = {2: (0.0, 1 / 30), 4: (1 / 30, 2 / 30)}  # a step of 1 / 30 against a spread of 1 / 30
+    rows = [one for one in swept("qubits", (2, 4)) if one["seed"] < 2]
+    rows = [dict(one, accuracy_test=by_seed[one["qubits"]][one["seed"]]) for one in rows]
+    assert claims.accuracy_with_qubits(rows).verdict == NOT_SEEN
+
+
 @pytest.mark.parametrize(
     ("factors", "expected"), [({32: 1.5, 1024: 1.01}, RESERVATION), ({1024: 1.05}, HOLDS), ({1024: 1.2}, NOT_SEEN)]
 )

@@ -197,6 +197,7 @@ def one_strength(rows):
         (claims.all_on, made_rows(), HOLDS, "above 1e-2 of the largest 4"),
         (claims.all_on, made_rows(loose=5), RESERVATION, "not with that"),
         (claims.all_on, made_rows(local=(5, 6)), NOT_SEEN, "ranks by layers 5"),
+        (claims.all_on, made_rows(rank=6), NOT_TESTED, "no eigenvalue is zero without noise"),
         (claims.coexist, made_rows(turned=(1e-4, 1e-3)), HOLDS, "at 0.01 0.001"),
         (claims.coexist, made_rows(), RESERVATION, "not at 0.01"),
         (claims.coexist, made_rows(turned=(0.2, 1e-3)), NOT_SEEN, "at 0.001 0.2"),

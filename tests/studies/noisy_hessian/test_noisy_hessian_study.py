@@ -233,6 +233,8 @@ def test_verdicts_on_shots(claim):
     assert found.verdict == RESERVATION and "not within 100 at 0.1" in found.evidence
     assert claim([100], made_rows(shots=(200, 10, 10))).verdict == NOT_SEEN
     assert claim([100], made_rows(shots=(None, None, None))).verdict == NOT_TESTED
+    of_loss = [{name: None if name.startswith("energy_shots") else row[name] for name in row} for row in made_rows()]
+    assert claim([100], of_loss).evidence.endswith("of an energy's 7: none of its eigenvalues has that sign")
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

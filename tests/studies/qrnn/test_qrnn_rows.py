@@ -99,6 +99,8 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     assert claims([dna_row("dna", 10, **clean)])[1].verdict == NOT_TESTED
     assert claims([dna_row("dna", 10), dna_row("dna", 50, updates=500.0)])[0].verdict == RESERVATION
     assert claims([dna_row("dna", 10), dna_row("dna", 50, reached=0.5)])[0].verdict == NOT_SEEN
+    unstopped = claims([dna_row("dna", length, threshold=0.0, reached=0.0) for length in (10, 50)])[0]
+    assert unstopped.verdict == NOT_TESTED and "--threshold above 0" in unstopped.evidence
     assert claims(leaky[:1])[0].verdict == claims(leaky[1:])[0].verdict == NOT_TESTED  # growth needs two lengths
 
 
@@ -109,6 +111,8 @@ def test_what_holds_by_a_single_seed_has_a_reservation():
     assert {each.verdict for each in claims(rows)} == {HOLDS}
     for each in claims([{**row, "seeds": 1} for row in rows]):
         assert each.verdict == RESERVATION and each.evidence.endswith("; a single seed")
+    (unstopped,) = claims([{**rows[-1], "threshold": 0.0, "reached": 0.0}])
+    assert unstopped.verdict == NOT_TESTED and "--threshold above 0" in unstopped.evidence
     assert "all of 1 seed (100%)" in claims([{**rows[-1], "seeds": 1}])[0].evidence
     # The column is a median over seeds, which some of them exceed.
     assert "a postselection overhead that peaks at 9 (median)" in claims(rows[-1:])[0].evidence

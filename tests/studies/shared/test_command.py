@@ -13,9 +13,11 @@ from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.disentangler.settings import DisentanglerStudySettings
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.hessian.settings import HessianSettings
+from qjaxsim.studies.overparametrisation.settings import OverparametrisationSettings
 from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.shared.command import with_settings
 from qjaxsim.studies.shared.setting import choice, digits_else, integer, number, other, with_defaults
+from qjaxsim.studies.spectrum.settings import SpectrumSettings
 
 ALL = [HessianSettings, GradientSettings, QrnnSettings, AttentionStudySettings, DisentanglerStudySettings]
 PARTS = ("one", "two", "three")
@@ -53,6 +55,13 @@ def run(*words):
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return received, done
+
+
+@pytest.mark.parametrize("settings", [*ALL, OverparametrisationSettings, SpectrumSettings])
+def test_lists_that_may_be_empty_are_so_by_the_word_none(settings):
+    for field in dataclasses.fields(settings):
+        rule = field.metadata["rule"]
+        assert rule is None or not rule.empty or field.metadata["option"].words.get("none") == (), field.name
 
 
 def test_defaults_are_those_of_the_fields():

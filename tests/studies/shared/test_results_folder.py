@@ -1,14 +1,16 @@
 """A results folder belongs to one process at a time, and a lock never outlives it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from qjaxsim.common import files
 from qjaxsim.studies.shared.results_folder import claimed, entries
-from qjaxsim.studies.shared.sweep import Cell, CellResult, run_sweep
+from qjaxsim.studies.shared.sweep import Cell, CellResult, read_arrays, read_rows, run_sweep
 
 HOLDER = """
 import pathlib, sys, time
@@ -54,6 +56,30 @@ def test_a_damaged_config_is_told_from_a_missing_one(tmp_path):
     (tmp_path / "config.json").write_text("junk")
     with pytest.raises(ValueError, match=r"must hold the config.json of a study .*, but it is damaged \(Exp"):
         run_sweep("toy", {}, [Cell("x")], lambda cell, folder: CellResult({}, {}), tmp_path, columns={}, resume=True)
+
+
+@pytest.mark.parametrize("place", ["cells", "cells/x"])
+def test_a_file_where_a_folder_was_is_a_sentence(place, tmp_path):
+    toy = ("toy", {}, [Cell("x")], lambda cell, folder: CellResult({"y": 1}, {}), tmp_path / "out")
+    run_sweep(*toy, columns={})
+    shutil.rmtree(tmp_path / "out" / place)
+    (tmp_path / "out" / place).write_text("x")
+    with pytest.raises(ValueError, match=r"Results folder .*out must be a folder .* but: cells/x is no folder; choose"):
+        run_sweep(*toy, columns={}, resume=True)
+
+
+def test_reading_a_damaged_cell(tmp_path):
+    run_sweep("toy", {}, [Cell("x")], lambda cell, folder: CellResult({"y": 1}, {}), tmp_path, columns={})
+    result, arrays = (tmp_path / "cells" / "x" / name for name in ("result.json", "arrays.npz"))
+    result.write_text("{")
+    with pytest.raises(files.DamagedError, match=r"x.result\.json cannot be read \(it holds no rows\)"):
+        read_rows(tmp_path, "x")
+    arrays.unlink()
+    with pytest.raises(FileNotFoundError, match=r"x must hold the arrays\.npz of a finished cell, .*; bring"):
+        read_arrays(tmp_path, "x")
+    arrays.mkdir()
+    with pytest.raises(files.DamagedError, match=r"x.arrays\.npz cannot be read \(it is a folder\)"):
+        read_arrays(tmp_path, "x")
 
 
 def test_a_folder_made_for_nothing_goes_again(tmp_path):

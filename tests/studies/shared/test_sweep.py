@@ -180,7 +180,19 @@ def test_an_exception_keeps_finished_cells(tmp_path):
     assert rows == sweep_toy(tmp_path / "other")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "not a result", "no arrays", "damaged arrays", "other arrays"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "truncated",
+        "not a result",
+        "no row",
+        "no arrays",
+        "damaged arrays",
+        "other arrays",
+        "a folder for the result",
+        "a folder for the arrays",
+    ],
+)
 def test_a_damaged_cell_runs_again_with_a_warning(tmp_path, damage):
     rows = sweep_toy(tmp_path / "out")
     folder = tmp_path / "out" / "cells" / "x2"
@@ -192,6 +204,13 @@ def test_a_damaged_cell_runs_again_with_a_warning(tmp_path, damage):
         (folder / "arrays.npz").unlink()
     elif damage == "damaged arrays":
         (folder / "arrays.npz").write_bytes(b"PK")
+    elif damage == "no row":
+        result = json.loads((folder / "result.json").read_text())
+        (folder / "result.json").write_text(json.dumps({**result, "row": {}}))
+    elif damage.startswith("a folder"):
+        place = folder / ("result.json" if damage.endswith("result") else "arrays.npz")
+        place.unlink()
+        place.mkdir()
     else:
         np.savez(folder / "arrays.npz", w=np.zeros(2))
     ran, progress = [], quiet()

@@ -243,7 +243,9 @@ def test_own_inputs_and_values(files, table):
          "must bring a feature for each of the circuit's 1 inputs, but brings 2 (first, second)"),
         (["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first,second", "--observable", "Z0"],
          "--observable must hold 2, one for each class of 'kind', but holds 1"),
-        (["mine.qasm", "--data", "points.csv", "--label", "kind"], "3"),
+        (["mine.qasm", "--data", "points.csv", "--label", "kind"],
+         "--data must bring at most as many features as TARGET has qubits, 2, since the encoding in front takes one "
+         "for each, but brings 3 (first, second, sum); choose with --features, or take a wider circuit."),
         (["mine.qasm", "--observable", "Z0", "--point", "start", "--landscape", "pca"], "--landscape holds pca"),
         (["mine.qasm", "--observable", "Z0", "--point", "start", "--epochs", "3"], "--epochs has an effect only with"),
         (["mine.qasm", "--observable", "Z0", "--params", "none.npz"], "--params must name a file, but 'none.npz'"),
