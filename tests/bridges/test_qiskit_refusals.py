@@ -84,7 +84,13 @@ REFUSED = [
     (lambda c: c.rx(float("inf"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\) has inf"),
     (lambda c: c.rx(1j * Parameter("a"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\), with the"),
     (lambda c: c.rx((1j * Parameter("a")).sin(), 1), r"cannot be imported: it holds the complex or infinite number I"),
-    (lambda c: c.rx(2 ** Parameter("a"), 1), r"angle 2\*\*a of operation 0 \(rx\) cannot be imported: Qiskit does not"),
+    *(
+        (lambda c, angle=angle: c.rx(angle(Parameter("a")), 1), r"2\*\*a.* of operation 0 \(rx\) cannot be imported: Q")
+        for angle in (
+            lambda a: 2**a, lambda a: 0.3 * 2**a, lambda a: 1 - 2**a, lambda a: 1 / 2**a, lambda a: (2**a).sin(),
+            lambda a: a ** (2**a), lambda a: (2**a) ** 2,
+        )
+    ),
     (_deep, r"The angle of operation 0 \(rx\) is nested too deeply to be imported; make its inner part a parameter"),
     (lambda c: (c.rx(Parameter("x"), 0), c.rx(ParameterVector("x", 2)[1], 0)), "'x' names several"),
     (_two_vectors, "Parameters must have names of their own, but 'v' names several in this circuit; rename one"),
