@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim_qiskit.aer_conditions import with_comparisons
 from qjaxsim_qiskit.angles import require_angles
 from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.definitions import for_density_matrices, inlined
@@ -146,7 +147,7 @@ def dynamic_counts(
     simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
     lower = _bound_circuits if _is_exact(circuit, noise) else _noisy_circuits
     ends = ClassicalRegister(circuit.num_qubits, "all qubits")
-    read = circuit.copy()
+    read = with_comparisons(circuit)
     read.add_register(ends)
     read.measure(read.qubits, ends)
     try:
