@@ -105,7 +105,10 @@ def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], whe
             return None
         factor = _number(slope, f"{where}, with the complex angle {value},")
         terms.append(symbols[parameter] if factor == 1 else factor * symbols[parameter])
-    offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
+    try:
+        offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
+    except (RuntimeError, ZeroDivisionError):  # as of 0.5 - 1 / a + 1 / a
+        return None
     if offset:
         terms.append(offset)
     return reduce(add, terms)
