@@ -10,6 +10,7 @@ pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
+from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit, to_qiskit
 
@@ -163,10 +164,22 @@ def test_a_wrong_branch_is_found(monkeypatch):
     assert not crosscheck(switched(), shots=20_000).agrees
 
 
-def test_noise_with_measurements_on_the_way():
+def test_noise_with_measurements_on_the_way(monkeypatch):
+    methods, run = [], AerSimulator.run
+
+    def noted(self, *arguments, **options):
+        methods.append(self.options.method)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(AerSimulator, "run", noted)
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["x", "h"])
     assert crosscheck(teleported(), noise=model, shots=20_000).agrees
+    with_channel = teleported()
+    with_channel.append(depolarizing_error(0.3, 1), [2])
+    assert crosscheck(with_channel, shots=20_000).agrees
+    # On some circuits with noise the process ends where Aer chooses.
+    assert list(dict.fromkeys(methods)) == ["statevector", "density_matrix"]
 
 
 def test_programs_with_conditions():
