@@ -184,7 +184,9 @@ def _read_arrays(content: bytes, vartype: str | None) -> Qubo:
 
 def _read_lp(content: bytes, vartype: str | None) -> Qubo:
     agreed(BINARY, vartype)
-    text = _text(content)
+    # dimod's parser leaves out the whole objective where these words are spelt otherwise.
+    text = re.sub(r"\b(min|max)imise\b", r"\1imize", _text(content), count=1, flags=re.IGNORECASE)
+    text_files.require_signs(text)
     model = _lp_model(text)
     if real := [v for v in model.variables if model.vartype(v) is dimod.REAL]:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Problems in text: coordinates, qbsolv, Max-Cut graphs, OR-Library."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,10 @@ from qjaxsim_dimod.qubo import BINARY, SPIN, Qubo
 
 _HEADER = re.compile(r"#.*?vartype\s*[:=]\s*(\w*)", re.IGNORECASE)
 _OFFSET = re.compile(r"#.*?offset\s*[:=]\s*(\S*)", re.IGNORECASE)
+# Signs, numbers and names of an LP file, and the words that end its objective.
+_LP_SIGNS, _DIGITS = "+-*/^:[]<>=", "0123456789."
+_LP_WORD = re.compile(r"[-+*/^:\[\]<>=]|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[^-\s+*/^:\[\]<>=]+", re.IGNORECASE)
+_LP_SECTION = re.compile(r"subject|such|st|s\.t\.|bounds?|bin|binary|binaries|gen|generals?|semi|end", re.IGNORECASE)
 Lines = list[tuple[int, list[str]]]
 
 
@@ -44,6 +49,24 @@ def kind_of(text: str) -> str:
     if sizes[:1] == [2]:
         return "gset"
     return "bqp" if sizes == [1, 2] else "coo"
+
+
+def require_signs(text: str) -> None:
+    """Refuse an LP file whose objective has terms without a sign between them, which dimod's parser adds up.
+
+    Raises:
+        ValueError: naming the two, as "x y", or a sign at the end.
+    """
+    words = _LP_WORD.findall(re.sub(r"\\.*", "", text))[1:]
+    objective = list(itertools.takewhile(lambda word: not _LP_SECTION.fullmatch(word), words))
+    for first, second in itertools.pairwise(objective):
+        if not {first[0], second[0]} & set(_LP_SIGNS) and (second[0] in _DIGITS or first[0] not in _DIGITS):
+            raise ValueError(
+                f"its objective has no sign between {first!r} and {second!r}; a product stands in brackets, as in "
+                "`[ 2 x * y ] / 2`."
+            )
+    if objective and objective[-1] in "+-":
+        raise ValueError(f"its objective ends in {objective[-1]!r}; is it whole?")
 
 
 def coordinates(text: str, vartype: str | None) -> Qubo:

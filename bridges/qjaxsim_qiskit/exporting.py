@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.expressions import Element, Expression
 from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import kraus_of
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
@@ -271,7 +271,7 @@ class _Writer:
     def gate(self, gate: Gate, symbols: Mapping[str, np.ndarray]) -> None:
         """A standard gate."""
         angles = [
-            angle.evaluate(lambda name, index: symbols[name].reshape(-1)[index], _QISKIT_MATH)
+            _readable(angle).evaluate(lambda name, index: symbols[name].reshape(-1)[index], _QISKIT_MATH)
             if isinstance(angle, Expression)
             else angle
             for angle in gate.angles
@@ -322,6 +322,17 @@ class _Writer:
 
 def _names(repeat: Repeat) -> dict[str, tuple[int, ...]]:
     return repeat.circuit.parameters
+
+
+def _readable(angle: Expression) -> Expression:
+    """The angle with exponentials for powers of numbers, which Qiskit writes but does not translate back."""
+    if isinstance(angle, Element):
+        return angle
+    args = tuple(_readable(each) if isinstance(each, Expression) else each for each in angle.args)
+    base, *exponents = args
+    if angle.op == "pow" and not isinstance(base, Expression) and base > 0:
+        return (exponents[0] * math.log(base)).exp()
+    return Expression(angle.op, args)
 
 
 def _unitary(matrix: np.ndarray) -> np.ndarray:

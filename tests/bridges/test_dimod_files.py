@@ -115,6 +115,15 @@ def test_lp_files(tmp_path):
             read_problem(written(tmp_path, "e.lp", text.replace("Bounds", f"Bounds\n {bound}")))
 
 
+@pytest.mark.parametrize(("word", "factor"), [("Minimise", 1), ("MIN", 1), ("maximise", -1), ("Maximum", -1)])
+def test_objectives_of_lp_files_in_every_spelling(tmp_path, word, factor):
+    text = f"\\ x y\n{word}\n 2e1 x - .5y + 3. e1\n + [ 3 x*y + x ^ 2 ] / 2 - 4\nBinary\n x y e1\nEnd\n"
+    problem = read_problem(written(tmp_path, "a.lp", text))
+    for x, y, e in itertools.product((0, 1), repeat=3):
+        wanted = factor * (20 * x - y / 2 + 3 * e + 1.5 * x * y + x / 2 - 4)
+        np.testing.assert_allclose(problem.energies([{"x": x, "y": y, "e1": e}]), [wanted])
+
+
 def test_coordinates_keep_an_offset(tmp_path):
     path = written(tmp_path, "a.coo", "# vartype=SPIN, offset=42\n0 1 2\n1 0 1\n")
     np.testing.assert_allclose(read_problem(path).energies([[1, 1], [1, -1]]), [45, 39])
@@ -161,6 +170,10 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.mtx", "%%MatrixMarket matrix array real general\n2 2\n1\n", {}, "say 4 entries, but it has 1"),
         ("a.bqm", "DIMODBQM\x02", {}, "the file ends early or is damaged"),
         ("a.lp", "Minimize\n o: [ 4 x * y ]\nBinary\n x y\nEnd\n", {}, "dimod's parser of LP files refuses it"),
+        ("a.lp", "Minimize\n o: 2 x y\nBinary\n x y\nEnd\n", {}, "no sign between 'x' and 'y'; a product stands in"),
+        ("a.lp", "Minimize\n x\n 3 y\nBinary\n x y\nEnd\n", {}, "no sign between 'x' and '3'"),
+        ("a.lp", "Minimize\n o: 2 3 x\nBinary\n x\nEnd\n", {}, "no sign between '2' and '3'"),
+        ("a.lp", "Minimize\n o: x -\nst\nBinary\n x\nEnd\n", {}, "its objective ends in '-'; is it whole"),
     ],
 )
 def test_files_that_do_not_hold_together_are_refused(tmp_path, name, content, options, message):

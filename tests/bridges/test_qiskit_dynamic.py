@@ -10,6 +10,7 @@ pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
+from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit, to_qiskit
 
@@ -141,16 +142,44 @@ def test_counts_of_aer_follow_our_probabilities(build):
     assert found.agrees
 
 
+def test_numbers_as_truth_values():
+    number = ClassicalRegister(2, "number")
+    circuit = QuantumCircuit(QuantumRegister(3), number)
+    circuit.ry(0.9, 0)
+    circuit.ry(1.3, 1)
+    circuit.measure([0, 1], number)
+    with circuit.if_test((number[0], 0)), circuit.if_test(expr.logic_not(number)):
+        circuit.ry(0.4, 2)
+    with circuit.if_test(expr.logic_or(number, number[1])):
+        circuit.ry(0.7, 2)
+    zero = np.cos(0.45) ** 2 * np.cos(0.65) ** 2
+    exact = zero * np.sin(0.2) ** 2 + (1 - zero) * np.sin(0.35) ** 2
+    np.testing.assert_allclose(qj.probabilities(from_qiskit(circuit).circuit, [2])()[1], exact, atol=1e-12)
+    assert crosscheck(circuit, shots=20_000).agrees
+
+
 def test_a_wrong_branch_is_found(monkeypatch):
     right = qj.Circuit.if_bits
     monkeypatch.setattr(qj.Circuit, "if_bits", lambda self, bits, values, *more: right(self, bits, 0, *more))
     assert not crosscheck(switched(), shots=20_000).agrees
 
 
-def test_noise_with_measurements_on_the_way():
+def test_noise_with_measurements_on_the_way(monkeypatch):
+    methods, run = [], AerSimulator.run
+
+    def noted(self, *arguments, **options):
+        methods.append(self.options.method)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(AerSimulator, "run", noted)
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.2, 1), ["x", "h"])
     assert crosscheck(teleported(), noise=model, shots=20_000).agrees
+    with_channel = teleported()
+    with_channel.append(depolarizing_error(0.3, 1), [2])
+    assert crosscheck(with_channel, shots=20_000).agrees
+    # On some circuits with noise the process ends where Aer chooses.
+    assert list(dict.fromkeys(methods)) == ["statevector", "density_matrix"]
 
 
 def test_programs_with_conditions():

@@ -102,6 +102,16 @@ def test_values_that_cannot_be_put_in(params, error, message):
         to_qiskit(qj.Circuit(1).ry(qj.Parameter("w", (3,))[1], 0), params)
 
 
+def test_powers_of_numbers_are_read_back():
+    a = qj.Parameter("a")
+    circuit = qj.Circuit(1).ry(0.5 ** (2.4 * a), 0).rx(a ** (3**a) - 2**a, 0)
+    params = {"a": np.array(0.7)}
+    exported = to_qiskit(circuit)
+    assert_same(circuit, exported, params)
+    back = from_qiskit(exported).circuit
+    np.testing.assert_allclose(reference.unitary(back, params), reference.unitary(circuit, params), atol=1e-12)
+
+
 def test_delays_keep_their_durations_and_units():
     t = qj.Parameter("t", (2,))
     circuit = qj.Circuit(3).delay(1e-6 * t[1], 1).delay(2e-7, 0).delay_dt(160.0, 2).delay_dt(t[0], 0).rx(0.2, 2)

@@ -236,6 +236,23 @@ def test_openqasm_2_with_gates_of_its_own():
     np.testing.assert_allclose(ours, wanted, atol=1e-12)
 
 
+def test_openqasm_2_with_delays():
+    inner, circuit = QuantumCircuit(1, name="own"), QuantumCircuit(2)
+    inner.ry(0.4, 0)
+    circuit.delay(87, 1)
+    circuit.append(inner.to_gate(), [1])
+    theirs, opaque = qasm2.dumps(circuit), "opaque delay(param0) q0;"
+    assert opaque in theirs
+    for declared, first in (
+        (opaque, qj.Circuit(2).delay_dt(87, 1)),
+        ("", qj.Circuit(2).delay_dt(87, 1)),
+        ("gate delay(t) a { rx(t / 87) a; }", qj.Circuit(2).rx(1.0, 1)),
+    ):
+        found = from_qasm(theirs.replace(opaque, declared)).circuit
+        assert ("delay_dt" in str(found.operations[0])) == ("delay_dt" in str(first.operations[0]))
+        np.testing.assert_allclose(reference.unitary(found), reference.unitary(first.ry(0.4, 1)), atol=1e-9)
+
+
 def test_openqasm_3_with_gates_of_its_own(tmp_path):
     path = tmp_path / "own.qasm"
     path.write_text(

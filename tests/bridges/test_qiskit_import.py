@@ -18,6 +18,7 @@ from qiskit.circuit import (  # noqa: E402
     Parameter,
     ParameterVector,
     PowerModifier,
+    library,
 )
 from qiskit.circuit.library import (  # noqa: E402
     C3XGate,
@@ -25,6 +26,7 @@ from qiskit.circuit.library import (  # noqa: E402
     CUGate,
     CXGate,
     DiagonalGate,
+    GlobalPhaseGate,
     HGate,
     LinearFunction,
     MCPhaseGate,
@@ -150,11 +152,20 @@ def test_matrices_definitions_and_annotations():
         AnnotatedOperation(RXGate(0.4), [PowerModifier(3)]),
         PauliEvolutionGate(SparsePauliOp(["XYZ", "IZX"], [0.5, 1.5]), time=a),
         HGate().control(3, annotated=True),
+        GlobalPhaseGate(0.9).power(1 / 3),
+        UnitaryGate([[1j]]).repeat(3),
     ]
     for seed, operation in enumerate(operations):
         n = operation.num_qubits + 1
         qubits = np.random.default_rng(seed).permutation(n)[: operation.num_qubits].tolist()
         assert_imported_alike(dressed(operation, qubits, n), seed)
+
+
+@pytest.mark.skipif(not hasattr(library, "PauliProductRotationGate"), reason="this Qiskit has none")
+@pytest.mark.parametrize("label", ["II", "-II", "-XZ"])
+def test_rotations_about_products_of_paulis_keep_their_phase(label):
+    rotation = library.PauliProductRotationGate(Pauli(label), Parameter("a"))
+    assert_imported_alike(dressed(rotation, [0, 1], 2))
 
 
 def _with_modifiers_inside() -> Gate:

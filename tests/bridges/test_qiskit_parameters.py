@@ -25,7 +25,8 @@ def test_expressions():
     angles = [
         2 * a + 0.3, -a, a - b + 1, (a + b) / 4, a - a, 0 * b + 0.2, a * b, a**2, 1 / a, a**b, b.sin() * a,
         a.cos().exp(), (a / 2).arcsin(), (a / 2).arccos(), a.arctan(), a.tan(), a.log(), (a - 2).abs(), (b - 1).sign(),
-        a.conjugate() * b, v[10] * v[2], 2 * (v[11] - np.pi) * (v[0] - np.pi),
+        abs((1.7 * a).exp().exp()) / 9, abs(1.7 * a - b) ** b.cos(), 0.5 - 1 / a + 1 / a, a.conjugate() * b,
+        v[10] * v[2], 2 * (v[11] - np.pi) * (v[0] - np.pi),
     ]  # fmt: skip
     circuit = QuantumCircuit(3, global_phase=a * v[3])
     for number, angle in enumerate(angles):

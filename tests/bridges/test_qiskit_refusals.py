@@ -11,6 +11,7 @@ if "CI" not in os.environ:
 from qiskit import ClassicalRegister, QuantumCircuit  # noqa: E402
 from qiskit.circuit import (  # noqa: E402
     AnnotatedOperation,
+    CircuitInstruction,
     ControlModifier,
     Gate,
     Instruction,
@@ -19,7 +20,7 @@ from qiskit.circuit import (  # noqa: E402
     PowerModifier,
 )
 from qiskit.circuit.classical import types  # noqa: E402
-from qiskit.circuit.library import RXGate  # noqa: E402
+from qiskit.circuit.library import RXGate, XGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qasm, from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning import unrolling  # noqa: E402
@@ -85,7 +86,17 @@ REFUSED = [
     (lambda c: c.rx(float("inf"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\) has inf"),
     (lambda c: c.rx(1j * Parameter("a"), 1), r"Angles must be finite real numbers, but operation 0 \(rx\), with the"),
     (lambda c: c.rx((1j * Parameter("a")).sin(), 1), r"cannot be imported: it holds the complex or infinite number I"),
-    (lambda c: c.rx(2 ** Parameter("a"), 1), r"angle 2\*\*a of operation 0 \(rx\) cannot be imported: Qiskit does not"),
+    *(
+        (lambda c, angle=angle: c.rx(angle(Parameter("a")), 1), r"2\*\*a.* of operation 0 \(rx\) cannot be imported: Q")
+        for angle in (
+            lambda a: 2**a, lambda a: 0.3 * 2**a, lambda a: 1 - 2**a, lambda a: 1 / 2**a, lambda a: (2**a).sin(),
+            lambda a: a ** (2**a), lambda a: (2**a) ** 2,
+        )
+    ),
+    (
+        lambda c: c._append(CircuitInstruction(XGate().repeat(2), c.qubits[:2])),
+        r"operation 0 \(x\*2\) must have as many qubits as it is made for, 1, but has 2",
+    ),
     (_deep, r"The angle of operation 0 \(rx\) is nested too deeply to be imported; make its inner part a parameter"),
     (lambda c: (c.rx(Parameter("x"), 0), c.rx(ParameterVector("x", 2)[1], 0)), "'x' names several"),
     (_two_vectors, "Parameters must have names of their own, but 'v' names several in this circuit; rename one"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qjaxsim_qiskit.channels import has_channels
+from qjaxsim_qiskit.crosschecking.aer_conditions import with_comparisons
 from qjaxsim_qiskit.meaning.angles import require_angles
 from qjaxsim_qiskit.meaning.definitions import for_density_matrices, inlined
 from qjaxsim_qiskit.meaning.rotations import bound, one_parameter_a_rotation, slope
@@ -143,10 +144,13 @@ def dynamic_counts(
     from qiskit.circuit import ClassicalRegister
     from qiskit_aer import AerError, AerSimulator
 
-    simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
-    lower = _bound_circuits if _is_exact(circuit, noise) else _noisy_circuits
+    exact = _is_exact(circuit, noise)
+    # Left to choose under noise, Aer 0.18 ends the process on some circuits.
+    noisy = "density_matrix" if has_channels(circuit) else "statevector"
+    simulator = AerSimulator(noise_model=noise, seed_simulator=seed, method="automatic" if exact else noisy)
+    lower = _bound_circuits if exact else _noisy_circuits
     ends = ClassicalRegister(circuit.num_qubits, "all qubits")
-    read = circuit.copy()
+    read = with_comparisons(circuit)
     read.add_register(ends)
     read.measure(read.qubits, ends)
     try:

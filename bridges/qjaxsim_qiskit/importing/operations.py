@@ -3,6 +3,7 @@
 Operations are told by their class, never by their name: a gate called "x" may do anything, and controls may be open.
 """
 
+import cmath
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,9 @@ class Reader:
             self.out.extend([channel.on(qubits)])
             return
         matrix = matrix_of(instruction, where)
+        if matrix is not None and not qubits:  # as a power of a global phase
+            self.out.global_phase(cmath.phase(complex(matrix.item())))
+            return
         if matrix is not None:
             self.touched |= set(qubits)
             label = operation.label or operation.name

@@ -105,7 +105,10 @@ def _affine(value: "ParameterExpression", symbols: Mapping[Any, Expression], whe
             return None
         factor = _number(slope, f"{where}, with the complex angle {value},")
         terms.append(symbols[parameter] if factor == 1 else factor * symbols[parameter])
-    offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
+    try:
+        offset = _number(value.bind(dict.fromkeys(value.parameters, 0.0)), where)
+    except (RuntimeError, ZeroDivisionError):  # as of 0.5 - 1 / a + 1 / a
+        return None
     if offset:
         terms.append(offset)
     return reduce(add, terms)
@@ -118,11 +121,16 @@ def _from_sympy(value: "ParameterExpression", symbols: Mapping[Any, Expression],
         raise missing_extra(
             f"The angle {value} of {where} is not affine in its parameters, which needs sympy", "qiskit", error.name
         ) from error
-    if tree is NotImplemented:  # Qiskit has no sympy form of a number to the power of a parameter
+    # Qiskit has no sympy form of a number to the power of a parameter, and stumbles over one within an expression.
+    except (AttributeError, TypeError, ValueError):
+        tree = NotImplemented
+    if tree is NotImplemented:
         raise ValueError(
             f"The angle {value} of {where} cannot be imported: Qiskit does not translate it; "
             "write c**a as exp(a*log(c))."
         )
+    # What sympy takes apart for complex symbols, as the absolute value of an exponential, comes together for real ones.
+    tree = tree.subs({symbol: type(symbol)(symbol.name, real=True) for symbol in tree.free_symbols})
     names = {parameter.name: symbols[parameter] for parameter in value.parameters}
     return _walk(tree, names, lambda part: ValueError(f"The angle {value} of {where} cannot be imported: {part}."))
 

@@ -30,7 +30,16 @@ def definition_of(operation: Any, where: str) -> "QuantumCircuit | None":
     # A definition is anybody's code.
     except Exception as error:
         raise ValueError(f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}.") from error
-    return definition if isinstance(definition, QuantumCircuit) else None
+    return _with_phase(operation, definition) if isinstance(definition, QuantumCircuit) else None
+
+
+def _with_phase(operation: Any, definition: "QuantumCircuit") -> "QuantumCircuit":
+    """The definition; that of a rotation about the identity, which Qiskit leaves empty, with its phase."""
+    if type(operation).__name__ != "PauliProductRotationGate" or definition.data or definition.global_phase:
+        return definition
+    out = definition.copy()
+    out.global_phase = operation.params[0] * (operation.pauli().phase - 1) / 2
+    return out
 
 
 def matrix_of(instruction: Any, where: str) -> "np.ndarray | None":

@@ -118,6 +118,7 @@ class _Unroller:
             if instruction.is_standard_gate():
                 self.out.items.append(item)
             else:
+                _require_own_width(item)
                 self.operation(item, variables, own_bits)
 
     def operation(self, item: Item, variables: Mapping[Any, int], bits: Mapping[Any, int]) -> None:
@@ -314,6 +315,14 @@ def _case(operation: Any, value: Any) -> "Iterator[tuple[QuantumCircuit, Mapping
         if any(label is CASE_DEFAULT or int(label) == int(value) for label in labels):
             yield block, {}
             return
+
+
+def _require_own_width(item: Item) -> None:
+    if item.operation.num_qubits != len(item.qubits):  # as Qiskit reads some from files
+        raise ValueError(
+            f"The circuit's {item.where} must have as many qubits as it is made for, {item.operation.num_qubits}, but "
+            f"has {len(item.qubits)}; write its definition to the file instead."
+        )
 
 
 def _operation(instruction: Any, where: str) -> Any:

@@ -34,7 +34,8 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
     """The circuit of an OpenQASM 2 or 3 program.
 
     OpenQASM 2 programs may use all gates of Qiskit's standard table, whether `qelib1.inc` has them or not; a gate that
-    the program or a file that it includes defines is taken as defined there. In OpenQASM 3 every `input float` is a
+    the program or a file that it includes defines is taken as defined there; `delay(n)` without a definition waits n
+    units of a device. In OpenQASM 3 every `input float` is a
     parameter. Included files are looked for beside the program's file, then in the working directory.
 
     Args:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ _INCLUDE = re.compile(r'\binclude\s*"([^"]*)"\s*;')
 _STANDARD = ("qelib1.inc", "stdgates.inc")
 _QUBITS = re.compile(r"\bqreg\s+\w+\s*\[([^\]]*)\]|\bqubit\s*\[([^\]]*)\]|\b(?:qubit|qreg)\s+\w")
 _BITS = re.compile(r"\bcreg\s+\w+\s*\[([^\]]*)\]|\bbit\s*\[([^\]]*)\]|\b(?:bit|creg)\s+\w")
+# As Qiskit writes it. Its reader takes the next gate that is defined after it for a delay.
+_OPAQUE_DELAY = re.compile(r"\bopaque\s+delay\s*\(\s*\w+\s*\)\s*\w+\s*;")
 _PHYSICAL = re.compile(r"\$(\d+)\b")
 
 
@@ -161,6 +164,7 @@ def _read(code: str, version: str, failure: str, *, lines: bool) -> "QuantumCirc
 
     try:
         if version == "2":
+            code = _OPAQUE_DELAY.sub(lambda match: "\n" * match[0].count("\n"), code)
             return qasm2.loads(code, custom_instructions=tuple(_known_gates(code)))
         with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
             return qasm3.loads(code)
@@ -191,8 +195,9 @@ def _known_gates(code: str) -> Iterator[Any]:
     from qiskit.circuit.library import get_standard_gate_name_mapping
 
     wanted = set(re.findall(r"\w+", code)) - set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", code))
-    # Gates of the include file must be given as they are there, used or not.
-    legacy = [one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if not one.builtin or one.name in wanted]
+    # Gates of the include file must be given as they are there, used or not; delays are in none.
+    own = [replace(one, builtin=True) if one.name == "delay" else one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS]
+    legacy = [one for one in own if not one.builtin or one.name in wanted]
     yield from legacy
     for name in sorted(wanted - {one.name for one in legacy}):
         gate = get_standard_gate_name_mapping().get(name)
