@@ -19,9 +19,9 @@ WITH_PROGRAMS = pages.pages_with_programs()
 HERE = [README, *WITH_PROGRAMS]
 # Run with -m slow; every run looks at their commands and compiles their code.
 SLOW = (
-    "devices.md", "dimod.md", "explanation/adjoint.md", "geometry.md", "jobs.md", "large_states.md", "noise.md",
-    "observables.md", "own_models.md", "qiskit.md", "runs.md", "tutorials/noisy_hessian.md", "tutorials/own_data.md",
-    "tutorials/read_a_study.md",
+    "benchmarks.md", "devices.md", "dimod.md", "explanation/adjoint.md", "geometry.md", "jobs.md", "large_states.md",
+    "noise.md", "observables.md", "own_models.md", "qiskit.md", "runs.md", "tutorials/noisy_hessian.md",
+    "tutorials/own_data.md", "tutorials/read_a_study.md",
 )  # fmt: skip
 
 # Libraries that a page needs beside those of the tests; CI installs them.

@@ -122,6 +122,25 @@ def test_a_run_that_was_cut_short_is_named_and_only_its_whole_pieces_are_judged(
     assert "Cut short" in page and "| claim |" not in page
 
 
+def test_a_configuration_that_lacks_seeds_of_the_others_is_not_judged(tmp_path, monkeypatch):
+    kept = json.loads((results.KEPT / "attention_mnist_cpu.json").read_text(encoding="utf-8"))[0]["rows"]
+    pieces = []
+    for attention, seeds in (("softmax", (1, 2)), ("none", (1, 2)), ("qama-v2", (1,))):
+        for seed in seeds:
+            rows = [row for row in kept if (row["seed"], row["attention"]) == (seed, attention)]
+            pieces.append({"name": f"{attention}-{seed}", "finished": 1, "cells": 1, "rows": rows})
+    run = {"command": "qjaxsim study attention --attention none,softmax,qama-v2", "note": "", "pieces": pieces}
+    (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    page = results.page_with_tables("<!-- verdicts: attention published_some -->\n<!-- end of verdicts -->")
+    assert "| claim |" not in page
+    more = [row for row in kept if (row["seed"], row["attention"]) == (2, "qama-v2")]
+    pieces.append({"name": "qama-v2-2", "finished": 1, "cells": 1, "rows": more})
+    (tmp_path / "published_some.json").write_text(json.dumps(run), encoding="utf-8")
+    page = results.page_with_tables("<!-- verdicts: attention published_some -->\n<!-- end of verdicts -->")
+    assert "qama-v2" in page and "2 seeds" in page
+
+
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_figures_and_pages_that_are_named_exist(page):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

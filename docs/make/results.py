@@ -78,11 +78,26 @@ def _read(name: str) -> Run:
     rows = content.get("rows", [])
     in_pieces = "pieces" in content
     if in_pieces:
-        # Rules are for whole grids, so a piece that was cut short is named and not judged.
-        rows = [row for piece in content["pieces"] if piece["finished"] == piece["cells"] for row in piece["rows"]]
+        rows = [row for piece in _judged_pieces(content["pieces"]) for row in piece["rows"]]
         if any(piece["name"] for piece in content["pieces"]):
             settings = {"seeds": []}  # but for those of the rows
     return Run(content["command"], note, rows, content.get("verdicts", []), settings, environment, in_pieces)
+
+
+def _judged_pieces(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pieces that rules may speak of: whole ones, of configurations that have as many seeds as any other."""
+    whole = [piece for piece in pieces if piece["finished"] == piece["cells"]]
+    seeds: dict[str, set[Any]] = {}
+    for piece in whole:
+        seeds.setdefault(_configuration(piece), set()).update(row.get("seed") for row in piece["rows"])
+    most = max(map(len, seeds.values()), default=0)
+    return [piece for piece in whole if len(seeds[_configuration(piece)]) == most]
+
+
+def _configuration(piece: dict[str, Any]) -> str:
+    """The name of a piece without its seed."""
+    seeds = {str(row.get("seed")) for row in piece["rows"]}
+    return "-".join(part for part in piece["name"].split("-") if part not in seeds)
 
 
 def _table_of_kept(runs: Mapping[str, Run]) -> str:
