@@ -53,7 +53,7 @@ def target_of_file(text: str, dtype: str) -> Target:
     path, function = _function(text)
     try:
         returned = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
             f"Argument TARGET must name a function that returns a problem, but {text} raised {type(error).__name__}: "
             f"{error}"
@@ -100,7 +100,7 @@ def _module(path: Path) -> Any:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that reads its own command line ends the process
         raise ValueError(
             f"Argument TARGET must name a Python file that runs, but {path} raised {type(error).__name__}: {error}"
         ) from error

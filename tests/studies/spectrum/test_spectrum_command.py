@@ -32,6 +32,10 @@ def drawn():
     return {"function": loss, "params": {"w": jnp.zeros(4)}, "init": init, "title": "Four springs"}
 
 
+def ends():
+    raise SystemExit(3)
+
+
 def fails():
     raise RuntimeError("no springs")
 
@@ -97,6 +101,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "springs.py").write_text(PROBLEM)
     (tmp_path / "neighbour.py").write_text("SCALES = [1.0, 2.0, 3.0, 10.0]\n")
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "mine.qasm").write_text(CIRCUIT)
     (tmp_path / "held.json").write_text(json.dumps({"a": 0.1, "b": 0.2, "c": 0.3}))
     return tmp_path
@@ -211,6 +216,8 @@ def test_own_inputs_and_values(files, table):
         (["none.py:f"], "TARGET must be FILE.py:FUNCTION of a file, but 'none.py' is none"),
         (["springs.py:givn"], "must name a function of springs.py, but 'givn' is none (did you mean 'given'?)"),
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
+        (["springs.py:ends"], "springs.py:ends raised SystemExit: 3"),
+        (["script.py:given"], "must name a Python file that runs, but script.py raised SystemExit: 0"),
         (["springs.py:number"], "springs.py:number returned 3"),
         (["springs.py:misspelt"], "that of springs.py:misspelt has no 'params'"),
         (["springs.py:minus_one"],
