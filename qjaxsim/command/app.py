@@ -7,6 +7,7 @@ are imported inside the commands that use them.
 
 import errno
 import io
+import re
 import sys
 import traceback
 import warnings
@@ -176,6 +177,14 @@ def _in_words_typed(error: Exception, command: Any, words: Sequence[str]) -> Exc
     return error
 
 
+def _with_its_group(said: str) -> str:
+    """What is said of an unknown command, with the group that has it: a study is typed without its `study`."""
+    unknown = re.fullmatch(r"No such command '(.*)'\.", said)
+    groups = {name: getattr(command, "commands", {}) for name, command in _command().commands.items()}
+    found = [f"'{name} {unknown[1]}'" for name, commands in groups.items() if unknown and unknown[1] in commands]
+    return f"{said} Did you mean {', '.join(found)}?" if found else said
+
+
 def _report(error: Exception, debug: bool) -> int:
     """Print what went wrong; the exit code."""
     from qjaxsim.common.checks import shown
@@ -185,7 +194,7 @@ def _report(error: Exception, debug: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, _USAGE_ERROR):
         usage: Any = error
-        said = _one_line(usage.format_message())
+        said = _with_its_group(_one_line(usage.format_message()))
         end = "" if said.endswith("?") else "."
         _print_error(f"error: {said.rstrip('.')}{end} See `{_command_path(usage)} --help`.")
         return 2

@@ -184,6 +184,8 @@ def test_help_names_the_options():
     ("arguments", "message"),
     [
         (["nonsense"], r"error: No such command 'nonsense'\. See `qjaxsim --help`\."),
+        (["hessian"], r"error: No such command 'hessian'\. Did you mean 'study hessian'\? See `qjaxsim --help`\."),
+        (["solve"], r"error: No such command 'solve'\. Did you mean 'qubo solve'\? See `qjaxsim --help`\."),
         (["study", "nonsense"], r"error: No such command 'nonsense'\. See `qjaxsim study --help`\."),
         (["--nonsense"], r"error: No such option: --nonsense\. See `qjaxsim --help`\."),
         (["info", "more"], r"error: Got unexpected extra argument(\(s\))? \(more\)\. See `qjaxsim info --help`\."),
