@@ -3,6 +3,8 @@
 The command writes it into the results folder, where the processes of all simulators read it.
 """
 
+import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
     from qjaxsim.circuits.sums import PauliSum
 
 FILE = "circuit.json"
-KINDS = {
-    "own-state": "state", "own-expectation": "expectation", "own-gradient": "gradient", "own-hessian": "energy-hessian"
-}  # fmt: skip
-"""The kind of task of each problem."""
+_WORK = {
+    "own-state": ("state", "final state"),
+    "own-expectation": ("expectation", "expectation value"),
+    "own-gradient": ("gradient", "gradient of the expectation value"),
+    "own-hessian": ("energy-hessian", "Hessian of the expectation value"),
+}
+"""Of each problem the kind of task, and what it is in words."""
 GATES = (
     "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "p", "rx", "ry", "rz", "cx", "cz", "cp", "rzz", "swap",
     "ccx", "cswap", "unitary",
@@ -55,8 +60,9 @@ class OwnCircuit:
 
     def problems(self) -> tuple[str, ...]:
         """Names of the problems that it makes: no derivatives without parameters, second ones where angles are sums."""
-        without = () if len(self.theta) else ("own-gradient", "own-hessian")
-        return tuple(name for name in KINDS if name not in without and not (self.bends and name == "own-hessian"))
+        if not len(self.theta):
+            return ("own-state", "own-expectation")
+        return tuple(name for name in _WORK if not (self.bends and name == "own-hessian"))
 
     @property
     def text(self) -> str:
@@ -71,7 +77,7 @@ def task(name: str, path: str) -> Task:
     ops = tuple((gate, tuple(qubits), _array(angle)) for gate, qubits, angle in found["ops"])
     terms = tuple((word, tuple(qubits), value) for word, qubits, value in found["terms"])
     angles = _of_parts(**found["angles"])
-    return Task(KINDS[name], found["n_qubits"], ops, _array(found["theta"]), terms, angles=angles)
+    return Task(_WORK[name][0], found["n_qubits"], ops, _array(found["theta"]), terms, angles=angles)
 
 
 def own_circuit(name: str, circuit: "Circuit", params: Mapping[str, np.ndarray], observable: "PauliSum") -> OwnCircuit:
@@ -103,14 +109,13 @@ def own_circuit(name: str, circuit: "Circuit", params: Mapping[str, np.ndarray],
             (angle,) = operation.angles
             angle = float(angle) if isinstance(angle, (int, float)) else places.setdefault(angle, len(places))
         ops.append((getattr(operation, "name", "unitary"), tuple(operation.qubits), angle))
-    starts, theta = {}, [np.zeros(0)]
-    for parameter in sorted(circuit.parameters):
-        starts[parameter] = sum(map(len, theta))
-        theta.append(np.asarray(params[parameter], float).reshape(-1))
-    flat = np.concatenate(theta)
-    angles = _angles(_sum_of(expression, starts, flat) for expression in places)
+    names = sorted(circuit.parameters)
+    flat = [np.asarray(params[parameter], float).reshape(-1) for parameter in names]
+    starts = dict(zip(names, itertools.accumulate(map(len, flat), initial=0), strict=False))
+    theta = np.concatenate([np.zeros(0), *flat])
+    angles = _angles(_sum_of(expression, starts, theta) for expression in places)
     bends = any(expression.affine() is None for expression in places)
-    return OwnCircuit(name, circuit.n_qubits, tuple(ops), flat, angles, terms, bends)
+    return OwnCircuit(name, circuit.n_qubits, tuple(ops), theta, angles, terms, bends)
 
 
 def _in_gates(circuit: "Circuit") -> list[Any]:
@@ -187,17 +192,8 @@ def _array(value: Any) -> Any:
     return np.array(value) if isinstance(value, list) else value
 
 
-def _problem(name: str, title: str) -> Problem:
-    return Problem(name, f"{title} of the given circuit", "circuit", lambda path: task(name, path), (), ())
-
-
 OWN = {
-    problem.name: problem
-    for problem in (
-        _problem("own-state", "final state"),
-        _problem("own-expectation", "expectation value"),
-        _problem("own-gradient", "gradient of the expectation value"),
-        _problem("own-hessian", "Hessian of the expectation value"),
-    )
+    name: Problem(name, f"{title} of the given circuit", "circuit", functools.partial(task, name), (), ())
+    for name, (_, title) in _WORK.items()
 }
 """The problems of a user's circuit, by name; their size is its name, made from its file in the results folder."""

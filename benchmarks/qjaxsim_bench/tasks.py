@@ -86,7 +86,7 @@ class Task:
         return theta if self.angles is None else self.angles.at(xp, theta)
 
     @property
-    def numbers(self) -> np.ndarray:
+    def angle_values(self) -> np.ndarray:
         """The angles by their places."""
         return np.asarray(self.angles_at(np, self.theta))
 

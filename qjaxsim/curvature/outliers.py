@@ -211,12 +211,22 @@ def check_square(matrix: Any) -> None:
         raise ValueError(f"Argument `matrix` must have shape (P, P), but it has shape {matrix.shape}.")
 
 
-def check_symmetric(dtype: Any, skew: Any, largest: Any) -> None:
-    """Raise unless entries mirrored at the diagonal differ by rounding only: by sqrt(eps) of the largest entry."""
+def check_symmetric(dtype: Any, skew: Any, largest: Any, *, of: str | None = None) -> None:
+    """Raise unless entries mirrored at the diagonal differ by rounding only: by sqrt(eps) of the largest entry.
+
+    Args:
+        dtype: of the entries.
+        skew: the largest difference.
+        largest: the largest magnitude.
+        of: the argument that holds several matrices; None for the one called `matrix`.
+    """
     if skew > np.sqrt(np.finfo(dtype).eps) * largest:
+        what, them = (
+            ("`matrix` must be symmetric", "it") if of is None else (f"`{of}` must hold symmetric matrices", "them")
+        )
         raise ValueError(
-            f"Argument `matrix` must be symmetric, but entries mirrored at the diagonal differ by {skew:.3g}; "
-            "symmetrise it if that is rounding."
+            f"Argument {what}, but entries mirrored at the diagonal differ by {skew:.3g}; symmetrise {them} if that is "
+            "rounding."
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common.checks import as_number, is_traced, require_unmasked, shown
+from qjaxsim.curvature.outliers import check_symmetric
 
 
 def effective_dimension(fishers: Any, n_samples: Any, gamma: float = 1.0) -> Any:
@@ -76,12 +77,7 @@ def _matrices(name: str, value: Any, axes: int, form: str) -> np.ndarray:
             f"Argument `{name}` must hold real, finite matrices of shape {form}, but has shape {given.shape} and dtype "
             f"{given.dtype}."
         )
-    skew = np.abs(given - given.swapaxes(-1, -2)).max()
-    if skew > np.sqrt(np.finfo(given.dtype).eps) * np.abs(given).max():
-        raise ValueError(
-            f"Argument `{name}` must hold symmetric matrices, but entries mirrored at the diagonal differ by "
-            f"{skew:.3g}; symmetrise them if that is rounding."
-        )
+    check_symmetric(given.dtype, np.abs(given - given.swapaxes(-1, -2)).max(), np.abs(given).max(), of=name)
     if not given.any():
         raise ValueError(f"Argument `{name}` must hold a matrix that is not zero, but all are.")
     return given.astype(np.float64)

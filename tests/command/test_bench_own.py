@@ -17,6 +17,7 @@ from qjaxsim_qiskit import from_qiskit  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.command import main as cli  # noqa: E402
+from qjaxsim.command.bench import OF_FILE  # noqa: E402
 
 # PennyLane asks JAX what JAX will not tell for long.
 pytestmark = pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")
@@ -126,6 +127,8 @@ def test_hessians_are_those_of_differences_of_gradients(tmp_path):
 
 
 def test_a_circuit_makes_the_problems_that_it_can():
+    assert tuple(own.OWN) == OF_FILE
+
     def problems(circuit, params):
         return own.own_circuit("mine", circuit, params, qj.Z(0)).problems()
 

@@ -44,7 +44,7 @@ def prepare(task: Task, dtype: str) -> Work:
     if task.kind == "noisy":
         circuits = [circuit(task, np.concatenate([x, task.theta]), at) for x in task.inputs]  # type: ignore[union-attr]
         return _noisy(AerSimulator(method="density_matrix", precision=dtype), circuits, at)
-    made = circuit(task, task.numbers, at)
+    made = circuit(task, task.angle_values, at)
     if task.kind == "state":
         made.save_statevector()
         ready = transpile(made, simulator, optimization_level=0)

@@ -30,19 +30,19 @@ def _work(name: str, task: Task, dtype: str) -> Work:
         return made
 
     if task.kind == "state":
-        made = script([qml.state], task.numbers)
+        made = script([qml.state], task.angle_values)
         return Work(lambda: device.execute(made), np.asarray)
     if task.kind == "kernel":
         scripts = [script([qml.state], angles) for angles in angles_of(task)]
         return Work(lambda: device.execute(scripts), np.asarray)
-    made = script([lambda o=o: qml.expval(o) for o in observables(task)], task.numbers)
+    made = script([lambda o=o: qml.expval(o) for o in observables(task)], task.angle_values)
     if task.kind == "expectation":
         return Work(lambda: np.atleast_1d(device.execute(made)))
     config = ExecutionConfig(gradient_method="adjoint", use_device_gradient=True)
 
     def gradient() -> np.ndarray:
         slopes = np.asarray(device.compute_derivatives(made, config)).reshape(-1)  # of every gate
-        by_angles = np.bincount(places, slopes, len(task.numbers))
+        by_angles = np.bincount(places, slopes, len(task.angle_values))
         return by_angles if task.angles is None else task.angles.slopes(by_angles, len(task.theta))
 
     return Work(gradient)

@@ -47,7 +47,7 @@ def prepare(task: Task, dtype: str) -> Work:
         run = simulator.simulate_into_1d_array
         return Work(lambda: np.array([run(made, qubit_order=qubits)[1] for made in circuits]))
     simulator = qsimcirq.QSimSimulator(options, circuit_memoization_size=1)
-    made = circuit(task, task.numbers, qubits)
+    made = circuit(task, task.angle_values, qubits)
     if task.kind == "state":
         return Work(lambda: simulator.simulate_into_1d_array(made, qubit_order=qubits)[1])
     letters = {"X": cirq.X, "Y": cirq.Y, "Z": cirq.Z}

@@ -57,7 +57,7 @@ def _work(task: Task, optimise: bool) -> Work:
     state = qulacs.QuantumState(task.n_qubits)
     if task.kind == "kernel":
         return _kernel(state, [ready(angles) for angles in angles_of(task)])
-    made = ready(task.numbers)
+    made = ready(task.angle_values)
 
     def run() -> Any:
         state.set_zero_state()
