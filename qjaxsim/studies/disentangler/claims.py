@@ -10,7 +10,7 @@ from qjaxsim_data import load
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
 from qjaxsim.studies.disentangler.harm import harm_of, healed_means, percent
 from qjaxsim.studies.disentangler.published import PAPER
-from qjaxsim.studies.shared.judging import concluded, settled, untested
+from qjaxsim.studies.shared.judging import concluded, of_one_seed, settled, single_seed, untested
 
 Row = dict[str, Any]
 OPTIMISED = ("explicit", "gradient")
@@ -30,7 +30,7 @@ _STRAIGHT = 0.9
 
 
 def disentangler_verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """One verdict a claim; each function states its rule.
+    """One verdict a claim; each function states its rule. What rests on a single seed holds with a reservation at most.
 
     Args:
         rows: table of the study. Parts may be missing: claims that need them are then "not tested here".
@@ -40,7 +40,8 @@ def disentangler_verdicts(rows: Sequence[Row]) -> list[Verdict]:
         overlap_grows_with_depth, entropy_falls, small_gates_are_weak, healing_recovers, deeper_compresses_better,
         adapters_gain,
     )  # fmt: skip
-    return [claim(rows) for claim in claims]
+    found = [claim(rows) for claim in claims]
+    return [of_one_seed(one) for one in found] if single_seed(rows) else found
 
 
 def few_numbers(rows: Sequence[Row]) -> Verdict:
@@ -292,8 +293,8 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
     """Unitary adapters trained behind the layers lower perplexity.
 
     Holds if the mean perplexity with rotations is below the original's; with a reservation if the triangular control
-    with as many numbers, trained alike, is at most as high, if further training of the layers themselves is, or with a
-    single seed. Not seen if the change is within twice its standard error over seeds.
+    with as many numbers, trained alike, is at most as high, or if further training of the layers themselves is. Not
+    seen if the change is within twice its standard error over seeds.
     """
     gain = load("tensor_network_disentanglers")["adapters"]["largest_perplexity_gain"]
     claim = f"Unitary adapters trained on top lower perplexity (by up to {100 * gain:.1f} %)."
@@ -315,7 +316,6 @@ def adapters_gain(rows: Sequence[Row]) -> Verdict:
         evidence += "; within the spread over seeds" if ours < 0 else ""
         return Verdict(claim, source, NOT_SEEN, evidence, tested)
     doubts = [f"{words[name]} does as well" for name, change in changes.items() if change <= ours]
-    doubts += ["a single seed"] if len(original) < 2 else []
     return concluded(claim, source, evidence, doubts, tested)
 
 

@@ -10,7 +10,7 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, RESERVATION, Verdict
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.published_digits import of_images
-from qjaxsim.studies.shared.judging import untested
+from qjaxsim.studies.shared.judging import of_one_seed, untested
 from qjaxsim.studies.shared.trends import seeds_in_words
 
 # Accuracies on dna: of guessing, and above which a length counts as learned.
@@ -58,10 +58,8 @@ def _learns(row: Row) -> Verdict:
 
 
 def _several(found: Verdict, rows: Sequence[Row]) -> Verdict:
-    """The verdict, with a reservation where it would hold by a single seed."""
-    if found.verdict != HOLDS or min(row["seeds"] for row in rows) > 1:
-        return found
-    return found._replace(verdict=RESERVATION, evidence=f"{found.evidence}; a single seed")
+    """The verdict, with a reservation where a row is of a single seed."""
+    return of_one_seed(found) if any(row["seeds"] < 2 for row in rows) else found
 
 
 def _flat(dna: Sequence[Row]) -> Verdict:

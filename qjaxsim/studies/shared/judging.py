@@ -18,6 +18,17 @@ def concluded(claim: str, source: str, evidence: str, doubts: Sequence[str], tes
     return Verdict(claim, source, RESERVATION if doubts else HOLDS, text, tested_by)
 
 
+def of_one_seed(found: Verdict) -> Verdict:
+    """A verdict reached by a single seed: it holds with a reservation at most, which follows the evidence.
+
+    >>> of_one_seed(concluded("A claim.", "a paper", "1 against 2", [], "none"))[2:4]
+    ('holds with a reservation', '1 against 2; a single seed')
+    """
+    if found.verdict not in (HOLDS, RESERVATION):
+        return found
+    return found._replace(verdict=RESERVATION, evidence=f"{found.evidence}; a single seed")
+
+
 def untested(claim: str, source: str, what: str) -> Verdict:
     """The claim was not tested; `what` would test it."""
     return Verdict(claim, source, NOT_TESTED, f"Would be tested by {what}.", "none")

@@ -218,8 +218,6 @@ def test_adapters():
         original = row("model", "original", perplexity=10.0)
         return [original, *(row("model", name, perplexity_bond=value) for name, value in kept.items())]
 
-    alone = judged.adapters_gain(trained(9.8, 9.9, 10.1))
-    assert alone.verdict == RESERVATION and alone.evidence.endswith("; a single seed")
     assert judged.adapters_gain(2 * trained(9.8, 9.9, 10.1)).verdict == HOLDS
     found = judged.adapters_gain(2 * trained(9.8, 9.7, 9.9))
     assert found.verdict == RESERVATION and "rotations -2.00 %, the classical control -3.00 %" in found.evidence
@@ -227,6 +225,19 @@ def test_adapters():
     assert judged.adapters_gain(trained(9.8, 9.9, 9.0)).verdict == RESERVATION
     assert judged.adapters_gain(trained(10.1, 9.9)).verdict == NOT_SEEN
     assert judged.adapters_gain(trained(10.1)[:1]).verdict == NOT_TESTED
+
+
+def test_claims_hold_with_a_reservation_by_a_single_seed():
+    helped = "Circuits lower the error of an MPO of the same bond."
+    compressed = "Circuits and MPO together compress better than SVD or plain MPO of as many numbers."
+
+    def found(rows):
+        return {one.claim: one for one in judged.disentangler_verdicts(rows)}
+
+    alone = found(grid(0.85))
+    assert alone[helped].verdict == RESERVATION and alone[helped].evidence.endswith("; a single seed")
+    assert alone[compressed].verdict == NOT_SEEN and "a single seed" not in alone[compressed].evidence
+    assert found(grid(0.85) + [{**one, "seed": 2} for one in grid(0.85)])[helped].verdict == HOLDS
 
 
 def test_nothing_is_claimed_from_nothing():
