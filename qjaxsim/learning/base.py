@@ -1,8 +1,8 @@
 """What the estimators share: from parameters to a trained model, its outputs and its curvature."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qjaxsim.circuits.circuit import Circuit
@@ -87,12 +87,13 @@ class QuantumEstimator(BaseEstimator):
         self.folder = folder
         self.resume = resume
 
-    def curvature(self, X: Any, y: Any, **options: Any) -> SpectrumReport:  # noqa: N803
+    def curvature(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> SpectrumReport:  # noqa: N803
         """The curvature of the mean loss at the trained weights: spectrum, parts, blocks and planes.
 
         Args:
             X: (N, n_features) samples.
             y: (N,) targets.
+            sample_weight: (N,) weights of the samples in the mean, as `fit` takes them.
             options: as `qjaxsim.curvature.spectrum_report` takes them; `trajectory=estimator.trajectory_` also draws
                 the path of training.
 
@@ -105,9 +106,13 @@ class QuantumEstimator(BaseEstimator):
         """
         check_is_fitted(self, "model_")
         X, y = checked_data(self, X, y, reset=False)  # noqa: N806
-        dtype = self._trained_dtype
-        data = self._angles(X, dtype), self._targets(y, dtype)
-        return spectrum_report(self.model_.outputs, self.params_, data, loss=self._chosen_loss(), **options)
+        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+        dtype, loss = self._trained_dtype, self._chosen_loss()
+        angles, targets = self._angles(X, dtype), self._targets(y, dtype)
+        if weights is None:
+            return spectrum_report(self.model_.outputs, self.params_, (angles, targets), loss=loss, **options)
+        data = angles, (targets, (weights / weights.mean()).astype(dtype))
+        return spectrum_report(self.model_.outputs, self.params_, data, loss=_weighted(loss), **options)
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """What the loss compares outputs with, (N,)."""
@@ -115,12 +120,19 @@ class QuantumEstimator(BaseEstimator):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _train(self, X: np.ndarray, y: np.ndarray, counts: tuple[int, ...]) -> None:  # noqa: N803
+    def _train(
+        self,
+        X: np.ndarray,  # noqa: N803
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        counts: tuple[int, ...],
+    ) -> None:
         """Build the model for these data and train it.
 
         Args:
             X: (N, n_features).
             y: (N,) as the estimator's users give them.
+            weights: (N,) of the samples, positive; None for equal ones.
             counts: how many outputs the model may have, the default first.
         """
         loss, dtype = self._chosen_loss(), self._chosen_dtype()
@@ -133,6 +145,7 @@ class QuantumEstimator(BaseEstimator):
             self._angles(X, dtype),
             self._targets(y, dtype),
             self._config(seed, len(X)),
+            weights=weights,
             metrics=metrics(model, loss),
             folder=self.folder,
             resume=self.resume,
@@ -257,6 +270,36 @@ def checked_data(estimator: Any, X: Any, y: Any = "no_validation", **options: An
     return validate_data(estimator, X, y, dtype=_REALS, **options)
 
 
-@partial(jax.jit, static_argnums=0)
+def counted(
+    X: np.ndarray,  # noqa: N803
+    y: np.ndarray,
+    sample_weight: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Samples, targets and weights without those of weight 0, which are as if they were not there.
+
+    Raises:
+        TypeError: for masked arrays.
+        ValueError: for anything but one finite number of 0 or more a sample, and for no sample that counts.
+    """
+    if sample_weight is None:
+        return X, y, None
+    require_unmasked("Argument `sample_weight`", sample_weight)
+    weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weights.shape != (len(X),) or not (weights >= 0).all() or not weights.any():
+        raise ValueError(
+            f"Argument `sample_weight` must hold a number of 0 or more for each of {len(X)} samples, and not zero "
+            f"for all of them, but is {shown(sample_weight)}."
+        )
+    counts = weights > 0
+    return X[counts], y[counts], weights[counts]
+
+
+@functools.lru_cache(maxsize=16)  # so that equal losses share what is compiled
+def _weighted(loss: Loss) -> Callable[[jax.Array, Any], jax.Array]:
+    """The loss of targets that come with weights."""
+    return lambda outputs, targets: targets[1] * loss(outputs, targets[0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _run(outputs: Callable[..., jax.Array], params: Any, x: Any) -> jax.Array:
     return outputs(params, x)

@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import QuantumEstimator, checked_data
+from qjaxsim.learning.base import QuantumEstimator, checked_data, counted
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -70,8 +70,15 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
 
     _losses, _scale = tuple(LOSSES), 5.0
 
-    def fit(self, X: Any, y: Any) -> "QuantumClassifier":  # noqa: N803
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantumClassifier":  # noqa: N803
         """Train on samples (N, n_features) with labels (N,).
+
+        Args:
+            X: samples.
+            y: labels.
+            sample_weight: (N,) weights of the samples in the mean loss and in `history_`, of which only the ratios
+                count; default equal ones. Those of weight 0 are as if they were not there. For classes of unequal
+                sizes `sklearn.utils.class_weight.compute_sample_weight("balanced", y)`.
 
         Raises:
             ValueError: naming the argument, for a single class, data or parameters that do not fit, unknown names.
@@ -81,6 +88,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
         """
         X, y = checked_data(self, X, y)  # noqa: N806
         check_classification_targets(y)
+        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
         self.classes_ = np.unique(y)
         count = len(self.classes_)
         if count < 2:
@@ -88,7 +96,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
                 "Argument `y` must hold at least two classes, but holds one class alone, "
                 f"{shown(self.classes_.tolist()[0])}."
             )
-        self._train(X, y, (1, 2) if count == 2 else (count,))
+        self._train(X, y, weights, (1, 2) if count == 2 else (count,))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -146,13 +154,14 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     _losses, _scale = ("squared_error",), 2.0
 
-    def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
-        """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantumRegressor":  # noqa: N803
+        """Train on samples (N, n_features) with targets (N,), weighted and raising as `QuantumClassifier.fit`."""
         _require_no_strings(y)
         X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
+        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
         low, high = float(np.min(y)), float(np.max(y))
         self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
-        self._train(X, y, (1,))
+        self._train(X, y, weights, (1,))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803

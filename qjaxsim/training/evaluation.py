@@ -1,6 +1,7 @@
 """Means of metrics over data, a chunk at a time, by one compiled function where that is possible; shapes of losses."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -29,7 +30,14 @@ class Evaluation:
     {'test_loss': 3.6666666666666665}
     """
 
-    def __init__(self, metrics: Metrics, params: Params, data: Mapping[str, tuple[Any, Any]], at_once: int):
+    def __init__(
+        self,
+        metrics: Metrics,
+        params: Params,
+        data: Mapping[str, tuple[Any, Any]],
+        at_once: int,
+        weights: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+    ):
         """An evaluation, checked on shapes.
 
         Args:
@@ -37,9 +45,11 @@ class Evaluation:
             params: parameters of the shapes to come.
             data: by the name of a part inputs (N, ...) and targets (N, ...).
             at_once: examples at once, at most.
+            weights: by the name of a part weights of its examples in the means, (N,), or None for equal ones, as
+                parts that are missing here have.
 
         Raises:
-            ValueError: if a metric is neither a mean nor one number an example.
+            ValueError: if a metric is neither a mean nor one number an example, or a mean where there are weights.
         """
         self._compiled = jax.jit(metrics)
         # On the host, where slices are not compiled.
@@ -54,6 +64,12 @@ class Evaluation:
                     f"has shape {value.shape} of {size} examples; take its mean."
                 )
         each = all(value.shape for value in shapes.values())
+        self._weights = {part: own for part, own in weights.items() if own is not None}
+        if self._weights and not each:
+            raise ValueError(
+                "Argument `metrics` must return one number an example where `weights` are given, but returns means; "
+                "leave the mean to the loop."
+            )
         self._chunks = {part: _chunks(x, y, size, equal=each) for part, (x, y) in parts.items()}
         self.columns = [f"{part}_{name}" for part in parts for name in shapes]
 
@@ -66,7 +82,8 @@ class Evaluation:
         chunks = self._chunks[part]
         values = [self._compiled(params, x, y) for x, y, _ in chunks]  # before the first is waited for
         counts = [count for *_, count in chunks]
-        return {name: _mean([value[name] for value in values], counts) for name in values[0]}
+        weights = self._weights.get(part)
+        return {name: _mean([value[name] for value in values], counts, weights) for name in values[0]}
 
 
 def _chunks(x: np.ndarray, y: np.ndarray, size: int, equal: bool) -> list[tuple[np.ndarray, np.ndarray, int]]:
@@ -81,13 +98,13 @@ def _chunks(x: np.ndarray, y: np.ndarray, size: int, equal: bool) -> list[tuple[
     return chunks
 
 
-def _mean(values: list[jax.Array], counts: list[int]) -> float:
-    """The mean over examples from that, or from the numbers, of each chunk."""
+def _mean(values: list[jax.Array], counts: list[int], weights: np.ndarray | None) -> float:
+    """The weighted mean over examples from that, or from the numbers, of each chunk."""
     each = [
         np.broadcast_to(value, count) if np.ndim(value) == 0 else np.asarray(value)[:count]
         for value, count in zip(values, counts, strict=True)
     ]
-    return float(np.concatenate(each).mean(dtype=np.float64))
+    return float(np.average(np.concatenate(each).astype(np.float64), weights=weights))
 
 
 def loss_shape(

@@ -1,33 +1,29 @@
 """From a loss, parameters and data to trained parameters, their history and their path."""
 
 import dataclasses
-import functools
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import positive_integer, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
+from qjaxsim.training.epoch import Loss, Params, classes_of, epoch_function, mean_loss, stacks_of
 from qjaxsim.training.evaluation import Evaluation, Metrics, is_each, loss_shape
 from qjaxsim.training.progress import training_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-Params = Any
-Loss = Callable[[Params, jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +55,7 @@ def fit(
     y: Any,
     config: TrainConfig,
     *,
+    weights: Any = None,
     metrics: Metrics | None = None,
     test: tuple[Any, Any] | None = None,
     folder: str | Path | None = None,
@@ -79,6 +76,8 @@ def fit(
         x: inputs, shape (N, ...).
         y: targets, shape (N, ...). Integers of shape (N,) are classes, and minibatches are stratified by them.
         config: settings.
+        weights: of the examples in loss and metrics, shape (N,), positive; only their ratios count. Default: equal
+            ones. An example of weight 2 counts as two of weight 1. Needs a loss and metrics of one number an example.
         metrics: maps (params, x, y) to a dict of means over the examples given, or of one number an example, in which
             `config.best` minimises one; default {"loss": loss}. Computed after every epoch on all of x, y and `test`,
             see `Evaluation`.
@@ -121,18 +120,19 @@ def fit(
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
     metrics = metrics or (lambda *arguments: {"loss": loss(*arguments)})
-    classes = _classes(np.asarray(data["train"][1]))
+    classes = classes_of(np.asarray(data["train"][1]))
     size = even_chunk(len(classes), config.batch_size)
     shape = loss_shape(loss, params, *data["train"], size)
-    evaluation = Evaluation(metrics, params, data, config.eval_batch_size)
+    shares = _shares(weights, len(classes), of_means=shape == ())
+    evaluation = Evaluation(metrics, params, data, config.eval_batch_size, {"train": shares})
     _require_best(config.best, evaluation.columns)
     place = None if folder is None else Path(folder)
-    identity = {} if place is None else _identity(config, params, data, evaluation.columns)
+    identity = {} if place is None else _identity(config, params, data, evaluation.columns, shares)
 
     optimizer_identity(config, params)
     optimizer = gradient_transformation(config)
     evaluate = lambda params, where: _finite(evaluation(params), where)  # noqa: E731
-    run_epoch = _epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
+    run_epoch = epoch_function(loss, dataclasses.replace(config, seed=0, epochs=1))
     opt_state = jax.jit(optimizer.init)(params)
 
     start = Snapshot(params, opt_state, [], [])
@@ -153,13 +153,13 @@ def fit(
             rate = float(rates[epoch - 1])
             where = f"in epoch {epoch}" + ("" if config.brings_its_rate else f" at learning rate {rate:g}")
             batches = stratified_batches(classes, config.batch_size, rng=np.random.default_rng((config.seed, epoch)))
-            stacks = _stacks(batches, together=each)
+            stacks = stacks_of(batches, shares, together=each)
             began = time.perf_counter()
             params, opt_state, losses = run_epoch(params, opt_state, *data["train"], stacks, rate)
-            batch_loss = _mean_loss(losses, stacks, where)
+            batch_loss = mean_loss(losses, stacks, where)
             seconds = time.perf_counter() - began
-            shown = None if config.brings_its_rate else rate
-            history.append(_row(epoch, shown, batch_loss, evaluate(params, where), seconds))
+            used = None if config.brings_its_rate else rate
+            history.append(_row(epoch, used, batch_loss, evaluate(params, where), seconds))
             trajectory.append(_flat(params))
             if place is not None and (epoch % checkpoint_every == 0 or epoch == config.epochs):
                 checkpoint.save(place, Snapshot(params, opt_state, history, trajectory), identity)
@@ -183,80 +183,6 @@ def require_trajectory(epochs: int, n_parameters: int, itemsize: int) -> None:
     """
     what = f"The trajectory of {n_parameters:,} parameters over {epochs:,} epochs"
     require_memory((epochs + 1) * n_parameters * itemsize, what, "choose fewer `epochs`")
-
-
-class _Batch(NamedTuple):
-    """Places of examples, and their weights in the mean."""
-
-    rows: Any
-    weights: Any
-
-
-# --- one epoch ---------------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=8)  # so that runs which differ in their seed share what is compiled
-def _epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
-    """A compiled function of one epoch: (params, state, x, y, stacks of indices, rate) -> (params, state, losses)."""
-    optimizer = gradient_transformation(config)
-
-    def mean(params: Params, x: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
-        value = jax.jit(loss)(params, x, y)
-        return value if value.ndim == 0 else jnp.sum(weights.astype(value.dtype) * value)
-
-    def step(carry: tuple[Params, Any], batch: _Batch, x: jax.Array, y: jax.Array, rate: jax.Array) -> Any:
-        params, state = carry
-        value, gradient = jax.value_and_grad(mean)(params, x[batch.rows], y[batch.rows], batch.weights)
-        # optax mixes integer counters with floats; the caller's loss keeps the caller's own rule of promotion.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(gradient, state, params)
-        if config.brings_its_rate:
-            params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
-        else:
-            params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
-        return (params, state), value
-
-    @jax.jit
-    def run(params: Params, state: Any, x: jax.Array, y: jax.Array, stacks: list[_Batch], rate: jax.Array) -> Any:
-        carry, losses = (params, state), []
-        for stack in stacks:
-            carry, values = jax.lax.scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
-            losses.append(values)
-        return *carry, losses
-
-    return run
-
-
-def _stacks(batches: Sequence[np.ndarray], together: bool) -> list[_Batch]:
-    """Batches stacked, larger ones first: one stack, or two when their sizes differ by one and are not to go together.
-
-    Together, smaller ones have their first example twice, once with weight 0.
-    """
-    most = max(map(len, batches))
-    stacks: dict[int, list[_Batch]] = {}
-    for batch in sorted(batches, key=len, reverse=True):
-        rows = np.resize(batch, most if together else len(batch)).astype(np.int32)
-        weights = np.where(np.arange(len(rows)) < len(batch), 1 / len(batch), 0)
-        stacks.setdefault(len(rows), []).append(_Batch(rows, weights))
-    return [_Batch(*map(np.stack, zip(*stack, strict=True))) for stack in stacks.values()]
-
-
-def _mean_loss(losses: list[jax.Array], stacks: Sequence[_Batch], where: str) -> float:
-    """Mean over the examples of an epoch, once the epoch is done."""
-    values = np.concatenate([np.asarray(part, np.float64) for part in losses])
-    sizes = np.concatenate([np.count_nonzero(stack.weights, axis=1) for stack in stacks])
-    if not np.all(np.isfinite(values)):
-        first = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise FloatingPointError(
-            f"The loss became {values[first]} {where} (minibatch {first + 1} of {len(values)}); lower `learning_rate` "
-            f"or check the data and the initial parameters."
-        )
-    return float(values @ sizes / sizes.sum())
-
-
-def _classes(y: np.ndarray) -> np.ndarray:
-    """Labels to stratify by: y itself if it holds classes, else a single class."""
-    return y if y.ndim == 1 and np.issubdtype(y.dtype, np.integer) else np.zeros(len(y), np.int32)
 
 
 # --- metrics -----------------------------------------------------------------------------------------------------
@@ -310,6 +236,26 @@ def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.
     return x, y
 
 
+def _shares(weights: Any, count: int, of_means: bool) -> np.ndarray | None:
+    """The weights of all examples, (N,), 1 in the mean."""
+    if weights is None:
+        return None
+    require_unmasked("Argument `weights`", weights)
+    found = np.asarray(weights)
+    if found.shape != (count,) or found.dtype.kind not in "biuf" or not np.all((found > 0) & np.isfinite(found)):
+        raise ValueError(
+            f"Argument `weights` must hold a positive number for each of the {count} examples, shape ({count},), but "
+            f"is {shown(weights)}; leave out examples that are not to count."
+        )
+    if of_means:
+        raise ValueError(
+            "Argument `loss` must return one number an example where `weights` are given, but returns their mean; "
+            "leave the mean to the loop."
+        )
+    found = found / found.max()
+    return np.asarray(found / found.mean(), np.float64)
+
+
 def _check_arguments(params: Params, folder: str | Path | None, resume: bool, checkpoint_every: int) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
@@ -326,7 +272,11 @@ def _check_arguments(params: Params, folder: str | Path | None, resume: bool, ch
 
 
 def _identity(
-    config: TrainConfig, params: Params, data: dict[str, tuple[jax.Array, jax.Array]], columns: list[str]
+    config: TrainConfig,
+    params: Params,
+    data: dict[str, tuple[jax.Array, jax.Array]],
+    columns: list[str],
+    shares: np.ndarray | None,
 ) -> dict[str, Any]:
     """What two runs must share for one to go on from the other's checkpoint."""
     settings = dataclasses.asdict(config) | {"optimizer": optimizer_identity(config, params)}
@@ -338,10 +288,11 @@ def _identity(
         "metrics": columns,
         "params": {"params" + jax.tree_util.keystr(path): _description(leaf) for path, leaf in leaves},
         "data": {part: [_description(array) for array in arrays] for part, arrays in data.items()},
+        **({} if shares is None else {"weights": _description(shares)}),
     }
 
 
-def _description(array: jax.Array) -> str:
+def _description(array: jax.Array | np.ndarray) -> str:
     host = np.asarray(array)
     digest = hashlib.sha256(np.ascontiguousarray(host).tobytes()).hexdigest()[:16]
     return f"{host.dtype}{list(host.shape)} {digest}"

@@ -14,7 +14,8 @@ from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.curvature import LinearOperator, top_eigenpairs
 from qjaxsim.training.config import TrainConfig, learning_rates
-from qjaxsim.training.loop import Loss, TrainResult
+from qjaxsim.training.epoch import Loss
+from qjaxsim.training.loop import TrainResult
 
 # Examples that the Hessian is taken of by default.
 EXAMPLES = 1000

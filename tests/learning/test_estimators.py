@@ -147,6 +147,40 @@ def test_curvature_draws_the_path_of_training(regressor):
     assert report.arrays["trajectory"].shape == (7, 2)
 
 
+@pytest.mark.parametrize(("kind", "y"), ((QuantumClassifier, TWO), (QuantumRegressor, TARGETS)))
+def test_a_sample_of_weight_2_counts_as_two_and_of_0_as_none(kind, y):
+    times = np.arange(30) % 3
+    settings = QUICK | {"optimizer": "sgd", "batch_size": 30, "dtype": "float64"}
+    weighted = kind(**settings).fit(X, y, sample_weight=times / 7)
+    repeated = kind(**settings).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert [row["train_loss"] for row in weighted.history_] == pytest.approx(
+        [row["train_loss"] for row in repeated.history_], rel=1e-9
+    )
+    np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-9)
+    options = {"planes": (), "groups": None, "progress": False}
+    alone = weighted.curvature(X, y, sample_weight=list(times), **options)
+    beside = repeated.curvature(np.repeat(X, times, axis=0), np.repeat(y, times), **options)
+    np.testing.assert_allclose(alone.arrays["eigenvalues"], beside.arrays["eigenvalues"], atol=1e-9)
+    plain = weighted.curvature(X, y, **options)
+    assert np.abs(plain.arrays["eigenvalues"] - beside.arrays["eigenvalues"]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    (
+        (np.ones(29), ValueError, r"`sample_weight` must hold .* each of 30 samples, .* but is "),
+        (np.zeros(30), ValueError, r"`sample_weight` must hold a number of 0 or more .* not zero for all of them"),
+        (-np.ones(30), ValueError, r"`sample_weight` must hold a number of 0 or more"),
+        (np.full(30, np.nan), ValueError, "sample_weight contains NaN"),
+        (np.ma.ones(30), TypeError, "Argument `sample_weight` must be whole, but is a masked array; fill it"),
+    ),
+)
+def test_bad_weights_of_samples_are_named(weights, error, message, regressor):
+    for call in (QuantumClassifier(**QUICK).fit, regressor.curvature):
+        with pytest.raises(error, match=message):
+            call(X, TARGETS > 100 if call.__name__ == "fit" else TARGETS, sample_weight=weights)
+
+
 def test_a_seed_decides_everything(regressor):
     again = clone(regressor).fit(X, TARGETS)
     np.testing.assert_array_equal(again.trajectory_, regressor.trajectory_)

@@ -91,6 +91,29 @@ def test_minibatch_adam_against_numpy_on_the_same_batches():
     assert result.history[1]["batch_loss"] == pytest.approx(np.dot(losses[:3], [7, 7, 6]) / 20)
 
 
+@pytest.mark.parametrize("batch_size", (20, 7))
+def test_weights_of_examples_count_in_every_minibatch_and_mean(batch_size):
+    """By hand: a minibatch's loss is the sum of w l over its size, with w 1 in the mean over all examples."""
+    rng = np.random.default_rng(3)
+    a, b, weights = rng.normal(size=(20, 3)), rng.normal(size=20), rng.uniform(0.1, 4, 20)
+    settings = TrainConfig(epochs=3, batch_size=batch_size, learning_rate=0.05, optimizer="sgd", seed=4)
+    shares = weights / weights.mean()
+    theta, path = np.zeros(3), [np.zeros(3)]
+    for epoch in (1, 2, 3):
+        folds = stratified_batches(np.zeros(20, int), batch_size, rng=np.random.default_rng((4, epoch)))
+        losses = []
+        for rows in sorted(folds, key=len, reverse=True):
+            off = a[rows] @ theta - b[rows]
+            losses.append(shares[rows] @ off**2)
+            theta = theta - 0.05 * 2 * a[rows].T @ (shares[rows] * off) / len(rows)
+        path.append(theta)
+    result = fit(lambda p, x, y: (x @ p - y) ** 2, np.zeros(3), a, b, settings, weights=1e200 * weights)
+    np.testing.assert_allclose(result.trajectory, path, rtol=1e-10)
+    assert result.history[3]["batch_loss"] == pytest.approx(sum(losses) / 20)
+    means = [np.average((a @ theta - b) ** 2, weights=weights) for theta in path]
+    assert [row["train_loss"] for row in result.history] == pytest.approx(means)
+
+
 def test_sgd_with_coupled_decay_by_hand():
     settings = TrainConfig(epochs=4, batch_size=2, learning_rate=0.25, optimizer="sgd", weight_decay=1.0)
     result = fit(lambda p, x, y: jnp.mean(p * x), np.array(8.0), np.ones(2), np.zeros(2), settings)

@@ -55,6 +55,28 @@ def test_arguments_that_do_not_fit():
 
 
 @pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    (
+        (np.ones(60), ValueError, r"`weights` must hold a positive number for each of the 64 examples, shape \(64,\)"),
+        (np.arange(64), ValueError, "`weights` must hold a positive number .*; leave out examples that are not to"),
+        (np.full(64, np.inf), ValueError, "`weights` must hold a positive number"),
+        (np.array(["1"] * 64), ValueError, "`weights` must hold a positive number"),
+        (np.ma.ones(64), TypeError, "Argument `weights` must be whole, but is a masked array"),
+        (np.ones(64), ValueError, "`loss` must return one number an example where `weights` are given, but returns"),
+    ),
+)
+def test_weights_that_do_not_fit(weights, error, message):
+    with pytest.raises(error, match=message):
+        fit(loss, params, x, y, config, weights=weights)
+
+
+def test_means_that_weights_cannot_weigh_are_refused():
+    each = lambda p, x, y: logits(p, x)[:, 0] ** 2  # noqa: E731
+    with pytest.raises(ValueError, match="`metrics` must return one number an example where `weights` are given"):
+        fit(each, params, x, y, config, weights=np.ones(64), metrics=metrics)
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (

@@ -17,7 +17,7 @@ import pytest
 from qjaxsim.common import files
 from qjaxsim.training import CheckpointError, fit
 from qjaxsim.training import checkpoint as checkpoint_module
-from tests.training_problem import PROBLEM, assert_equal_runs, config, loss, metrics, params, run, x, y
+from tests.training_problem import PROBLEM, assert_equal_runs, config, logits, loss, metrics, params, run, x, y
 
 # --- on disk -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +159,17 @@ def test_resume_refuses_another_run_and_names_the_difference(tmp_path):
     with pytest.raises(FileExistsError, match=r"`folder` must not hold a run, but .* pass resume=True"):
         fit(loss, params, x, y, few, folder=tmp_path)
     assert len(again().history) == 3
+
+
+def test_resume_refuses_other_weights_of_examples(tmp_path):
+    each = lambda p, x, y: logits(p, x)[:, 0] ** 2  # noqa: E731
+    few = dataclasses.replace(config, epochs=1)
+    fit(each, params, x, y, few, folder=tmp_path, weights=np.arange(1, 65))
+    assert fit(each, params, x, y, few, folder=tmp_path, resume=True, weights=2 * np.arange(1, 65)).best_epoch >= 0
+    with pytest.raises(CheckpointError, match=r"weights was 'float64\[64\] \w+', is "):
+        fit(each, params, x, y, few, folder=tmp_path, resume=True, weights=np.arange(2, 66))
+    with pytest.raises(CheckpointError, match=r"weights was 'float64\[64\] \w+', is None"):
+        fit(each, params, x, y, few, folder=tmp_path, resume=True)
 
 
 def test_cosine_over_the_run_refuses_other_lengths(tmp_path):
