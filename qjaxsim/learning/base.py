@@ -246,15 +246,30 @@ class QuantumEstimator(BaseEstimator):
 
 
 def checked_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:  # noqa: N803
-    """scikit-learn's check of samples, and of targets where they are given, which reads arrays through their masks.
+    """scikit-learn's check of samples, and of targets where they are given; it would read arrays through their masks.
 
     Raises:
         TypeError: for masked arrays.
-        ValueError: as `sklearn.utils.validation.validate_data`.
+        ValueError: for missing targets, and as `sklearn.utils.validation.validate_data`.
     """
     for name, given in (("X", X), ("y", y)):
         require_unmasked(f"Argument `{name}`", given)
+    for target in () if y is None else objects_in(y):
+        # NaN alone differs from itself; pandas' mark of missing values takes part in no comparison.
+        if target is None or type(target).__name__ == "NAType" or (isinstance(target, float) and target != target):
+            raise ValueError(
+                f"Argument `y` must hold a target for each sample, but holds {shown(target)}; leave out the samples "
+                "without one."
+            )
     return validate_data(estimator, X, y, dtype=_REALS, **options)
+
+
+def objects_in(targets: Any) -> list[Any]:
+    """Targets that are Python's own objects, strings among them, as they are before NumPy makes one type of them."""
+    if isinstance(targets, list | tuple):
+        return [each for each in targets if not isinstance(each, list | tuple | np.ndarray)]
+    held = np.asarray(targets)
+    return held.ravel().tolist() if held.dtype.kind in "OU" else []
 
 
 @partial(jax.jit, static_argnums=0)

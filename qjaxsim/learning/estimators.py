@@ -1,5 +1,6 @@
 """A classifier and a regressor in scikit-learn's style, around a circuit that is trained by exact gradients."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import QuantumEstimator, checked_data
+from qjaxsim.learning.base import QuantumEstimator, checked_data, objects_in
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -80,6 +81,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             FileExistsError, qjaxsim.training.CheckpointError: as `qjaxsim.training.fit` says of `folder`.
         """
         X, y = checked_data(self, X, y)  # noqa: N806
+        _require_one_kind(y)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         count = len(self.classes_)
@@ -148,10 +150,10 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
-        _require_no_strings(y)
+        _require_numbers(y)
         X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
         low, high = float(np.min(y)), float(np.max(y))
-        self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
+        self.y_middle_, self.y_half_range_ = low / 2 + high / 2, high / 2 - low / 2 or 1.0
         self._train(X, y, (1,))
         return self
 
@@ -165,8 +167,22 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
         return ((np.float64(y) - self.y_middle_) / self.y_half_range_).astype(dtype)
 
 
-def _require_no_strings(y: Any) -> None:
+def _require_one_kind(labels: np.ndarray) -> None:
+    """Refuse strings among others, which have no order."""
+    held = labels.tolist() if labels.dtype.kind == "O" else []
+    if len(kinds := {isinstance(label, str): label for label in held}) > 1:
+        raise ValueError(
+            f"Argument `y` must hold labels of one kind, but holds {shown(kinds[True])} and {shown(kinds[False])}; "
+            "make strings of all, `[str(label) for label in y]`."
+        )
+
+
+def _require_numbers(y: Any) -> None:
     targets = np.asarray(y)
-    strings = [each for each in targets.ravel().tolist() if isinstance(each, str)] if targets.dtype.kind in "OU" else []
-    if strings:
-        raise ValueError(f"Argument `y` must hold numbers, but holds {shown(strings[0])}; classes are a classifier's.")
+    held = targets.ravel()[:1] if targets.dtype.kind in "mM" else objects_in(y)
+    for target in held:
+        if isinstance(target, str | date | timedelta | np.datetime64 | np.timedelta64):
+            raise ValueError(
+                f"Argument `y` must hold numbers, but holds {shown(target)}; classes are a classifier's, and times are "
+                "to be counted in a unit."
+            )
