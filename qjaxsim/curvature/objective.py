@@ -13,7 +13,7 @@ import numpy as np
 from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import type_of
-from qjaxsim.running.array_types import check_tree
+from qjaxsim.running.array_types import check_tree, require_unwrapped
 from qjaxsim.running.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
@@ -111,6 +111,7 @@ def _check_data(tree: Any, name: str) -> None:
     for leaf in jax.tree.leaves(tree):
         if type_of(leaf) is None:
             raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")
+        require_unwrapped(f"Argument `{name}`", leaf)
 
 
 def _shape_of(function: Callable[..., Any], args: tuple[Any, ...], name: str, what: str) -> Any:

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
-from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, require_unmasked, shown
+from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, shown
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
+from qjaxsim.learning.data import checked_data, counted
 from qjaxsim.models.circuit_model import CircuitModel
 from qjaxsim.models.losses import LOSSES, Loss, metrics, sample_losses
 from qjaxsim.training import TrainConfig, fit
@@ -25,7 +26,6 @@ from qjaxsim.training import TrainConfig, fit
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_REALS = (np.float64, np.float32)
 # Samples whose states are held at once after training.
 _AT_ONCE = 1024
 _RATE = 0.1
@@ -256,42 +256,6 @@ class QuantumEstimator(BaseEstimator):
         x = self._angles(checked_data(self, X, reset=False), self._trained_dtype)
         parts = [x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE)]
         return np.concatenate([np.asarray(_run(self.model_.outputs, self.params_, part)) for part in parts])
-
-
-def checked_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:  # noqa: N803
-    """scikit-learn's check of samples, and of targets where they are given, which reads arrays through their masks.
-
-    Raises:
-        TypeError: for masked arrays.
-        ValueError: as `sklearn.utils.validation.validate_data`.
-    """
-    for name, given in (("X", X), ("y", y)):
-        require_unmasked(f"Argument `{name}`", given)
-    return validate_data(estimator, X, y, dtype=_REALS, **options)
-
-
-def counted(
-    X: np.ndarray,  # noqa: N803
-    y: np.ndarray,
-    sample_weight: Any,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Samples, targets and weights without those of weight 0, which are as if they were not there.
-
-    Raises:
-        TypeError: for masked arrays.
-        ValueError: for anything but one finite number of 0 or more a sample, and for no sample that counts.
-    """
-    if sample_weight is None:
-        return X, y, None
-    require_unmasked("Argument `sample_weight`", sample_weight)
-    weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weights.shape != (len(X),) or not (weights >= 0).all() or not weights.any():
-        raise ValueError(
-            f"Argument `sample_weight` must hold a number of 0 or more for each of {len(X)} samples, and not zero "
-            f"for all of them, but is {shown(sample_weight)}."
-        )
-    counts = weights > 0
-    return X[counts], y[counts], weights[counts]
 
 
 @functools.lru_cache(maxsize=16)  # so that equal losses share what is compiled

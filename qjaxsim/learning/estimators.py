@@ -9,7 +9,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import QuantumEstimator, checked_data, counted
+from qjaxsim.learning.base import QuantumEstimator
+from qjaxsim.learning.data import checked_data, counted, require_numbers, require_one_kind
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -87,6 +88,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             FileExistsError, qjaxsim.training.CheckpointError: as `qjaxsim.training.fit` says of `folder`.
         """
         X, y = checked_data(self, X, y)  # noqa: N806
+        require_one_kind(y)
         check_classification_targets(y)
         X, y, weights = counted(X, y, sample_weight)  # noqa: N806
         self.classes_ = np.unique(y)
@@ -156,11 +158,11 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,), weighted and raising as `QuantumClassifier.fit`."""
-        _require_no_strings(y)
+        require_numbers(y)
         X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
         X, y, weights = counted(X, y, sample_weight)  # noqa: N806
         low, high = float(np.min(y)), float(np.max(y))
-        self.y_middle_, self.y_half_range_ = (low + high) / 2, (high - low) / 2 or 1.0
+        self.y_middle_, self.y_half_range_ = low / 2 + high / 2, high / 2 - low / 2 or 1.0
         self._train(X, y, weights, (1,))
         return self
 
@@ -172,10 +174,3 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         return ((np.float64(y) - self.y_middle_) / self.y_half_range_).astype(dtype)
-
-
-def _require_no_strings(y: Any) -> None:
-    targets = np.asarray(y)
-    strings = [each for each in targets.ravel().tolist() if isinstance(each, str)] if targets.dtype.kind in "OU" else []
-    if strings:
-        raise ValueError(f"Argument `y` must hold numbers, but holds {shown(strings[0])}; classes are a classifier's.")

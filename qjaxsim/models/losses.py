@@ -37,7 +37,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     # The likeliest class's own share is left out of the sum: beside it the others' round away where it is nearly one,
     # and with them the loss and its derivatives. So does its derivative where it is the label's, unless it is chosen.
     shares = jnp.where(places != likeliest, jnp.exp(logits - largest), 0)
-    own = labels.astype("int32")[:, None]
+    own = _narrow(labels)[:, None]
     own = jnp.where(own < 0, logits.shape[1], own)  # JAX would count from the last one
     behind = jnp.where(own == likeliest, 0, largest - jnp.take_along_axis(logits, own, axis=1))
     return behind[:, 0] + jnp.log1p(shares.sum(axis=1))
@@ -63,16 +63,23 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         raise TypeError("Argument `targets` must hold numbers, or integers for labels, but has dtype bool; cast it.")
     of_integers = jnp.issubdtype(targets.dtype, jnp.integer)
     if of_integers and targets.ndim == 1:
-        wanted = _of_labels(targets.astype("int32")[:, None], outputs.shape[1])
+        wanted = _of_labels(_narrow(targets)[:, None], outputs.shape[1])
     else:
         wanted = targets.reshape(len(outputs), -1)
     return jnp.sum((outputs - (wanted.astype(outputs.dtype) if of_integers else wanted)) ** 2, axis=1)
 
 
+def _narrow(labels: jax.Array) -> jax.Array:
+    """Labels in 32 bits; those that would wrap round become the largest number, which is no class."""
+    narrow = labels.astype("int32")
+    same = (narrow.astype(labels.dtype) == labels) & ((narrow < 0) == (labels < 0))
+    return jnp.where(same, narrow, jnp.iinfo("int32").max)
+
+
 def _of_labels(labels: jax.Array, n_outputs: int) -> jax.Array:
     """What outputs are to be for labels (batch, 1): 1 and -1, NaN for those that have none."""
     if n_outputs == 1:
-        return jnp.where(abs(labels) <= 1, jnp.where(labels == 1, 1.0, -1.0), jnp.nan)
+        return jnp.where((labels >= -1) & (labels <= 1), jnp.where(labels == 1, 1.0, -1.0), jnp.nan)
     places = jnp.arange(n_outputs, dtype="int32")[None]
     own = places == labels
     return jnp.where(own.any(axis=1, keepdims=True), jnp.where(own, 1.0, -1.0), jnp.nan)

@@ -1,8 +1,9 @@
-"""What the type of an array must say, where programs are made from it: sizes with a value, and no explicit sharding."""
+"""What the type of an array must say, where programs are made from it: sizes known, integers that fit, no sharding."""
 
 from typing import Any
 
 import jax
+import numpy as np
 
 from qjaxsim.common.checks import shown
 
@@ -22,6 +23,20 @@ def check_tree(what: str, tree: Any) -> None:
         jax.tree.structure(tree)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} must have dictionaries whose keys can be sorted, but is {shown(tree)}.") from error
+
+
+def require_unwrapped(what: str, value: Any) -> None:
+    """Refuse integers that JAX, without its double precision, would wrap round; `what` begins the sentence."""
+    if isinstance(value, jax.Array) or (integers := np.asarray(value)).dtype.kind not in "iu":
+        return
+    narrow = jax.dtypes.canonicalize_dtype(integers.dtype)
+    wrapped = integers[integers.astype(narrow) != integers]
+    if wrapped.size:
+        raise ValueError(
+            f"{what} must hold integers that fit into {narrow}, as without JAX's double precision, but holds "
+            f"{shown(int(wrapped.flat[0]))}; make numbers floats, number classes from 0, or switch that on by "
+            '`jax.config.update("jax_enable_x64", True)`.'
+        )
 
 
 def require_unsharded(what: str, tree: Any) -> None:

@@ -15,6 +15,7 @@ from qjaxsim.common.checks import positive_integer, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
+from qjaxsim.running.array_types import require_unwrapped
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
@@ -227,6 +228,7 @@ def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.
                 f"Argument `{name}` must hold numbers, but its dtype is {dtype}; number the classes of labels from 0, "
                 "by `np.unique(labels, return_inverse=True)[1]` say."
             )
+        require_unwrapped(f"Argument `{name}`", value)
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise ValueError(

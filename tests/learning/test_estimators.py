@@ -1,5 +1,6 @@
 """The estimators against the dense reference, the training loop and the Hessian of their loss."""
 
+import datetime
 import subprocess
 import sys
 
@@ -290,6 +291,19 @@ def test_importing_models_and_the_package_leaves_scikit_learn_alone():
     assert done.stdout.strip() == "False"
 
 
+class NAType:
+    """As pandas marks missing values: no comparison with it is true or false."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __repr__(self):
+        return "<NA>"
+
+
 @pytest.mark.parametrize(
     "parameters, error, message",
     (
@@ -361,6 +375,28 @@ def test_masked_data_are_not_read_through_their_masks(classifier, regressor):
             call()
 
 
+@pytest.mark.parametrize("missing", (None, float("nan"), NAType()))
+def test_missing_targets_are_named(classifier, missing):
+    labels, numbers = [missing, *THREE[1:].tolist()], [*TARGETS[1:].tolist(), missing]
+    for call in (
+        lambda: QuantumClassifier(**QUICK).fit(X, labels),
+        lambda: QuantumClassifier(**QUICK).fit(X, np.array(labels, object)),
+        lambda: classifier.curvature(X, np.array(labels, object)),
+        lambda: QuantumRegressor(**QUICK).fit(X, numbers),
+        lambda: QuantumRegressor(**QUICK).fit(X, np.array(numbers, object)),
+    ):
+        with pytest.raises(ValueError, match=f"`y` must hold a target for each sample, but holds {missing}; leave out"):
+            call()
+
+
+def test_labels_of_several_kinds_are_refused_and_other_strings_are_taken():
+    mixed = np.array([1, *THREE[1:].tolist()], object)
+    with pytest.raises(ValueError, match="`y` must hold labels of one kind, but holds '(low|mid|top)' and 1; make str"):
+        QuantumClassifier(**QUICK).fit(X, mixed)
+    strings = np.array([np.str_(THREE[0]), *THREE[1:].tolist()], object)
+    assert QuantumClassifier(**{**QUICK, "epochs": 0}).fit(X, strings).classes_.tolist() == ["low", "mid", "top"]
+
+
 def test_bad_data_are_named(classifier, regressor):
     with pytest.raises(ValueError, match="X has 2 features, but QuantumClassifier is expecting 3 features"):
         classifier.predict(X[:, :2])
@@ -379,6 +415,9 @@ def test_bad_data_are_named(classifier, regressor):
     for labels in (THREE, THREE.astype(object)):
         with pytest.raises(ValueError, match="`y` must hold numbers, but holds '(low|mid|top)'; classes are"):
             QuantumRegressor(**QUICK).fit(X, labels)
+    for times in (np.datetime64("2020-01-01") + np.arange(30), [datetime.date(2020, 1, 1)] * 30):
+        with pytest.raises(ValueError, match="`y` must hold numbers, but holds .*2020.* times are to be counted"):
+            QuantumRegressor(**QUICK).fit(X, times)
     failed = QuantumClassifier(feature_map="none")
     with pytest.raises(ValueError, match="`feature_map` must be one of"):
         failed.fit(X, THREE)

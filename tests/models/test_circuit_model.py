@@ -195,6 +195,15 @@ def test_negative_labels_are_no_classes(outputs):
         split_hessian(lambda w, x: x @ w, cross_entropy, jnp.ones((1, outputs)), np.ones((2, 1)), signs)
 
 
+def test_labels_wider_than_32_bits_are_none_of_the_classes():
+    three = jnp.zeros((3, 3))
+    for labels in (jnp.array([2**32, 0, 2 - 2**32]), jnp.array([2**32, 0, 2**63], "uint64")):
+        assert np.isnan(cross_entropy(three, labels)).tolist() == [True, False, True]
+        assert np.isnan(squared_error(three, labels)).tolist() == [True, False, True]
+    for labels in (jnp.array([-(2**31), 1, 2**32 + 1]), jnp.array([2**32 - 1, 1, 2**31], "uint32")):
+        assert np.isnan(squared_error(three[:, :1], labels)).tolist() == [True, False, True]
+
+
 def test_squared_errors_of_labels_without_an_output_and_of_numbers():
     single, three = jnp.array([[0.5], [0.5], [0.5]]), jnp.array([[1.0, -1.0, -1.0]] * 3)
     np.testing.assert_allclose(squared_error(single, jnp.array([-1, 1, 7], "int8")), [1.5**2, 0.5**2, np.nan])

@@ -4,11 +4,14 @@ import dataclasses
 import json
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from qjaxsim.curvature import split_hessian
+from qjaxsim.models.losses import squared_error
 from qjaxsim.training import CheckpointError, TrainConfig, fit
 from tests.training_problem import config, logits, loss, metrics, params, run, x, y
 
@@ -98,6 +101,20 @@ def test_examples_that_are_no_numbers():
         fit(loss, params, x, np.where(y > 0, "large", "small"), config)
     with pytest.raises(TypeError, match=r"`test\[0\]` must hold numbers, but its dtype is object"):
         fit(loss, params, x, y, config, test=(x.astype(object), y))
+
+
+def test_integers_that_jax_would_wrap_round():
+    beyond = np.array([0, 1, 2**32])
+    with jax.enable_x64(False):
+        for given, name in (((x[:3], beyond), "y"), ((beyond[:, None], y[:3]), "x")):
+            with pytest.raises(
+                ValueError, match=f"`{name}` must hold integers that fit into int32, .*holds 4294967296"
+            ):
+                fit(loss, jax.tree.map(np.float32, params), *given, config)
+            with pytest.raises(
+                ValueError, match=f"`{name}` must hold integers that fit into int32, .*holds 4294967296"
+            ):
+                split_hessian(lambda w, x: x * w, squared_error, np.ones((1, 1), "float32"), *given)
 
 
 def test_metrics_that_do_not_fit():

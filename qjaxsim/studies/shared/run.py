@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from qjaxsim.common.files import DamagedError
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.common.words import counted
 from qjaxsim.studies.shared import sweep
@@ -54,20 +55,27 @@ class Run:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of the finished cells, as `summary.json` has them.
+        """Rows of the finished cells, as `summary.json` has them; where it is missing, as the cells have them.
 
         Raises:
-            ValueError: if that is damaged.
+            ValueError: if they are damaged.
         """
         try:
             rows = json.loads((self.folder / sweep.SUMMARY).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return []
+            return self._rows_of_cells()
         except (OSError, ValueError, RecursionError) as error:
             raise NoResultsError(self.folder, f"its {sweep.SUMMARY} is damaged ({error})") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise NoResultsError(self.folder, f"its {sweep.SUMMARY} holds no rows")
         return rows
+
+    def _rows_of_cells(self) -> list[dict[str, Any]]:
+        try:
+            rows = [(key, row) for key in self.finished for row in sweep.read_rows(self.folder, key)]
+            return [{sweep.CELL_COLUMN: key, **row} for key, row in rows]
+        except (OSError, TypeError, DamagedError) as error:
+            raise NoResultsError(self.folder, f"it has no {sweep.SUMMARY}, and its cells' rows are damaged") from error
 
     @property
     def finished(self) -> tuple[str, ...]:

@@ -105,6 +105,16 @@ def test_states_of_unfinished_runs(runs, capsys):
     assert main(["runs", str(runs)]) == 0 and "interrupted: 0 of 3 cells" in capsys.readouterr().out
 
 
+def test_a_run_without_its_summary_is_listed_by_its_cells(runs, capsys):
+    whole, folder = load_run(runs / "powers" / "a").rows, runs / "powers" / "a"
+    (folder / "summary.json").unlink()
+    assert load_run(folder).rows == whole and len(whole) == 3
+    assert main(["runs", str(folder)]) == 0 and "value 4 to 25" in capsys.readouterr().out
+    (folder / "cells" / "b3" / "result.json").write_text("junk")
+    (other,) = listed(capsys, folder)["others"]
+    assert other["reason"] == "it has no summary.json, and its cells' rows are damaged"
+
+
 def test_damaged_and_foreign_folders_are_a_line_each(runs, capsys):
     (runs / "powers" / "a" / "config.json").write_text("junk")
     (runs / "powers" / "b" / "summary.json").write_text('[{"base": 1}, 3]')
