@@ -2,8 +2,9 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,9 +35,11 @@ _RATE = 0.1
 class QuantumEstimator(BaseEstimator):
     """A circuit model with the methods of scikit-learn; `QuantumClassifier` says what the parameters are."""
 
-    # What a subclass differs in: its losses, the default first, and the default of `output_scale`.
+    # What a subclass differs in: its losses, the default first, the default of `output_scale`, and what scikit-learn is
+    # to check of targets.
     _losses: tuple[str, ...]
     _scale: float
+    _checks: Mapping[str, bool] = MappingProxyType({})
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class QuantumEstimator(BaseEstimator):
 
         Args:
             X: (N, n_features) samples.
-            y: (N,) targets.
+            y: (N,) targets, or (N, T) as in training.
             sample_weight: (N,) weights of the samples in the mean, as `fit` takes them.
             options: as `qjaxsim.curvature.spectrum_report` takes them; `trajectory=estimator.trajectory_` also draws
                 the path of training.
@@ -105,7 +108,7 @@ class QuantumEstimator(BaseEstimator):
             ValueError: for data that `predict` refuses, and targets of another number or of unknown classes.
         """
         check_is_fitted(self, "model_")
-        X, y = checked_data(self, X, y, reset=False)  # noqa: N806
+        X, y = checked_data(self, X, y, reset=False, **self._checks)  # noqa: N806
         X, y, weights = counted(X, y, sample_weight)  # noqa: N806
         dtype, loss = self._trained_dtype, self._chosen_loss()
         angles, targets = self._angles(X, dtype), self._targets(y, dtype)
@@ -115,7 +118,7 @@ class QuantumEstimator(BaseEstimator):
         return spectrum_report(self.model_.outputs, self.params_, data, loss=_weighted(loss), **options)
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        """What the loss compares outputs with, (N,)."""
+        """What the loss compares outputs with, (N,) or (N, T)."""
         raise NotImplementedError
 
     # --- training ----------------------------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ class QuantumEstimator(BaseEstimator):
 
         Args:
             X: (N, n_features).
-            y: (N,) as the estimator's users give them.
+            y: (N,) or (N, T) as the estimator's users give them.
             weights: (N,) of the samples, positive; None for equal ones.
             counts: how many outputs the model may have, the default first.
         """

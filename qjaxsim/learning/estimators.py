@@ -131,21 +131,22 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
 
 
 class QuantumRegressor(RegressorMixin, QuantumEstimator):
-    """A regressor whose output is the expectation value of a circuit.
+    """A regressor whose outputs are expectation values of a circuit, one for each target.
 
     The model predicts targets scaled so that those of training lie between -1 and 1; predictions reach `output_scale`
     times as far.
 
     Args:
-        observables: a single one; default the mean of all Z.
-        loss: "squared_error" (the default), or a function of outputs (B, 1) and scaled targets (B,) to losses (B,).
-        output_scale: factor of the expectation value; default 2.
+        observables: one for each target. Default: the mean of all Z for one, else as in the classifier.
+        loss: "squared_error" (the default, summed over targets), or a function of outputs (B, T) and scaled targets, as
+            `fit` was given them (B,) or (B, T), to losses (B,).
+        output_scale: factor of the expectation values; default 2.
 
     All other parameters and attributes are those of `QuantumClassifier`.
 
     Attributes:
-        y_middle_: the target that the output 0 stands for.
-        y_half_range_: by how much the target grows with the output.
+        y_middle_: the target that the output 0 stands for; (T,) where `fit` was given targets (N, T).
+        y_half_range_: by how much the target grows with the output, likewise.
 
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 20)[:, None]
@@ -155,22 +156,31 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
     """
 
     _losses, _scale = ("squared_error",), 2.0
+    _checks = {"y_numeric": True, "multi_output": True}
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantumRegressor":  # noqa: N803
-        """Train on samples (N, n_features) with targets (N,), weighted and raising as `QuantumClassifier.fit`."""
+        """Train on samples (N, n_features) with targets (N,) or (N, T), as `QuantumClassifier.fit` does."""
         require_numbers(y)
-        X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
+        X, y = checked_data(self, X, y, **self._checks)  # noqa: N806
         X, y, weights = counted(X, y, sample_weight)  # noqa: N806
-        low, high = float(np.min(y)), float(np.max(y))
-        self.y_middle_, self.y_half_range_ = low / 2 + high / 2, high / 2 - low / 2 or 1.0
-        self._train(X, y, weights, (1,))
+        low, high = np.min(y, axis=0) / 2, np.max(y, axis=0) / 2
+        self.y_middle_, self.y_half_range_ = low + high, np.where(high > low, high - low, 1.0)[()]
+        self._train(X, y, weights, (np.size(low),))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Targets, (N,)."""
+        """Targets, (N,) or (N, T) as in training."""
         # Single precision would lose what differs between targets far from zero.
-        outputs = self._outputs(X)[:, 0].astype(np.float64)
-        return self.y_middle_ + self.y_half_range_ * outputs
+        outputs = self._outputs(X).astype(np.float64)
+        return self.y_middle_ + self.y_half_range_ * (outputs if np.ndim(self.y_middle_) else outputs[:, 0])
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+        if y.shape[1:] != (several := np.shape(self.y_middle_)):
+            wanted = f"(N, {several[0]})" if several else "(N,)"
+            raise ValueError(f"Argument `y` must have shape {wanted}, as in training, but has shape {y.shape}.")
         return ((np.float64(y) - self.y_middle_) / self.y_half_range_).astype(dtype)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -115,6 +115,21 @@ def test_targets_far_from_zero_are_predicted_as_exactly(regressor):
         np.testing.assert_allclose(found, plain, atol=1e-4)
 
 
+def test_several_targets_have_an_output_and_units_each():
+    both = np.column_stack([TARGETS, 1e3 * X[:, 1]])
+    fitted = QuantumRegressor(**QUICK).fit(X, both)
+    middle, half = (both.max(axis=0) + both.min(axis=0)) / 2, (both.max(axis=0) - both.min(axis=0)) / 2
+    wanted = middle + half * 2 * expectations(fitted, X[:4], [qj.Z(0), qj.Z(1)])
+    np.testing.assert_allclose(fitted.predict(X[:4]), wanted, rtol=1e-9)
+    losses = (((both - fitted.predict(X)) / half) ** 2).sum(axis=1)
+    assert losses.mean() == pytest.approx(min(row["train_loss"] for row in fitted.history_))
+    for wrong, shape in ((TARGETS, r"\(30,\)"), (both[:, :1], r"\(30, 1\)")):
+        with pytest.raises(ValueError, match=rf"`y` must have shape \(N, 2\), as in training, but has shape {shape}"):
+            fitted.curvature(X, wrong)
+    with pytest.raises(ValueError, match="`observables` must hold 2 for these targets, but holds 1"):
+        QuantumRegressor(**QUICK, observables=qj.Z(0)).fit(X, both)
+
+
 @pytest.mark.parametrize("of", mostly_slow(("classifier", "regressor"), keep=1))
 def test_curvature_is_that_of_the_training_loss(of, request):
     estimator = request.getfixturevalue(of)
