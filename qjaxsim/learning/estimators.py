@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import QuantumEstimator, checked_data, objects_in
+from qjaxsim.learning.base import QuantumEstimator, checked_data, objects_in, unchanged_by_failure
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -80,17 +80,18 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             FloatingPointError: if the loss is not finite.
             FileExistsError, qjaxsim.training.CheckpointError: as `qjaxsim.training.fit` says of `folder`.
         """
-        X, y = checked_data(self, X, y)  # noqa: N806
-        _require_one_kind(y)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        count = len(self.classes_)
-        if count < 2:
-            raise ValueError(
-                "Argument `y` must hold at least two classes, but holds one class alone, "
-                f"{shown(self.classes_.tolist()[0])}."
-            )
-        self._train(X, y, (1, 2) if count == 2 else (count,))
+        with unchanged_by_failure(self):
+            X, y = checked_data(self, X, y)  # noqa: N806
+            _require_one_kind(y)
+            check_classification_targets(y)
+            self.classes_ = np.unique(y)
+            count = len(self.classes_)
+            if count < 2:
+                raise ValueError(
+                    "Argument `y` must hold at least two classes, but holds one class alone, "
+                    f"{shown(self.classes_.tolist()[0])}."
+                )
+            self._train(X, y, (1, 2) if count == 2 else (count,))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -151,10 +152,11 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
     def fit(self, X: Any, y: Any) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,); raises as `QuantumClassifier.fit`."""
         _require_numbers(y)
-        X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
-        low, high = float(np.min(y)), float(np.max(y))
-        self.y_middle_, self.y_half_range_ = low / 2 + high / 2, high / 2 - low / 2 or 1.0
-        self._train(X, y, (1,))
+        with unchanged_by_failure(self):
+            X, y = checked_data(self, X, y, y_numeric=True)  # noqa: N806
+            low, high = float(np.min(y)), float(np.max(y))
+            self.y_middle_, self.y_half_range_ = low / 2 + high / 2, high / 2 - low / 2 or 1.0
+            self._train(X, y, (1,))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -164,6 +166,7 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
         return self.y_middle_ + self.y_half_range_ * outputs
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+        _require_numbers(y)
         return ((np.float64(y) - self.y_middle_) / self.y_half_range_).astype(dtype)
 
 
