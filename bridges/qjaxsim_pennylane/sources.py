@@ -175,7 +175,8 @@ def numbers_of(source: Any, tape: Any, args: tuple[Any, ...], kwargs: Mapping[st
         ways = {
             "trainable": "has no trainable angle; mark numbers as trainable (`tape.trainable_params`, "
             "`pennylane.numpy.array(..., requires_grad=True)` for a QNode)",
-            "arguments": "has no argument that is a float or an array of floats",
+            "arguments": "has no argument that is a float or an array of floats; give it such (1.0 for 1), outside "
+            "dictionaries",
         }
         raise ValueError(f'The circuit {ways[parameters]}, or use parameters="constant".')
     return numbers

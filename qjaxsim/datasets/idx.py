@@ -61,8 +61,8 @@ def read(name: str, split: str, folder: Path) -> Dataset:
 
     Raises:
         DatasetNotFoundError: if a file is missing.
-        ValueError: for an unknown split, and for files that are truncated, of the wrong kind, of another data set, or
-            do not agree with each other.
+        ValueError: for an unknown split, and for files that are truncated, empty, of the wrong kind, of another data
+            set, or do not agree with each other.
     """
     if split not in FILES:
         raise ValueError(f"Argument `split` must be one of {list(FILES)} for {name}, but is {split!r}.")
@@ -78,7 +78,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
             f"Files of one split must hold as many images as labels, but {images_path} holds {len(images)} and "
             f"{labels_path.name} {len(labels)}; fetch both again."
         )
-    if len(labels) and labels.max() >= len(CLASS_NAMES[name]):
+    if labels.max() >= len(CLASS_NAMES[name]):
         raise ValueError(
             f"Labels of {name} must be below {len(CLASS_NAMES[name])}, but {labels_path} reaches {labels.max()}; "
             f"it belongs to another data set."
@@ -126,6 +126,8 @@ def _read_array(path: Path, magic: int) -> np.ndarray:
             f"it is another kind of file."
         )
     shape = tuple(int(size) for size in header[1:])
+    if not all(shape):
+        raise ValueError(f"File {path} must hold samples, but its header says {shape}; take another file.")
     expected, held = int(np.prod(shape, dtype=np.int64)), len(content) - header_bytes
     if held != expected:
         raise ValueError(

@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,7 @@ class QuantumEstimator(BaseEstimator):
         loss, dtype = self._chosen_loss(), self._chosen_dtype()
         self.scaler_ = self._fitted_scaler(X)
         model = self._model(X.shape[1], counts)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = self._chosen_seed()
         found = fit(
             sample_losses(model, loss),
             self._start(model, seed, dtype),
@@ -215,6 +216,16 @@ class QuantumEstimator(BaseEstimator):
         require_one_of("loss", name, self._losses, " or a function of outputs and targets")
         return LOSSES[name]
 
+    def _chosen_seed(self) -> int:
+        try:
+            state = check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(
+                "Argument `random_state` must be an integer from 0 to 4294967295, a numpy.random.RandomState or None, "
+                f"but is {shown(self.random_state)}."
+            ) from error
+        return int(state.randint(2**31 - 1))
+
     def _chosen_dtype(self) -> np.dtype:
         require_one_of("dtype", self.dtype, (None, "float32", "float64"))
         chosen = jnp.zeros(()).dtype if self.dtype is None else np.dtype(self.dtype)
@@ -259,6 +270,18 @@ class QuantumEstimator(BaseEstimator):
         x = self._angles(checked_data(self, X, reset=False), self._trained_dtype)
         parts = [x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE)]
         return np.concatenate([np.asarray(_run(self.model_.outputs, self.params_, part)) for part in parts])
+
+
+@contextmanager
+def unchanged_by_failure(estimator: Any) -> Iterator[None]:
+    """Whatever an earlier `fit` found stays together where this one fails or is interrupted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @functools.lru_cache(maxsize=16)  # so that equal losses share what is compiled

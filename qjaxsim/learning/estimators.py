@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
-from qjaxsim.learning.base import QuantumEstimator
+from qjaxsim.learning.base import QuantumEstimator, unchanged_by_failure
 from qjaxsim.learning.data import checked_data, counted, require_numbers, require_one_kind
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
@@ -87,18 +87,19 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             FloatingPointError: if the loss is not finite.
             FileExistsError, qjaxsim.training.CheckpointError: as `qjaxsim.training.fit` says of `folder`.
         """
-        X, y = checked_data(self, X, y)  # noqa: N806
-        require_one_kind(y)
-        check_classification_targets(y)
-        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
-        self.classes_ = np.unique(y)
-        count = len(self.classes_)
-        if count < 2:
-            raise ValueError(
-                "Argument `y` must hold at least two classes, but holds one class alone, "
-                f"{shown(self.classes_.tolist()[0])}."
-            )
-        self._train(X, y, weights, (1, 2) if count == 2 else (count,))
+        with unchanged_by_failure(self):
+            X, y = checked_data(self, X, y)  # noqa: N806
+            require_one_kind(y)
+            check_classification_targets(y)
+            X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+            self.classes_ = np.unique(y)
+            count = len(self.classes_)
+            if count < 2:
+                raise ValueError(
+                    "Argument `y` must hold at least two classes, but holds one class alone, "
+                    f"{shown(self.classes_.tolist()[0])}."
+                )
+            self._train(X, y, weights, (1, 2) if count == 2 else (count,))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -156,16 +157,17 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
     """
 
     _losses, _scale = ("squared_error",), 2.0
-    _checks = {"y_numeric": True, "multi_output": True}
+    _checks = {"multi_output": True}
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantumRegressor":  # noqa: N803
         """Train on samples (N, n_features) with targets (N,) or (N, T), as `QuantumClassifier.fit` does."""
         require_numbers(y)
-        X, y = checked_data(self, X, y, **self._checks)  # noqa: N806
-        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
-        low, high = np.min(y, axis=0) / 2, np.max(y, axis=0) / 2
-        self.y_middle_, self.y_half_range_ = low + high, np.where(high > low, high - low, 1.0)[()]
-        self._train(X, y, weights, (np.size(low),))
+        with unchanged_by_failure(self):
+            X, y = checked_data(self, X, y, y_numeric=True, **self._checks)  # noqa: N806
+            X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+            low, high = np.min(y, axis=0) / 2, np.max(y, axis=0) / 2
+            self.y_middle_, self.y_half_range_ = low + high, np.where(high > low, high - low, 1.0)[()]
+            self._train(X, y, weights, (np.size(low),))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -175,6 +177,7 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
         return self.y_middle_ + self.y_half_range_ * (outputs if np.ndim(self.y_middle_) else outputs[:, 0])
 
     def _targets(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+        require_numbers(y)
         if y.shape[1:] != (several := np.shape(self.y_middle_)):
             wanted = f"(N, {several[0]})" if several else "(N,)"
             raise ValueError(f"Argument `y` must have shape {wanted}, as in training, but has shape {y.shape}.")

@@ -1,5 +1,6 @@
 """The numbers of a run that matter most, for the top of its page and for lists of runs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,5 +61,5 @@ def facts_of(headline: Headline | None, columns: Mapping[str, str]) -> list[Fact
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a row is one."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value of a row is one, and finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf

@@ -29,7 +29,8 @@ def require_unwrapped(what: str, value: Any) -> None:
     """Refuse integers that JAX, without its double precision, would wrap round; `what` begins the sentence."""
     if isinstance(value, jax.Array) or (integers := np.asarray(value)).dtype.kind not in "iu":
         return
-    narrow = jax.dtypes.canonicalize_dtype(integers.dtype)
+    if (narrow := jax.dtypes.canonicalize_dtype(integers.dtype)) == integers.dtype:
+        return
     wrapped = integers[integers.astype(narrow) != integers]
     if wrapped.size:
         raise ValueError(

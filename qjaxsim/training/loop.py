@@ -94,11 +94,11 @@ def fit(
         TrainResult.
 
     Raises:
-        ValueError: if shapes do not fit, `metrics` does not return such numbers or lacks `config.best`, or `resume` has
-            no folder.
+        ValueError: if shapes or integers do not fit, `metrics` does not return such numbers or lacks `config.best`, or
+            `resume` has no folder.
         MemoryError: if the trajectory does not fit in memory.
-        TypeError: if a leaf of params is neither float32 nor float64, x or y holds no numbers, or loss returns no real
-            floats.
+        TypeError: if a leaf of params is neither float32 nor float64, x or y holds no numbers, one is masked, or loss
+            returns no real floats.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
         CheckpointError: if `folder` holds another run or only damaged checkpoints. Another `loss` is seen where it
@@ -223,6 +223,7 @@ def _require_best(best: str, columns: list[str]) -> None:
 
 def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
     for name, value in ((x_name, x), (y_name, y)):
+        require_unmasked(f"Argument `{name}`", value)
         if (dtype := np.asarray(value).dtype).kind in "OSUMm":
             raise TypeError(
                 f"Argument `{name}` must hold numbers, but its dtype is {dtype}; number the classes of labels from 0, "
@@ -334,6 +335,7 @@ def _require_same_loss(before: Row, now: Row, folder: Path | None) -> None:
 
 def _strong(leaf: Any) -> jax.Array:
     """The leaf as a JAX array without weak type, as it would come back from a checkpoint."""
+    require_unmasked("A leaf of `params`", leaf)
     return jnp.asarray(np.asarray(leaf))
 
 

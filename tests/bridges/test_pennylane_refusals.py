@@ -153,7 +153,7 @@ def test_observables_that_follow_arguments_are_refused(observable):
         (
             lambda tape: qj.from_pennylane(model(lambda x: qml.X(0)), 3, parameters="arguments"),
             ValueError,
-            "The circuit has no argument that is a float or an array of floats",
+            "The circuit has no argument that is a float or an array of floats; give it such .1.0 for 1.",
         ),
     ],
 )

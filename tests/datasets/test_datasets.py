@@ -71,6 +71,7 @@ def damaged(kind, content):
         "long": gzip.compress(images + b"\0"),
         "only a header": gzip.compress(images[:6]),
         "empty": gzip.compress(b""),
+        "no samples": gzip.compress(idx_bytes(np.zeros((0, 28, 28), np.uint8))),
         "count": gzip.compress(idx_bytes(np.zeros((29, 28, 28), np.uint8))),
     }[kind]
 
@@ -83,6 +84,7 @@ def damaged(kind, content):
         ("wrong magic", r"magic number 0x0803, but starts with 0x0801; it is another kind of file"),
         ("short", r"must hold 23520 bytes for the shape \(30, 28, 28\) of its header, but holds 23519"),
         ("long", r"must hold 23520 bytes .* but holds 23521"),
+        ("no samples", r"train-images.* must hold samples, but its header says \(0, 28, 28\); take another file"),
         ("only a header", r"must start with an idx header of 16 bytes, but holds 6; fetch it again"),
         ("empty", r"must start with an idx header of 16 bytes, but holds 0"),
         ("count", r"as many images as labels, but .* holds 29 and train-labels.* 30; fetch both again"),

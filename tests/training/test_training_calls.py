@@ -117,6 +117,16 @@ def test_integers_that_jax_would_wrap_round():
                 split_hessian(lambda w, x: x * w, squared_error, np.ones((1, 1), "float32"), *given)
 
 
+def test_masked_arrays_are_not_read_through_their_masks():
+    for name, given in (
+        ("A leaf of `params`", (jax.tree.map(np.ma.asarray, params), x, y)),
+        ("Argument `x`", (params, np.ma.asarray(x), y)),
+        ("Argument `y`", (params, x, np.ma.asarray(y))),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must be whole, but is a masked array; fill it"):
+            fit(loss, *given, config)
+
+
 def test_metrics_that_do_not_fit():
     with pytest.raises(
         ValueError, match=r"`metrics` must return means .* 'hits' has shape \(64, 5\) of 64 examples; take its mean"

@@ -19,6 +19,7 @@ from qjaxsim.studies.shared.trained import (
     TrainedClassifier,
     example_on_images,
     params_of_training,
+    real_numbers,
 )
 
 
@@ -35,9 +36,10 @@ class TrainedTransformer(TrainedClassifier):
             tokens: (B, n, dim), normalised, as `model.first_tokens` gives them for images; of any length n.
 
         Raises:
-            ValueError: for another number of axes or another dimension.
+            TypeError: for masked tokens.
+            ValueError: for another number of axes or another dimension, or tokens that are no real numbers.
         """
-        tokens = jnp.asarray(tokens, self._dtype)
+        tokens = jnp.asarray(real_numbers("tokens", tokens), self._dtype)
         if tokens.ndim != 3 or tokens.shape[2] != self.model.dim:
             raise ValueError(
                 f"Argument `tokens` must have shape (batch, tokens, {self.model.dim}), but has {tokens.shape}."

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, require_unmasked
 from qjaxsim.datasets.text import Text
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, generate
 from qjaxsim.models.disentangler.config import DisentanglerConfig
@@ -28,7 +28,14 @@ from qjaxsim.studies.disentangler.model import (
 from qjaxsim.studies.disentangler.settings import METHODS, DisentanglerStudySettings
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedModel, outputs, without_data
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedModel,
+    outputs,
+    real_numbers,
+    without_data,
+)
 
 _TRAINING = re.compile(r"s(\d+)-train")
 _LAYER = re.compile(r"s\d+-(layers|bond)-.*")
@@ -66,6 +73,7 @@ class TrainedText(TrainedModel):
             ValueError: for an empty string or one with characters that the model does not know, or other codes.
         """
         if not isinstance(x, str):
+            require_unmasked("Argument `x`", x)
             return self._likeliest(np.asarray(x))
         if strange := sorted(set(x) - set(self.characters)):
             raise ValueError(f"Argument `x` must hold characters that the model knows, but {strange[0]!r} is none.")
@@ -148,9 +156,10 @@ class TrainedLayer(TrainedModel):
         """The layer applied to rows, (..., d_in) -> (..., d_out).
 
         Raises:
-            ValueError: for rows of another length.
+            TypeError: for masked rows.
+            ValueError: for rows of another length, or that are no real numbers.
         """
-        rows = jnp.asarray(x, self.params.u[0].dtype)
+        rows = jnp.asarray(real_numbers("x", x), self.params.u[0].dtype)
         if rows.ndim < 1 or rows.shape[-1] != self.params.d_in:
             raise ValueError(f"Argument `x` must have shape (..., {self.params.d_in}), but has {rows.shape}.")
         return np.asarray(self.params.apply(rows))

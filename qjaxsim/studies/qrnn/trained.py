@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.checks import require_unmasked
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit
 from qjaxsim.studies.qrnn.cell import SCORED
 from qjaxsim.studies.qrnn.cells import runs
@@ -67,6 +68,7 @@ class TrainedNetwork(TrainedModel):
         return np.asarray(found.probabilities.argmax(axis=-1), np.int32)
 
     def _words(self, name: str, words: Any) -> jax.Array:
+        require_unmasked(f"Argument `{name}`", words)
         array, most = np.asarray(words), 2**self.task.width - 1
         if array.ndim != 2 or array.shape[1] < 2 or array.dtype.kind not in "iu":
             raise ValueError(

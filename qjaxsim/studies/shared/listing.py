@@ -36,14 +36,18 @@ def list_runs(folders: Sequence[Path]) -> Listed:
         ValueError: if one of `folders` is none.
     """
     found = Listed([], [])
+    places: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"Argument `folders` must name folders, but {folder} is none.")
-        for place in _candidates(folder, _DEPTH):
-            try:
-                found.rows.append(_row(Run(place)))
-            except NoResultsError as error:
-                found.others.append({"path": str(place), "reason": error.reason})
+        # A folder that links lead to as well is one run, called as it is without them.
+        for place in sorted(_candidates(folder, _DEPTH), key=lambda place: _by_links(place, folder)):
+            places.setdefault(place.resolve(), place)
+    for place in places.values():
+        try:
+            found.rows.append(_row(Run(place)))
+        except NoResultsError as error:
+            found.others.append({"path": str(place), "reason": error.reason})
     found.rows.sort(key=lambda row: (row["began"], row["path"]), reverse=True)
     return found
 
@@ -67,6 +71,10 @@ def state_of(run: Run) -> str:
         return "finished"
     now = "running" if results_folder.in_use(run.folder) else "interrupted"
     return f"{now}: {done} of {counted(all_cells, 'cell')}"
+
+
+def _by_links(place: Path, folder: Path) -> bool:
+    return any(path.is_symlink() for path in (place, *place.parents) if path.is_relative_to(folder) and path != folder)
 
 
 def _candidates(folder: Path, depth: int) -> Iterator[Path]:

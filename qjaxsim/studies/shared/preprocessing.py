@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import require_unmasked
 from qjaxsim.models.patches import scaled_images
 
 
@@ -33,8 +34,10 @@ class Preprocessing:
             images: (N, side, side), or with an axis of channels behind; pixels from 0 to `pixel_max`.
 
         Raises:
+            TypeError: for masked arrays.
             ValueError: for other shapes, pixels out of range or not finite, or float images that are scaled already.
         """
+        require_unmasked("Argument `images`", images)
         array = np.asarray(images)
         self._check(array)
         if self.n_qubits is not None:

@@ -77,7 +77,7 @@ def _began(config: dict[str, Any], folder: Path) -> datetime.datetime:
     """In local time."""
     try:
         return datetime.datetime.fromisoformat(config["began"]).astimezone()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return datetime.datetime.fromtimestamp((folder / sweep.CONFIG).stat().st_mtime).astimezone()
 
 

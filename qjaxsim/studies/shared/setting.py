@@ -296,7 +296,7 @@ def _with(text: str) -> str:
 
 def _now(name: str, value: Any) -> str:
     if not _is_given(value):
-        return f"`{name}` is not given"
+        return f"`{name}` is {'none' if isinstance(value, tuple) else 'not given'}"
     if value is True or not isinstance(value, str | int | float | tuple):
         return f"`{name}` is given"
     return f"`{name}` is {', '.join(map(str, value)) if isinstance(value, tuple) else value}"

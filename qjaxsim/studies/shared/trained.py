@@ -13,6 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.common.checks import require_unmasked
 from qjaxsim.models.losses import training_loss
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.training.checkpoint import read_point
@@ -133,6 +134,20 @@ class TrainedClassifier(TrainedModel):
 def outputs(model: Any) -> Callable[..., jax.Array]:
     """The compiled `model.outputs`."""
     return jax.jit(model.outputs)
+
+
+def real_numbers(name: str, value: Any) -> Any:
+    """An array of real numbers; neither a mask nor imaginary parts are dropped without a word.
+
+    Raises:
+        TypeError: for a masked array.
+        ValueError: for anything but real numbers, naming the argument.
+    """
+    require_unmasked(f"Argument `{name}`", value)
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if array.dtype.kind not in "iu" and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"Argument `{name}` must hold real numbers, but is {array.dtype}.")
+    return array
 
 
 def without_data(x: Any, what: str) -> None:

@@ -90,11 +90,12 @@ def test_neurons_go_to_qiskit(finished):
         ({"x": [[0, 1, 4]]}, "`x` must hold words from 0 to 3, but goes from 0 to 4"),
         ({"x": [0, 1, 1]}, r"`x` must hold integers \(B, L\) of L at least 2, but is int64 of shape \(3,\)"),
         ({"x": [[0.0, 1.0]]}, "`x` must hold integers .* but is float64"),
+        ({"x": np.ma.array([[0, 1, 1]], mask=[[0, 0, 1]])}, "`x` must be whole, but is a masked array"),
         ({"x": [[0, 1, 1]], "targets": [[2, 2, 1]]}, r"must have one shape \(B, 6\), .* \(1, 3\) and \(1, 3\)"),
     ],
 )
 def test_bad_sequences(finished, choice, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         qj.load_run(finished[1]).cell().predict(**choice)
 
 

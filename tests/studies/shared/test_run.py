@@ -110,7 +110,7 @@ def test_an_unfinished_run_gives_what_it_has(copy):
     assert "not yet" in repr(run)
     (copy / "cells" / "b2" / "result.json").unlink()
     (copy / "summary.json").unlink()
-    assert run.rows == []
+    assert [row["cell"] for row in run.rows] == ["b5"]
     with pytest.raises(ValueError, match=r"\(there is none yet\): 1 of 3 are finished\."):
         run.cell()
 

@@ -133,7 +133,7 @@ def test_every_setting_is_an_option_that_its_conditions_name(study):
         ("hessian --spectrum dense --top 3", "--top has an effect only with --spectrum auto or lanczos"),
         ("hessian --spectrum lanczos --top 5", "--top must be at least 10, the number of classes, but is 5"),
         ("hessian --spectrum lanczos --top 100000", "--top must be at most the"),
-        ("hessian --landscape none --landscape-points 4", "--landscape-points has an effect only with --landscape"),
+        ("hessian --landscape none --landscape-points 4", "only with --landscape, but --landscape is none; leave it"),
         ("hessian --patches 3", "--patches is 3, but 4 x 4 patches fit"),
         ("hessian --seeds 99999999999999999999", "--seeds must hold numbers of at most 4294967295"),
         ("disentangler --weights w.npy --epochs 3", "--weights must be a file of weights, but there is none"),

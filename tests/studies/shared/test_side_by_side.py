@@ -115,6 +115,23 @@ def test_a_run_without_its_summary_is_listed_by_its_cells(runs, capsys):
     assert other["reason"] == "it has no summary.json, and its cells' rows are damaged"
 
 
+def test_a_run_that_links_lead_to_is_listed_once_and_a_damaged_time_harms_no_other(runs, capsys):
+    (runs / "latest").symlink_to(runs / "powers" / "a")
+    (runs / "again").symlink_to(runs)
+    change_config(runs / "others" / "c", began="9999-12-31T23:59:59-12:00")
+    found = listed(capsys, runs, runs / "powers")
+    assert sorted(row["path"] for row in found["runs"]) == [
+        str(runs / at) for at in ("others/c", "powers/a", "powers/b")
+    ]
+
+
+def test_infinite_numbers_are_none_for_headlines_and_comparisons(runs, capsys):
+    path = runs / "powers" / "b" / "summary.json"
+    path.write_text(re.sub(r'"value": [0-9.]+', '"value": Infinity', path.read_text()))
+    assert {row["path"]: row["headline"] for row in listed(capsys, runs)["runs"]}[str(path.parent)] is None
+    assert main(["compare", *map(str, (runs / "powers" / "a", path.parent)), "--out", str(runs / "sides")]) == 0
+
+
 def test_damaged_and_foreign_folders_are_a_line_each(runs, capsys):
     (runs / "powers" / "a" / "config.json").write_text("junk")
     (runs / "powers" / "b" / "summary.json").write_text('[{"base": 1}, 3]')

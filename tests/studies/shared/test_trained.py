@@ -10,6 +10,7 @@ from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.studies.attention.trained import TrainedTransformer
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.trained import real_numbers
 
 
 def transformer(kind, channels=1):
@@ -38,6 +39,20 @@ def test_grey_images_take_their_channel_or_leave_it_out():
     assert found.prepare(images).shape == found.prepare(images[..., 0]).shape == (2, 4, 4, 1)
     with pytest.raises(ValueError, match=r"\(N, 4, 4\), with or without a last axis of 1, but has \(2, 4, 4, 3\)"):
         found.prepare(np.repeat(images, 3, axis=3))
+
+
+def test_masks_and_imaginary_parts_are_not_dropped():
+    found, images, tokens = transformer("softmax"), np.full((2, 4, 4), 9.0), np.ones((1, 2, 8))
+    for call, name in (
+        (lambda: found.predict(np.ma.array(images, mask=images > 3)), "images"),
+        (lambda: found.attend(np.ma.array(tokens, mask=tokens > 0)), "tokens"),
+        (lambda: real_numbers("x", np.ma.array([1, 2], mask=[0, 1])), "x"),
+    ):
+        with pytest.raises(TypeError, match=f"Argument `{name}` must be whole, but is a masked array; fill it"):
+            call()
+    with pytest.raises(ValueError, match="Argument `tokens` must hold real numbers, but is complex128"):
+        found.attend(tokens + 1j)
+    np.testing.assert_array_equal(real_numbers("x", [[1, 2]]), [[1, 2]])
 
 
 def test_the_circuit_of_attention_gives_the_values_of_its_tokens():
