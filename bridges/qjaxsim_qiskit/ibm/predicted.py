@@ -1,17 +1,19 @@
 """What a backend's own noise model says that it will measure."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import qjaxsim as qj
+from qjaxsim.circuits.noise import NoiseModel
 from qjaxsim.circuits.sums import PauliSum
 from qjaxsim_qiskit.ibm.primitives import COUNTS
 from qjaxsim_qiskit.ibm.work import Work
 from qjaxsim_qiskit.importing.imported import from_qiskit, without_final_measurements
 from qjaxsim_qiskit.meaning.layouts import final_places, on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import unrolled
-from qjaxsim_qiskit.noise import from_backend
+from qjaxsim_qiskit.noise import from_aer_noise_model, from_backend
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -28,20 +30,22 @@ def predicted_values(
     Args:
         work: what is run.
         isa: transpiled to the backend.
-        backend: IBM's or a fake one.
+        backend: IBM's, a fake one, or a simulator of Aer's, whose own noise model counts.
         kind: of the job.
         resilience_level: from 1 on the runtime takes readout errors out, so that the prediction has none.
 
     Returns:
         Expectation values (..., m) or probabilities (..., 2**n); None where the circuit takes more than `WIDEST`
-        qubits, or nothing is known of the backend's errors.
+        qubits, nothing is known of the backend's errors, or a simulator has noise that is none here.
     """
     items, _ = without_final_measurements(unrolled(isa, "synthesis").items)
     written = final_places(isa) or list(range(work.circuit.num_qubits))
     kept = sorted(used_qubits((item.operation, item.qubits) for item in items).union(written))
     if len(kept) > WIDEST or getattr(backend, "target", None) is None:
         return None
-    noise = from_backend(backend, kept)
+    noise = _noise_of(backend, kept)
+    if noise is None:
+        return None
     if not noise.rules and not noise.relaxations and not any(noise.readout(q) for q in range(len(kept))):
         return None
     placed = on_qubits(isa, items, kept)
