@@ -17,6 +17,7 @@ from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
+from qiskit_ibm_runtime import Session  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm  # noqa: E402
 from qjaxsim_qiskit.ibm import jobs, parts, primitives, records  # noqa: E402
@@ -278,6 +279,21 @@ def test_wrong_arguments(options, message, theirs, params, tmp_path):
 def test_what_is_no_backend(backend, shown, theirs, params, tmp_path):
     with pytest.raises(TypeError, match=f"Argument `backend` must be a BackendV2 of Qiskit's, but is {shown}"):
         submit(theirs, params, OBSERVABLES, tmp_path, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": None}, r"`mode` must be one of job, session, batch, or an open .* Batch, but is None \(NoneType\)"),
+        ({"mode": Session}, r"`mode` must be one of job, session, batch, or an open .*Session'> \(ABCMeta|type\)"),
+        ({"mode": FakeManilaV2()}, r"`mode` must be one of job, session, batch, or an open .* \(FakeManilaV2\)"),
+        ({"report": None}, r"`report` must be a function of a line, such as print, but is None \(NoneType\)"),
+    ],
+)
+def test_arguments_of_other_types(options, message, theirs, params, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_counts_know_no_resilience(theirs, params, tmp_path):

@@ -1,5 +1,6 @@
 """Jobs on hardware, with a stand-in for IBM's service that keeps what is submitted in a folder and runs it later."""
 
+import io
 import json
 import os
 import signal
@@ -262,6 +263,16 @@ def test_a_lost_connection_does_not_end_a_job(service, folder, out):
     with pytest.raises(ConnectionError):
         submit(service, out, wait=True)
     assert ibm.load("job0", out).status == "submitted"
+    (folder / "STATE").write_text("DONE")
+    assert ibm.fetch("job0", out=out, service=service).status == "done"
+
+
+def test_a_report_that_fails_loses_no_job(service, folder, out):
+    def broken(line):
+        raise BrokenPipeError(line)
+
+    with pytest.raises(BrokenPipeError, match="job job0 on ibm_standin"):
+        submit(service, out, report=broken)
     (folder / "STATE").write_text("DONE")
     assert ibm.fetch("job0", out=out, service=service).status == "done"
 
