@@ -126,6 +126,35 @@ def test_angles_of_controlled_rotations_are_not_lost(backend, tmp_path):
     assert max(counts.total_variation) < 0.1
 
 
+def test_a_device_that_lacks_the_usual_gates_keeps_its_own(tmp_path):
+    device = GenericBackendV2(2, basis_gates=["cz", "crx", "rx", "rz"], noise_info=False, seed=1)
+    a = Parameter("a")
+    circuit = QuantumCircuit(2)
+    circuit.ry(a, 0)
+    circuit.crx(2 * a, 0, 1)
+    angles = np.array([0.6, 1.9])
+    record = submit(circuit, {"a": angles}, None, tmp_path, backend=device, shots=4000)
+    assert not {"crx", "cx"} & {*record.operations}
+    for one, counts in zip(angles, record.counts, strict=True):
+        chance = np.sin(one / 2) ** 2 * np.sin(one) ** 2  # of both qubits at one
+        assert abs(counts.get("11", 0) / 4000 - chance) < 5 * np.sqrt(chance * (1 - chance) / 4000)
+
+
+def test_phases_that_no_measurement_sees_may_have_parameters(line, tmp_path):
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(2, global_phase=2 * b)
+    circuit.ry(a, 1)
+    values = {"a": np.array([0.3, 1.1]), "b": np.array([0.4, 0.9])}
+    record = submit(circuit, values, [qj.Z(1)], tmp_path, backend=line, resilience_level=0)
+    assert np.all(np.abs(record.evs[:, 0] - np.cos(values["a"])) < 5 * record.stds[:, 0])
+    alone = QuantumCircuit(2, global_phase=b)
+    alone.x(1)
+    record = submit(alone, {"b": values["b"]}, [qj.Z(1), qj.Z(0)], tmp_path, backend=line, resilience_level=0)
+    np.testing.assert_allclose(record.evs, [[-1, 1], [-1, 1]])
+    record = submit(alone, {"b": values["b"]}, None, tmp_path, backend="fake_manila")
+    assert len(record.counts) == 2 and record.predicted.shape == (2, 4) and record.predicted[1, 1] > 0.8
+
+
 def test_noise_is_that_of_aer(tmp_path):
     circuit = QuantumCircuit(3)
     circuit.ry(0.4, 0)

@@ -305,8 +305,9 @@ def finish_job(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
 
 def _expectations(record: JobRecord, data: Any) -> dict[str, Any]:
     def arranged(values: Any) -> np.ndarray:
-        # (m, samples), or (m, 1) where the circuit has no parameters.
-        return np.asarray(values, float).T.reshape(*record.batch, len(record.observables))
+        # (m, samples), or (m, 1) where what was submitted has no parameters.
+        samples = int(np.prod(record.batch, dtype=int)), len(record.observables)
+        return np.broadcast_to(np.asarray(values, float).T, samples).reshape(*record.batch, samples[1])
 
     # With twirling, `stds` is the scatter of the random twirls. Where these are few, that is itself uncertain, and the
     # error of all shots as one pool is a lower bound.

@@ -55,9 +55,24 @@ def predicted_values(
     if kind != COUNTS and (resilience_level or 0) > 0:
         noisy = qj.Circuit(noisy.n_qubits).extend(op for op in noisy.operations if op.key[0] != "readout_error")
     places = [kept.index(place) for place in written]
-    params = imported.params(dict(work.values)) if work.values else {}
-    values = _function(work, noisy, places, kind)(params)
-    return np.asarray(values, float).reshape(*work.batch, values.shape[-1])
+    known = {parameter: column for parameter, column in work.values.items() if parameter in placed.parameters}
+    values = _function(work, noisy, places, kind)(imported.params(known) if known else {})
+    samples = int(np.prod(work.batch, dtype=int)), values.shape[-1]
+    return np.broadcast_to(np.asarray(values, float), samples).reshape(*work.batch, samples[1])
+
+
+def _noise_of(backend: Any, kept: Sequence[int]) -> NoiseModel | None:
+    """The noise that the backend has; None where there is none, or it cannot be computed here."""
+    from qiskit_aer import AerSimulator
+
+    if not isinstance(backend, AerSimulator):
+        return from_backend(backend, kept)
+    # A simulator made from a device may have been given another model than the device's, or none.
+    model = backend.options.noise_model
+    try:
+        return None if model is None else from_aer_noise_model(model, kept)
+    except ValueError:
+        return None
 
 
 def _function(work: Work, noisy: qj.Circuit, places: list[int], kind: str) -> Any:

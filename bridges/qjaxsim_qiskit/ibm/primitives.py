@@ -34,6 +34,7 @@ def to_isa(
         ValueError: if the circuit is wider than the backend, naming both widths.
         RuntimeError: if Qiskit cannot transpile it.
     """
+    from qiskit.circuit import ParameterExpression
     from qiskit.providers import BackendV2
     from qiskit.transpiler import generate_preset_pass_manager
 
@@ -47,13 +48,19 @@ def to_isa(
             "choose a wider backend (`qjaxsim ibm backends`)."
         )
     aim: dict[str, Any] = {"backend": backend}
-    if local and any(name.startswith(_LOST_BY_AER) for name in backend.target.operation_names):
-        aim = {"basis_gates": list(_DEVICE_GATES), "coupling_map": backend.coupling_map}
+    names = sorted(backend.target.operation_names)
+    kept = [name for name in names if not name.startswith(_LOST_BY_AER)]
+    if local and kept != names:
+        basis = list(_DEVICE_GATES) if set(_DEVICE_GATES) <= set(kept) else kept
+        aim = {"basis_gates": basis, "coupling_map": backend.coupling_map}
     with plain_errors(f"Transpiling to {backend.name}"):
         isa = generate_preset_pass_manager(optimization_level=optimization_level, seed_transpiler=seed, **aim).run(
             circuit
         )
     check_isa(isa, backend)
+    if isinstance(isa.global_phase, ParameterExpression):
+        # Nothing measured depends on it, and the runtime does not count its parameters.
+        isa.global_phase = 0.0
     return isa
 
 
