@@ -197,6 +197,17 @@ def test_counts_come_later_with_their_exact_probabilities(service, folder, out):
     np.testing.assert_allclose(fetched.exact, qj.probabilities(circuit())(PARAMS), atol=1e-12)
     assert [sum(one.values()) for one in fetched.counts] == [300, 300]
     assert max(fetched.total_variation) < 0.3
+    beside = out / "job0.npy"
+    whole, other = beside.read_bytes(), io.BytesIO()
+    np.save(other, fetched.exact[0])
+    for damaged in (b"", whole[:5], whole[:-3], other.getvalue()):
+        beside.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"job0.npy' must hold the exact prob.* shape \(2, 8\), but does not; with"
+        ):
+            ibm.fetch("job0", out=out)
+    beside.unlink()
+    assert ibm.fetch("job0", out=out).exact is None
 
 
 @pytest.mark.parametrize(("mode", "opened"), [("session", "dedicated"), ("batch", "batch")])
@@ -287,6 +298,8 @@ def test_records_that_are_none(out, tmp_path):
         ibm.fetch("job9", out=out)
     with pytest.raises(ValueError, match="`job_id` must be letters, digits, - and _, but is '../job0'"):
         ibm.fetch("../job0", out=out)
+    with pytest.raises(ValueError, match="`job_id` must be letters, digits, - and _, but is 3"):
+        ibm.fetch(3, out=out)
     (tmp_path / "odd.json").write_text('{"kind": "expectation"}')
     with pytest.raises(ValueError, match="odd.json' must be the record of a job, but is none"):
         ibm.fetch("odd", out=tmp_path)
