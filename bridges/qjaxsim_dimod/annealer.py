@@ -98,8 +98,8 @@ class JaxAnnealer(dimod.Sampler):
             initial_states: of a single problem; a `dimod.SampleSet` or other samples with labels, matched by them, or
                 an array (num_reads, n) in the order of the model's variables, in its vartype.
             form: "dense", "sparse", or "auto" by the share of couplings.
-            time_limit: seconds after which annealing ends: what is left of the schedule is thinned to fit. Compilation
-                counts, the final descent comes on top.
+            time_limit: seconds after which annealing of all problems ends: what is left of the schedule is thinned to
+                fit. Compilation counts, the final descent comes on top.
             **unknown: named in a warning and left out, as dimod's samplers do.
 
         Returns:
@@ -135,9 +135,14 @@ class JaxAnnealer(dimod.Sampler):
         solved = [qubo if bits is None else rounded(qubo, bits) for qubo in qubos]
         betas = [schedule(beta_range, beta_schedule, n_sweeps, qubo) for qubo in solved]
         found: list[Any] = [None] * len(qubos)
+        left, end = len(qubos), began / 1e9 + (limit or 0.0)
         for members, chains in _grouped(form, solved, betas, num_reads):
             ready = time.perf_counter_ns()
-            states, sweeps = _run(chains, [betas[i] for i in members], seed, start, descent, limit)
+            # Random numbers of its own for each group, and its share of the time that is left.
+            own = _mixed(seed, members[0]) if members[0] else seed
+            share = None if limit is None else (end - ready / 1e9) * len(members) / left
+            states, sweeps = _run(chains, [betas[i] for i in members], own, start, descent, share)
+            left -= len(members)
             sampled = time.perf_counter_ns()
             for i, one in zip(members, states, strict=True):
                 ended = ExactDescent(solved[i])(one)[0] if descent else one

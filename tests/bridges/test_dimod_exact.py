@@ -7,7 +7,7 @@ from fractions import Fraction
 import dimod
 import numpy as np
 import pytest
-from qjaxsim_dimod import Qubo, solve, solve_batch
+from qjaxsim_dimod import Qubo, annealer, solve, solve_batch
 from qjaxsim_dimod.temperatures import default_schedule
 from scipy import sparse
 
@@ -218,6 +218,39 @@ def test_models_reach_samplers_untouched():
     recorder, bqm = Recorder(), unordered_model()
     solve(bqm, recorder)
     assert recorder.seen is bqm
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_problems_of_a_batch_have_random_numbers_of_their_own(form):
+    bqm = sparse_model(400, 4)
+    found = solve_batch([bqm] * 3, "jax", form=form, num_reads=2, num_sweeps=0, descent=False, seed=1)
+    for one, other in itertools.combinations(found, 2):
+        equal = (one.record.sample == other.record.sample).mean()
+        assert abs(equal - 0.5) < 5 * 0.5 / np.sqrt(800)
+    alone = solve(bqm, "jax", form=form, num_reads=2, num_sweeps=0, descent=False, seed=1)
+    np.testing.assert_array_equal(alone.record.sample, found[0].record.sample)
+
+
+def test_a_time_limit_is_that_of_the_whole_batch(monkeypatch):
+    limits = []
+
+    def run(chains, betas, seed, start, descent, limit):
+        limits.append(limit)
+        return [np.zeros((2, 400), np.int8) for _ in betas], 0
+
+    monkeypatch.setattr(annealer, "_run", run)
+    solve_batch([sparse_model(400, 4)] * 4, "jax", form="sparse", num_reads=2, descent=False, time_limit=100.0)
+    # Nothing was used up, so that each has an equal share of the whole with those after it.
+    np.testing.assert_allclose(limits, [25, 100 / 3, 50, 100], rtol=0.1)
+
+
+def test_models_in_single_precision_have_energies_in_double():
+    single = dimod.BQM({"a": 1e8, "b": 1.0}, {"ab": 0.25}, 3.0, "BINARY", dtype=np.float32)
+    for sampler in ("sa", "steepest", "jax", "mock"):
+        found = solve(single, sampler, num_reads=4, seed=1)
+        values = found.record.sample[:, [list(found.variables).index(v) for v in "ab"]].astype(float)
+        wanted = 1e8 * values[:, 0] + values[:, 1] + 0.25 * values.prod(1) + 3
+        np.testing.assert_array_equal(found.record.energy, wanted)
 
 
 # --- what `solve` takes ----------------------------------------------------------------------------------------------
