@@ -102,9 +102,9 @@ def _checked(bqm: Any) -> Any:
     pairs = sparse.coo_array((values, (rows, columns)), shape=(len(labels), len(labels)))
     require_finite(linear, pairs, float(offset), labels)
     require_range(linear, values, float(offset))
-    # Numbers as Python objects are for exact sums; samplers work in double precision. Not all of them take a view such
-    # as `bqm.spin`.
-    if bqm.dtype == object or isinstance(bqm.data, VartypeView):
+    # Numbers as Python objects are for exact sums, and sums of single ones are off; samplers work in double precision.
+    # Not all of them take a view such as `bqm.spin`.
+    if bqm.dtype != np.float64 or isinstance(bqm.data, VartypeView):
         return dimod.BinaryQuadraticModel(bqm, dtype=float)
     return bqm
 

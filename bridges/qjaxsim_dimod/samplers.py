@@ -78,7 +78,8 @@ def solve(
 ) -> Any:
     """A `dimod.SampleSet` of one problem, its columns in the order of the problem's variables.
 
-    Models of dimod reach dimod's samplers untouched, so that sparse ones stay sparse.
+    Models of dimod reach dimod's samplers untouched, so that sparse ones stay sparse; those in single precision in
+    double, in which energies are summed.
 
     Args:
         problem: a `Qubo`, a `dimod.BinaryQuadraticModel`, a dict {(i, j): bias} over binary variables, a pair (h, J)
