@@ -9,6 +9,7 @@ import dimod
 from dwave import samplers as classical
 
 from qjaxsim.common import memory
+from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_dimod.annealer import JaxAnnealer
 from qjaxsim_dimod.hardware import dwave_sampler, mock_sampler
@@ -131,6 +132,11 @@ def solve_batch(
         raise TypeError(
             f"Argument `sampler` must be a name or a sampler, but is the class {sampler.__name__}; call it: "
             f"{sampler.__name__}()."
+        )
+    if not isinstance(sampler, str) and not callable(getattr(sampler, "sample", None)):
+        raise TypeError(
+            "Argument `sampler` must be a name or a sampler of quadratic models, with a method `sample`, but is "
+            f"{shown(sampler)} ({type(sampler).__name__})."
         )
     seed = check_seed(seed)
     models = as_problems(problems)

@@ -276,6 +276,36 @@ def test_bad_options_get_one_clear_line(name, options, message):
         solve(problem_of(3), name, **options)
 
 
+def test_strengths_and_first_states_reach_the_qubits_of_each_variable(monkeypatch):
+    sampler, seen = make_sampler("mock", seed=1, topology_type="chimera", topology_shape=[2, 2, 4]), []
+    sample = sampler.child.sample
+
+    def recorded(bqm, **options):
+        seen.append((bqm, options["initial_state"]))
+        return sample(bqm, **options)
+
+    monkeypatch.setattr(sampler.child, "sample", recorded)
+    clique = dimod.BQM({}, {(i, j): 1.0 for i in (3, 1, 0, 2) for j in range(i)}, 0.0, "SPIN")
+    assert list(clique.variables) != sorted(clique.variables)
+    start, strengths = {3: 1, 0: -1, 1: -1, 2: 1}, {0: 2.0, 1: 3.0, 2: 4.0, 3: 5.0}
+    for state in (start, [start[v] for v in clique.variables]):
+        for strength in (strengths, lambda bqm, embedding: strengths):
+            found = solve(clique, sampler, initial_state=state, chain_strength=strength, return_embedding=True)
+            (embedded, first), embedding = seen.pop(), found.info["embedding_context"]["embedding"]
+            for v, chain in embedding.items():
+                assert {first[qubit] for qubit in chain} == {start[v]} and len(chain) > 1
+                inside = [bias for (a, b), bias in embedded.quadratic.items() if {a, b} <= {*chain}]
+                assert {*inside} == {-strengths[v]}
+
+
+def test_what_is_no_sampler_is_refused():
+    for wrong, shown in ((dimod.ExactCQMSolver(), "ExactCQMSolver"), (None, "NoneType"), (3, "int")):
+        with pytest.raises(TypeError, match=rf"`sampler` must be a name or a sampler of quadratic .* \({shown}\)"):
+            solve(problem_of(3), wrong)
+    with pytest.raises(TypeError, match=r"`child` must be a structured sampler, .* \(ExactSolver\)"):
+        FixedEmbeddingSampler(dimod.ExactSolver())
+
+
 @pytest.mark.parametrize("name", ["jax", "sa"])
 def test_counts_are_numpy_s_integers_of_any_width(name):
     found = solve(problem_of(3), name, num_reads=np.int8(100), num_sweeps=np.uint8(2), seed=1)
