@@ -82,9 +82,38 @@ def _way_out(model: Any) -> str:
     found = _vartypes(model)
     if real := [v for v, vartype in found.items() if vartype is dimod.REAL]:
         return f"its variable {real[0]!r} is real, for which there are no bits: make it an integer or binary variable"
+    if said := unconverted(model):
+        return said
     if dimod.SPIN in found.values():  # on which dimod's conversion ends in an AttributeError
         constrained += ".spin_to_binary(inplace=False)"
-    return f"dimod.cqm_to_bqm({constrained}) makes constraints penalties, and gives a way back"
+    return (
+        f"dimod.cqm_to_bqm({constrained}) makes constraints penalties, and gives a way back, to be checked by "
+        "`check_feasible`: weak penalties are broken"
+    )
+
+
+def unconverted(model: Any) -> str:
+    """What of a model `dimod.cqm_to_bqm` does not convert, or to another problem without a word; "" if nothing."""
+    if isinstance(model, dimod.DiscreteQuadraticModel):
+        return ""
+    for v, vartype in _vartypes(model).items():
+        if vartype is dimod.INTEGER and (low := model.lower_bound(v)) != 0:
+            return (
+                f"its integer {v!r} has the lower bound {low:g}, and dimod.cqm_to_bqm takes 0 alone: put {low:g} plus "
+                "an integer from 0 in its place"
+            )
+    for label, constraint in getattr(model, "constraints", {}).items():
+        if not constraint.lhs.is_linear():
+            return (
+                f"its constraint {label!r} is quadratic, and dimod.cqm_to_bqm takes linear ones alone: put a variable "
+                "in the place of each product (`dimod.generators.and_gate`)"
+            )
+        if constraint.lhs.is_soft():
+            return (
+                f"its constraint {label!r} is soft, and dimod.cqm_to_bqm would make it a hard one: put its penalty "
+                "into the objective instead"
+            )
+    return ""
 
 
 def _vartypes(model: Any) -> dict[Any, Any]:

@@ -311,6 +311,20 @@ def test_the_conversion_that_is_named_works_with_spins_and_integers():
         way_out = re.search(r"; (dimod\.cqm_to_bqm\(.*\)) makes", str(caught.value)).group(1)
         converted, _ = eval(way_out, {"dimod": dimod, "model": model})  # noqa: S307
         np.testing.assert_allclose(solve(converted, "exact").first.energy, lowest)
+    i, j, y = dimod.Integer("i", lower_bound=-1, upper_bound=2), dimod.Integer("j", upper_bound=2), dimod.Binary("y")
+    lower, product, soft = (dimod.ConstrainedQuadraticModel() for _ in range(3))
+    lower.set_objective(i * x)
+    product.add_constraint(x * y + x <= 1, label="p")
+    soft.set_objective(-x)
+    soft.add_constraint(x + j <= 0, label="q", weight=0.5)
+    for model, message in (
+        (lower, "its integer 'i' has the lower bound -1, and dimod.cqm_to_bqm takes 0 alone: put -1 plus an integer"),
+        (i + x, "its integer 'i' has the lower bound -1"),
+        (product, "its constraint 'p' is quadratic, and dimod.cqm_to_bqm takes linear ones alone: put a variable in"),
+        (soft, "its constraint 'q' is soft, and dimod.cqm_to_bqm would make it a hard one: put its penalty into the"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            solve(model, "jax")
     for model in (dimod.Real("r") * 1.0 + x, dimod.ConstrainedQuadraticModel.from_quadratic_model(dimod.Real("r") + s)):
         with pytest.raises(TypeError, match="its variable 'r' is real, for which there are no bits"):
             solve(model, "jax")
