@@ -8,7 +8,7 @@ import dimod
 import numpy as np
 
 from qjaxsim.annealing.batch import anneal_batch
-from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.problems import MOST_BITS, HeadsProblem
 from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
@@ -124,7 +124,7 @@ class JaxAnnealer(dimod.Sampler):
         start = None if initial_states is None else _start(initial_states, qubos, num_reads)
         num_reads = (16 if start is None else len(start[0])) if num_reads is None else num_reads
         num_reads, descent = check_count("num_reads", num_reads, 1), check_switch("descent", descent)
-        bits = None if bits is None else check_count("bits", bits, 2)
+        bits = None if bits is None else check_count("bits", bits, 2, MOST_BITS)
         limit = None if time_limit is None else check_seconds("time_limit", time_limit)
         # States as doubles while fields and energies are summed, and the chain's own.
         memory.require_memory(
@@ -182,6 +182,7 @@ def sample_heads(
     (-1.0, 1)
     """
     num_reads, num_sweeps = check_count("num_reads", num_reads, 1), check_count("num_sweeps", num_sweeps, 0)
+    bits = None if bits is None else check_count("bits", bits, 2, MOST_BITS)
     began = time.perf_counter()
     states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
     found = []

@@ -26,12 +26,12 @@ def check_seed(seed: Any) -> int | None:
     return int(seed)
 
 
-def check_count(name: str, value: Any, least: int) -> int:
+def check_count(name: str, value: Any, least: int, most: int = LARGEST_SEED) -> int:
     """The value as Python's int; refuse what is no integer of at least `least`, or too large for samplers' counters."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise ValueError(f"Option `{name}` must be an integer of at least {least}, but is {value!r}.")
-    if int(value) > LARGEST_SEED:
-        raise ValueError(f"Option `{name}` must be at most {LARGEST_SEED}, but is {value}.")
+    if int(value) > most:
+        raise ValueError(f"Option `{name}` must be at most {most}, but is {value}.")
     return int(value)
 
 
