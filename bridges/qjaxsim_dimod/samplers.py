@@ -153,6 +153,8 @@ def solve_batch(
         check_seconds("time_limit", time_limit)
         if not choice.limited:
             raise ValueError(f"Argument `time_limit` must be left out for sampler {name!r}, which cannot end early.")
+        if choice.limited in options:
+            raise ValueError(f"Argument `time_limit` must be left out beside option `{choice.limited}`; give one.")
     if isinstance(chosen, JaxAnnealer):
         return chosen.sample_batch(models, seed=seed, time_limit=time_limit, **options)
     found = []

@@ -127,6 +127,19 @@ def test_other_samplers_take_arrays_in_the_model_s_order():
     np.testing.assert_allclose(found.record.energy, start.record.energy, atol=1e-12)
 
 
+def test_a_row_with_its_labels_is_no_two_rows():
+    three = dimod.BQM({2: 1.0, 1: -2.0, 0: 4.0}, {}, 0.0, "BINARY")
+    qubo, pairs = Qubo.from_bqm(three), Qubo([1.0, 2.0], np.zeros((2, 2)), labels=[(0, 1), (0, 0)])
+    np.testing.assert_array_equal(qubo.energies(([1, 0, 0], [0, 1, 2])), [4.0])
+    np.testing.assert_array_equal(qubo.energies((np.array([0, 0, 1]), np.array([0, 1, 2]))), [1.0])
+    np.testing.assert_array_equal(pairs.energies(([1, 0], [(0, 0), (0, 1)])), [2.0])
+    two = Qubo([1.0, 2.0], np.zeros((2, 2)), labels=[1, 0])
+    np.testing.assert_array_equal(two.energies([[1, 0], [0, 1]]), [1.0, 2.0])
+    np.testing.assert_array_equal(two.energies(([1, 1], [0, 0])), [3.0, 0.0])
+    with pytest.raises(ValueError, match="`samples` may be two states, or one with its labels; give a dict, or an ar"):
+        two.energies(([1, 0], [0, 1]))
+
+
 def test_energies_match_labels():
     bqm = unordered_model()
     samples = solve(bqm, "sa", num_reads=4, seed=1)
