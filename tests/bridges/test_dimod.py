@@ -328,6 +328,15 @@ def test_counts_are_numpy_s_integers_of_any_width(name):
     assert len(found) == 100
 
 
+def test_a_wrong_number_of_bits_spoils_no_later_call():
+    problem = annealing.HeadsProblem(np.zeros((1, 1, 2, 2)), np.array([[[1.0, -1.0]]]), 0.0)
+    for wrong in (4.0, True, 1, 100):
+        with pytest.raises(ValueError, match=f"Option `bits` must be .* but is {wrong}"):
+            sample_heads(problem, bits=wrong)
+    for bits in (np.int8(4), 53):
+        assert sample_heads(problem, bits=bits)[0].first.energy == -1
+
+
 def test_a_model_without_variables_has_its_offset():
     """As composites hand on that fix all of them."""
     empty = dimod.BQM({}, {}, 1.5, "SPIN")

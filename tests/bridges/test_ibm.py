@@ -469,6 +469,29 @@ def test_delays_of_a_free_duration_are_refused(tmp_path):
         submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
 
 
+def test_delays_between_a_device_s_ticks_are_refused(tmp_path):
+    device = FakeManilaV2()
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    circuit.delay(5000, 0, "ns")
+    steps = 5e-6 / device.dt
+    near = 16 * round(steps / 16)
+    with pytest.raises(ValueError, match=rf"must be multiples of 16 dt .* operation 1 is {steps:.0f}; .* is {near} dt"):
+        submit(circuit, None, None, tmp_path, backend=device, dry_run=True)
+    circuit.data.pop()
+    circuit.delay(near * device.dt, 0, "s")
+    assert submit(circuit, None, None, tmp_path, backend=device, dry_run=True).operations["delay"] == 1
+
+
+def test_observables_need_gates_that_turn_bases(tmp_path):
+    device = GenericBackendV2(2, basis_gates=["cz", "rx", "rz"], noise_info=False, seed=1)
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    with pytest.raises(ValueError, match="needs a backend with the gates rz and sx, .* generic.* has no sx; choose an"):
+        submit(circuit, None, [qj.X(0)], tmp_path, backend=device)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_observables_of_a_circuit_with_branches_are_refused(tmp_path):
     circuit = QuantumCircuit(2, 1)
     circuit.measure(0, 0)

@@ -17,7 +17,7 @@ from qjaxsim.common.checks import integer_from, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
-from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, new_primitive, to_isa
+from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, check_bases, new_primitive, to_isa
 from qjaxsim_qiskit.ibm.records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, prepare, pub
 from qjaxsim_qiskit.meaning.angles import require_angles
@@ -121,6 +121,8 @@ def run(
         seed=seed,
         local=local,
     )
+    if kind == EXPECTATION:
+        check_bases(backend)
     require_angles(isa, work.runs)
     submission = used_part(isa, backend) if local else whole(isa, backend)
     if local:
