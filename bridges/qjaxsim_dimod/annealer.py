@@ -15,7 +15,7 @@ from qjaxsim_dimod.descent import ExactDescent
 from qjaxsim_dimod.options import check_count, check_seconds, check_seed, check_switch
 from qjaxsim_dimod.problems import as_problems, as_qubo
 from qjaxsim_dimod.qubo import BINARY, Qubo
-from qjaxsim_dimod.states import initial_bits
+from qjaxsim_dimod.states import initial_bits, offset_alone
 from qjaxsim_dimod.temperatures import schedule, sweeps_of
 
 # A schedule under a time limit runs in so many parts, with a look at the clock after each.
@@ -62,8 +62,7 @@ class JaxAnnealer(dimod.Sampler):
             **options: as in `sample_batch`.
         """
         if isinstance(bqm, dimod.BinaryQuadraticModel) and not bqm.num_variables:
-            reads = check_count("num_reads", options.get("num_reads") or 1, 1)
-            return dimod.SampleSet.from_samples_bqm((np.empty((reads, 0), np.int8), []), bqm)
+            return offset_alone(bqm, options.get("num_reads"))
         return self.sample_batch([bqm], **options)[0]
 
     def sample_batch(

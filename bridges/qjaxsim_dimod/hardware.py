@@ -7,7 +7,7 @@ import dimod
 from qjaxsim.common.checks import shown
 from qjaxsim.common.extras import missing_extra
 from qjaxsim_dimod.options import check_chain_break_method, check_switch, checked_strength
-from qjaxsim_dimod.states import bits_of
+from qjaxsim_dimod.states import bits_of, offset_alone
 
 _TOKEN = (
     "set DWAVE_API_TOKEN, or run `dwave config create` (or `dwave auth login`) once; --sampler mock needs no account"
@@ -72,6 +72,8 @@ class FixedEmbeddingSampler(dimod.Sampler):
             ValueError: if the problem does not fit the machine, saying the largest dense one that does; for options of
                 the embedding that are none.
         """
+        if not bqm.num_variables:  # as composites hand on that have fixed all
+            return offset_alone(bqm, options.get("num_reads"))
         return self._composite(bqm).sample(bqm, **_checked(options, bqm))
 
     def _composite(self, bqm: Any) -> Any:

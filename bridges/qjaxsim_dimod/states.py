@@ -6,6 +6,8 @@ from typing import Any
 import dimod
 import numpy as np
 
+from qjaxsim_dimod.options import check_count
+
 
 def ordered_states(
     name: str, states: Any, labels: Sequence[Hashable], kind: str = "Argument", rows: str = "R"
@@ -83,6 +85,12 @@ def initial_bits(states: Any, labels: Sequence[Hashable], vartype: str, reads: i
             f"Option `initial_states` must have shape ({reads}, {len(labels)}), but has shape {bits.shape}."
         )
     return bits
+
+
+def offset_alone(bqm: Any, num_reads: Any) -> Any:
+    """A `dimod.SampleSet` of a model without variables, which dimod's samplers answer with its offset."""
+    reads = check_count("num_reads", num_reads or 1, 1)
+    return dimod.SampleSet.from_samples_bqm((np.empty((reads, 0), np.int8), []), bqm)
 
 
 def _is_labelled(name: str, states: Any, labels: Sequence[Hashable], kind: str) -> bool:

@@ -341,9 +341,10 @@ def test_a_model_without_variables_has_its_offset():
     """As composites hand on that fix all of them."""
     empty = dimod.BQM({}, {}, 1.5, "SPIN")
     theirs = make_sampler("random").sample(empty, num_reads=3)
-    found = JaxAnnealer().sample(empty, num_reads=3, num_sweeps=2)
-    assert found.record.sample.shape == theirs.record.sample.shape == (3, 0) and found.vartype is theirs.vartype
-    assert found.record.energy.tolist() == theirs.record.energy.tolist() == [1.5] * 3
+    embedded = make_sampler("mock", topology_type="chimera", topology_shape=[1, 1, 4]).sample(empty, num_reads=3)
+    for found in (JaxAnnealer().sample(empty, num_reads=3, num_sweeps=2), embedded):
+        assert found.record.sample.shape == theirs.record.sample.shape == (3, 0) and found.vartype is theirs.vartype
+        assert found.record.energy.tolist() == theirs.record.energy.tolist() == [1.5] * 3
 
 
 def test_problems_too_large_say_the_limit(monkeypatch):
