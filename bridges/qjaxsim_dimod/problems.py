@@ -167,6 +167,12 @@ def _is_ising(linear: Any, quadratic: Any) -> bool:
 
 
 def _from_ising(linear: Any, quadratic: Any) -> Qubo:
+    for name, value, axes, kinds in (
+        ("h", linear, 1, "a dict {i: bias} or a list of biases"),
+        ("J", quadratic, 2, "a dict {(i, j): bias} or a square matrix"),
+    ):
+        if not isinstance(value, Mapping) and real_array(name, value).ndim != axes:
+            raise TypeError(f"Argument `{name}` must be {kinds}, but is {shown(value)} ({type(value).__name__}).")
     if not isinstance(quadratic, Mapping):
         return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
     _require_pairs("J", quadratic)

@@ -305,6 +305,9 @@ def test_other_models_are_refused_with_their_conversion():
         ("a b", r"Argument `problem` must be a Qubo, .* or a square matrix, but is 'a b' \(str\)"),
         (None, r"Argument `problem` must be a Qubo, .* but is None \(NoneType\)"),
         ({1.0, 2.0}, r"or a square matrix, but is .* \(set\)"),
+        ((None, {(0, 1): 1.0}), r"`h` must be a dict {i: bias} or a list of biases, but is None \(NoneType\)"),
+        (({0: 1.0}, None), r"`J` must be a dict {\(i, j\): bias} or a square matrix, but is None \(NoneType\)"),
+        (({0: 1.0}, [1.0]), r"`J` must be a dict {\(i, j\): bias} or a square matrix, but is \[1\.0\] \(list\)"),
     ):
         for sampler in ("jax", "sa"):
             with pytest.raises(TypeError, match=message):
