@@ -8,14 +8,14 @@ import dimod
 import numpy as np
 
 from qjaxsim.annealing.batch import anneal_batch
-from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.problems import MOST_BITS, HeadsProblem
 from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
 from qjaxsim_dimod.options import check_count, check_seconds, check_seed, check_switch
 from qjaxsim_dimod.problems import as_problems, as_qubo
 from qjaxsim_dimod.qubo import BINARY, Qubo
-from qjaxsim_dimod.states import initial_bits
+from qjaxsim_dimod.states import initial_bits, offset_alone
 from qjaxsim_dimod.temperatures import schedule, sweeps_of
 
 # A schedule under a time limit runs in so many parts, with a look at the clock after each.
@@ -62,8 +62,7 @@ class JaxAnnealer(dimod.Sampler):
             **options: as in `sample_batch`.
         """
         if isinstance(bqm, dimod.BinaryQuadraticModel) and not bqm.num_variables:
-            reads = check_count("num_reads", options.get("num_reads") or 1, 1)
-            return dimod.SampleSet.from_samples_bqm((np.empty((reads, 0), np.int8), []), bqm)
+            return offset_alone(bqm, options.get("num_reads"))
         return self.sample_batch([bqm], **options)[0]
 
     def sample_batch(
@@ -98,8 +97,8 @@ class JaxAnnealer(dimod.Sampler):
             initial_states: of a single problem; a `dimod.SampleSet` or other samples with labels, matched by them, or
                 an array (num_reads, n) in the order of the model's variables, in its vartype.
             form: "dense", "sparse", or "auto" by the share of couplings.
-            time_limit: seconds after which annealing ends: what is left of the schedule is thinned to fit. Compilation
-                counts, the final descent comes on top.
+            time_limit: seconds after which annealing of all problems ends: what is left of the schedule is thinned to
+                fit. Compilation counts, the final descent comes on top.
             **unknown: named in a warning and left out, as dimod's samplers do.
 
         Returns:
@@ -124,7 +123,7 @@ class JaxAnnealer(dimod.Sampler):
         start = None if initial_states is None else _start(initial_states, qubos, num_reads)
         num_reads = (16 if start is None else len(start[0])) if num_reads is None else num_reads
         num_reads, descent = check_count("num_reads", num_reads, 1), check_switch("descent", descent)
-        bits = None if bits is None else check_count("bits", bits, 2)
+        bits = None if bits is None else check_count("bits", bits, 2, MOST_BITS)
         limit = None if time_limit is None else check_seconds("time_limit", time_limit)
         # States as doubles while fields and energies are summed, and the chain's own.
         memory.require_memory(
@@ -135,9 +134,14 @@ class JaxAnnealer(dimod.Sampler):
         solved = [qubo if bits is None else rounded(qubo, bits) for qubo in qubos]
         betas = [schedule(beta_range, beta_schedule, n_sweeps, qubo) for qubo in solved]
         found: list[Any] = [None] * len(qubos)
+        left, end = len(qubos), began / 1e9 + (limit or 0.0)
         for members, chains in _grouped(form, solved, betas, num_reads):
             ready = time.perf_counter_ns()
-            states, sweeps = _run(chains, [betas[i] for i in members], seed, start, descent, limit)
+            # Random numbers of its own for each group, and its share of the time that is left.
+            own = _mixed(seed, members[0]) if members[0] else seed
+            share = None if limit is None else (end - ready / 1e9) * len(members) / left
+            states, sweeps = _run(chains, [betas[i] for i in members], own, start, descent, share)
+            left -= len(members)
             sampled = time.perf_counter_ns()
             for i, one in zip(members, states, strict=True):
                 ended = ExactDescent(solved[i])(one)[0] if descent else one
@@ -177,6 +181,7 @@ def sample_heads(
     (-1.0, 1)
     """
     num_reads, num_sweeps = check_count("num_reads", num_reads, 1), check_count("num_sweeps", num_sweeps, 0)
+    bits = None if bits is None else check_count("bits", bits, 2, MOST_BITS)
     began = time.perf_counter()
     states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
     found = []

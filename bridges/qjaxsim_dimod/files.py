@@ -14,6 +14,7 @@ from scipy import sparse
 
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
+from qjaxsim_dimod.problems import unconverted
 from qjaxsim_dimod.qubo import BINARY, Qubo
 from qjaxsim_dimod.text_files import agreed
 
@@ -193,6 +194,8 @@ def _read_lp(content: bytes, vartype: str | None) -> Qubo:
             f"its variable {real[0]!r} is real, for which there are no bits; name it in the section Binary, or in "
             "General, whose integers dimod.cqm_to_bqm(dimod.lp.load(file)) makes bits."
         )
+    if said := unconverted(model):
+        raise ValueError(f"{said}.")
     if model.constraints:
         raise ValueError(
             f"it has {len(model.constraints)} constraints; make them penalties with "
@@ -211,7 +214,12 @@ def _read_lp(content: bytes, vartype: str | None) -> Qubo:
             )
     objective = model.objective
     return Qubo.from_bqm(
-        dimod.BinaryQuadraticModel(dict(objective.linear), dict(objective.quadratic), objective.offset, BINARY)
+        dimod.BinaryQuadraticModel(
+            {**dict.fromkeys(model.variables, 0.0), **objective.linear},
+            dict(objective.quadratic),
+            objective.offset,
+            BINARY,
+        )
     )
 
 

@@ -4,7 +4,10 @@ from typing import Any
 
 import dimod
 
+from qjaxsim.common.checks import shown
 from qjaxsim.common.extras import missing_extra
+from qjaxsim_dimod.options import check_chain_break_method, check_switch, checked_strength
+from qjaxsim_dimod.states import bits_of, offset_alone
 
 _TOKEN = (
     "set DWAVE_API_TOKEN, or run `dwave config create` (or `dwave auth login`) once; --sampler mock needs no account"
@@ -30,7 +33,16 @@ class FixedEmbeddingSampler(dimod.Sampler):
     """
 
     def __init__(self, child: Any, seed: int | None = None) -> None:
-        """Wrap `child`; `seed` is for the search of embeddings of sparse problems."""
+        """Wrap `child`; `seed` is for the search of embeddings of sparse problems.
+
+        Raises:
+            TypeError: for a sampler without a graph, which needs no embedding.
+        """
+        if not hasattr(child, "to_networkx_graph"):
+            raise TypeError(
+                "Argument `child` must be a structured sampler, such as D-Wave's or a dimod.StructureComposite, but is "
+                f"{shown(child)} ({type(child).__name__})."
+            )
         self.child = child
         self._seed = seed
         self._composites: dict[Any, Any] = {}
@@ -54,10 +66,15 @@ class FixedEmbeddingSampler(dimod.Sampler):
     def sample(self, bqm: Any, **options: Any) -> Any:
         """A `dimod.SampleSet` with `chain_break_fraction`, and the embedding if `return_embedding=True`.
 
+        `initial_state` may be an array in the order of the model's variables, too.
+
         Raises:
-            ValueError: if the problem does not fit the machine, saying the largest dense one that does.
+            ValueError: if the problem does not fit the machine, saying the largest dense one that does; for options of
+                the embedding that are none.
         """
-        return self._composite(bqm).sample(bqm, **options)
+        if not bqm.num_variables:  # as composites hand on that have fixed all
+            return offset_alone(bqm, options.get("num_reads"))
+        return self._composite(bqm).sample(bqm, **_checked(options, bqm))
 
     def _composite(self, bqm: Any) -> Any:
         from dwave.system import FixedEmbeddingComposite
@@ -90,6 +107,23 @@ class FixedEmbeddingSampler(dimod.Sampler):
                 + ". Take a smaller one, or a classical sampler."
             )
         return {variable: tuple(chain) for variable, chain in found.items()}
+
+
+def _checked(options: dict[str, Any], bqm: Any) -> dict[str, Any]:
+    """Options that the embedding takes part in, which fail in its depths or are taken for others."""
+    labels, found = list(bqm.variables), dict(options)
+    found["chain_strength"] = checked_strength(options.get("chain_strength"), labels)
+    check_chain_break_method(options.get("chain_break_method"))
+    for name in ("chain_break_fraction", "return_embedding"):
+        if options.get(name) is not None:
+            found[name] = check_switch(name, options[name])
+    if options.get("initial_state") is not None:
+        bits = bits_of("initial_state", options["initial_state"], labels, bqm.vartype.name, "Option", "1")
+        if len(bits) != 1:
+            raise ValueError(f"Option `initial_state` must be one state, but holds {len(bits)}.")
+        values = bits[0] if bqm.vartype is dimod.BINARY else 2 * bits[0] - 1
+        found["initial_state"] = dict(zip(labels, values.tolist(), strict=True))
+    return found
 
 
 def dwave_sampler(seed: int | None = None, **construction: Any) -> FixedEmbeddingSampler:

@@ -1,11 +1,12 @@
 """Checks of samplers' options, which dimod's samplers partly skip."""
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
 
 # dwave-samplers refuses 2^31, although its message names a larger limit.
@@ -25,12 +26,12 @@ def check_seed(seed: Any) -> int | None:
     return int(seed)
 
 
-def check_count(name: str, value: Any, least: int) -> int:
+def check_count(name: str, value: Any, least: int, most: int = LARGEST_SEED) -> int:
     """The value as Python's int; refuse what is no integer of at least `least`, or too large for samplers' counters."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
         raise ValueError(f"Option `{name}` must be an integer of at least {least}, but is {value!r}.")
-    if int(value) > LARGEST_SEED:
-        raise ValueError(f"Option `{name}` must be at most {LARGEST_SEED}, but is {value}.")
+    if int(value) > most:
+        raise ValueError(f"Option `{name}` must be at most {most}, but is {value}.")
     return int(value)
 
 
@@ -59,3 +60,41 @@ def check_names(sampler: str, options: Iterable[str], known: Iterable[str]) -> N
         if name not in known:
             hint, listed = did_you_mean(name, known), ", ".join(known) if known else "none"
             raise ValueError(f"Sampler {sampler!r} has no option `{name}`{hint}; its options: {listed}.")
+
+
+def checked_strength(strength: Any, labels: Sequence[Hashable]) -> Any:
+    """The option `chain_strength`, a function of it with its answers checked.
+
+    Args:
+        strength: a number, one for each variable by its label, or a function of the model and its embedding that gives
+            either; None for the default.
+        labels: the problem's variables.
+
+    Raises:
+        ValueError: for other values, such as NaN and negative numbers, which spoil chains without a word.
+    """
+    if strength is None:
+        return None
+    if callable(strength):
+        chosen: Callable[..., Any] = strength
+        return lambda model, embedding: checked_strength(chosen(model, embedding), labels)
+    each = strength if isinstance(strength, Mapping) else dict.fromkeys(labels, strength)
+    if missing := [label for label in labels if label not in each]:
+        raise ValueError(f"Option `chain_strength` must name the problem's variables, but lacks {missing[0]!r}.")
+    for value in (each[label] for label in labels):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
+            raise ValueError(
+                "Option `chain_strength` must be a number that is not negative, one for each variable, or a function "
+                f"of the model and its embedding, but is {shown(value)}."
+            )
+    return strength
+
+
+def check_chain_break_method(method: Any) -> None:
+    """Refuse what is no function, nor several, such as the name of one."""
+    each = method if isinstance(method, (list, tuple)) else [method]
+    if method is not None and not (len(each) and all(map(callable, each))):
+        raise ValueError(
+            "Option `chain_break_method` must be a function, such as dwave.embedding.chain_breaks.majority_vote, but "
+            f"is {shown(method)}."
+        )

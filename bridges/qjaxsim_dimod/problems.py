@@ -82,9 +82,38 @@ def _way_out(model: Any) -> str:
     found = _vartypes(model)
     if real := [v for v, vartype in found.items() if vartype is dimod.REAL]:
         return f"its variable {real[0]!r} is real, for which there are no bits: make it an integer or binary variable"
+    if said := unconverted(model):
+        return said
     if dimod.SPIN in found.values():  # on which dimod's conversion ends in an AttributeError
         constrained += ".spin_to_binary(inplace=False)"
-    return f"dimod.cqm_to_bqm({constrained}) makes constraints penalties, and gives a way back"
+    return (
+        f"dimod.cqm_to_bqm({constrained}) makes constraints penalties, and gives a way back, to be checked by "
+        "`check_feasible`: weak penalties are broken"
+    )
+
+
+def unconverted(model: Any) -> str:
+    """What of a model `dimod.cqm_to_bqm` does not convert, or to another problem without a word; "" if nothing."""
+    if isinstance(model, dimod.DiscreteQuadraticModel):
+        return ""
+    for v, vartype in _vartypes(model).items():
+        if vartype is dimod.INTEGER and (low := model.lower_bound(v)) != 0:
+            return (
+                f"its integer {v!r} has the lower bound {low:g}, and dimod.cqm_to_bqm takes 0 alone: put {low:g} plus "
+                "an integer from 0 in its place"
+            )
+    for label, constraint in getattr(model, "constraints", {}).items():
+        if not constraint.lhs.is_linear():
+            return (
+                f"its constraint {label!r} is quadratic, and dimod.cqm_to_bqm takes linear ones alone: put a variable "
+                "in the place of each product (`dimod.generators.and_gate`)"
+            )
+        if constraint.lhs.is_soft():
+            return (
+                f"its constraint {label!r} is soft, and dimod.cqm_to_bqm would make it a hard one: put its penalty "
+                "into the objective instead"
+            )
+    return ""
 
 
 def _vartypes(model: Any) -> dict[Any, Any]:
@@ -102,9 +131,9 @@ def _checked(bqm: Any) -> Any:
     pairs = sparse.coo_array((values, (rows, columns)), shape=(len(labels), len(labels)))
     require_finite(linear, pairs, float(offset), labels)
     require_range(linear, values, float(offset))
-    # Numbers as Python objects are for exact sums; samplers work in double precision. Not all of them take a view such
-    # as `bqm.spin`.
-    if bqm.dtype == object or isinstance(bqm.data, VartypeView):
+    # Numbers as Python objects are for exact sums, and sums of single ones are off; samplers work in double precision.
+    # Not all of them take a view such as `bqm.spin`.
+    if bqm.dtype != np.float64 or isinstance(bqm.data, VartypeView):
         return dimod.BinaryQuadraticModel(bqm, dtype=float)
     return bqm
 
@@ -138,6 +167,12 @@ def _is_ising(linear: Any, quadratic: Any) -> bool:
 
 
 def _from_ising(linear: Any, quadratic: Any) -> Qubo:
+    for name, value, axes, kinds in (
+        ("h", linear, 1, "a dict {i: bias} or a list of biases"),
+        ("J", quadratic, 2, "a dict {(i, j): bias} or a square matrix"),
+    ):
+        if not isinstance(value, Mapping) and real_array(name, value).ndim != axes:
+            raise TypeError(f"Argument `{name}` must be {kinds}, but is {shown(value)} ({type(value).__name__}).")
     if not isinstance(quadratic, Mapping):
         return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
     _require_pairs("J", quadratic)

@@ -9,6 +9,7 @@ import dimod
 from dwave import samplers as classical
 
 from qjaxsim.common import memory
+from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_dimod.annealer import JaxAnnealer
 from qjaxsim_dimod.hardware import dwave_sampler, mock_sampler
@@ -78,7 +79,8 @@ def solve(
 ) -> Any:
     """A `dimod.SampleSet` of one problem, its columns in the order of the problem's variables.
 
-    Models of dimod reach dimod's samplers untouched, so that sparse ones stay sparse.
+    Models of dimod reach dimod's samplers untouched, so that sparse ones stay sparse; those in single precision in
+    double, in which energies are summed.
 
     Args:
         problem: a `Qubo`, a `dimod.BinaryQuadraticModel`, a dict {(i, j): bias} over binary variables, a pair (h, J)
@@ -131,6 +133,11 @@ def solve_batch(
             f"Argument `sampler` must be a name or a sampler, but is the class {sampler.__name__}; call it: "
             f"{sampler.__name__}()."
         )
+    if not isinstance(sampler, str) and not callable(getattr(sampler, "sample", None)):
+        raise TypeError(
+            "Argument `sampler` must be a name or a sampler of quadratic models, with a method `sample`, but is "
+            f"{shown(sampler)} ({type(sampler).__name__})."
+        )
     seed = check_seed(seed)
     models = as_problems(problems)
     name = sampler if isinstance(sampler, str) else type(sampler).__name__
@@ -146,6 +153,8 @@ def solve_batch(
         check_seconds("time_limit", time_limit)
         if not choice.limited:
             raise ValueError(f"Argument `time_limit` must be left out for sampler {name!r}, which cannot end early.")
+        if choice.limited in options:
+            raise ValueError(f"Argument `time_limit` must be left out beside option `{choice.limited}`; give one.")
     if isinstance(chosen, JaxAnnealer):
         return chosen.sample_batch(models, seed=seed, time_limit=time_limit, **options)
     found = []

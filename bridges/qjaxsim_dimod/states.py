@@ -6,6 +6,8 @@ from typing import Any
 import dimod
 import numpy as np
 
+from qjaxsim_dimod.options import check_count
+
 
 def ordered_states(
     name: str, states: Any, labels: Sequence[Hashable], kind: str = "Argument", rows: str = "R"
@@ -23,7 +25,7 @@ def ordered_states(
     Raises:
         ValueError: if a variable is missing or unknown, or the shape does not fit.
     """
-    if _is_labelled(states):
+    if _is_labelled(name, states, labels, kind):
         return _matched(name, states, labels, kind)
     try:
         array = np.atleast_2d(np.asarray(states))
@@ -76,6 +78,8 @@ def initial_bits(states: Any, labels: Sequence[Hashable], vartype: str, reads: i
         ValueError: as `bits_of`.
     """
     bits = bits_of("initial_states", states, labels, vartype, "Option", "reads" if reads is None else str(reads))
+    if not len(bits):
+        raise ValueError("Option `initial_states` must hold at least one state, but is empty.")
     if reads is not None and len(bits) != reads:
         raise ValueError(
             f"Option `initial_states` must have shape ({reads}, {len(labels)}), but has shape {bits.shape}."
@@ -83,12 +87,26 @@ def initial_bits(states: Any, labels: Sequence[Hashable], vartype: str, reads: i
     return bits
 
 
-def _is_labelled(states: Any) -> bool:
+def offset_alone(bqm: Any, num_reads: Any) -> Any:
+    """A `dimod.SampleSet` of a model without variables, which dimod's samplers answer with its offset."""
+    reads = check_count("num_reads", num_reads or 1, 1)
+    return dimod.SampleSet.from_samples_bqm((np.empty((reads, 0), np.int8), []), bqm)
+
+
+def _is_labelled(name: str, states: Any, labels: Sequence[Hashable], kind: str) -> bool:
     if isinstance(states, (dimod.SampleSet, Mapping)):
         return True
     if isinstance(states, tuple) and len(states) == 2 and not np.isscalar(states[1]):
         # (array, labels), not two rows of numbers: rows have equal lengths and hold numbers.
-        return np.ndim(states[0]) == 2 or any(isinstance(label, str) for label in states[1])
+        if any(isinstance(label, str) for label in states[1]) or np.ndim(states[0]) == 2:
+            return True
+        hashable = all(isinstance(label, Hashable) for label in states[1])
+        named = hashable and np.ndim(states[0]) == 1 and set(states[1]) == set(labels)
+        if named and len(labels) == 2 and all(label in (-1, 0, 1) for label in labels):
+            raise ValueError(
+                f"{kind} `{name}` may be two states, or one with its labels; give a dict, or an array of two rows."
+            )
+        return named
     return isinstance(states, Sequence) and len(states) > 0 and isinstance(states[0], Mapping)
 
 

@@ -20,6 +20,8 @@ from qjaxsim.common.precision import HIGHEST
 HOT, COLD = 3.0, 90.0
 # Of the largest coupling: how far matrices may be from symmetric.
 _ROUNDING = 1e-2
+# Of the integers that problems are rounded to: what a double holds.
+MOST_BITS = 53
 
 
 class HeadsProblem(NamedTuple):
@@ -173,13 +175,13 @@ def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
 
     Args:
         problem: the problems.
-        bits: at least 2; 8 keeps -127..127.
+        bits: 2 to 53; 8 keeps -127..127.
 
     >>> problem = dense_problem([[1.0, 0.0], [0.0, 0.3]])
     >>> print(rounded(problem, bits=2).linear)  # -1, 0 or 1 times the largest
     [[[1. 0.]]]
     """
-    bits = integer_from(2, "bits", bits)
+    bits = integer_from(2, "bits", bits, MOST_BITS)
     c, h, p = in_floats(problem)
     p = p.astype(c.dtype)
     n_heads = c.shape[1]
@@ -189,7 +191,7 @@ def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
     largest = jnp.maximum(jnp.abs(couplings).max((1, 2, 3)), jnp.abs(spin_fields).max((1, 2)))
     if n_heads > 1:
         largest = jnp.maximum(largest, jnp.abs(between))
-    step = (jnp.where(largest > 0, largest, jnp.ones_like(largest)) / (2 ** (bits - 1) - 1))[:, None, None]
+    step = (jnp.where(largest > 0, largest, jnp.ones_like(largest)) / float(2 ** (bits - 1) - 1))[:, None, None]
     couplings = jnp.round(couplings / step[..., None]) * step[..., None]
     # One penalty for the batch: rounded on the coarsest grid among its problems.
     coarsest = step.max()

@@ -81,12 +81,13 @@ def solve(
     began = time.perf_counter()
     found = sample(problem, sampler, **options)
     seconds = time.perf_counter() - began
-    keep(samples=found.to_serializable(), lowest_energy=float(found.first.energy), sampler=sampler, seconds=seconds)
+    samples = _serializable(found)
+    keep(samples=samples, lowest_energy=float(found.first.energy), sampler=sampler, seconds=seconds)
     _print(found, problem, file, sampler, seconds)
     if out is not None:
         from qjaxsim.common import files
 
-        files.write_text(out, json.dumps(found.to_serializable()))
+        files.write_text(out, json.dumps(samples))
         print(f"samples in {out}")
 
 
@@ -103,6 +104,16 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             options[name] = text
     return options
+
+
+def _serializable(found: Any) -> Any:
+    """A sample set as dimod writes it; the embedding of labels of several parts, on which dimod fails, as pairs."""
+    context = found.info.get("embedding_context", {})
+    embedding = context.get("embedding", {})
+    if any(isinstance(label, tuple) for label in embedding):
+        info = {**found.info, "embedding_context": {**context, "embedding": [[*pair] for pair in embedding.items()]}}
+        found = type(found)(found.record, found.variables, info, found.vartype)
+    return found.to_serializable()
 
 
 def _print(found: Any, problem: Any, file: Path, sampler: str, seconds: float) -> None:

@@ -224,7 +224,7 @@ def test_single_precision_and_refusals(key):
     for states in (np.ones(2), np.ones((1, 4, 5, 2)), np.ones((2, 4, 2, 5))):
         with pytest.raises(ValueError, match=r"Argument `states` must have shape \(1, R, 2, 5\), but has shape"):
             annealing.energies(problem, states)
-    with pytest.raises(ValueError, match="Argument `bits` must be an integer of at least 2, but is 1"):
+    with pytest.raises(ValueError, match="Argument `bits` must be an integer from 2 to 53, but is 1"):
         annealing.rounded(problem, 1)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from qjaxsim_dimod import (
     SAMPLERS,
-    FixedEmbeddingSampler,
     JaxAnnealer,
     Qubo,
     make_sampler,
@@ -223,31 +222,6 @@ def test_annealer_finds_the_minimum_of_16_variables_and_follows_its_options():
     np.testing.assert_allclose(solve(huge, "jax", seed=0, num_reads=30).first.energy, (lowest - 1.5) * 1e200)
 
 
-def test_one_embedding_serves_a_batch():
-    sampler = make_sampler("mock", seed=1, topology_type="pegasus")
-    assert isinstance(sampler, FixedEmbeddingSampler)
-    dimod.testing.assert_sampler_api(sampler)
-    found = solve_batch([problem_of(6, i) for i in range(3)], sampler, num_reads=5, return_embedding=True)
-    assert sampler.embeddings == 1
-    first, second = (one.info["embedding_context"]["embedding"] for one in found[:2])
-    assert first == second and len(first) == 6
-    assert "chain_break_fraction" in found[0].record.dtype.names
-    sparse = Qubo(np.ones(20), np.diag(np.ones(19), 1))
-    assert solve(sparse, "mock", seed=0, num_reads=5).first.energy == 0
-    solve(sparse, sampler)
-    assert sampler.embeddings == 2
-
-
-def test_an_embedding_is_found_in_a_graph_of_no_machine():
-    """A square with a diagonal, around which a square without one closes."""
-    edges = [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)]
-    sampler = FixedEmbeddingSampler(dimod.StructureComposite(dimod.ExactSolver(), range(4), edges), seed=0)
-    ring = dimod.BQM({}, {"ab": 1.0, "bc": 1.0, "cd": 1.0, "ad": -1.0}, 0.0, "SPIN")
-    assert solve(ring, sampler).first.energy == -2  # one of its four is left at odds
-    with pytest.raises(ValueError, match="10 pairs does not fit this machine of 4 qubits. Take a smaller one"):
-        solve(problem_of(5), sampler)
-
-
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -269,6 +243,22 @@ def test_an_embedding_is_found_in_a_graph_of_no_machine():
         ("jax", {"beta_schedule": [1.0], "beta_range": (1, 2)}, "Option `beta_range` must be left out beside"),
         ("jax", {"initial_states": [[0, 1]]}, r"Option `initial_states` must have shape \(reads, 3\)"),
         ("jax", {"initial_states": [[0, 1, 2]]}, "Option `initial_states` must hold 0 and 1 only"),
+        ("jax", {"initial_states": np.empty((0, 3))}, "Option `initial_states` must hold at least one state, but is e"),
+        ("sa", {"initial_states": np.empty((0, 3))}, "Option `initial_states` must hold at least one state, but is e"),
+        ("jax", {"bits": 54}, "Option `bits` must be at most 53, but is 54"),
+        ("tabu", {"time_limit": 1.0, "timeout": 5}, "`time_limit` must be left out beside option `timeout`; give one"),
+        ("mock", {"chain_strength": np.nan}, "Option `chain_strength` must be a number that .* but is nan"),
+        ("mock", {"chain_strength": -1.0}, r"Option `chain_strength` must be a number that .* but is -1\.0"),
+        ("mock", {"chain_strength": "2"}, "Option `chain_strength` must be a number that .* but is '2'"),
+        ("mock", {"chain_strength": True}, "Option `chain_strength` must be a number that .* but is True"),
+        ("mock", {"chain_strength": {"v0": 1.0, "v2": 1.0}}, "`chain_strength` must name the .* lacks 'v1'"),
+        ("mock", {"chain_strength": lambda *_: np.inf}, "Option `chain_strength` must be a number that .* but is inf"),
+        ("mock", {"chain_break_method": "discard"}, "Option `chain_break_method` must be a function, .* is 'discard'"),
+        ("mock", {"chain_break_fraction": "no"}, "Option `chain_break_fraction` must be True or False, but is 'no'"),
+        ("mock", {"return_embedding": 1}, "Option `return_embedding` must be True or False, but is 1"),
+        ("mock", {"initial_state": {"v0": 1, "v2": 0}}, "`initial_state` must name the .* 3 variables, but lacks 'v1'"),
+        ("mock", {"initial_state": [0, 1, 7]}, "Option `initial_state` must hold 0 and 1 only"),
+        ("mock", {"initial_state": np.eye(3)}, "Option `initial_state` must be one state, but holds 3"),
     ],
 )  # fmt: skip
 def test_bad_options_get_one_clear_line(name, options, message):
@@ -282,13 +272,23 @@ def test_counts_are_numpy_s_integers_of_any_width(name):
     assert len(found) == 100
 
 
+def test_a_wrong_number_of_bits_spoils_no_later_call():
+    problem = annealing.HeadsProblem(np.zeros((1, 1, 2, 2)), np.array([[[1.0, -1.0]]]), 0.0)
+    for wrong in (4.0, True, 1, 100):
+        with pytest.raises(ValueError, match=f"Option `bits` must be .* but is {wrong}"):
+            sample_heads(problem, bits=wrong)
+    for bits in (np.int8(4), 53):
+        assert sample_heads(problem, bits=bits)[0].first.energy == -1
+
+
 def test_a_model_without_variables_has_its_offset():
     """As composites hand on that fix all of them."""
     empty = dimod.BQM({}, {}, 1.5, "SPIN")
     theirs = make_sampler("random").sample(empty, num_reads=3)
-    found = JaxAnnealer().sample(empty, num_reads=3, num_sweeps=2)
-    assert found.record.sample.shape == theirs.record.sample.shape == (3, 0) and found.vartype is theirs.vartype
-    assert found.record.energy.tolist() == theirs.record.energy.tolist() == [1.5] * 3
+    embedded = make_sampler("mock", topology_type="chimera", topology_shape=[1, 1, 4]).sample(empty, num_reads=3)
+    for found in (JaxAnnealer().sample(empty, num_reads=3, num_sweeps=2), embedded):
+        assert found.record.sample.shape == theirs.record.sample.shape == (3, 0) and found.vartype is theirs.vartype
+        assert found.record.energy.tolist() == theirs.record.energy.tolist() == [1.5] * 3
 
 
 def test_problems_too_large_say_the_limit(monkeypatch):

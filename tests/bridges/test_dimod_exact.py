@@ -7,7 +7,7 @@ from fractions import Fraction
 import dimod
 import numpy as np
 import pytest
-from qjaxsim_dimod import Qubo, solve, solve_batch
+from qjaxsim_dimod import Qubo, annealer, solve, solve_batch
 from qjaxsim_dimod.temperatures import default_schedule
 from scipy import sparse
 
@@ -127,6 +127,19 @@ def test_other_samplers_take_arrays_in_the_model_s_order():
     np.testing.assert_allclose(found.record.energy, start.record.energy, atol=1e-12)
 
 
+def test_a_row_with_its_labels_is_no_two_rows():
+    three = dimod.BQM({2: 1.0, 1: -2.0, 0: 4.0}, {}, 0.0, "BINARY")
+    qubo, pairs = Qubo.from_bqm(three), Qubo([1.0, 2.0], np.zeros((2, 2)), labels=[(0, 1), (0, 0)])
+    np.testing.assert_array_equal(qubo.energies(([1, 0, 0], [0, 1, 2])), [4.0])
+    np.testing.assert_array_equal(qubo.energies((np.array([0, 0, 1]), np.array([0, 1, 2]))), [1.0])
+    np.testing.assert_array_equal(pairs.energies(([1, 0], [(0, 0), (0, 1)])), [2.0])
+    two = Qubo([1.0, 2.0], np.zeros((2, 2)), labels=[1, 0])
+    np.testing.assert_array_equal(two.energies([[1, 0], [0, 1]]), [1.0, 2.0])
+    np.testing.assert_array_equal(two.energies(([1, 1], [0, 0])), [3.0, 0.0])
+    with pytest.raises(ValueError, match="`samples` may be two states, or one with its labels; give a dict, or an ar"):
+        two.energies(([1, 0], [0, 1]))
+
+
 def test_energies_match_labels():
     bqm = unordered_model()
     samples = solve(bqm, "sa", num_reads=4, seed=1)
@@ -220,6 +233,39 @@ def test_models_reach_samplers_untouched():
     assert recorder.seen is bqm
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_problems_of_a_batch_have_random_numbers_of_their_own(form):
+    bqm = sparse_model(400, 4)
+    found = solve_batch([bqm] * 3, "jax", form=form, num_reads=2, num_sweeps=0, descent=False, seed=1)
+    for one, other in itertools.combinations(found, 2):
+        equal = (one.record.sample == other.record.sample).mean()
+        assert abs(equal - 0.5) < 5 * 0.5 / np.sqrt(800)
+    alone = solve(bqm, "jax", form=form, num_reads=2, num_sweeps=0, descent=False, seed=1)
+    np.testing.assert_array_equal(alone.record.sample, found[0].record.sample)
+
+
+def test_a_time_limit_is_that_of_the_whole_batch(monkeypatch):
+    limits = []
+
+    def run(chains, betas, seed, start, descent, limit):
+        limits.append(limit)
+        return [np.zeros((2, 400), np.int8) for _ in betas], 0
+
+    monkeypatch.setattr(annealer, "_run", run)
+    solve_batch([sparse_model(400, 4)] * 4, "jax", form="sparse", num_reads=2, descent=False, time_limit=100.0)
+    # Nothing was used up, so that each has an equal share of the whole with those after it.
+    np.testing.assert_allclose(limits, [25, 100 / 3, 50, 100], rtol=0.1)
+
+
+def test_models_in_single_precision_have_energies_in_double():
+    single = dimod.BQM({"a": 1e8, "b": 1.0}, {"ab": 0.25}, 3.0, "BINARY", dtype=np.float32)
+    for sampler in ("sa", "steepest", "jax", "mock"):
+        found = solve(single, sampler, num_reads=4, seed=1)
+        values = found.record.sample[:, [list(found.variables).index(v) for v in "ab"]].astype(float)
+        wanted = 1e8 * values[:, 0] + values[:, 1] + 0.25 * values.prod(1) + 3
+        np.testing.assert_array_equal(found.record.energy, wanted)
+
+
 # --- what `solve` takes ----------------------------------------------------------------------------------------------
 
 
@@ -259,6 +305,9 @@ def test_other_models_are_refused_with_their_conversion():
         ("a b", r"Argument `problem` must be a Qubo, .* or a square matrix, but is 'a b' \(str\)"),
         (None, r"Argument `problem` must be a Qubo, .* but is None \(NoneType\)"),
         ({1.0, 2.0}, r"or a square matrix, but is .* \(set\)"),
+        ((None, {(0, 1): 1.0}), r"`h` must be a dict {i: bias} or a list of biases, but is None \(NoneType\)"),
+        (({0: 1.0}, None), r"`J` must be a dict {\(i, j\): bias} or a square matrix, but is None \(NoneType\)"),
+        (({0: 1.0}, [1.0]), r"`J` must be a dict {\(i, j\): bias} or a square matrix, but is \[1\.0\] \(list\)"),
     ):
         for sampler in ("jax", "sa"):
             with pytest.raises(TypeError, match=message):
@@ -278,6 +327,20 @@ def test_the_conversion_that_is_named_works_with_spins_and_integers():
         way_out = re.search(r"; (dimod\.cqm_to_bqm\(.*\)) makes", str(caught.value)).group(1)
         converted, _ = eval(way_out, {"dimod": dimod, "model": model})  # noqa: S307
         np.testing.assert_allclose(solve(converted, "exact").first.energy, lowest)
+    i, j, y = dimod.Integer("i", lower_bound=-1, upper_bound=2), dimod.Integer("j", upper_bound=2), dimod.Binary("y")
+    lower, product, soft = (dimod.ConstrainedQuadraticModel() for _ in range(3))
+    lower.set_objective(i * x)
+    product.add_constraint(x * y + x <= 1, label="p")
+    soft.set_objective(-x)
+    soft.add_constraint(x + j <= 0, label="q", weight=0.5)
+    for model, message in (
+        (lower, "its integer 'i' has the lower bound -1, and dimod.cqm_to_bqm takes 0 alone: put -1 plus an integer"),
+        (i + x, "its integer 'i' has the lower bound -1"),
+        (product, "its constraint 'p' is quadratic, and dimod.cqm_to_bqm takes linear ones alone: put a variable in"),
+        (soft, "its constraint 'q' is soft, and dimod.cqm_to_bqm would make it a hard one: put its penalty into the"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            solve(model, "jax")
     for model in (dimod.Real("r") * 1.0 + x, dimod.ConstrainedQuadraticModel.from_quadratic_model(dimod.Real("r") + s)):
         with pytest.raises(TypeError, match="its variable 'r' is real, for which there are no bits"):
             solve(model, "jax")

@@ -105,6 +105,16 @@ def test_lp_files(tmp_path):
             ValueError, match="its variable 'b' is real, for which there are no bits; name it in the sec"
         ):
             read_problem(written(tmp_path, "f.lp", mixed.replace("Binary\n a b", "Binary\n a")))
+    for general, said in (
+        (" a >= 1\n b <= 2", "its integer 'a' has the lower bound 1, and"),
+        (" a <= 2", "be binary, but"),
+    ):
+        lower = text.replace("Bounds", "Bounds\n" + general).replace("Binary\n a b", "General\n a b")
+        with pytest.raises(ValueError, match=said):
+            read_problem(written(tmp_path, "g.lp", lower))
+    idle = read_problem(written(tmp_path, "h.lp", text.replace("Binary\n a b", "Binary\n a b idle")))
+    assert {*idle.labels} == {"a", "b", "idle"}
+    np.testing.assert_allclose(idle.energies([one | {"idle": 1} for one in samples]), bqm.energies(samples))
     model = dimod.lp.loads(constrained.replace("Binary\n a b", "General\n a b"))
     assert dimod.cqm_to_bqm(model)[0].num_variables > 2  # the way out that is named
     for bound in ("0 <= a <= 1", "b <= 4", "a free"):

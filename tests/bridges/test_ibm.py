@@ -17,6 +17,7 @@ from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
+from qiskit_ibm_runtime import Session  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm  # noqa: E402
 from qjaxsim_qiskit.ibm import jobs, parts, primitives, records  # noqa: E402
@@ -123,6 +124,35 @@ def test_angles_of_controlled_rotations_are_not_lost(backend, tmp_path):
     assert np.abs(record.deviations).max() < 5
     counts = submit(circuit, params, None, tmp_path, backend=backend)
     assert max(counts.total_variation) < 0.1
+
+
+def test_a_device_that_lacks_the_usual_gates_keeps_its_own(tmp_path):
+    device = GenericBackendV2(2, basis_gates=["cz", "crx", "rx", "rz"], noise_info=False, seed=1)
+    a = Parameter("a")
+    circuit = QuantumCircuit(2)
+    circuit.ry(a, 0)
+    circuit.crx(2 * a, 0, 1)
+    angles = np.array([0.6, 1.9])
+    record = submit(circuit, {"a": angles}, None, tmp_path, backend=device, shots=4000)
+    assert not {"crx", "cx"} & {*record.operations}
+    for one, counts in zip(angles, record.counts, strict=True):
+        chance = np.sin(one / 2) ** 2 * np.sin(one) ** 2  # of both qubits at one
+        assert abs(counts.get("11", 0) / 4000 - chance) < 5 * np.sqrt(chance * (1 - chance) / 4000)
+
+
+def test_phases_that_no_measurement_sees_may_have_parameters(line, tmp_path):
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(2, global_phase=2 * b)
+    circuit.ry(a, 1)
+    values = {"a": np.array([0.3, 1.1]), "b": np.array([0.4, 0.9])}
+    record = submit(circuit, values, [qj.Z(1)], tmp_path, backend=line, resilience_level=0)
+    assert np.all(np.abs(record.evs[:, 0] - np.cos(values["a"])) < 5 * record.stds[:, 0])
+    alone = QuantumCircuit(2, global_phase=b)
+    alone.x(1)
+    record = submit(alone, {"b": values["b"]}, [qj.Z(1), qj.Z(0)], tmp_path, backend=line, resilience_level=0)
+    np.testing.assert_allclose(record.evs, [[-1, 1], [-1, 1]])
+    record = submit(alone, {"b": values["b"]}, None, tmp_path, backend="fake_manila")
+    assert len(record.counts) == 2 and record.predicted.shape == (2, 4) and record.predicted[1, 1] > 0.8
 
 
 def test_noise_is_that_of_aer(tmp_path):
@@ -280,6 +310,21 @@ def test_what_is_no_backend(backend, shown, theirs, params, tmp_path):
         submit(theirs, params, OBSERVABLES, tmp_path, backend=backend)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": None}, r"`mode` must be one of job, session, batch, or an open .* Batch, but is None \(NoneType\)"),
+        ({"mode": Session}, r"`mode` must be one of job, session, batch, or an open .*Session'> \(ABCMeta|type\)"),
+        ({"mode": FakeManilaV2()}, r"`mode` must be one of job, session, batch, or an open .* \(FakeManilaV2\)"),
+        ({"report": None}, r"`report` must be a function of a line, such as print, but is None \(NoneType\)"),
+    ],
+)
+def test_arguments_of_other_types(options, message, theirs, params, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_counts_know_no_resilience(theirs, params, tmp_path):
     with pytest.raises(ValueError, match="`resilience_level` is for expectation values, but is 1"):
         submit(theirs, params, None, tmp_path, backend="fake_manila", resilience_level=1)
@@ -422,6 +467,29 @@ def test_delays_of_a_free_duration_are_refused(tmp_path):
         ValueError, match="durations to be run on a backend, but that of operation 1 is wait; bind it in"
     ):
         submit(circuit, {"wait": 0.3}, [qj.Z(0)], tmp_path, backend="fake_manila")
+
+
+def test_delays_between_a_device_s_ticks_are_refused(tmp_path):
+    device = FakeManilaV2()
+    circuit = QuantumCircuit(2)
+    circuit.sx(0)
+    circuit.delay(5000, 0, "ns")
+    steps = 5e-6 / device.dt
+    near = 16 * round(steps / 16)
+    with pytest.raises(ValueError, match=rf"must be multiples of 16 dt .* operation 1 is {steps:.0f}; .* is {near} dt"):
+        submit(circuit, None, None, tmp_path, backend=device, dry_run=True)
+    circuit.data.pop()
+    circuit.delay(near * device.dt, 0, "s")
+    assert submit(circuit, None, None, tmp_path, backend=device, dry_run=True).operations["delay"] == 1
+
+
+def test_observables_need_gates_that_turn_bases(tmp_path):
+    device = GenericBackendV2(2, basis_gates=["cz", "rx", "rz"], noise_info=False, seed=1)
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    with pytest.raises(ValueError, match="needs a backend with the gates rz and sx, .* generic.* has no sx; choose an"):
+        submit(circuit, None, [qj.X(0)], tmp_path, backend=device)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_observables_of_a_circuit_with_branches_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Jobs on hardware, with a stand-in for IBM's service that keeps what is submitted in a folder and runs it later."""
 
+import io
 import json
 import os
 import signal
@@ -196,6 +197,17 @@ def test_counts_come_later_with_their_exact_probabilities(service, folder, out):
     np.testing.assert_allclose(fetched.exact, qj.probabilities(circuit())(PARAMS), atol=1e-12)
     assert [sum(one.values()) for one in fetched.counts] == [300, 300]
     assert max(fetched.total_variation) < 0.3
+    beside = out / "job0.npy"
+    whole, other = beside.read_bytes(), io.BytesIO()
+    np.save(other, fetched.exact[0])
+    for damaged in (b"", whole[:5], whole[:-3], other.getvalue()):
+        beside.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"job0.npy' must hold the exact prob.* shape \(2, 8\), but does not; with"
+        ):
+            ibm.fetch("job0", out=out)
+    beside.unlink()
+    assert ibm.fetch("job0", out=out).exact is None
 
 
 @pytest.mark.parametrize(("mode", "opened"), [("session", "dedicated"), ("batch", "batch")])
@@ -266,6 +278,16 @@ def test_a_lost_connection_does_not_end_a_job(service, folder, out):
     assert ibm.fetch("job0", out=out, service=service).status == "done"
 
 
+def test_a_report_that_fails_loses_no_job(service, folder, out):
+    def broken(line):
+        raise BrokenPipeError(line)
+
+    with pytest.raises(BrokenPipeError, match="job job0 on ibm_standin"):
+        submit(service, out, report=broken)
+    (folder / "STATE").write_text("DONE")
+    assert ibm.fetch("job0", out=out, service=service).status == "done"
+
+
 def test_unknown_backends_of_a_service(service, out):
     with pytest.raises(ValueError, match=r"'ibm_standing' is none \(near it: ibm_standin\)"):
         ibm.run(circuit(), PARAMS, backend="ibm_standing", service=service, out=out)
@@ -276,6 +298,8 @@ def test_records_that_are_none(out, tmp_path):
         ibm.fetch("job9", out=out)
     with pytest.raises(ValueError, match="`job_id` must be letters, digits, - and _, but is '../job0'"):
         ibm.fetch("../job0", out=out)
+    with pytest.raises(ValueError, match="`job_id` must be letters, digits, - and _, but is 3"):
+        ibm.fetch(3, out=out)
     (tmp_path / "odd.json").write_text('{"kind": "expectation"}')
     with pytest.raises(ValueError, match="odd.json' must be the record of a job, but is none"):
         ibm.fetch("odd", out=tmp_path)

@@ -31,6 +31,17 @@ def test_prints_lowest_energy_state_and_histogram(problem, sampler, capsys):
     np.testing.assert_allclose(found.first.energy, -2.0)
 
 
+def test_an_embedding_of_labels_of_several_parts_is_written(tmp_path):
+    bqm = dimod.BQM({(0, 0): 1.0, (0, 1): -2.0}, {((0, 0), (0, 1)): 1.5}, 0.0, "BINARY")
+    (tmp_path / "a.json").write_text(json.dumps(bqm.to_serializable()))
+    words = ["qubo", "solve", str(tmp_path / "a.json"), "--sampler", "mock", "--out", str(tmp_path / "out.json")]
+    assert main([*words, "--seed", "1", "--option", "return_embedding=true"]) == 0
+    found = dimod.SampleSet.from_serializable(json.loads((tmp_path / "out.json").read_text()))
+    assert found.first.energy == -2 and found.first.sample == {(0, 0): 0, (0, 1): 1}
+    embedding = {tuple(label): chain for label, chain in found.info["embedding_context"]["embedding"]}
+    assert embedding.keys() == set(bqm.variables) and all(map(len, embedding.values()))
+
+
 def test_options_reach_the_sampler(problem, capsys):
     words = ["qubo", "solve", str(problem), "--sampler", "sa", "--reads", "3", "--sweeps", "5", "--seed", "2"]
     assert main([*words, "--option", "beta_range=[0.1,2.0]", "--option", "beta_schedule_type=linear"]) == 0

@@ -13,11 +13,11 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.common import interrupts, memory
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import integer_from, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
-from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, new_primitive, to_isa
+from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, check_bases, new_primitive, to_isa
 from qjaxsim_qiskit.ibm.records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
 from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, prepare, pub
 from qjaxsim_qiskit.meaning.angles import require_angles
@@ -104,7 +104,7 @@ def run(
     kind = COUNTS if observables is None else EXPECTATION
     shots, seed = integer_from(1, "shots", shots), integer_from(0, "seed", seed, 2**31 - 1)
     optimization_level = integer_from(0, "optimization_level", optimization_level, 3)
-    _check_options(kind, mode, resilience_level)
+    _check_options(kind, mode, resilience_level, report)
     work = prepare(circuit, params, observables, evolution)
     for note in work.notes:
         report(note)
@@ -121,6 +121,8 @@ def run(
         seed=seed,
         local=local,
     )
+    if kind == EXPECTATION:
+        check_bases(backend)
     require_angles(isa, work.runs)
     submission = used_part(isa, backend) if local else whole(isa, backend)
     if local:
@@ -270,9 +272,11 @@ def _transpiled(work: Work, isa: "QuantumCircuit") -> dict[str, Any]:
 def _submitted(record: JobRecord, job: Any, out: str | Path, report: Callable[[str], None]) -> JobRecord:
     """The record with the job's id, reported and in `out`."""
     record = replace(record, job_id=job.job_id(), status=SUBMITTED, submitted=_now())
-    # Printed first: should the disk be full, the id is still known.
-    report(f"job {record.job_id} on {record.backend}, channel {record.channel}, {record.shots} shots")
-    path = record.save(out)
+    try:
+        # Printed first: should the disk be full, the id is still known.
+        report(f"job {record.job_id} on {record.backend}, channel {record.channel}, {record.shots} shots")
+    finally:  # also where the report fails, as into a closed pipe: the job is paid for
+        path = record.save(out)
     if record.channel != LOCAL:
         report(f"recorded in {path}; its result: qjaxsim ibm fetch {record.job_id} --out {out}")
     return record
@@ -303,8 +307,9 @@ def finish_job(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
 
 def _expectations(record: JobRecord, data: Any) -> dict[str, Any]:
     def arranged(values: Any) -> np.ndarray:
-        # (m, samples), or (m, 1) where the circuit has no parameters.
-        return np.asarray(values, float).T.reshape(*record.batch, len(record.observables))
+        # (m, samples), or (m, 1) where what was submitted has no parameters.
+        samples = int(np.prod(record.batch, dtype=int)), len(record.observables)
+        return np.broadcast_to(np.asarray(values, float).T, samples).reshape(*record.batch, samples[1])
 
     # With twirling, `stds` is the scatter of the random twirls. Where these are few, that is itself uncertain, and the
     # error of all shots as one pool is a lower bound.
@@ -323,17 +328,35 @@ def _counts(record: JobRecord, data: Any) -> dict[str, Any]:
 # --- small things ------------------------------------------------------------------------------------------------
 
 
-def _check_options(kind: str, mode: Any, resilience_level: int | None) -> None:
+def _check_options(kind: str, mode: Any, resilience_level: int | None, report: Any) -> None:
     """Refuse what Qiskit would notice late, or not at all; the resilience level is left to the runtime."""
     if isinstance(mode, str) and mode not in MODES:
         raise ValueError(
             f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}{did_you_mean(mode, MODES)}."
+        )
+    if not isinstance(mode, str) and not _is_opened(mode):
+        raise TypeError(
+            f"Argument `mode` must be one of {', '.join(MODES)}, or an open Session or Batch, but is {shown(mode)} "
+            f"({type(mode).__name__})."
+        )
+    if not callable(report):
+        raise TypeError(
+            f"Argument `report` must be a function of a line, such as print, but is {shown(report)} "
+            f"({type(report).__name__})."
         )
     if kind == COUNTS and resilience_level is not None:
         raise ValueError(
             f"Argument `resilience_level` is for expectation values, but is {resilience_level} and there are no "
             "observables; leave it out for counts."
         )
+
+
+def _is_opened(mode: Any) -> bool:
+    """Whether it is a session or a batch of the runtime's."""
+    with plain_errors("Running on a backend"):
+        from qiskit_ibm_runtime import Batch, Session
+
+        return isinstance(mode, Session | Batch)
 
 
 def _versions() -> dict[str, str]:

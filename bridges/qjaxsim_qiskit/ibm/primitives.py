@@ -1,5 +1,6 @@
 """Circuits in a backend's instruction set, and IBM's primitives, the new ones first."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,13 @@ def to_isa(
 
     Raises:
         TypeError: for anything but a backend.
-        ValueError: if the circuit is wider than the backend, naming both widths.
+        ValueError: if the circuit is wider than the backend, naming both widths; for delays between its ticks.
         RuntimeError: if Qiskit cannot transpile it.
     """
+    from qiskit.circuit import ParameterExpression
     from qiskit.providers import BackendV2
     from qiskit.transpiler import generate_preset_pass_manager
+    from qiskit.transpiler.exceptions import TranspilerError
 
     if not isinstance(backend, BackendV2):
         given = f"the class {backend.__name__}" if isinstance(backend, type) else type(backend).__name__
@@ -47,14 +50,55 @@ def to_isa(
             "choose a wider backend (`qjaxsim ibm backends`)."
         )
     aim: dict[str, Any] = {"backend": backend}
-    if local and any(name.startswith(_LOST_BY_AER) for name in backend.target.operation_names):
-        aim = {"basis_gates": list(_DEVICE_GATES), "coupling_map": backend.coupling_map}
+    names = sorted(backend.target.operation_names)
+    kept = [name for name in names if not name.startswith(_LOST_BY_AER)]
+    if local and kept != names:
+        basis = list(_DEVICE_GATES) if set(_DEVICE_GATES) <= set(kept) else kept
+        aim = {"basis_gates": basis, "coupling_map": backend.coupling_map}
     with plain_errors(f"Transpiling to {backend.name}"):
-        isa = generate_preset_pass_manager(optimization_level=optimization_level, seed_transpiler=seed, **aim).run(
-            circuit
-        )
+        manager = generate_preset_pass_manager(optimization_level=optimization_level, seed_transpiler=seed, **aim)
+        try:
+            isa = manager.run(circuit)
+        except TranspilerError:
+            _refuse_odd_delays(circuit, backend)
+            raise
     check_isa(isa, backend)
+    if isinstance(isa.global_phase, ParameterExpression):
+        # Nothing measured depends on it, and the runtime does not count its parameters.
+        isa.global_phase = 0.0
     return isa
+
+
+def _refuse_odd_delays(circuit: "QuantumCircuit", backend: Any) -> None:
+    """Name a delay that the backend's clock cannot keep, of which Qiskit says that the circuit is not scheduled."""
+    from qiskit.utils import apply_prefix
+
+    target = backend.target
+    tick = math.lcm(target.acquire_alignment, target.pulse_alignment)
+    for number, instruction in enumerate(circuit.data):
+        if instruction.name != "delay" or target.dt is None:
+            continue
+        duration, unit = instruction.operation.duration, instruction.operation.unit
+        steps = round(duration if unit == "dt" else apply_prefix(duration, unit) / target.dt)
+        if steps % tick:
+            near = round(steps / tick) * tick
+            raise ValueError(
+                f"Delays must be multiples of {tick} dt on backend {backend.name}, but that of operation {number} is "
+                f"{steps}; the nearest is {near} dt, or {near * target.dt:.6g} s."
+            )
+
+
+def check_bases(backend: Any) -> None:
+    """Refuse backends without the gates by which the runtime's Estimator turns bases.
+
+    Raises:
+        ValueError: naming the gates.
+    """
+    if missing := sorted({"rz", "sx"} - set(backend.target.operation_names)):
+        raise ValueError(
+            f"Argument `observables` needs a backend with the gates rz and sx, by which the runtime's Estimator turns "
+            f"bases, but {backend.name} has no {' and '.join(missing)}; choose another, or ask for counts, without any."
+        )
 
 
 def check_isa(circuit: "QuantumCircuit", backend: Any) -> None:

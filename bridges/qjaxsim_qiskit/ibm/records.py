@@ -6,7 +6,7 @@ A record is `JOB.json` in a folder; that of counts has `JOB.npy` beside it, the 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -200,20 +200,42 @@ def load(job_id: str, folder: str | Path = FOLDER) -> JobRecord:
         content = json.loads(path.read_text(encoding="utf-8"))
         given = {field.name: content[field.name] for field in fields(JobRecord) if field.name in content}
         if given["kind"] == COUNTS:
-            probabilities = path.with_suffix(".npy")
-            given["exact"] = np.load(probabilities, allow_pickle=False) if probabilities.is_file() else None
+            given["exact"] = None
         for name in ("exact", "evs", "stds", "predicted"):
             given[name] = None if given.get(name) is None else np.asarray(given[name], float)
         for name in ("observables", "batch", "physical_qubits"):
             given[name] = tuple(given[name])
         given["counts"] = None if given["counts"] is None else tuple(given["counts"])
-        return JobRecord(**given)
+        record = JobRecord(**given)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"File {str(path)!r} must be the record of a job, but is none: {error!r}") from error
+    beside = path.with_suffix(".npy")
+    return replace(record, exact=_probabilities(record, beside)) if record.kind == COUNTS else record
+
+
+def _probabilities(record: JobRecord, path: Path) -> np.ndarray | None:
+    """The exact probabilities beside a record of counts; None where there are none.
+
+    Raises:
+        ValueError: if the file is damaged, or another record's.
+    """
+    if not path.is_file():
+        return None
+    shape = (*record.batch, 2**record.n_qubits)
+    try:
+        found = np.load(path, allow_pickle=False)
+        if found.shape == shape:
+            return np.asarray(found, float)
+    except (ValueError, EOFError):  # NumPy's messages tell to load it unsafely
+        pass
+    raise ValueError(
+        f"File {str(path)!r} must hold the exact probabilities of job {record.job_id}, an array of shape {shape}, but "
+        "does not; without the file the record is read without them."
+    )
 
 
 def _path(job_id: str, folder: str | Path) -> Path:
-    if not _JOB_ID.fullmatch(job_id):
+    if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
         raise ValueError(f"Argument `job_id` must be letters, digits, - and _, but is {job_id!r}.")
     return Path(folder) / f"{job_id}.json"
 
