@@ -15,7 +15,7 @@ pytest.importorskip("qiskit_ibm_runtime")
 pytest.importorskip("qiskit_aer")
 
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "qiskit.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[3] / "docs" / "qiskit.md").read_text(encoding="utf-8")
 SECTION = GUIDE.split("## From a trained model to a job on hardware")[1].split("\n## ")[0]
 
 
