@@ -229,7 +229,10 @@ def _lp_model(text: str) -> Any:
     except ValueError as error:
         if "illegal file format" not in str(error):
             raise
-        raise ValueError("dimod's parser of LP files refuses it (quadratic terms stand in `[ ... ] / 2`).") from error
+        raise ValueError(
+            "dimod's parser of LP files refuses it (quadratic terms stand in `[ ... ] / 2` or `+ [ ... ] / 2`, their "
+            "signs within)."
+        ) from error
 
 
 def _lp_bounds(text: str) -> list[tuple[Any, float, float]]:

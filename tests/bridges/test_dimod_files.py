@@ -180,6 +180,12 @@ def test_a_format_by_name_goes_before_the_ending(tmp_path):
         ("a.mtx", "%%MatrixMarket matrix array real general\n2 2\n1\n", {}, "say 4 entries, but it has 1"),
         ("a.bqm", "DIMODBQM\x02", {}, "the file ends early or is damaged"),
         ("a.lp", "Minimize\n o: [ 4 x * y ]\nBinary\n x y\nEnd\n", {}, "dimod's parser of LP files refuses it"),
+        (
+            "a.lp",
+            "Minimize\n o: x - [ 4 x * y ] / 2\nBinary\n x y\nEnd\n",
+            {},
+            "`.*` or `\\+ \\[ ... \\] / 2`, their signs",
+        ),
         ("a.lp", "Minimize\n o: 2 x y\nBinary\n x y\nEnd\n", {}, "no sign between 'x' and 'y'; a product stands in"),
         ("a.lp", "Minimize\n x\n 3 y\nBinary\n x y\nEnd\n", {}, "no sign between 'x' and '3'"),
         ("a.lp", "Minimize\n o: 2 3 x\nBinary\n x\nEnd\n", {}, "no sign between '2' and '3'"),
