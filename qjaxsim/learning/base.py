@@ -20,7 +20,7 @@ from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.common.checks import positive_integer, require_one_of, require_positive, shown
 from qjaxsim.curvature import SpectrumReport, spectrum_report
 from qjaxsim.learning.building import build_circuit, default_observables
-from qjaxsim.learning.data import checked_data, counted
+from qjaxsim.learning.data import checked_data, samples_that_count
 from qjaxsim.models.circuit_model import CircuitModel
 from qjaxsim.models.losses import LOSSES, Loss, metrics, sample_losses
 from qjaxsim.training import TrainConfig, fit
@@ -110,7 +110,7 @@ class QuantumEstimator(BaseEstimator):
         """
         check_is_fitted(self, "model_")
         X, y = checked_data(self, X, y, reset=False, **self._checks)  # noqa: N806
-        X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+        X, y, weights = samples_that_count(X, y, sample_weight)  # noqa: N806
         dtype, loss = self._trained_dtype, self._chosen_loss()
         angles, targets = self._angles(X, dtype), self._targets(y, dtype)
         if weights is None:

@@ -31,7 +31,7 @@ def checked_data(estimator: Any, X: Any, y: Any = "no_validation", **options: An
     return validate_data(estimator, X, y, dtype=_REALS, **options)
 
 
-def counted(
+def samples_that_count(
     X: np.ndarray,  # noqa: N803
     y: np.ndarray,
     sample_weight: Any,

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from qjaxsim.common.checks import shown
 from qjaxsim.learning.base import QuantumEstimator, unchanged_by_failure
-from qjaxsim.learning.data import checked_data, counted, require_numbers, require_one_kind
+from qjaxsim.learning.data import checked_data, require_numbers, require_one_kind, samples_that_count
 from qjaxsim.models.losses import LOSSES, cross_entropy, decided
 
 
@@ -91,7 +91,7 @@ class QuantumClassifier(ClassifierMixin, QuantumEstimator):
             X, y = checked_data(self, X, y)  # noqa: N806
             require_one_kind(y)
             check_classification_targets(y)
-            X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+            X, y, weights = samples_that_count(X, y, sample_weight)  # noqa: N806
             self.classes_ = np.unique(y)
             count = len(self.classes_)
             if count < 2:
@@ -164,7 +164,7 @@ class QuantumRegressor(RegressorMixin, QuantumEstimator):
         require_numbers(y)
         with unchanged_by_failure(self):
             X, y = checked_data(self, X, y, y_numeric=True, **self._checks)  # noqa: N806
-            X, y, weights = counted(X, y, sample_weight)  # noqa: N806
+            X, y, weights = samples_that_count(X, y, sample_weight)  # noqa: N806
             low, high = np.min(y, axis=0) / 2, np.max(y, axis=0) / 2
             self.y_middle_, self.y_half_range_ = low + high, np.where(high > low, high - low, 1.0)[()]
             self._train(X, y, weights, (np.size(low),))

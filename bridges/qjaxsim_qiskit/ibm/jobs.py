@@ -19,7 +19,7 @@ from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
 from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, check_bases, new_primitive, to_isa
 from qjaxsim_qiskit.ibm.records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
-from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, prepare, pub
+from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, in_batch, prepare, pub
 from qjaxsim_qiskit.meaning.angles import require_angles
 from qjaxsim_qiskit.service import LOCAL, channel_of, connect, find_backend, plain_errors, plain_text
 
@@ -308,8 +308,7 @@ def finish_job(record: JobRecord, job: Any, out: str | Path) -> JobRecord:
 def _expectations(record: JobRecord, data: Any) -> dict[str, Any]:
     def arranged(values: Any) -> np.ndarray:
         # (m, samples), or (m, 1) where what was submitted has no parameters.
-        samples = int(np.prod(record.batch, dtype=int)), len(record.observables)
-        return np.broadcast_to(np.asarray(values, float).T, samples).reshape(*record.batch, samples[1])
+        return in_batch(np.asarray(values, float).T, record.batch)
 
     # With twirling, `stds` is the scatter of the random twirls. Where these are few, that is itself uncertain, and the
     # error of all shots as one pool is a lower bound.

@@ -9,7 +9,7 @@ import qjaxsim as qj
 from qjaxsim.circuits.noise import NoiseModel
 from qjaxsim.circuits.sums import PauliSum
 from qjaxsim_qiskit.ibm.primitives import COUNTS
-from qjaxsim_qiskit.ibm.work import Work
+from qjaxsim_qiskit.ibm.work import Work, in_batch
 from qjaxsim_qiskit.importing.imported import from_qiskit, without_final_measurements
 from qjaxsim_qiskit.meaning.layouts import final_places, on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import unrolled
@@ -56,9 +56,7 @@ def predicted_values(
         noisy = qj.Circuit(noisy.n_qubits).extend(op for op in noisy.operations if op.key[0] != "readout_error")
     places = [kept.index(place) for place in written]
     known = {parameter: column for parameter, column in work.values.items() if parameter in placed.parameters}
-    values = _function(work, noisy, places, kind)(imported.params(known) if known else {})
-    samples = int(np.prod(work.batch, dtype=int)), values.shape[-1]
-    return np.broadcast_to(np.asarray(values, float), samples).reshape(*work.batch, samples[1])
+    return in_batch(_function(work, noisy, places, kind)(imported.params(known) if known else {}), work.batch)
 
 
 def _noise_of(backend: Any, kept: Sequence[int]) -> NoiseModel | None:

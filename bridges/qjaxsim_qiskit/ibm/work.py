@@ -118,6 +118,13 @@ def exact_values(work: Work, kind: str) -> np.ndarray:
     return np.asarray(function(work.params), float)
 
 
+def in_batch(values: Any, batch: tuple[int, ...]) -> np.ndarray:
+    """Values (samples, m) as (*batch, m); one row, as of a circuit without parameters, is that of every sample."""
+    rows = np.asarray(values, float)
+    samples = int(np.prod(batch, dtype=int))
+    return np.broadcast_to(rows, (samples, rows.shape[-1])).reshape(*batch, rows.shape[-1])
+
+
 def pub(work: Work, submission: Submission, kind: str) -> tuple[Any, ...]:
     """Circuit, observables and parameters, so that every observable meets every set of parameters."""
     isa = submission.circuit
