@@ -3,10 +3,10 @@
     python benchmarks/published_runs.py [--list] [--minutes N] [--device cpu|gpu] [--only NAMES] [--out runs/published]
 
 Every run is a command of a study, in pieces (a seed, a seed of a kind of attention) where it takes long, each with a
-folder of its own. A call takes the first piece that is not finished and whose run has an estimate for the device, goes
-on where an earlier call was stopped, and stops when its minutes are over. After every piece, cut short or not, the rows
-of its finished cells are kept in benchmarks/results/published_NAME.json, which says what is missing. Pieces that are
-kept whole are not run again, in this folder or in another clone.
+folder of its own. A call takes the first piece that is not finished, nor in hand of another call, and whose run has an
+estimate for the device, goes on where an earlier call was stopped, and stops when its minutes are over. After every
+piece, cut short or not, the rows of its finished cells are kept in benchmarks/results/published_NAME.json, which says
+what is missing. Pieces that are kept whole are not run again, in this folder or in another clone.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from qjaxsim import load_run
 from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.files import write_text
 from qjaxsim.studies.shared.recorded import NoResultsError
+from qjaxsim.studies.shared.results_folder import in_use
 from qjaxsim.studies.shared.sweep import read_rows
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -105,12 +106,15 @@ def chosen(only: str | None) -> list[Planned]:
 
 
 def left(runs: Iterable[Planned], out: Path, device: str, results: Path) -> Iterator[tuple[Planned, Piece]]:
-    """The pieces that are not finished and whose run has an estimate for the device."""
+    """The pieces that are not finished, nor run by another call, and whose run has an estimate for the device."""
     for run in runs:
         if (run.gpu if device == "gpu" else run.cpu) is None:
             continue
-        states = states_of(run, out, results)
-        yield from ((run, piece) for piece in pieces_of(run) if not is_whole(states[piece.name]))
+        for piece in pieces_of(run):
+            # Asked anew for each: hours lie between two of them, in which another call may finish some.
+            state = states_of(run, out, results)[piece.name]
+            if not is_whole(state) and not in_use(folder_of(run, piece, out)):
+                yield run, piece
 
 
 # --- running -----------------------------------------------------------------------------------------------------

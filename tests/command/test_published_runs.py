@@ -1,5 +1,6 @@
 """The runs of published budgets: commands that studies take, the order, what is kept, and stopping in time."""
 
+import fcntl
 import json
 import os
 import sys
@@ -78,6 +79,23 @@ def test_what_is_left(tmp_path, monkeypatch):
     (tmp_path / "published_patches_4x50.json").write_text(json.dumps(kept))
     names = [run.name for run, _ in runs.left(runs.RUNS, tmp_path, "cpu", tmp_path)]
     assert names[0] == "patches_50_layers"
+
+
+def test_calls_at_once_take_different_pieces(tmp_path, monkeypatch):
+    """What another call has in hand is passed over, and what it finishes meanwhile is not begun."""
+    many = runs.Planned("many", "nothing", WORDS.replace("--seeds 1", "--seeds 1,2,3"), 0.1, None, ("seeds",))
+    first, second, third = runs.pieces_of(many)
+    folder = runs.folder_of(many, first, tmp_path)
+    folder.mkdir(parents=True)
+    lock = (folder / ".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    taken = runs.left([many], tmp_path, "cpu", tmp_path)
+    assert next(taken) == (many, second)
+    kept = {"pieces": [{"name": third.name, "finished": 1, "cells": 1}]}
+    (tmp_path / "published_many.json").write_text(json.dumps(kept))
+    assert list(taken) == []
+    lock.close()
+    assert [piece for _, piece in runs.left([many], tmp_path, "cpu", tmp_path)] == [first, second]
 
 
 @pytest.mark.slow
