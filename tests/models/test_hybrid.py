@@ -118,6 +118,15 @@ def test_the_conv_pre_layer_has_the_sizes_of_the_tutorial():
     }  # fmt: skip
 
 
+def test_convolutions_are_products_also_along_many_kernels():
+    """XLA turns convolutions with a batch of kernels into grouped ones, which take several times as long."""
+    model = HybridModel(3, 1, image_size=8, pre="conv")
+    params, x, _ = setting(model)
+    along = jax.vmap(lambda tangent: jax.jvp(lambda p: model.encode(p, x), (params,), (tangent,))[1])
+    program = str(jax.make_jaxpr(along)(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)))
+    assert "dot_general" in program and "conv_general_dilated" not in program
+
+
 @pytest.mark.parametrize("pre", mostly_slow(["conv", "linear", "tanh"]))
 def test_gradients_of_the_whole_model_equal_finite_differences(pre):
     model = HybridModel(3, 2, image_size=4, n_classes=4, pre=pre)
