@@ -4,6 +4,7 @@ JAX would differentiate a gather into a scatter, which CPUs run one row after th
 index bits costs several times more than a gather of the same rows from a table of places (measured with JAX 0.10).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,6 +19,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from qjaxsim.running.varying import rest, spread_by_xla
+
+# Columns from which on a CPU permutes in two halves.
+LEAST_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,22 @@ def _permute(array: jax.Array, *, permutation: Permutation) -> jax.Array:
     return rows.at[places.reshape(-1)].get(unique_indices=True, mode="promise_in_bounds").reshape(array.shape)
 
 
+def _permute_on_cpu(array: jax.Array, *, permutation: Permutation) -> jax.Array:
+    """As `_permute`, the leading axis in two halves.
+
+    XLA computes a single gather in the shape of the matrix product behind it, place by place, and takes what stands in
+    front of it along; two that are joined it copies row by row. Measured with JAX 0.10 for 8 qubits and 256 columns, a
+    product with its permutation takes half the time, and with a diagonal before that a third. Rows of few columns gain
+    nothing.
+    """
+    lead, _, *others = array.shape
+    known = all(isinstance(size, int) for size in array.shape)  # others stand for any size in exported programs
+    if not known or lead == 1 or math.prod(others) < LEAST_COLUMNS or spread_by_xla():
+        return _permute(array, permutation=permutation)
+    half = lead // 2
+    return jnp.concatenate([_permute(part, permutation=permutation) for part in (array[:half], array[half:])])
+
+
 def _move(array: jax.Array, high: jax.Array, low: jax.Array, *_: jax.Array) -> jax.Array:
     groups, lead, size, columns = array.shape
     places = (high[:, :, None] ^ low[:, None, :]).reshape(groups, 1, size)
@@ -255,6 +275,7 @@ def linear_primitive(
 permute_p = linear_primitive(
     "permute", _permute, lambda params: {"permutation": params["permutation"].inverse}, ["permutation"]
 )
+mlir.register_lowering(permute_p, mlir.lower_fun(_permute_on_cpu, multiple_results=False), platform="cpu")
 flip_p = linear_primitive("flip", _flip)
 move_p = linear_primitive("move", _move, inverse_operands=lambda tables: (*tables[2:], *tables[:2]))
 batching.primitive_batchers[move_p] = _batch_move

@@ -39,12 +39,13 @@ def pair(request):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 32, 1), (2, 32, 5), (7, 32, 2)])
+@pytest.mark.parametrize("shape", [(1, 32, 1), (2, 32, 5), (7, 32, 2), (1, 32, 20), (2, 32, 20), (7, 32, 20)])
 def test_rows_go_where_numpy_puts_them(pair, shape, dtype):
     ours, theirs = pair
     x = array(*shape, dtype)
     assert ours(x).dtype == dtype
     np.testing.assert_array_equal(ours(x), theirs(x))
+    np.testing.assert_array_equal(jax.jit(ours)(x), theirs(x))
 
 
 @pytest.mark.parametrize("n_bits", [1, 2, 3, 7])
@@ -68,6 +69,28 @@ def test_the_identity_adds_nothing_to_the_program():
     assert not program.eqns
 
 
+def lowered(shape, platform="cpu"):
+    """The program of a permutation, and how many gathers it has."""
+    program = jax.jit(lambda x: permute(of_bits(PLACES), x)).trace(array(*shape)).lower(lowering_platforms=(platform,))
+    text = program.as_text()
+    return text, text.count('"stablehlo.gather"(')
+
+
+def test_a_cpu_permutes_many_columns_in_two_halves():
+    """So that XLA does not compute the gather in the shape of the product behind it, place by place."""
+    text, gathers = lowered((5, 32, 20))
+    assert gathers == 2 and "stablehlo.concatenate" in text
+    for shape, platform in (((5, 32, 3), "cpu"), ((1, 32, 20), "cpu"), ((5, 32, 20), "cuda")):
+        assert lowered(shape, platform)[1] == 1
+
+
+def test_batches_of_any_size_are_exported():
+    (batch,) = jax.export.symbolic_shape("b")
+    move = jax.jit(lambda x: permute(of_bits(PLACES), x))
+    exported = jax.export.export(move)(jax.ShapeDtypeStruct((batch, 32, 20), np.float64))
+    np.testing.assert_array_equal(exported.call(array(6, columns=20)), moved_bits(array(6, columns=20)))
+
+
 TRANSFORMATIONS = {
     "gradient": jax.grad,
     "Hessian": jax.hessian,
@@ -84,6 +107,15 @@ def test_derivatives_of_every_order_and_mode(pair, name):
     weights = jnp.arange(32.0 * 6).reshape(2, 32, 3) / 50
     ours, theirs = (transform(lambda x, move=move: (jnp.sin(move(x) * x) * weights).sum()) for move in pair)
     np.testing.assert_allclose(ours(array()), theirs(array()), atol=1e-14)
+
+
+def test_derivatives_of_many_columns(pair):
+    """Compiled, as a CPU permutes them."""
+    weights = jnp.cos(jnp.arange(2.0 * 32 * 20)).reshape(2, 32, 20)
+    x, tangent = array(columns=20), jnp.sin(array(columns=20))
+    ours, theirs = (jax.grad(lambda x, move=move: (jnp.sin(move(x) * x) * weights).sum()) for move in pair)
+    pushed, expected = (jax.jit(lambda x, t, f=f: jax.jvp(f, (x,), (t,)))(x, tangent) for f in (ours, theirs))
+    np.testing.assert_allclose(pushed, expected, atol=1e-13)
 
 
 @pytest.mark.parametrize(("axis", "out"), [(0, 0), (1, 2), (3, 1)])
