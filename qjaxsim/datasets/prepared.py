@@ -70,8 +70,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     version = version_folder(name, folder)
     if version is None:
         raise DatasetNotFoundError(f"no prepared TFDS data set in {folder / name}")
-    info_text = (version / "dataset_info.json").read_text(encoding="utf-8")
-    info = json.loads(info_text)
+    info = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))
     if info.get("fileFormat") != "array_record":
         raise DatasetNotFoundError(
             f"{version} is prepared as {info.get('fileFormat', 'tfrecord')}, which needs TensorFlow to read "
@@ -84,9 +83,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
             f"subset()."
         )
     source = f"TFDS {name}:{version.name}; canonical order"
-    # The description holds sizes and checksums, so other data under the same version gets another key.
-    digest = hashlib.sha256(info_text.encode()).hexdigest()[:16]
-    key = f"{name.replace('/', '-')}-{version.name}-{split}-{digest}"
+    key = f"{name}-{version.name}-{split}-{_digest(version, split)}"
     if (cached := decoded.read(key, counts[split], name=name, split=split, source=source)) is not None:
         return cached
     images, labels, class_names = read_split(version, split)
@@ -94,6 +91,20 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     dataset = Dataset(images[order], labels[order], class_names, name, split, source)
     decoded.write(key, dataset)
     return dataset
+
+
+def _digest(version: Path, split: str) -> str:
+    """What changes with the examples of a split, or with what its files say of them.
+
+    The contents count: sizes, which are all that TFDS records of an own set, stay where labels alone are mended.
+    """
+    summed = hashlib.sha256()
+    for path in sorted(version.iterdir()):
+        if not path.is_file() or not (split in path.name or path.suffix in (".json", ".txt")):
+            continue
+        with path.open("rb") as file:
+            summed.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return summed.hexdigest()[:16]
 
 
 def read_split(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -139,12 +150,21 @@ def _check_features(features: Any, version: Path) -> tuple[tuple[int, int, int],
             f"A data set must have a uint8 `image` and a `label`, but {version} has {described}; choose an image "
             f"classification set."
         )
-    shape = features["image"].shape
+    from tensorflow_datasets import features as kinds
+
+    image, label = features["image"], features["label"]
+    shape = image.shape
     if None in shape:
         raise NotImplementedError(
             f"Images must all have one size, but those in {version} have shape {shape}; resize them first."
         )
-    return shape, tuple(features["label"].names)
+    for name, feature, kind in (("image", image, kinds.Image), ("label", label, kinds.ClassLabel)):
+        if not isinstance(feature, kind):
+            raise ValueError(
+                f"A data set must have its `{name}` as TFDS's feature {kind.__name__}, but {version} has it as "
+                f"{type(feature).__name__}; prepare it again with tfds.features.{kind.__name__}."
+            )
+    return shape, tuple(label.names)
 
 
 def _pixels(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:
