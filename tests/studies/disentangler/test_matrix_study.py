@@ -62,6 +62,18 @@ def test_a_matrix_of_a_file(tmp_path):
         run_study(STUDY, replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2)])
+def test_a_matrix_of_one_site_has_no_bond_and_no_entropy(tmp_path, shape):
+    matrix = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    settings = replace(OF_FILE, parts=("layers", "depth"), chi=(1,), profile_depths=(1, 2), profile_gate_qubits=(2,))
+    found = run_study(STUDY, settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "head", "out-in", "as asked for"))
+    row = one(found.rows, part="depth", source="file", depth=2)
+    assert row["entropy"] is None and row["error"] == pytest.approx(0, abs=1e-6)
+    (verdict,) = [each for each in found.verdicts if each.claim.startswith("Bond entropy falls")]
+    assert "more than two rows or columns" in verdict.evidence
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 @pytest.mark.parametrize("shape", mostly_slow([[1, 6], [5, 1], [1, 1]]))
 def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
     matrix = np.outer(np.arange(1.0, shape[0] + 1), np.arange(1.0, shape[1] + 1)).astype(np.float32)
