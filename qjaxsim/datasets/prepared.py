@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common.extras import how_to_install
-from qjaxsim.datasets import decoded
+from qjaxsim.datasets import decoded, idx
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
 
 _BLOCK = 1000  # records per read: item by item costs several times more
@@ -82,8 +82,11 @@ def read(name: str, split: str, folder: Path) -> Dataset:
             f"Argument `split` must be one of {list(counts)} for {name}, but is {split!r}; choose fewer examples with "
             f"subset()."
         )
-    source = f"TFDS {name}:{version.name}; canonical order"
-    key = f"{name}-{version.name}-{split}-{_digest(version, split)}"
+    digest = _digest(version)
+    # What is published under a version is known; of an own set only the contents say which it is.
+    which = "" if name in idx.CLASS_NAMES else f", sha256 {digest}"
+    source = f"TFDS {name}:{version.name}{which}; canonical order"
+    key = f"{name}-{version.name}-{split}-{digest}"
     if (cached := decoded.read(key, counts[split], name=name, split=split, source=source)) is not None:
         return cached
     images, labels, class_names = read_split(version, split)
@@ -93,15 +96,13 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     return dataset
 
 
-def _digest(version: Path, split: str) -> str:
-    """What changes with the examples of a split, or with what its files say of them.
+def _digest(version: Path) -> str:
+    """What changes with the examples, or with what the files say of them.
 
     The contents count: sizes, which are all that TFDS records of an own set, stay where labels alone are mended.
     """
     summed = hashlib.sha256()
-    for path in sorted(version.iterdir()):
-        if not path.is_file() or not (split in path.name or path.suffix in (".json", ".txt")):
-            continue
+    for path in sorted(path for path in version.iterdir() if path.is_file()):
         with path.open("rb") as file:
             summed.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return summed.hexdigest()[:16]
