@@ -163,7 +163,7 @@ def checked_value(problem: Problem) -> float:
     """The function at the point, evaluated twice by programs traced anew.
 
     Raises:
-        ValueError: if the values differ, or are not finite, or a model's outputs depend on other samples or their order.
+        ValueError: if the values differ, or are not finite, or a model's outputs depend on other samples or on order.
     """
     if problem.model is not None and not isinstance(problem.model.outputs, PartSum | StagedCircuit | CircuitOutputs):
         _require_own_outputs(problem.model, problem.params)

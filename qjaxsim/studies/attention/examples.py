@@ -8,7 +8,7 @@ from qjaxsim import datasets
 from qjaxsim.datasets.sampling import stratified_choice
 from qjaxsim.studies.attention.settings import AttentionStudySettings
 from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
 _TEST_SHARE = 0.2
@@ -25,6 +25,7 @@ def load_examples(
         given: the same before defaults were filled in; it must not ask for more than there are.
     """
     train = datasets.load(settings.dataset, "train", data_dir=data_dir)
+    prepare = preprocessing_of(train, grey=False)
     try:
         test = datasets.load(settings.dataset, "test", data_dir=data_dir)
     except ValueError:
@@ -38,7 +39,6 @@ def load_examples(
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
     if asked.energy_images != AttentionStudySettings.energy_images:
         require_at_most("energy_images", asked.energy_images, len(test), "test images")
-    prepare = Preprocessing(train.images.shape[1], train.pixel_max, channels=train.images.shape[3])
     x_train, x_test = (prepare(one.images).astype(np.float32) for one in (train, test))
     return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
 

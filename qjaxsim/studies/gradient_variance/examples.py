@@ -5,7 +5,7 @@ from pathlib import Path
 from qjaxsim import datasets
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
 from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
 
@@ -19,15 +19,6 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
     if settings.test_images is not None:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    prepare = _preprocessing(train)
+    prepare = preprocessing_of(train, grey=True)
     x_train, x_test = prepare(train.images), prepare(test.images)
     return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
-
-
-def _preprocessing(data: datasets.Dataset) -> Preprocessing:
-    _, height, width, channels = data.images.shape
-    if channels != 1 or height != width:
-        raise ValueError(
-            f"Argument `dataset` must name square grey images, but {data.name} has {height} x {width} x {channels}."
-        )
-    return Preprocessing(height, data.pixel_max)
