@@ -12,7 +12,7 @@ import numpy as np
 
 from qjaxsim.common.extras import how_to_install
 from qjaxsim.datasets import decoded, idx
-from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
+from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError, canonical_order
 
 _BLOCK = 1000  # records per read: item by item costs several times more
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -64,7 +64,8 @@ def read(name: str, split: str, folder: Path) -> Dataset:
 
     Raises:
         DatasetNotFoundError: if it is not prepared, not as array_record, or the packages to read it are missing.
-        ValueError: for a split that it lacks, damaged files, or features other than a uint8 `image` and a `label`.
+        NoSplitError: for a split that it lacks.
+        ValueError: for damaged files, or features other than a uint8 `image` and a `label`.
         NotImplementedError: if its images differ in size.
     """
     version = version_folder(name, folder)
@@ -78,7 +79,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
         )
     counts = {entry["name"]: sum(map(int, entry["shardLengths"])) for entry in info["splits"]}
     if split not in counts:
-        raise ValueError(
+        raise NoSplitError(
             f"Argument `split` must be one of {list(counts)} for {name}, but is {split!r}; choose fewer examples with "
             f"subset()."
         )

@@ -4,15 +4,14 @@ from pathlib import Path
 
 from qjaxsim import datasets
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
-from qjaxsim.studies.shared.examples import Examples
+from qjaxsim.studies.shared.examples import Examples, training_and_test
 from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
 
 def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
     """Training and test images in [0, 1] with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    train, test = training_and_test(settings.dataset, data_dir, settings.data_seed)
     for name, split in (("images", train), ("test_images", test)):
         require_at_most(name, getattr(settings, name), len(split), f"{split.split} images of {settings.dataset}")
     if settings.images is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from qjaxsim import datasets
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.studies.shared.examples import Examples
+from qjaxsim.studies.shared.examples import Examples, training_and_test
 from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
@@ -28,8 +28,7 @@ class HessianExamples(Examples):
 
 def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
     """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    train, test = training_and_test(settings.dataset, data_dir, settings.data_seed)
     prepare = preprocessing_of(train, grey=True, n_qubits=settings.qubits, pool=settings.pool)
     if classes is not None:
         train, test = (datasets.select_classes(split, classes) for split in (train, test))
