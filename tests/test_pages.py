@@ -27,6 +27,7 @@ SLOW = (
 # Libraries that a page needs beside those of the tests; CI installs them.
 NEEDS = {
     "curvature.md": ("flax", "equinox"),
+    "own_images.md": ("tensorflow_datasets", "PIL"),
     "qiskit.md": ("qiskit_aer", "qiskit_ibm_runtime"),
     "torch_pennylane.md": ("torch", "pennylane"),
 }

@@ -7,7 +7,7 @@
 array([30, 30])
 """
 
-from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError
+from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError
 from qjaxsim.datasets.loading import load, names
 from qjaxsim.datasets.preparing import prepare
 from qjaxsim.datasets.sampling import select_classes, stratified_batches, subset
@@ -15,6 +15,7 @@ from qjaxsim.datasets.sampling import select_classes, stratified_batches, subset
 __all__ = [
     "Dataset",
     "DatasetNotFoundError",
+    "NoSplitError",
     "load",
     "names",
     "prepare",

@@ -10,6 +10,10 @@ class DatasetNotFoundError(FileNotFoundError):
     """The data set is known, but its files are not here (or cannot be read here); the message names the ways out."""
 
 
+class NoSplitError(ValueError):
+    """The data set is here, but has no such split; the message names those that it has."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images of one split.

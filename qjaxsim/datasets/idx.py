@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
+from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError, canonical_order
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -61,11 +61,12 @@ def read(name: str, split: str, folder: Path) -> Dataset:
 
     Raises:
         DatasetNotFoundError: if a file is missing.
-        ValueError: for an unknown split, and for files that are truncated, empty, of the wrong kind, of another data
+        NoSplitError: for an unknown split.
+        ValueError: for files that are truncated, empty, of the wrong kind, of another data
             set, or do not agree with each other.
     """
     if split not in FILES:
-        raise ValueError(f"Argument `split` must be one of {list(FILES)} for {name}, but is {split!r}.")
+        raise NoSplitError(f"Argument `split` must be one of {list(FILES)} for {name}, but is {split!r}.")
     found = find_folder(name, folder)
     if found is None:
         raise DatasetNotFoundError(f"no idx files ({', '.join(missing_files(folder))}) in {folder} or {folder / name}")

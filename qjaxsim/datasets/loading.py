@@ -8,7 +8,7 @@ import numpy as np
 from qjaxsim.common.checks import require_one_of
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
-from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
+from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError, canonical_order
 from qjaxsim.datasets.sampling import stratified_choice
 
 DIGITS_SEED = 0
@@ -107,7 +107,7 @@ def _digits(name: str, split: str, folder: Path) -> Dataset:
     from sklearn.datasets import load_digits
 
     if split not in ("train", "test"):
-        raise ValueError(f"Argument `split` must be one of ['train', 'test'] for {name}, but is {split!r}.")
+        raise NoSplitError(f"Argument `split` must be one of ['train', 'test'] for {name}, but is {split!r}.")
     bunch = load_digits()
     images, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int32)
     order = canonical_order(images, labels)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common.extras import how_to_install
-from qjaxsim.datasets import decoded
-from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, canonical_order
+from qjaxsim.datasets import decoded, idx
+from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError, canonical_order
 
 _BLOCK = 1000  # records per read: item by item costs several times more
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -64,14 +64,14 @@ def read(name: str, split: str, folder: Path) -> Dataset:
 
     Raises:
         DatasetNotFoundError: if it is not prepared, not as array_record, or the packages to read it are missing.
-        ValueError: for a split that it lacks, damaged files, or features other than a uint8 `image` and a `label`.
+        NoSplitError: for a split that it lacks.
+        ValueError: for damaged files, or features other than a uint8 `image` and a `label`.
         NotImplementedError: if its images differ in size.
     """
     version = version_folder(name, folder)
     if version is None:
         raise DatasetNotFoundError(f"no prepared TFDS data set in {folder / name}")
-    info_text = (version / "dataset_info.json").read_text(encoding="utf-8")
-    info = json.loads(info_text)
+    info = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))
     if info.get("fileFormat") != "array_record":
         raise DatasetNotFoundError(
             f"{version} is prepared as {info.get('fileFormat', 'tfrecord')}, which needs TensorFlow to read "
@@ -79,14 +79,15 @@ def read(name: str, split: str, folder: Path) -> Dataset:
         )
     counts = {entry["name"]: sum(map(int, entry["shardLengths"])) for entry in info["splits"]}
     if split not in counts:
-        raise ValueError(
+        raise NoSplitError(
             f"Argument `split` must be one of {list(counts)} for {name}, but is {split!r}; choose fewer examples with "
             f"subset()."
         )
-    source = f"TFDS {name}:{version.name}; canonical order"
-    # The description holds sizes and checksums, so other data under the same version gets another key.
-    digest = hashlib.sha256(info_text.encode()).hexdigest()[:16]
-    key = f"{name.replace('/', '-')}-{version.name}-{split}-{digest}"
+    digest = _digest(version)
+    # What is published under a version is known; of an own set only the contents say which it is.
+    which = "" if name in idx.CLASS_NAMES else f", sha256 {digest}"
+    source = f"TFDS {name}:{version.name}{which}; canonical order"
+    key = f"{name}-{version.name}-{split}-{digest}"
     if (cached := decoded.read(key, counts[split], name=name, split=split, source=source)) is not None:
         return cached
     images, labels, class_names = read_split(version, split)
@@ -94,6 +95,18 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     dataset = Dataset(images[order], labels[order], class_names, name, split, source)
     decoded.write(key, dataset)
     return dataset
+
+
+def _digest(version: Path) -> str:
+    """What changes with the examples, or with what the files say of them.
+
+    The contents count: sizes, which are all that TFDS records of an own set, stay where labels alone are mended.
+    """
+    summed = hashlib.sha256()
+    for path in sorted(path for path in version.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            summed.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return summed.hexdigest()[:16]
 
 
 def read_split(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -139,12 +152,21 @@ def _check_features(features: Any, version: Path) -> tuple[tuple[int, int, int],
             f"A data set must have a uint8 `image` and a `label`, but {version} has {described}; choose an image "
             f"classification set."
         )
-    shape = features["image"].shape
+    from tensorflow_datasets import features as kinds
+
+    image, label = features["image"], features["label"]
+    shape = image.shape
     if None in shape:
         raise NotImplementedError(
             f"Images must all have one size, but those in {version} have shape {shape}; resize them first."
         )
-    return shape, tuple(features["label"].names)
+    for name, feature, kind in (("image", image, kinds.Image), ("label", label, kinds.ClassLabel)):
+        if not isinstance(feature, kind):
+            raise ValueError(
+                f"A data set must have its `{name}` as TFDS's feature {kind.__name__}, but {version} has it as "
+                f"{type(feature).__name__}; prepare it again with tfds.features.{kind.__name__}."
+            )
+    return shape, tuple(label.names)
 
 
 def _pixels(encoded: bytes, shape: tuple[int, int, int]) -> np.ndarray:

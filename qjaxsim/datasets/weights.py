@@ -306,7 +306,7 @@ def _floats(matrix: np.ndarray, name: str) -> np.ndarray:
         )
     if 0 in matrix.shape:
         raise ValueError(f"Array {name} must not be empty, but has shape {matrix.shape}.")
-    wide: np.ndarray = matrix.astype(np.float64 if matrix.dtype == np.float64 else np.float32)
+    wide: np.ndarray = matrix.astype(np.float64 if matrix.dtype.itemsize >= 8 else np.float32)
     if not np.isfinite(wide).all():
         raise ValueError(
             f"Array {name} must hold finite numbers, but {np.count_nonzero(~np.isfinite(wide))} of {wide.size} are NaN "

@@ -142,11 +142,10 @@ def attend(settings: AttentionSettings, params: Params, tokens: jax.Array) -> At
     """The layer's output for tokens (B, n, dim), normalised before.
 
     Raises:
-        ValueError: if the dimension is no multiple of the heads.
+        ValueError: for tokens of another shape, a dimension that is no multiple of the heads, or parameters of another.
     """
-    dim, n_heads = tokens.shape[2], settings.n_heads
-    if dim % n_heads:
-        raise ValueError(f"Argument `n_heads` must divide the dimension {dim}, but is {n_heads}.")
+    n_heads = settings.n_heads
+    _require_tokens(settings, params, tokens)
     if settings.kind == "none":
         return Attended(jnp.zeros_like(tokens), jnp.zeros((len(tokens), n_heads, tokens.shape[1]), tokens.dtype))
     q, k = (_split(_linear(params[name], tokens), n_heads) for name in ("query", "key"))
@@ -167,9 +166,10 @@ def layer_problem(settings: AttentionSettings, params: Params, tokens: jax.Array
     """The problems that annealed kinds, and v2's controls, select by, one an example.
 
     Raises:
-        ValueError: for a kind without them.
+        ValueError: for a kind without them, and as `attend`.
     """
     require_one_of("kind", settings.kind, WITH_PROBLEM)
+    _require_tokens(settings, params, tokens)
     q, k, v = (_split(_linear(params[name], tokens), settings.n_heads) for name in ("query", "key", "value"))
     if settings.kind == "qama-v1":
         return problems.problem_v1(_terms_v1(params, q, k, v)[0])
@@ -325,6 +325,20 @@ def _expectations() -> Any:
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _require_tokens(settings: AttentionSettings, params: Params, tokens: jax.Array) -> None:
+    """Refuse tokens that the layer does not take."""
+    if jnp.ndim(tokens) != 3:
+        raise ValueError(
+            f"Argument `tokens` must have shape (B, n, dim), but has shape {jnp.shape(tokens)}; reshape the axes in "
+            "front into one."
+        )
+    dim = tokens.shape[2]
+    if dim % settings.n_heads:
+        raise ValueError(f"Argument `n_heads` must divide the dimension {dim}, but is {settings.n_heads}.")
+    if "query" in params and (size := params["query"].shape[1]) != dim:
+        raise ValueError(f"Argument `tokens` must be of the layer's dimension {size}, but are of {dim}.")
 
 
 def _key(settings: AttentionSettings, values: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """Data sets of TFDS: what was prepared is read without TensorFlow, kept, checked and prepared anew."""
 
+import re
 import shutil
 import socket
 import sys
@@ -17,48 +18,53 @@ from tests.dataset_files import multiset, write_idx
 # --- the TFDS route ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def tfds_tree(tmp_path_factory):
-    """A data folder in which TFDS has prepared two small sets, and the arrays that went in."""
-    tfds = pytest.importorskip("tensorflow_datasets", reason="needs the tfds extra")
-    image_module = pytest.importorskip("PIL.Image", reason="needs the tfds extra")
+def prepare_own(root, title, features, examples):
+    """What TFDS makes of a person's own set, given features by name and examples with them."""
+    import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
 
+    with registered.skip_registration():
+
+        class Builder(tfds.core.GeneratorBasedBuilder):
+            VERSION = tfds.core.Version("1.2.0")
+            name = title
+
+            def _info(self):
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, dl_manager):
+                return {"train": self._generate_examples()}
+
+            def _generate_examples(self):
+                yield from enumerate(examples)
+
+    tfds.disable_progress_bar()
+    Builder(data_dir=str(root), file_format="array_record").download_and_prepare()
+
+
+@pytest.fixture(scope="module")
+def tfds_tree(tmp_path_factory):
+    """A data folder in which TFDS has prepared some small sets, and the arrays that went in."""
+    tfds = pytest.importorskip("tensorflow_datasets", reason="needs the tfds extra")
+    image_module = pytest.importorskip("PIL.Image", reason="needs the tfds extra")
     rng = np.random.default_rng(3)
     colour = rng.integers(0, 256, (17, 9, 7, 3), dtype=np.uint8)
     labels = rng.integers(0, 3, 17)
-
-    def builder_class(title, features, examples):
-        with registered.skip_registration():
-
-            class Builder(tfds.core.GeneratorBasedBuilder):
-                VERSION = tfds.core.Version("1.2.0")
-                name = title
-
-                def _info(self):
-                    return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-                def _split_generators(self, dl_manager):
-                    return {"train": self._generate_examples()}
-
-                def _generate_examples(self):
-                    yield from enumerate(examples)
-
-        return Builder
-
     label = tfds.features.ClassLabel(names=["red", "green", "blue"])
     image = tfds.features.Image(shape=(9, 7, 3))
     pictures = [{"image": image_module.fromarray(x), "label": int(y)} for x, y in zip(colour, labels, strict=True)]
+    numbers = [{"image": x, "label": 0} for x in colour]
     varying = [{"image": image_module.fromarray(colour[0, :k]), "label": 0} for k in (3, 5)]
     sets = {
         "tiny_colours": ({"image": image, "label": label}, pictures),
         "tiny_varying": ({"image": tfds.features.Image(shape=(None, None, 3)), "label": label}, varying),
+        "tiny_numbers": ({"image": tfds.features.Tensor(shape=(9, 7, 3), dtype=np.uint8), "label": label}, numbers),
+        "tiny_values": ({"image": image, "label": tfds.features.Scalar(np.int64)}, pictures),
         "tiny_text": ({"text": tfds.features.Text()}, [{"text": "ja"}]),
     }
     root = tmp_path_factory.mktemp("tfds")
-    tfds.disable_progress_bar()
     for title, (features, examples) in sets.items():
-        builder_class(title, features, examples)(data_dir=str(root), file_format="array_record").download_and_prepare()
+        prepare_own(root, title, features, examples)
     return root, colour, labels
 
 
@@ -69,13 +75,16 @@ def test_tfds_set_holds_what_was_written(tfds_tree):
     np.testing.assert_array_equal(dataset.images, colour[order])
     np.testing.assert_array_equal(dataset.labels, labels[order])
     assert dataset.class_names == ("red", "green", "blue")
-    assert dataset.source == "TFDS tiny_colours:1.2.0; canonical order"
+    assert re.fullmatch(r"TFDS tiny_colours:1\.2\.0, sha256 [0-9a-f]{16}; canonical order", dataset.source)
     assert "tensorflow" not in sys.modules
 
 
 def test_names_lists_prepared_image_sets(tfds_tree, tmp_path):
     root, *_ = tfds_tree
-    assert datasets.names(root) == ("digits", "mnist", "fashion_mnist", "tiny_colours", "tiny_varying")
+    assert datasets.names(root) == (
+        *("digits", "mnist", "fashion_mnist", "tiny_colours", "tiny_numbers"),
+        *("tiny_values", "tiny_varying"),
+    )
     assert datasets.names(tmp_path) == ("digits", "mnist", "fashion_mnist")
 
 
@@ -108,6 +117,28 @@ def test_second_load_comes_from_the_cache(tfds_tree, own_cache, monkeypatch):
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.labels, second.labels)
     assert (second.class_names, second.source) == (first.class_names, first.source)
+
+
+@pytest.mark.parametrize("mended", ["labels", "names"])
+def test_set_prepared_again_under_its_version_is_decoded_again(tmp_path, mended):
+    tfds = pytest.importorskip("tensorflow_datasets", reason="needs the tfds extra")
+    image_module = pytest.importorskip("PIL.Image", reason="needs the tfds extra")
+    images = np.random.default_rng(5).integers(0, 256, (12, 4, 4, 1), dtype=np.uint8)
+    labels, names = np.arange(12) % 3, ("low", "mid", "top")
+    sources = set()
+    for now in (labels, (labels + 1) % 3) if mended == "labels" else (labels, labels):
+        label = tfds.features.ClassLabel(names=names)
+        examples = [
+            {"image": image_module.fromarray(x[..., 0]), "label": int(y)} for x, y in zip(images, now, strict=True)
+        ]
+        shutil.rmtree(tmp_path / "own", ignore_errors=True)
+        prepare_own(tmp_path, "own", {"image": tfds.features.Image(shape=(4, 4, 1)), "label": label}, examples)
+        found = datasets.load("own", data_dir=tmp_path)
+        assert multiset(found.images, found.labels) == multiset(images, now)
+        assert found.class_names == names
+        sources.add(found.source)
+        names = names if mended == "labels" else names[::-1]
+    assert len(sources) == 2  # which a study records, and does not go on with others
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "bit flip", "other count"])
@@ -148,6 +179,10 @@ def test_tfds_sets_that_do_not_fit(tfds_tree):
         datasets.load("tiny_varying", data_dir=root)
     with pytest.raises(ValueError, match=r"uint8 `image` and a `label`, but .*tiny_text.* has \{'text'"):
         datasets.load("tiny_text", data_dir=root)
+    with pytest.raises(ValueError, match=r"`image` as TFDS's feature Image, but .*tiny_numbers.* has it as Tensor; "):
+        datasets.load("tiny_numbers", data_dir=root)
+    with pytest.raises(ValueError, match=r"`label` as TFDS's feature ClassLabel, but .*tiny_values.* as Scalar; "):
+        datasets.load("tiny_values", data_dir=root)
     with pytest.raises(ValueError, match=r"`split` must be one of \['train'\] for tiny_colours, but is 'train\[:9\]'"):
         datasets.load("tiny_colours", "train[:9]", data_dir=root)
 

@@ -111,6 +111,15 @@ def test_a_file_without_a_matrix(tmp_path):
         load_matrix(written(tmp_path / "w.npz", **{"a.weight": np.ones((2, 3))}), key="a.wieght")
 
 
+@pytest.mark.parametrize("dtype", [">f8", np.longdouble])
+def test_doubles_of_other_machines_keep_their_digits(tmp_path, dtype):
+    numbers = np.random.default_rng(4).normal(size=(6, 4))
+    np.save(tmp_path / "w.npy", numbers.astype(dtype))
+    found = load_matrix(tmp_path / "w.npy", orientation="out-in").matrix
+    assert found.dtype == np.float64 and found.dtype.isnative
+    np.testing.assert_array_equal(found, numbers)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 def test_safetensors_of_every_float(tmp_path, matrix, dtype):
     safetensors_numpy.save_file({"x.weight": matrix.astype(dtype)}, tmp_path / "w.safetensors")

@@ -339,6 +339,9 @@ def test_transformer_shapes_and_published_sizes(key):
         (lambda: VisionTransformer().outputs({}, np.zeros((1, 8, 8, 1))), r"Argument `x` must have shape \(batch, 28"),
         (lambda: attention.layer_problem(AttentionSettings(kind="softmax"), {}, None), "but is 'softmax'"),
         (lambda: attention.attend(AttentionSettings(), {}, jnp.zeros((1, 2, 12))), "must divide the dimension 12"),
+        (lambda: attention.attend(AttentionSettings(), {}, jnp.zeros((2, 8))), r"`tokens` must have shape \(B, n"),
+        (lambda: attention.attend(AttentionSettings(), {"query": np.eye(8)}, jnp.zeros((1, 2, 16))), "dimension 8, b"),
+        (lambda: attention.layer_problem(AttentionSettings(), {}, jnp.zeros((1, 1, 2, 8))), r"has shape \(1, 1, 2"),
     ],
 )  # fmt: skip
 def test_bad_settings_get_one_clear_line(make, message):

@@ -21,6 +21,9 @@ from qjaxsim.curvature.spreading import over_team
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.running.simulate import expectation
 
+# Samples whose outputs are found twice, in two orders, at most.
+_COMPARED = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -160,7 +163,7 @@ def checked_value(problem: Problem) -> float:
     """The function at the point, evaluated twice by programs traced anew.
 
     Raises:
-        ValueError: if the values differ, or are not finite, or a model's outputs depend on the other samples.
+        ValueError: if the values differ, or are not finite, or a model's outputs depend on other samples or on order.
     """
     if problem.model is not None and not isinstance(problem.model.outputs, PartSum | StagedCircuit | CircuitOutputs):
         _require_own_outputs(problem.model, problem.params)
@@ -174,23 +177,29 @@ def checked_value(problem: Problem) -> float:
     if abs(values[0] - values[1]) > allowed:
         raise ValueError(
             f"Argument `function` must be deterministic, but two calls at the same point gave {values[0]!r} and "
-            f"{values[1]!r}; fix its random numbers (dropout off, one key)."
+            f"{values[1]!r}; fix its random numbers, or switch them off."
         )
     return values[0]
 
 
 def _require_own_outputs(model: Model, params: Any) -> None:
-    """Refuse outputs of a sample that depend on those beside it, by which a mean over chunks is none over samples."""
+    """Refuse outputs of a sample that depend on those beside it, by which a mean over chunks is none over samples.
+
+    Also those that depend on its place among them, as by dropout with one key: chunks begin at other samples.
+    """
     if model.n_samples < 4:
         return
-    four = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:4], model.x)
-    two = jax.tree.map(lambda leaf: leaf[:2], four)
-    among, alone = compiled_once(lambda at: (model.outputs(at, four)[:2], model.outputs(at, two)), params)
+    count = min(model.n_samples, _COMPARED)
+    moved = np.roll(np.arange(count - 1), 1)
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:count], model.x)
+    fewer = jax.tree.map(lambda leaf: leaf[moved], first)
+    among, alone = compiled_once(lambda at: (model.outputs(at, first)[moved], model.outputs(at, fewer)), params)
     # Far beyond rounding: products of other shapes may be summed in another order, or in lower precision.
     allowed = float(jnp.finfo(among.dtype).eps) ** 0.25 * float(jnp.abs(among).max())
     if not float(jnp.abs(among - alone).max()) > allowed:
         return
     raise ValueError(
-        "Argument `function` must give each sample's outputs from that sample alone, but those of the first two are "
-        "others beside two more samples; normalise by stored averages, not by those of the batch."
+        "Argument `function` must give each sample's outputs from that sample alone, but those of the first ones are "
+        "others in another order, beside one sample less; normalise by stored averages, not by those of the batch, and "
+        "switch dropout off, or give each sample a key of its own as part of x."
     )

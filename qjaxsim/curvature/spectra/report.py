@@ -76,7 +76,7 @@ def spectrum_report(
         frozen: mask (P,) of parameters that the plane "pca" holds at the point.
         seed: of random probes, starting vectors and directions.
         check_deterministic: evaluate the function twice at the point, and refuse two values, and outputs of the first
-            samples that change with those beside them.
+            samples that change with those beside them or with their order.
         checkpoint: folder for unfinished work: a killed call with the same arguments goes on from there. It is left
             there; remove it when done. Lanczos runs begin anew.
         progress: show bars on a terminal; or a Progress to add them to.
@@ -89,7 +89,7 @@ def spectrum_report(
         TypeError: for params of other dtypes, a function that returns no real scalar, or where JAX traces params or
             data.
         ValueError: for arguments that do not fit each other, a function that is not finite or not deterministic, or
-            one that does not depend on params at all, or outputs of a sample that depend on others.
+            one that does not depend on params at all, or outputs of a sample that depend on others or on its place.
         MemoryError: if "dense" does not fit.
 
     Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and

@@ -5,30 +5,24 @@ from pathlib import Path
 import numpy as np
 
 from qjaxsim import datasets
-from qjaxsim.datasets.sampling import stratified_choice
 from qjaxsim.studies.attention.settings import AttentionStudySettings
-from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
-
-_TEST_SHARE = 0.2
 
 
 def load_examples(
     settings: AttentionStudySettings, data_dir: Path | None, given: AttentionStudySettings | None = None
 ) -> Examples:
-    """Images in [0, 1] with labels. A set without a test split gives a fifth of its images, chosen by `data_seed`.
+    """Images in [0, 1] with labels.
 
     Args:
         settings: resolved.
         data_dir: where prepared data sets are.
         given: the same before defaults were filled in; it must not ask for more than there are.
     """
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    try:
-        test = datasets.load(settings.dataset, "test", data_dir=data_dir)
-    except ValueError:
-        train, test = _split(train, settings.data_seed)
+    train, test = training_and_test(settings.dataset, data_dir, settings.data_seed)
+    prepare = preprocessing_of(train, grey=False)
     asked = given or settings
     require_at_most("images", asked.images, len(train), f"training images of {settings.dataset}")
     require_at_most("test_images", asked.test_images, len(test), f"test images of {settings.dataset}")
@@ -38,14 +32,5 @@ def load_examples(
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
     if asked.energy_images != AttentionStudySettings.energy_images:
         require_at_most("energy_images", asked.energy_images, len(test), "test images")
-    prepare = Preprocessing(train.images.shape[1], train.pixel_max, channels=train.images.shape[3])
     x_train, x_test = (prepare(one.images).astype(np.float32) for one in (train, test))
     return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
-
-
-def _split(data: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
-    n_test = round(_TEST_SHARE * len(data))
-    chosen = stratified_choice(data.labels, n_test, np.random.default_rng(seed))
-    kept = np.setdiff1d(np.arange(len(data)), chosen)
-    note = f"a fifth held out for testing, seed {seed}"
-    return data.take(kept, note), data.take(chosen, note)

@@ -35,7 +35,8 @@ class AttentionStudySettings:
     """
 
     dataset: str = other(
-        "digits", help="digits (8 x 8, built in), mnist, fashion_mnist or a prepared CIFAR-10, whole or part."
+        "digits",
+        help="digits (8 x 8, built in), mnist, fashion_mnist or another prepared set, grey or coloured like CIFAR-10.",
     )
     attention: tuple[str, ...] = choice(
         KINDS,

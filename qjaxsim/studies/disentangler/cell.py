@@ -219,9 +219,10 @@ class FileCells(LayerCells):
         return {
             "matrix": self.loaded.name,
             "matrix_shape": list(matrix.shape),
-            "matrix_sha256": hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest(),
+            "matrix_sha256": _sha256(matrix),
             "orientation": f"{self.loaded.orientation} in the file, {self.loaded.reason}",
             "inputs_known": self.moment is not None,
+            **({} if self.inputs is None else {"inputs_sha256": _sha256(self.inputs)}),
         }
 
     def subject(self, layer: str, source: str, seed: int) -> Subject:
@@ -312,6 +313,10 @@ def text_recorded(text: Text) -> dict[str, Any]:
         "text_used": {name: len(getattr(text, name)) for name in ("train", "validation", "test")},
         "text_characters": len(text.characters),
     }
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _moment(inputs: np.ndarray, d_in: int) -> np.ndarray:

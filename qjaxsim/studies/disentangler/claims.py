@@ -203,7 +203,7 @@ def entropy_falls(rows: Sequence[Row]) -> Verdict:
     claim, source = "Bond entropy falls with the depth of the circuits.", f"{PAPER}, Fig. 3"
     before, after = _curve(rows, "layer", "entropy_before")[1], _curve(rows, "layer", "entropy")[1]
     if len(after) < 2:
-        return untested(claim, source, "--parts depth with two depths")
+        return untested(claim, source, "--parts depth with two depths, and layers of more than two rows or columns")
     evidence = (
         f"{before[0]:.3f} nats without circuits, {after[0]:.3f} at the smallest depth, {after[-1]:.3f} at the largest"
     )
@@ -365,10 +365,11 @@ def _against(rows: Sequence[Row], claim: str, methods: Sequence[str], counted: s
 
 
 def _curve(rows: Sequence[Row], kind: str, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Depths of two-qubit gates in part "depth", and the means of a column over seeds."""
+    """Depths of two-qubit gates in part "depth", and the means of a column over seeds; none where it is not known."""
     own = [
         row for row in rows
         if row["part"] == "depth" and row["gate_qubits"] == 2 and (row["source"] == "noise") == (kind == "noise")
+        and row[column] is not None
     ]  # fmt: skip
     depths = sorted({row["depth"] for row in own})
     return np.array(depths), np.array([_mean([row for row in own if row["depth"] == d], column) for d in depths])

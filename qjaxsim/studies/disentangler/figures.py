@@ -196,7 +196,8 @@ def overlap_and_entropy(rows: Sequence[Row]) -> "Figure":
         if own:
             shade = style.INK if source == "layer" else style.GREY
             left.axhline(_mean(row["bound"] for row in own), color=shade, linestyle=":", linewidth=1)
-            right.axhline(_mean(row["entropy_before"] for row in own), color=shade, linestyle="-.", linewidth=0.8)
+            if (before := _mean(row["entropy_before"] for row in own)) is not None:  # of one site without a bond
+                right.axhline(before, color=shade, linestyle="-.", linewidth=0.8)
     depths = sorted({row["depth"] for row in rows})
     for axes in (left, right):
         axes.set_xscale("log", base=2)

@@ -4,30 +4,20 @@ from pathlib import Path
 
 from qjaxsim import datasets
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
-from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
 
 def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
     """Training and test images in [0, 1] with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    train, test = training_and_test(settings.dataset, data_dir, settings.data_seed)
     for name, split in (("images", train), ("test_images", test)):
         require_at_most(name, getattr(settings, name), len(split), f"{split.split} images of {settings.dataset}")
     if settings.images is not None:
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
     if settings.test_images is not None:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
-    prepare = _preprocessing(train)
+    prepare = preprocessing_of(train, grey=True)
     x_train, x_test = prepare(train.images), prepare(test.images)
     return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
-
-
-def _preprocessing(data: datasets.Dataset) -> Preprocessing:
-    _, height, width, channels = data.images.shape
-    if channels != 1 or height != width:
-        raise ValueError(
-            f"Argument `dataset` must name square grey images, but {data.name} has {height} x {width} x {channels}."
-        )
-    return Preprocessing(height, data.pixel_max)

@@ -10,8 +10,8 @@ import numpy as np
 from qjaxsim import datasets
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.studies.shared.examples import Examples
-from qjaxsim.studies.shared.preprocessing import Preprocessing
+from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
 
@@ -28,15 +28,13 @@ class HessianExamples(Examples):
 
 def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, data_dir: Path | None) -> HessianExamples:
     """Training and test images of some classes as angles, with labels; `settings` must be resolved."""
-    train = datasets.load(settings.dataset, "train", data_dir=data_dir)
-    test = datasets.load(settings.dataset, "test", data_dir=data_dir)
+    train, test = training_and_test(settings.dataset, data_dir, settings.data_seed)
+    prepare = preprocessing_of(train, grey=True, n_qubits=settings.qubits, pool=settings.pool)
     if classes is not None:
         train, test = (datasets.select_classes(split, classes) for split in (train, test))
     if settings.images is not None:
         require_at_most("images", settings.images, len(train), f"training images of {settings.dataset}")
         train = datasets.subset(train, settings.images, seed=settings.data_seed)
-
-    prepare = _preprocessing(settings, train)
 
     @functools.cache
     def chosen(images: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -56,14 +54,6 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
         chosen=chosen,
         prepare=prepare,
     )
-
-
-def _preprocessing(settings: HessianSettings, data: datasets.Dataset) -> Preprocessing:
-    if data.images.shape[-1] != 1:
-        raise ValueError(
-            f"Argument `dataset` must name grey images, but {data.name} has {data.images.shape[-1]} channels."
-        )
-    return Preprocessing(data.images.shape[1], data.pixel_max, settings.qubits, settings.pool)
 
 
 def model_of(settings: HessianSettings, examples: HessianExamples) -> PatchesModel:

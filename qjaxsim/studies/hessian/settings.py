@@ -42,7 +42,9 @@ class HessianSettings:
     """
 
     dataset: str = other(
-        "digits", help="digits (8 x 8, built in), mnist or fashion_mnist (28 x 28, pooled to 14 x 14)."
+        "digits",
+        help="digits (8 x 8, built in), mnist or fashion_mnist (28 x 28), or another prepared set of grey images; all "
+        "but digits are pooled to half their sides.",
     )
     patches: tuple[int, ...] = integer((1, 4, 9), 1, help="Patch counts to sweep, square numbers whose grid fits.")
     layers: tuple[int, ...] = integer((2,), 0, LARGEST_DEPTH, help="Layers of each trainable block to sweep.")

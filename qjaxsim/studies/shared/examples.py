@@ -1,10 +1,15 @@
 """The images that a study trains and tests its models on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from qjaxsim import datasets
+from qjaxsim.datasets.sampling import stratified_choice
 from qjaxsim.studies.shared.preprocessing import Preprocessing
+
+_TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,3 +36,23 @@ class Examples:
     def side(self) -> int:
         """Pixels along one side."""
         return int(self.x_train.shape[1])
+
+
+def training_and_test(name: str, data_dir: Path | None, data_seed: int) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """A data set's two splits. A set without test images gives a fifth of its images for them, chosen by the seed.
+
+    Args:
+        name: of the data set.
+        data_dir: where prepared data sets are.
+        data_seed: as it says.
+    """
+    train = datasets.load(name, "train", data_dir=data_dir)
+    try:
+        return train, datasets.load(name, "test", data_dir=data_dir)
+    except datasets.NoSplitError:
+        chosen = stratified_choice(
+            train.labels, max(1, round(_TEST_SHARE * len(train))), np.random.default_rng(data_seed)
+        )
+    kept = np.setdiff1d(np.arange(len(train)), chosen)
+    note = f"a fifth held out for testing, seed {data_seed}"
+    return train.take(kept, note), train.take(chosen, note)

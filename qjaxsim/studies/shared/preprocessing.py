@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common.checks import require_unmasked
+from qjaxsim.datasets import Dataset
 from qjaxsim.models.patches import scaled_images
 
 
@@ -70,3 +71,28 @@ class Preprocessing:
                 f"Argument `images` must hold pixels from 0 to {self.pixel_max:g}, but none is above {most:g}: they "
                 f"are scaled already, and would be once more; multiply them by {self.pixel_max:g}."
             )
+
+
+def preprocessing_of(data: Dataset, *, grey: bool, n_qubits: int | None = None, pool: int = 1) -> Preprocessing:
+    """What models of a data set's images do to them first.
+
+    Args:
+        data: the images.
+        grey: whether models take grey images without an axis of channels.
+        n_qubits: as in `Preprocessing`.
+        pool: as there.
+
+    Raises:
+        ValueError: for images that are not square, or coloured where they are to be grey, and for a single class.
+    """
+    _, height, width, channels = data.images.shape
+    if height != width or (grey and channels != 1):
+        raise ValueError(
+            f"Argument `dataset` must name square {'grey ' * grey}images, but those of {data.name} have shape "
+            f"{height} x {width} x {channels}; prepare it with others."
+        )
+    if data.n_classes < 2:
+        raise ValueError(
+            f"Argument `dataset` must name images of two classes at least, but {data.name} has {data.n_classes}."
+        )
+    return Preprocessing(height, data.pixel_max, n_qubits, pool, 0 if grey else channels)

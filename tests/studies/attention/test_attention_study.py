@@ -135,7 +135,7 @@ def test_a_set_without_test_images_gives_a_fifth(monkeypatch):
 
     def load(name, split, **_):
         if split != "train":
-            raise ValueError("no such split")
+            raise datasets.NoSplitError("no such split")
         return data
 
     monkeypatch.setattr(datasets, "load", load)

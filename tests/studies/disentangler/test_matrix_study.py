@@ -52,6 +52,8 @@ def test_a_matrix_of_a_file(tmp_path):
     distance = np.linalg.norm(inputs @ matrix.T - found.predict(inputs)) / np.linalg.norm(inputs @ matrix.T)
     assert found.key == own["cell"] and distance == pytest.approx(own["activation_error"], rel=1e-4)
     assert run_lines_of_page(tmp_path / "out" / "report.html") == f"{found.predict(np.ones(10))}\n"
+    with pytest.raises(ValueError, match=r"holds a sweep with `inputs_sha256` = .* resume with the same settings"):
+        run_study(STUDY, settings, tmp_path / "out", resume=True, loaded=loaded, inputs=2 * inputs)
     with pytest.raises(ValueError, match=r"`inputs` must hold rows of 10 numbers, .* shape \(3, 4\)"):
         run_study(STUDY, settings, tmp_path / "two", loaded=loaded, inputs=np.ones((3, 4)))
     with pytest.raises(ValueError, match="`inputs` must hold finite numbers that are not all zero"):
@@ -60,6 +62,18 @@ def test_a_matrix_of_a_file(tmp_path):
         run_study(STUDY, replace(settings, layers=("block0.up",)), tmp_path / "two", loaded=loaded)
     with pytest.raises(ValueError, match="`parts` must not hold 'model' with a file"):
         run_study(STUDY, replace(settings, parts=("layers", "model")), tmp_path / "two", loaded=loaded)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2)])
+def test_a_matrix_of_one_site_has_no_bond_and_no_entropy(tmp_path, shape):
+    matrix = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    settings = replace(OF_FILE, parts=("layers", "depth"), chi=(1,), profile_depths=(1, 2), profile_gate_qubits=(2,))
+    found = run_study(STUDY, settings, tmp_path / "out", loaded=LoadedMatrix(matrix, "head", "out-in", "as asked for"))
+    row = one(found.rows, part="depth", source="file", depth=2)
+    assert row["entropy"] is None and row["error"] == pytest.approx(0, abs=1e-6)
+    (verdict,) = [each for each in found.verdicts if each.claim.startswith("Bond entropy falls")]
+    assert "more than two rows or columns" in verdict.evidence
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("shape", mostly_slow([[1, 6], [5, 1], [1, 1]]))
