@@ -192,6 +192,13 @@ def test_bar_is_shown_on_a_terminal_only(monkeypatch, capsys):
     assert "3/3" in short()
 
 
+def test_training_without_compilation_is_the_same():
+    few = dataclasses.replace(config, epochs=1)
+    compiled = fit(loss, params, x, y, few)
+    with jax.disable_jit():
+        np.testing.assert_allclose(fit(loss, params, x, y, few).trajectory, compiled.trajectory, atol=1e-6)
+
+
 def test_history_is_json(uninterrupted):
     assert json.loads(json.dumps(uninterrupted.history, allow_nan=False)) == uninterrupted.history
 

@@ -128,10 +128,32 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(stopped, uninterrupted,
     assert_equal_runs(result, uninterrupted)
 
 
+@pytest.mark.parametrize("damage", ["a folder", "too few", "another dtype", "a folder in the trajectory"])
+def test_odd_things_in_the_place_of_files_are_damage(stopped, uninterrupted, damage):
+    path = stopped / ("checkpoints/epoch_0006.npz" if damage == "a folder" else "trajectory/epoch_0006.npy")
+    point = np.load(stopped / "trajectory" / "epoch_0006.npy")
+    path.unlink()
+    if "folder" in damage:
+        (path / "mine").mkdir(parents=True)
+    else:
+        np.save(path, point[:-1] if damage == "too few" else point.astype(np.float16))
+    with pytest.warns(UserWarning, match=r"Passed over a damaged checkpoint \(epoch_0006\.npz: .*from epoch_0005\.npz"):
+        assert_equal_runs(run(folder=stopped, resume=True), uninterrupted)
+    assert not path.is_dir() and [one.name for one in stopped.glob("*/*.damaged1/*")] == ["mine"] * ("folder" in damage)
+
+
+def test_copies_beside_the_checkpoints_are_kept(stopped):
+    kept = stopped / "checkpoints" / "epoch_0006 (copy).npz"
+    shutil.copy(stopped / "checkpoints" / "epoch_0006.npz", kept)
+    content = kept.read_bytes()
+    run(folder=stopped, resume=True)
+    assert kept.read_bytes() == content
+
+
 def test_only_damaged_checkpoints(stopped):
     for path in (stopped / "checkpoints").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(.*epoch_0006.*epoch_0005.*\); delete"):
+    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(.*epoch_0006.*epoch_0005.*\); move"):
         run(folder=stopped, resume=True)
 
 
