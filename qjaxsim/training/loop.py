@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer, require_unmasked, shown
+from qjaxsim.common.checks import positive_integer, require_switch, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
@@ -271,6 +271,7 @@ def _check_arguments(params: Params, folder: str | Path | None, resume: bool, ch
             )
     if resume and folder is None:
         raise ValueError("Argument `folder` must be given when resume=True, but is None.")
+    require_switch("resume", resume)
     positive_integer("checkpoint_every", checkpoint_every)
 
 

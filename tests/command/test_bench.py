@@ -312,7 +312,7 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
         (["--peers", "aer,aer"], "Option --peers must name at least one and none twice, but is 'aer,aer'"),
         (["--environments", "catalyst=no"], "Option --environments must be like catalyst=FOLDER with a simulator's"),
         (["--timeout", "0"], "Option --timeout must be a positive number of seconds, but is 0.0"),
-        (["--resume", "--out", "nowhere"], "nowhere has no settings.json; check --out, or leave --resume out"),
+        (["--resume", "--out", "nowhere"], "nowhere has no file settings.json; check --out, or leave --resume out"),
     ],
 )
 def test_bad_input_is_one_line(options, message, capsys, tmp_path, monkeypatch):

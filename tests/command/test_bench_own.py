@@ -172,6 +172,7 @@ def files(folder):
         measured.x(2)
     with (folder / "branch.qpy").open("wb") as file:
         qpy.dump(measured, file)
+    (folder / "junk.qpy").write_bytes(b"junk")
     (folder / "batch.json").write_text('{"a": [0.1, 0.2]}')
     (folder / "other.json").write_text('{"a": 0.3}')
 
@@ -209,6 +210,7 @@ WRONG = {
     "given.qpy --params other.json --random-params 1": "Give either --params or --random-params",
     "given.qpy --params batch.json": "Option --params must hold one set of values, but the file has a batch of them",
     "reset.qasm": "Argument FILE must hold a circuit of gates alone, since not every simulator takes more, but it",
+    "junk.qpy": "Argument FILE must name a QPY file, but 'junk.qpy' cannot be read",
     "branch.qpy": "Argument FILE must hold a circuit of gates alone, since not every simulator takes more, but it",
     "nowhere.qasm": "Argument FILE must be a file, but 'nowhere.qasm' is none",
 }

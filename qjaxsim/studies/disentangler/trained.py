@@ -75,6 +75,8 @@ class TrainedText(TrainedModel):
         if not isinstance(x, str):
             require_unmasked("Argument `x`", x)
             return self._likeliest(np.asarray(x))
+        if not x:
+            raise ValueError("Argument `x` must hold at least one character, but is empty.")
         if strange := sorted(set(x) - set(self.characters)):
             raise ValueError(f"Argument `x` must hold characters that the model knows, but {strange[0]!r} is none.")
         codes = [self.characters.index(one) for one in x]
