@@ -61,11 +61,11 @@ class DamagedError(ValueError):
         path: the file, or the folder none of whose files can be read.
     """
 
-    def __init__(self, path: str | Path, reason: str):
-        """An error that names a file of ours and says how to go on without it."""
+    def __init__(self, path: str | Path, reason: str, way_out: str | None = None):
+        """An error that names a file and the way out, which for unfinished work is to go on without it."""
         self.path, self.reason = Path(path), reason
         away = "move it away" if self.path.is_dir() else "delete it"
-        super().__init__(f"{path} cannot be read ({reason}); {away} to start this part again.")
+        super().__init__(f"{path} cannot be read ({reason}); {way_out or f'{away} to start this part again'}.")
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
