@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,6 +53,25 @@ def test_another_loss_does_not_go_on(tmp_path):
     said = rf"`folder` must hold this run, .* another loss \({start:.4g}\d* at the start, now {2 * start:.4g}"
     with pytest.raises(CheckpointError, match=said):
         fit(lambda p, x, y: 2 * loss(p, x, y), params, x, y, config, folder=tmp_path, resume=True)
+
+
+def test_other_metrics_of_the_same_names_do_not_go_on_unseen(tmp_path):
+    def measured(shift, factor=1.0):
+        return lambda p, x, y: {"loss": loss(p, x, y), "b": jnp.abs(p["w"]).sum() + shift, "c": factor * loss(p, x, y)}
+
+    def again(found, **best):
+        few = dataclasses.replace(config, epochs=2, **best)
+        return fit(loss, params, x, y, few, metrics=found, folder=tmp_path, resume=True)
+
+    first = again(measured(0.0), best="train_c").history
+    before = float(np.abs(params["w"]).sum())
+    said = (
+        rf"another metric 'train_b' \({before:.4g}\d* at the start, now {before + 7:.4g}\d*\); rows of epochs already"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert again(measured(7.0), best="train_c").history == first
+    with pytest.raises(CheckpointError, match=r"`folder` must hold this run, .* another metric 'train_c' \(.* use it"):
+        again(measured(0.0, factor=-1.0), best="train_c")
 
 
 def test_checkpoint_every_third_epoch(tmp_path, uninterrupted):
