@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qjaxsim.common.files import write_json, write_text
+from qjaxsim.common.files import put_aside, write_json, write_text
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.studies.shared.results_folder import entries, holds_results, unusable
 from qjaxsim_bench import own
@@ -161,10 +161,13 @@ def run(
 
 def _finished(path: Path) -> dict[str, Any] | None:
     """The result of a cell, None if it has to run: it has not, or its file is damaged."""
+    if path.is_dir():
+        put_aside(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
         return None
+    return found if "status" in found else None
 
 
 def machine() -> dict[str, Any]:
