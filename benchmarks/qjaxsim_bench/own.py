@@ -125,6 +125,10 @@ def _in_gates(circuit: "Circuit") -> list[Any]:
     from qiskit.transpiler.passes import BasisTranslator, HighLevelSynthesis, UnrollCustomDefinitions
     from qjaxsim_qiskit import from_qiskit, to_qiskit
 
+    from qjaxsim.circuits.operations import Conditional
+
+    # Qiskit's passes end on these in an error of their own.
+    _require_gates(operation for operation in circuit.operations if isinstance(operation, Conditional))
     lowered = PassManager(
         [
             HighLevelSynthesis(equivalence_library=library, basis_gates=list(GATES)),
@@ -133,12 +137,16 @@ def _in_gates(circuit: "Circuit") -> list[Any]:
         ]
     ).run(to_qiskit(circuit))
     found = [operation for operation in from_qiskit(lowered).circuit.operations if operation.qubits]
-    if others := sorted({type(operation).__name__.lower() for operation in found} - {"gate", "unitary"}):
+    _require_gates(found)
+    return found
+
+
+def _require_gates(operations: Iterable[Any]) -> None:
+    if others := sorted({type(operation).__name__.lower() for operation in operations} - {"gate", "unitary"}):
         raise ValueError(
             f"Argument `file` must hold a circuit of gates alone, since not every simulator takes more, but it has "
             f"{', '.join(others)}."
         )
-    return found
 
 
 Sum = tuple[dict[int, float], float]
@@ -161,7 +169,7 @@ def _sum_of(expression: Any, starts: Mapping[str, int], theta: np.ndarray) -> Su
     with jax.enable_x64(True):
         angle, slopes = jax.value_and_grad(value)(jnp.asarray(theta[used]))
     factors = {place: float(slope) for place, slope in zip(used, slopes, strict=True)}
-    return factors, float(angle - slopes @ theta[used])
+    return factors, float(angle) - float(np.asarray(slopes) @ theta[used])
 
 
 def _angles(sums: Iterable[Sum]) -> Angles:

@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from qjaxsim.common.files import write_json, write_text
+from qjaxsim.common.files import put_aside, write_json, write_text
 from qjaxsim.common.suggestions import did_you_mean
-from qjaxsim.studies.shared.results_folder import entries, unusable
+from qjaxsim.studies.shared.results_folder import entries, holds_results, unusable
 from qjaxsim_bench import own
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.groups import Cell, Group, Settings, given_to_make
@@ -93,9 +93,7 @@ def begin(folder: Path, settings: Settings, resume: bool, circuit: own.OwnCircui
     path = folder / SETTINGS
     now = json.loads(json.dumps(asdict(settings)))
     if not resume and entries(folder):
-        raise ValueError(
-            f"Folder {folder} already holds results; pass --resume to go on with it or choose another --out."
-        )
+        raise holds_results(folder, SETTINGS)
     if resume:
         before = _recorded(path)
         changed = [name for name in now if now[name] != before.get(name)]
@@ -163,10 +161,13 @@ def run(
 
 def _finished(path: Path) -> dict[str, Any] | None:
     """The result of a cell, None if it has to run: it has not, or its file is damaged."""
+    if path.is_dir():
+        put_aside(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, TypeError, ValueError):
         return None
+    return found if "status" in found else None
 
 
 def machine() -> dict[str, Any]:

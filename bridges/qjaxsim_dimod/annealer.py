@@ -12,7 +12,7 @@ from qjaxsim.annealing.problems import MOST_BITS, HeadsProblem
 from qjaxsim.common import memory
 from qjaxsim_dimod.chains import DenseChains, SparseChains, choose_form, needs_double, rounded
 from qjaxsim_dimod.descent import ExactDescent
-from qjaxsim_dimod.options import check_count, check_seconds, check_seed, check_switch
+from qjaxsim_dimod.options import check_count, check_seconds, check_switch, drawn_seed
 from qjaxsim_dimod.problems import as_problems, as_qubo
 from qjaxsim_dimod.qubo import BINARY, Qubo
 from qjaxsim_dimod.states import initial_bits, offset_alone
@@ -116,9 +116,7 @@ class JaxAnnealer(dimod.Sampler):
         qubos = [as_qubo(model) for model in models]
         if not qubos:
             raise ValueError("Argument `problems` must hold at least one problem, but is empty.")
-        seed = check_seed(seed)
-        if seed is None:
-            seed = int(np.random.default_rng().integers(2**31))
+        seed = drawn_seed(seed)
         n_sweeps = sweeps_of(num_sweeps, beta_range, beta_schedule)
         start = None if initial_states is None else _start(initial_states, qubos, num_reads)
         num_reads = (16 if start is None else len(start[0])) if num_reads is None else num_reads
@@ -160,7 +158,7 @@ class JaxAnnealer(dimod.Sampler):
 
 
 def sample_heads(
-    problem: HeadsProblem, *, num_reads: int = 16, num_sweeps: int = 200, seed: int = 0, bits: int | None = None
+    problem: HeadsProblem, *, num_reads: int = 16, num_sweeps: int = 200, seed: int | None = 0, bits: int | None = None
 ) -> list[Any]:
     """A `dimod.SampleSet` for each problem of attention's structured form, variables labelled (head, token).
 
@@ -171,7 +169,7 @@ def sample_heads(
         problem: batch in the annealer's raw form, such as `qjaxsim.models.attention.layer_problem` gives.
         num_reads: chains of each problem.
         num_sweeps: passes over all variables.
-        seed: 0 .. 2^31 - 1.
+        seed: 0 .. 2^31 - 1; None for a random one.
         bits: as in `JaxAnnealer.sample_batch`; then the final descent is that of the rounded problem.
 
     >>> from qjaxsim.annealing import HeadsProblem
@@ -183,7 +181,8 @@ def sample_heads(
     num_reads, num_sweeps = check_count("num_reads", num_reads, 1), check_count("num_sweeps", num_sweeps, 0)
     bits = None if bits is None else check_count("bits", bits, 2, MOST_BITS)
     began = time.perf_counter()
-    states, _ = anneal_batch(problem, check_seed(seed) or 0, reads=num_reads, sweeps=num_sweeps, bits=bits)
+    seed = drawn_seed(seed)
+    states, _ = anneal_batch(problem, seed, reads=num_reads, sweeps=num_sweeps, bits=bits)
     found = []
     for i, one in enumerate(states):
         qubo, ended = Qubo.from_heads(problem, i), one.reshape(num_reads, -1)

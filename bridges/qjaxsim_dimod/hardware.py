@@ -1,12 +1,13 @@
 """D-Wave's machines, and the stand-in that needs no account: one embedding, used again for every problem alike."""
 
+import itertools
 from typing import Any
 
 import dimod
 
 from qjaxsim.common.checks import shown
 from qjaxsim.common.extras import missing_extra
-from qjaxsim_dimod.options import check_chain_break_method, check_switch, checked_strength
+from qjaxsim_dimod.options import LARGEST_SEED, check_chain_break_method, check_switch, checked_strength
 from qjaxsim_dimod.states import bits_of, offset_alone
 
 _TOKEN = (
@@ -163,10 +164,10 @@ def dwave_sampler(seed: int | None = None, **construction: Any) -> FixedEmbeddin
 def mock_sampler(seed: int | None = None, **construction: Any) -> FixedEmbeddingSampler:
     """D-Wave's offline stand-in below a fixed embedding: it tests plumbing, not physics.
 
-    Its answers come from steepest descent with the seed.
+    Its answers come from steepest descent.
 
     Args:
-        seed: of embedding and descent.
+        seed: of the embedding and the first descent; later ones have one more each.
         **construction: of `MockDWaveSampler`, such as topology_type ("chimera", "pegasus", "zephyr").
     """
     try:
@@ -175,9 +176,15 @@ def mock_sampler(seed: int | None = None, **construction: Any) -> FixedEmbedding
     except ImportError as error:
         raise _missing(error) from error
     if seed is not None:
-        construction = {
-            "substitute_sampler": SteepestDescentSampler(), "substitute_kwargs": {"seed": seed}, **construction
-        }  # fmt: skip
+        seeds = itertools.count(seed)
+
+        class InTurn(SteepestDescentSampler):
+            """Steepest descent that has a seed of its own in every call."""
+
+            def sample(self, bqm: Any, **options: Any) -> Any:
+                return super().sample(bqm, **{"seed": next(seeds) % (LARGEST_SEED + 1), **options})
+
+        construction = {"substitute_sampler": InTurn(), "substitute_kwargs": {}, **construction}
     return FixedEmbeddingSampler(MockDWaveSampler(parameter_warnings=False, **construction), seed)
 
 

@@ -26,6 +26,12 @@ def check_seed(seed: Any) -> int | None:
     return int(seed)
 
 
+def drawn_seed(seed: Any) -> int:
+    """The seed as an int, or a random one for None. Errors as in `check_seed`."""
+    found = check_seed(seed)
+    return int(np.random.default_rng().integers(LARGEST_SEED + 1)) if found is None else found
+
+
 def check_count(name: str, value: Any, least: int, most: int = LARGEST_SEED) -> int:
     """The value as Python's int; refuse what is no integer of at least `least`, or too large for samplers' counters."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:

@@ -26,7 +26,7 @@ from qjaxsim.command.bench import bench
 from qjaxsim.command.compare import compare
 from qjaxsim.command.crosscheck import crosscheck
 from qjaxsim.command.ibm import ibm
-from qjaxsim.command.messages import at_home, in_options, refuse_empty, refuse_repeated
+from qjaxsim.command.messages import at_home, in_options, refuse_beside_completion, refuse_empty, refuse_repeated
 from qjaxsim.command.qubo import qubo
 from qjaxsim.command.runs import runs
 from qjaxsim.command.spectrum import spectrum
@@ -128,6 +128,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_print_warning, settings)
+            refuse_beside_completion(words)
             refuse_empty(command, words)
             refuse_repeated(command, words)
             # Not standalone, so that errors arrive here instead of being printed in typer's own way.

@@ -2,12 +2,13 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from qjaxsim.common.files import UNREADABLE
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit import ImportedCircuit
@@ -139,7 +140,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, OSError) as error:
         raise ValueError(
             f"Option --params must name an .npz file of plain numbers, but {str(path)!r} cannot be read: {error}"
         ) from error

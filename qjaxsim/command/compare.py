@@ -25,9 +25,9 @@ def compare(
     from qjaxsim.studies.shared.side_by_side import side_by_side, write_page
     from qjaxsim.studies.shared.sweep import default_folder
 
-    check_output(out, "folder")
-    found = side_by_side([load_run(folder) for folder in runs])
     folder = default_folder("compare") if out is None else out
+    check_output(folder, "folder")
+    found = side_by_side([load_run(folder) for folder in runs])
     page = write_page(found, folder, command_line())
     keep(
         runs=found.overview, settings=found.settings, versions=found.versions, keys=found.keys,

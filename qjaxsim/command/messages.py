@@ -20,14 +20,17 @@ _INNER: dict[str, dict[str, str]] = {
     "study qrnn": {"name": "dataset", "length": "lengths"},
     "study noisy-hessian": {"name": "dataset"},
     "study disentangler": {"path": "weights", "loaded": "weights"},
-    "crosscheck": {"name": "run", "folder": "run", "backend": "noise"},
-    "spectrum": {"file": "target"},
+    "crosscheck": {"name": "run", "folder": "run", "backend": "noise", "path": "file"},
+    "spectrum": {"file": "target", "path": "target"},
+    "bench": {"path": "file"},
     "compare": {"folder": "runs"},
     "data prepare": {"idx_dir": "from_folder"},
     "qubo solve": {"num_reads": "reads", "num_sweeps": "sweeps", "path": "file", "problem": "file"},
     "ibm run": {"path": "file"},
     "ibm fetch": {"job_id": "job"},
 }  # fmt: skip
+
+_COMPLETION = ("--install-completion", "--show-completion")
 
 
 def in_options(command: Any, words: Sequence[str], message: str) -> str:
@@ -66,6 +69,24 @@ def refuse_repeated(command: Any, words: Sequence[str]) -> None:
         if sum(word in option.opts for word in given) > 1:
             commas = ", with commas between its values" if option.metavar == "LIST" else ""
             raise ValueError(f"Option {_typed_as(option)} is given twice; give it once{commas}.")
+
+
+def refuse_beside_completion(words: Sequence[str]) -> None:
+    """Refuse words beside an option on completion, which would drop them: it is for the shell that runs it.
+
+    Args:
+        words: what was typed after the command's name.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    found = next((word for word in words if word in _COMPLETION), None)
+    if found is not None and len(words) > 1:
+        other = next(word for word in words if word != found)
+        raise ValueError(
+            f"Option {found} takes no value and stands alone, since it is for the shell that runs it, but is given "
+            f"with {other!r}; leave that out."
+        )
 
 
 def refuse_empty(command: Any, words: Sequence[str]) -> None:

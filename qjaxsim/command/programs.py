@@ -55,7 +55,8 @@ def keep_programs(place: str | None = None) -> Path | None:
     except OSError as error:
         reason = error.strerror or str(error)
     if reason and chosen:
-        raise ValueError(f"Option --programs must name a folder of your own, or off, but is {chosen!r}: {reason}.")
+        what = "Option --programs" if place else f"Variable {VARIABLE}"
+        raise ValueError(f"{what} must name a folder of your own, or off, but is {chosen!r}: {reason}.")
     if reason:
         return None
     os.environ.update({"JAX_COMPILATION_CACHE_DIR": str(folder)}, **{k: os.environ.get(k, v) for k, v in _JAX.items()})

@@ -53,6 +53,12 @@ def positive_integer(name: str, value: Any) -> int:
     return found
 
 
+def require_switch(name: str, value: Any) -> None:
+    """Raise a ValueError for what is neither True nor False, such as a "no", which would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"Argument `{name}` must be True or False, but is {shown(value)}.")
+
+
 def hold_integers(instance: Any, least: Mapping[str, int]) -> None:
     """Replace fields of a frozen dataclass by the integers from `least` on that they stand for.
 

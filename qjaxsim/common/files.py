@@ -7,6 +7,7 @@ program can read (no NaN, no Infinity).
 
 import contextlib
 import dataclasses
+import errno
 import glob
 import hashlib
 import io
@@ -14,8 +15,11 @@ import itertools
 import json
 import math
 import os
+import re
 import secrets
 import stat
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +31,13 @@ import numpy as np
 from qjaxsim.common import interrupts
 
 TEMPORARY_SUFFIX = ".tmp"
+# What NumPy, and the readers of archives and headers below it, raise of bytes that are no arrays.
+UNREADABLE = (
+    EOFError, TypeError, ValueError, AttributeError, SyntaxError, RuntimeError, tokenize.TokenError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _PROBE = 4096  # bytes, more than a file system keeps beside the name of a file
+_TEMPORARY = re.compile(rf"\..+\.\d+-[0-9a-f]+{re.escape(TEMPORARY_SUFFIX)}")
 
 
 class NotWrittenError(OSError):
@@ -51,10 +61,11 @@ class DamagedError(ValueError):
         path: the file, or the folder none of whose files can be read.
     """
 
-    def __init__(self, path: str | Path, reason: str):
-        """An error that names a file of ours and says how to go on without it."""
-        super().__init__(f"{path} cannot be read ({reason}); delete it to start this part again.")
+    def __init__(self, path: str | Path, reason: str, way_out: str | None = None):
+        """An error that names a file and the way out, which for unfinished work is to go on without it."""
         self.path, self.reason = Path(path), reason
+        away = "move it away" if self.path.is_dir() else "delete it"
+        super().__init__(f"{path} cannot be read ({reason}); {way_out or f'{away} to start this part again'}.")
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
@@ -136,7 +147,8 @@ def read_npz(path: str | Path, *names: str) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: if the file cannot be opened or read.
-        DamagedError: if it is cut short, was changed, is of another kind, or lacks one of the names.
+        DamagedError: if it is cut short, was changed, is of another kind, a folder among them, or lacks one of the
+            names.
     """
     with _npz(path) as stored:
         missing = [name for name in names if name not in stored.files]
@@ -156,11 +168,13 @@ def _npz(path: str | Path) -> Iterator[Any]:
     """The file, opened. Errors as in `read_npz`."""
     try:
         # Opened here because np.load forgets to close a damaged file that it opened itself.
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
             yield stored
     except DamagedError:
         raise
-    except (EOFError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a place before the file's beginning
+            raise
         # NumPy's own words would advise to load it unsafely.
         raise DamagedError(path, "its arrays cannot be read") from error
 
@@ -168,13 +182,22 @@ def _npz(path: str | Path) -> Iterator[Any]:
 def read_npy(path: str | Path) -> np.ndarray:
     """The array of a file that `write_npy` wrote. Errors as in `read_npz`."""
     try:
-        with Path(path).open("rb") as file:
+        with _opened(path) as file:
             array = np.load(file, allow_pickle=False)
-    except (EOFError, ValueError) as error:
+    except DamagedError:
+        raise
+    except UNREADABLE as error:
         raise DamagedError(path, "its array cannot be read") from error
     if not isinstance(array, np.ndarray):
         raise DamagedError(path, "it does not hold one array")
     return array
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except IsADirectoryError as error:
+        raise DamagedError(path, "it is a folder") from error
 
 
 def check_writable(path: str | Path) -> None:
@@ -211,7 +234,8 @@ def remove_temporaries(folder: str | Path, name: str | None = None) -> None:
     """
     beginning = "" if name is None else f"{glob.escape(name)}."
     for leftover in Path(folder).glob(f".{beginning}*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+        if _TEMPORARY.fullmatch(leftover.name):  # others are not ours
+            leftover.unlink(missing_ok=True)
 
 
 def put_aside(path: Path) -> Path:

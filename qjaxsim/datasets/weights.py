@@ -6,7 +6,6 @@ one a file has is asked for or inferred, said, and never guessed (`qjaxsim.datas
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from qjaxsim.common.checks import require_one_of, shown
 from qjaxsim.common.extras import require
+from qjaxsim.common.files import UNREADABLE
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, require_stack
 
@@ -127,7 +127,7 @@ def _npy(path: Path, opened: ExitStack) -> _Arrays:
     try:
         with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise _unreadable(path, error) from error
     return _Arrays({path.name: array.shape}, lambda _: array)
 
@@ -135,7 +135,7 @@ def _npy(path: Path, opened: ExitStack) -> _Arrays:
 def _npz(path: Path, opened: ExitStack) -> _Arrays:
     try:
         stored = np.load(opened.enter_context(path.open("rb")), allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, OSError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(stored, np.lib.npyio.NpzFile):
         raise _unreadable(path, "it is a single array; name it .npy")
@@ -144,7 +144,7 @@ def _npz(path: Path, opened: ExitStack) -> _Arrays:
     def read(name: str) -> np.ndarray:
         try:
             array: np.ndarray = stored[name]
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except (*UNREADABLE, OSError) as error:
             raise _unreadable(path, f"{name}: {error}") from error
         return array
 
@@ -158,7 +158,7 @@ def _npz(path: Path, opened: ExitStack) -> _Arrays:
         try:
             with stored.zip.open(member) as opened_member:
                 shapes[member.removesuffix(".npy")] = _header_shape(opened_member)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (*UNREADABLE, OSError) as error:
             raise _unreadable(path, f"{member}: {error}") from error
     return _Arrays(shapes, read)
 

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from qjaxsim.common import files
@@ -64,7 +65,7 @@ def save(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
     Checkpoint(folder / "checkpoints" / f"epoch_{snapshot.epoch:04d}.npz", identity).save(_kept(snapshot), last=True)
     write_metrics(folder, snapshot.history)
     for old in _checkpoint_paths(folder)[_KEPT:]:
-        old.unlink(missing_ok=True)
+        _take_away(old)
 
 
 def begin(folder: Path, snapshot: Snapshot, identity: dict[str, Any]) -> None:
@@ -141,14 +142,25 @@ def _read(saved: Checkpoint, folder: Path, like: Snapshot) -> Snapshot:
     kept = saved.restore(_kept(like)) or {}
     try:
         history = json.loads(kept["history"])
-        trajectory = [read_point(folder, epoch) for epoch in range(len(history))]
+        trajectory = [_point(folder, epoch, like.params) for epoch in range(len(history))]
     except FileNotFoundError as error:
         raise files.DamagedError(saved.path, f"{Path(error.filename).name} of its trajectory is missing") from error
     except files.DamagedError as error:
-        raise files.DamagedError(saved.path, f"{error.path.name} of its trajectory is damaged") from error
+        reason = f"{error.path.name} of its trajectory is damaged: {error.reason}"
+        raise files.DamagedError(saved.path, reason) from error
     except (KeyError, TypeError, ValueError) as error:
         raise files.DamagedError(saved.path, "its history cannot be read") from error
     return Snapshot(kept["params"][0], kept["optimizer"][0], history, trajectory)
+
+
+def _point(folder: Path, epoch: int, params: Any) -> np.ndarray:
+    """The flat parameters after an epoch, of the size and dtype of `params`."""
+    leaves, point = jax.tree.leaves(params), read_point(folder, epoch)
+    size, dtype = sum(leaf.size for leaf in leaves), np.result_type(*(leaf.dtype for leaf in leaves))
+    if point.shape != (size,) or point.dtype != dtype:
+        found = f"it holds {point.dtype}{list(point.shape)}, not {dtype}[{size}]"
+        raise files.DamagedError(_point_path(folder, epoch), found)
+    return point
 
 
 def read_point(folder: Path, epoch: int) -> np.ndarray:
@@ -165,12 +177,21 @@ def _forget_after(folder: Path, epoch: int) -> None:
     """Remove what a killed or damaged later epoch left, so that it is written anew."""
     for path in (*(folder / "trajectory").glob("epoch_*.npy"), *_checkpoint_paths(folder)):
         if _epoch_of(path) > epoch:
-            path.unlink(missing_ok=True)
+            _take_away(path)
+
+
+def _take_away(path: Path) -> None:
+    """Remove a file of ours; a folder in its place is not ours, and put aside."""
+    if path.is_dir() and not path.is_symlink():
+        files.put_aside(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _checkpoint_paths(folder: Path) -> list[Path]:
-    """Newest first."""
-    return sorted((folder / "checkpoints").glob("epoch_*.npz"), key=_epoch_of, reverse=True)
+    """Newest first; a file of another name, such as a copy, is the user's."""
+    ours = (path for path in (folder / "checkpoints").glob("epoch_*.npz") if _epoch_of(path) >= 0)
+    return sorted(ours, key=_epoch_of, reverse=True)
 
 
 def _point_path(folder: Path, epoch: int) -> Path:

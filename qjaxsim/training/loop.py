@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import math
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer, require_unmasked, shown
+from qjaxsim.common.checks import positive_integer, require_switch, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
@@ -101,8 +102,8 @@ def fit(
             returns no real floats.
         FloatingPointError: if a loss or metric is not finite, naming the epoch and its learning rate.
         FileExistsError: if `folder` holds a run and `resume` is false.
-        CheckpointError: if `folder` holds another run or only damaged checkpoints. Another `loss` is seen where it
-            changes "train_loss" at the start.
+        CheckpointError: if `folder` holds another run or only damaged checkpoints. Another `loss`, or another metric
+            for `config.best`, is seen where it changes its value at the start; of others there is a warning.
 
     >>> import jax.numpy as jnp
     >>> from qjaxsim.training import TrainConfig
@@ -147,7 +148,7 @@ def fit(
             if place is not None:
                 checkpoint.begin(place, Snapshot(params, opt_state, history, trajectory), identity)
         else:
-            _require_same_loss(restored.history[0], evaluate(params, "before the first epoch"), place)
+            _require_same_metrics(restored.history[0], evaluate(params, "before the first epoch"), config.best, place)
             params, opt_state = restored.params, restored.optimizer
             history, trajectory = restored.history, restored.trajectory
         for epoch in range(len(history), config.epochs + 1):
@@ -271,6 +272,7 @@ def _check_arguments(params: Params, folder: str | Path | None, resume: bool, ch
             )
     if resume and folder is None:
         raise ValueError("Argument `folder` must be given when resume=True, but is None.")
+    require_switch("resume", resume)
     positive_integer("checkpoint_every", checkpoint_every)
 
 
@@ -320,14 +322,21 @@ def _earlier_run(
     return restored
 
 
-def _require_same_loss(before: Row, now: Row, folder: Path | None) -> None:
-    """Refuse a loss or metrics that are others at the start; rounding differs from machine to machine."""
-    name = "train_loss"
-    if name in now and not np.isclose(before[name], now[name], rtol=float(np.finfo(np.float32).eps) ** 0.5):
-        raise CheckpointError(
-            f"Argument `folder` must hold this run, but {folder} was made with another loss ({before[name]:.6g} at the "
-            f"start, now {now[name]:.6g}); use it again, or another folder."
-        )
+def _require_same_metrics(before: Row, now: Row, best: str, folder: Path | None) -> None:
+    """Refuse a loss, and a metric that chooses the best, that are others at the start, and warn of other metrics.
+
+    Rounding differs from machine to machine, which may move an accuracy by an example.
+    """
+    for name, value in now.items():
+        if np.isclose(before[name], value, rtol=float(np.finfo(np.float32).eps) ** 0.5):
+            continue
+        what = "loss" if name == "train_loss" else f"metric {name!r}"
+        found = f"{folder} was made with another {what} ({before[name]:.6g} at the start, now {value:.6g})"
+        if name in ("train_loss", best):
+            raise CheckpointError(
+                f"Argument `folder` must hold this run, but {found}; use it again, or another folder."
+            )
+        warnings.warn(f"Argument `folder`: {found}; rows of epochs already done stay as they are.", stacklevel=3)
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
+from qiskit.primitives.containers import BindingsArray  # noqa: E402
 from qjaxsim_qiskit import from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning import angles  # noqa: E402
 
@@ -46,6 +47,20 @@ def test_parameters_that_cancel_or_only_tell_a_duration_are_not_lost():
     assert imported.circuit.parameters.keys() == {"a", "b", "t"}
     assert imported.params([0.1, 0.2, 0.3]) == {"a": 0.1, "b": 0.2, "t": 0.3}
     assert_imported_alike(circuit)
+
+
+def test_bindings_of_the_primitives_are_taken():
+    v, a = ParameterVector("v", 3), Parameter("a")
+    circuit = QuantumCircuit(3)
+    for qubit, angle in enumerate(v):
+        circuit.ry(angle, qubit)
+    circuit.rx(2 * a, 0)
+    imported, numbers = from_qiskit(circuit), np.arange(24).reshape(2, 4, 3) / 10
+    for keys in (tuple(v), tuple(one.name for one in v)):
+        found = imported.params(BindingsArray({keys: numbers, "a": np.full((2, 4), 0.7)}))
+        np.testing.assert_array_equal(found["v"], numbers)
+        np.testing.assert_array_equal(found["a"], np.full((2, 4), 0.7))
+    assert imported.own_params(BindingsArray({"a": 0.1, tuple(v): [1, 2, 3]}))["v"].tolist() == [1, 2, 3]
 
 
 def test_a_parameter_that_its_gate_ignores_is_none_of_ours():

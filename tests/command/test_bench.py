@@ -299,6 +299,13 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
     before = (out / "cells" / "layered-4x1-double-gate-by-gate.json").read_text()
     assert cli.main([*command, "--resume"]) == 0
     assert (out / "cells" / "layered-4x1-double-gate-by-gate.json").read_text() == before
+    mine, other = (out / "cells" / f"layered-4x1-double-{peer}.json" for peer in (base.OURS, "gate-by-gate"))
+    mine.write_text("{}")
+    other.unlink()
+    (other / "kept").mkdir(parents=True)
+    assert cli.main([*command, "--resume"]) == 0, capsys.readouterr().err
+    assert [c["status"] for c in json.loads((out / "bench.json").read_text())["cells"]] == ["ok", "ok"]
+    assert (out / "cells" / f"{other.name}.damaged1" / "kept").is_dir()
     capsys.readouterr()
     assert cli.main(command) == 2
     assert "already holds results; pass --resume to go on with it or choose another --out" in capsys.readouterr().err
@@ -312,7 +319,7 @@ def test_a_small_run_end_to_end_and_resumed(tmp_path, capsys, monkeypatch):
         (["--peers", "aer,aer"], "Option --peers must name at least one and none twice, but is 'aer,aer'"),
         (["--environments", "catalyst=no"], "Option --environments must be like catalyst=FOLDER with a simulator's"),
         (["--timeout", "0"], "Option --timeout must be a positive number of seconds, but is 0.0"),
-        (["--resume", "--out", "nowhere"], "nowhere has no settings.json; check --out, or leave --resume out"),
+        (["--resume", "--out", "nowhere"], "nowhere has no file settings.json; check --out, or leave --resume out"),
     ],
 )
 def test_bad_input_is_one_line(options, message, capsys, tmp_path, monkeypatch):

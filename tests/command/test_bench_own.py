@@ -126,6 +126,16 @@ def test_hessians_are_those_of_differences_of_gradients(tmp_path):
     np.testing.assert_allclose(result_of(base.OURS, task).reshape(5, 5), differences, atol=1e-7)
 
 
+def test_angles_that_are_no_sums_are_in_double_precision_where_jax_is_not():
+    a = qj.Parameter("a", (3,))
+    circuit = qj.Circuit(3).ry(a[0] * a[1], 0).rx(a[1] * a[2] * a[2], 2)
+    values = np.array([0.7, -1.3, 2.1])
+    with jax.enable_x64(False):
+        made = own.own_circuit("mine", circuit, {"a": values}, qj.Z(0))
+    want = [values[0] * values[1], values[1] * values[2] ** 2]
+    np.testing.assert_allclose(made.angles.at(np, made.theta), want, atol=1e-14)
+
+
 def test_a_circuit_makes_the_problems_that_it_can():
     assert tuple(own.OWN) == OF_FILE
 
@@ -155,6 +165,14 @@ def files(folder):
     bent.ry(a * a, 0)
     with (folder / "bent.qpy").open("wb") as file:
         qpy.dump(bent, file)
+    measured = QuantumCircuit(3, 1)
+    measured.h(0)
+    measured.measure(0, 0)
+    with measured.if_test((measured.clbits[0], 1)):
+        measured.x(2)
+    with (folder / "branch.qpy").open("wb") as file:
+        qpy.dump(measured, file)
+    (folder / "junk.qpy").write_bytes(b"junk")
     (folder / "batch.json").write_text('{"a": [0.1, 0.2]}')
     (folder / "other.json").write_text('{"a": 0.3}')
 
@@ -192,6 +210,8 @@ WRONG = {
     "given.qpy --params other.json --random-params 1": "Give either --params or --random-params",
     "given.qpy --params batch.json": "Option --params must hold one set of values, but the file has a batch of them",
     "reset.qasm": "Argument FILE must hold a circuit of gates alone, since not every simulator takes more, but it",
+    "junk.qpy": "Argument FILE must name a QPY file, but 'junk.qpy' cannot be read",
+    "branch.qpy": "Argument FILE must hold a circuit of gates alone, since not every simulator takes more, but it",
     "nowhere.qasm": "Argument FILE must be a file, but 'nowhere.qasm' is none",
 }
 

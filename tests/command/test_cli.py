@@ -261,7 +261,7 @@ def test_a_tilde_that_the_shell_leaves_is_the_home_folder(capsys, tmp_path, monk
         assert cli.main(["runs", typed]) == 0
         assert capsys.readouterr().out == f"No runs in {folder} or below.\n"
     assert cli.main(["study", "hessian", "--out=~/none", "--resume"]) == 2
-    assert f"but {tmp_path / 'home' / 'none'} has no config.json" in capsys.readouterr().err
+    assert f"but {tmp_path / 'home' / 'none'} has no file config.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("common", [[], ["--programs", "off"], ["--quiet", "--programs=off"]])

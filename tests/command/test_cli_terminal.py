@@ -115,6 +115,16 @@ def test_completion_is_there():
     assert "complete -o" in done.output and "qjaxsim" in done.output
 
 
+@pytest.mark.parametrize("words", [["--install-completion", "nosuch"], ["runs", "--show-completion"]])
+def test_completion_drops_no_words(words, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))  # for what it would install
+    assert cli.main(words) == 2
+    option, other = sorted(words, key=lambda word: not word.startswith("--"))
+    said = f"error: Option {option} takes no value and stands alone, since it is for the shell that runs it, but is "
+    assert capsys.readouterr().err == f"{said}given with '{other}'; leave that out.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_of_bench_names_all_problems_and_simulators():
     assert (*BENCH_PROBLEMS, *METRICS) == cli_bench.PROBLEMS
     assert suite.default_peers() == cli_bench.PEERS

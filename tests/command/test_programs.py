@@ -105,6 +105,8 @@ def test_folder_that_others_write_to_is_refused_and_never_used_by_default(tmp_pa
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: Option --programs must name a folder of your own, or off, but is ")
     assert "others may write to" in refused.stderr and refused.stderr.count("\n") == 1
+    refused = _run(tmp_path, QJAXSIM_PROGRAMS=str(tmp_path / "open"))
+    assert refused.returncode == 2 and refused.stderr.startswith("error: Variable QJAXSIM_PROGRAMS must name a folder")
     assert _python(tmp_path, "-c", _SMALLEST, "info").returncode == 0
     assert not _kept(tmp_path)
 

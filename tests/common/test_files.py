@@ -51,9 +51,12 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path, mon
 
 def test_remove_temporaries_takes_only_leftovers(tmp_path):
     (tmp_path / ".note.txt.17-abcd.tmp").write_text("half")
-    (tmp_path / "note.tmp").write_text("mine")
+    mine = {"note.tmp", ".hidden.tmp", ".note.txt.tmp"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
     files.remove_temporaries(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["note.tmp"]
+    files.remove_temporaries(tmp_path, "note.txt")
+    assert {p.name for p in tmp_path.iterdir()} == mine
 
 
 def test_json_of_numpy_paths_and_dataclasses(tmp_path):
@@ -239,7 +242,31 @@ def test_damaged_arrays_are_one_error_of_ours(tmp_path, damage):
     assert "pickle" not in str(caught.value) and "allow" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(3)])
+# Places in the archive's directory, counted from its entry of the first array; the last, of its end, from the back.
+DIRECTORY = {"version": (6, 255), "encrypted": (8, 1), "patched": (8, 32), "method": (10, 99), "offset": (-6, 255)}
+
+
+@pytest.mark.parametrize("field", DIRECTORY)
+def test_damage_in_the_directory_of_an_archive_is_the_same_error(tmp_path, field):
+    path = files.write_npz(tmp_path / "state.npz", {"a": np.arange(4.0), "b": np.ones(3)})
+    whole, (place, byte) = bytearray(path.read_bytes()), DIRECTORY[field]
+    whole[place if place < 0 else whole.index(b"PK\x01\x02") + place] = byte
+    path.write_bytes(whole)
+    with pytest.raises(files.DamagedError, match=r"\(its arrays cannot be read\)"):
+        files.read_npz(path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_to_be_moved_not_deleted(tmp_path):
+    for read in (files.read_npz, files.read_npy):
+        with pytest.raises(files.DamagedError, match=r"cannot be read \(it is a folder\); move it away to start"):
+            read(tmp_path)
+
+
+_HEADER = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (4"
+BROKEN = [_HEADER.ljust(128), _HEADER.replace(b"': '", b"',: ").ljust(128)]
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(3), *BROKEN])
 def test_a_damaged_array(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(files.DamagedError, match="its array cannot be read"):

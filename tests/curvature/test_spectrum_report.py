@@ -250,10 +250,10 @@ def test_saved_and_loaded(reports, tmp_path):
     np.testing.assert_array_equal(again.density.density, report.density.density)
     assert repr(again) == repr(report) and "lambda_max 30.00" in repr(report)
     files.write_npz(tmp_path / "other.npz", {"a": np.zeros(1)})
-    with pytest.raises(files.DamagedError, match="no report of a spectrum"):
+    with pytest.raises(files.DamagedError, match=r"no report of a spectrum\); give a file that"):
         SpectrumReport.load(tmp_path / "other.npz")
     text = str(files.read_npz(tmp_path / "mine.npz", "report")["report"])
-    for broken, reason in ((text.replace('"form": 1', '"form": 2'), "newer version"), ("{}", "cannot be read")):
+    for broken, reason in ((text.replace('"form": 1', '"form": 2'), "form 2.; update qj"), ("{}", "give a file that")):
         files.write_npz(tmp_path / "broken.npz", {"report": np.array(broken)})
         with pytest.raises(files.DamagedError, match=reason):
             SpectrumReport.load(tmp_path / "broken.npz")

@@ -67,6 +67,7 @@ def linear(w, x):
             ValueError,
             "`trajectory` must be a sequence of points with",
         ),
+        (jnp.sum, {"check_deterministic": "no"}, ValueError, "`check_deterministic` must be True .* but is 'no'"),
         (jnp.sum, {"frozen": np.zeros(4)}, ValueError, r"`frozen` must be a boolean mask of shape \(4,\), but is"),
         (jnp.sum, {"groups": "leafs"}, ValueError, r"`groups` must be 'leaves', .*'leafs'.*did you mean 'leaves'"),
         (jnp.sum, {"groups": 3}, TypeError, r"`groups` must be a name of a kind, .* but is 3"),

@@ -51,6 +51,8 @@ def test_arguments_that_do_not_fit():
         fit(loss, {}, x, y, config)
     with pytest.raises(ValueError, match=r"`folder` must be given when resume=True, but is None"):
         fit(loss, params, x, y, config, resume=True)
+    with pytest.raises(ValueError, match=r"`resume` must be True or False, but is 'no'"):
+        fit(loss, params, x, y, config, folder="nowhere", resume="no")
     with pytest.raises(ValueError, match=r"`checkpoint_every` must be a positive integer, but is 0"):
         fit(loss, params, x, y, config, checkpoint_every=0)
     with pytest.raises(ValueError, match=r"`batch_size` must lie in 1\.\.64, the number of examples, but is 65"):
@@ -190,6 +192,13 @@ def test_bar_is_shown_on_a_terminal_only(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert short(progress=False) == ""
     assert "3/3" in short()
+
+
+def test_training_without_compilation_is_the_same():
+    few = dataclasses.replace(config, epochs=1)
+    compiled = fit(loss, params, x, y, few)
+    with jax.disable_jit():
+        np.testing.assert_allclose(fit(loss, params, x, y, few).trajectory, compiled.trajectory, atol=1e-6)
 
 
 def test_history_is_json(uninterrupted):

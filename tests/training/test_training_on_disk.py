@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,6 +53,25 @@ def test_another_loss_does_not_go_on(tmp_path):
     said = rf"`folder` must hold this run, .* another loss \({start:.4g}\d* at the start, now {2 * start:.4g}"
     with pytest.raises(CheckpointError, match=said):
         fit(lambda p, x, y: 2 * loss(p, x, y), params, x, y, config, folder=tmp_path, resume=True)
+
+
+def test_other_metrics_of_the_same_names_do_not_go_on_unseen(tmp_path):
+    def measured(shift, factor=1.0):
+        return lambda p, x, y: {"loss": loss(p, x, y), "b": jnp.abs(p["w"]).sum() + shift, "c": factor * loss(p, x, y)}
+
+    def again(found, **best):
+        few = dataclasses.replace(config, epochs=2, **best)
+        return fit(loss, params, x, y, few, metrics=found, folder=tmp_path, resume=True)
+
+    first = again(measured(0.0), best="train_c").history
+    before = float(np.abs(params["w"]).sum())
+    said = (
+        rf"another metric 'train_b' \({before:.4g}\d* at the start, now {before + 7:.4g}\d*\); rows of epochs already"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert again(measured(7.0), best="train_c").history == first
+    with pytest.raises(CheckpointError, match=r"`folder` must hold this run, .* another metric 'train_c' \(.* use it"):
+        again(measured(0.0, factor=-1.0), best="train_c")
 
 
 def test_checkpoint_every_third_epoch(tmp_path, uninterrupted):
@@ -128,10 +148,32 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(stopped, uninterrupted,
     assert_equal_runs(result, uninterrupted)
 
 
+@pytest.mark.parametrize("damage", ["a folder", "too few", "another dtype", "a folder in the trajectory"])
+def test_odd_things_in_the_place_of_files_are_damage(stopped, uninterrupted, damage):
+    path = stopped / ("checkpoints/epoch_0006.npz" if damage == "a folder" else "trajectory/epoch_0006.npy")
+    point = np.load(stopped / "trajectory" / "epoch_0006.npy")
+    path.unlink()
+    if "folder" in damage:
+        (path / "mine").mkdir(parents=True)
+    else:
+        np.save(path, point[:-1] if damage == "too few" else point.astype(np.float16))
+    with pytest.warns(UserWarning, match=r"Passed over a damaged checkpoint \(epoch_0006\.npz: .*from epoch_0005\.npz"):
+        assert_equal_runs(run(folder=stopped, resume=True), uninterrupted)
+    assert not path.is_dir() and [one.name for one in stopped.glob("*/*.damaged1/*")] == ["mine"] * ("folder" in damage)
+
+
+def test_copies_beside_the_checkpoints_are_kept(stopped):
+    kept = stopped / "checkpoints" / "epoch_0006 (copy).npz"
+    shutil.copy(stopped / "checkpoints" / "epoch_0006.npz", kept)
+    content = kept.read_bytes()
+    run(folder=stopped, resume=True)
+    assert kept.read_bytes() == content
+
+
 def test_only_damaged_checkpoints(stopped):
     for path in (stopped / "checkpoints").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(.*epoch_0006.*epoch_0005.*\); delete"):
+    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(.*epoch_0006.*epoch_0005.*\); move"):
         run(folder=stopped, resume=True)
 
 

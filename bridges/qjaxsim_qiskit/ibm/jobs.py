@@ -13,7 +13,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.common import interrupts, memory
-from qjaxsim.common.checks import integer_from, shown
+from qjaxsim.common.checks import integer_from, require_switch, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
@@ -104,6 +104,8 @@ def run(
     kind = COUNTS if observables is None else EXPECTATION
     shots, seed = integer_from(1, "shots", shots), integer_from(0, "seed", seed, 2**31 - 1)
     optimization_level = integer_from(0, "optimization_level", optimization_level, 3)
+    for name, switch in (("exact", exact), ("noisy", noisy), ("wait", wait), ("dry_run", dry_run)):
+        require_switch(name, switch)
     _check_options(kind, mode, resilience_level, report)
     work = prepare(circuit, params, observables, evolution)
     for note in work.notes:
@@ -181,6 +183,7 @@ def fetch(job_id: str, *, out: str | Path = FOLDER, wait: bool = False, service:
         PermissionError: without an account that IBM accepts.
         RuntimeError: if the job or IBM's service fails, or a local job ended without its result.
     """
+    require_switch("wait", wait)
     record = load(job_id, out)
     if record.status == DONE:
         return record
@@ -328,7 +331,7 @@ def _counts(record: JobRecord, data: Any) -> dict[str, Any]:
 
 
 def _check_options(kind: str, mode: Any, resilience_level: int | None, report: Any) -> None:
-    """Refuse what Qiskit would notice late, or not at all; the resilience level is left to the runtime."""
+    """Refuse what Qiskit would notice late, or not at all; the largest resilience level is left to the runtime."""
     if isinstance(mode, str) and mode not in MODES:
         raise ValueError(
             f"Argument `mode` must be one of {', '.join(MODES)}, but is {mode!r}{did_you_mean(mode, MODES)}."
@@ -343,6 +346,8 @@ def _check_options(kind: str, mode: Any, resilience_level: int | None, report: A
             f"Argument `report` must be a function of a line, such as print, but is {shown(report)} "
             f"({type(report).__name__})."
         )
+    if resilience_level is not None:
+        integer_from(0, "resilience_level", resilience_level)
     if kind == COUNTS and resilience_level is not None:
         raise ValueError(
             f"Argument `resilience_level` is for expectation values, but is {resilience_level} and there are no "

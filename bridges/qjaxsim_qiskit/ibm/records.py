@@ -226,7 +226,7 @@ def _probabilities(record: JobRecord, path: Path) -> np.ndarray | None:
         found = np.load(path, allow_pickle=False)
         if found.shape == shape:
             return np.asarray(found, float)
-    except (ValueError, EOFError):  # NumPy's messages tell to load it unsafely
+    except files.UNREADABLE:  # NumPy's messages tell to load it unsafely
         pass
     raise ValueError(
         f"File {str(path)!r} must hold the exact probabilities of job {record.job_id}, an array of shape {shape}, but "

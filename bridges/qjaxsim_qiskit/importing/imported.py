@@ -88,8 +88,9 @@ class ImportedCircuit:
         Traced values are taken as they are, so that `jax.grad`, `jit` and `vmap` go through.
 
         Args:
-            values: a sequence in the order of `order`, the last axis of an array with batch axes; or a mapping of
-                Parameters, ParameterVectors or names, or tuples of them, to numbers or arrays, batch axes in front.
+            values: a sequence in the order of `order`, the last axis of an array with batch axes; a mapping of
+                Parameters, ParameterVectors or names, or tuples of them, to numbers or arrays, batch axes in front; or
+                Qiskit's `BindingsArray` of such a mapping.
 
         Returns:
             An array for each parameter of our circuit. Elements that no gate uses are 0.

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from qiskit.primitives.containers import BindingsArray
 
 from qjaxsim_qiskit.exporting import name_and_index, real_array, vector_lengths
 
@@ -28,6 +29,8 @@ class Binding:
 
     def __call__(self, values: Any) -> dict[str, Any]:
         """An array for each of our parameters, float64 unless values are traced; as `ImportedCircuit.params`."""
+        if isinstance(values, BindingsArray):
+            values = values.data
         table, columns = self._by_parameter(values) if isinstance(values, Mapping) else self._by_position(values)
         batch, xp = table.shape[:-1], jnp if isinstance(table, jax.Array) else np
         places = {name: np.full(math.prod(shape), -1) for name, shape in self.shapes.items()}

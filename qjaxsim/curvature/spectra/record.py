@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORM = 1
+_OF_REPORTS = "give a file that `SpectrumReport.save` wrote"
 # Points of the density of a whole spectrum, and its width as a share of the spectrum's, as `spectral_density` has it.
 _DENSITY_POINTS, _WIDTHS = 2000, 200
 _OF_PAIRS = ("values", "vectors", "residuals")
@@ -142,18 +143,21 @@ class SpectrumReport:
             OSError: if it cannot be opened.
             qjaxsim.common.files.DamagedError: if it is damaged, no report, or of a newer version.
         """
-        arrays = files.read_npz(path)
+        try:
+            arrays = files.read_npz(path)
+        except files.DamagedError as error:
+            raise files.DamagedError(path, error.reason, _OF_REPORTS) from error
         if "report" not in arrays:
-            raise files.DamagedError(path, "it has no report of a spectrum")
+            raise files.DamagedError(path, "it has no report of a spectrum", _OF_REPORTS)
         try:
             said = json.loads(str(arrays.pop("report")))
             if said["form"] > FORM:
-                raise files.DamagedError(path, f"it is of a newer version (form {said['form']}); update qjaxsim")
+                raise files.DamagedError(path, f"it is of a newer version, form {said['form']}", "update qjaxsim")
             return cls(said["title"], said["numbers"], said["blocks"], arrays, said["settings"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, files.DamagedError):
                 raise
-            raise files.DamagedError(path, "what it says of its report cannot be read") from error
+            raise files.DamagedError(path, "what it says of its report cannot be read", _OF_REPORTS) from error
 
     def plot(self, what: str = "spectrum") -> "Figure":
         """A figure.

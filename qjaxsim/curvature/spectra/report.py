@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common.checks import integer_from, is_traced, positive_integer, require_one_of
+from qjaxsim.common.checks import integer_from, is_traced, positive_integer, require_one_of, require_switch
 from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
@@ -108,6 +108,7 @@ def spectrum_report(
             "Arguments `params` and `data` must be known, but they are traced by JAX (in jit, grad or vmap); call this "
             "function outside: it compiles what it computes."
         )
+    require_switch("check_deterministic", check_deterministic)
     top, seed = positive_integer("top", top), integer_from(0, "seed", seed)
     problem = problem_of(function, params, data, loss, observables, batch_size)
     size = problem.flat.size

@@ -108,12 +108,14 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None, encoder: Path | N
 def _inputs(path: Path | None) -> "np.ndarray | None":
     import numpy as np
 
+    from qjaxsim.common.files import UNREADABLE
+
     if path is None:
         return None
     try:
         with path.open("rb") as file:
             array: np.ndarray = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"Option --inputs must be a .npy file of numbers, but {path.name} is not: {error}.") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         held = f"{array.dtype}" if isinstance(array, np.ndarray) else "several arrays"

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, require_unmasked
+from qjaxsim.common.checks import integer_from, require_unmasked, shown
 from qjaxsim.datasets.text import Text
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, generate
 from qjaxsim.models.disentangler.config import DisentanglerConfig
@@ -75,6 +75,8 @@ class TrainedText(TrainedModel):
         if not isinstance(x, str):
             require_unmasked("Argument `x`", x)
             return self._likeliest(np.asarray(x))
+        if not x:
+            raise ValueError("Argument `x` must hold at least one character, but is empty.")
         if strange := sorted(set(x) - set(self.characters)):
             raise ValueError(f"Argument `x` must hold characters that the model knows, but {strange[0]!r} is none.")
         codes = [self.characters.index(one) for one in x]
@@ -199,7 +201,9 @@ def _layer(run: Run, key: str, part: str, chi: int | None) -> TrainedLayer:
     names = {row["chi"]: f"chi{bond}" for row, bond in zip(rows, given, strict=True)}
     chosen = max(names) if chi is None else chi
     if chosen not in names:
-        raise ValueError(f"Argument `chi` must be one of {sorted(names)}, the bonds of {key!r}, but is {chosen}.")
+        raise ValueError(
+            f"Argument `chi` must be one of {sorted(names)}, the bonds of {key!r}, but is {shown(chosen)}."
+        )
     row = next(row for row in rows if row["chi"] == chosen)
     recorded = run.recorded.settings
     shape = recorded.get("matrix_shape") or recorded.get("layer_shapes", {}).get(row["layer"])

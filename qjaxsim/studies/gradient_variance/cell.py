@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from qjaxsim.common.checks import shown
 from qjaxsim.models.hybrid import Params
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.gradient_variance.training import Trained, train_seeds
@@ -72,7 +73,7 @@ def seed_parameters(arrays: dict[str, np.ndarray], prefix: str, seed: int) -> Pa
     """
     seeds = arrays["seeds"].tolist()
     if seed not in seeds:
-        raise ValueError(f"Argument `seed` must be one of {seeds}, but is {seed}.")
+        raise ValueError(f"Argument `seed` must be one of {seeds}, but is {shown(seed)}.")
     params: Params = {}
     for name, values in arrays.items():
         first, *path = name.split("/")

@@ -79,7 +79,8 @@ def _by_links(place: Path, folder: Path) -> bool:
 
 def _candidates(folder: Path, depth: int) -> Iterator[Path]:
     """Results folders, and folders that hold files but neither a study, nor a comparison of some, nor folders."""
-    if os.path.isfile(folder / results_folder.CONFIG):
+    # Also where it is no file, which is told.
+    if os.path.lexists(folder / results_folder.CONFIG):
         yield folder
         return
     if os.path.isfile(folder / COMPARISON_PAGE):

@@ -169,6 +169,7 @@ def results_folder(study: str, out: Path | None, resume: bool, marker: str = "co
     Raises:
         ValueError: if there is nothing to resume.
     """
+    from qjaxsim.studies.shared.results_folder import entries
     from qjaxsim.studies.shared.sweep import default_folder
 
     if resume and out is None:
@@ -176,9 +177,9 @@ def results_folder(study: str, out: Path | None, resume: bool, marker: str = "co
     # One name for all processes, whose clocks differ.
     folder = Path(hosts.gather(str(default_folder(study)))[0]) if out is None else out
     if resume and hosts.team.leads and not (folder / marker).is_file():
+        way_out = "check --out" if entries(folder) else "check --out, or leave --resume out to begin there"
         raise ValueError(
-            f"Option --resume needs a folder that holds a study, but {folder} has no {marker}; check --out, or leave "
-            f"--resume out to begin there."
+            f"Option --resume needs a folder that holds a study, but {folder} has no file {marker}; {way_out}."
         )
 
     def way_on() -> str:

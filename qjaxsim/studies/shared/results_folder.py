@@ -137,9 +137,13 @@ def in_use(out: Path) -> bool:
     return False
 
 
-def holds_results(out: Path) -> ValueError:
-    """The error of a new run into a folder that is in use."""
-    return ValueError(f"Folder {out} already holds results; pass --resume to go on with it or choose another --out.")
+def holds_results(out: Path, marker: str = CONFIG) -> ValueError:
+    """The error of a new run into a folder that is in use; only one with a `marker` file can be gone on with."""
+    if (out / marker).is_file():
+        return ValueError(
+            f"Folder {out} already holds results; pass --resume to go on with it or choose another --out."
+        )
+    return ValueError(f"Folder {out} holds other things, and no file {marker} to go on with; choose another --out.")
 
 
 def unusable(out: Path, error: OSError) -> ValueError:

@@ -114,6 +114,10 @@ class Run:
                 )
         return models.read(self, key, **choices)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy opens the folder anew: records of studies hold functions, which have no pickle."""
+        return Run, (self.folder,)
+
     def _chosen(self, key: str | None) -> str:
         there = list(self)
         if key is None and there:

@@ -39,7 +39,6 @@ SUMMARY, TABLE, COLUMNS = "summary.json", "summary.csv", "columns.json"
 CELL_COLUMN = "cell"
 ARRAYS = "arrays.npz"
 _CELLS, _RESULT = "cells", "result.json"
-_FOLDER = "it is a folder"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
@@ -176,8 +175,6 @@ def read_arrays(out: str | Path, key: str) -> dict[str, np.ndarray]:
             f"Folder {path.parent} must hold the {ARRAYS} of a finished cell, but does not; bring the cell's folder "
             "with all that was in it, or run the study again."
         ) from error
-    except IsADirectoryError as error:
-        raise files.DamagedError(path, _FOLDER) from error
 
 
 def rows_arrays(out: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
@@ -333,7 +330,7 @@ def _finished_rows(out: Path, cell: Cell, progress: Progress) -> list[dict[str, 
             return None
         reason = f"{ARRAYS} is missing"
     except IsADirectoryError as error:
-        reason = f"{Path(error.filename).name}: {_FOLDER}"
+        reason = f"{Path(error.filename).name}: it is a folder"
     except NotADirectoryError as error:
         raise unusable(out, NotADirectoryError(f"{folder.relative_to(out)} is no folder")) from error
     except files.DamagedError as error:

@@ -39,6 +39,11 @@ pytestmark = [
         ({"seed": -1}, "`seed` must be an integer from 0 to 2147483647, but is -1"),
         ({"mode": "turbo"}, "`mode` must be one of job, session, batch, but is 'turbo'"),
         ({"resilience_level": 3}, "options of the primitive are out of range: resilience_level: Input should be 0"),
+        ({"resilience_level": True}, "`resilience_level` must be an integer of at least 0, but is True"),
+        ({"exact": "no"}, "`exact` must be True or False, but is 'no'"),
+        ({"noisy": "no"}, "`noisy` must be True or False, but is 'no'"),
+        ({"dry_run": 1}, "`dry_run` must be True or False, but is 1"),
+        ({"wait": "no"}, "`wait` must be True or False, but is 'no'"),
         ({"wait": False}, "`wait` must be true in local mode"),
         ({"channel": "ibm_quantum"}, "but is 'ibm_quantum' .IBM closed the channel ibm_quantum; ibm_quantum_platform"),
         ({"channel": "moon"}, "`channel`, .* must be one of local, ibm_quantum_platform, ibm_cloud, but is 'moon'"),
@@ -76,6 +81,11 @@ def test_arguments_of_other_types(options, message, theirs, params, tmp_path):
     with pytest.raises(TypeError, match=message):
         submit(theirs, params, OBSERVABLES, tmp_path, backend="fake_manila", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fetch_waits_or_does_not(tmp_path):
+    with pytest.raises(ValueError, match="`wait` must be True or False, but is 'no'"):
+        ibm.fetch("any", out=tmp_path, wait="no")
 
 
 def test_counts_know_no_resilience(theirs, params, tmp_path):

@@ -137,7 +137,7 @@ def test_trained_models_come_out_of_the_folder(study, evaluation, text, tmp_path
         _ = run["s1-train"].train
     for wrong, message in (
         ("one §", "`x` must hold characters that the model knows, but '§' is none"),
-        ("", "`prompt` must hold at least one character"),
+        ("", "`x` must hold at least one character, but is empty"),
         (np.zeros((1, 17), int), r"string or integer codes \(B, L\) of L up to 16, but is int64 of shape \(1, 17\)"),
         (np.full((1, 2), 99), "`x` must hold codes from 0 to .*, but goes to 99"),
     ):

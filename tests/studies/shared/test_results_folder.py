@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from qjaxsim.command import main as cli
 from qjaxsim.common import files
 from qjaxsim.studies.shared.results_folder import claimed, entries
 from qjaxsim.studies.shared.sweep import Cell, CellResult, read_arrays, read_rows, run_sweep
@@ -80,6 +81,23 @@ def test_reading_a_damaged_cell(tmp_path):
     arrays.mkdir()
     with pytest.raises(files.DamagedError, match=r"x.arrays\.npz cannot be read \(it is a folder\)"):
         read_arrays(tmp_path, "x")
+
+
+def test_a_folder_in_the_place_of_the_config_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "config.json").mkdir(parents=True)
+    study = ["study", "lie-variance", "--out", "run"]
+    for words, said in (
+        (study, "Folder run holds other things, and no file config.json to go on with; choose another --out."),
+        ([*study, "--resume"], "needs a folder that holds a study, but run has no file config.json; check --out."),
+        (["bench", "--quick", "--out", "run"], "Folder run holds other things, and no file settings.json to go on"),
+    ):
+        assert cli.main(words) == 2
+        assert said in capsys.readouterr().err
+    assert cli.main(["runs", "."]) == 0
+    assert "passed over run: config.json: it cannot be read: Is a directory" in capsys.readouterr().out
+    assert cli.main(["study", "lie-variance", "--out", "none", "--resume"]) == 2
+    assert "check --out, or leave --resume out to begin there" in capsys.readouterr().err
 
 
 def test_a_folder_made_for_nothing_goes_again(tmp_path):

@@ -4,6 +4,7 @@ import datetime
 import html
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -60,6 +61,11 @@ def test_settings_rows_and_cells_are_as_recorded(finished):
     assert [row["value"] for row in run.rows] == [8.5, 27.5, 125.5]
     assert run.recorded.changed == {"power": 3.0}
     assert abs(run.recorded.began - datetime.datetime.now(datetime.UTC)) < datetime.timedelta(hours=1)
+
+
+def test_a_run_goes_to_other_processes(finished):
+    sent = pickle.loads(pickle.dumps(qj.load_run(finished)))
+    assert (sent.folder, sent.cells, sent.settings) == (finished, ("b2", "b3", "b5"), Settings(power=3.0))
 
 
 def test_every_cell_with_a_model_gives_it(finished):

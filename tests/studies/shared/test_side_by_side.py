@@ -243,6 +243,13 @@ def test_the_fewest_keys_tell_rows_apart(kept, known, first, second, keys, match
     assert found.keys == keys and sum(row["B - A"] is not None for row in found.short) == matched
 
 
+def test_a_default_place_that_cannot_be_written_is_told_before_the_work(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (runs / "compare").write_text("a file")
+    assert main(["compare", "runs/powers/a", "runs/powers/b"]) == 2
+    assert "error: Option --out must name a folder that can be written, but runs/compare/" in capsys.readouterr().err
+
+
 def test_the_command_prints_draws_and_links(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["compare", "runs/powers/a", "runs/powers/b"]
