@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +44,16 @@ def read_circuit(path: Path, *, evolution: str = "synthesis", qubits: str = "aut
     return read(path, evolution=evolution, qubits=qubits)
 
 
-def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict[str, np.ndarray]:
+def read_params(
+    path: Path | None, circuit: "Circuit", seed: int | None, brought: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Parameters of a circuit by name, float64, with whatever batch axes the file has.
 
     Args:
         path: option --params, an .npz or .json file that holds an array for every parameter; None draws them.
         circuit: whose parameters.
         seed: option --random-params, of values uniform in [-pi, pi); None is 0.
+        brought: parameters that samples bring, which the file need not hold.
 
     Raises:
         ValueError: for another ending, a file that is not what its ending says, wrong names or shapes, or values that
@@ -74,7 +77,8 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict
         raise FileNotFoundError(f"Option --params must name a file, but {str(path)!r} is none.")
     raw = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
     values = {name: _real(name, value, path) for name, value in raw.items()}
-    parse_params(values, circuit.parameters)
+    needed = {name: shape for name, shape in circuit.parameters.items() if name in values or name not in brought}
+    parse_params(values, needed)
     return values
 
 
