@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qjaxsim.common import files
+
 if TYPE_CHECKING:
     from qjaxsim_qiskit import ImportedCircuit
 
@@ -151,20 +153,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=files.named_once)
     except ValueError as error:
         raise ValueError(f"Option --params must name a JSON file, but {str(path)!r} is none: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"A JSON file of parameters must hold an object, name to array, but {str(path)!r} does not.")
     return content
-
-
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, of which Python would drop all but the last of equal names."""
-    names = [name for name, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"it has {twice[0]!r} twice")
-    return dict(pairs)
 
 
 def _real(name: str, value: Any, path: Path) -> np.ndarray:

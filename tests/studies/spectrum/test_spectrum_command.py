@@ -107,9 +107,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("SCALES = [1.0, 2.0, 3.0, 10.0]\n")
     (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "mine.qasm").write_text(CIRCUIT)
-    (tmp_path / "own.qasm").write_text(
-        CIRCUIT.replace(" b;", " features;").replace("(b)", "(features)")
-    )
+    (tmp_path / "own.qasm").write_text(CIRCUIT.replace(" b;", " features;").replace("(b)", "(features)"))
     (tmp_path / "held.json").write_text(json.dumps({"a": 0.1, "b": 0.2, "c": 0.3}))
     return tmp_path
 
