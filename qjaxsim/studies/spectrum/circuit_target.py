@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.library import angle_encoding, zz_feature_map
 from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.common.checkpoint import digest
 from qjaxsim.datasets.table import Table, load_table
 from qjaxsim.learning.building import default_observables
 from qjaxsim.models.circuit_model import CircuitModel, input_names
@@ -47,6 +48,8 @@ def target_of_circuit(
     if not circuit.parameters:
         raise ValueError(f"Argument TARGET must be a circuit with free parameters, but {path.name} has none.")
     identity = {"target": path.name, "target_sha256": _sha256(path)}
+    if start is not None:
+        identity["params_sha256"] = digest(start)
     if settings.data is None:
         if observables is None or len(observables) != 1:
             raise ValueError(

@@ -93,7 +93,20 @@ def test_a_folder_of_other_data_is_not_taken_up(folder, capsys, name):
     np.save("matrix.npy", np.diag([1.0, 2.0, 5.0]))
     capsys.readouterr()
     assert run([*words, "--resume"]) == 2
-    assert "Folder out holds a sweep with `problem_sha256`" in capsys.readouterr().err
+    message = "Folder out holds a sweep with another problem (`problem_sha256` differs); resume with the same or choose"
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_other_parameters_is_not_taken_up(folder, capsys):
+    words = [*QUICK, "mine.qasm", "--observable", "Z0", "--params", "held.json", *AT_START, "--out", "out"]
+    (folder / "held.json").write_text(json.dumps({"a": 0.3, "b": 0.1, "c": 0.2}))
+    assert run(words) == 0
+    (folder / "held.json").write_text(json.dumps({"c": 0.2, "a": 0.3, "b": 0.1}))
+    assert run([*words, "--resume"]) == 0
+    (folder / "held.json").write_text(json.dumps({"a": 0.4, "b": 0.1, "c": 0.2}))
+    capsys.readouterr()
+    assert run([*words, "--resume"]) == 2
+    assert "holds a sweep with another params (`params_sha256` differs)" in capsys.readouterr().err
 
 
 def test_parameters_need_not_hold_what_samples_bring(folder):
