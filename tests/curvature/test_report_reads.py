@@ -1,4 +1,7 @@
-"""What a report reads: functions as they are at the call, and paths whose points hold their arrays in another order."""
+"""What a report reads: functions as they are at the call, paths whose points hold their arrays in another order.
+
+And what it says of parameters without second derivatives.
+"""
 
 import pickle
 from collections import OrderedDict
@@ -95,3 +98,15 @@ def test_a_present_function_is_known_by_what_it_reads():
     second = Present(function, jnp.ones(2))
     assert second != first and evaluate_plane(second, plane, [0.0], [0.0]) != before
     assert pickle.loads(pickle.dumps(Present(quadratic, jnp.ones(3)))) is quadratic
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_that_enter_linearly_are_not_said_to_be_unused(dtype, tmp_path):
+    def function(params):
+        return (params["curved"] ** 2).sum() + 0.3 * params["line"].sum() + 0 * params["unused"].sum()
+
+    point = {name: jnp.ones(3, dtype) for name in ("curved", "line", "unused")}
+    report = spectrum_report(function, point, planes=(), progress=False)
+    assert [row["block_exact_zeros"] for row in report.blocks] == [0, 3, 3]
+    page = report.to_html(tmp_path / "page.html").read_text()
+    assert "The function does not depend on unused at all" in page
