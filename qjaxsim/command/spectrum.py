@@ -1,5 +1,6 @@
 """The command `qjaxsim spectrum`: curvature of a circuit in a file, or of a function in a Python file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,12 @@ def spectrum(
     else:
         found = _function(target, settings)
         _refuse_said_twice(command, found)
+    if settings.landscape and found.n_parameters < 2:
+        if was_typed(command, "landscape"):
+            raise ValueError(
+                f"Argument `landscape` needs two parameters at least, but {found.name} has one; leave it out."
+            )
+        settings = replace(settings, landscape=())
     run_and_print("spectrum", settings, out, resume, target=found)
 
 

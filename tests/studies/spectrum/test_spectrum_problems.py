@@ -109,6 +109,19 @@ def test_a_folder_of_other_parameters_is_not_taken_up(folder, capsys):
     assert "holds a sweep with another params (`params_sha256` differs)" in capsys.readouterr().err
 
 
+def test_a_single_parameter_has_no_plane(folder, capsys):
+    one = CIRCUIT.replace("input float[64] b;\ninput float[64] c;\n", "").replace("(b)", "(2 * a)")
+    (folder / "one.qasm").write_text(one.replace("(c)", "(a)"))
+    words = [*QUICK, "one.qasm", "--observable", "Z0 Z2", "--epochs", "2", "--out", "out"]
+    assert run(words) == 0
+    report = SpectrumReport.load("out/cells/seed0/report.npz")
+    (a,) = report.arrays["params"]  # cos(3 a) cos(a) = (cos(4 a) + cos(2 a)) / 2
+    np.testing.assert_allclose(report.eigenvalues, [-8 * np.cos(4 * a) - 2 * np.cos(2 * a)], atol=1e-10)
+    assert [path.name for path in (folder / "out/figures").glob("*.png") if "eigen" in path.name] == []
+    assert run([*words, "--landscape", "eigen"]) == 2
+    assert "--landscape needs two parameters at least, but one.qasm has one; leave it" in capsys.readouterr().err
+
+
 def test_parameters_need_not_hold_what_samples_bring(folder):
     """Those that a run has saved, too: <Z0> = cos(a + b) with b of the samples."""
     x = np.array([0.0, 0.5, 1.0, 2.0])
