@@ -40,6 +40,11 @@ def closed():
 def given():
     outputs, squares = lambda w, x: x @ w[:, None], lambda z, y: ((z - y) ** 2).sum(axis=1) / 2
     return outputs, jnp.ones(3), (np.load("matrix.npy"), np.zeros((3, 1))), squares
+
+
+def alike():
+    function = lambda p: (p["a/b"] ** 2).sum() + 3 * (p["a"]["b"] ** 2).sum()
+    return function, {"a/b": jnp.full(2, 5.0), "a": {"b": jnp.full(3, 7.0)}}
 """
 CIRCUIT = """OPENQASM 3.0;
 include "stdgates.inc";
@@ -107,6 +112,17 @@ def test_a_folder_of_other_parameters_is_not_taken_up(folder, capsys):
     capsys.readouterr()
     assert run([*words, "--resume"]) == 2
     assert "holds a sweep with another params (`params_sha256` differs)" in capsys.readouterr().err
+
+
+def test_no_array_of_parameters_is_lost_to_another_of_its_name(folder):
+    assert run([*QUICK, "problems.py:alike", *AT_START, "--out", "out"]) == 0
+    with np.load("out/cells/seed0/params.npz") as held:
+        assert {name: held[name].tolist() for name in held} == {"a/b": [7.0] * 3, "['a/b']": [5.0] * 2}
+    blocks = SpectrumReport.load("out/cells/seed0/report.npz").blocks
+    assert [(row["group"], row["parameters"], row["block_lambda_max"]) for row in blocks] == [
+        ("a/b", 3, 6.0),
+        ("['a/b']", 2, 2.0),
+    ]
 
 
 def test_a_single_parameter_has_no_plane(folder, capsys):
