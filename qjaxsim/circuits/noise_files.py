@@ -8,6 +8,7 @@ from typing import Any
 from qjaxsim.circuits.channels import CHANNELS
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.noise import NoiseModel
+from qjaxsim.common import files
 from qjaxsim.common.checks import require_one_of, shown
 
 _RULE = {"gates", "channel", "strengths", "on", "except_on"}
@@ -28,7 +29,7 @@ def read_noise(path: Path) -> NoiseModel:
         ValueError: for a file that is none of the kind, naming the entry.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=files.named_once)
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ValueError(f"Argument `noise` must name a JSON file, but {path} cannot be read as one: {why}.") from error

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qjaxsim.common.files import UNREADABLE
+from qjaxsim.common import files
 
 if TYPE_CHECKING:
     from qjaxsim_qiskit import ImportedCircuit
@@ -45,13 +45,16 @@ def read_circuit(path: Path, *, evolution: str = "synthesis", qubits: str = "aut
     return read(path, evolution=evolution, qubits=qubits)
 
 
-def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict[str, np.ndarray]:
+def read_params(
+    path: Path | None, circuit: "Circuit", seed: int | None, brought: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Parameters of a circuit by name, float64, with whatever batch axes the file has.
 
     Args:
         path: option --params, an .npz or .json file that holds an array for every parameter; None draws them.
         circuit: whose parameters.
         seed: option --random-params, of values uniform in [-pi, pi); None is 0.
+        brought: parameters that samples bring, which the file need not hold.
 
     Raises:
         ValueError: for another ending, a file that is not what its ending says, wrong names or shapes, or values that
@@ -75,7 +78,8 @@ def read_params(path: Path | None, circuit: "Circuit", seed: int | None) -> dict
         raise FileNotFoundError(f"Option --params must name a file, but {str(path)!r} is none.")
     raw = _read_npz(path) if path.suffix == ".npz" else _read_json(path)
     values = {name: _real(name, value, path) for name, value in raw.items()}
-    parse_params(values, circuit.parameters)
+    needed = {name: shape for name, shape in circuit.parameters.items() if name in values or name not in brought}
+    parse_params(values, needed)
     return values
 
 
@@ -140,7 +144,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (*UNREADABLE, OSError) as error:
+    except (*files.UNREADABLE, OSError) as error:
         raise ValueError(
             f"Option --params must name an .npz file of plain numbers, but {str(path)!r} cannot be read: {error}"
         ) from error
@@ -148,20 +152,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=files.named_once)
     except ValueError as error:
         raise ValueError(f"Option --params must name a JSON file, but {str(path)!r} is none: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"A JSON file of parameters must hold an object, name to array, but {str(path)!r} does not.")
     return content
-
-
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, of which Python would drop all but the last of equal names."""
-    names = [name for name, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"it has {twice[0]!r} twice")
-    return dict(pairs)
 
 
 def _real(name: str, value: Any, path: Path) -> np.ndarray:

@@ -1,12 +1,13 @@
 """The command `qjaxsim spectrum`: curvature of a circuit in a file, or of a function in a Python file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qjaxsim.studies.shared.command import OUT, RESUME, run_and_print, with_settings
-from qjaxsim.studies.shared.options import Evolution, Qubits, refuse_idle_options
+from qjaxsim.studies.shared.options import Evolution, Qubits, refuse_idle_options, was_typed
 from qjaxsim.studies.spectrum.settings import SpectrumSettings
 
 if TYPE_CHECKING:
@@ -47,8 +48,28 @@ def spectrum(
 
         jax.config.update("jax_enable_x64", True)  # before the user's own file runs
     path = Path(target)
-    found = _circuit(path, settings, evolution, qubits) if path.suffix in _CIRCUITS else _function(target, settings)
+    if path.suffix in _CIRCUITS:
+        found = _circuit(path, settings, evolution, qubits)
+    else:
+        found = _function(target, settings)
+        _refuse_said_twice(command, found)
+    if settings.landscape and found.n_parameters < 2:
+        if was_typed(command, "landscape"):
+            raise ValueError(
+                f"Argument `landscape` needs two parameters at least, but {found.name} has one; leave it out."
+            )
+        settings = replace(settings, landscape=())
     run_and_print("spectrum", settings, out, resume, target=found)
+
+
+def _refuse_said_twice(command: typer.Context, target: "Target") -> None:
+    """Refuse options for what the problem says itself, which comes first."""
+    for option, name in (("classes", "classes"), ("blocks", "groups")):
+        if was_typed(command, option) and name in (target.options or {}):
+            raise ValueError(
+                f"Argument `{option}` is for problems that do not say it themselves, but that of {target.name} has "
+                f"{name!r}; leave it out."
+            )
 
 
 def _function(text: str, settings: SpectrumSettings) -> "Target":
@@ -71,7 +92,7 @@ def _function(text: str, settings: SpectrumSettings) -> "Target":
 def _circuit(path: Path, settings: SpectrumSettings, evolution: str, qubits: str) -> "Target":
     """The problem of a circuit in a file."""
     from qjaxsim.command.circuit_files import parse_observables, read_circuit, read_params
-    from qjaxsim.studies.spectrum.circuit_target import target_of_circuit
+    from qjaxsim.studies.spectrum.circuit_target import brought, target_of_circuit
 
     circuit = read_circuit(path, evolution=evolution, qubits=qubits).circuit
     if settings.observable is None and settings.data is None:
@@ -79,5 +100,7 @@ def _circuit(path: Path, settings: SpectrumSettings, evolution: str, qubits: str
             f'Argument `observable` must say what to take the Hessian of for {path.name}, such as "Z0 Z1 + 0.5 X2".'
         )
     observables = None if settings.observable is None else parse_observables(settings.observable, circuit.n_qubits)
-    start = None if settings.params is None else read_params(Path(settings.params), circuit, None)
+    start = None
+    if settings.params is not None:
+        start = read_params(Path(settings.params), circuit, None, brought(circuit, settings))
     return target_of_circuit(path, circuit, observables, settings, start)

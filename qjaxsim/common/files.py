@@ -277,6 +277,21 @@ def to_json(value: Any, *, nan_as_null: bool = False, place: str = "value") -> A
     )
 
 
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads(text, object_pairs_hook=named_once)`: Python drops all but the last of a name.
+
+    Raises:
+        ValueError: for a name that comes twice.
+
+    >>> json.loads('{"a": 1, "b": 2}', object_pairs_hook=named_once)
+    {'a': 1, 'b': 2}
+    """
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"it has {twice[0]!r} twice")
+    return dict(pairs)
+
+
 def config_hash(config: Any) -> str:
     """Sixteen hexadecimal digits that change with the configuration, not with the order of its keys.
 

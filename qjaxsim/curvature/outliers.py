@@ -141,7 +141,7 @@ def near_zero_fraction(eigenvalues: Any, rtol: float = 1e-6) -> float:
 
 
 def exact_zeros(matrix: Any, rtol: float | None = None) -> int:
-    """Number of rows that vanish up to rounding: parameters on which the function does not depend.
+    """Number of rows that vanish up to rounding: parameters on which the function does not depend, or linearly.
 
     A row counts if its largest magnitude is at most rtol times that of the matrix. In a Hessian such a
     parameter is null by itself; null *combinations* of parameters show in `numerical_rank` alone.

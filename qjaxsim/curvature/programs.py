@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from qjaxsim.common.checkpoint import digest
+
 # Programs kept, the latest met first. They hold none of the user's data, and of its functions only custom derivative
 # rules that occur in loops.
 MOST_PROGRAMS = 32
@@ -139,3 +141,61 @@ def _equal(a: Any, b: Any) -> bool:
         return bool(a == b)
     except Exception:  # objects of others' packages, whose comparison may do anything
         return False
+
+
+class Present:
+    """A function as it is now, for programs that JAX keeps by the identity of functions.
+
+    Two are equal where the function is the same and computes the same: what it reads beside its arguments, such as an
+    array that a name stands for, may have changed in between.
+
+    Args:
+        function: pure JAX function.
+        args: pytrees of arrays or their types, such as it is called with.
+
+    Attributes:
+        function: the same.
+        read: text that changes with the arrays that the function reads beside its arguments.
+
+    >>> scale = np.ones(2)
+    >>> function = lambda x: x * scale
+    >>> before = Present(function, jnp.ones(2))
+    >>> scale[0] = 3
+    >>> before == Present(function, jnp.ones(2)), Present(function, jnp.ones(2)) == Present(function, jnp.zeros(2))
+    (False, True)
+    """
+
+    def __init__(self, function: Callable[..., Any], *args: Any):
+        traced = jax.make_jaxpr(lambda *given: function(*given))(*args)  # JAX keeps traces of functions, too
+        self.function, self.read = function, digest(list(map(_numbers, traced.consts)))
+        self._jaxpr = traced.jaxpr
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function gives."""
+        return self.function(*args)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Present)
+            and bool(self.function == other.function)
+            and self.read == other.read
+            and _same(self._jaxpr, other._jaxpr)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _function, (self.function,)
+
+
+def _function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself, which is what a pickle holds."""
+    return function
+
+
+def _numbers(value: Any) -> Any:
+    """A constant as what NumPy holds: random keys by their data, and what lies on other machines by its identity."""
+    if not getattr(value, "is_fully_addressable", True):
+        return np.array(id(value))
+    return jax.random.key_data(value) if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else value

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.circuits.inspection import is_static, is_unitary
+from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Conditional, Gate, Operation, Repeat, Unitary
 from qjaxsim.planning.doubling import conditional, doubled, is_noisy
@@ -26,12 +26,14 @@ class Lowered:
         n_qubits: of the circuit that was given; they are the first wires.
         bits: the wires that hold the classical bits at the end.
         is_density: whether the state is a density matrix: n wires of rows, n of columns, then the classical bits.
+        has_trajectories: whether `qj.trajectories` takes the circuit that was given, with its channels.
     """
 
     circuit: Circuit
     n_qubits: int
     bits: tuple[int, ...]
     is_density: bool
+    has_trajectories: bool = False
 
 
 def lowered(circuit: Circuit) -> Lowered:
@@ -43,7 +45,8 @@ def lowered(circuit: Circuit) -> Lowered:
     """
     n, bits = circuit.n_qubits, circuit.n_bits
     if needs_density(circuit):
-        return Lowered(doubled(circuit), n, tuple(range(2 * n, 2 * n + bits)), True)
+        followed = is_static(circuit.operations) and not has_projection(circuit.operations)
+        return Lowered(doubled(circuit), n, tuple(range(2 * n, 2 * n + bits)), True, followed)
     if is_static(circuit.operations):
         return Lowered(circuit, n, (), False)
     deferred = _Deferred(n, bits, _fresh(circuit) + _never_measured(circuit))

@@ -196,9 +196,15 @@ def require_state(form: Lowered, columns: int, dtype: Any, device_bits: int = 0)
     require_memory(
         2 * itemsize * columns * 2 ** (width - device_bits),
         f"Running {columns} {what} of {form.n_qubits} qubits{wires}{_cut(device_bits)}",
-        "use fewer qubits, a smaller batch or single precision"
-        + (", or `trajectories` of pure states" if form.is_density else ""),
+        "use fewer qubits, a smaller batch or single precision" + _way_out(form),
     )
+
+
+def _way_out(form: Lowered) -> str:
+    """What else there is where a state is too wide."""
+    if form.bits:
+        return ", or measure into fewer bits, which may be used again"
+    return ", or `trajectories` of pure states" if form.has_trajectories else ""
 
 
 def _cut(device_bits: int) -> str:

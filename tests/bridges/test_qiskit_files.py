@@ -133,6 +133,17 @@ def test_angles_close_to_fractions_of_pi_are_not_rounded_to_them():
     assert [gate.angles for gate in again.circuit.operations] == [(angle,), (slope * t,)]
 
 
+def test_several_parameters_may_stand_in_a_global_phase():
+    a, b, v = qj.Parameter("a"), qj.Parameter("b"), qj.Parameter("v", (2,))
+    circuit = qj.Circuit(3).global_phase(a - 2 * b + v[0] - v[1]).h(range(3)).rzz(a * b, 0, 2)
+    again = from_qasm(to_qasm(circuit)).circuit
+    values = {"a": 0.7, "b": -1.1, "v_0": 0.4, "v_1": 0.9}
+    signs = np.array([1 - 2 * ((k >> 2) ^ (k & 1)) for k in range(8)])
+    wanted = np.exp(1j * (0.7 + 2.2 + 0.4 - 0.9) + 0.5j * 0.7 * 1.1 * signs) / 8**0.5
+    found = reference.statevector(again, {name: np.array(value) for name, value in values.items()})
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", sorted(WORDS))
 def test_words_of_openqasm_3_are_no_names_of_parameters(name):
     own = qj.Parameter(name)

@@ -214,3 +214,11 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match="^Argument `noise` must name .*broken.json cannot be read as one: Expecting"):
         read_noise(tmp_path / "broken.json")
+    rule = '{"gates": "x", "channel": "bit_flip", "strengths": [0.1]}'
+    for name, text in (
+        ("after", f'{{"after": [{rule}], "after": []}}'),
+        ("strengths", f'{{"after": [{rule.replace("}", ", ")}"strengths": [0.2]}}]}}'),
+    ):
+        (tmp_path / "twice.json").write_text(text)
+        with pytest.raises(ValueError, match=f"twice.json cannot be read as one: it has '{name}' twice"):
+            read_noise(tmp_path / "twice.json")

@@ -266,8 +266,26 @@ def test_strengths_that_are_traced_rounded_or_not_a_number_are_run():
 
 def test_too_large_is_said_before_memory_is_taken():
     circuit = qj.Circuit(30).depolarizing(0.1, 0)
-    with pytest.raises(MemoryError, match="Running 1 density matrix of 30 qubits"):
+    with pytest.raises(MemoryError, match="Running 1 density matrix of 30 qubits .*or `trajectories` of pure states"):
         qj.expectation(circuit, qj.Z(0))()
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_way_out_is_one_that_takes_the_circuit(noisy):
+    """Trajectories take no measurements. What is measured into one bit again and again does fit."""
+    many, one = qj.Circuit(3).ry(0.4, 0), qj.Circuit(3).ry(0.4, 0)
+    for turn in range(40):
+        for circuit, bit in ((many, turn), (one, 0)):
+            circuit.cx(0, 2).measure(2, bit).if_bits(bit, 1, qj.Circuit(3).x(2))
+            circuit.extend(qj.Circuit(3).depolarizing(0.0, 1).operations if noisy else ())
+    with pytest.raises(MemoryError, match="single precision, or measure into fewer bits, which may be used again"):
+        qj.expectation(many, qj.Z(0))()
+    np.testing.assert_allclose(qj.expectation(one, qj.Z(0))(), np.cos(0.4), rtol=1e-6)
+    resets = qj.Circuit(20).x(0)
+    for _ in range(25):
+        resets.reset(range(20))
+    with pytest.raises(MemoryError, match=r"density matrix of 20 qubits needs .* or single precision\."):
+        qj.expectation(resets, qj.Z(0))()
 
 
 def test_strengths_of_the_table_are_those_of_its_kraus_matrices():

@@ -303,4 +303,6 @@ def _with_plain_names(circuit: "QuantumCircuit") -> "QuantumCircuit":
                 f"both become {new!r}; rename one."
             )
         plain[new] = parameter
-    return circuit.assign_parameters({parameter: Parameter(new) for new, parameter in plain.items()})
+    # Others stay: Qiskit refuses another parameter of a name that the global phase still has.
+    renamed = {parameter: Parameter(new) for new, parameter in plain.items() if new != parameter.name}
+    return circuit.assign_parameters(renamed)

@@ -22,8 +22,8 @@ NUMBERS = {
     "ratio_k": "the same at m = K",
     "ratio_k_squared": "the same at m = K * K",
     "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 times the largest (lanczos: estimate)",
-    "exact_zeros": "parameters on which the function does not depend at all: rows of H that vanish up to rounding; "
-    "dense only",
+    "exact_zeros": "parameters without second derivatives, most often those on which the function does not depend: "
+    "rows of H that vanish up to rounding; dense only",
     "rank": "eigenvalues above rounding in magnitude; dense only",
     "rounding": "bound on the rounding of eigenvalues: parameters * eps of the precision * their largest magnitude",
 }
@@ -37,7 +37,7 @@ BLOCKS = {
     "gn_block_lambda_max": "largest eigenvalue of the same block of the Gauss-Newton part",
     "gradient_share": "fraction of the gradient's square in the group",
     "leading_share": "fraction of the leading eigenvector's square in the group",
-    "block_exact_zeros": "parameters of the group on which the function does not depend at all; dense only",
+    "block_exact_zeros": "parameters of the group without second derivatives; dense only",
 }
 
 

@@ -56,15 +56,26 @@ def places_of(
     return {str(group): checked_places(own, size, f"{name}[{group!r}]") for group, own in groups.items()}
 
 
+def leaf_names(params: Any) -> list[str]:
+    """A name for each leaf, in their order: "layers/0/w", or in JAX's own notation where another one is called so.
+
+    >>> leaf_names({"a": {"b": 1.0}, "a/b": 2.0})
+    ['a/b', "['a/b']"]
+    """
+    names: dict[str, None] = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator="/") or "params"
+        names[jax.tree_util.keystr(path) if name in names else name] = None
+    return list(names)
+
+
 def _leaves(params: Any) -> dict[str, np.ndarray]:
     """By name of a leaf, its places in its own shape; leaves without numbers have none."""
     start, found = 0, {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path, simple=True, separator="/") or "params"
+    for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True):
         shape = np.shape(leaf)
         size = int(np.prod(shape))
         if size:
-            name = jax.tree_util.keystr(path) if name in found else name  # "a/b" in the dictionary, and b in its a
             found[name] = np.arange(start, start + size).reshape(shape)
         start += size
     return found

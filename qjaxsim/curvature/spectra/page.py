@@ -105,7 +105,9 @@ def _of_blocks(report: "SpectrumReport", name: str) -> str:
         f"their squares. The sharpest block is {sharpest['group']} ({float(sharpest['block_lambda_max']):.4g}); "
         f"{100 * float(home['leading_share']):.0f} % of the leading eigenvector is in {home['group']}."
     )
-    idle = [str(row["group"]) for row in report.blocks if row.get("block_exact_zeros") == row["parameters"]]
+    rounding = int(report.numbers["parameters"]) * float(np.finfo(report.arrays["gradient"].dtype).eps)
+    flat = [row for row in report.blocks if row.get("block_exact_zeros") == row["parameters"]]
+    idle = [str(row["group"]) for row in flat if float(row["gradient_share"]) <= rounding**2]
     return text + (f" The function does not depend on {', '.join(idle)} at all: frozen or unused." if idle else "")
 
 

@@ -16,13 +16,15 @@ from qjaxsim.curvature.mean_loss import mean_loss
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.operators import LinearOperator, curvature_operators, hessian_operator
 from qjaxsim.curvature.parts import PartSum
-from qjaxsim.curvature.programs import compiled_once
+from qjaxsim.curvature.programs import Present, compiled_once
 from qjaxsim.curvature.spreading import over_team
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.running.simulate import expectation
 
 # Samples whose outputs are found twice, in two orders, at most.
 _COMPARED = 8
+# Models that tell their structure: a sample's outputs are its own.
+_STRUCTURED = PartSum | StagedCircuit | CircuitOutputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def problem_of(
                 "`function`."
             )
         _require_scalar(function, params)
+        function = Present(function, params)
         return Problem(params, flat, unravel, function, [hessian_operator(function, params)])
     model = _model(function, params, data, loss)
     of_data = (model.outputs, model.loss, model.x, model.y)
@@ -110,6 +113,9 @@ def _model(outputs: Outputs, params: Any, data: Any, loss: Loss | None) -> Model
     if y is None:
         raise ValueError("Argument `data` has no targets, y is None; give the pair (x, y), with labels or values in y.")
     shapes = check_model(outputs, loss, params, x, y)
+    loss = Present(loss, jax.eval_shape(outputs, params, x), y)
+    if not isinstance(outputs, _STRUCTURED):  # which read nothing else
+        outputs = Present(outputs, params, x)
     return Model(outputs, loss, x, y, shapes.n_samples, shapes.n_outputs)
 
 
@@ -165,7 +171,7 @@ def checked_value(problem: Problem) -> float:
     Raises:
         ValueError: if the values differ, or are not finite, or a model's outputs depend on other samples or on order.
     """
-    if problem.model is not None and not isinstance(problem.model.outputs, PartSum | StagedCircuit | CircuitOutputs):
+    if problem.model is not None and not isinstance(problem.model.outputs, _STRUCTURED):
         _require_own_outputs(problem.model, problem.params)
     values = [float(compiled_once(lambda at: problem.function(at), problem.params)) for _ in range(2)]
     if not np.isfinite(values[0]):

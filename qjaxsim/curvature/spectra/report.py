@@ -1,6 +1,6 @@
 """The one call that gives a function's curvature at a point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -93,7 +93,8 @@ def spectrum_report(
         MemoryError: if "dense" does not fit.
 
     Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and
-    about 60 more a group. A plane takes `plane_points`^2 evaluations.
+    about 60 more a group. A plane takes `plane_points`^2 evaluations. Functions are taken as they are at the
+    call: those that read something else than before are compiled again.
 
     >>> import jax.numpy as jnp
     >>> outputs, loss = lambda w, x: jnp.cos(w[0] * x), lambda z, y: ((z - y) ** 2).sum(1) / 2
@@ -204,7 +205,7 @@ def _path(trajectory: Any, problem: Problem) -> np.ndarray | None:
                     f"Argument `trajectory` must be a sequence of points with the arrays of params, {wanted}, but "
                     f"point {number} holds {found}."
                 )
-        trajectory = [ravel_pytree(point)[0] for point in points]
+        trajectory = [_in_order(point, wanted) for point in points]
     path = np.asarray(trajectory)
     if path.ndim != 2 or path.shape[1] != size or len(path) < 2:
         raise ValueError(
@@ -214,6 +215,12 @@ def _path(trajectory: Any, problem: Problem) -> np.ndarray | None:
     if not np.isfinite(path).all():
         raise ValueError("Argument `trajectory` must hold finite numbers, but some are not; leave these points out.")
     return path
+
+
+def _in_order(point: Any, places: Collection[str]) -> jax.Array:
+    """A point as a vector, its arrays in the order of these places: an OrderedDict may hold them in another one."""
+    leaves = {jax.tree_util.keystr(place): leaf for place, leaf in jax.tree_util.tree_leaves_with_path(point)}
+    return ravel_pytree([leaves[place] for place in (places if leaves.keys() == set(places) else leaves)])[0]
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

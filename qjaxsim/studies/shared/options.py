@@ -74,12 +74,13 @@ def refuse_idle_options(context: typer.Context, needs: Mapping[str, Needs], sett
     Raises:
         ValueError: naming the parameter and what it would need.
     """
-    typed = [name for name in context.params if _was_typed(context, name)]
+    typed = [name for name in context.params if was_typed(context, name)]
     values, known = settings_and_needs(settings) if settings is not None else ({}, {})
     refuse_idle_values({**context.params, **values}, {**known, **needs}, typed)
 
 
-def _was_typed(context: typer.Context, name: str) -> bool:
+def was_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option stands in the command line."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -224,6 +224,11 @@ def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None
         place, old, new = difference
         # In backticks, the command line calls a setting as the option that was typed.
         place = re.sub(r"^settings\.(\w+)$", r"`\1`", place)
+        if hashed := re.search(r"(\w+)_sha256`?$", place):
+            raise ValueError(
+                f"Folder {out} holds a sweep with another {hashed[1]} ({place} differs); resume with the same or "
+                "choose another --out."
+            )
         raise ValueError(
             f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
             f"with the same settings or choose another --out."

@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim import curvature
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
+from qjaxsim.curvature.spectra.groups import leaf_names
 from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.studies.spectrum.columns import COLUMNS
@@ -76,10 +77,7 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
 
 def _named(params: Any) -> dict[str, np.ndarray]:
     """Leaves by name, as --params takes those of a circuit."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/") or "params": np.asarray(leaf) for path, leaf in leaves
-    }
+    return {name: np.asarray(leaf) for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True)}
 
 
 def _report_options(settings: SpectrumSettings, target: Target, result: TrainResult | None) -> dict[str, Any]:

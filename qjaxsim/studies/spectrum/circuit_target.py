@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.library import angle_encoding, zz_feature_map
 from qjaxsim.circuits.observables import PauliSum
+from qjaxsim.common.checkpoint import digest
 from qjaxsim.datasets.table import Table, load_table
 from qjaxsim.learning.building import default_observables
 from qjaxsim.models.circuit_model import CircuitModel, input_names
@@ -21,7 +22,7 @@ from qjaxsim.studies.spectrum.settings import SpectrumSettings
 from qjaxsim.studies.spectrum.target import Target
 
 _ENCODINGS: dict[str, Callable[..., Circuit]] = {"angle": angle_encoding, "zz": zz_feature_map}
-# Name of the features of an encoding, which a circuit of the user's hardly has.
+# Name of the features of an encoding.
 _FEATURES = "features"
 
 
@@ -47,6 +48,8 @@ def target_of_circuit(
     if not circuit.parameters:
         raise ValueError(f"Argument TARGET must be a circuit with free parameters, but {path.name} has none.")
     identity = {"target": path.name, "target_sha256": _sha256(path)}
+    if start is not None:
+        identity["params_sha256"] = digest(start)
     if settings.data is None:
         if observables is None or len(observables) != 1:
             raise ValueError(
@@ -75,16 +78,25 @@ def target_of_circuit(
     )
 
 
+def brought(circuit: Circuit, settings: SpectrumSettings) -> tuple[str, ...]:
+    """The circuit's own parameters that samples bring; none where an encoding stands in front.
+
+    Raises:
+        ValueError: for names that the circuit lacks, or one twice.
+    """
+    inputs = settings.inputs
+    return input_names(circuit, inputs[0] if len(inputs) == 1 else inputs) if inputs else ()
+
+
 def _model(
     circuit: Circuit, table: Table, observables: Sequence[PauliSum] | None, settings: SpectrumSettings
 ) -> CircuitModel:
     """The circuit as a model of the table: its own inputs, or an encoding in front."""
-    inputs: str | Sequence[str] = _FEATURES
-    if settings.inputs:
-        inputs = settings.inputs[0] if len(settings.inputs) == 1 else settings.inputs
-        if not set(circuit.parameters) - set(named := input_names(circuit, inputs)):
+    inputs = brought(circuit, settings)
+    if inputs:
+        if not set(circuit.parameters) - set(inputs):
             raise ValueError(
-                f"Argument `inputs` must leave parameters of the circuit to train, but takes all, {', '.join(named)}; "
+                f"Argument `inputs` must leave parameters of the circuit to train, but takes all, {', '.join(inputs)}; "
                 f"leave it out for an encoding in front, or add rotations with parameters of their own."
             )
     else:
@@ -93,6 +105,11 @@ def _model(
                 f"Argument `data` must bring at most as many features as TARGET has qubits, {circuit.n_qubits}, since "
                 f"the encoding in front takes one for each, but brings {table.x.shape[1]} ({', '.join(table.names)}); "
                 "choose with `features`, or take a wider circuit."
+            )
+        if _FEATURES in circuit.parameters:
+            raise ValueError(
+                f"Argument TARGET must not have a parameter {_FEATURES!r}, which the encoding in front calls its own; "
+                f"give it as `inputs` if samples bring it, or rename it."
             )
         encoding = _ENCODINGS[settings.encoding or "angle"]
         features = encoding(table.x.shape[1], n_qubits=circuit.n_qubits, name=_FEATURES)
@@ -106,7 +123,7 @@ def _model(
             f"Argument `observable` must hold {n_outputs}, one for each {what} of {settings.label!r}, but holds "
             f"{len(observables)}."
         )
-    model = CircuitModel(circuit, observables, inputs, settings.scale)
+    model = CircuitModel(circuit, observables, inputs or _FEATURES, settings.scale)
     if model.n_features != table.x.shape[1]:
         raise ValueError(
             f"Argument `data` must bring a feature for each of the circuit's {model.n_features} inputs, but brings "

@@ -5,17 +5,21 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
+from qjaxsim.common.checkpoint import digest
 from qjaxsim.common.checks import shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.class_averages import class_labels
 from qjaxsim.curvature.objective import require_classes
-from qjaxsim.curvature.spectra.problem import problem_of
+from qjaxsim.curvature.programs import Present
+from qjaxsim.curvature.spectra.problem import Problem, problem_of
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.spectrum.target import Target
 
@@ -62,19 +66,33 @@ def target_of_file(text: str, dtype: str) -> Target:
     init = problem.pop("init", None)
     params = _cast(problem.pop("params"), dtype)
     start = (lambda seed: _cast(init(jax.random.key(seed)), dtype)) if init is not None else (lambda seed: params)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     core = {name: problem.pop(name, None) for name in ("data", "loss")}
     target = Target(
         name=text,
         function=problem.pop("function"),
         start=start,
-        identity={"target": f"{path.name}:{text.rpartition(':')[2]}", "target_sha256": digest},
+        identity={
+            "target": f"{path.name}:{text.rpartition(':')[2]}",
+            "target_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        },
         options=problem,
         random=init is not None,
         **core,
     )
-    _check(text, target, params, init)
-    return target
+    found = _check(text, target, params, init)
+    identity = {**target.identity, "problem_sha256": _mark(found, target)}
+    if not isinstance(target.function, Circuit):
+        return replace(target, identity=identity)
+    called = found.function if found.model is None else found.model.outputs
+    options = {name: value for name, value in problem.items() if name != "observables"}
+    return replace(target, function=called, identity=identity, options=options)
+
+
+def _mark(found: Problem, target: Target) -> str:
+    """What changes with the numbers of a problem: its start, its data, and the arrays that its functions read."""
+    functions = [found.function] if found.model is None else [found.model.outputs, found.model.loss]
+    read = [each.read for each in functions if isinstance(each, Present)]
+    return hashlib.sha256(" ".join([digest((target.start(0), target.data)), *read]).encode()).hexdigest()
 
 
 def _function(text: str) -> tuple[Path, Callable[[], Any]]:
@@ -123,8 +141,11 @@ def _problem(text: str, returned: Any) -> dict[str, Any]:
     return dict(returned)
 
 
-def _check(text: str, target: Target, params: Any, init: Any) -> None:
-    """Refuse, before any work and by shapes alone, what the report would refuse; options are none of the problem's."""
+def _check(text: str, target: Target, params: Any, init: Any) -> Problem:
+    """The problem of the report; what that would refuse is refused before any work and by shapes alone.
+
+    Options are none of the problem's.
+    """
     options = target.options or {}
     try:
         if init is not None and not callable(init):
@@ -140,6 +161,7 @@ def _check(text: str, target: Target, params: Any, init: Any) -> None:
         if found.model is not None and target.loss is cross_entropy:
             # A single logit is that of class 1.
             require_classes(class_labels(found.model.y), 0, max(2, found.model.n_outputs))
+        return found
     except Exception as error:
         said = str(error).strip().split("\n")[0]
         if isinstance(error, MemoryError) or said.startswith("Option"):

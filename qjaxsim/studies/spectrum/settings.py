@@ -85,7 +85,7 @@ class SpectrumSettings:
         ("pca", "eigen", "random"),
         empty=True,
         help="Planes: eigen (leading vectors), pca (of the way to a minimum), "
-        "random (rows as long as the weights'); or none.",
+        "random (rows as long as the weights'); or none, as for a single parameter.",
         words={"none": ()},
     )
     landscape_points: int = integer(20, 2, needs={"landscape": GIVEN}, help="Grid points along each axis.")

@@ -31,3 +31,8 @@ class Target:
     loss: Callable[..., jax.Array] | None = None
     options: dict[str, Any] | None = None
     random: bool = True
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers there are to train."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.start(0)))

@@ -74,6 +74,10 @@ def no_batch():
     return {**dict(zip(names, signed([0, 1, 1]))), "batch_size": 0}
 
 
+def says():
+    return {"function": loss, "params": {"w": jnp.zeros(4)}, "classes": 3, "groups": None}
+
+
 def misspelt():
     return {"function": loss, "parms": {}}
 
@@ -103,6 +107,7 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("SCALES = [1.0, 2.0, 3.0, 10.0]\n")
     (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "mine.qasm").write_text(CIRCUIT)
+    (tmp_path / "own.qasm").write_text(CIRCUIT.replace(" b;", " features;").replace("(b)", "(features)"))
     (tmp_path / "held.json").write_text(json.dumps({"a": 0.1, "b": 0.2, "c": 0.3}))
     return tmp_path
 
@@ -227,6 +232,11 @@ def test_own_inputs_and_values(files, table):
         (["springs.py:other_init"], "is none: init must return what params is, {'w': (4,)}, but returned {'v': (4,)}"),
         (["springs.py:by_numpy"], "under JAX it raised TracerArrayConversionError"),
         (["springs.py:no_batch"], "is none: batch_size must be a positive integer, but is 0"),
+        (["springs.py:says", "--classes", "5"],
+         "--classes is for problems that do not say it themselves, but that of springs.py:says has 'classes'; leave"),
+        (["springs.py:says", "--blocks", "leaves"], "but that of springs.py:says has 'groups'; leave it out."),
+        (["own.qasm", "--data", "points.csv", "--label", "kind", "--features", "first,second"],
+         "TARGET must not have a parameter 'features', which the encoding in front calls its own; give it as --inputs"),
         (["mine.qasm", "--data", "many.csv", "--label", "kind"],
          "--observable must be given for the 4 classes of 'kind', since a circuit of 2 qubits has fewer by default"),
         (["mine.qasm", "--data", "one.csv", "--label", "kind"],
