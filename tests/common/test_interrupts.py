@@ -145,14 +145,21 @@ def test_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch):
     assert interrupts.message() == "interrupted"
 
 
-@pytest.mark.parametrize("out", ["typo", "file", "empty"])
-def test_resuming_needs_a_study(tmp_path, monkeypatch, capsys, out):
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("typo", "Option --resume needs a folder that holds a study, but typo has no "),
+        ("file", "Results folder file must be a folder that can be written, but: Not a directory; choose"),
+        ("empty", "Option --resume needs a folder that holds a study, but empty has no "),
+    ],
+)
+def test_resuming_needs_a_study(tmp_path, monkeypatch, capsys, out, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     for words in (["study", "hessian"], ["study", "qrnn"], ["bench"]):
         assert cli.main([*words, "--resume", "--out", out]) == 2
         error = capsys.readouterr().err
-        assert f"Option --resume needs a folder that holds a study, but {out} has no " in error
+        assert said in error
         assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]
