@@ -226,8 +226,8 @@ def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None
         place = re.sub(r"^settings\.(\w+)$", r"`\1`", place)
         if hashed := re.search(r"(\w+)_sha256`?$", place):
             raise ValueError(
-                f"Folder {out} holds a sweep with another {hashed[1]} ({place} differs); resume with the same or "
-                "choose another --out."
+                f"Folder {out} holds a sweep with other content of {hashed[1]} ({place} differs); resume with the same "
+                "or choose another --out."
             )
         raise ValueError(
             f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "

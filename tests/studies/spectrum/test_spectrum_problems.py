@@ -98,7 +98,7 @@ def test_a_folder_of_other_data_is_not_taken_up(folder, capsys, name):
     np.save("matrix.npy", np.diag([1.0, 2.0, 5.0]))
     capsys.readouterr()
     assert run([*words, "--resume"]) == 2
-    message = "Folder out holds a sweep with another problem (`problem_sha256` differs); resume with the same or choose"
+    message = "Folder out holds a sweep with other content of problem (`problem_sha256` differs); resume with the same"
     assert message in capsys.readouterr().err
 
 
@@ -111,7 +111,7 @@ def test_a_folder_of_other_parameters_is_not_taken_up(folder, capsys):
     (folder / "held.json").write_text(json.dumps({"a": 0.4, "b": 0.1, "c": 0.2}))
     capsys.readouterr()
     assert run([*words, "--resume"]) == 2
-    assert "holds a sweep with another params (`params_sha256` differs)" in capsys.readouterr().err
+    assert "holds a sweep with other content of params (`params_sha256` differs)" in capsys.readouterr().err
 
 
 def test_no_array_of_parameters_is_lost_to_another_of_its_name(folder):
