@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,15 +75,11 @@ def state_in(folder: Path) -> State | None:
     return State(len(found.finished), len(found.recorded.cells))
 
 
-def states_of(run: Planned, out: Path, results: Path) -> dict[str, State | None]:
-    """How far each piece is, here or as it is kept: name -> state."""
-    kept = kept_pieces(run, results)
-    found: dict[str, State | None] = {}
-    for piece in pieces_of(run):
-        entry, here = kept.get(piece.name), state_in(folder_of(run, piece, out))
-        there = None if entry is None else State(entry["finished"], entry["cells"])
-        found[piece.name] = max(filter(None, (here, there)), default=None)
-    return found
+def state_of(run: Planned, piece: Piece, out: Path, kept: Mapping[str, dict[str, Any]]) -> State | None:
+    """How far a piece is, here or as it is kept."""
+    entry, here = kept.get(piece.name), state_in(folder_of(run, piece, out))
+    there = None if entry is None else State(entry["finished"], entry["cells"])
+    return max(filter(None, (here, there)), default=None)
 
 
 def is_whole(state: State | None) -> bool:
@@ -112,7 +108,7 @@ def left(runs: Iterable[Planned], out: Path, device: str, results: Path) -> Iter
             continue
         for piece in pieces_of(run):
             # Asked anew for each: hours lie between two of them, in which another call may finish some.
-            state = states_of(run, out, results)[piece.name]
+            state = state_of(run, piece, out, kept_pieces(run, results))
             if not is_whole(state) and not in_use(folder_of(run, piece, out)):
                 yield run, piece
 
@@ -240,7 +236,8 @@ def listed(runs: Sequence[Planned], out: Path, results: Path = RESULTS) -> str:
     """A line a run: state, estimates, what it decides."""
     lines = [f"{'run':<26}{'state':<18}{'CPU, h':>8}{'GPU, min':>10}  decides"]
     for run in runs:
-        states = list(states_of(run, out, results).values())
+        kept = kept_pieces(run, results)
+        states = [state_of(run, piece, out, kept) for piece in pieces_of(run)]
         whole, begun = sum(map(is_whole, states)), [state for state in states if state is not None]
         said = "finished" if whole == len(states) else f"{whole} of {len(states)} pieces"
         if not begun:
