@@ -129,8 +129,8 @@ class Checkpoint:
         files.remove_temporaries(self.path.parent, self.path.name)
         if not self.path.exists():
             return None
-        if differences := self._differences():
-            raise OtherComputationError(self._refusal, self.path, differences)
+        if found := self._differences():
+            raise OtherComputationError(self._refusal, self.path, found)
         stored, state = files.names_in_npz(self.path), {}
         for name, tree in like.items():
             there = {key for key in stored if key == name or key.startswith(f"{name}/")}
@@ -169,11 +169,11 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _differences(self) -> list[Difference]:
-        differences = _differences(stored_identity(self.path), self._identity)
+        found = differences(stored_identity(self.path), self._identity)
         mark = self._fingerprint
-        if not differences and mark is not None and mark.differs(before := _read(self.path, mark.key)):
+        if not found and mark is not None and mark.differs(before := _read(self.path, mark.key)):
             return [Difference(mark.functions, digest(before), digest(mark.array))]
-        return differences
+        return found
 
     def _leaf(self, key: str, like: Any, grows: bool) -> Any:
         stored = _read(self.path, key)
@@ -230,13 +230,13 @@ def _read(path: Path, key: str) -> np.ndarray:
     return files.read_npz(path, key)[key]
 
 
-def _differences(before: Any, now: Any, place: str = "") -> list[Difference]:
+def differences(before: Any, now: Any, place: str = "") -> list[Difference]:
     """Where two JSON values differ, the names of nested ones joined by dots."""
     if isinstance(before, dict) and isinstance(now, dict):
         dot = f"{place}." if place else ""
         return [
             difference
             for name in [*before, *(name for name in now if name not in before)]
-            for difference in _differences(before.get(name), now.get(name), f"{dot}{name}")
+            for difference in differences(before.get(name), now.get(name), f"{dot}{name}")
         ]
     return [] if before == now else [Difference(place, before, now)]

@@ -31,6 +31,8 @@ import numpy as np
 from qjaxsim.common import interrupts
 
 TEMPORARY_SUFFIX = ".tmp"
+# How the stems of files end that hold unfinished work beside results.
+SO_FAR = "_so_far"
 # What NumPy, and the readers of archives and headers below it, raise of bytes that are no arrays.
 UNREADABLE = (
     EOFError, TypeError, ValueError, AttributeError, SyntaxError, RuntimeError, tokenize.TokenError, struct.error,
@@ -168,7 +170,7 @@ def _npz(path: str | Path) -> Iterator[Any]:
     """The file, opened. Errors as in `read_npz`."""
     try:
         # Opened here because np.load forgets to close a damaged file that it opened itself.
-        with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
+        with opened(path) as file, np.load(file, allow_pickle=False) as stored:
             yield stored
     except DamagedError:
         raise
@@ -182,7 +184,7 @@ def _npz(path: str | Path) -> Iterator[Any]:
 def read_npy(path: str | Path) -> np.ndarray:
     """The array of a file that `write_npy` wrote. Errors as in `read_npz`."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             array = np.load(file, allow_pickle=False)
     except DamagedError:
         raise
@@ -193,7 +195,8 @@ def read_npy(path: str | Path) -> np.ndarray:
     return array
 
 
-def _opened(path: str | Path) -> BinaryIO:
+def opened(path: str | Path) -> BinaryIO:
+    """A file to read from; a folder is refused as a `DamagedError`."""
     try:
         return Path(path).open("rb")
     except IsADirectoryError as error:

@@ -13,8 +13,8 @@ from typing import Any
 from qjaxsim.common import files
 from qjaxsim.common.hosts import gather, team, tell, told, total
 
-# How files end that only their own process goes on with, or nobody.
-_OWN = (".tmp", "_so_far.npz", ".lock")
+# Kinds of files that, beside unfinished work, only their own process goes on with, or nobody.
+_OWN = (".tmp", ".lock")
 
 
 class HelpedError(Exception):
@@ -90,8 +90,9 @@ def _bytes(content: bytes, size: int) -> Any:
 
 def _listing(folder: Path) -> dict[str, int]:
     """Sizes of files in a folder and below."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(_OWN))
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(found)}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    brought = (path for path in found if path.suffix not in _OWN and not path.stem.endswith(files.SO_FAR))
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in brought}
 
 
 def _packed(folder: Path, names: Sequence[str] | dict[str, int]) -> bytes:

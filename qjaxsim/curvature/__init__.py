@@ -7,6 +7,7 @@ from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.dual import gauss_newton_dual
 from qjaxsim.curvature.gauss_newton import HessianSplit, split_hessian
 from qjaxsim.curvature.hvp import hessian, hvp
+from qjaxsim.curvature.kept_products import kept_products
 from qjaxsim.curvature.landscape import (
     Plane,
     TrajectoryPlane,
@@ -83,6 +84,7 @@ __all__ = [
     "hessian_operator",
     "hessian_product",
     "hvp",
+    "kept_products",
     "knocked_out",
     "linear_operator",
     "matrix_operator",

@@ -1,7 +1,7 @@
 """Numbers and arrays of a spectrum: from the dense matrix and its two parts, or by products alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
+from qjaxsim.common.files import SO_FAR
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.density import spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
+from qjaxsim.curvature.kept_products import ProductLog
 from qjaxsim.curvature.matrix import matrix_operator
-from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.curvature.operators import CurvatureOperators, LinearOperator
 from qjaxsim.curvature.outliers import (
     count_outliers,
     exact_zeros,
@@ -44,8 +46,6 @@ DENSE_UP_TO = 12_000
 DENSE_COPIES = 5
 # Matrix-free estimates: Lanczos steps and probes of the density, probes of the trace and of the norms.
 DENSITY_STEPS, DENSITY_PROBES, TRACE_PROBES, NORM_PROBES = 80, 4, 24, 8
-# How the names of files end that hold unfinished work.
-SO_FAR = "_so_far.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,18 @@ def is_dense(method: str, size: int, itemsize: int) -> bool:
     """Whether the spectrum comes from the dense matrix: if so asked, or up to 12,000 parameters that fit in memory."""
     fits = DENSE_COPIES * size**2 * itemsize <= available_bytes()
     return method == "dense" or (method == "auto" and size <= DENSE_UP_TO and fits)
+
+
+def with_kept_products(problem: Problem, folder: Path | None) -> Problem:
+    """The problem, with operators whose products a file in the folder keeps."""
+    if folder is None:
+        return problem
+    made_of = {"params": problem.flat}
+    if problem.model is not None:
+        made_of |= {"x": problem.model.x, "y": problem.model.y}
+    log = ProductLog(folder / f"products{SO_FAR}.bin", {name: digest(tree) for name, tree in made_of.items()})
+    operators = zip(problem.operators, CurvatureOperators._fields, strict=False)  # of a plain function H alone
+    return replace(problem, operators=[log.of(operator, name) for operator, name in operators])
 
 
 def counted(operator: LinearOperator, advance: Callable[[int], None]) -> LinearOperator:
@@ -125,7 +137,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
         values = dense_spectrum(hessian)
         return Measured(_of_values(values, hessian), {"eigenvalues": values}, gradient, matrix_operator(hessian))
     model = problem.model
-    saved = None if folder is None else folder / f"hessian{SO_FAR}"
+    saved = None if folder is None else folder / f"hessian{SO_FAR}.npz"
     split_of = split_by_ranges if by_ranges(saved) else split_hessian
     with progress.counter("Hessian, samples", model.n_samples) as moved:
         split = split_of(
@@ -178,7 +190,7 @@ def _matrix(problem: Problem, progress: "Progress", folder: Path | None) -> jax.
         # One product stands for the function, which has no digest.
         probe = problem.operators[0].matvec(jax.random.normal(jax.random.key(0), (size,), dtype))
         mark = Fingerprint("product", "function", probe)
-        saved = Checkpoint(folder / f"hessian{SO_FAR}", {"params": digest(problem.flat)}, fingerprint=mark)
+        saved = Checkpoint(folder / f"hessian{SO_FAR}.npz", {"params": digest(problem.flat)}, fingerprint=mark)
         state = saved.restore({"rows": rows}, growing=("rows",))
         rows = state["rows"] if state else rows
     with progress.counter("Hessian, rows", size) as moved:

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, OtherComputationError, digest
+from qjaxsim.common.files import SO_FAR
 from qjaxsim.curvature import landscape
 from qjaxsim.curvature.landscape import Plane
-from qjaxsim.curvature.spectra.measure import SO_FAR
 
 if TYPE_CHECKING:
     from qjaxsim.common.progress import Progress
@@ -70,7 +70,7 @@ def plane_arrays(
     """
     plane, path, (a, b), extra = _LAID[name](scene)
     with progress.counter(f"landscape {name}, lines", len(b)) as moved:
-        values = _values(evaluate, plane, a, b, None if folder is None else folder / f"plane_{name}{SO_FAR}", moved)
+        values = _values(evaluate, plane, a, b, None if folder is None else folder / f"plane_{name}{SO_FAR}.npz", moved)
     own = {"landscape_a": a, "landscape_b": b, "landscape": values, "trajectory": path, **extra}
     return own if name == "pca" else {_prefixed(name, key): value for key, value in own.items()}
 

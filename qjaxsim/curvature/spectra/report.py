@@ -16,7 +16,15 @@ from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
 from qjaxsim.curvature.spectra.columns import NUMBERS
 from qjaxsim.curvature.spectra.groups import Groups, block_rows, places_of
-from qjaxsim.curvature.spectra.measure import Measured, by_matrix, by_products, is_dense, leading, outlier_numbers
+from qjaxsim.curvature.spectra.measure import (
+    Measured,
+    by_matrix,
+    by_products,
+    is_dense,
+    leading,
+    outlier_numbers,
+    with_kept_products,
+)
 from qjaxsim.curvature.spectra.planes import PLANES, Scene, plane_arrays
 from qjaxsim.curvature.spectra.problem import Problem, checked_value, problem_of
 from qjaxsim.curvature.spectra.record import SpectrumReport
@@ -78,7 +86,7 @@ def spectrum_report(
         check_deterministic: evaluate the function twice at the point, and refuse two values, and outputs of the first
             samples that change with those beside them or with their order.
         checkpoint: folder for unfinished work: a killed call with the same arguments goes on from there. It is left
-            there; remove it when done. Lanczos runs begin anew.
+            there; remove it when done. Lanczos keeps each product, P numbers.
         progress: show bars on a terminal; or a Progress to add them to.
         title: heading of the page.
 
@@ -124,7 +132,7 @@ def spectrum_report(
         if is_dense(method, size, problem.flat.dtype.itemsize):
             found = by_matrix(problem, batch_size, bars, folder)
         else:
-            found = by_products(problem, min(max(top, classes), size), key, bars)
+            found = by_products(with_kept_products(problem, folder), min(max(top, classes), size), key, bars)
         _require_dependence(found)
         pairs = leading(found, min(max(2, classes), size), key, bars)
         blocks = block_rows(places, found, pairs, key, bars)
@@ -145,7 +153,9 @@ def spectrum_report(
             arrays |= plane_arrays(name, partial(evaluate_plane, problem.function), scene, bars, folder)
     settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}
     numbers = _numbers(problem, found, pairs, classes, known, value)
-    return SpectrumReport(title, numbers, blocks, arrays, settings, found.hessian, found.gauss_newton)
+    # Not those that keep their products.
+    operators = problem.operators[:2] if found.hessian.matrix is None else (found.hessian, found.gauss_newton)
+    return SpectrumReport(title, numbers, blocks, arrays, settings, *operators)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from qjaxsim import curvature
+from qjaxsim.common.files import SO_FAR
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.attribution import removed
 from qjaxsim.curvature.classes import PARTS
 from qjaxsim.curvature.objective import Outputs
-from qjaxsim.curvature.spectra.measure import SO_FAR, counted
+from qjaxsim.curvature.spectra.measure import counted
 
 # About so many products a run of Lanczos takes, for the bar.
 _PRODUCTS = 80
@@ -35,7 +36,7 @@ def class_columns(
         report: the spectrum.
         seed: of permuted labels, random classes and starting vectors.
         progress: bars.
-        folder: where unfinished averages are kept.
+        folder: where unfinished averages and products are kept.
 
     Returns:
         Columns of `columns.py`, and arrays: `class_g0` (K,), `class_g1` (K,) and `class_g2` (K (K - 1),), eigenvalues
@@ -52,7 +53,8 @@ def class_columns(
     assert report.hessian is not None and report.gauss_newton is not None
     dense, pairs, of_gauss_newton = report.hessian.matrix is not None, report.pairs, None
     with progress.bar("class means, products (about)", _PRODUCTS * (8 if dense else 5)) as advance:
-        hessian, gauss_newton = counted(report.hessian, advance), counted(report.gauss_newton, advance)
+        kept = curvature.kept_products(report.hessian, folder / f"class_products{SO_FAR}.bin", of=(params, data))
+        hessian, gauss_newton = counted(kept, advance), counted(report.gauss_newton, advance)
         if len(pairs.values) < k:
             pairs = curvature.top_eigenpairs(hessian, k, key=key, copies=False)
         found = curvature.class_attribution(own, hessian, k, key=key, pairs=pairs)
@@ -103,7 +105,7 @@ def _averages(
     found = {}
     for name, classes in labels.items():
         with progress.counter(f"class means ({name}), samples", len(y)) as moved:
-            path = folder / f"classes_{name}{SO_FAR}"
+            path = folder / f"classes_{name}{SO_FAR}.npz"
             found[name] = curvature.class_decomposition(outputs, params, x, classes, progress=moved, checkpoint=path)
     return found
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from qjaxsim import curvature
+from qjaxsim.common.files import SO_FAR
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.spectra.measure import counted
 from qjaxsim.curvature.spreading import over_team
@@ -48,7 +49,7 @@ def measure(
         examples: its data.
         params: where, in the precision of curvature.
         progress: bars.
-        folder: where an unfinished Hessian is kept.
+        folder: where an unfinished Hessian and products are kept.
 
     Returns:
         Columns of `columns.py`, and arrays: `eigenvalues` and `gn_eigenvalues`, or `lanczos_values`,
@@ -75,7 +76,7 @@ def measure(
     arrays = {name: report.arrays[name] for name in _KEPT if name in report.arrays}
     arrays |= {name: report.arrays[name][:2] for name in ("top_values", "top_vectors")}
     row = dict(report.numbers)
-    row |= _sharpness(settings, model, examples, params, report, progress) | _null_columns(model, params)
+    row |= _sharpness(settings, model, examples, params, report, progress, folder) | _null_columns(model, params)
     of_classes, class_arrays = class_columns(model.outputs, params, data, report, settings.seeds[0], progress, folder)
     row |= of_classes
     row |= {
@@ -99,6 +100,7 @@ def _sharpness(
     params: Params,
     report: curvature.SpectrumReport,
     progress: Progress,
+    folder: Path,
 ) -> Row:
     """The largest eigenvalue by the paper's power iteration and by Lanczos, on as many images as asked."""
     key = jax.random.key(settings.seeds[0])
@@ -108,7 +110,8 @@ def _sharpness(
         operator = curvature.curvature_operators(model.outputs, cross_entropy, params, *over_team(data)).hessian
     assert operator is not None
     with progress.bar("largest eigenvalue, products", 100, compiles=True) as advance:
-        watched = counted(operator, advance)
+        kept = curvature.kept_products(operator, folder / f"largest{SO_FAR}.bin", of=(params, data))
+        watched = counted(kept, advance)
         power = curvature.power_iteration(watched, key=key)
         lanczos = curvature.top_eigenpairs(watched, 1, key=key, copies=False) if others else report.pairs
     return {

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.files import SO_FAR
 from qjaxsim.common.memory import require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.hvp import require_dense
-from qjaxsim.curvature.spectra.measure import DENSE_COPIES, SO_FAR
+from qjaxsim.curvature.spectra.measure import DENSE_COPIES
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
@@ -90,7 +91,7 @@ def _forget_unfinished(out: Path, keys: Iterable[str]) -> None:
     """Remove what was kept of unfinished Hessians and planes by cells that are done: the files may be large."""
     for key in keys:
         if sweep.finished(out, key):
-            for leftover in sweep.cell_folder(out, key).glob(f"*{SO_FAR}"):
+            for leftover in sweep.cell_folder(out, key).glob(f"*{SO_FAR}.*"):
                 leftover.unlink(missing_ok=True)
 
 
