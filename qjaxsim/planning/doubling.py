@@ -2,13 +2,13 @@
 
 A density matrix of n qubits, its rows' bits first, is an array of 4**n numbers, and what happens to it is a circuit on
 2 n wires: a gate U acts as U on wires 0 to n - 1 and as its conjugate on wires n to 2 n - 1, a channel as its
-superoperator on both. Classical bits are wires behind these: what is on them is always a probability distribution.
-Behind them stand copies of bits that a branch writes and that it depends on.
+superoperator on both. Classical bits that are read are wires behind these: what is on them is always a probability
+distribution. Behind them stand copies of bits that a branch writes and that it depends on.
 Gates of such circuits need not be unitary.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import is_static
 from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
+from qjaxsim.planning.bit_use import bit_use
 from qjaxsim.planning.layers import written_out
 
 # On the bits (row, column, classical bit): where row and column agree, the classical bit takes their value.
 _MEASURED = np.zeros((8, 8), complex)
 _MEASURED[0, [0, 1]] = _MEASURED[7, [6, 7]] = 1
+_DEPHASED = np.diag([1, 0, 0, 1]).astype(complex)
 _RESET = np.zeros((4, 4), complex)
 _RESET[0, [0, 3]] = 1
 _FORGOTTEN = np.array([[1, 1], [0, 0]], complex)
@@ -35,8 +37,23 @@ _SIGNS = {
 }  # fmt: skip
 
 
-def doubled(circuit: Circuit) -> Circuit:
-    """The circuit that acts on density matrices, on twice as many qubits.
+@dataclass(frozen=True)
+class Wires:
+    """Where things stand.
+
+    Attributes:
+        n_qubits: n; row bits are wires 0 to n - 1, column bits those from n to 2 n - 1.
+        bits: the wires of classical bits.
+        free: the first wire that is of no use yet.
+    """
+
+    n_qubits: int
+    bits: Mapping[int, int]
+    free: int
+
+
+def doubled(circuit: Circuit, asked: Collection[int] = ()) -> Circuit:
+    """The circuit that acts on density matrices, on twice as many qubits and a wire for each bit of its `bit_use`.
 
     A projection becomes the product with its projector on both sides, without normalisation: the trace of what comes
     out is the probability of the outcomes.
@@ -44,10 +61,17 @@ def doubled(circuit: Circuit) -> Circuit:
     >>> [(gate.name, gate.qubits) for gate in doubled(Circuit(1).s(0).depolarizing(0.1, 0)).operations]
     [('s', (0,)), ('sdg', (1,)), ('superoperator:depolarizing', (0, 1))]
     """
-    n, n_wires = circuit.n_qubits, 2 * circuit.n_qubits + circuit.n_bits
-    operations = [new for operation in circuit.operations for new in _doubled(operation, n, n_wires)]
+    n, use = circuit.n_qubits, bit_use(circuit.operations, asked)
+    wires = Wires(n, {bit: 2 * n + i for i, bit in enumerate(use.wires)}, 2 * n + len(use.wires))
+    operations: list[Operation] = []
+    for place, operation in enumerate(circuit.operations):
+        if place in use.unread:
+            (qubit,) = operation.qubits
+            operations.append(Unitary(_DEPHASED, (qubit, n + qubit), "measure"))
+        elif place not in use.held.values():
+            operations += _doubled(operation, wires)
     used = (wire + 1 for operation in operations for wire in operation.qubits)
-    return Circuit(max(n_wires, *used, 0)).extend(operations)
+    return Circuit(max(wires.free, *used, 0)).extend(operations)
 
 
 def is_noisy(circuit: Circuit) -> bool:
@@ -62,8 +86,9 @@ def is_mixed(circuit: Circuit) -> bool:
     return is_noisy(circuit) or not is_static(circuit.operations)
 
 
-def _doubled(operation: Operation, n: int, free: int) -> list[Operation]:
-    """An operation on `n` qubits as operations on wires, of which those from `free` on are of no use yet."""
+def _doubled(operation: Operation, wires: Wires) -> list[Operation]:
+    """An operation on qubits as operations on wires."""
+    n = wires.n_qubits
     both = (*operation.qubits, *(n + q for q in operation.qubits))
     match operation:
         case Gate():
@@ -80,11 +105,11 @@ def _doubled(operation: Operation, n: int, free: int) -> list[Operation]:
             return [operation, operation.on(_columns(n))]
         case Measure():
             misread = np.kron(np.eye(4), operation.matrix())
-            return [Unitary(misread @ _MEASURED, (*both, 2 * n + operation.bit), "measure")]
+            return [Unitary(misread @ _MEASURED, (*both, wires.bits[operation.bit]), "measure")]
         case Reset():
             return [Unitary(_RESET, both, "reset")]
         case Conditional():
-            return _branch(operation, n, free)
+            return _branch(operation, wires)
         case Repeat():
             layer = doubled(operation.circuit)
             return [Repeat(layer, operation.times, operation.shared, operation.reverse)]
@@ -96,20 +121,21 @@ def _doubled(operation: Operation, n: int, free: int) -> list[Operation]:
     raise TypeError(f"Operation {type(operation).__name__} has no form on density matrices.")
 
 
-def _branch(operation: Conditional, n: int, free: int) -> list[Operation]:
+def _branch(operation: Conditional, wires: Wires) -> list[Operation]:
     """What a branch does where its bits have their values, which are copied before if it measures into them."""
-    wires: Sequence[int] = [2 * n + bit for bit in operation.bits]
-    inner = _inside(operation, n, free)
-    if not set(wires) & {wire for each in inner for wire in each.qubits}:
-        return conditional(inner, wires, operation.values)
-    copies = range(free, free + len(wires))
-    copied = [Gate("cx", pair) for pair in zip(wires, copies, strict=True)]
+    asked = [wires.bits[bit] for bit in operation.bits]
+    inner = _inside(operation, wires)
+    if not set(asked) & {wire for each in inner for wire in each.qubits}:
+        return conditional(inner, asked, operation.values)
+    copies = range(wires.free, wires.free + len(asked))
+    copied = [Gate("cx", pair) for pair in zip(asked, copies, strict=True)]
     forgotten = [Unitary(_FORGOTTEN, (copy,), "forgotten") for copy in copies]
-    return [*copied, *conditional(_inside(operation, n, copies.stop), copies, operation.values), *forgotten]
+    inner = _inside(operation, replace(wires, free=copies.stop))
+    return [*copied, *conditional(inner, copies, operation.values), *forgotten]
 
 
-def _inside(operation: Conditional, n: int, free: int) -> list[Operation]:
-    return [new for each in written_out(operation.circuit.operations) for new in _doubled(each, n, free)]
+def _inside(operation: Conditional, wires: Wires) -> list[Operation]:
+    return [new for each in written_out(operation.circuit.operations) for new in _doubled(each, wires)]
 
 
 def conditional(operations: Iterable[Operation], wires: Sequence[int], values: Sequence[int]) -> list[Operation]:

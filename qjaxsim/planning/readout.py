@@ -8,6 +8,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.measurements import ReadoutError
 from qjaxsim.circuits.observables import I
 from qjaxsim.circuits.operations import Conditional, Repeat
+from qjaxsim.circuits.operators import DiagonalOperator
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.sums import Operator, PauliSum
 
@@ -66,6 +67,22 @@ def operators_read(operators: Iterable[Operator], errors: Errors) -> tuple[Opera
     if errors and not all(isinstance(operator, PauliSum) for operator in found):
         raise ValueError("A circuit with readout errors takes Pauli sums, and operators on few qubits, as observables.")
     return tuple(with_readout(one, errors) if isinstance(one, PauliSum) else one for one in found)
+
+
+def coherent_qubits(operators: Iterable[Operator]) -> set[int]:
+    """The qubits of which operators read more than how often they are 0 or 1.
+
+    >>> from qjaxsim.circuits.observables import X, Z
+    >>> coherent_qubits([X(2) @ Z(0) + Z(1)])
+    {2}
+    """
+    found: set[int] = set()
+    for operator in operators:
+        if isinstance(operator, PauliSum):
+            found |= {qubit for term in operator.terms for qubit, letter in term if letter != "Z"}
+        elif not isinstance(operator, DiagonalOperator):
+            found.update(operator.qubits)
+    return found
 
 
 def _read(term: Term, errors: Errors) -> PauliSum:

@@ -46,11 +46,12 @@ def diagonal(form: Lowered, state: jax.Array) -> jax.Array:
 
 def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> jax.Array:
     """Probabilities of the classical bits' values, (2**len(bits), columns), first bit most significant."""
-    wires = [form.bits[bit] for bit in bits]
-    if not form.is_density:
-        return measurement.marginal_probabilities(wires, state)
-    n = form.n_qubits
-    return measurement.marginal(diagonal(form, state), [wire - n for wire in wires])
+    wires, n = [form.bits[bit] for bit in bits], form.n_qubits
+    if form.is_density:  # on whose diagonal columns' bits are those of rows
+        found = measurement.marginal(diagonal(form, state), [wire if wire < n else wire - n for wire in wires])
+    else:
+        found = measurement.marginal_probabilities(wires, state)
+    return read_wrongly(found, bits, form.misread)
 
 
 def entries(state: jax.Array) -> jax.Array:

@@ -21,11 +21,12 @@ from qjaxsim.circuits.methods import Qubits, classical_bits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import centred, weighted
 from qjaxsim.common.checks import positive_integer, shown
+from qjaxsim.planning.bit_use import without_last
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.readout import Errors, operators_read, readout_errors
+from qjaxsim.planning.readout import Errors, coherent_qubits, operators_read, readout_errors
 from qjaxsim.running import density, kernels, measurement, operators, pieces
 from qjaxsim.running.adjoint import run_on_identity, run_on_states, uses_adjoint
 from qjaxsim.running.batching import parse_params
@@ -158,6 +159,7 @@ def expectation(
     single = is_single(observables)
     if shots is not None:
         return estimated(circuit, asked, positive_integer("shots", shots), options, single)
+    circuit = without_last(circuit, coherent_qubits(asked.operators))
     module = density if needs_density(circuit) else operators
     read = operators_read(asked.operators, readout_errors(circuit))
     readout = functools.partial(module.operator_values, read)
@@ -200,6 +202,7 @@ def variance(
         )
     if readout_errors(circuit):
         raise ValueError("A variance is that of a state; leave the circuit's readout errors out.")
+    circuit = without_last(circuit, coherent_qubits(asked.operators))
     if is_static(circuit.operations) and not is_noisy(circuit):
         readout = functools.partial(operators.variances, asked)
         reading = Reading(functools.partial(pieces.variances, asked))
@@ -243,8 +246,10 @@ def probabilities(
     [0.5 0.  0.  0.5]
     """
     if bits is not None:
-        return state_function(circuit, options, Bits(_asked_bits(circuit, qubits, bits)), "probabilities")
+        asked = _asked_bits(circuit, qubits, bits)
+        return state_function(without_last(circuit, asked=asked), options, Bits(asked), "probabilities")
     chosen = _measured(circuit, qubits)
+    circuit = without_last(circuit)
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
     errors = readout_errors(circuit)
@@ -298,7 +303,7 @@ def sample(
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
     reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
-    stays = reading is not None and reading.spread and can_cut(circuit)
+    stays = reading is not None and reading.spread and can_cut(without_last(circuit))
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
     check = functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
     return Compiled(_draws, *parts, check=check, before=check_strengths(circuit))

@@ -135,7 +135,8 @@ def _run_and_read(
     only: bool,
     reading: pieces.Reading | None,
 ) -> Run:
-    forms = {False: lowered(snapshot), True: lowered(_begun(snapshot))}
+    asked = readout.bits if isinstance(readout, Bits) else ()
+    forms = {False: lowered(snapshot, asked), True: lowered(_begun(snapshot), asked)}
     projects = has_projection(snapshot.operations)
     can_be_cut = reading is not None and can_cut(snapshot)
 
@@ -202,7 +203,7 @@ def require_state(form: Lowered, columns: int, dtype: Any, device_bits: int = 0)
 
 def _way_out(form: Lowered) -> str:
     """What else there is where a state is too wide."""
-    if form.bits:
+    if form.circuit.n_qubits > form.n_qubits * (1 + form.is_density):
         return ", or measure into fewer bits, which may be used again"
     return ", or `trajectories` of pure states" if form.has_trajectories else ""
 
