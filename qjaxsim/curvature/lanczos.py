@@ -126,7 +126,7 @@ def leading_pairs(
     """Values, vectors and products spent of the run that `top_eigenpairs` describes, for the balanced operator."""
     run_key, copies_key = jax.random.split(key)
     operator = balance.operator
-    first = max(2 * k + 20, 2 * STEPS_AT_ONCE) if steps is None else steps
+    first = _first_steps(k) if steps is None else steps
     if first >= operator.size:
         return *_dense_pairs(balance, k, which), operator.size
     space = KrylovSpace(operator, normal(run_key, operator))
@@ -142,6 +142,11 @@ def leading_pairs(
         values, vectors, extra = _add_copies(operator, (values, vectors), k, first, which, copies_key)
         spent += extra
     return values, vectors, spent
+
+
+def _first_steps(k: int) -> int:
+    """Steps before the first look. Of several pairs the smaller ones count as converged early, beside the largest."""
+    return 1 + STEPS_AT_ONCE if k == 1 else 2 * k + 2 * STEPS_AT_ONCE
 
 
 def _converge(space: KrylovSpace, wanted: int, k: int, which: str) -> bool:

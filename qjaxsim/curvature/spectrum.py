@@ -133,12 +133,12 @@ def top_eigenpairs(
 ) -> EigenPairs:
     """The k largest eigenvalues of a symmetric matrix and their vectors, by Lanczos iteration.
 
-    Full re-orthogonalisation. With `steps=None` the Krylov space grows, from 2 k + 20 steps, until every wanted pair
-    has a relative residual below sqrt(eps) of the dtype or 1,280 steps are spent. One starting vector sees one copy of
-    a repeated eigenvalue, so with `copies` a second space in the complement of what was found then looks for copies,
-    and so on until nothing above the k-th value turns up. With `steps` given there is exactly one run of that length,
-    which may miss copies. Where the space would be the whole space, the matrix is built from P products and solved
-    densely.
+    Full re-orthogonalisation. With `steps=None` the Krylov space grows, from 11 steps or for several pairs 2 k + 20,
+    until every wanted pair has a relative residual below sqrt(eps) of the dtype or 1,280 steps are spent. One starting
+    vector sees one copy of a repeated eigenvalue, so with `copies` a second space in the complement of what was found
+    then looks for copies, and so on until nothing above the k-th value turns up. With `steps` given there is exactly
+    one run of that length, which may miss copies. Where the space would be the whole space, the matrix is built from P
+    products and solved densely.
 
     Args:
         operator: symmetric, of dimension P.
@@ -146,7 +146,7 @@ def top_eigenpairs(
         key: random key of the starting vectors.
         steps: Lanczos steps, at least k; more than P mean P. Default: adaptive, as above.
         which: "largest" (algebraically) or "magnitude".
-        copies: whether to look for copies of repeated eigenvalues: at least 2 k + 20 products more.
+        copies: whether to look for copies of repeated eigenvalues: at least as many products more.
 
     Returns:
         EigenPairs in the dtype of the operator. Look at the residuals: a pair that has not converged is

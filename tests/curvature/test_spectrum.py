@@ -182,8 +182,17 @@ class TestTopEigenpairs:
         monkeypatch.setattr("qjaxsim.common.memory.available_bytes", lambda: 1000)
         with pytest.raises(MemoryError, match="Krylov basis of 64 vectors of 1000 numbers needs .* fewer steps"):
             top_eigenpairs(linear_operator(lambda v: v, 1000), 1, key=key)
-        with pytest.raises(MemoryError, match="eigenpairs of a matrix of dimension 20 needs .* fewer steps"):
-            top_eigenpairs(linear_operator(lambda v: v, 20), 1, key=key)
+        with pytest.raises(MemoryError, match="eigenpairs of a matrix of dimension 11 needs .* fewer steps"):
+            top_eigenpairs(linear_operator(lambda v: v, 11), 1, key=key)
+
+    @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+    def test_one_pair_far_from_the_others_takes_eleven_steps(self, key, dtype):
+        values = np.concatenate([[50.0, -20.0], np.linspace(0, 1, 98)])
+        operator = linear_operator(lambda v: jnp.asarray(values, dtype) * v, jnp.zeros(100, dtype))
+        for sign, exact in ((operator, 50.0), (-operator, 20.0)):
+            found = top_eigenpairs(sign, 1, key=key, copies=False)
+            assert found.matvecs == 12  # one shows the residual
+            assert float(found.values[0]) == pytest.approx(exact, rel=1e-5)
 
 
 class TestPowerIteration:
