@@ -19,9 +19,12 @@ from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import spread_of
 from qjaxsim.running.varying import vary
 
-Chunk = Callable[[Any, Any, jax.Array, Any, Any], tuple[Any, Any]]
-"""Maps inputs, targets, weights of losses, (fixed, params) and their tangent to gradient and image, each like the
-pair (fixed, params)."""
+Slopes = tuple[jax.Array, jax.Array]
+"""The loss's gradient in the outputs, and its tangent along the model's."""
+
+Part = Callable[[Any, Any, Slopes], tuple[Any, Any]]
+"""Maps the pull-back of the model's outputs, its tangent, and slopes to gradient and image, each like the pair (fixed,
+params); without a gradient, None, where second derivatives of the model have no part."""
 
 # Samples in a chunk when the caller does not say: enough to fill the cores, few enough that their states stay near.
 SAMPLES_AT_ONCE = 1000
@@ -57,15 +60,7 @@ def gauss_newton_product(
     >>> round(float(gauss_newton_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # sin(w)^2
     0.75
     """
-    _, after = two_phases(outputs)
-
-    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        z, pull, push = _both_modes(lambda pair: after(pair[0], pair[1], xs), at)
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
-        curved = jax.jvp(slope, (z,), (push(tangent),))[1]
-        return jax.tree.map(jnp.zeros_like, at), pull(curved)
-
-    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(_gauss_newton, outputs, loss, params, x, y, v, batch_size)
 
 
 def residual_product(
@@ -99,13 +94,7 @@ def residual_product(
     >>> round(float(residual_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # -cos(w)^2
     -0.25
     """
-    _, after = two_phases(outputs)
-
-    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))(after(at[0], at[1], xs))
-        return jax.jvp(jax.grad(lambda pair: jnp.sum(slope * after(pair[0], pair[1], xs))), (at,), (tangent,))
-
-    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(_residual, outputs, loss, params, x, y, v, batch_size)
 
 
 def hessian_product(
@@ -139,14 +128,7 @@ def hessian_product(
     >>> round(float(hessian_product(outputs, loss, w, x, y, jnp.ones(1))[0]), 3)  # -cos(2 w)
     0.5
     """
-    _, after = two_phases(outputs)
-
-    def chunk(xs: Any, ys: Any, weights: jax.Array, at: Any, tangent: Any) -> tuple[Any, Any]:
-        return jax.jvp(
-            jax.grad(lambda pair: jnp.sum(weights * loss(after(pair[0], pair[1], xs), ys))), (at,), (tangent,)
-        )
-
-    return _sum_products(chunk, outputs, loss, params, x, y, v, batch_size)
+    return _sum_products(_hessian, outputs, loss, params, x, y, v, batch_size)
 
 
 def two_phases(outputs: Outputs) -> tuple[Callable[[Any], Any], Callable[[Any, Any, Any], jax.Array]]:
@@ -156,14 +138,26 @@ def two_phases(outputs: Outputs) -> tuple[Callable[[Any], Any], Callable[[Any, A
     return lambda params: (), lambda _, params, x: outputs(params, x)
 
 
-def _both_modes(f: Callable[[Any], jax.Array], at: Any) -> tuple[jax.Array, Callable[..., Any], Callable[..., Any]]:
-    """Value of f, its transposed and its forward derivative there."""
-    z, pull = jax.vjp(f, at)
-    return z, lambda cotangent: pull(cotangent)[0], lambda tangent: jax.jvp(f, (at,), (tangent,))[1]
+def _hessian(pull: Any, turned: Any, slopes: Slopes) -> tuple[Any, Any]:
+    slope, moved = slopes
+    return jax.jvp(lambda pull, slope: pull(slope)[0], (pull, slope), (turned, moved))
+
+
+def _residual(pull: Any, turned: Any, slopes: Slopes) -> tuple[Any, Any]:
+    return jax.jvp(lambda pull: pull(slopes[0])[0], (pull,), (turned,))
+
+
+def _gauss_newton(pull: Any, turned: Any, slopes: Slopes) -> tuple[Any, Any]:
+    return None, pull(slopes[1])[0]
+
+
+def _moved_pull(f: Callable[[Any], Any], at: Any, tangent: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Value of f and its pull-back there, and the tangents of both, by one run of f."""
+    return jax.jvp(lambda at: jax.vjp(f, at), (at,), (tangent,))
 
 
 def _sum_products(
-    chunk_product: Chunk,
+    part: Part,
     outputs: Outputs,
     loss: Loss,
     params: Any,
@@ -184,28 +178,34 @@ def _sum_products(
     if (spread := spread_of(x, y)) is not None:
 
         def share(pair: tuple[Any, Any], data: tuple[Any, Any]) -> Any:
-            return _sum_products(chunk_product, outputs, loss, pair[0], data[0], data[1], pair[1], batch_size)
+            return _sum_products(part, outputs, loss, pair[0], data[0], data[1], pair[1], batch_size)
 
         return compiled_once(spread.mean(share), spread.everywhere((params, v)), spread.samples((x, y)))
     params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
     samples = even_chunk(count, chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE))
     data = jax.tree.map(jnp.asarray, (x, y))
-    before, _ = two_phases(outputs)
+    before, after = two_phases(outputs)
 
     def product(params: Any, v: Any, data: Any) -> Any:
-        fixed, moved = jax.jvp(before, (params,), (v,))
+        (fixed, pull), (moved, turned) = _moved_pull(before, params, v)
         at, tangent = (fixed, params), (moved, v)
 
         def add(chunk: jax.Array, total: Any) -> Any:
             start, _, fresh = window(chunk * samples, samples, count)
             xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, samples), data)
             weights = fresh.astype(shapes.loss_dtype) / count
-            return jax.tree.map(jnp.add, total, chunk_product(xs, ys, weights, at, tangent))
+            (z, back), (dz, turned_back) = _moved_pull(lambda pair: after(pair[0], pair[1], xs), at, tangent)
+            slope = jax.grad(lambda out: jnp.sum(weights * loss(out, ys)))
+            return jax.tree.map(jnp.add, total, part(back, turned_back, jax.jvp(slope, (z,), (dz,))))
 
         zeros = jax.tree.map(jnp.zeros_like, at)
-        (gradient, _), (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, (zeros, zeros))
-        pulled = jax.jvp(lambda p, g: jax.vjp(before, p)[1](g)[0], (params, gradient), (v, image))[1]
+        begin = (None if part is _gauss_newton else zeros, zeros)
+        gradient, (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, begin)
+        if gradient is None:
+            (pulled,) = pull(image)
+        else:
+            (pulled,) = jax.jvp(lambda pull, g: pull(g), (pull, gradient[0]), (turned, image))[1]
         return jax.tree.map(jnp.add, direct, pulled)
 
     return compiled_once(product, params, v, data)
