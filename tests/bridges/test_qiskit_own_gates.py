@@ -1,0 +1,72 @@
+"""Gates that OpenQASM programs define themselves, under names that Qiskit's have, and powers, against NumPy."""
+
+import os
+
+import numpy as np
+import pytest
+
+if "CI" not in os.environ:
+    pytest.importorskip("qiskit", reason="needs the qiskit extra")
+from qjaxsim_qiskit import crosscheck, from_qasm  # noqa: E402
+
+import qjaxsim as qj  # noqa: E402
+from qjaxsim.circuits import reference  # noqa: E402
+
+START = "U(0.3,0.1,0.2) q[0]; U(0.5,0,0.7) q[1]; U(1.1,0.4,0) q[2];"
+HALF = "gate h a { U(pi/2,0,pi) a; } gate z a { U(0,0,pi) a; } "
+OWN = {
+    "reversed": ("gate cx a,b { CX b,a; } ", "cx q[0],q[2];", lambda c: c.cx(2, 0)),
+    "tilted": ("gate h a { U(0.3,0,0) a; } ", "h q[1];", lambda c: c.ry(0.3, 1)),
+    "phase": ("gate rz(x) a { U(0,0,x) a; } ", "rz(0.3) q[0];", lambda c: c.p(0.3, 0)),
+    "twice": (
+        "gate u1(x) a { U(0,0,x) a; } gate cu1(x) a,b { u1(x) a; u1(x) b; CX a,b; u1(-x) b; CX a,b; } ",
+        "cu1(0.3) q[1],q[2];",
+        lambda c: c.cp(0.6, 1, 2),
+    ),
+    "within": (HALF + "gate own a { h a; z a; h a; } ", "own q[0];", lambda c: c.x(0)),
+    "as usual": (HALF + "gate cz a,b { h b; CX a,b; h b; } ", "h q[0]; cz q[2],q[0];", lambda c: c.h(0).cz(2, 0)),
+}
+
+
+def started():
+    return qj.Circuit(3).u(0.3, 0.1, 0.2, 0).u(0.5, 0, 0.7, 1).u(1.1, 0.4, 0, 2)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_programs_own_gates_are_what_it_defines(name):
+    defined, used, by_hand = OWN[name]
+    imported = from_qasm(f"OPENQASM 2.0; {defined}qreg q[3]; {START} {used}")
+    wanted = reference.unitary(by_hand(started()))
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)
+
+
+def test_included_definitions_count_and_aer_runs_them_too(tmp_path):
+    (tmp_path / "native.inc").write_text("gate cx a,b { CX b,a; } gate rz(x) a { U(0,0,2*x) a; }")
+    (tmp_path / "main.qasm").write_text(
+        f'OPENQASM 2.0; include "native.inc"; qreg q[3]; {START} cx q[0],q[1]; rz(0.2) q[1];'
+    )
+    imported = from_qasm(tmp_path / "main.qasm")
+    wanted = reference.unitary(started().cx(1, 0).p(0.4, 1))
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)
+    assert crosscheck(imported.source).agrees
+
+
+@pytest.mark.parametrize(
+    "defined, used, power, base",
+    [
+        ("", "pow(1/2) @ x", 0.5, "x"),
+        ("", "pow( 3 / 4 ) @ x", 0.75, "x"),
+        ("", "pow(1/2/2) @ z", 0.25, "z"),
+        ("", "pow(6/2) @ s", 1.5, "z"),
+        ("gate root a { pow(1/2) @ x a; }", "root", 0.5, "x"),
+        ("const int n = 2;", "pow(1/n) @ x", 0.5, "x"),
+        ("const int n = 2; gate root a { inv @ pow(-3/(n*2)) @ x a; }", "root", 0.75, "x"),
+    ],
+)
+def test_powers_by_fractions_of_whole_numbers_are_roots(defined, used, power, base):
+    """The language's own stdgates.inc has sx as pow(1/2) @ x."""
+    imported = from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; {defined} qubit[3] q; {used} q[0]; h q[1];')
+    values, vectors = np.linalg.eigh({"x": [[0, 1], [1, 0]], "z": [[1, 0], [0, -1]]}[base])
+    gate = (vectors * np.where(values < 0, np.exp(1j * np.pi * power), 1)) @ vectors.T  # the principal power
+    wanted = np.kron(np.kron(gate, np.array([[1, 1], [1, -1]]) / np.sqrt(2)), np.eye(2))
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)
