@@ -7,7 +7,10 @@ import pytest
 
 if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
-from qjaxsim_qiskit import crosscheck, from_qasm  # noqa: E402
+from qiskit import QuantumCircuit  # noqa: E402
+from qiskit.circuit import AnnotatedOperation, ControlModifier, Gate, InverseModifier, PowerModifier  # noqa: E402
+from qiskit.circuit.library import HGate, PhaseGate, RXGate, RYGate  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
@@ -70,3 +73,32 @@ def test_powers_by_fractions_of_whole_numbers_are_roots(defined, used, power, ba
     gate = (vectors * np.where(values < 0, np.exp(1j * np.pi * power), 1)) @ vectors.T  # the principal power
     wanted = np.kron(np.kron(gate, np.array([[1, 1], [1, -1]]) / np.sqrt(2)), np.eye(2))
     np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)
+
+
+def own(name, params, *gates):
+    """A gate of a name, defined by gates of one qubit."""
+    gate, definition = Gate(name, 1, params), QuantumCircuit(1)
+    for each in gates:
+        definition.append(each, [0])
+    gate.definition = definition
+    return gate
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("modifier", [ControlModifier(1), PowerModifier(2), InverseModifier(), ControlModifier(2, 1)])
+def test_modifiers_act_on_what_gates_of_standard_names_are_defined_as(modifier, depth):
+    """Qiskit's synthesis goes by the names of gates within gates."""
+    gate = own("mine", [], own("h", [], RYGate(0.3)), own("rz", [0.3], PhaseGate(0.4)), own("x", [], RXGate(0.7)))
+    gate = own("outer", [], gate, HGate()) if depth else gate
+    matrix = reference.unitary(qj.Circuit(1).ry(0.3, 0).p(0.4, 0).rx(0.7, 0))
+    matrix = np.array([[1, 1], [1, -1]]) / np.sqrt(2) @ matrix if depth else matrix
+    wanted = {PowerModifier: matrix @ matrix, InverseModifier: matrix.conj().T}.get(type(modifier))
+    operation = AnnotatedOperation(gate, modifier)
+    circuit = QuantumCircuit(3)
+    circuit.append(operation, range(operation.num_qubits)[::-1])
+    if wanted is None:  # the target is qubit 0, most significant
+        controls = {1: np.diag([0, 1]), 2: np.diag([0, 1, 0, 0])}[modifier.num_ctrl_qubits]
+        wanted = np.kron(matrix - np.eye(2), controls) + np.eye(2 * len(controls))
+    wanted = np.kron(wanted, np.eye(8 // len(wanted)))
+    imported = from_qiskit(circuit)
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-10)

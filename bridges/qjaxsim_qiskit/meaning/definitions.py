@@ -134,18 +134,27 @@ def as_gate(circuit: "QuantumCircuit", where: str) -> Any:
 
 
 def _of_gates(circuit: "QuantumCircuit", where: str) -> "QuantumCircuit":
-    from qiskit.circuit import AnnotatedOperation, Gate
+    from qiskit.circuit import AnnotatedOperation
 
     out = circuit.copy_empty_like()
     for instruction in circuit.data:
         operation, qubits = instruction.operation, instruction.qubits
         if isinstance(operation, AnnotatedOperation):
             out.compose(lowered(operation, where), qubits, inplace=True)
-        elif isinstance(operation, Gate) or (definition := definition_of(operation, where)) is None:
+        elif _is_known(instruction) or (definition := definition_of(operation, where)) is None:
             out.append(instruction)
         else:
             out.compose(_of_gates(definition, where), qubits, instruction.clbits, inplace=True)
     return out
+
+
+def _is_known(instruction: Any) -> bool:
+    """Whether it is a gate of Qiskit's library; by its name Qiskit would put modifiers on a program's own gate "h"."""
+    from qiskit.circuit import Gate
+
+    kind = getattr(instruction.operation, "base_class", type(instruction.operation))
+    own = not instruction.is_standard_gate() and not str(kind.__module__).startswith("qiskit.circuit.library")
+    return isinstance(instruction.operation, Gate) and not own
 
 
 def _is_exact(operation: Any) -> bool:
