@@ -32,6 +32,11 @@ BAD = [
     ({**GOOD, "x": np.zeros(2, complex)}, TypeError, "Parameter 'x' must be real, but has dtype complex128"),
     ({**GOOD, "x": np.zeros(2, bool)}, TypeError, "Parameter 'x' must be real, but has dtype bool"),
     ({**GOOD, "x": [[0.1, 0.2], [0.3]]}, TypeError, "Parameter 'x' must be an array of real numbers, but is a list"),
+    (
+        {**GOOD, "x": np.array([0.1, 0.2], object)},
+        TypeError,
+        "'x' .* but is a ndarray of dtype object that makes no arr",
+    ),
     ({**GOOD, "x": "ab"}, TypeError, "'x'"),  # refused by jax.jit, which names the parameter
     ([0.1, 0.2], TypeError, r"`params` must be a dictionary with the keys \['x', 'w'\], but is list\."),
     (np.zeros(2), TypeError, r"`params` must be a dictionary"),
