@@ -11,6 +11,7 @@ from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import AnnotatedOperation, ControlModifier, Gate, InverseModifier, PowerModifier  # noqa: E402
 from qiskit.circuit.library import HGate, PhaseGate, RXGate, RYGate  # noqa: E402
 from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit  # noqa: E402
+from qjaxsim_qiskit.meaning.definitions import inlined  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
 from qjaxsim.circuits import reference  # noqa: E402
@@ -102,3 +103,21 @@ def test_modifiers_act_on_what_gates_of_standard_names_are_defined_as(modifier, 
     wanted = np.kron(wanted, np.eye(8 // len(wanted)))
     imported = from_qiskit(circuit)
     np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-10)
+
+
+def test_a_branchs_own_gates_are_those_that_aer_runs_too():
+    """Aer and the transpiler would run the block's "x" as Qiskit's."""
+    circuit = QuantumCircuit(3, 1)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)):
+        circuit.append(own("x", [], RYGate(0.8)), [1])
+        circuit.cx(1, 2)
+    imported = from_qiskit(circuit)
+    turned = np.sin(0.4) ** 2 / 2  # where the measurement gave 1
+    np.testing.assert_allclose(
+        qj.probabilities(imported.circuit, [1, 2])(), [1 - turned, 0, 0, turned], rtol=0, atol=1e-12
+    )
+    assert crosscheck(circuit).agrees
+    (branch,) = [each.operation for each in inlined(circuit).data if each.operation.name == "if_else"]
+    assert [each.operation.name for each in branch.blocks[0].data] == ["ry", "cx"]

@@ -177,13 +177,17 @@ def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
     Args:
         circuit: Qiskit's; parameters, measurements and global phase stay.
     """
+    from qiskit.circuit import ControlFlowOp
     from qiskit.circuit.library import UnitaryGate
 
     out = circuit.copy_empty_like()
     for number, instruction in enumerate(circuit.data):
         operation = instruction.operation
         where = f"operation {number} ({operation.name})"
-        if instruction.is_standard_gate() or isinstance(operation, UnitaryGate):
+        if isinstance(operation, ControlFlowOp):
+            blocks = [inlined(block) for block in operation.blocks]
+            out.append(operation.replace_blocks(blocks), instruction.qubits, instruction.clbits)
+        elif instruction.is_standard_gate() or isinstance(operation, UnitaryGate):
             out.append(instruction)
         elif (definition := definition_of(operation, where)) is not None:
             out.compose(inlined(definition), instruction.qubits, instruction.clbits, inplace=True)
