@@ -110,7 +110,10 @@ def _kind(path: Path, content: bytes) -> str:
 def _text(content: bytes) -> str:
     if content.startswith(b"\x1f\x8b"):
         raise ValueError("it is packed by gzip; unpack it first.")
-    return content.decode("utf-8-sig")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is no text in UTF-8; save it as that, which editors of Windows may not.") from error
 
 
 def _read_bqm(content: bytes, vartype: str | None) -> Qubo:

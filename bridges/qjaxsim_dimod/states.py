@@ -17,7 +17,7 @@ def ordered_states(
     Args:
         name: of the argument, for messages.
         states: an array (R, n) or (n,) whose columns are in that order already; or with labels: a `dimod.SampleSet`, a
-            dict, a list of dicts, a pair (array, labels).
+            dict, a list of dicts, a pair (array, labels), or one of a SampleSet's rows, such as its `first`.
         labels: the problem's variables in order.
         kind: "Argument" or "Option", for messages.
         rows: how messages call the number of states.
@@ -25,6 +25,9 @@ def ordered_states(
     Raises:
         ValueError: if a variable is missing or unknown, or the shape does not fit.
     """
+    own = getattr(states, "sample", None)
+    if isinstance(states, tuple) and isinstance(own, Mapping):  # `SampleSet.first`
+        states = own
     if _is_labelled(name, states, labels, kind):
         return _matched(name, states, labels, kind)
     try:

@@ -3,7 +3,7 @@
 import cmath
 from collections.abc import Mapping
 
-from qjaxsim.common.checks import as_integer
+from qjaxsim.common.checks import as_integer, shown
 
 Term = tuple[tuple[int, str], ...]
 """(qubit, letter) for each qubit of a product, in ascending order; () for the identity."""
@@ -17,8 +17,14 @@ def check_term(term: Term) -> Term:
     """A term in order.
 
     Raises:
-        ValueError: for an unknown letter, or a qubit that is repeated, negative or no integer.
+        ValueError: for what is no tuple of pairs, an unknown letter, and a qubit that is repeated, negative or no
+            integer.
     """
+    if not isinstance(term, tuple) or not all(isinstance(factor, tuple) and len(factor) == 2 for factor in term):
+        raise ValueError(
+            "A Pauli term must be a tuple of pairs (qubit, letter), such as ((0, 'X'), (2, 'Z')), but is "
+            f"{shown(term)}; labels are read by `qj.PauliSum.from_label`."
+        )
     for qubit, letter in term:
         if (number := as_integer(qubit)) is None or number < 0:
             raise ValueError(f"Qubits of a Pauli term must be integers from 0 on, but got {qubit!r}.")

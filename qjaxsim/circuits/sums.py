@@ -44,6 +44,11 @@ class PauliSum:
     __array_ufunc__ = None  # NumPy's numbers and arrays leave arithmetic to this class
 
     def __init__(self, terms: Mapping[Term, complex]):
+        if not isinstance(terms, Mapping):
+            raise TypeError(
+                f"Argument `terms` must be a dictionary of terms with coefficients, but is {shown(terms)}; labels are "
+                "read by `qj.PauliSum.from_label`."
+            )
         total: dict[Term, complex] = {}
         for term, coefficient in terms.items():
             key = check_term(term)
@@ -134,6 +139,9 @@ class PauliSum:
         return _total((self, number))
 
     __rmul__ = __mul__
+
+    def __pow__(self, power: Any) -> Any:
+        raise TypeError("A Pauli sum has no powers by **; multiply it with itself by @.")
 
     def __truediv__(self, divisor: Any) -> Any:
         if isinstance(divisor, Parameter | Expression):
@@ -294,7 +302,7 @@ class OperatorSum:
             return NotImplemented
         return OperatorSum(_scaled(value, *part) for part in self.parts)
 
-    __rmul__ = __mul__
+    __rmul__, __pow__ = __mul__, PauliSum.__pow__
 
     def __truediv__(self, divisor: Any) -> "OperatorSum":
         value = _as_coefficient(divisor)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.curvature.chunks import window
-from qjaxsim.curvature.objective import Loss, Outputs
+from qjaxsim.curvature.objective import Loss, Outputs, check_model, number_of_samples
 from qjaxsim.curvature.products import SAMPLES_AT_ONCE
 
 
@@ -30,17 +30,20 @@ def mean_loss(
         by the identity of functions.
 
     Raises:
-        ValueError: if batch_size is not a positive integer.
+        ValueError: if batch_size is not a positive integer, or x and y differ in their number of samples; on calling,
+            if outputs or loss return another shape, or labels are none of the classes.
 
     >>> f = mean_loss(lambda w, x: w * x, lambda z, y: (z - y)[:, 0] ** 2, jnp.ones((4, 1)), jnp.zeros((4, 1)))
     >>> print(f(jnp.array(3.0)), jax.grad(f)(jnp.array(3.0)))
     9.0 6.0
     """
     x, y = jax.tree.map(jnp.asarray, (x, y))
-    count = len(jax.tree.leaves(y)[0])
+    count = number_of_samples(x, y)
     size = even_chunk(count, positive_integer("batch_size", batch_size))
 
     def mean(params: Any) -> jax.Array:
+        check_model(outputs, loss, params, x, y)
+
         def losses(chunk: jax.Array) -> jax.Array:
             start, _, fresh = window(chunk * size, size, count)
             xs, ys = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), (x, y))

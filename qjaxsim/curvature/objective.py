@@ -13,7 +13,7 @@ import numpy as np
 from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import type_of
-from qjaxsim.running.array_types import check_tree, require_unwrapped
+from qjaxsim.running.array_types import check_tree, native, require_unwrapped
 from qjaxsim.running.varying import varying_axes
 
 Outputs = Callable[[Any, Any], jax.Array]
@@ -57,13 +57,7 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
     """Number of samples N, of outputs K and the loss's dtype, checked on shapes and known labels alone."""
     _check_data(x, "x")
     _check_data(y, "y")
-    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
-    if len(counts) != 1 or counts <= {(), (0,)}:
-        raise ValueError(
-            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
-            f"but their leaves begin with {sorted(counts)}."
-        )
-    ((count,),) = counts
+    count = number_of_samples(x, y)
     z = _shape_of(outputs, (params, x), "outputs", f"real numbers of shape ({count}, K)")
     if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
         raise ValueError(
@@ -85,6 +79,22 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
         others = ", or cast numbers that are no classes, `y.astype(float)`" if numbers else ""
         require_classes(np.asarray(y), -1 if numbers and z.shape[1] == 1 else 0, n_classes, others)
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
+
+
+def number_of_samples(x: Any, y: Any) -> int:
+    """How many samples inputs and targets have along axis 0.
+
+    Raises:
+        ValueError: if they differ, or there are none.
+    """
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
+    if len(counts) != 1 or counts <= {(), (0,)}:
+        raise ValueError(
+            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
+            f"but their leaves begin with {sorted(counts)}."
+        )
+    ((count,),) = counts
+    return count
 
 
 def _are_labels(targets: np.ndarray) -> bool:
@@ -109,6 +119,11 @@ def _check_data(tree: Any, name: str) -> None:
     """Raise unless the leaves are arrays that JAX takes."""
     check_tree(f"Argument `{name}`", tree)
     for leaf in jax.tree.leaves(tree):
+        if type_of(leaf) is None and native(leaf) is not leaf:
+            raise TypeError(
+                f"Argument `{name}` must be in this machine's order of bytes, but is {leaf.dtype}; pass "
+                '`array.astype(array.dtype.newbyteorder("="))`.'
+            )
         if type_of(leaf) is None:
             raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")
         require_unwrapped(f"Argument `{name}`", leaf)

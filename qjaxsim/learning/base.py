@@ -286,8 +286,13 @@ def unchanged_by_failure(estimator: Any) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=16)  # so that equal losses share what is compiled
 def _weighted(loss: Loss) -> Callable[[jax.Array, Any], jax.Array]:
-    """The loss of targets that come with weights."""
-    return lambda outputs, targets: targets[1] * loss(outputs, targets[0])
+    """The loss of targets that come with weights; a mean, which has no place for them, stays one and is refused."""
+
+    def weighted(outputs: jax.Array, targets: Any) -> jax.Array:
+        losses = loss(outputs, targets[0])
+        return targets[1] * losses if jnp.ndim(losses) else losses
+
+    return weighted
 
 
 @functools.partial(jax.jit, static_argnums=0)

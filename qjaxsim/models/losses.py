@@ -11,6 +11,8 @@ from qjaxsim.curvature.objective import of_classes, of_labels_or_numbers
 from qjaxsim.curvature.parts import for_values
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
+# How labels that are written otherwise become what losses take.
+_OF_LABELS = "labels in a column take `[:, 0]`, one-hot rows `.argmax(axis=1)`, floats `.astype(int)`"
 
 
 @of_classes
@@ -23,12 +25,19 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
         TypeError: if labels are not integers.
+        ValueError: for other shapes.
 
     >>> print(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])) / jnp.log(2.0))  # bits
     [2. 2.]
     """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"Argument `labels` must hold integers, but it has dtype {labels.dtype}; cast it.")
+    _require_rows("logits", logits)
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"Argument `labels` must have shape {logits.shape[:1]}, one class for each row of logits, but has "
+            f"{labels.shape}; {_OF_LABELS}."
+        )
     if logits.shape[1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     places = jnp.arange(logits.shape[1], dtype="int32")[None]
@@ -49,10 +58,11 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
     Integer targets (batch,) are labels: the output of a label's class is to be 1 and all others -1, and a single output
     1 for class 1 and -1 for class 0, which may be written as -1. A label that no output stands for gives NaN (Hessians
-    refuse it where they see it). Numbers to be met are floats, or of shape (batch, K).
+    refuse it where they see it). Numbers to be met are floats, or of shape (batch, K); (batch,) of a single output.
 
     Raises:
         TypeError: if targets are truth values.
+        ValueError: for other shapes, which would be spread over outputs or samples.
 
     >>> print(squared_error(jnp.array([[1.0], [0.5]]), jnp.array([3.0, 0.5])))
     [4. 0.]
@@ -61,12 +71,27 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """
     if targets.dtype == bool:
         raise TypeError("Argument `targets` must hold numbers, or integers for labels, but has dtype bool; cast it.")
+    _require_rows("outputs", outputs)
     of_integers = jnp.issubdtype(targets.dtype, jnp.integer)
+    alone = targets.shape == outputs.shape[:1] and (of_integers or outputs.shape[1] == 1)
+    if not alone and targets.shape != outputs.shape:
+        raise ValueError(
+            f"Argument `targets` must have shape {outputs.shape}, a number for each output, or hold integer labels of "
+            f"shape {outputs.shape[:1]}, but is {targets.dtype}{list(targets.shape)}; {_OF_LABELS}."
+        )
     if of_integers and targets.ndim == 1:
         wanted = _of_labels(_narrow(targets)[:, None], outputs.shape[1])
     else:
-        wanted = targets.reshape(len(outputs), -1)
+        wanted = targets.reshape(outputs.shape)
     return jnp.sum((outputs - (wanted.astype(outputs.dtype) if of_integers else wanted)) ** 2, axis=1)
+
+
+def _require_rows(name: str, outputs: jax.Array) -> None:
+    if outputs.ndim != 2:
+        raise ValueError(
+            f"Argument `{name}` must have shape (batch, K), but has {outputs.shape}; for one number a sample give a "
+            "model a list of one observable, or take `[:, None]`."
+        )
 
 
 def _narrow(labels: jax.Array) -> jax.Array:
@@ -99,8 +124,23 @@ def sample_losses(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.A
     """Maps (params, x, y) to the loss of each of `model.outputs(params, x)`, (B,); one object for equal models."""
 
     def losses(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        return loss(model.outputs(params, x), y)
+        outputs = model.outputs(params, x)
+        return _one_each(loss(outputs, y), outputs)
 
+    return losses
+
+
+def _one_each(losses: jax.Array, outputs: jax.Array) -> jax.Array:
+    """Losses of samples, or their mean.
+
+    Raises:
+        ValueError: for another shape, as (batch, batch) where targets in a column meet outputs in a row.
+    """
+    if (shape := jnp.shape(losses)) not in ((), outputs.shape[:1]):
+        raise ValueError(
+            f"Argument `loss` must return one number a sample, shape {outputs.shape[:1]}, but returned shape "
+            f"{shape}; sum or average over the other axes."
+        )
     return losses
 
 
@@ -113,18 +153,18 @@ def training_loss(model: Any, loss: Loss = cross_entropy) -> Callable[..., jax.A
 
 @functools.lru_cache(maxsize=16)
 def metrics(model: Any, loss: Loss = cross_entropy) -> Callable[..., dict[str, jax.Array]]:
-    """Maps (params, x, y) to each sample's "loss", and for integer y "accuracy", (B,); one object for equal models."""
+    """Maps (params, x, y) to each sample's "loss" and, for labels y (B,), "accuracy"; one object for equal models.
+
+    Of a single output, class 0 may be written as -1, as in `squared_error`.
+    """
 
     def measured(params: Any, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         outputs = for_values(model.outputs)(params, x)
-        found = {"loss": loss(outputs, y)}
-        if (shape := jnp.shape(found["loss"])) not in ((), outputs.shape[:1]):
-            raise ValueError(
-                f"Argument `loss` must return one number a sample, shape {outputs.shape[:1]}, but returned shape "
-                f"{shape}; sum or average over the other axes."
-            )
-        if jnp.issubdtype(y.dtype, jnp.integer):
-            found["accuracy"] = (decided(outputs).astype(y.dtype) == y).astype(outputs.dtype)
+        found = {"loss": _one_each(loss(outputs, y), outputs)}
+        if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == 1:
+            labels = _narrow(y)
+            labels = jnp.where((labels == -1) & (outputs.shape[1] == 1), 0, labels)
+            found["accuracy"] = (decided(outputs).astype(labels.dtype) == labels).astype(outputs.dtype)
         return found
 
     return measured

@@ -22,7 +22,19 @@ def check_tree(what: str, tree: Any) -> None:
     try:
         jax.tree.structure(tree)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} must have dictionaries whose keys can be sorted, but is {shown(tree)}.") from error
+        raise ValueError(
+            f"{what} must have dictionaries whose keys can be sorted, such as names, but is {shown(tree)}."
+        ) from error
+
+
+def native(value: Any) -> Any:
+    """An array of NumPy's in this machine's order of bytes, the only one that JAX takes; anything else as it is.
+
+    Files of other machines, FITS and HDF5 have the other order.
+    """
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.isnative:
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
 
 
 def require_unwrapped(what: str, value: Any) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import require_unmasked
-from qjaxsim.running.array_types import require_known_shape, require_unsharded
+from qjaxsim.running.array_types import native, require_known_shape, require_unsharded
 from qjaxsim.running.varying import vary_alike
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -140,7 +140,7 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
         return params
     require_unmasked("Argument `initial`", initial)
     try:
-        state = jnp.asarray(initial)
+        state = jnp.asarray(native(initial))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"Argument `initial` must be an array of amplitudes, but is a {type(initial).__name__}."
@@ -172,14 +172,19 @@ def _default_dtype() -> Any:
 def _as_real(name: str, value: Any) -> jax.Array:
     for leaf in jax.tree.leaves(value):
         require_unmasked(f"Parameter {name!r}", leaf)
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"Parameter {name!r} must be an array of real numbers, but is a {type(value).__name__} that makes no array."
-        ) from error
     own = jax.Array | np.ndarray | np.generic | int | float | complex  # NumPy makes arrays of more than JAX takes
-    if foreign := [leaf for leaf in jax.tree.leaves(value) if not isinstance(leaf, own)]:
+    foreign = [leaf for leaf in jax.tree.leaves(value) if not isinstance(leaf, own)]
+    array = None
+    try:
+        array = jnp.asarray(native(value))
+    except (TypeError, ValueError, RuntimeError) as error:  # the last by tensors of PyTorch's that have a gradient
+        if not any(hasattr(leaf, "__array__") for leaf in foreign):
+            kind = f" of dtype {value.dtype}" if isinstance(value, np.ndarray | np.generic) else ""
+            raise TypeError(
+                f"Parameter {name!r} must be an array of real numbers, but is a {type(value).__name__}{kind} that "
+                "makes no array of JAX's; pass `numpy.asarray(value, float)`."
+            ) from error
+    if foreign or array is None:
         raise TypeError(
             f"Parameter {name!r} must be an array of JAX's or NumPy's, but holds a {type(foreign[0]).__name__}; pass "
             "`numpy.asarray` of it."

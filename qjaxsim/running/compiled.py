@@ -11,6 +11,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from qjaxsim.common.checks import require_unmasked
+from qjaxsim.running.array_types import check_tree, native
 
 Check = Callable[..., Any] | None
 Types = tuple[Any, ...]
@@ -51,6 +52,8 @@ class Compiled:
         if self._parts[3] is not None:
             self._parts[3](*args, **kwargs)
         try:
+            for parameters in args[:1]:
+                check_tree("Argument `params`", parameters)
             args, kwargs = _as_jax_holds((args, kwargs))
             out: jax.Array = self._jitted(*args, **kwargs)
         except TypeError:
@@ -82,7 +85,9 @@ class Compiled:
 
 
 def _as_jax_holds(arguments: Any) -> Any:
-    """The arguments, where integers that JAX's integers do not hold are floats; it would wrap NumPy's round.
+    """The arguments in this machine's order of bytes, where integers that JAX's do not hold are floats.
+
+    JAX would wrap such integers of NumPy's round, and takes no other order.
 
     Raises:
         TypeError: for masked arrays, which JAX reads through their masks where it has compiled for such a shape.
@@ -90,11 +95,9 @@ def _as_jax_holds(arguments: Any) -> Any:
     leaves, tree = jax.tree.flatten(arguments)
     for leaf in leaves:
         require_unmasked("An argument", leaf)
-    wide = [_is_wide(leaf) for leaf in leaves]
-    if not any(wide):
-        return arguments
-    taken = [_as_float(leaf) if one else leaf for leaf, one in zip(leaves, wide, strict=True)]
-    return jax.tree.unflatten(tree, taken)
+    taken = [_as_float(leaf) if _is_wide(leaf) else leaf for leaf in map(native, leaves)]
+    same = all(one is leaf for one, leaf in zip(taken, leaves, strict=True))
+    return arguments if same else jax.tree.unflatten(tree, taken)
 
 
 def _is_wide(leaf: Any) -> bool:

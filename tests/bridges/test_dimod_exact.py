@@ -108,8 +108,9 @@ def test_warm_starts_match_labels_whatever_their_form(vartype):
         np.testing.assert_array_equal(
             solve(bqm, "jax", initial_states=given, **still).record.energy, first.record.energy
         )
-    one = solve(bqm, "jax", initial_states=dict(first.first.sample), **still)
-    np.testing.assert_array_equal(one.record.energy, [first.first.energy])
+    for best in (dict(first.first.sample), first.first):
+        one = solve(bqm, "jax", initial_states=best, **still)
+        np.testing.assert_array_equal(one.record.energy, [first.first.energy])
 
 
 @pytest.mark.parametrize("sampler", ["sa", "steepest", "tabu", "path-integral", "random", "exact", "mock"])

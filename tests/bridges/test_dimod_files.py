@@ -82,8 +82,12 @@ def test_json_keeps_labels_of_any_depth(tmp_path):
     assert read_problem(path).to_bqm() == bqm
 
 
-def test_packed_files_are_named(tmp_path):
+def test_files_that_are_no_text_are_named(tmp_path):
     path = tmp_path / "a.gset"
+    for text in (GRAPH.encode("utf-16"), "# für\n".encode("latin-1") + GRAPH.encode()):
+        path.write_bytes(text)
+        with pytest.raises(ValueError, match="cannot be read as gset: it is no text in UTF-8; save it as that"):
+            read_problem(path)
     path.write_bytes(gzip.compress(GRAPH.encode()))
     with pytest.raises(ValueError, match="packed by gzip; unpack it first"):
         read_problem(path)

@@ -373,3 +373,11 @@ def test_double_precision_needs_it_in_jax():
         with pytest.raises(ValueError, match="Inputs and parameters are torch.float64, but JAX is in single precision"):
             made(drawn(3), drawn())
         assert single(drawn(3).float(), drawn().float()).dtype == torch.float32
+
+
+def test_functions_of_the_engine_take_no_tensors():
+    value = qj.expectation(circuit(), OBSERVABLES)
+    given = {"x": np.zeros(3), "s": 0.1, "w": np.zeros((2, 3))}
+    for tensor in (torch.tensor(0.5), torch.tensor(0.5, requires_grad=True)):
+        with pytest.raises(TypeError, match="Parameter 'v' must be an array of JAX's or NumPy's, but holds a Tensor"):
+            value({**given, "v": tensor})

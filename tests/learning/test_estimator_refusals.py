@@ -5,6 +5,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.learning import QuantumClassifier
+from qjaxsim.models.losses import cross_entropy
 
 rng = np.random.default_rng(5)
 X = rng.normal(size=(30, 3))
@@ -76,3 +77,12 @@ def test_labels_of_several_kinds_are_refused_and_other_strings_are_taken():
         QuantumClassifier(layers=1, epochs=0).fit(X, mixed)
     strings = np.array([np.str_(THREE[0]), *THREE[1:].tolist()], object)
     assert QuantumClassifier(layers=1, epochs=0).fit(X, strings).classes_.tolist() == ["low", "mid", "top"]
+
+
+def test_a_loss_that_is_a_mean_has_no_place_for_weights_of_samples():
+    trained = QuantumClassifier(layers=1, epochs=0, loss=lambda z, y: cross_entropy(z, y).mean()).fit(X, THREE)
+    for weights in (None, np.arange(30) + 1.0):
+        with pytest.raises(
+            ValueError, match=r"`loss` must return one number a sample, shape \(30,\), .*leave the mean"
+        ):
+            trained.curvature(X, THREE, sample_weight=weights, planes=[], progress=False)

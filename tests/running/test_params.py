@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
+from qjaxsim.curvature import matrix_operator, split_hessian, top_eigenpairs
+from qjaxsim.models.losses import squared_error
 
 x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (3, 2))
 CIRCUIT = qj.Circuit(3).rx(x[0], 0).ry(x[1], 1).cx(0, 1).u(w[0, 0], w[1, 1], w[2, 0], 2)
@@ -30,9 +32,19 @@ BAD = [
     ({**GOOD, "x": np.zeros(2, complex)}, TypeError, "Parameter 'x' must be real, but has dtype complex128"),
     ({**GOOD, "x": np.zeros(2, bool)}, TypeError, "Parameter 'x' must be real, but has dtype bool"),
     ({**GOOD, "x": [[0.1, 0.2], [0.3]]}, TypeError, "Parameter 'x' must be an array of real numbers, but is a list"),
+    (
+        {**GOOD, "x": np.array([0.1, 0.2], object)},
+        TypeError,
+        "'x' .* but is a ndarray of dtype object that makes no arr",
+    ),
     ({**GOOD, "x": "ab"}, TypeError, "'x'"),  # refused by jax.jit, which names the parameter
     ([0.1, 0.2], TypeError, r"`params` must be a dictionary with the keys \['x', 'w'\], but is list\."),
     (np.zeros(2), TypeError, r"`params` must be a dictionary"),
+    (
+        {x: np.zeros(2), w: np.zeros((3, 2))},
+        ValueError,
+        "`params` must have dictionaries whose keys can be sorted, such as names, but is {",
+    ),
     (
         MappingProxyType(GOOD),
         TypeError,
@@ -149,3 +161,26 @@ def test_integers_that_jax_does_not_hold_are_not_wrapped_round(value, double):
     exact = np.float64 if double else np.float32
     assert found.dtype == exact
     assert found == exact(value) + exact(1)
+
+
+def test_numbers_may_have_another_machines_order_of_bytes():
+    """As FITS, HDF5 and IDX files have them."""
+    swapped = lambda value: np.asarray(value).astype(np.asarray(value).dtype.newbyteorder("S"))  # noqa: E731
+    values = qj.expectation(CIRCUIT, [qj.Z(0), qj.Z(1)])
+    angles, counts = np.array([0.4, 1.1]), np.array([1, 2])
+    for given in (angles, counts, angles.astype("float32")):
+        for run in (values, jax.jit(lambda v, given=given: values({"x": swapped(given), "w": v}))):
+            params = {"x": swapped(given), "w": np.zeros((3, 2))}
+            found = run(params) if run is values else run(params["w"])
+            np.testing.assert_allclose(found, [np.cos(given[0]), np.cos(given[0]) * np.cos(given[1])], rtol=1e-6)
+    state = np.random.default_rng(0).normal(size=8)
+    found = qj.statevector(qj.Circuit(3))({}, initial=swapped(state))
+    np.testing.assert_allclose(found, state / np.linalg.norm(state), rtol=1e-6)
+
+    first = lambda v: values({"x": v, "w": np.zeros((3, 2))})[0]  # noqa: E731
+    wanted = np.diag([-np.cos(0.4), 0])
+    np.testing.assert_allclose(qj.hessian(first, swapped(angles)), wanted, atol=1e-12)
+    np.testing.assert_allclose(qj.hvp(first, swapped(angles), swapped(np.ones(2))), wanted.sum(0), atol=1e-12)
+    np.testing.assert_allclose(top_eigenpairs(matrix_operator(swapped(wanted)), 1, key=jax.random.key(0)).values, [0])
+    with pytest.raises(TypeError, match="Argument `x` must be in this machine's order of bytes, but is [<>]f8; pass"):
+        split_hessian(lambda w, x: x * w, squared_error, np.ones(2), swapped(state[:, None]), np.zeros((8, 2)))

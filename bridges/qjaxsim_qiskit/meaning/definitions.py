@@ -134,18 +134,27 @@ def as_gate(circuit: "QuantumCircuit", where: str) -> Any:
 
 
 def _of_gates(circuit: "QuantumCircuit", where: str) -> "QuantumCircuit":
-    from qiskit.circuit import AnnotatedOperation, Gate
+    from qiskit.circuit import AnnotatedOperation
 
     out = circuit.copy_empty_like()
     for instruction in circuit.data:
         operation, qubits = instruction.operation, instruction.qubits
         if isinstance(operation, AnnotatedOperation):
             out.compose(lowered(operation, where), qubits, inplace=True)
-        elif isinstance(operation, Gate) or (definition := definition_of(operation, where)) is None:
+        elif _is_known(instruction) or (definition := definition_of(operation, where)) is None:
             out.append(instruction)
         else:
             out.compose(_of_gates(definition, where), qubits, instruction.clbits, inplace=True)
     return out
+
+
+def _is_known(instruction: Any) -> bool:
+    """Whether it is a gate of Qiskit's library; by its name Qiskit would put modifiers on a program's own gate "h"."""
+    from qiskit.circuit import Gate
+
+    kind = getattr(instruction.operation, "base_class", type(instruction.operation))
+    own = not instruction.is_standard_gate() and not str(kind.__module__).startswith("qiskit.circuit.library")
+    return isinstance(instruction.operation, Gate) and not own
 
 
 def _is_exact(operation: Any) -> bool:
@@ -168,13 +177,17 @@ def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":
     Args:
         circuit: Qiskit's; parameters, measurements and global phase stay.
     """
+    from qiskit.circuit import ControlFlowOp
     from qiskit.circuit.library import UnitaryGate
 
     out = circuit.copy_empty_like()
     for number, instruction in enumerate(circuit.data):
         operation = instruction.operation
         where = f"operation {number} ({operation.name})"
-        if instruction.is_standard_gate() or isinstance(operation, UnitaryGate):
+        if isinstance(operation, ControlFlowOp):
+            blocks = [inlined(block) for block in operation.blocks]
+            out.append(operation.replace_blocks(blocks), instruction.qubits, instruction.clbits)
+        elif instruction.is_standard_gate() or isinstance(operation, UnitaryGate):
             out.append(instruction)
         elif (definition := definition_of(operation, where)) is not None:
             out.compose(inlined(definition), instruction.qubits, instruction.clbits, inplace=True)

@@ -40,6 +40,7 @@ _ONLY_IN_3 = re.compile(r"\b(?:qubit|bit|input|output|const|ctrl|negctrl|inv|pow
 # What is decided before the run, and Qiskit's reader of OpenQASM 3 does not write out.
 _FUNCTIONS = "arccos|arcsin|arctan|ceiling|cos|exp|floor|log|mod|sin|sqrt|tan|int|uint|float"
 _DECIDED = re.compile(rf"\b(?:for|const|def|if)\b|\*\*|%|\b(?:{_FUNCTIONS})\s*(?:\[[^\]]*\]\s*)?\(")
+_POWER = re.compile(r"\bpow\s*\([^@;{}]*\)\s*@")
 _INCLUDE = re.compile(r'\binclude\s*"([^"]*)"\s*;')
 # These are the readers' own, whatever files there are of that name.
 _STANDARD = ("qelib1.inc", "stdgates.inc")
@@ -69,6 +70,9 @@ def parse(text: str, what: str, folder: Path, *, every_qubit: bool = True) -> "Q
     code = _with_includes(code, (folder, Path()), ())
     version = _version(code, what)
     failure = f"{what[0].upper()}{what[1:]} cannot be read: "
+    if version == "3":
+        # The language's own stdgates.inc has the root of X as pow(1/2) @ x, so that whole numbers divide as real ones.
+        code = _POWER.sub(lambda match: match[0].replace("/", "*1.0/"), code)
     decided = version == "3" and _DECIDED.search(code) is not None
     if decided:
         code = _written_out(code, failure)
@@ -194,10 +198,12 @@ def _known_gates(code: str) -> Iterator[Any]:
     from qiskit import qasm2
     from qiskit.circuit.library import get_standard_gate_name_mapping
 
-    wanted = set(re.findall(r"\w+", code)) - set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", code))
+    # What a program defines is what it says, whatever it is called.
+    defined = set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", code))
+    wanted = set(re.findall(r"\w+", code)) - defined
     # Gates of the include file must be given as they are there, used or not; delays are in none.
     own = [replace(one, builtin=True) if one.name == "delay" else one for one in qasm2.LEGACY_CUSTOM_INSTRUCTIONS]
-    legacy = [one for one in own if not one.builtin or one.name in wanted]
+    legacy = [one for one in own if one.name in wanted or not (one.builtin or one.name in defined)]
     yield from legacy
     for name in sorted(wanted - {one.name for one in legacy}):
         gate = get_standard_gate_name_mapping().get(name)
