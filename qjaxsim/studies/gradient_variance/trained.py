@@ -14,7 +14,13 @@ from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, ar
 from qjaxsim.studies.gradient_variance.examples import load_images
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedClassifier, example_on_images
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedClassifier,
+    example_on_images,
+    warn_of_other_images,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -50,6 +56,7 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     images = load_images(run.settings, data_dir)
+    warn_of_other_images(run, images.source)
     (trained,) = (arm.run for arm in arms(run.settings, len(images.x_train)) if arm.cell.key == key)
     arrays = sweep.read_arrays(run.folder, key)
     chosen = int(arrays["seeds"][0]) if seed is None else seed
