@@ -41,6 +41,18 @@ def integer_from(least: int, name: str, value: Any, most: int | None = None) -> 
     return found
 
 
+def integer_among(name: str, value: Any, known: Iterable[int], what: str = "") -> int:
+    """The integer of some known ones that an argument stands for; `what` says more of them.
+
+    Raises:
+        ValueError: for anything else, booleans among it, which Python takes for 0 and 1.
+    """
+    choices, found = list(known), as_integer(value)
+    if found not in choices:
+        raise ValueError(f"Argument `{name}` must be one of {choices}{what}, but is {shown(value)}.")
+    return found
+
+
 def positive_integer(name: str, value: Any) -> int:
     """The integer from 1 on that an argument stands for.
 
@@ -76,7 +88,8 @@ def require_one_of(name: str, value: Any, known: Iterable[Any], others: str = ""
         ValueError: naming the nearest one where one is near.
     """
     choices = list(known)
-    if value not in choices:
+    # Python takes booleans for 0 and 1, and asks an array for each of its numbers.
+    if isinstance(value, bool | np.bool_ | np.ndarray) or value not in choices:
         near = did_you_mean(value, choices)
         raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {shown(value)}{near}.")
 

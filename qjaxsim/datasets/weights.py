@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from qjaxsim.common.checks import require_one_of, shown
+from qjaxsim.common.checks import as_integer, require_one_of, shown
 from qjaxsim.common.extras import require
 from qjaxsim.common.files import UNREADABLE
 from qjaxsim.common.suggestions import did_you_mean
@@ -282,12 +282,13 @@ def _layer(array: np.ndarray, index: int | None, name: str) -> np.ndarray:
             f"Argument `key` must name a matrix or a stack of matrices, but {name} has shape {array.shape}; reshape it "
             f"first."
         )
-    if index is None or not 0 <= index < len(array):
+    place = as_integer(index)
+    if place is None or not 0 <= place < len(array):
         raise ValueError(
             f"Argument `index` must choose one of the {len(array)} layers stacked in {name} (0..{len(array) - 1}), but "
-            f"is {index}."
+            f"is {shown(index)}."
         )
-    layer: np.ndarray = array[index]
+    layer: np.ndarray = array[place]
     return layer
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.checks import integer_among
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.studies.gradient_variance.cell import END, seed_parameters
 from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, arms
@@ -59,7 +60,8 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
     warn_of_other_images(run, images.source)
     (trained,) = (arm.run for arm in arms(run.settings, len(images.x_train)) if arm.cell.key == key)
     arrays = sweep.read_arrays(run.folder, key)
-    chosen = int(arrays["seeds"][0]) if seed is None else seed
+    seeds = arrays["seeds"].tolist()
+    chosen = seeds[0] if seed is None else integer_among("seed", seed, seeds)
     return TrainedHybrid(
         key=key,
         seed=chosen,

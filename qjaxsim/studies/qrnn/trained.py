@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import require_unmasked, shown
+from qjaxsim.common.checks import integer_among, require_unmasked
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit
 from qjaxsim.studies.qrnn.cell import SCORED
 from qjaxsim.studies.qrnn.cells import runs
@@ -133,9 +133,7 @@ def trained_network(run: Run, key: str, *, seed: int | None = None, data_dir: Pa
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     (cell,) = (one for one in runs(run.settings) if one.key == key)
-    chosen = cell.seeds[0] if seed is None else seed
-    if chosen not in cell.seeds:
-        raise ValueError(f"Argument `seed` must be one of {list(cell.seeds)}, but is {shown(chosen)}.")
+    chosen = cell.seeds[0] if seed is None else integer_among("seed", seed, cell.seeds)
     place, arrays = cell.seeds.index(chosen), sweep.read_arrays(run.folder, key)
     params = {
         name.removeprefix(_PREFIX): jnp.asarray(values[place])
