@@ -14,8 +14,8 @@ from tests.cases import mostly_slow
 COMMANDS = {
     "gradient-variance": ["--qubits", "2", "--layers", "1", "--batches", "8", "--centre", "2,1,8", "--seeds", "1",
                           "--images", "16", "--test-images", "8"],
-    "hessian": ["--qubits", "4", "--patch-size", "4", "--patches", "1", "--layers", "1", "--batch-size", "8", "--seeds", "1",
-                "--landscape", "none"],
+    "hessian": ["--qubits", "4", "--patch-size", "4", "--patches", "1", "--layers", "1", "--batch-size", "8",
+                "--seeds", "1", "--landscape", "none"],
     "attention": ["--attention", "softmax", "--seeds", "1", "--batch-size", "8", "--energy-images", "4", "--dim", "8"],
 }  # fmt: skip
 
