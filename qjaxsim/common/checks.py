@@ -2,9 +2,11 @@
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from numbers import Complex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,20 @@ def positive_integer(name: str, value: Any) -> int:
     if found is None or found < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but is {shown(value)}.")
     return found
+
+
+def as_path(name: str, value: Any) -> Path:
+    """The file or folder that an argument names.
+
+    Raises:
+        ValueError: for an empty text, which Python would take for the folder where it runs.
+        TypeError: for what is no path.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"Argument `{name}` must be a path, as text or a `pathlib.Path`, but is {shown(value)}.")
+    if not os.fspath(value):
+        raise ValueError(f"Argument `{name}` must name a file or a folder, but is empty; '.' is the folder here.")
+    return Path(value)
 
 
 def require_switch(name: str, value: Any) -> None:

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from qjaxsim.common import interrupts
+from qjaxsim.common.checks import as_path
 
 TEMPORARY_SUFFIX = ".tmp"
 # What NumPy, and the readers of archives and headers below it, raise of bytes that are no arrays.
@@ -166,6 +167,7 @@ def names_in_npz(path: str | Path) -> list[str]:
 @contextlib.contextmanager
 def _npz(path: str | Path) -> Iterator[Any]:
     """The file, opened. Errors as in `read_npz`."""
+    path = as_path("path", path)
     try:
         # Opened here because np.load forgets to close a damaged file that it opened itself.
         with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
@@ -181,6 +183,7 @@ def _npz(path: str | Path) -> Iterator[Any]:
 
 def read_npy(path: str | Path) -> np.ndarray:
     """The array of a file that `write_npy` wrote. Errors as in `read_npz`."""
+    path = as_path("path", path)
     try:
         with _opened(path) as file:
             array = np.load(file, allow_pickle=False)
@@ -193,9 +196,9 @@ def read_npy(path: str | Path) -> np.ndarray:
     return array
 
 
-def _opened(path: str | Path) -> BinaryIO:
+def _opened(path: Path) -> BinaryIO:
     try:
-        return Path(path).open("rb")
+        return path.open("rb")
     except IsADirectoryError as error:
         raise DamagedError(path, "it is a folder") from error
 
@@ -320,7 +323,7 @@ def _finite(number: float, nan_as_null: bool, place: str) -> float | None:
 
 def _replace(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
     """The path, now holding what `write` writes. Errors as in `write_bytes`."""
-    path = Path(path)
+    path = as_path("path", path)
     target = _target(path)
     # Same folder, hence same file system: only then is the rename atomic.
     temporary = _temporary(target)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.extras import require
 from qjaxsim.datasets.weights import load_arrays
 
@@ -106,7 +107,7 @@ def open_encoder(path: str | Path) -> EncoderFolder:
         ValueError: for a model of another kind than BERT, or files that cannot be read.
         qjaxsim.common.extras.MissingExtraError: without safetensors or tokenizers.
     """
-    path = Path(path)
+    path = as_path("path", path)
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (path / name).is_file():
             raise FileNotFoundError(

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from qjaxsim.common.checks import as_integer, require_one_of, shown
+from qjaxsim.common.checks import as_integer, as_path, require_one_of, shown
 from qjaxsim.common.extras import require
 from qjaxsim.common.files import UNREADABLE
 from qjaxsim.common.suggestions import did_you_mean
@@ -71,7 +71,7 @@ def load_matrix(
         qjaxsim.common.extras.MissingExtraError: for safetensors without the package.
     """
     require_one_of("orientation", orientation, ORIENTATIONS)
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         there = "that is a folder" if path.is_dir() else "there is none"
         raise FileNotFoundError(f"Argument `path` must be a file of weights, but {there} at {path}.")

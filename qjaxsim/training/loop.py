@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer, require_switch, require_unmasked, shown
+from qjaxsim.common.checks import as_path, positive_integer, require_switch, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
@@ -128,7 +128,7 @@ def fit(
     shares = _shares(weights, len(classes), of_means=shape == ())
     evaluation = Evaluation(metrics, params, data, config.eval_batch_size, {"train": shares})
     _require_best(config.best, evaluation.columns)
-    place = None if folder is None else Path(folder)
+    place = None if folder is None else as_path("folder", folder)
     identity = {} if place is None else _identity(config, params, data, evaluation.columns, shares)
 
     optimizer_identity(config, params)

@@ -15,7 +15,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Element, Expression
 from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.common import files
-from qjaxsim.common.checks import as_integer, shown
+from qjaxsim.common.checks import as_integer, as_path, shown
 from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
 from qjaxsim_qiskit.importing.imported import ImportedCircuit, from_qiskit
@@ -97,7 +97,7 @@ def from_qpy(
     from qiskit import qpy
     from qiskit.exceptions import QiskitError
 
-    content = Path(path).read_bytes()
+    content = as_path("path", path).read_bytes()
     try:
         _check_qpy(content)
         circuits = qpy.load(io.BytesIO(content))
