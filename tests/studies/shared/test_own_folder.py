@@ -9,7 +9,7 @@ from qjaxsim.command.app import run
 from qjaxsim.common import interrupts
 from qjaxsim.studies.shared import options, sweep
 
-QUICK = ["study", "lie-variance", "--qubits", "3", "--depths", "1,2", "--circuits", "full", "--draws", "100", "--seeds", "1"]
+QUICK = ["study", "lie-variance", "--qubits", "3", "--depths", "1,2", "--circuits", "full", "--draws", "100"]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,8 @@ def test_runs_of_one_second_have_folders_of_their_own():
     options.remember(["study", "powers"])
     with options.own_folder("powers") as first, options.own_folder("powers") as second:
         with options.results_folder("powers", None, resume=False) as third:
-            assert interrupts.message() == "interrupted; go on with: qjaxsim study powers --out runs/powers/20260203-040506-3"
+            way_on = "qjaxsim study powers --out runs/powers/20260203-040506-3"
+            assert interrupts.message() == f"interrupted; go on with: {way_on}"
         third.mkdir()
         names = ["20260203-040506", "20260203-040506-2", "20260203-040506-3"]
         assert [folder.name for folder in (first, second, third)] == names
