@@ -115,9 +115,9 @@ def fit(
     [ 1. -1.] (201, 2)
     """
     params = jax.tree.map(_strong, params)
-    data = {"train": _examples(x, y, "x", "y")}
+    data = {"train": examples_of(x, y, "x", "y")}
     if test is not None:
-        data["test"] = _examples(*test, "test[0]", "test[1]")
+        data["test"] = examples_of(*test, "test[0]", "test[1]")
     _check_arguments(params, folder, resume, checkpoint_every)
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
@@ -222,7 +222,13 @@ def _require_best(best: str, columns: list[str]) -> None:
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 
-def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+def examples_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+    """Inputs and targets as JAX arrays.
+
+    Raises:
+        TypeError: for what holds no numbers, or has a mask.
+        ValueError: for different numbers of examples, none, and integers that JAX would wrap round.
+    """
     for name, value in ((x_name, x), (y_name, y)):
         require_unmasked(f"Argument `{name}`", value)
         if (dtype := np.asarray(value).dtype).kind in "OSUMm":
