@@ -20,7 +20,13 @@ from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedModel, without_data
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedModel,
+    warn_of_other_images,
+    without_data,
+)
 
 _PREFIX = "params_"
 # Experiments that train nothing.
@@ -142,6 +148,8 @@ def trained_network(run: Run, key: str, *, seed: int | None = None, data_dir: Pa
     }
     encoding = run.settings.encoding
     words = None if encoding is None else load_digit_words(encoding, data_dir)
+    if words is not None:
+        warn_of_other_images(run, words.source)
     task = task_of(cell.task, cell.length, words)
     return TrainedNetwork(key=key, seed=chosen, model=cell.network, params=params, task=task)
 
