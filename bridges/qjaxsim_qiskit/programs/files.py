@@ -101,7 +101,7 @@ def from_qpy(
     try:
         _check_qpy(content)
         circuits = qpy.load(io.BytesIO(content))
-    except (QiskitError, ValueError, EOFError, IndexError, struct.error) as error:
+    except (QiskitError, ValueError, TypeError, EOFError, IndexError, struct.error) as error:
         raise ValueError(
             f"Argument `path` must name a QPY file, but {str(path)!r} cannot be read: {_plain(error)}"
         ) from error
