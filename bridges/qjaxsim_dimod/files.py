@@ -12,6 +12,7 @@ import numpy as np
 from dimod.serialization.fileview import read_header
 from scipy import sparse
 
+from qjaxsim.common.checks import as_path
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
 from qjaxsim_dimod.problems import unconverted
@@ -67,7 +68,7 @@ def read_problem(
     >>> qubo.energies([[1, 0], [1, 1]])
     array([-1.,  1.])
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"File {path} does not exist.")
     if path.is_dir():

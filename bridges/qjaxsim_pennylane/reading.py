@@ -47,6 +47,28 @@ _RULES: dict[type, Callable[[Sequence[Any], tuple[int, ...]], list[Gate]]] = {
 }
 
 
+def _double_excitation(sign: int) -> Callable[[Any], list[Any]]:
+    """`DoubleExcitation` with the phase `sign` times half the angle on all states that it leaves alone."""
+
+    def parts(operation: Any) -> list[Any]:
+        a, b, c, d = operation.wires
+        (angle,) = operation.data
+        # Takes |0011> and |1100> to the states whose b is 0, whose d is 0 and whose c is 1.
+        gather = [qml.CNOT([a, b]), qml.CNOT([c, d]), qml.CNOT([a, c])]
+        back = qml.ctrl(qml.PhaseShift(-sign * angle / 2, c), [b, d], control_values=[0, 0])
+        phases = [qml.GlobalPhase(-sign * angle / 2), *gather, back, *gather[::-1]]
+        return [qml.DoubleExcitation(angle, operation.wires), *phases]
+
+    return parts
+
+
+# Classes that PennyLane itself does not take apart into gates with angles.
+_APART: dict[type, Callable[[Any], list[Any]]] = {
+    qml.DoubleExcitationPlus: _double_excitation(1),
+    qml.DoubleExcitationMinus: _double_excitation(-1),
+}
+
+
 class Reader:
     """Reads PennyLane's operations on some wires.
 
@@ -91,6 +113,8 @@ class Reader:
             return self.read(_pauli_rotation(operation), where)
         if isinstance(operation, qml.ops.Pow) and isinstance(operation.base, qml.ops.Exp):
             return self.read(operation.base.pow(operation.z), where)  # which PennyLane's own decomposition gets wrong
+        if type(operation) in _APART and any(map(isbox, operation.data)):
+            return [each for part in _APART[type(operation)](operation) for each in self.read(part, where)]
         if operation.has_decomposition:
             return [each for part in _parts(operation, where) for each in self.read(part, where)]
         if isinstance(operation, qml.ops.Pow) and isinstance(operation.z, int) and operation.z >= 0:

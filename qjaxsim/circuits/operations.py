@@ -26,6 +26,11 @@ def _comparable(angles: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a if isinstance(a, Expression) else a + 0.0 for a in angles)
 
 
+def _inverse_label(label: str) -> str:
+    """The label of an inverse matrix; none stays none."""
+    return label[:-3] if label.endswith("_dg") else label and f"{label}_dg"
+
+
 @functools.cache
 def spec_of(name: str) -> GateSpec:
     """What the engine knows of a gate.
@@ -73,12 +78,15 @@ class Gate:
         return replace(self, qubits=tuple(qubits[q] for q in self.qubits))
 
     def inverse(self) -> "Gate | Unitary":
-        """The inverse, by name where it has one and as a matrix otherwise."""
+        """The inverse, by name where it has one and as a matrix otherwise.
+
+        A label stays, so that noise that follows the gate follows its inverse; a matrix's gains or loses "_dg".
+        """
         spec = self.spec
         if spec.inverse is None:
-            return Unitary(spec.matrix(np).conj().T, self.qubits, f"{self.name}_dg")
+            return Unitary(spec.matrix(np).conj().T, self.qubits, _inverse_label(self.label or self.name))
         name, angles = spec.inverse(self.angles)
-        return Gate(name, self.qubits, angles)
+        return Gate(name, self.qubits, angles, _inverse_label(self.label) if spec.is_free else self.label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +114,7 @@ class Unitary:
 
     def inverse(self) -> "Unitary":
         """The conjugate transpose."""
-        label = self.label[:-3] if self.label.endswith("_dg") else f"{self.label}_dg"
-        return Unitary(self.matrix.conj().T.copy(), self.qubits, label)
+        return Unitary(self.matrix.conj().T.copy(), self.qubits, _inverse_label(self.label))
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = UNREAD
     except SystemExit as end:
-        # What typer makes of a pipe that its reader has closed, as `qjaxsim ... | head -1` does.
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
+        if not isinstance(end.__context__, BrokenPipeError):  # typer's, of a pipe closed as by `| head -1`
+            return _report(end, settings.debug)
         code = UNREAD
     except Exception as error:
         return _report(_in_words_typed(error, command, words), settings.debug)
@@ -186,7 +185,7 @@ def _with_its_group(said: str) -> str:
     return f"{said} Did you mean {', '.join(found)}?" if found else said
 
 
-def _report(error: Exception, debug: bool) -> int:
+def _report(error: Exception | SystemExit, debug: bool) -> int:
     """Print what went wrong; the exit code."""
     from qjaxsim.common.checks import shown
     from qjaxsim.common.files import NotWrittenError
@@ -198,6 +197,9 @@ def _report(error: Exception, debug: bool) -> int:
         said = _with_its_group(_one_line(usage.format_message()))
         end = "" if said.endswith("?") else "."
         _print_error(f"error: {said.rstrip('.')}{end} See `{_command_path(usage)} --help`.")
+        return 2
+    if isinstance(error, SystemExit):  # of a user's own function: nothing else here raises it
+        _print_error(f"error: A function of yours must return or raise an error, but ended Python ({error!r}).")
         return 2
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         _print_error(f"error: A file name is longer than file systems take, {shown(error.filename)}; give another one.")

@@ -127,9 +127,8 @@ def bench(
         None if circuit is None else circuit.name,
     )
     places = None if environments is None else parsed(environments)
-    folder = results_folder("bench", out, resume, suite.SETTINGS)
     progress = Progress()
-    with claimed(folder), progress:
+    with results_folder("bench", out, resume, suite.SETTINGS) as folder, claimed(folder), progress:
         suite.begin(folder, settings, resume, circuit)
         progress.message(f"results folder: {folder}")
         cells = suite.cells(settings, folder)

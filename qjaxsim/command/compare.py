@@ -1,11 +1,12 @@
 """The command `qjaxsim compare`: runs of one study side by side."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qjaxsim.studies.shared.options import check_output, command_line, keep
+from qjaxsim.studies.shared.options import check_output, command_line, keep, own_folder
 
 
 def compare(
@@ -23,12 +24,11 @@ def compare(
     from qjaxsim.report.tables import print_table
     from qjaxsim.studies.shared.run import load_run
     from qjaxsim.studies.shared.side_by_side import side_by_side, write_page
-    from qjaxsim.studies.shared.sweep import default_folder
 
-    folder = default_folder("compare") if out is None else out
-    check_output(folder, "folder")
-    found = side_by_side([load_run(folder) for folder in runs])
-    page = write_page(found, folder, command_line())
+    with own_folder("compare") if out is None else nullcontext(out) as folder:
+        check_output(folder, "folder")
+        found = side_by_side([load_run(run) for run in runs])
+        page = write_page(found, folder, command_line())
     keep(
         runs=found.overview, settings=found.settings, versions=found.versions, keys=found.keys,
         headline=found.headline, results=found.results, page=page,

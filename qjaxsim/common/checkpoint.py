@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import as_path
 
 # Time between two saves, in durations of the last one: saving then takes at most a tenth of the time of computing.
 SAVES_APART = 10
@@ -24,6 +25,9 @@ REFUSAL = (
     "it or use another path."
 )
 _DIGEST = "sha256:"
+_IDENTITY = "identity"
+# What comes before the name of the first entry in an archive, and its beginning.
+_HEADER, _ARCHIVE = 30, b"PK"
 
 
 class Difference(NamedTuple):
@@ -55,6 +59,17 @@ class OtherComputationError(ValueError):
 
 class OtherFormError(files.DamagedError):
     """A checkpoint of this computation whose arrays have other shapes or dtypes, or are more or fewer."""
+
+
+class NoCheckpointError(files.DamagedError):
+    """A file or folder that is no checkpoint at all, but something else of the user's."""
+
+    def __init__(self, path: Path):
+        """An error that advises nothing that could harm it."""
+        self.path, self.reason = path, "it is no checkpoint"
+        ValueError.__init__(
+            self, f"Argument `checkpoint` must name a checkpoint or a new file, but {path} is none; use another path."
+        )
 
 
 class Fingerprint(NamedTuple):
@@ -110,7 +125,8 @@ class Checkpoint:
             refusal: the message about another computation, with {path} and {others}.
             clock: seconds.
         """
-        self.path, self._fingerprint, self._refusal, self._clock = Path(path), fingerprint, refusal, clock
+        self.path = as_path("checkpoint", path)
+        self._fingerprint, self._refusal, self._clock = fingerprint, refusal, clock
         self._identity: dict[str, Any] = json.loads(json.dumps(files.to_json(identity)))
         self._saved, self._took = -np.inf, 0.0
 
@@ -123,7 +139,8 @@ class Checkpoint:
             growing: names of entries whose arrays may have any length.
 
         Raises:
-            qjaxsim.common.files.DamagedError: if the file is damaged, `OtherFormError` if it is not but unlike `like`.
+            qjaxsim.common.files.DamagedError: if the file is damaged, `NoCheckpointError` if it is none of ours,
+                `OtherFormError` if it is one but unlike `like`.
             OtherComputationError: if it is of another computation, naming what differs.
         """
         files.remove_temporaries(self.path.parent, self.path.name)
@@ -160,7 +177,8 @@ class Checkpoint:
         arrays = {key: np.asarray(leaf) for name, tree in state.items() for key, leaf in _by_key(name, tree).items()}
         if self._fingerprint is not None:
             arrays[self._fingerprint.key] = np.asarray(self._fingerprint.array, np.float64)
-        files.write_npz(self.path, arrays | {"identity": np.array(json.dumps(self._identity))})
+        # In front, so that what is left of a damaged file still tells that it is one of ours.
+        files.write_npz(self.path, {_IDENTITY: np.array(json.dumps(self._identity)), **arrays})
         self._saved = self._clock()
         self._took = self._saved - begin
 
@@ -196,15 +214,26 @@ def stored_identity(path: str | Path) -> dict[str, Any]:
     """What the computation in a file is; empty if there is no such file.
 
     Raises:
-        qjaxsim.common.files.DamagedError: if the file is damaged.
+        qjaxsim.common.files.DamagedError: if the file is damaged, `NoCheckpointError` if it is none of ours.
     """
-    if not Path(path).exists():
+    path = as_path("checkpoint", path)
+    if not path.exists():
         return {}
-    text = str(_read(Path(path), "identity"))
     try:
-        return dict(json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise files.DamagedError(path, "it does not say of which computation it is") from error
+        return dict(json.loads(str(_read(path, _IDENTITY))))
+    except (TypeError, ValueError) as error:  # a damaged file among them
+        if isinstance(error, files.DamagedError) and _begins_as_one(path):
+            raise
+        raise NoCheckpointError(path) from error
+
+
+def _begins_as_one(path: Path) -> bool:
+    """Whether a file that cannot be read may have been a checkpoint: it begins as they do, or has lost all content."""
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        begin = file.read(_HEADER + len(_IDENTITY))
+    return not begin.strip(b"\0") or (begin.startswith(_ARCHIVE) and begin[_HEADER:] == _IDENTITY.encode())
 
 
 def digest(tree: Any) -> str:

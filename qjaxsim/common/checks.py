@@ -2,9 +2,11 @@
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from numbers import Complex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,18 @@ def integer_from(least: int, name: str, value: Any, most: int | None = None) -> 
     return found
 
 
+def integer_among(name: str, value: Any, known: Iterable[int], what: str = "") -> int:
+    """The integer of some known ones that an argument stands for; `what` says more of them.
+
+    Raises:
+        ValueError: for anything else, booleans among it, which Python takes for 0 and 1.
+    """
+    choices, found = list(known), as_integer(value)
+    if found not in choices:
+        raise ValueError(f"Argument `{name}` must be one of {choices}{what}, but is {shown(value)}.")
+    return found
+
+
 def positive_integer(name: str, value: Any) -> int:
     """The integer from 1 on that an argument stands for.
 
@@ -51,6 +65,20 @@ def positive_integer(name: str, value: Any) -> int:
     if found is None or found < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but is {shown(value)}.")
     return found
+
+
+def as_path(name: str, value: Any) -> Path:
+    """The file or folder that an argument names.
+
+    Raises:
+        ValueError: for an empty text, which Python would take for the folder where it runs.
+        TypeError: for what is no path.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"Argument `{name}` must be a path, as text or a `pathlib.Path`, but is {shown(value)}.")
+    if not os.fspath(value):
+        raise ValueError(f"Argument `{name}` must name a file or a folder, but is empty; '.' is the folder here.")
+    return Path(value)
 
 
 def require_switch(name: str, value: Any) -> None:
@@ -76,7 +104,8 @@ def require_one_of(name: str, value: Any, known: Iterable[Any], others: str = ""
         ValueError: naming the nearest one where one is near.
     """
     choices = list(known)
-    if value not in choices:
+    # Python takes booleans for 0 and 1, and asks an array for each of its numbers.
+    if isinstance(value, bool | np.bool_ | np.ndarray) or value not in choices:
         near = did_you_mean(value, choices)
         raise ValueError(f"Argument `{name}` must be one of {choices}{others}, but is {shown(value)}{near}.")
 

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from qjaxsim.common import interrupts
+from qjaxsim.common.checks import as_path
 
 TEMPORARY_SUFFIX = ".tmp"
 # How the stems of files end that hold unfinished work beside results.
@@ -168,9 +169,10 @@ def names_in_npz(path: str | Path) -> list[str]:
 @contextlib.contextmanager
 def _npz(path: str | Path) -> Iterator[Any]:
     """The file, opened. Errors as in `read_npz`."""
+    path = as_path("path", path)
     try:
         # Opened here because np.load forgets to close a damaged file that it opened itself.
-        with opened(path) as file, np.load(file, allow_pickle=False) as stored:
+        with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
             yield stored
     except DamagedError:
         raise
@@ -183,8 +185,9 @@ def _npz(path: str | Path) -> Iterator[Any]:
 
 def read_npy(path: str | Path) -> np.ndarray:
     """The array of a file that `write_npy` wrote. Errors as in `read_npz`."""
+    path = as_path("path", path)
     try:
-        with opened(path) as file:
+        with _opened(path) as file:
             array = np.load(file, allow_pickle=False)
     except DamagedError:
         raise
@@ -195,10 +198,9 @@ def read_npy(path: str | Path) -> np.ndarray:
     return array
 
 
-def opened(path: str | Path) -> BinaryIO:
-    """A file to read from; a folder is refused as a `DamagedError`."""
+def _opened(path: Path) -> BinaryIO:
     try:
-        return Path(path).open("rb")
+        return path.open("rb")
     except IsADirectoryError as error:
         raise DamagedError(path, "it is a folder") from error
 
@@ -323,7 +325,7 @@ def _finite(number: float, nan_as_null: bool, place: str) -> float | None:
 
 def _replace(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
     """The path, now holding what `write` writes. Errors as in `write_bytes`."""
-    path = Path(path)
+    path = as_path("path", path)
     target = _target(path)
     # Same folder, hence same file system: only then is the rename atomic.
     temporary = _temporary(target)

@@ -22,8 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim.common.checkpoint import REFUSAL, Difference, Fingerprint, OtherComputationError, differences, digest
-from qjaxsim.common.checks import is_traced
+from qjaxsim.common.checkpoint import (
+    REFUSAL,
+    Difference,
+    Fingerprint,
+    NoCheckpointError,
+    OtherComputationError,
+    differences,
+    digest,
+)
+from qjaxsim.common.checks import as_path, is_traced
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 
 _KIND = "products of operators"
@@ -89,11 +97,11 @@ class ProductLog:
             identity: what the operators are made of, in what `files.to_json` takes, by names that a message can use.
 
         Raises:
-            qjaxsim.common.files.DamagedError: if the file is no such one.
+            NoCheckpointError: if the file is no such one.
             OtherComputationError: if it is of another computation.
             qjaxsim.common.files.NotWrittenError: if nothing can be written there.
         """
-        self.path = Path(path)
+        self.path = as_path("checkpoint", path)
         self._identity = {"kind": _KIND, **files.to_json(identity)}
         self._places: dict[bytes, _Place] = {}
         self._compared: set[str] = set()
@@ -132,7 +140,9 @@ class ProductLog:
 
     def _read(self) -> None:
         """Find the records, and cut off one that was not written to its end."""
-        with files.opened(self.path) as file:
+        if not self.path.is_file():
+            raise NoCheckpointError(self.path)
+        with self.path.open("rb") as file:
             line = file.readline(_LONGEST)
             self._require_own(line)
             end, size = len(line), self.path.stat().st_size
@@ -153,7 +163,7 @@ class ProductLog:
         except ValueError:
             stored = None
         if not isinstance(stored, dict) or stored.get("kind") != _KIND:
-            raise files.DamagedError(self.path, "it holds no products of operators", "name another file")
+            raise NoCheckpointError(self.path)
         if found := differences(stored, self._identity):
             self._refuse(found)
 

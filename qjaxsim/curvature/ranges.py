@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files, helping, hosts
-from qjaxsim.common.checkpoint import Checkpoint, stored_identity
+from qjaxsim.common.checkpoint import Checkpoint, NoCheckpointError, stored_identity
 from qjaxsim.common.hosts import team
 from qjaxsim.curvature.chunks import evenly
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
@@ -195,6 +195,8 @@ class _Job:
                 saved = self._file(path) if path != self.place else self._whole(path)
                 state = saved.restore({"state": self.start, "samples": 0})
             except files.DamagedError as error:
+                if isinstance(error, NoCheckpointError) and path == self.place:  # a file of the user's
+                    raise
                 with contextlib.suppress(FileNotFoundError):  # another process was quicker
                     aside = files.put_aside(path)
                     warnings.warn(f"{path} is damaged: {error.reason}; kept as {aside.name}", stacklevel=2)

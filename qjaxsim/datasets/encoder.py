@@ -1,22 +1,27 @@
 """A published encoder of sentences from its folder: sizes, weights and tokens, without pickle; NumPy only.
 
-The folder is as Hugging Face and Sentence Transformers write it: `config.json`, `model.safetensors`, `tokenizer.json`
-and, where there is one, `1_Pooling/config.json`.
+The folder is as Hugging Face and Sentence Transformers write it: `config.json`, `model.safetensors`, or its
+`model.safetensors.index.json` beside the files that it names, `tokenizer.json` and, where there is one,
+`1_Pooling/config.json`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.extras import require
-from qjaxsim.datasets.weights import load_arrays
+from qjaxsim.datasets.weights import INDEX_ENDING, files_of, load_arrays
 
 WEIGHTS, CONFIG, TOKENIZER, POOLING = "model.safetensors", "config.json", "tokenizer.json", "1_Pooling/config.json"
+# Of weights in several files.
+_INDEX = f"model{INDEX_ENDING}"
 # What of config.json must be so, and what an encoder without the entry has.
 _KIND: dict[str, tuple[Any, Any]] = {
     "model_type": ("bert", None),
@@ -40,7 +45,7 @@ class EncoderFolder:
         name: of the folder, or of the model as its card has it.
         config: what `config.json` holds.
         pooling: "mean" or "first".
-        sha256: of the file of weights.
+        sha256: of the file of weights, or of several files and their names.
         path: the folder.
     """
 
@@ -59,10 +64,8 @@ class EncoderFolder:
         Raises:
             ValueError: if one is missing, or has another shape.
         """
-        try:
-            found = load_arrays(self.path / WEIGHTS, shapes, _PREFIX)
-        except ValueError as error:
-            raise ValueError(str(error).replace("`path`", "`encoder`")) from error
+        with _of_the_encoder():
+            found = load_arrays(_weights(self.path), shapes, _PREFIX)
         for name, shape in shapes.items():
             if found[name].shape != shape:
                 raise ValueError(
@@ -99,15 +102,15 @@ def open_encoder(path: str | Path) -> EncoderFolder:
     """The encoder of a folder; weights are read later.
 
     Args:
-        path: with `config.json`, `model.safetensors` and `tokenizer.json`.
+        path: with `config.json`, `model.safetensors`, or the index of several files, and `tokenizer.json`.
 
     Raises:
         FileNotFoundError: naming the file that is not there.
         ValueError: for a model of another kind than BERT, or files that cannot be read.
         qjaxsim.common.extras.MissingExtraError: without safetensors or tokenizers.
     """
-    path = Path(path)
-    for name in (CONFIG, WEIGHTS, TOKENIZER):
+    path = as_path("path", path)
+    for name in (CONFIG, _weights(path).name, TOKENIZER):
         if not (path / name).is_file():
             raise FileNotFoundError(
                 f"Argument `encoder` must be a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, but there is no {name} "
@@ -125,9 +128,37 @@ def open_encoder(path: str | Path) -> EncoderFolder:
     if missing := [name for name in _SIZES if not isinstance(config.get(name), int)]:
         raise ValueError(f"Argument `encoder` must hold the sizes in {CONFIG}, but {missing[0]} is no integer there.")
     _require_tokenizer(path / TOKENIZER)
-    with (path / WEIGHTS).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return EncoderFolder(str(config.get("_name_or_path") or path.name), config, _pooling(path / POOLING), sha256, path)
+    name = str(config.get("_name_or_path") or path.name)
+    return EncoderFolder(name, config, _pooling(path / POOLING), _sha256(_weights(path)), path)
+
+
+def _weights(folder: Path) -> Path:
+    """The one file of weights, which comes first where there is an index too, as for those who write them."""
+    index = folder / _INDEX
+    return index if index.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
+
+
+def _sha256(weights: Path) -> str:
+    with _of_the_encoder():
+        parts = files_of(weights)
+    digests = []
+    for part in parts:
+        with part.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(parts) == 1:
+        return digests[0]
+    named = "".join(f"{part.name} {digest}\n" for part, digest in zip(parts, digests, strict=True))
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
+@contextmanager
+def _of_the_encoder() -> Iterator[None]:
+    """Errors about the weights in the words of this module's argument."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(str(error).replace("`path`", "`encoder`")) from error
 
 
 def _require_tokenizer(path: Path) -> None:

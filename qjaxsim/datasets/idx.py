@@ -71,7 +71,7 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     if found is None:
         raise DatasetNotFoundError(f"no idx files ({', '.join(missing_files(folder))}) in {folder} or {folder / name}")
     images_path, labels_path = (found / file for file in FILES[split])
-    _check_origin(name, labels_path)
+    published = _is_published(name, labels_path)
     images = _read_array(images_path, _IMAGES_MAGIC)
     labels = _read_array(labels_path, _LABELS_MAGIC)
     if len(images) != len(labels):
@@ -85,17 +85,25 @@ def read(name: str, split: str, folder: Path) -> Dataset:
             f"it belongs to another data set."
         )
     order = canonical_order(images, labels)
+    images, labels = images[order], labels[order]
+    # What is published is known; of own files in its form only the contents say which they are.
+    which = "" if published else f", sha256 {_digest(images, labels)}"
     return Dataset(
-        images=images[order][..., np.newaxis],
-        labels=labels[order].astype(np.int32),
+        images=images[..., np.newaxis],
+        labels=labels.astype(np.int32),
         class_names=CLASS_NAMES[name],
         name=name,
         split=split,
-        source=f"idx files {images_path.name}, {labels_path.name}; canonical order",
+        source=f"idx files {images_path.name}, {labels_path.name}{which}; canonical order",
     )
 
 
-def _check_origin(name: str, labels_path: Path) -> None:
+def _is_published(name: str, labels_path: Path) -> bool:
+    """Whether the labels are those that were published.
+
+    Raises:
+        ValueError: if they are those of another data set.
+    """
     # MD5 as a fingerprint of published files, not for security.
     digest = hashlib.md5(labels_path.read_bytes(), usedforsecurity=False).hexdigest()
     origin = PUBLISHED_LABELS.get(digest, name)
@@ -104,6 +112,11 @@ def _check_origin(name: str, labels_path: Path) -> None:
             f"Folder {labels_path.parent} must hold {name}, but {labels_path.name} is the file of {origin} "
             f"(both use the same file names); pass the folder of {name}."
         )
+    return digest in PUBLISHED_LABELS
+
+
+def _digest(images: np.ndarray, labels: np.ndarray) -> str:
+    return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
 
 
 def _read_array(path: Path, magic: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.extras import how_to_install
 from qjaxsim.datasets import decoded, idx
 from qjaxsim.datasets.dataset import Dataset, DatasetNotFoundError, NoSplitError, canonical_order
@@ -21,7 +22,8 @@ INSTALL = how_to_install("tfds")
 
 def data_folder(data_dir: str | Path | None) -> Path:
     """`data_dir`, else the variable TFDS_DATA_DIR as it is now, else TFDS's own default."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
+    given = None if data_dir is None else as_path("data_dir", data_dir)
+    return Path(given or os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets").expanduser()
 
 
 def version_folder(name: str, folder: Path) -> Path | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.extras import MissingExtraError, missing_extra
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets import idx, prepared
@@ -59,7 +60,7 @@ def prepare(
         raise ValueError(
             f"Argument `idx_dir` must name the folder of the idx files of {name}, but is None; or pass download=True."
         )
-    originals = None if idx_dir is None else Path(idx_dir).expanduser()
+    originals = None if idx_dir is None else as_path("idx_dir", idx_dir).expanduser()
     if originals is not None and (missing := idx.missing_files(originals)):
         raise DatasetNotFoundError(
             f"Argument `idx_dir` must hold the four idx files of {name}, but {originals} lacks {', '.join(missing)}."

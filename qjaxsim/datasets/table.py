@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.suggestions import did_you_mean
 
 # Beside NaN and nothing: what stands in tables where a number is missing.
@@ -54,7 +55,7 @@ def load_table(path: str | Path, label: str, features: Sequence[str] | None = No
     >>> table.x.tolist(), table.y.tolist(), table.classes
     ([[1.0, 2.0], [3.0, 4.0]], [1, 0], ('lily', 'rose'))
     """
-    path = Path(path)
+    path = as_path("path", path)
     ending = path.suffix.lower()
     if ending not in (".csv", ".npz"):
         raise ValueError(f"Argument `data` must name a .csv or .npz file, but is {str(path)!r}.")

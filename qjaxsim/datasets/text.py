@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.checks import as_path, positive_integer
 
 _VALIDATION, _TEST = 0.1, 0.1
 
@@ -74,13 +74,14 @@ def load_text(path: str | Path | None = None) -> Text:
     if path is None:
         sections, source = _reference(), f"pydoc_data.topics of Python {platform.python_version()}"
     else:
-        if not Path(path).is_file():
+        path = as_path("path", path)
+        if not path.is_file():
             raise FileNotFoundError(f"Argument `path` must be a text, but there is none at {path}.")
         try:
-            sections = [Path(path).read_text(encoding="utf-8-sig")]
+            sections = [path.read_text(encoding="utf-8-sig")]
         except UnicodeDecodeError as error:
             raise ValueError(f"Argument `path` must be a text in UTF-8, but {path} is not ({error.reason}).") from error
-        source = Path(path).name
+        source = path.name
     whole = "\n\n".join(sections)
     kept, dropped = _without_repeats(whole)
     if len(kept) < 100:

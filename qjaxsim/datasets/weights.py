@@ -15,12 +15,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from qjaxsim.common.checks import require_one_of, shown
+from qjaxsim.common.checks import as_integer, as_path, require_one_of, shown
 from qjaxsim.common.extras import require
 from qjaxsim.common.files import UNREADABLE
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, require_stack
 
+INDEX_ENDING = ".safetensors.index.json"
 _LISTED = 12
 # How safetensors calls the types that NumPy lacks, and ml_dtypes, which comes with JAX, has.
 _FP8 = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
@@ -71,7 +72,7 @@ def load_matrix(
         qjaxsim.common.extras.MissingExtraError: for safetensors without the package.
     """
     require_one_of("orientation", orientation, ORIENTATIONS)
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         there = "that is a folder" if path.is_dir() else "there is none"
         raise FileNotFoundError(f"Argument `path` must be a file of weights, but {there} at {path}.")
@@ -108,16 +109,31 @@ def load_arrays(path: Path, names: Iterable[str], prefix: str = "") -> dict[str,
     return found
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file of weights, and behind an index those that it names, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if one of these is not there.
+        ValueError: if an index cannot be read.
+    """
+    if not path.name.endswith(INDEX_ENDING):
+        return [path]
+    shards = [path.parent / shard for shard in sorted(set(_weight_map(path).values()))]
+    if missing := [shard.name for shard in shards if not shard.is_file()]:
+        raise FileNotFoundError(f"Argument `path` names the file {missing[0]}, which is not beside {path.name}.")
+    return [path, *shards]
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
 def _open(path: Path, opened: ExitStack) -> _Arrays:
-    if path.name.endswith(".safetensors.index.json"):
+    if path.name.endswith(INDEX_ENDING):
         return _sharded(path, opened)
     readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
     if path.suffix not in readers:
         raise ValueError(
-            f"Argument `path` must end in {', '.join(readers)} or .safetensors.index.json, but is {path.name}; files "
+            f"Argument `path` must end in {', '.join(readers)} or {INDEX_ENDING}, but is {path.name}; files "
             f"of torch (.bin, .pt) hold pickled objects and are not read: save them as safetensors."
         )
     return readers[path.suffix](path, opened)
@@ -211,23 +227,27 @@ def _fp8(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]], dtype: An
         return np.frombuffer(file.read(end - start), dtype).reshape(shapes[name])
 
 
-def _sharded(path: Path, opened: ExitStack) -> _Arrays:
+def _weight_map(path: Path) -> dict[str, str]:
+    """Of an index: array -> file that holds it."""
     try:
         where = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(path, f"no weight_map ({error})") from error
     if strange := [file for file in where.values() if not isinstance(file, str)]:
         raise _unreadable(path, f"its weight_map must name files, but has {shown(strange[0])}")
+    return where
+
+
+def _sharded(path: Path, opened: ExitStack) -> _Arrays:
+    where = _weight_map(path)
     shapes: dict[str, tuple[int, ...]] = {}
     readers: dict[str, Callable[[str], np.ndarray]] = {}
-    for shard in sorted(set(where.values())):
-        if not (path.parent / shard).is_file():
-            raise FileNotFoundError(f"Argument `path` names the file {shard}, which is not beside {path.name}.")
-        part = _safetensors(path.parent / shard, opened)
+    for shard in files_of(path)[1:]:
+        part = _safetensors(shard, opened)
         # Of arrays that several files hold, the one that the index says.
-        own = [name for name, file in where.items() if file == shard]
+        own = [name for name, file in where.items() if path.parent / file == shard]
         if missing := [name for name in own if name not in part.shapes]:
-            raise _unreadable(path, f"it says that {shard} holds {missing[0]}, which is not there")
+            raise _unreadable(path, f"it says that {shard.name} holds {missing[0]}, which is not there")
         shapes |= {name: part.shapes[name] for name in own}
         readers |= dict.fromkeys(own, part.read)
     return _Arrays(shapes, lambda name: readers[name](name))
@@ -282,12 +302,13 @@ def _layer(array: np.ndarray, index: int | None, name: str) -> np.ndarray:
             f"Argument `key` must name a matrix or a stack of matrices, but {name} has shape {array.shape}; reshape it "
             f"first."
         )
-    if index is None or not 0 <= index < len(array):
+    place = as_integer(index)
+    if place is None or not 0 <= place < len(array):
         raise ValueError(
             f"Argument `index` must choose one of the {len(array)} layers stacked in {name} (0..{len(array) - 1}), but "
-            f"is {index}."
+            f"is {shown(index)}."
         )
-    layer: np.ndarray = array[index]
+    layer: np.ndarray = array[place]
     return layer
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
-from qjaxsim.common.checks import integer_from
+from qjaxsim.common.checks import as_path, integer_from
 from qjaxsim.common.extras import missing_extra
 from qjaxsim.common.memory import require_memory
 
@@ -205,7 +205,7 @@ def save_params(path: str | Path, topology: QrnnTopology, params: Any) -> Path:
         ValueError: for another ending, or parameters that do not fit the topology.
         ImportError: without the package safetensors.
     """
-    path = Path(path)
+    path = as_path("path", path)
     arrays = {name: np.asarray(value) for name, value in topology.named(params).items()}
     sizes = {name: getattr(topology, name) for name in _FIELDS}
     if path.suffix == ".npz":
@@ -224,7 +224,7 @@ def load_params(path: str | Path) -> tuple[QrnnTopology, dict[str, jax.Array]]:
         FileNotFoundError: without the file.
         ImportError: without the package safetensors.
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix == ".npz":
         arrays = files.read_npz(path)
         sizes = {name: arrays.pop(f"topology/{name}", np.array(None)).item() for name in _FIELDS if arrays}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import positive_integer, require_switch, require_unmasked, shown
+from qjaxsim.common.checks import as_path, positive_integer, require_switch, require_unmasked, shown
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
@@ -115,9 +115,9 @@ def fit(
     [ 1. -1.] (201, 2)
     """
     params = jax.tree.map(_strong, params)
-    data = {"train": _examples(x, y, "x", "y")}
+    data = {"train": examples_of(x, y, "x", "y")}
     if test is not None:
-        data["test"] = _examples(*test, "test[0]", "test[1]")
+        data["test"] = examples_of(*test, "test[0]", "test[1]")
     _check_arguments(params, folder, resume, checkpoint_every)
     leaves = jax.tree.leaves(params)
     require_trajectory(config.epochs, sum(leaf.size for leaf in leaves), max(leaf.dtype.itemsize for leaf in leaves))
@@ -128,7 +128,7 @@ def fit(
     shares = _shares(weights, len(classes), of_means=shape == ())
     evaluation = Evaluation(metrics, params, data, config.eval_batch_size, {"train": shares})
     _require_best(config.best, evaluation.columns)
-    place = None if folder is None else Path(folder)
+    place = None if folder is None else as_path("folder", folder)
     identity = {} if place is None else _identity(config, params, data, evaluation.columns, shares)
 
     optimizer_identity(config, params)
@@ -222,7 +222,13 @@ def _require_best(best: str, columns: list[str]) -> None:
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 
-def _examples(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+def examples_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, jax.Array]:
+    """Inputs and targets as JAX arrays.
+
+    Raises:
+        TypeError: for what holds no numbers, or has a mask.
+        ValueError: for different numbers of examples, none, and integers that JAX would wrap round.
+    """
     for name, value in ((x_name, x), (y_name, y)):
         require_unmasked(f"Argument `{name}`", value)
         if (dtype := np.asarray(value).dtype).kind in "OSUMm":

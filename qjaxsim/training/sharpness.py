@@ -15,7 +15,7 @@ from qjaxsim.common.checks import positive_integer
 from qjaxsim.curvature import LinearOperator, top_eigenpairs
 from qjaxsim.training.config import TrainConfig, learning_rates
 from qjaxsim.training.epoch import Loss
-from qjaxsim.training.loop import TrainResult
+from qjaxsim.training.loop import TrainResult, examples_of
 
 # Examples that the Hessian is taken of by default.
 EXAMPLES = 1000
@@ -70,8 +70,9 @@ def sharpness_along(
         Sharpness.
 
     Raises:
-        ValueError: if examples is not a positive integer, the rates of config are not those of the training, or the
-            checkpoint is of another training or loss.
+        TypeError: if x or y holds no numbers, or has a mask.
+        ValueError: for x and y as in `fit`, if examples is not a positive integer, the rates of config are not those
+            of the training, or the checkpoint is of another training or loss.
 
     Cost: for each epoch about 30 products with the Hessian, of two to four gradients each.
 
@@ -83,6 +84,7 @@ def sharpness_along(
     >>> sharpness_along(loss, result, x, 2 * x, config).values.round(3)  # 2 times the mean of x squared
     array([10., 10., 10.])
     """
+    x, y = examples_of(x, y, "x", "y")
     count = min(positive_integer("examples", examples), len(x))
     bounds = _bounds(config, result)
     chosen = np.linspace(0, len(x) - 1, count).astype(int)

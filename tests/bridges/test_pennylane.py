@@ -55,6 +55,8 @@ WITH_ANGLES = [
     qml.MultiRZ(0.3, [2, 0, "b"]),
     qml.PauliRot(0.3, "YXZ", [2, 0, "b"]),
     qml.DoubleExcitation(0.3, [2, 0, "x", "b"]),
+    qml.DoubleExcitationPlus(0.3, [2, 0, "x", "b"]),
+    qml.DoubleExcitationMinus(0.3, [2, 0, "x", "b"]),
     qml.OrbitalRotation(0.3, [2, 0, "x", "b"]),
     qml.GlobalPhase(0.3, wires=2),
     qml.evolve(qml.X(0) @ qml.Z(2), 0.3),

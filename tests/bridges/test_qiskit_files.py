@@ -69,6 +69,9 @@ def test_of_several_circuits_one_is_named(tmp_path):
     assert [from_qpy(tmp_path / "two.qpy", k).circuit.n_qubits for k in (0, 1)] == [1, 2]
     with pytest.raises(ValueError, match="two.qpy' holds 2 circuits; say which"):
         from_qpy(tmp_path / "two.qpy")
+    for wrong in (2, True, 1.0):
+        with pytest.raises(ValueError, match=f"`index` must be below the file's 2 circuits, but is {wrong}"):
+            from_qpy(tmp_path / "two.qpy", wrong)
 
 
 def test_qpy_files_of_many_qubits(tmp_path):

@@ -12,7 +12,7 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
-from qiskit.primitives.containers import BindingsArray  # noqa: E402
+from qiskit.primitives.containers.bindings_array import BindingsArray  # noqa: E402
 from qjaxsim_qiskit import from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning import angles  # noqa: E402
 

@@ -126,6 +126,11 @@ def test_evolution_with_trained_coefficients():
         (lambda: qj.Circuit(3).mcry(0.1, [0], "a"), TypeError, "Qubits of 'mcry' must be integers, but got 'a'"),
         (lambda: qj.Circuit(3).mcrz("a", [0, 1], 2), TypeError, "must be a real number or an expression"),
         (lambda: qj.Circuit(2).evolve(qj.Z(2), 1.0), ValueError, "acts on qubit 2, but the circuit has 2 qubits"),
+        (
+            lambda: qj.Circuit(2).evolve(qj.Z(0), 1.0, order=True),
+            ValueError,
+            r"`order` must be one of \[1, 2, 'exact'\], but is True",
+        ),
         (lambda: qj.Circuit(2).evolve("ZZ", 1.0), TypeError, "must be a PauliSum, but is str"),
         (lambda: qj.Circuit(2).evolve(1j * qj.Z(0), 1.0), ValueError, "must have real coefficients"),
         (lambda: qj.Circuit(2).evolve(qj.Z(0), 1.0, steps=0), ValueError, "`steps` must be a positive integer"),

@@ -100,6 +100,27 @@ def test_matrices_are_known_by_their_labels():
     assert names(model.apply(free)) == [("matrix1", (0,)), ("bit_flip", (0,)), ("matrix1", (0,))]
 
 
+def test_inverses_keep_the_labels_that_noise_goes_by():
+    s, t, m = qj.Parameter("s"), qj.Parameter("t"), qj.Parameter("m", (2, 2, 2))
+    layer = qj.Circuit(3).append("rzz", (1, 2), (t,), "mine").append("cx", (2, 0), label="mine")
+    circuit = qj.Circuit(3).append("s", 0, label="mine").append("rx", 1, (s,), "mine").x(2).repeat(layer, 2)
+    model = NoiseModel().after("mine", qj.Circuit(1).bit_flip(0.1, 0))
+    back = qj.Circuit(3).compose(circuit.inverse(), (2, 0, 1)).copy()
+    found, *rest = model.apply(back).operations
+    flips = [[("bit_flip", (q,)) for q in pair] for pair in ((1, 2), (0, 1))]
+    assert names(found.circuit) == [("cx", (1, 2)), *flips[0], ("rzz", (0, 1)), *flips[1]]
+    assert [(op.name, op.qubits) for op in rest] == [
+        ("x", (1,)), ("rx", (0,)), ("bit_flip", (0,)), ("sdg", (2,)), ("bit_flip", (2,)),
+    ]  # fmt: skip
+    # Of matrices, constant or free, the inverse is another one.
+    for matrix in (qj.Circuit(1).unitary(np.diag([1, 1j]), 0, "mine"), qj.Circuit(1).unitary(m, 0, "mine")):
+        once = NoiseModel().after("mine_dg", qj.Circuit(1).bit_flip(0.1, 0)).apply(matrix.inverse())
+        twice = model.apply(matrix.inverse().inverse())
+        assert [len(each) for each in (model.apply(matrix.inverse()), once, twice)] == [1, 2, 2]
+    iswap = qj.Circuit(2).append("iswap", (0, 1), label="mine").inverse().operations[0]
+    assert iswap.label == "mine_dg"
+
+
 @pytest.mark.parametrize("qubits", [(0, 2), [0, 2], range(0, 3, 2), np.array([2, 0]), {0, 2}])
 def test_qubits_that_relax_and_are_misread_come_in_any_collection(qubits):
     waiting = qj.Circuit(3).delay(1.0, [0, 1, 2])

@@ -194,7 +194,7 @@ def flipped(content):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"text", lambda c: c[:-1], flipped]
+    "damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: bytes(len(c)), lambda c: c[:-1], flipped]
 )
 def test_a_damaged_file_is_refused_and_kept(path, damage):
     saved = Checkpoint(path, IDENTITY)
@@ -206,13 +206,47 @@ def test_a_damaged_file_is_refused_and_kept(path, damage):
     assert path.read_bytes() == written
 
 
-@pytest.mark.parametrize("identity", [None, np.eye(2), np.array("no json"), np.array("[1]")])
-def test_files_that_do_not_say_what_they_are_of_are_refused(path, identity):
-    files.write_npz(path, {"done": np.array(1)} | ({} if identity is None else {"identity": identity}))
-    with pytest.raises(files.DamagedError, match="it has no 'identity'|does not say of which computation it is"):
-        Checkpoint(path, {}).restore({"done": 1})
-    with pytest.raises(files.DamagedError):
-        checkpoint.stored_identity(path)
+def write_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: np.savez(path, done=1),
+        lambda path: np.savez(path, identity=np.eye(2), done=1),
+        lambda path: np.savez(path, identity=np.array("no json")),
+        lambda path: np.savez(path, identity=np.array("[1]")),
+        lambda path: path.write_text("text"),
+        lambda path: path.mkdir(),
+        write_array,
+    ],
+)
+def test_what_is_no_checkpoint_is_the_users_and_told_so(path, write):
+    write(path)
+    before = path.is_dir() or path.read_bytes()
+    for use in (lambda: Checkpoint(path, {}).restore({"done": 1}), lambda: checkpoint.stored_identity(path)):
+        with pytest.raises(checkpoint.NoCheckpointError) as caught:
+            use()
+        assert str(caught.value) == (
+            f"Argument `checkpoint` must name a checkpoint or a new file, but {path} is none; use another path."
+        )
+    assert (path.is_dir() or path.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("", ValueError, "`checkpoint` must name a file or a folder, but is empty; '.' is the folder here"),
+        (b"sums.npz", TypeError, "`checkpoint` must be a path, as text or a `pathlib.Path`, but is b'sums.npz'"),
+        (3, TypeError, "`checkpoint` must be a path, as text or a `pathlib.Path`, but is 3"),
+    ],
+)
+def test_what_names_no_file_is_refused(given, error, message):
+    for use in (lambda: Checkpoint(given, IDENTITY), lambda: checkpoint.stored_identity(given)):
+        with pytest.raises(error, match=message):
+            use()
 
 
 def test_what_the_computation_in_a_file_is(path):

@@ -136,8 +136,8 @@ def test_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch):
     typed = ["study", "hessian", "--out", "a b", "--patches=1,4", "--resume", "--data-dir", "x'y"]
     cli_options.remember(typed)
     assert cli_options.command_line() == "qjaxsim study hessian --patches=1,4 --data-dir 'x'\"'\"'y'"
-    folder = cli_options.results_folder("hessian", cli_options.Path("a b"), resume=False)
-    assert interrupts.message() == f"interrupted; go on with: {cli_options.command_line()} --out 'a b'"
+    with cli_options.results_folder("hessian", cli_options.Path("a b"), resume=False) as folder:
+        assert interrupts.message() == f"interrupted; go on with: {cli_options.command_line()} --out 'a b'"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     assert interrupts.message("terminated").endswith(" --out 'a b' --resume")

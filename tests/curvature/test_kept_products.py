@@ -9,7 +9,7 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.common import files
-from qjaxsim.common.checkpoint import OtherComputationError
+from qjaxsim.common.checkpoint import NoCheckpointError, OtherComputationError
 from qjaxsim.curvature import (
     LinearOperator,
     hessian_operator,
@@ -156,11 +156,13 @@ def test_other_computations_are_refused(stored):
 def test_files_of_others_are_left_alone(tmp_path):
     for name, content in {"notes.txt": b"my notes\n", "empty": b"", "table.json": b"[1, 2]\n"}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(files.DamagedError, match=r"\(it holds no products of operators\); name another file"):
+        with pytest.raises(NoCheckpointError, match=f"^Argument `checkpoint` must .*{name} is none; use another path"):
             kept_products(Computed().operator, tmp_path / name)
         assert (tmp_path / name).read_bytes() == content
-    with pytest.raises(files.DamagedError, match=r"\(it is a folder\)"):
+    with pytest.raises(NoCheckpointError, match="is none; use another path"):
         kept_products(Computed().operator, tmp_path)
+    with pytest.raises(ValueError, match="Argument `checkpoint` must name a file or a folder, but is empty"):
+        kept_products(Computed().operator, "")
     with pytest.raises(files.NotWrittenError, match="cannot be written"):
         kept_products(Computed().operator, tmp_path / "notes.txt" / "products.bin")
 

@@ -117,3 +117,10 @@ def test_every_sample_is_taken_once(seed):
     sizes = [sum(one.end - one.begin for one in own) for own in taken]
     assert max(sizes) - min(sizes) <= 1
     assert all((one.end - one.begin) % devices == 0 or one.end - one.begin < devices for own in taken for one in own)
+
+
+def test_a_file_of_the_users_in_the_place_of_sums_stays_where_it_is(place):
+    np.savez(place, measured=np.arange(3.0))
+    with pytest.raises(checkpoint.NoCheckpointError, match=r"but .*sums\.npz is none; use another path"):
+        split_by_ranges(*problem("pushed"), batch_size=CHUNK, checkpoint=place)
+    assert [path.name for path in place.parent.iterdir()] == ["sums.npz"]

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import socket
 import subprocess
 import sys
@@ -49,6 +50,20 @@ def test_order_of_the_files_does_not_matter(tmp_path):
     second = datasets.load("mnist", source="idx", data_dir=tmp_path)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.labels, second.labels)
+    assert first.source == second.source
+
+
+def test_the_source_of_own_idx_files_says_which_they_are(tmp_path, monkeypatch):
+    found = []
+    for seed in (0, 1):
+        write_idx(tmp_path, seed=seed)
+        found.append(datasets.load("mnist", source="idx", data_dir=tmp_path).source)
+    kept = r"idx files train-images-idx3-ubyte\.gz, train-labels-idx1-ubyte\.gz, sha256 [0-9a-f]{16}; canonical order"
+    assert found[0] != found[1] and all(re.fullmatch(kept, source) for source in found)
+    labels = (tmp_path / idx.FILES["train"][1]).read_bytes()
+    monkeypatch.setitem(idx.PUBLISHED_LABELS, hashlib.md5(labels).hexdigest(), "mnist")
+    published = datasets.load("mnist", source="idx", data_dir=tmp_path).source
+    assert published == re.sub(", sha256 .{16}", "", found[1])
 
 
 def test_canonical_order_is_by_content_and_looks_random():

@@ -1,5 +1,7 @@
 """Folders of published encoders of sentences: sizes, weights, tokens, and what is wrong with a folder."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,43 @@ def test_a_folder_is_read_as_it_is(tmp_path):
     np.testing.assert_array_equal(
         again.arrays(SHAPES)["embeddings.LayerNorm.bias"], small_arrays()["embeddings.LayerNorm.bias"]
     )
+
+
+def split_weights(folder):
+    """The folder with its weights in two files behind an index, as larger models are published."""
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    where = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(sorted(arrays))}
+    for shard in set(where.values()):
+        save_file({name: arrays[name] for name, file in where.items() if file == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}), encoding="utf-8")
+    return folder
+
+
+def test_weights_in_several_files(tmp_path):
+    folder = split_weights(write_encoder(tmp_path / "small", prefix="bert."))
+    found = open_encoder(folder)
+    for name, array in found.arrays(SHAPES).items():
+        np.testing.assert_array_equal(array, small_arrays()[name])
+    other = split_weights(write_encoder(tmp_path / "other", prefix="bert.", arrays=small_arrays(seed=1)))
+    assert len({open_encoder(each).sha256 for each in (folder, other)}) == 2 and len(found.sha256) == 64
+    whole = write_encoder(tmp_path / "whole", arrays=small_arrays(seed=2))
+    split_weights(whole)
+    write_encoder(whole, arrays=small_arrays(seed=3))  # one file beside an index comes first, as for those who write it
+    name = "embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(open_encoder(whole).arrays({name: SHAPES[name]})[name], small_arrays(seed=3)[name])
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"`encoder` names the file model-00002-of-0+2.safetensors, which is not"
+    ):
+        open_encoder(folder)
+    (folder / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"`encoder` must be a readable file .* model.safetensors.index.json is not: no"
+    ):
+        open_encoder(folder)
 
 
 def test_tokens_are_cut_and_filled_up(tmp_path):

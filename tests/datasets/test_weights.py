@@ -134,7 +134,7 @@ def test_a_layer_of_a_stack(tmp_path, matrix):
     found = load_matrix(path, key="blocks.kernel", index=1)
     assert found.name == "blocks.kernel[1]" and found.orientation == "in-out"
     np.testing.assert_array_equal(found.matrix, 2 * matrix.T)
-    for index in (None, 2, -1):
+    for index in (None, 2, -1, True):
         with pytest.raises(ValueError, match=r"must choose one of the 2 layers stacked in blocks.kernel \(0..1\)"):
             load_matrix(path, key="blocks.kernel", index=index)
     # A convolution (out, in, width), attention's heads (in, heads, size) and (heads, size, out) as Flax has them.

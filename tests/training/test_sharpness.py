@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -104,3 +105,14 @@ def test_arrays_table_and_figure_of_a_cell(tmp_path, monkeypatch):
     (figure,) = shared.sharpness_figures(rows, tmp_path)
     assert figure.path.read_bytes()[:4] == b"\x89PNG"
     assert shared.sharpness_figures(rows[2:], tmp_path) == []
+
+
+def test_examples_are_held_to_what_training_takes():
+    result, config = trained()
+    with pytest.raises(TypeError, match="Argument `y` must be whole, but is a masked array; fill it"):
+        sharpness_along(squares, result, X, np.ma.array(Y, mask=Y > 0), config)
+    with pytest.raises(ValueError, match=r"must hold equally many examples .* have shapes \(40, 3\) and \(7,\)"):
+        sharpness_along(squares, result, X, Y[:7], config)
+    labels = np.arange(40) % 2 + 2**32 * (np.arange(40) == 39)
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"`y` must hold integers that fit .* holds 4294967297"):
+        sharpness_along(squares, result, X, labels, config)

@@ -13,7 +13,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.common import interrupts, memory
-from qjaxsim.common.checks import integer_from, require_switch, shown
+from qjaxsim.common.checks import as_path, integer_from, require_switch, shown
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
@@ -102,6 +102,7 @@ def run(
         RuntimeError: if the job or IBM's service fails.
     """
     kind = COUNTS if observables is None else EXPECTATION
+    out = as_path("out", out)
     shots, seed = integer_from(1, "shots", shots), integer_from(0, "seed", seed, 2**31 - 1)
     optimization_level = integer_from(0, "optimization_level", optimization_level, 3)
     for name, switch in (("exact", exact), ("noisy", noisy), ("wait", wait), ("dry_run", dry_run)):
@@ -157,7 +158,7 @@ def run(
         record = replace(record, predicted=predicted_values(work, isa, backend, kind, record.resilience_level))
     if dry_run:
         return record
-    Path(out).mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     submitting = plain_errors(f"Submitting to {backend.name}")
     with submitting, _target(mode, backend, submission.backend) as target, _closed(mode, target):
         job = new_primitive(kind, target, **options)[0].run([pub(work, submission, kind)])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import as_path
 from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION
 
 FOLDER = Path("runs") / "ibm"
@@ -237,7 +238,7 @@ def _probabilities(record: JobRecord, path: Path) -> np.ndarray | None:
 def _path(job_id: str, folder: str | Path) -> Path:
     if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
         raise ValueError(f"Argument `job_id` must be letters, digits, - and _, but is {job_id!r}.")
-    return Path(folder) / f"{job_id}.json"
+    return as_path("folder", folder) / f"{job_id}.json"
 
 
 def _sample(place: tuple[int, ...]) -> dict[str, Any]:

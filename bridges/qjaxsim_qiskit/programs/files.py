@@ -15,6 +15,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Element, Expression
 from qjaxsim.circuits.operations import Gate, Repeat
 from qjaxsim.common import files
+from qjaxsim.common.checks import as_integer, as_path, shown
 from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.exporting import assignment, name_and_index, to_qiskit
 from qjaxsim_qiskit.importing.imported import ImportedCircuit, from_qiskit
@@ -96,11 +97,11 @@ def from_qpy(
     from qiskit import qpy
     from qiskit.exceptions import QiskitError
 
-    content = Path(path).read_bytes()
+    content = as_path("path", path).read_bytes()
     try:
         _check_qpy(content)
         circuits = qpy.load(io.BytesIO(content))
-    except (QiskitError, ValueError, EOFError, IndexError, struct.error) as error:
+    except (QiskitError, ValueError, TypeError, EOFError, IndexError, struct.error) as error:
         raise ValueError(
             f"Argument `path` must name a QPY file, but {str(path)!r} cannot be read: {_plain(error)}"
         ) from error
@@ -108,10 +109,10 @@ def from_qpy(
         raise ValueError(
             f"File {str(path)!r} holds {len(circuits)} circuits; say which (`index` of `from_qpy`), or write one alone."
         )
-    index = index or 0
-    if not 0 <= index < len(circuits):
-        raise ValueError(f"Argument `index` must be below the file's {len(circuits)} circuits, but is {index}.")
-    return from_qiskit(circuits[index], evolution=evolution, qubits=qubits)
+    place = as_integer(0 if index is None else index)
+    if place is None or not 0 <= place < len(circuits):
+        raise ValueError(f"Argument `index` must be below the file's {len(circuits)} circuits, but is {shown(index)}.")
+    return from_qiskit(circuits[place], evolution=evolution, qubits=qubits)
 
 
 def to_qasm(circuit: Circuit, *, version: int = 3, params: Mapping[str, Any] | None = None) -> str:

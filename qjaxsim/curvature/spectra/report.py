@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from qjaxsim.common.checks import integer_from, is_traced, positive_integer, require_one_of, require_switch
+from qjaxsim.common.checks import as_path, integer_from, is_traced, positive_integer, require_one_of, require_switch
 from qjaxsim.curvature.balance import magnitude
 from qjaxsim.curvature.landscape import evaluate_plane
 from qjaxsim.curvature.objective import Loss
@@ -127,7 +127,7 @@ def spectrum_report(
     planes = _planes(planes, path, size)
     points = integer_from(2, "plane_points", plane_points)
     value = checked_value(problem) if check_deterministic else None
-    key, folder = jax.random.key(seed), None if checkpoint is None else Path(checkpoint)
+    key, folder = jax.random.key(seed), None if checkpoint is None else as_path("checkpoint", checkpoint)
     with _bars(progress) as bars:
         if is_dense(method, size, problem.flat.dtype.itemsize):
             found = by_matrix(problem, batch_size, bars, folder)

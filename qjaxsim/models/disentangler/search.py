@@ -108,7 +108,7 @@ def search(
     start = _start(layout, config, 0)
     now = _Standing(0, stepper.init(*start), start, np.empty(0), Best(start, np.empty(0)))
     saved = None
-    if checkpoint:
+    if checkpoint is not None:
         saved = Checkpoint(checkpoint, {"weight": digest(weight), "config": config}, refusal=REFUSAL)
         if kept := saved.restore(vars(now), growing=("history", "best")):
             now = _Standing(**kept)

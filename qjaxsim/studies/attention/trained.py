@@ -20,6 +20,7 @@ from qjaxsim.studies.shared.trained import (
     example_on_images,
     params_of_training,
     real_numbers,
+    warn_of_other_images,
 )
 
 
@@ -79,6 +80,7 @@ def trained_transformer(run: Run, key: str, *, data_dir: Path | None = None) -> 
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     examples = load_examples(run.settings, data_dir)
+    warn_of_other_images(run, examples.source)
     cell = run.recorded.cells[key]
     model = model_of(run.settings, examples, cell["attention"])
     folder = sweep.cell_folder(run.folder, key) / "training"

@@ -52,7 +52,7 @@ def disentangler(
         typer.Option(
             metavar="DIR",
             help="A published encoder of sentences (BERT and its kin) instead of the built-in model: a folder with "
-            "config.json, model.safetensors and tokenizer.json.",
+            "config.json, model.safetensors (or its index and shards) and tokenizer.json.",
         ),
     ] = None,
     text: Annotated[

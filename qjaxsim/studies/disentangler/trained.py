@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import integer_from, require_unmasked, shown
+from qjaxsim.common.checks import integer_among, integer_from, require_unmasked
 from qjaxsim.datasets.text import Text
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, generate
 from qjaxsim.models.disentangler.config import DisentanglerConfig
@@ -199,11 +199,7 @@ def _layer(run: Run, key: str, part: str, chi: int | None) -> TrainedLayer:
     # Arrays are named by bonds as they were given, of which one may stand for the largest there is.
     given = run.settings.chi if part == "layers" else run.settings.bond_chi
     names = {row["chi"]: f"chi{bond}" for row, bond in zip(rows, given, strict=True)}
-    chosen = max(names) if chi is None else chi
-    if chosen not in names:
-        raise ValueError(
-            f"Argument `chi` must be one of {sorted(names)}, the bonds of {key!r}, but is {shown(chosen)}."
-        )
+    chosen = max(names) if chi is None else integer_among("chi", chi, sorted(names), f", the bonds of {key!r}")
     row = next(row for row in rows if row["chi"] == chosen)
     recorded = run.recorded.settings
     shape = recorded.get("matrix_shape") or recorded.get("layer_shapes", {}).get(row["layer"])

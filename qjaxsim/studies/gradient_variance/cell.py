@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from qjaxsim.common.checks import shown
+from qjaxsim.common.checks import integer_among
 from qjaxsim.models.hybrid import Params
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.gradient_variance.training import Trained, train_seeds
@@ -72,8 +72,7 @@ def seed_parameters(arrays: dict[str, np.ndarray], prefix: str, seed: int) -> Pa
         ValueError: if the cell has no such seed.
     """
     seeds = arrays["seeds"].tolist()
-    if seed not in seeds:
-        raise ValueError(f"Argument `seed` must be one of {seeds}, but is {shown(seed)}.")
+    place = seeds.index(integer_among("seed", seed, seeds))
     params: Params = {}
     for name, values in arrays.items():
         first, *path = name.split("/")
@@ -81,5 +80,5 @@ def seed_parameters(arrays: dict[str, np.ndarray], prefix: str, seed: int) -> Pa
             inner = params
             for part in path[:-1]:
                 inner = inner.setdefault(part, {})
-            inner[path[-1]] = values[seeds.index(seed)]
+            inner[path[-1]] = values[place]
     return params

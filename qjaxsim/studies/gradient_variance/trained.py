@@ -8,13 +8,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.checks import integer_among
 from qjaxsim.models.hybrid import HybridModel
 from qjaxsim.studies.gradient_variance.cell import END, seed_parameters
 from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, arms
 from qjaxsim.studies.gradient_variance.examples import load_images
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedClassifier, example_on_images
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedClassifier,
+    example_on_images,
+    warn_of_other_images,
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -50,9 +57,11 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     images = load_images(run.settings, data_dir)
+    warn_of_other_images(run, images.source)
     (trained,) = (arm.run for arm in arms(run.settings, len(images.x_train)) if arm.cell.key == key)
     arrays = sweep.read_arrays(run.folder, key)
-    chosen = int(arrays["seeds"][0]) if seed is None else seed
+    seeds = arrays["seeds"].tolist()
+    chosen = seeds[0] if seed is None else integer_among("seed", seed, seeds)
     return TrainedHybrid(
         key=key,
         seed=chosen,

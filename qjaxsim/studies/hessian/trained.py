@@ -20,6 +20,7 @@ from qjaxsim.studies.shared.trained import (
     TrainedClassifier,
     example_on_images,
     params_of_training,
+    warn_of_other_images,
 )
 
 
@@ -63,6 +64,7 @@ def trained_patches(run: Run, key: str, *, data_dir: Path | None = None) -> Trai
     """
     (settings,) = (arm.settings for arm in arms(run.settings) if arm.cell.key == key)
     examples = load_examples(settings, settings.classes, data_dir)
+    warn_of_other_images(run, examples.source)
     model = model_of(settings, examples)
     best = int(sweep.read_row(run.folder, key)["best_epoch"])
     return TrainedPatches(

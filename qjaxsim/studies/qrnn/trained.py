@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from qjaxsim.common.checks import require_unmasked, shown
+from qjaxsim.common.checks import integer_among, require_unmasked
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit
 from qjaxsim.studies.qrnn.cell import SCORED
 from qjaxsim.studies.qrnn.cells import runs
@@ -20,7 +20,13 @@ from qjaxsim.studies.qrnn.settings import QrnnSettings
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.run import Run
-from qjaxsim.studies.shared.trained import ModelReader, TrainedCircuit, TrainedModel, without_data
+from qjaxsim.studies.shared.trained import (
+    ModelReader,
+    TrainedCircuit,
+    TrainedModel,
+    warn_of_other_images,
+    without_data,
+)
 
 _PREFIX = "params_"
 # Experiments that train nothing.
@@ -133,9 +139,7 @@ def trained_network(run: Run, key: str, *, seed: int | None = None, data_dir: Pa
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     (cell,) = (one for one in runs(run.settings) if one.key == key)
-    chosen = cell.seeds[0] if seed is None else seed
-    if chosen not in cell.seeds:
-        raise ValueError(f"Argument `seed` must be one of {list(cell.seeds)}, but is {shown(chosen)}.")
+    chosen = cell.seeds[0] if seed is None else integer_among("seed", seed, cell.seeds)
     place, arrays = cell.seeds.index(chosen), sweep.read_arrays(run.folder, key)
     params = {
         name.removeprefix(_PREFIX): jnp.asarray(values[place])
@@ -144,6 +148,8 @@ def trained_network(run: Run, key: str, *, seed: int | None = None, data_dir: Pa
     }
     encoding = run.settings.encoding
     words = None if encoding is None else load_digit_words(encoding, data_dir)
+    if words is not None:
+        warn_of_other_images(run, words.source)
     task = task_of(cell.task, cell.length, words)
     return TrainedNetwork(key=key, seed=chosen, model=cell.network, params=params, task=task)
 

@@ -108,8 +108,8 @@ def run_and_print(name: str, settings: Any, out: Path | None, resume: bool, **so
         jax.config.update("jax_enable_x64", True)
     from qjaxsim.studies.shared.study import run_study
 
-    folder = results_folder(study.name, out, resume)
-    found = run_study(study, settings, folder, resume=resume, command=command_line(), **sources)
+    with results_folder(study.name, out, resume) as folder:
+        found = run_study(study, settings, folder, resume=resume, command=command_line(), **sources)
     if not hosts.team.leads:
         return
     keep(folder=folder, rows=found.rows)

@@ -1,11 +1,14 @@
 """What the commands of studies share: lists as options, the command line as typed, verdicts as lines."""
 
+import itertools
 import json
+import os
 import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,7 +161,41 @@ def command_line() -> str:
     return shlex.join(["qjaxsim", *_without_folder(_typed)])
 
 
-def results_folder(study: str, out: Path | None, resume: bool, marker: str = "config.json") -> Path:
+@contextmanager
+def own_folder(study: str) -> Iterator[Path]:
+    """`runs/STUDY/TIME`, with a number behind it where another run began in the same second.
+
+    It is made here, so that no other run takes it, and goes at the end if nothing has been written into it.
+    """
+    from qjaxsim.studies.shared.sweep import default_folder
+
+    first = default_folder(study)
+    made = [path for path in (first.parent, first.parent.parent) if not path.exists()]
+
+    def forget_empty() -> None:
+        with suppress(OSError):
+            for path in (folder, *made):
+                path.rmdir()
+
+    for number in itertools.count(1):
+        folder = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if os.path.lexists(folder):
+                continue
+        except OSError:
+            pass
+        break  # where it could not be made, which is told when results are to be written
+    with interrupts.cleaned_up(forget_empty):
+        try:
+            yield folder
+        finally:
+            forget_empty()
+
+
+@contextmanager
+def results_folder(study: str, out: Path | None, resume: bool, marker: str = "config.json") -> Iterator[Path]:
     """The results folder of a command; an interrupt from here on says how to go on with it.
 
     Args:
@@ -171,24 +208,31 @@ def results_folder(study: str, out: Path | None, resume: bool, marker: str = "co
         ValueError: if there is nothing to resume.
     """
     from qjaxsim.studies.shared.results_folder import entries
-    from qjaxsim.studies.shared.sweep import default_folder
 
     if resume and out is None:
         raise ValueError("Option --resume needs --out, the folder of the study to go on with.")
-    # One name for all processes, whose clocks differ.
-    folder = Path(hosts.gather(str(default_folder(study)))[0]) if out is None else out
-    if resume and hosts.team.leads and not (folder / marker).is_file():
-        way_out = "check --out" if entries(folder) else "check --out, or leave --resume out to begin there"
+    if out is None:
+        with own_folder(study) if hosts.team.leads else nullcontext(Path()) as own:
+            # One name for all processes, whose clocks differ.
+            folder = Path(hosts.gather(str(own))[0])
+            _go_on_with(folder, marker)
+            yield folder
+        return
+    if resume and hosts.team.leads and not (out / marker).is_file():
+        way_out = "check --out" if entries(out) else "check --out, or leave --resume out to begin there"
         raise ValueError(
-            f"Option --resume needs a folder that holds a study, but {folder} has no file {marker}; {way_out}."
+            f"Option --resume needs a folder that holds a study, but {out} has no file {marker}; {way_out}."
         )
+    _go_on_with(out, marker)
+    yield out
 
+
+def _go_on_with(folder: Path, marker: str) -> None:
     def way_on() -> str:
         more = ["--resume"] if (folder / marker).is_file() else []
         return shlex.join(["qjaxsim", *_without_folder(_typed), "--out", str(folder), *more])
 
     interrupts.go_on_with(way_on)
-    return folder
 
 
 def check_output(out: Path | None, kind: str = "file") -> None:

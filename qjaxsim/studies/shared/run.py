@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.files import DamagedError
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.common.words import counted
@@ -32,7 +33,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = as_path("folder", folder)
         self.recorded = read_recorded(self.folder)
         try:
             self.record = find_study(self.recorded.study)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qjaxsim.common import files
+from qjaxsim.common.checks import as_path
 from qjaxsim.common.helping import HelpedError
 from qjaxsim.common.hosts import team
 from qjaxsim.common.progress import Progress as Progress
@@ -112,7 +113,7 @@ def run_sweep(
             work.
         TypeError: if settings or a row hold something that JSON cannot.
     """
-    out = Path(out)
+    out = as_path("out", out)
     _check_keys(cells)
     configuration = _configuration(study, config, cells)
     progress = progress or Progress()

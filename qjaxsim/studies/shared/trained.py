@@ -1,11 +1,13 @@
 """A trained model out of a results folder: predict with it, take its circuits elsewhere, go on training it."""
 
 import functools
+import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,12 @@ from qjaxsim.common.checks import require_unmasked
 from qjaxsim.models.losses import training_loss
 from qjaxsim.studies.shared.examples import Examples
 from qjaxsim.training.checkpoint import read_point
+
+if TYPE_CHECKING:
+    from qjaxsim.studies.shared.run import Run
+
+# In the record of an own set of images; what is published under a name has none.
+_DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
 
 
 class TrainedCircuit(NamedTuple):
@@ -174,6 +182,21 @@ class ModelReader(NamedTuple):
     keeps: Callable[[str, Mapping[str, Any]], bool]
     read: Callable[..., TrainedModel]
     example: Callable[[Any, str], str]
+
+
+def warn_of_other_images(run: "Run", source: str) -> None:
+    """Warn where an own set of images has changed since a run; `source` says what it is now.
+
+    The parameters are the run's all the same, and so is what the model makes of given images.
+    """
+    before, now = (_DIGEST.search(text) for text in (str(run.recorded.settings.get("images_source")), source))
+    if before and now and before[1] != now[1]:
+        warnings.warn(
+            f"Images of {run.settings.dataset} are others now ({now[0]}) than those that {run.folder} was made with "
+            f"({before[0]}): `train`, `examples` and all that is computed of them are of the others. Argument "
+            "`data_dir` takes the folder of the former ones.",
+            stacklevel=4,  # the line that asks the run for the model
+        )
 
 
 def params_of_training(folder: Path, epoch: int, init: Callable[[jax.Array, Any], Any]) -> Any:

@@ -163,6 +163,7 @@ def test_disentangled_layers_come_out_of_the_folder(study, evaluation):
     np.testing.assert_allclose(run[wide].predict(np.eye(8)).T, weight, atol=1e-5)
     for choices, message in (
         ({"chi": 3}, r"`chi` must be one of \[1, 2\], the bonds of .*, but is 3"),
+        ({"chi": True}, r"`chi` must be one of \[1, 2\], the bonds of .*, but is True"),
         ({"text": "x.txt"}, "`text` must be left out for"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -132,7 +132,7 @@ def test_rows_of_a_cell_and_its_parameters(data):
     params = seed_parameters(arrays, "end", 0)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[1], atol=1e-12), params, found.end)
     assert {name for name in arrays if name.startswith("end/")} == set(parameter_arrays("end", found.end))
-    for wrong in (5, "3"):
+    for wrong in (5, "3", False):
         with pytest.raises(ValueError, match=rf"`seed` must be one of \[3, 0\], but is {wrong!r}\."):
             seed_parameters(arrays, "end", wrong)
 

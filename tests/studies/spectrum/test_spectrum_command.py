@@ -12,6 +12,8 @@ from qjaxsim.command.app import run
 from qjaxsim.curvature import SpectrumReport
 
 PROBLEM = """
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +36,17 @@ def drawn():
 
 def ends():
     raise SystemExit(3)
+
+
+def ends_where_traced():
+    return lambda params: sys.exit(0), {"w": jnp.zeros(4)}
+
+
+def ends_at_a_start():
+    def init(key):
+        raise SystemExit
+
+    return {"function": loss, "params": {"w": jnp.zeros(4)}, "init": init}
 
 
 def fails():
@@ -222,6 +235,8 @@ def test_own_inputs_and_values(files, table):
         (["springs.py:givn"], "must name a function of springs.py, but 'givn' is none (did you mean 'given'?)"),
         (["springs.py:fails"], "springs.py:fails raised RuntimeError: no springs"),
         (["springs.py:ends"], "springs.py:ends raised SystemExit: 3"),
+        (["springs.py:ends_where_traced"], "must return or raise an error, but ended Python (SystemExit(0))."),
+        (["springs.py:ends_at_a_start"], "must return or raise an error, but ended Python (SystemExit())."),
         (["script.py:given"], "must name a Python file that runs, but script.py raised SystemExit: 0"),
         (["springs.py:number"], "springs.py:number returned 3"),
         (["springs.py:misspelt"], "that of springs.py:misspelt has no 'params'"),
