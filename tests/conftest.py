@@ -2,6 +2,8 @@
 
 import gc
 import os
+import sys
+import types
 
 import hypothesis
 import jax
@@ -40,6 +42,23 @@ hypothesis.settings.register_profile(
     "long", max_examples=300, deadline=None, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("fixed")
+
+
+def _call(function, **arguments):
+    return function(**arguments)
+
+
+# Python keeps the frames of calls in pieces of 16 KiB. A call over the end of one asks the system for another, and it
+# gives that back at its end: a tenth of the time of tests that trace much, as calls under pytest and JAX lie deep. The
+# frame of this function takes a mebibyte, and leaves as much of its piece to those above it.
+_call_with_room = types.FunctionType(_call.__code__.replace(co_stacksize=2**17 + 1), globals())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config):
+    """What pytest does, in this process or in a worker, with room for the frames of its calls."""
+    others = config.pluginmanager.subset_hook_caller("pytest_cmdline_main", [sys.modules[__name__]])
+    return _call_with_room(others, config=config)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,8 @@ def _cis(xp: ModuleType, x: Any) -> Any:
 
 def _cos_sin(xp: ModuleType, theta: Any) -> tuple[Any, Any]:
     """Cosine and sine of half the angle, in the complex dtype."""
-    return _complex(xp.cos(theta / 2)), _complex(xp.sin(theta / 2))
+    half = theta / 2
+    return _complex(xp.cos(half)), _complex(xp.sin(half))
 
 
 def _like(matrix: np.ndarray, angle: Any) -> Any:
@@ -85,12 +86,12 @@ def _like(matrix: np.ndarray, angle: Any) -> Any:
 
 def _rotation(label: str) -> MatrixFunction:
     """exp(-i theta P / 2) for a Pauli string P."""
-    pauli = pauli_matrix(label)
-    identity = np.eye(len(pauli), dtype=complex)
+    generator = -1j * pauli_matrix(label)
+    identity = np.eye(len(generator), dtype=complex)
 
     def matrix(xp: ModuleType, theta: Any) -> Any:
         c, s = _cos_sin(xp, theta)
-        return _like(identity, theta) * c[None, None] - 1j * (_like(pauli, theta) * s[None, None])
+        return _like(identity, theta) * c[None, None] + _like(generator, theta) * s[None, None]
 
     return matrix
 

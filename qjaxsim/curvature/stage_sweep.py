@@ -243,20 +243,23 @@ class _StageRun:
 def _generators(wire: Wire, env: Mapping[str, jax.Array], columns: int, dtype: Any) -> jax.Array:
     """The operator H of every entry of a wire, (n, 2, 2, columns) complex."""
     complex_type = complex_dtype(dtype)
-    after = jnp.broadcast_to(jnp.eye(2, dtype=complex_type)[:, :, None], (2, 2, columns))
+    after: jax.Array | None = None  # the product of the gates after this one; None for the identity
     found = {}
     for number in reversed(range(len(wire.gates))):
         gate = wire.gates[number]
         spec = GATES[gate.name]
         if any(entry[0] == number for entry in wire.entries):
             assert spec.pauli is not None
-            generator = jnp.asarray(-0.5j * pauli_matrix(spec.pauli), complex_type)
-            turned = jnp.einsum("abz,bc->acz", after, generator, precision=HIGHEST)
-            found[number] = jnp.einsum("acz,dcz->adz", turned, after.conj(), precision=HIGHEST)
+            generator = (-0.5j * pauli_matrix(spec.pauli)).astype(complex_type)
+            if after is None:
+                found[number] = jnp.broadcast_to(generator[:, :, None], (2, 2, columns))
+            else:
+                turned = jnp.einsum("abz,bc->acz", after, generator, precision=HIGHEST)
+                found[number] = jnp.einsum("acz,dcz->adz", turned, after.conj(), precision=HIGHEST)
         angles = [_angle(angle, env, dtype) for angle in gate.angles]
         matrix = jnp.asarray(spec.matrix(jnp, *angles), complex_type)
         matrix = jnp.broadcast_to(matrix.reshape(2, 2, -1), (2, 2, columns))
-        after = jnp.einsum("abz,bcz->acz", after, matrix, precision=HIGHEST)
+        after = matrix if after is None else jnp.einsum("abz,bcz->acz", after, matrix, precision=HIGHEST)
     return jnp.stack([factor * found[number] for number, _, factor in wire.entries])
 
 
@@ -270,12 +273,11 @@ def _angle(angle: Any, env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
 def _on_qubit(operators: jax.Array, qubit: int, state: jax.Array) -> jax.Array:
     """Operators (n, 2, 2, B) on one qubit of states (2, d, B), one after the other: (n, 2, d, B)."""
     columns = state.shape[2]
-    re, im = state.reshape(2, 1, 2**qubit, 2, -1, columns)
+    re, im = (jnp.unstack(part, axis=3) for part in jnp.unstack(state.reshape(2, 1, 2**qubit, 1, 2, -1, columns)))
     h = operators[:, None, :, :, None, :]  # (n, 1, 2, 2, 1, B): row and column of the qubit at axes 2 and 3
-    pair = []
-    for a, b in ((re, -im), (im, re)):
-        terms = [h.real[:, :, :, c] * a[:, :, None, c] + h.imag[:, :, :, c] * b[:, :, None, c] for c in (0, 1)]
-        pair.append(terms[0] + terms[1])
+    real, imag = jnp.unstack(h.real, axis=3), jnp.unstack(h.imag, axis=3)
+    first, second = ((real[c] * re[c] - imag[c] * im[c], real[c] * im[c] + imag[c] * re[c]) for c in (0, 1))
+    pair = [one + other for one, other in zip(first, second, strict=True)]
     return jnp.stack(pair, axis=1).reshape(len(operators), *state.shape)
 
 

@@ -71,7 +71,7 @@ def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax
     Cost: 2**n entries for each set of flipped qubits.
     """
     n_qubits = (state.shape[1].bit_length() - 1) // 2
-    re, im = state.reshape(2, 2**n_qubits, 2**n_qubits, -1)
+    re, im = jnp.unstack(state.reshape(2, 2**n_qubits, 2**n_qubits, -1))
     index = np.arange(2**n_qubits, dtype=np.uint32)
 
     def overlap(flip: jax.Array, odd: jax.Array | bool) -> jax.Array:

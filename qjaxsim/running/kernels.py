@@ -22,12 +22,12 @@ BITS_AT_ONCE = 10
 
 def to_complex(state: jax.Array) -> jax.Array:
     """(2, ...) real as (...) complex."""
-    return lax.complex(state[0], state[1])
+    return lax.complex(*jnp.unstack(state))
 
 
 def dagger(parts: jax.Array) -> jax.Array:
     """The adjoint of a matrix given as (2, d, d) or (2, d, d, columns) real and imaginary part."""
-    re, im = jnp.swapaxes(parts, 1, 2)
+    re, im = jnp.unstack(jnp.swapaxes(parts, 1, 2))
     return jnp.stack([re, -im])
 
 
@@ -44,7 +44,7 @@ def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
     rows, size = parts.shape[1:3]
     if size == 1:
         return _outer(parts.reshape(2, rows, -1), state)
-    re, im = parts
+    re, im = jnp.unstack(parts)
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=1), jnp.concatenate([im, re], axis=1)])
     shape = (2, state.shape[1] // size * rows, state.shape[2])
     if real.ndim == 2:
@@ -55,7 +55,7 @@ def apply_dense(parts: jax.Array, state: jax.Array) -> jax.Array:
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
     """Kronecker product of two states, column by column."""
-    (a_re, a_im), (b_re, b_im) = a[:, :, None], b[:, None]
+    (a_re, a_im), (b_re, b_im) = jnp.unstack(a[:, :, None]), jnp.unstack(b[:, None])
     product = jnp.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re])
     return product.reshape(2, -1, product.shape[3])
 
@@ -68,17 +68,17 @@ def enter(n_bits: int, state: jax.Array) -> jax.Array:
 
 def product_state(psi: jax.Array, state: jax.Array) -> jax.Array:
     """Put index bits in front that are in a state of their own, (2, 2**k) or (2, 2**k, columns)."""
-    re, im = (part.reshape(part.shape[0], 1, -1) for part in psi)
-    inner_re, inner_im = state[:, None]
+    re, im = (part.reshape(part.shape[0], 1, -1) for part in jnp.unstack(psi))
+    inner_re, inner_im = jnp.unstack(state[:, None])
     out = jnp.stack([re * inner_re - im * inner_im, re * inner_im + im * inner_re])
     return out.reshape(2, -1, out.shape[-1])
 
 
 def overlap_with(psi: jax.Array, state: jax.Array) -> jax.Array:
     """The sum over the first index bits of conj(psi) times a state: what `product_state` does, undone."""
-    re, im = (part.reshape(part.shape[0], 1, -1) for part in psi)
-    parts = state.reshape(2, len(re), -1, state.shape[2])
-    return jnp.stack([(re * parts[0] + im * parts[1]).sum(axis=0), (re * parts[1] - im * parts[0]).sum(axis=0)])
+    re, im = (part.reshape(part.shape[0], 1, -1) for part in jnp.unstack(psi))
+    own_re, own_im = jnp.unstack(state.reshape(2, len(re), -1, state.shape[2]))
+    return jnp.stack([(re * own_re + im * own_im).sum(axis=0), (re * own_im - im * own_re).sum(axis=0)])
 
 
 def apply_monomial(source: np.ndarray, phase: np.ndarray | None, state: jax.Array) -> jax.Array:
@@ -100,10 +100,10 @@ def apply_phases(tables: Sequence[tuple[Sequence[int], jax.Array]], state: jax.A
     n_bits = state.shape[1].bit_length() - 1
     ends = _segments([positions for positions, _ in tables], n_bits)
     sizes = [2 ** (stop - start) for start, stop in ends]
-    re, im = state.reshape(2, *sizes, state.shape[2])
+    re, im = jnp.unstack(state.reshape(2, *sizes, state.shape[2]))
     for positions, phases in tables:
         inside = [size if start in positions else 1 for (start, _), size in zip(ends, sizes, strict=True)]
-        c, s = phases.reshape(2, *inside, phases.shape[2] if phases.ndim == 3 else 1)
+        c, s = jnp.unstack(phases.reshape(2, *inside, phases.shape[2] if phases.ndim == 3 else 1))
         re, im = c * re - s * im, c * im + s * re
     return jnp.stack([re, im]).reshape(state.shape)
 

@@ -106,10 +106,12 @@ def stack_matrices(leaves: Sequence[Leaf], env: Environment, dtype: Any) -> jax.
         elif pauli is not None and terms.has_room:
             terms.rotate(pauli, angles[0])
         else:
-            partial = terms.value() if total is None else multiply_stacks(terms.value(), total)
-            total = multiply_stacks(factor_matrices(factors, angles), partial)
+            own, before = factor_matrices(factors, angles), terms.times(total)
+            total = own if before is None else multiply_stacks(own, before)
             terms = _Expansion(terms.size, terms.stack, dtype)
-    return terms.value() if total is None else multiply_stacks(terms.value(), total)
+    made = terms.times(total)
+    assert made is not None
+    return made
 
 
 def factor_matrices(factors: Sequence[Any], angles: Sequence[jax.Array]) -> jax.Array:
@@ -162,40 +164,49 @@ class _Expansion:
     """A product of matrices as a sum over terms: (terms, d, d, stack) matrices times (terms, stack, batch) numbers."""
 
     def __init__(self, size: int, stack: int, dtype: Any):
-        self.size, self.stack = size, stack
-        identity = jnp.eye(size, dtype=complex_dtype(dtype))[None, :, :, None]
-        self.matrices: jax.Array = jnp.broadcast_to(identity, (1, size, size, stack))
+        self.size, self.stack, self.dtype = size, stack, complex_dtype(dtype)
+        self.matrices: jax.Array | None = None
         self.numbers: jax.Array | None = None
-        self.empty = True
 
     @property
     def has_room(self) -> bool:
         """Whether one more rotation keeps the number of terms in bounds."""
-        return 2 * len(self.matrices) <= MAX_TERMS
+        return self.matrices is None or 2 * len(self.matrices) <= MAX_TERMS
 
     def multiply(self, matrix: jax.Array) -> None:
         """Multiply by a (d, d, stack) matrix from the left."""
-        if self.empty:
-            self.matrices, self.empty = matrix[None], False
+        if self.matrices is None:
+            self.matrices = matrix[None]
         else:
             products = matrix[None, :, :, None] * self.matrices[:, None]
             self.matrices = products.sum(axis=2)
 
     def rotate(self, pauli: str, angles: jax.Array) -> None:
         """Multiply by exp(-i angle P / 2) from the left, angles (stack, batch)."""
-        generator = jnp.asarray(-1j * pauli_matrix(pauli), self.matrices.dtype)
-        turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=HIGHEST)
-        self.matrices, self.empty = jnp.concatenate([self.matrices, turned]), False
+        generator = (-1j * pauli_matrix(pauli)).astype(self.dtype)
+        if self.matrices is None:
+            both = np.stack([np.eye(self.size, dtype=self.dtype), generator])[:, :, :, None]
+            self.matrices = jnp.broadcast_to(both, (2, self.size, self.size, self.stack))
+        else:
+            turned = jnp.einsum("ab,tbcs->tacs", generator, self.matrices, precision=HIGHEST)
+            self.matrices = jnp.concatenate([self.matrices, turned])
         pair = jnp.stack(cos_sin(angles / 2))
-        old = jnp.ones_like(pair[:1]) if self.numbers is None else self.numbers
-        self.numbers = (pair[:, None] * old[None]).reshape(-1, *angles.shape)
-
-    def value(self) -> jax.Array:
-        """The product, (d, d, stack) or (d, d, stack, batch)."""
         if self.numbers is None:
-            return self.matrices[0]
-        numbers = self.numbers.astype(self.matrices.dtype)
-        return jnp.einsum("tacs,tsz->acsz", self.matrices, numbers, precision=HIGHEST)
+            self.numbers = pair
+        else:
+            self.numbers = (pair[:, None] * self.numbers[None]).reshape(-1, *angles.shape)
+
+    def times(self, before: jax.Array | None) -> jax.Array | None:
+        """The product, (d, d, stack) or (d, d, stack, batch), times what stands before it; None for the identity."""
+        if self.matrices is None:
+            return before
+        own = self._value(self.matrices)
+        return own if before is None else multiply_stacks(own, before)
+
+    def _value(self, matrices: jax.Array) -> jax.Array:
+        if self.numbers is None:
+            return matrices[0]
+        return jnp.einsum("tacs,tsz->acsz", matrices, self.numbers.astype(self.dtype), precision=HIGHEST)
 
 
 def _same_shape(arrays: Sequence[jax.Array], keep: int | None = None) -> list[jax.Array]:
@@ -225,13 +236,20 @@ def dense_matrix(step: Dense, leaf_matrices: Mapping[Leaf, jax.Array], dtype: An
     for layer in step.layers:
         if isinstance(layer, Monomial):
             if total is None:
-                total = jnp.eye(2**k, dtype=complex_dtype(dtype))
-            total = _move_rows(total, layer.source, layer.phase)
+                total = jnp.asarray(_monomial_matrix(layer).astype(complex_dtype(dtype)))
+            else:
+                total = _move_rows(total, layer.source, layer.phase)
         else:
             matrix = _kron_layer(layer, leaf_matrices, k, dtype)
             total = matrix if total is None else _multiply(matrix, total)
     assert total is not None
     return jnp.stack([total.real, total.imag])
+
+
+def _monomial_matrix(layer: Monomial) -> np.ndarray:
+    """The matrix that `_move_rows` multiplies by."""
+    moved = np.eye(len(layer.source), dtype=complex)[layer.source]
+    return moved if layer.phase is None else layer.phase[:, None] * moved
 
 
 def _move_rows(rows: jax.Array, source: np.ndarray, phase: np.ndarray | None) -> jax.Array:
@@ -258,14 +276,14 @@ def _kron_layer(layer: Sequence[Leaf], leaf_matrices: Mapping[Leaf, jax.Array], 
     for factor in factors[1:]:
         total = _kron(total, factor)
     if idle:
-        total = _kron(total, jnp.eye(2 ** len(idle), dtype=complex_dtype(dtype)))
+        total = _kron(total, np.eye(2 ** len(idle), dtype=complex_dtype(dtype)))
     return reorder_matrix(total, used + idle)
 
 
-def _kron(a: jax.Array, b: jax.Array) -> jax.Array:
+def _kron(a: jax.Array, b: jax.Array | np.ndarray) -> jax.Array:
     """Kronecker product over the first two axes; a trailing batch axis may be missing on either side."""
     rank = max(a.ndim, b.ndim)
-    a, b = (m.reshape(m.shape + (1,) * (rank - m.ndim)) for m in (a, b))
+    a, b = a.reshape(a.shape + (1,) * (rank - a.ndim)), b.reshape(b.shape + (1,) * (rank - b.ndim))
     product = a[:, None, :, None] * b[None, :, None, :]
     return product.reshape((a.shape[0] * b.shape[0], a.shape[1] * b.shape[1], *product.shape[4:]))
 

@@ -147,12 +147,12 @@ def _flip_groups(observables: Sequence[PauliSum]) -> list[_FlipGroup]:
 
 def _overlap_of(state: jax.Array) -> Overlap:
     """Reads conj(psi_(i xor flip)) psi_i of pure states (2, 2**n, columns)."""
-    re, im = state
+    re, im = jnp.unstack(state)
 
     def overlap(flip: Any, odd: Any) -> jax.Array:
         if isinstance(odd, bool) and flip == 0:
             return re * re + im * im
-        flipped_re, flipped_im = flip_rows(state, jnp.uint32(flip))
+        flipped_re, flipped_im = jnp.unstack(flip_rows(state, jnp.uint32(flip)))
         if isinstance(odd, bool):
             return flipped_re * im - flipped_im * re if odd else flipped_re * re + flipped_im * im
         return jnp.where(odd, flipped_re * im - flipped_im * re, flipped_re * re + flipped_im * im)
@@ -260,7 +260,7 @@ def apply_observables(observables: Sequence[PauliSum], weights: jax.Array, state
         values = jnp.asarray([[value] for _, _, value in members], state.dtype)
         rows = weights[np.array([position for position, _, _ in members])] * values
         table = jnp.matmul(jnp.asarray(signs.T), rows, precision=HIGHEST)
-        re, im = flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state
+        re, im = jnp.unstack(flip_rows(state, jnp.uint32(_mask(flip, n_qubits))) if flip else state)
         total = total + table[None] * jnp.stack((im, -re) if odd else (re, im))
     return total
 
@@ -286,7 +286,7 @@ def _scanned_products(groups: _Members, weights: jax.Array, state: jax.Array) ->
         rows = weights[positions] * values[:, None]
         upper = _parity_signs(high, signs, state.dtype)[:, :, None] * rows[:, None]
         table = jnp.einsum("thc,tl->hlc", upper, _parity_signs(low, signs, state.dtype), precision=HIGHEST)
-        re, im = flip_rows(state, flip)
+        re, im = jnp.unstack(flip_rows(state, flip))
         turned = jnp.where(odd, jnp.stack((im, -re)), jnp.stack((re, im)))
         return total + table.reshape(2**n_qubits, -1)[None] * turned, None
 

@@ -117,7 +117,7 @@ def _applied(operator: WideOperator, front: jax.Array) -> jax.Array:
 
 
 def _apply_sparse(operator: SparseOperator, front: jax.Array) -> jax.Array:
-    re, im = front.reshape(2, 2 ** len(operator.qubits), *rest(front))[:, operator.columns]
+    re, im = jnp.unstack(front.reshape(2, 2 ** len(operator.qubits), *rest(front))[:, operator.columns])
     values = operator.values.reshape(-1, *(1,) * (re.ndim - 1))
     a, b = jnp.asarray(values.real, front.dtype), jnp.asarray(values.imag, front.dtype)
     products = jnp.stack([a * re - b * im, a * im + b * re], axis=1)

@@ -73,14 +73,14 @@ def _applied(each: Each, state: jax.Array) -> jax.Array:
 def _turned_back(state: jax.Array, each: Each) -> jax.Array:
     """States before one turn."""
     matrices, tables = each
-    re, im = jnp.swapaxes(matrices, 2, 3).swapaxes(0, 1)
+    re, im = jnp.unstack(jnp.swapaxes(matrices, 2, 3), axis=1)
     return move_rows(_multiplied(jnp.stack([re, -im], axis=1), state), tables.inverse)
 
 
 def _multiplied(matrices: jax.Array, state: jax.Array) -> jax.Array:
     """Matrices (groups, 2, d, d), one for each group, on the leading index bits of (groups, 2, 2**n, columns)."""
     groups, _, size, _ = matrices.shape
-    re, im = matrices[:, 0], matrices[:, 1]
+    re, im = jnp.unstack(matrices, axis=1)
     real = jnp.concatenate([jnp.concatenate([re, -im], axis=2), jnp.concatenate([im, re], axis=2)], axis=1)
     blocks = state.reshape(groups, 2 * size, *rest(state))
     return lax.dot_general(real, blocks, (((2,), (1,)), ((0,), (0,))), precision=HIGHEST).reshape(state.shape)
@@ -101,8 +101,8 @@ def block_matrices(products: Products, env: Environment, dtype: Any) -> jax.Arra
     count, blocks, width = products.orders.shape
     if products.width == products.part and count == 1:
         return parts
-    identity = jnp.broadcast_to(jnp.eye(2**width, dtype=dtype), (blocks, 2**width, 2**width))
-    start = jnp.stack([identity, jnp.zeros_like(identity)], axis=1)
+    identity = np.eye(2**width, dtype=dtype)
+    start = jnp.broadcast_to(np.stack([identity, np.zeros_like(identity)]), (blocks, 2, 2**width, 2**width))
     ascending = np.broadcast_to(np.arange(width), (1, blocks, width))
     orders = np.concatenate([ascending, products.orders, ascending])
     tables = tables_of_orders(orders)
@@ -146,7 +146,7 @@ def _on_places(stack: jax.Array, places: tuple[int, ...], width: int) -> jax.Arr
     """Matrices on some places of a part as matrices on all of them."""
     idle = [place for place in range(width) if place not in places]
     if idle:
-        identity = jnp.eye(2 ** len(idle), dtype=stack.dtype)
+        identity = np.eye(2 ** len(idle), dtype=stack.dtype)
         size = len(stack) * len(identity)
         stack = (stack[:, None, :, None] * identity[None, :, None, :, None]).reshape(size, size, -1)
     return reorder_matrix(stack, [*places, *idle])

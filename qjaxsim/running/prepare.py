@@ -105,7 +105,7 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
     for members in plan.stacks.values():
         if members[0].data == data:
             stack = matrices.stack_matrices(members, env, setting.dtype)
-            leaf_matrices.update({leaf: stack[:, :, i] for i, leaf in enumerate(members)})
+            leaf_matrices.update(zip(members, jnp.unstack(stack, axis=2), strict=True))
 
     made: dict[Step, jax.Array] = {}
     for blocks in () if data else plan.together:
@@ -137,8 +137,7 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
 def _made_together(blocks: Together, env: Environment, setting: Setting) -> dict[Step, jax.Array]:
     """The matrices of blocks that are made at once, (2, d, d) each."""
     matrices = block_matrices(blocks.products, env, setting.dtype)
-    pieces = jax.lax.split(matrices, (1,) * len(blocks.steps))
-    return {step: piece[0] for step, piece in zip(blocks.steps, pieces, strict=True)}
+    return dict(zip(blocks.steps, jnp.unstack(matrices), strict=True))
 
 
 def _is_lazy(loop: Loop, setting: Setting) -> bool:

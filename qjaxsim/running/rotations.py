@@ -107,15 +107,16 @@ def _rotated(state: jax.Array, one: One) -> jax.Array:
 
 def _columns(one: One) -> tuple[jax.Array, jax.Array]:
     """Cosine and sine in the shape of a state, one for all columns or one for each."""
-    c, s = one[3]
+    c, s = jnp.unstack(one[3])
     return c.reshape(1, 1, -1), s.reshape(1, 1, -1)
 
 
 def _turned(state: jax.Array, one: One) -> jax.Array:
     """-i P times a state."""
-    flips, signs, (a, b), _ = one
+    flips, signs, power, _ = one
+    a, b = jnp.unstack(power)
     # The sign is that of the row which a row comes from.
     source = lax.iota(jnp.uint32, state.shape[1]) ^ flips
     sign = 1 - 2 * (lax.population_count(source & signs) & 1).astype(jnp.int32)
-    re, im = flip_rows(state, flips)
+    re, im = jnp.unstack(flip_rows(state, flips))
     return jnp.stack([a * re - b * im, a * im + b * re]) * sign.astype(state.dtype)[None, :, None]

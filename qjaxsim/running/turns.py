@@ -129,7 +129,7 @@ class _DiagonalTurn(Turn):
             shape = [2 if bit in table.positions else 1 for bit in range(n_bits)]
             full = jnp.broadcast_to(jnp.asarray(own, state.dtype).reshape(*shape, -1), ((2,) * n_bits + own.shape[1:]))
             total = total + full.reshape(state.shape[1], -1)
-        re, im = state[..., None]
+        re, im = jnp.unstack(state[..., None])
         return jnp.stack([-total[:, None] * im, total[:, None] * re])
 
 

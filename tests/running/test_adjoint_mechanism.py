@@ -1,5 +1,8 @@
 """The adjoint sweep: memory and programs that do not grow with depth, and when it is chosen."""
 
+import re
+from collections import Counter
+
 import jax
 import numpy as np
 import pytest
@@ -44,6 +47,21 @@ def test_programs_do_not_grow_with_depth():
         return len(str(jax.make_jaxpr(lambda w: jax.jvp(slope, (w,), (w,)))(w)).splitlines())
 
     assert length(8) == length(80)
+
+
+@pytest.mark.parametrize("gradient", ["adjoint", "backprop"])
+def test_pairs_and_stacks_come_apart_in_one_equation_and_identities_are_constants(gradient):
+    """A slice for each piece would have a padded copy of the whole for its derivative, and a sum over those."""
+    w, x = qj.Parameter("w", (3,)), qj.Parameter("x", (3,))
+    circuit = qj.Circuit(3)
+    for q in range(3):
+        circuit.ry(x[q], q).rx(w[q], q).cx(q, (q + 1) % 3)
+    circuit.crz(w[0], 0, 2).rx(w[1], 1)
+    values = qj.expectation(circuit, qj.Z(0) @ qj.X(2), options=qj.PlanOptions(gradient=gradient))
+    found = jax.make_jaxpr(jax.grad(lambda params: values(params).sum()))({"w": np.ones(3), "x": np.ones((5, 3))})
+    count = Counter(re.findall(r" = (\w+)", str(found)))
+    assert count["unstack"] > count["squeeze"] and count["stack"] > count["pad"]
+    assert count["iota"] == count["eq"] == 0
 
 
 def test_the_choice_follows_the_states_that_backpropagation_would_keep():

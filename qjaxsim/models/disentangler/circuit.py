@@ -89,8 +89,9 @@ class Brickwall:
 
 def identity_gates(wall: Brickwall, dtype: np.dtype) -> Gates:
     """Gates that do nothing."""
-    even, odd = (jnp.broadcast_to(jnp.eye(shape[-1], dtype=dtype), shape) for shape in wall.shapes())
-    return even, odd
+    # Made by NumPy, here and below: JAX would compile programs for every shape.
+    even, odd = (np.broadcast_to(np.eye(shape[-1], dtype=dtype), shape) for shape in wall.shapes())
+    return jax.device_put(even), jax.device_put(odd)
 
 
 def random_gates(wall: Brickwall, dtype: np.dtype, rng: np.random.Generator) -> Gates:
@@ -104,13 +105,13 @@ def _haar(shape: tuple[int, ...], dtype: np.dtype, rng: np.random.Generator) -> 
     if np.issubdtype(dtype, np.complexfloating):
         normal = normal + 1j * rng.standard_normal(shape)
     if normal.size == 0:
-        return jnp.zeros(shape, dtype)
+        return jax.device_put(np.zeros(shape, dtype))
     basis, upper = np.linalg.qr(normal)
     diagonal = np.diagonal(upper, axis1=-2, axis2=-1)
     basis = basis * (diagonal / np.abs(diagonal))[..., None, :]
     if not np.iscomplexobj(basis):
         basis[..., 0] *= np.sign(np.linalg.det(basis))[..., None]
-    return jnp.asarray(basis.astype(dtype))
+    return jax.device_put(basis.astype(dtype))
 
 
 def apply_circuit(wall: Brickwall, gates: Gates, x: jax.Array, *, inverse: bool = False) -> jax.Array:

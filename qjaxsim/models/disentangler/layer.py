@@ -195,7 +195,7 @@ def _prepared(matrix: np.ndarray, layout: Layout, config: DisentanglerConfig) ->
     if np.iscomplexobj(matrix) and not config.complex_gates:
         raise ValueError("Argument `weight` is complex and needs complex gates; pass complex_gates=True.")
     layout.require_memory(config)
-    return jnp.asarray(pad(matrix / _norm(matrix), layout.geometry).astype(config.array_dtype))
+    return jax.device_put(pad(matrix / _norm(matrix), layout.geometry).astype(config.array_dtype))
 
 
 def _result(

@@ -76,8 +76,8 @@ class Svd(NamedTuple):
             raise ValueError(f"Argument `rank` must not be negative, but is {rank}.")
         roots = np.sqrt(self.values[:rank])
         return LowRankLayer(
-            jnp.asarray((self.left[:, :rank] * roots).astype(self.dtype)),
-            jnp.asarray((roots[:, None] * self.right[:rank]).astype(self.dtype)),
+            jax.device_put((self.left[:, :rank] * roots).astype(self.dtype)),
+            jax.device_put((roots[:, None] * self.right[:rank]).astype(self.dtype)),
         )
 
 

@@ -197,7 +197,8 @@ def tt_svd(matrix: Any, geometry: Geometry, chi: int) -> Mpo:
         basis, rest = _split(rest.reshape(left * out * in_, -1), bond)
         cores.append(basis.reshape(left, out, in_, bond))
     cores.append(rest.reshape(rest.shape[0], geometry.out[-1], geometry.in_[-1], 1))
-    return Mpo(tuple(jnp.asarray(core.astype(dtype)) for core in cores), geometry)
+    # Put there as they are: `jnp.asarray` would compile a program for every shape.
+    return Mpo(tuple(jax.device_put(core.astype(dtype)) for core in cores), geometry)
 
 
 def bond_entropies(matrix: Any, geometry: Geometry) -> np.ndarray:
