@@ -335,7 +335,7 @@ from qjaxsim.studies.hessian import figures
 assert not any(name.startswith("matplotlib") for name in sys.modules), "matplotlib at import"
 figures.write_figures(json.load(open("rows.json")), [dict(np.load("arrays.npz"))], ".")
 new = {name for name in set(sys.modules) - before if name.startswith("qjaxsim")}
-light = tuple(f"qjaxsim.common.{name}" for name in ("checks", "files", "interrupts", "words"))
+light = tuple(f"qjaxsim.common.{name}" for name in ("checks", "files", "interrupts", "suggestions", "words"))
 drawn = ("qjaxsim.report", "qjaxsim.common", "qjaxsim.studies")
 assert all(name in drawn or name in light or name.startswith("qjaxsim.report.") for name in new if not (
     name.startswith("qjaxsim.studies.hessian"))), new
