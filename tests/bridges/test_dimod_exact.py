@@ -369,6 +369,7 @@ def test_numbers_that_no_problem_has_are_refused():
             solve(unordered_model(), sampler, num_reads=100_000_000_000)
 
 
+@pytest.mark.thorough
 def test_info_has_temperatures_and_timings_and_a_time_limit_ends():
     bqm = sparse_model(400, 4)
     whole = solve(bqm, "jax", num_reads=2, num_sweeps=40, seed=1, beta_range=(0.1, 5.0))

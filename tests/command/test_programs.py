@@ -53,6 +53,7 @@ def _kept(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("**/*-cache")}
 
 
+@pytest.mark.thorough
 def test_second_command_reads_what_the_first_compiled_and_damaged_programs_are_compiled_anew_and_forgotten(tmp_path):
     first = _run(tmp_path)
     kept = _kept(tmp_path / "cache" / "programs")

@@ -111,6 +111,7 @@ def test_interrupted_and_resumed_is_the_same_bit_for_bit(path, monkeypatch, kind
     assert_same_bits(found, whole(kind))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupted_again_and_again(path, monkeypatch, kind):
     for number in DONE[:3]:

@@ -61,7 +61,7 @@ def assert_same(found, wanted):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", RUNS)
 def test_runs_go_on_where_they_were_stopped(tmp_path, name, dtype):
     whole = Computed(dtype=dtype)
@@ -201,7 +201,7 @@ def test_a_circuit_of_four_qubits(tmp_path):
 # --- reports ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("data", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_killed_report_without_a_matrix_goes_on(tmp_path, data):
     """From a file with the first half of its products, as a killed call leaves it."""
     params, x, y = network_problem(jnp.float64, n_samples=11)

@@ -148,6 +148,7 @@ def loss(weights):
 WEIGHTS = {name: SAMPLE[name] for name in ("w", "s")}
 
 
+@pytest.mark.thorough
 def test_functions_of_several_expectation_values_with_data_held_fixed():
     assert_is_the_hessian_by_products(loss, WEIGHTS)
 

@@ -122,6 +122,7 @@ def test_both_parts_equal_those_of_pushes_and_rows_are_differences():
         np.testing.assert_allclose(split.hessian[i], (ahead - behind) / 2e-5, atol=1e-8)
 
 
+@pytest.mark.thorough
 def test_single_precision():
     model, params, x, y = problem(dtype=np.float32)
     split = split_hessian(model, cross_entropy, params, x, y)
@@ -236,6 +237,7 @@ def test_the_program_of_a_chunk_does_not_grow_with_depth():
     assert lengths[0] == lengths[1]
 
 
+@pytest.mark.thorough
 def test_models_of_one_and_of_four_patches_share_the_programs_of_their_parts(caplog, key):
     """What takes long to compile is compiled for the first model; both are right against differences."""
     rng = np.random.default_rng(0)

@@ -96,6 +96,7 @@ def test_readout_keeps_the_precision(dtype, key):
     assert jax.eval_shape(read_amplitudes, states, 100, key).dtype == dtype
 
 
+@pytest.mark.thorough
 def test_shots_approach_the_layer_as_one_over_the_root(key):
     layer = found()
     x = np.random.default_rng(1).standard_normal((2, 30, 7))

@@ -202,6 +202,7 @@ def test_sampled_values_are_means_of_measurements_with_their_variance():
     np.testing.assert_allclose(values.var(axis=0), variance, rtol=0.15)
 
 
+@pytest.mark.thorough
 def test_shot_noise_gradients_are_unbiased():
     """Products of a fixed cotangent with the Jacobian, in all parameters before the post-layer."""
     params, x, _ = setting(MEASURED, n_images=2)

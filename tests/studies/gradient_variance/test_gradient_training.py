@@ -180,6 +180,7 @@ def test_rows_of_random_initialisations(monkeypatch):
 # --- spectra ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_spectra_equal_the_dense_hessian_and_its_circuit_block(data):
     model = RUN._replace(qubits=3, pre="tanh").model(3, 3)
     params = model.init(jax.random.key(2), np.float64)

@@ -50,6 +50,7 @@ def test_deskewing_takes_the_slant_out_and_leaves_upright_images():
     assert (straight[2] == 0).all()
 
 
+@pytest.mark.thorough
 def test_real_digits_have_the_published_means():
     """Means of the bits: 0.63 for digit 0 and 0.83 for digit 1 in the author's files; half the test 1s are in train."""
     try:

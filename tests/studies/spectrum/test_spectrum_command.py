@@ -197,6 +197,7 @@ def table(files):
     return x, (kinds == "under").astype(int)
 
 
+@pytest.mark.thorough
 def test_circuit_with_a_table(files, table):
     words = ["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first,second"]
     assert run([*QUICK, *words, "--epochs", "3", "--scale", "4", "--landscape", "none", "--out", "out"]) == 0
