@@ -17,10 +17,10 @@ import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.inspection import has_projection, is_static
-from qjaxsim.circuits.methods import Qubits, classical_bits
+from qjaxsim.circuits.methods import Qubits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import centred, weighted
-from qjaxsim.common.checks import positive_integer, shown
+from qjaxsim.common.checks import positive_integer
 from qjaxsim.planning.bit_use import without_last
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
@@ -40,10 +40,12 @@ from qjaxsim.running.state_functions import (
     Bits,
     Params,
     Run,
+    asked_bits,
     can_cut,
     check_call,
     check_draw,
     check_from_zero,
+    measured_qubits,
     require_state,
     require_state_axes,
     state_function,
@@ -246,26 +248,15 @@ def probabilities(
     [0.5 0.  0.  0.5]
     """
     if bits is not None:
-        asked = _asked_bits(circuit, qubits, bits)
+        asked = asked_bits(circuit, qubits, bits)
         return state_function(without_last(circuit, asked=asked), options, Bits(asked), "probabilities")
-    chosen = _measured(circuit, qubits)
+    chosen = measured_qubits(circuit, qubits)
     circuit = without_last(circuit)
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
     errors = readout_errors(circuit)
     readout = functools.partial(_read, exact, chosen, errors)
     return state_function(circuit, options, readout, "probabilities", reading=outcome_reading(chosen, errors))
-
-
-def _asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[int, ...]:
-    require_circuit("circuit", circuit)
-    if qubits is not None:
-        raise ValueError("Give either `qubits` or `bits`, what is read.")
-    chosen = classical_bits("bits", bits)
-    if max(chosen) >= circuit.n_bits:
-        count = circuit.n_bits
-        raise ValueError(f"Argument `bits` must name bits of the circuit, which has {count}, but is {shown(bits)}.")
-    return chosen
 
 
 def _read(exact: density.Readout, qubits: Sequence[int], errors: Errors, state: jax.Array) -> jax.Array:
@@ -302,7 +293,7 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
-    reading = None if bits is not None else outcome_reading(_measured(circuit, qubits), readout_errors(circuit))
+    reading = None if bits is not None else outcome_reading(measured_qubits(circuit, qubits), readout_errors(circuit))
     stays = reading is not None and reading.spread and can_cut(without_last(circuit))
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
     check = functools.partial(check_draw, circuit.parameters, circuit.n_qubits)
@@ -392,13 +383,3 @@ def _require_pure(circuit: Circuit, what: str, way_out: str) -> None:
     if is_mixed(circuit):
         parts = "channels" if is_noisy(circuit) else "measurements or resets on its way"
         raise ValueError(f"A circuit with {parts} has no {what}; use {way_out}, or leave them out.")
-
-
-def _measured(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
-    require_circuit("circuit", circuit)
-    if qubits is None:
-        return tuple(range(circuit.n_qubits))
-    chosen = circuit.check_qubits(qubits, "measurement")
-    if not chosen:
-        raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
-    return chosen

@@ -15,8 +15,10 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit, require_circuit
 from qjaxsim.circuits.expressions import Parameter
 from qjaxsim.circuits.inspection import has_projection, is_static
+from qjaxsim.circuits.methods import Qubits, classical_bits
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Preparation
+from qjaxsim.common.checks import shown
 from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.deferring import Lowered, lowered, needs_density
 from qjaxsim.planning.leaves import DEVICE_BITS
@@ -98,6 +100,29 @@ def _refuse_initial(check: Callable[..., Any], name: str, way_out: str, *args: A
     if "initial" in others:
         raise TypeError(f"Argument `initial` is not for {name}; {way_out}.")
     check(*args, **others)
+
+
+def asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[int, ...]:
+    """The classical bits to read."""
+    require_circuit("circuit", circuit)
+    if qubits is not None:
+        raise ValueError("Give either `qubits` or `bits`, what is read.")
+    chosen = classical_bits("bits", bits)
+    if max(chosen) >= circuit.n_bits:
+        count = circuit.n_bits
+        raise ValueError(f"Argument `bits` must name bits of the circuit, which has {count}, but is {shown(bits)}.")
+    return chosen
+
+
+def measured_qubits(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
+    """The qubits to measure, all for None."""
+    require_circuit("circuit", circuit)
+    if qubits is None:
+        return tuple(range(circuit.n_qubits))
+    chosen = circuit.check_qubits(qubits, "measurement")
+    if not chosen:
+        raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
+    return chosen
 
 
 def _begun(circuit: Circuit) -> Circuit:

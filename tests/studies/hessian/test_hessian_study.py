@@ -19,7 +19,6 @@ import qjaxsim as qj
 from qjaxsim import datasets
 from qjaxsim.command import main as cli
 from qjaxsim.common import memory
-from qjaxsim.curvature.kept_products import ProductLog
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.models.patches import readout
 from qjaxsim.studies.hessian.examples import HessianExamples
@@ -314,32 +313,6 @@ def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
     np.testing.assert_allclose(arrays["lanczos_values"], exact, rtol=1e-6)
     # The minimum is the middle of the plane of eigenvectors.
     assert np.abs(arrays["eigen_trajectory"][int(arrays["minimum"])]).max() < 1e-9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["products", "class_products", "largest"])
-def test_killed_among_products_goes_on_with_the_next(tmp_path, monkeypatch, name, capsys):
-    words = [*ONE_PATCH, "--spectrum", "lanczos", "--top", "4", "--landscape", "none"]
-    words += ["--curvature-images", "40", "--lambda-images", "60"]
-    found, append, stop_at = [], ProductLog._append, 7
-
-    def kept(log, *product):
-        found.append(log.path.name)
-        if found.count(f"{name}_so_far.bin") == stop_at:
-            raise KeyboardInterrupt
-        append(log, *product)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ProductLog, "_append", kept)
-        assert cli.main([*words, "--out", str(tmp_path / "run")]) == 130
-        kept_before, stop_at = found[:-1], None
-        found.clear()
-        assert cli.main([*words, "--out", str(tmp_path / "run"), "--resume"]) == 0, capsys.readouterr().err
-        both = kept_before + found
-        found.clear()
-        assert cli.main([*words, "--out", str(tmp_path / "whole")]) == 0, capsys.readouterr().err
-    assert both == found  # none twice
-    assert summary(tmp_path / "run") == summary(tmp_path / "whole")
 
 
 def test_curvature_is_taken_at_the_best_checkpoint_not_the_last(tmp_path, monkeypatch):
