@@ -48,7 +48,8 @@ def test_choices_of_the_planner_change_nothing(place):
     params = random_values(rng, circuit, (2,))
     got = qj.density_matrix(circuit, options=qj.PlanOptions(**PLANS[place]))(params)
     one = {name: value if name == "p" else value[1] for name, value in params.items()}
-    np.testing.assert_allclose(got[1], reference.density_matrix(circuit, one), atol=1e-12)
+    # Without a batch where strengths are all that is random.
+    np.testing.assert_allclose(got[1] if got.ndim == 3 else got, reference.density_matrix(circuit, one), atol=1e-12)
 
 
 @pytest.mark.slow
