@@ -180,7 +180,8 @@ class ProductLog:
         return np.frombuffer(content, like.dtype).reshape(like.shape)
 
     def _append(self, key: bytes, images: np.ndarray) -> None:
-        content, check = images.tobytes(), hashlib.sha256(images.tobytes()).digest()
+        content = images.tobytes()
+        check = hashlib.sha256(content).digest()
         if not self._places and not self.path.exists():
             files.write_text(self.path, json.dumps(self._identity) + "\n")
         try:

@@ -15,7 +15,7 @@ from qjaxsim.circuits.inspection import has_projection, is_static, is_unitary
 from qjaxsim.circuits.measurements import Measure, ReadoutError, Reset
 from qjaxsim.circuits.operations import Conditional, Gate, Operation, Repeat, Unitary
 from qjaxsim.planning.bit_use import BitUse, bit_use
-from qjaxsim.planning.doubling import conditional, doubled, is_noisy
+from qjaxsim.planning.doubling import bit_wires, conditional, doubled, is_noisy
 from qjaxsim.planning.layers import written_out
 from qjaxsim.planning.readout import Errors
 
@@ -51,23 +51,25 @@ def lowered(circuit: Circuit, asked: Collection[int] = ()) -> Lowered:
     n, use = circuit.n_qubits, bit_use(circuit.operations, asked)
     held = {bit: circuit.operations[place] for bit, place in use.held.items()}
     misread = {bit: op.matrix() for bit, op in held.items() if isinstance(op, Measure) and op.is_misread}
-    if needs_density(circuit, asked):
+    ends = {bit: op.qubits[0] for bit, op in held.items()}
+    if _is_density(circuit, use, asked):
         followed = is_static(circuit.operations) and not has_projection(circuit.operations)
-        wires = {bit: 2 * n + i for i, bit in enumerate(use.wires)} | {bit: op.qubits[0] for bit, op in held.items()}
-        return Lowered(doubled(circuit, asked), n, wires, misread, True, followed)
+        return Lowered(doubled(circuit, use), n, bit_wires(circuit, use) | ends, misread, True, followed)
     if is_static(circuit.operations):
         return Lowered(circuit, n, {}, {}, False)
     deferred = _Deferred(n, _fresh(circuit, use, asked))
     for place, operation in enumerate(circuit.operations):
         if place not in use.held.values():
             deferred.add(operation)
-    wires = deferred.finish(set(asked) - held.keys()) | {bit: op.qubits[0] for bit, op in held.items()}
-    return Lowered(deferred.out, n, wires, misread, False)
+    return Lowered(deferred.out, n, deferred.finish(set(asked) - held.keys()) | ends, misread, False)
 
 
-def needs_density(circuit: Circuit, asked: Collection[int] = ()) -> bool:
-    """Whether a circuit is run as a density matrix."""
-    use = bit_use(circuit.operations, asked)
+def needs_density(circuit: Circuit) -> bool:
+    """Whether a circuit of whose end qubits are read, not bits, is run as a density matrix."""
+    return _is_density(circuit, bit_use(circuit.operations), ())
+
+
+def _is_density(circuit: Circuit, use: BitUse, asked: Collection[int]) -> bool:
     if is_noisy(circuit) or not _can_defer(circuit.operations, use):
         return True
     return _fresh(circuit, use, asked) > circuit.n_qubits + len(use.wires)
@@ -82,8 +84,9 @@ def _fresh(circuit: Circuit, use: BitUse, asked: Collection[int]) -> int:
 
 def _can_defer(operations: Sequence[Operation], use: BitUse) -> bool:
     """Whether conditions hold gates alone, and bits on wires are outcomes as they are."""
+    without = {*use.unread, *use.held.values()}
     for place, op in enumerate(operations):
-        if isinstance(op, Measure) and op.is_misread and place not in {*use.unread, *use.held.values()}:
+        if isinstance(op, Measure) and op.is_misread and place not in without:
             return False
         if isinstance(op, Conditional) and not is_unitary(op.circuit.operations):
             return False

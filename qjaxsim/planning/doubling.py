@@ -7,7 +7,7 @@ distribution. Behind them stand copies of bits that a branch writes and that it 
 Gates of such circuits need not be unitary.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from qjaxsim.circuits.gates import GATES
 from qjaxsim.circuits.inspection import is_static
 from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
-from qjaxsim.planning.bit_use import bit_use
+from qjaxsim.planning.bit_use import BitUse, bit_use
 from qjaxsim.planning.layers import written_out
 
 # On the bits (row, column, classical bit): where row and column agree, the classical bit takes their value.
@@ -52,8 +52,13 @@ class Wires:
     free: int
 
 
-def doubled(circuit: Circuit, asked: Collection[int] = ()) -> Circuit:
-    """The circuit that acts on density matrices, on twice as many qubits and a wire for each bit of its `bit_use`.
+def bit_wires(circuit: Circuit, use: BitUse) -> dict[int, int]:
+    """The wires of classical bits, behind those of rows and columns."""
+    return {bit: 2 * circuit.n_qubits + i for i, bit in enumerate(use.wires)}
+
+
+def doubled(circuit: Circuit, use: BitUse | None = None) -> Circuit:
+    """The circuit that acts on density matrices, on twice as many qubits and a wire for each bit in use.
 
     A projection becomes the product with its projector on both sides, without normalisation: the trace of what comes
     out is the probability of the outcomes.
@@ -61,8 +66,8 @@ def doubled(circuit: Circuit, asked: Collection[int] = ()) -> Circuit:
     >>> [(gate.name, gate.qubits) for gate in doubled(Circuit(1).s(0).depolarizing(0.1, 0)).operations]
     [('s', (0,)), ('sdg', (1,)), ('superoperator:depolarizing', (0, 1))]
     """
-    n, use = circuit.n_qubits, bit_use(circuit.operations, asked)
-    wires = Wires(n, {bit: 2 * n + i for i, bit in enumerate(use.wires)}, 2 * n + len(use.wires))
+    n, use = circuit.n_qubits, use or bit_use(circuit.operations)
+    wires = Wires(n, bit_wires(circuit, use), 2 * n + len(use.wires))
     operations: list[Operation] = []
     for place, operation in enumerate(circuit.operations):
         if place in use.unread:
