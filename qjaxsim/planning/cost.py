@@ -34,6 +34,11 @@ def dense_of_data(k: int, amplitudes: float, columns: int) -> float:
     return 2 * CALL + (16 * 2**k + traffic(amplitudes) * (PASS + TRANSPOSE)) * amplitudes + made
 
 
+def singles(count: int, amplitudes: float, columns: int) -> float:
+    """Each column's own matrices on single qubits in a loop: passes without a transpose."""
+    return CALL + count * (CALL + traffic(amplitudes) * PASS * amplitudes + 8 * PASS * columns)
+
+
 def build(k: int) -> float:
     """Making one Kronecker layer of a matrix on k qubits and multiplying it to the others."""
     return CALL + 8 * 8**k

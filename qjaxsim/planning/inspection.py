@@ -1,12 +1,13 @@
 """Questions about steps: what they hold, and what may be done with them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate
-from qjaxsim.planning.leaves import DEVICE_BITS
+from qjaxsim.planning.leaves import DEVICE_BITS, Leaf
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
@@ -17,6 +18,7 @@ from qjaxsim.planning.steps import (
     Project,
     ProjectBit,
     Rotations,
+    Singles,
     Step,
 )
 
@@ -41,10 +43,16 @@ def _factors_in(step: Step) -> list[Any]:
     """The factors with angles of a step's matrices."""
     if isinstance(step, Dense):
         leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
+        return _angled(leaves)
+    if isinstance(step, Singles):
+        return _angled(step.leaves)
     if isinstance(step, Packed) and step.products is not None:
         return [gate for _, stack in step.products.stacks for gate in stack]
     return []
+
+
+def _angled(leaves: Iterable[Leaf]) -> list[Any]:
+    return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
 
 
 def names_in(step: Step) -> set[str]:

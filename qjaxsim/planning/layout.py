@@ -15,9 +15,9 @@ from qjaxsim.circuits.dense import applied, index_of_bits, monomial
 from qjaxsim.circuits.measurements import Projection
 from qjaxsim.planning.factors import pauli_rotation, phases_of
 from qjaxsim.planning.leaves import Leaf
-from qjaxsim.planning.normal_form import Relabel, kind
+from qjaxsim.planning.normal_form import Relabel, kind, run_leaf
 from qjaxsim.planning.packing import Bundle, packed
-from qjaxsim.planning.schedule import FULL_REGISTER, Group
+from qjaxsim.planning.schedule import DATA_BLOCK, FULL_REGISTER, Group
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
@@ -29,6 +29,7 @@ from qjaxsim.planning.steps import (
     Project,
     ProjectBit,
     Rotations,
+    Singles,
     Start,
     Step,
     Table,
@@ -94,6 +95,8 @@ class _Layout:
                 self.waiting.append(item)
             elif isinstance(item, Group) and item.kind == "dense":
                 self._dense(item, items[i + 1 :])
+            elif isinstance(item, Group) and item.kind == "singles":
+                self._singles(item, items[i + 1 :])
             elif isinstance(item, Exchange):
                 self._exchange(item)
             else:
@@ -136,9 +139,25 @@ class _Layout:
 
     def _dense(self, item: Group, later: Sequence[Planned]) -> None:
         entering = self._missing(item.qubits)  # by the block itself
-        self.reorder(_in_front(item, self.order, later))
+        self.reorder(_in_front(item.qubits, self.order, later))
         self.order = (*entering, *self.order)
         self.steps.append(_dense(item, self.order[: len(item.qubits)], len(entering)))
+
+    def _singles(self, item: Group, later: Sequence[Planned]) -> None:
+        runs: dict[int, list[Leaf]] = {}
+        for leaf in item.leaves:
+            runs.setdefault(leaf.qubits[0], []).append(leaf)
+        leaves = {qubit: run_leaf(0, [f for leaf in run for f in leaf.factors], True) for qubit, run in runs.items()}
+        missing = self._missing(leaves)  # a product state: they enter by few matrices that are applied to nothing
+        for start in range(0, len(missing), DATA_BLOCK):
+            block = missing[start : start + DATA_BLOCK]
+            own = tuple(replace(leaves.pop(qubit), qubits=(qubit,)) for qubit in block)
+            self._dense(Group("dense", block, own, True), ())
+        if leaves:
+            self.reorder(_in_front(tuple(leaves), self.order, later))
+            front = self.order[: len(leaves)]
+            self.steps.append(Singles(front, tuple(leaves[qubit] for qubit in front)))
+            self.order = (*self.order[len(leaves) :], *front)
 
     def _collapsed(self, item: Stretch) -> Collapsed:
         inner = _Layout(self.order, self.n_qubits)
@@ -158,9 +177,9 @@ def _step(item: Planned, order: Order) -> Step:
     return _rotations(item, order) if item.kind == "rotation" else _monomial(item, order)
 
 
-def _in_front(block: Group, order: Order, later: Sequence[Planned]) -> Order:
-    """The order with a block's qubits in front."""
-    wanted = set(block.qubits) & set(order)
+def _in_front(qubits: Order, order: Order, later: Sequence[Planned]) -> Order:
+    """The order with some qubits in front."""
+    wanted = set(qubits) & set(order)
     if set(order[: len(wanted)]) == wanted:
         return order
     front = [q for q in order if q in wanted]

@@ -32,7 +32,7 @@ def with_phased_data(leaves: Sequence[Leaf], from_zero: bool) -> list[Leaf] | No
     def put(leaf: Leaf) -> None:
         previous = last.get(leaf.qubits[0])
         if previous is not None and len(leaf.qubits) == 1 and not leaf.data and _is_weights(out[previous]):
-            out[previous] = run_leaf(leaf.qubits[0], _joined(out[previous].factors, leaf.factors), False)
+            out[previous] = run_leaf(leaf.qubits[0], joined(out[previous].factors, leaf.factors), False)
             return
         last.update(dict.fromkeys(leaf.qubits, len(out)))
         out.append(leaf)
@@ -62,7 +62,7 @@ def _is_weights(leaf: Leaf) -> bool:
     return len(leaf.qubits) == 1 and not leaf.data
 
 
-def _joined(first: Sequence[Factor], second: Sequence[Factor]) -> tuple[Factor, ...]:
+def joined(first: Sequence[Factor], second: Sequence[Factor]) -> tuple[Factor, ...]:
     """Factors one after the other, matrices that meet multiplied."""
     a, b = first[-1], second[0]
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):

@@ -37,7 +37,8 @@ from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, p
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.remapping import LocalItem, LocalLoop, remapped
-from qjaxsim.planning.schedule import Group, Limits, schedule
+from qjaxsim.planning.schedule import DATA_BLOCK, Group, Limits, schedule
+from qjaxsim.planning.singles import with_data_runs
 from qjaxsim.planning.steps import (
     Dense,
     Diagonal,
@@ -46,6 +47,7 @@ from qjaxsim.planning.steps import (
     Plan,
     Prepare,
     Rotations,
+    Singles,
     Step,
     Together,
     Transpose,
@@ -208,7 +210,10 @@ class _Planner:
         if self.options.scan is not False and len(leaves) > MOST_LEAVES and plain:
             return self._packed(leaves, n_qubits, columns)
         phased = with_phased_data(leaves, first) if columns > 1 else None
-        groups = self._best_groups([leaves] if phased is None else [leaves, phased], n_qubits, columns)
+        # Data that are phases or share one column need no matrices of their own.
+        singles = columns > 1 and phased is None
+        variants = [leaves, phased, with_data_runs(leaves) if singles else None]
+        groups = self._best_groups([each for each in variants if each is not None], n_qubits, columns, singles)
         if self.options.scan is False or len(leaves) < LONG_STRETCH:
             return list(groups)
         items: list[Group | Bundle] = []
@@ -239,7 +244,9 @@ class _Planner:
                 items += self._best_groups([part], n_qubits, columns)
         return items
 
-    def _best_groups(self, variants: Sequence[list[Leaf]], n_qubits: int, columns: int) -> list[Group]:
+    def _best_groups(
+        self, variants: Sequence[list[Leaf]], n_qubits: int, columns: int, singles: bool = False
+    ) -> list[Group]:
         """The grouping of least cost over widths of blocks and ways to write the same leaves."""
         widths: Sequence[int] = (LONG_BLOCK,) if len(variants[0]) > LONG_CIRCUIT else BLOCKS
         if self.options.max_block is not None:
@@ -248,7 +255,7 @@ class _Planner:
         for width in dict.fromkeys(min(width, n_qubits) for width in widths):
             for leaves, defer in itertools.product(variants, (False, True)):
                 # A block that differs from sample to sample holds 4**k numbers for each: at most as many as the state.
-                limits = Limits(n_qubits, width, min(width, 4, (n_qubits + 1) // 2), columns, defer)
+                limits = Limits(n_qubits, width, min(width, DATA_BLOCK, (n_qubits + 1) // 2), columns, defer, singles)
                 groups = schedule(leaves, limits)
                 price = sum(_group_cost(group, limits.amplitudes, columns) for group in groups)
                 if best is None or price < best[0]:
@@ -328,6 +335,8 @@ def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
     if group.kind == "dense":
         strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
         return cost.dense(len(group.qubits), amplitudes, 2 + strings)
+    if group.kind == "singles":
+        return cost.singles(len(group.qubits), amplitudes, columns)
     if group.kind == "rotation":
         return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
@@ -344,6 +353,8 @@ def step_cost(step: Step, amplitudes: float) -> float:
         return cost.diagonal(len(step.tables), amplitudes)
     if isinstance(step, Rotations):
         return cost.rotations(len(step.angles), amplitudes)
+    if isinstance(step, Singles):
+        return cost.singles(len(step.qubits), amplitudes, 1)
     if isinstance(step, Transpose):
         return cost.transpose(amplitudes)
     if isinstance(step, Packed):

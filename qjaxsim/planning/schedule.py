@@ -14,9 +14,12 @@ import numpy as np
 from qjaxsim.planning import cost
 from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import is_rotation, kind, undo_each_other
+from qjaxsim.planning.singles import is_single
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12
+# Most qubits in a block that differs from sample to sample.
+DATA_BLOCK = 4
 # How many ways to widen a block are tried at each turn.
 CANDIDATES = 6
 # How many rotations about Pauli strings one step takes.
@@ -44,7 +47,7 @@ class Group:
     """Leaves that become one step.
 
     Attributes:
-        kind: "dense", "monomial", "diagonal" or "rotation".
+        kind: "dense", "monomial", "diagonal", "rotation" or "singles".
         qubits: those that the leaves touch, ascending.
         leaves: in time order.
         data: whether they depend on data.
@@ -66,6 +69,7 @@ class Limits:
         data_block: most qubits in a dense block that differs from sample to sample.
         columns: states that are run together.
         defer: leave diagonal gates that no other gate of a dense block waits for to later steps.
+        singles: run data on single qubits as a loop where that is worth it.
     """
 
     n_qubits: int
@@ -73,6 +77,7 @@ class Limits:
     data_block: int
     columns: int
     defer: bool = False
+    singles: bool = False
 
     @property
     def amplitudes(self) -> float:
@@ -122,6 +127,7 @@ class Graph:
             self._add(leaf)
         self.kinds = ["" if leaf is None else kind(leaf) for leaf in self.leaves]
         self.rotations = [leaf is not None and is_rotation(leaf) for leaf in self.leaves]
+        self.singles = [leaf is not None and is_single(leaf) for leaf in self.leaves]
         self.weights = [0 if leaf is None else 1 if len(leaf.qubits) == 1 else 2 for leaf in self.leaves]
         self.ready: dict[int, None] = {}
         self._release(i for i, count in enumerate(self.waiting) if count == 0)
@@ -279,6 +285,8 @@ class _Chooser:
                 options.append(self._dense(seed, data))
             elif found := self._wide(each, data):
                 options.append(found)
+        if self.limits.singles and graph.singles[seed] and graph.kinds[seed] == "dense":
+            options.append(self._singles())
         if self.has_rotations and graph.rotations[seed]:
             options.append(self._rotations(data, True))
             if graph.kinds[seed] == "rotation":
@@ -313,6 +321,13 @@ class _Chooser:
         members, _ = graph.absorb(self.everything, accept, LONGEST_LOOP)
         price = cost.rotations(len(members), self.limits.amplitudes)
         return Block(self._weight(members) / price, "rotation", members)
+
+    def _singles(self) -> Block:
+        """All ready gates of data on single qubits."""
+        members, _ = self.graph.absorb(self.everything, lambda i: self.graph.singles[i])
+        qubits = {qubit for i in members for qubit in self.graph.leaf(i).qubits}
+        price = cost.singles(len(qubits), self.limits.amplitudes, self.limits.columns)
+        return Block(self._weight(members) / price, "singles", members)
 
     def _constant_monomial(self, i: int) -> bool:
         leaf = self.graph.leaf(i)

@@ -106,6 +106,22 @@ class Rotations:
 
 
 @dataclass(frozen=True, eq=False)
+class Singles:
+    """Each column's own matrices on single qubits, one after the other, as a loop.
+
+    Every turn applies one to the first index bit and moves that behind all others.
+
+    Attributes:
+        qubits: those that the first index bits stand for before, and the last ones after, in their order.
+        leaves: one for each, always unitary; the qubit that they act on is 0.
+    """
+
+    qubits: tuple[int, ...]
+    leaves: tuple[Leaf, ...]
+    data: bool = True
+
+
+@dataclass(frozen=True, eq=False)
 class Transpose:
     """A new order of the index bits: from standing for the qubits in `before` to those in `after`."""
 
@@ -264,6 +280,7 @@ Step = (
     | Monomial
     | Diagonal
     | Rotations
+    | Singles
     | Packed
     | Transpose
     | Start
@@ -338,11 +355,18 @@ class Plan:
         leaves: dict[tuple, list[Leaf]] = {}
         others = frozenset(step for blocks in self.together for step in blocks.steps)
         for step in flat_steps(self.steps):
-            if isinstance(step, Dense) and step.constant is None and step not in others:
-                for layer in step.layers:
-                    for leaf in layer if isinstance(layer, tuple) else ():
-                        leaves.setdefault(leaf.signature, []).append(leaf)
+            for leaf in () if step in others else _made_apart(step):
+                leaves.setdefault(leaf.signature, []).append(leaf)
         return {signature: tuple(members) for signature, members in leaves.items()}
+
+
+def _made_apart(step: Step) -> Iterable[Leaf]:
+    """The leaves whose matrices are made before those of a step."""
+    if isinstance(step, Singles):
+        yield from step.leaves
+    elif isinstance(step, Dense) and step.constant is None:
+        for layer in step.layers:
+            yield from layer if isinstance(layer, tuple) else ()
 
 
 def flat_steps(steps: Iterable[Step]) -> Iterable[Step]:

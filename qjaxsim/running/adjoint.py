@@ -14,13 +14,26 @@ from jax import lax
 from qjaxsim.planning.inspection import is_invertible, names_in
 from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.options import PlanOptions
-from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Loop, Packed, Plan, Prepare, Rotations, Step, Widen
+from qjaxsim.planning.steps import (
+    Collapsed,
+    Dense,
+    Diagonal,
+    Loop,
+    Packed,
+    Plan,
+    Prepare,
+    Rotations,
+    Singles,
+    Step,
+    Widen,
+)
 from qjaxsim.running import execute
 from qjaxsim.running.execute import identity, no_qubits, run_steps, undo, with_collapsed
 from qjaxsim.running.matrices import Environment
 from qjaxsim.running.packed import reverse_packed
 from qjaxsim.running.prepare import Each, Prepared, Setting, prepare_all, split_loop, with_definitions
 from qjaxsim.running.rotations import reverse_rotations
+from qjaxsim.running.singles import reverse_singles
 from qjaxsim.running.sweep import with_sweep
 from qjaxsim.running.varying import vary_alike
 
@@ -87,8 +100,10 @@ def kept_bytes(steps: Sequence[Step], n_qubits: int, columns: int, itemsize: int
             total += state + kept_bytes(step.steps, n_qubits, 2**n_qubits, itemsize)
         elif isinstance(step, Packed):
             total += state * len(step.orders) if step.products is not None else 0
-        elif isinstance(step, Diagonal | Rotations) or (isinstance(step, Dense | Prepare) and step.constant is None):
+        elif isinstance(step, Diagonal | Rotations | Singles):
             total += state
+        elif isinstance(step, Dense | Prepare):
+            total += state if step.constant is None else 0
     return total
 
 
@@ -140,6 +155,8 @@ def _reverse_step(
     """The same for one step that is no loop, with the cotangent of its matrix or phases."""
     if isinstance(step, Rotations):
         return reverse_rotations(step, own, state, ct)
+    if isinstance(step, Singles):
+        return reverse_singles(own, state, ct)
     if isinstance(step, Packed) and own is not None:
         return reverse_packed(step, own, state, ct)
     before = undo(step, own, state, setting)

@@ -22,6 +22,7 @@ from qjaxsim.planning.steps import (
     Project,
     ProjectBit,
     Rotations,
+    Singles,
     Start,
     Step,
     Transpose,
@@ -36,6 +37,7 @@ from qjaxsim.running.matrices import Environment, moderate
 from qjaxsim.running.packed import apply_packed, undo_packed
 from qjaxsim.running.prepare import Common, Each, Prepared, Setting, prepare_iteration, split_loop
 from qjaxsim.running.rotations import apply_rotations, undo_rotations
+from qjaxsim.running.singles import apply_singles, undo_singles
 from qjaxsim.running.varying import vary_alike
 
 
@@ -67,6 +69,8 @@ def apply(step: Step, own: Any, state: jax.Array, env: Environment, setting: Set
             return kernels.apply_phases(_tables(step, own), state)
         case Rotations():
             return apply_rotations(step, own, state)
+        case Singles():
+            return apply_singles(own, state)
         case Monomial():
             return kernels.apply_monomial(step.source, step.phase, state)
         case Start():
@@ -112,6 +116,8 @@ def undo(step: Step, own: Any, state: jax.Array, setting: Setting) -> jax.Array:
             return kernels.apply_phases(conjugates, state)
         case Rotations():
             return undo_rotations(step, own, state)
+        case Singles():
+            return undo_singles(own, state)
         case Monomial():
             phase = None if step.phase is None else step.phase.conj()[np.argsort(step.source)]
             return kernels.apply_monomial(np.argsort(step.source), phase, state)

@@ -13,6 +13,7 @@ from qjaxsim.common.memory import GIB
 from qjaxsim.common.words import counted
 from qjaxsim.planning.deferring import Lowered, lowered
 from qjaxsim.planning.inspection import is_invertible
+from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import (
@@ -29,6 +30,7 @@ from qjaxsim.planning.steps import (
     Project,
     ProjectBit,
     Rotations,
+    Singles,
     Start,
     Step,
     Transpose,
@@ -279,7 +281,7 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
         case Dense():
             where = ",".join(map(str, step.qubits))
             into = 2 ** (len(step.qubits) - step.entering)
-            return "dense", where, _gates(step), 8 * into * amplitudes
+            return "dense", where, _gates(step.layers), 8 * into * amplitudes
         case Diagonal():
             angles = sum(len(table.angles) for table in step.tables)
             return "diagonal", "", f"{len(step.tables)} tables, {angles} angles", 6 * len(step.tables) * amplitudes
@@ -287,6 +289,9 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             count = len(step.angles)
             holds = f"{count} Pauli string{'s' * (count > 1)}, first {step.strings[0]}"
             return "rotations", "", holds, 8.0 * count * amplitudes
+        case Singles():
+            where = ",".join(map(str, step.qubits))
+            return "singles", where, _gates([step.leaves]), 14.0 * len(step.qubits) * amplitudes
         case Monomial():
             return "monomial", "", "a permutation" + (" with phases" if step.phase is not None else ""), 0.0
         case Transpose():
@@ -318,10 +323,10 @@ def _describe(step: Step, amplitudes: float) -> tuple[str, str, str, float]:
             return "collapsed", "all", f"{counted(len(step.steps), 'step')} as one matrix", 8 * size * amplitudes
 
 
-def _gates(step: Dense) -> str:
-    """What a dense block is made of."""
+def _gates(layers: Iterable[tuple[Leaf, ...] | Monomial]) -> str:
+    """What a dense block or matrices on single qubits are made of."""
     names: dict[str, int] = {}
-    for layer in step.layers:
+    for layer in layers:
         if isinstance(layer, Monomial):
             names["permutation"] = names.get("permutation", 0) + 1
             continue

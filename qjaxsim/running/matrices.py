@@ -17,7 +17,7 @@ from qjaxsim.circuits.gates import complex_dtype
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.leaves import Leaf, PauliRotation, Picked
-from qjaxsim.planning.steps import Dense, Diagonal, Monomial, Prepare, Rotations, Table
+from qjaxsim.planning.steps import Dense, Diagonal, Monomial, Prepare, Rotations, Singles, Table
 from qjaxsim.running.joining import joined
 from qjaxsim.running.kernels import reorder_matrix
 from qjaxsim.running.permutation import of_rows, permute
@@ -244,6 +244,12 @@ def dense_matrix(step: Dense, leaf_matrices: Mapping[Leaf, jax.Array], dtype: An
             total = matrix if total is None else _multiply(matrix, total)
     assert total is not None
     return jnp.stack([total.real, total.imag])
+
+
+def single_matrices(step: Singles, leaf_matrices: Mapping[Leaf, jax.Array], columns: int) -> jax.Array:
+    """The matrices on single qubits, real and imaginary part, (qubits, 2, 2, 2, columns)."""
+    own = jnp.stack([jnp.broadcast_to(leaf_matrices[leaf], (2, 2, columns)) for leaf in step.leaves])
+    return jnp.stack([own.real, own.imag], axis=1)
 
 
 def _monomial_matrix(layer: Monomial) -> np.ndarray:

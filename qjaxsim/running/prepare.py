@@ -22,6 +22,7 @@ from qjaxsim.planning.steps import (
     Plan,
     Prepare,
     Rotations,
+    Singles,
     Step,
     Together,
     flat_steps,
@@ -121,6 +122,8 @@ def prepare(plan: Plan, env: Environment, setting: Setting, data: bool) -> Prepa
                 return tuple(needed(inner) for inner in step.steps)
             case Dense() if step.data == data and step.constant is None:
                 return matrices.dense_matrix(step, leaf_matrices, setting.dtype)
+            case Singles() if data:
+                return matrices.single_matrices(step, leaf_matrices, setting.batch)
             case Diagonal() if step.data == data:
                 return matrices.diagonal_phases(step, env, setting.dtype)
             case Rotations() if step.data == data:
