@@ -177,6 +177,8 @@ def test_missing_data_say_so_at_once_and_name_the_ways_out(tmp_path, monkeypatch
 def test_unknown_names_sources_and_splits(tmp_path):
     with pytest.raises(ValueError, match=r"`name` must be one of \['digits', 'mnist', 'fashion_mnist'\].*is 'emnist'"):
         datasets.load("emnist", data_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"`name` must be one of .*, but is None\."):
+        datasets.load(None, data_dir=tmp_path)
     with pytest.raises(ValueError, match=r"`source` must be one of .* but is 'web'"):
         datasets.load("mnist", source="web")
     with pytest.raises(ValueError, match=r"`source` must be 'auto' or one of \['sklearn'\] for digits, but is 'tfds'"):
