@@ -61,7 +61,7 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
     if not isinstance(source, Path) and re.search(r"[\n\r;]", source):
         text, what, folder = source, "the OpenQASM program", Path()
     else:
-        path = Path(source)
+        path = as_path("source", source)
         text, what, folder = read_text(path), f"OpenQASM file {str(path)!r}", path.parent
     circuit = parse(text, what, folder, every_qubit=qubits != "used")
     return from_qiskit(circuit, evolution=evolution, qubits=qubits)
