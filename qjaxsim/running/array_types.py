@@ -43,6 +43,8 @@ def no_array(what: str, held: str, leaf: Any) -> TypeError:
     way_out = "pass the arrays alone and close over the rest (as `equinox.partition` parts a module)"
     if isinstance(leaf, Mapping):  # of another kind than JAX takes apart, as `numpy.load` gives
         way_out = "pass `dict` of it"
+    if isinstance(leaf, np.ndarray | np.generic):  # of a type that JAX has not
+        return TypeError(f"{what} must hold {held}, but a leaf has dtype {leaf.dtype}; cast it.")
     return TypeError(f"{what} must hold {held}, but a leaf is a {type(leaf).__name__}; {way_out}.")
 
 

@@ -189,6 +189,8 @@ def test_numbers_may_have_another_machines_order_of_bytes():
     np.testing.assert_allclose(split_hessian(scaled, half, swapped(w), x, zeros).hessian, square * np.eye(2))
     np.testing.assert_allclose(mean_loss(scaled, half, x, zeros)(swapped(w)), square * (w**2).sum() / 2)
     assert plan_split(scaled, half, swapped(w), x, zeros).structure == "pushed"
+    with pytest.raises(TypeError, match="`params` must hold real float arrays only, but a leaf has dtype object; cast"):
+        split_hessian(scaled, half, np.array([None, 1.0]), x, zeros)
     for refused in (
         lambda x: split_hessian(scaled, half, w, x, zeros),
         lambda x: mean_loss(scaled, half, x, zeros),

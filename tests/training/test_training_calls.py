@@ -75,6 +75,8 @@ def test_data_and_params_may_have_another_machines_order_of_bytes():
 def test_what_makes_no_array_is_told_with_the_way_out(tmp_path):
     with pytest.raises(TypeError, match="float32 or float64 arrays, but a leaf is a function; pass the arrays alone"):
         fit(loss, {**params, "activation": lambda x: x}, x, y, config)
+    with pytest.raises(TypeError, match="float32 or float64 arrays, but a leaf has dtype object; cast it"):
+        fit(loss, {**params, "b": np.array([None, 1.0, 2.0])}, x, y, config)
     np.savez(tmp_path / "start.npz", **params)
     with (
         np.load(tmp_path / "start.npz") as start,
