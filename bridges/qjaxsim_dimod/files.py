@@ -13,6 +13,7 @@ from dimod.serialization.fileview import read_header
 from scipy import sparse
 
 from qjaxsim.common.checks import as_path
+from qjaxsim.common.files import why_unreadable
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
 from qjaxsim_dimod.problems import unconverted
@@ -90,7 +91,7 @@ def read_problem(
     except MemoryError as error:
         raise ValueError(f"File {path} is of a size that does not fit in memory, or damaged.") from error
     except Exception as error:  # of this package, and whatever parsers say of damaged bytes
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(why_unreadable(error).split())
         raise ValueError(f"File {path} cannot be read as {kind}: {text}") from error
     if not maximise:
         return problem

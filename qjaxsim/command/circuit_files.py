@@ -142,18 +142,22 @@ def _product(factors: str, text: str, n_qubits: int) -> "PauliSum":
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("it holds one array without a name, as `numpy.save` writes; use `numpy.savez`")
             return {name: file[name] for name in file.files}
     except (*files.UNREADABLE, OSError) as error:
         raise ValueError(
-            f"Option --params must name an .npz file of plain numbers, but {str(path)!r} cannot be read: {error}"
+            f"Option --params must name an .npz file of plain numbers, but {str(path)!r} cannot be read: "
+            f"{files.why_unreadable(error)}."
         ) from error
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=files.named_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"Option --params must name a JSON file, but {str(path)!r} is none: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"A JSON file of parameters must hold an object, name to array, but {str(path)!r} does not.")

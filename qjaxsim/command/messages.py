@@ -4,10 +4,11 @@ A parameter of a command is called as the setting or argument it is passed on as
 is the translation. What a command's functions call otherwise stands in `_INNER`.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from qjaxsim.common import paths
 
 # Command -> what functions inside it call a thing -> the parameter of the command that it is from.
 _INNER: dict[str, dict[str, str]] = {
@@ -119,7 +120,7 @@ def refuse_empty(command: Any, words: Sequence[str]) -> None:
 def at_home(word: str) -> str:
     """A word of the command line with a leading ~ as the folder it stands for, which shells leave in `--out=~/runs`."""
     option, path = re.fullmatch(r"(--[\w-]+=|)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
-    return option + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
+    return option + paths.at_home(path)
 
 
 def called(command: Any, words: Sequence[str]) -> tuple[str, Any]:

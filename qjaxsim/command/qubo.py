@@ -97,6 +97,10 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"Option --option must be NAME=VALUE, but is {pair!r}.")
+        if name in ("reads", "sweeps"):
+            raise ValueError(
+                f"Option --option must name an option of the sampler, but is {pair!r}; give --{name} {text}."
+            )
         if name in options:
             raise ValueError(f"Option --option must give each name once, but {name!r} comes twice.")
         try:

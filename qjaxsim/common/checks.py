@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from qjaxsim.common.paths import at_home
 from qjaxsim.common.suggestions import did_you_mean
 
 
@@ -68,7 +69,7 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def as_path(name: str, value: Any) -> Path:
-    """The file or folder that an argument names.
+    """The file or folder that an argument names; text with a leading ~ names one in the home folder, as in a shell.
 
     Raises:
         ValueError: for an empty text, which Python would take for the folder where it runs.
@@ -78,7 +79,7 @@ def as_path(name: str, value: Any) -> Path:
         raise TypeError(f"Argument `{name}` must be a path, as text or a `pathlib.Path`, but is {shown(value)}.")
     if not os.fspath(value):
         raise ValueError(f"Argument `{name}` must name a file or a folder, but is empty; '.' is the folder here.")
-    return Path(value)
+    return Path(at_home(value) if isinstance(value, str) else value)
 
 
 def require_switch(name: str, value: Any) -> None:

@@ -198,6 +198,19 @@ def read_npy(path: str | Path) -> np.ndarray:
     return array
 
 
+def why_unreadable(error: BaseException) -> str:
+    """What NumPy says of a file that it cannot read, in other words where it would advise to load it unsafely.
+
+    It takes whatever is no file of arrays for a pickle.
+    """
+    text = str(error) or type(error).__name__
+    if "pickle" not in text:
+        return text
+    return (
+        "it holds Python objects; save numbers or text" if "Object arrays" in text else "it holds no arrays of NumPy's"
+    )
+
+
 def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")

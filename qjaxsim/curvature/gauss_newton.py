@@ -17,7 +17,7 @@ from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest, stored_id
 from qjaxsim.common.checks import is_traced
 from qjaxsim.curvature.blocks import by_columns
 from qjaxsim.curvature.chunks import evenly, window
-from qjaxsim.curvature.hvp import flatten_real
+from qjaxsim.curvature.hvp import as_arrays, flatten_real
 from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan
@@ -246,6 +246,7 @@ def sample_sum(
     of: int | None = None,
 ) -> SampleSum:
     """The sum that `split_hessian` takes, with its arguments; of a mean over `of` samples if x and y are some alone."""
+    params = as_arrays(params)
     shapes = check_model(outputs, loss, params, x, y)
     flat, params = vary((flat_unsharded(params, x, y)[0], params), shapes.axes)
     count = shapes.n_samples // (1 if spread is None else spread.devices)

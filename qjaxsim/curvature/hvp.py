@@ -15,7 +15,7 @@ from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import Share, spread_columns
-from qjaxsim.running.array_types import check_tree, native, require_known_shape, require_unsharded
+from qjaxsim.running.array_types import check_tree, native, no_array, require_known_shape, require_unsharded
 from qjaxsim.running.varying import in_unchecked_region, vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
@@ -243,10 +243,7 @@ def as_arrays(params: Any, name: str = "params") -> Any:
         try:
             return jnp.asarray(native(leaf))
         except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"Argument `{name}` must hold real float arrays only, but a leaf is a {type(leaf).__name__}; pass the "
-                "arrays alone and close over the rest (as `equinox.partition` parts a module)."
-            ) from error
+            raise no_array(f"Argument `{name}`", "real float arrays only", leaf) from error
 
     return jax.tree.map(array, params)
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.curvature.chunks import window
-from qjaxsim.curvature.objective import Loss, Outputs, check_model, number_of_samples
+from qjaxsim.curvature.hvp import as_arrays
+from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, number_of_samples
 from qjaxsim.curvature.products import SAMPLES_AT_ONCE
 
 
@@ -32,16 +33,20 @@ def mean_loss(
     Raises:
         ValueError: if batch_size is not a positive integer, or x and y differ in their number of samples; on calling,
             if outputs or loss return another shape, or labels are none of the classes.
+        TypeError: if x, y or, on calling, params hold what JAX takes for no array.
 
     >>> f = mean_loss(lambda w, x: w * x, lambda z, y: (z - y)[:, 0] ** 2, jnp.ones((4, 1)), jnp.zeros((4, 1)))
     >>> print(f(jnp.array(3.0)), jax.grad(f)(jnp.array(3.0)))
     9.0 6.0
     """
+    check_data(x, "x")
+    check_data(y, "y")
     x, y = jax.tree.map(jnp.asarray, (x, y))
     count = number_of_samples(x, y)
     size = even_chunk(count, positive_integer("batch_size", batch_size))
 
     def mean(params: Any) -> jax.Array:
+        params = as_arrays(params)
         check_model(outputs, loss, params, x, y)
 
         def losses(chunk: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.precision import HIGHEST
-from qjaxsim.curvature.hvp import type_of
+from qjaxsim.curvature.hvp import as_arrays, type_of
 from qjaxsim.running.array_types import check_tree, native, require_unwrapped
 from qjaxsim.running.varying import varying_axes
 
@@ -55,10 +55,10 @@ class ModelShapes(NamedTuple):
 
 def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> ModelShapes:
     """Number of samples N, of outputs K and the loss's dtype, checked on shapes and known labels alone."""
-    _check_data(x, "x")
-    _check_data(y, "y")
+    check_data(x, "x")
+    check_data(y, "y")
     count = number_of_samples(x, y)
-    z = _shape_of(outputs, (params, x), "outputs", f"real numbers of shape ({count}, K)")
+    z = _shape_of(outputs, (as_arrays(params), x), "outputs", f"real numbers of shape ({count}, K)")
     if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
         raise ValueError(
             f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
@@ -115,8 +115,8 @@ def require_classes(labels: np.ndarray, least: int, n_classes: int, others: str 
         )
 
 
-def _check_data(tree: Any, name: str) -> None:
-    """Raise unless the leaves are arrays that JAX takes."""
+def check_data(tree: Any, name: str) -> None:
+    """Raise a TypeError unless the leaves are arrays that JAX takes, as they are."""
     check_tree(f"Argument `{name}`", tree)
     for leaf in jax.tree.leaves(tree):
         if type_of(leaf) is None and native(leaf) is not leaf:
@@ -125,7 +125,8 @@ def _check_data(tree: Any, name: str) -> None:
                 '`array.astype(array.dtype.newbyteorder("="))`.'
             )
         if type_of(leaf) is None:
-            raise TypeError(f"Argument `{name}` must hold arrays of numbers, but a leaf is {shown(leaf)}.")
+            kind = f"has dtype {leaf.dtype}; cast it" if isinstance(leaf, np.ndarray) else f"is {shown(leaf)}"
+            raise TypeError(f"Argument `{name}` must hold arrays of numbers that JAX has, but a leaf {kind}.")
         require_unwrapped(f"Argument `{name}`", leaf)
 
 

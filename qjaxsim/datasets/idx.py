@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,19 @@ CLASS_NAMES = {
         "Ankle boot",
     ),
 }
-# Both data sets use the same file names, so the published label files are recognised by their MD5.
+# Both data sets use the same file names, and sets made of them the same labels, as MNIST-C with its corrupted images:
+# what was published is recognised by the MD5 of the label files and of the unpacked image files.
 PUBLISHED_LABELS = {
     "d53e105ee54ea40749a09fcbcd1e9432": "mnist",
     "ec29112dd5afa0611ce80d1b7f02629c": "mnist",
     "25c81989df183df01b3e8a0aad5dffbe": "fashion_mnist",
     "bb300cfdad3c16e7a12a480ee83cd310": "fashion_mnist",
+}
+PUBLISHED_IMAGES = {
+    "6bbc9ace898e44ae57da46a324031adb": "mnist",
+    "2646ac647ad5339dbf082846283269ea": "mnist",
+    "f4a8712d7a061bf5bd6d2ca38dc4d50a": "fashion_mnist",
+    "8181f5470baa50b63fa0f6fddb340f0a": "fashion_mnist",
 }
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x803, 0x801
 
@@ -71,9 +79,11 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     if found is None:
         raise DatasetNotFoundError(f"no idx files ({', '.join(missing_files(folder))}) in {folder} or {folder / name}")
     images_path, labels_path = (found / file for file in FILES[split])
-    published = _is_published(name, labels_path)
-    images = _read_array(images_path, _IMAGES_MAGIC)
-    labels = _read_array(labels_path, _LABELS_MAGIC)
+    with_labels = _is_published(name, labels_path, labels_path.read_bytes(), PUBLISHED_LABELS)
+    content = _unpacked(images_path)
+    published = _is_published(name, images_path, content, PUBLISHED_IMAGES) and with_labels
+    images = _array(images_path, content, _IMAGES_MAGIC)
+    labels = _array(labels_path, _unpacked(labels_path), _LABELS_MAGIC)
     if len(images) != len(labels):
         raise ValueError(
             f"Files of one split must hold as many images as labels, but {images_path} holds {len(images)} and "
@@ -98,35 +108,38 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     )
 
 
-def _is_published(name: str, labels_path: Path) -> bool:
-    """Whether the labels are those that were published.
+def _is_published(name: str, path: Path, content: bytes, known: Mapping[str, str]) -> bool:
+    """Whether the content of a file is one of those that were published, digest -> data set.
 
     Raises:
-        ValueError: if they are those of another data set.
+        ValueError: if it is that of another data set.
     """
     # MD5 as a fingerprint of published files, not for security.
-    digest = hashlib.md5(labels_path.read_bytes(), usedforsecurity=False).hexdigest()
-    origin = PUBLISHED_LABELS.get(digest, name)
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    origin = known.get(digest, name)
     if origin != name:
         raise ValueError(
-            f"Folder {labels_path.parent} must hold {name}, but {labels_path.name} is the file of {origin} "
+            f"Folder {path.parent} must hold {name}, but {path.name} is the file of {origin} "
             f"(both use the same file names); pass the folder of {name}."
         )
-    return digest in PUBLISHED_LABELS
+    return digest in known
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16]
 
 
-def _read_array(path: Path, magic: int) -> np.ndarray:
-    """Bytes of an idx file as uint8 in the shape that its header declares (images 3 axes, labels 1)."""
+def _unpacked(path: Path) -> bytes:
     try:
-        content = gzip.decompress(path.read_bytes())
+        return gzip.decompress(path.read_bytes())
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
             f"File {path} must be a whole gzip file, but reading it failed ({error}); fetch it again."
         ) from error
+
+
+def _array(path: Path, content: bytes, magic: int) -> np.ndarray:
+    """Bytes of an idx file as uint8 in the shape that its header declares (images 3 axes, labels 1)."""
     header_bytes = 4 * (1 + (magic & 0xFF))  # the last byte of the magic number counts the axes
     if len(content) < header_bytes:
         raise ValueError(

@@ -33,7 +33,7 @@ def version_folder(name: str, folder: Path) -> Path | None:
     prepared once it holds dataset_info.json, which TFDS writes last.
     """
     # A name is one folder, which "..", "a/b" or a thousand letters are not.
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):
         return None
     try:
         found = list((folder / name).glob("*/dataset_info.json"))
@@ -73,13 +73,11 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     version = version_folder(name, folder)
     if version is None:
         raise DatasetNotFoundError(f"no prepared TFDS data set in {folder / name}")
-    info = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))
-    if info.get("fileFormat") != "array_record":
+    written_as, counts = _described(version)
+    if written_as != "array_record":
         raise DatasetNotFoundError(
-            f"{version} is prepared as {info.get('fileFormat', 'tfrecord')}, which needs TensorFlow to read "
-            f"(array_record does not)"
+            f"{version} is prepared as {written_as}, which needs TensorFlow to read (array_record does not)"
         )
-    counts = {entry["name"]: sum(map(int, entry["shardLengths"])) for entry in info["splits"]}
     if split not in counts:
         raise NoSplitError(
             f"Argument `split` must be one of {list(counts)} for {name}, but is {split!r}; choose fewer examples with "
@@ -99,6 +97,24 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     return dataset
 
 
+def _described(version: Path) -> tuple[str, dict[str, int]]:
+    """The form of the files, and how many examples each split has."""
+    try:
+        info = json.loads((version / "dataset_info.json").read_text(encoding="utf-8"))
+        counts = {entry["name"]: sum(map(int, entry["shardLengths"])) for entry in info["splits"]}
+        return info.get("fileFormat", "tfrecord"), counts
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(version, f"a whole dataset_info.json, but it cannot be read ({_words(error)})") from error
+
+
+def _damaged(version: Path, what: str) -> ValueError:
+    return ValueError(f"Folder {version} must hold {what}; delete the folder and prepare the data set again.")
+
+
+def _words(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
 def _digest(version: Path) -> str:
     """What changes with the examples, or with what the files say of them.
 
@@ -116,7 +132,7 @@ def read_split(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple
     try:
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(str(version))
+        builder = _builder(tfds, version)
         shape, class_names = _check_features(builder.info.features, version)
         # Undecoded records and Pillow by hand: the fastest route measured (3 s for MNIST, 5 s when TFDS decodes).
         data = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
@@ -126,6 +142,19 @@ def read_split(version: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple
             f"{version} is prepared, but reading it needs {error.name or error}: {INSTALL}"
         ) from error
     return images, labels, class_names
+
+
+def _builder(tfds: Any, version: Path) -> Any:
+    """What reads a prepared data set, made from its features.json and the files that this names."""
+    try:
+        return tfds.builder_from_directory(str(version))
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # from TFDS, for files cut short, altered or lost
+        raise _damaged(version, f"a whole features.json, but it cannot be read ({_words(error)})") from error
 
 
 def _read_records(data: Any, shape: tuple[int, int, int], version: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +168,7 @@ def _read_records(data: Any, shape: tuple[int, int, int], version: Path) -> tupl
                 images[i] = _pixels(record["image"], shape)
                 labels[i] = record["label"]
     except (RuntimeError, OSError) as error:  # from array_record and Pillow, for files cut short, altered or lost
-        raise ValueError(
-            f"Folder {version} must hold whole array_record files, but reading them failed ({error}); delete the "
-            f"folder and prepare the data set again."
-        ) from error
+        raise _damaged(version, f"whole array_record files, but reading them failed ({error})") from error
     return images, labels
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from qjaxsim.common import files
 from qjaxsim.common.checks import as_path
 from qjaxsim.common.suggestions import did_you_mean
+from qjaxsim.common.words import counted
 
 # Beside NaN and nothing: what stands in tables where a number is missing.
 _MISSING = ("na", "n/a", "#n/a", "null", "none", "?", "-", "inf", "-inf")
@@ -108,7 +109,7 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise ValueError(f"Argument `data` must name a CSV file in UTF-8, but {path.name} is none: {error}.") from error
     if len(lines) < 2:
         raise ValueError(f"Argument `data` must have a header and a line below it, but {path.name} has {len(lines)}.")
-    (_, head), *body = lines
+    (first, head), *body = lines
     if len(head) == 1 and (mark := next((mark for mark in (";", "\t") if mark in head[0]), None)):
         raise ValueError(
             f"Argument `data` must name a file with commas between cells, but {path.name} has {mark!r} in its "
@@ -124,8 +125,8 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
     for number, line in body:
         if len(line) != len(head):
             raise ValueError(
-                f"Argument `data` must have {len(head)} cells in each line, but line {number} of {path.name} has "
-                f"{len(line)}."
+                f"Argument `data` must have {counted(len(head), 'cell')} in each line, as its header, line {first}, "
+                f"has, but line {number} of {path.name} has {len(line)}."
             )
     columns = {name: [line[i] for _, line in body] for i, name in enumerate(head)}
     return columns, [f"line {number} of {path.name}" for number, _ in body]

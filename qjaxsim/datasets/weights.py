@@ -17,7 +17,7 @@ import numpy as np
 
 from qjaxsim.common.checks import as_integer, as_path, require_one_of, shown
 from qjaxsim.common.extras import require
-from qjaxsim.common.files import UNREADABLE
+from qjaxsim.common.files import UNREADABLE, why_unreadable
 from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, require_stack
 
@@ -144,7 +144,7 @@ def _npy(path: Path, opened: ExitStack) -> _Arrays:
         with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
     except (*UNREADABLE, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, why_unreadable(error)) from error
     return _Arrays({path.name: array.shape}, lambda _: array)
 
 
@@ -152,7 +152,7 @@ def _npz(path: Path, opened: ExitStack) -> _Arrays:
     try:
         stored = np.load(opened.enter_context(path.open("rb")), allow_pickle=False)
     except (*UNREADABLE, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, why_unreadable(error)) from error
     if not isinstance(stored, np.lib.npyio.NpzFile):
         raise _unreadable(path, "it is a single array; name it .npy")
     opened.enter_context(stored)
@@ -161,7 +161,7 @@ def _npz(path: Path, opened: ExitStack) -> _Arrays:
         try:
             array: np.ndarray = stored[name]
         except (*UNREADABLE, OSError) as error:
-            raise _unreadable(path, f"{name}: {error}") from error
+            raise _unreadable(path, f"{name}: {why_unreadable(error)}") from error
         return array
 
     shapes = {}

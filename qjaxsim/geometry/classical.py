@@ -12,7 +12,7 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.hvp import flatten_real, symmetrised
-from qjaxsim.curvature.objective import Loss, Outputs, check_model, gauss_newton_block
+from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, gauss_newton_block
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import spread_of
 from qjaxsim.running.varying import vary, vary_alike
@@ -210,7 +210,10 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
      [ 3.  1.]]
     """
     flat, unravel = flatten_real(params)
-    inputs = [jax.tree.map(jnp.asarray, x) for x in ([x1] if x2 is None else [x1, x2])]
+    given = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
+    for name, x in given.items():
+        check_data(x, name)
+    inputs = [jax.tree.map(jnp.asarray, x) for x in given.values()]
     shapes = [check_model(outputs, lambda z, y: z.sum(axis=1), params, x, _counting(x)) for x in inputs]
     flat = vary(flat, shapes[0].axes | shapes[-1].axes)
     n, m = shapes[0].n_samples, shapes[-1].n_samples

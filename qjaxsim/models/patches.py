@@ -22,6 +22,7 @@ from qjaxsim.common.checks import hold_integers, require_positive
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.planning.options import PlanOptions
+from qjaxsim.running.array_types import native
 
 Params = dict[str, jax.Array]
 
@@ -142,7 +143,7 @@ def flat_images(x: Any, image_size: int) -> jax.Array:
         ValueError: for images of another number of pixels.
         TypeError: for integers, as images have before they are scaled.
     """
-    images = jnp.asarray(x)
+    images = jnp.asarray(native(x))
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"Argument `x` must hold scaled images, real float numbers, but has dtype {images.dtype}; scale them as "

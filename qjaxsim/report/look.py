@@ -39,10 +39,10 @@ def colour(given: Any) -> str:
 
 
 def html(text: str) -> str:
-    """Text of a figure for a page, powers raised.
+    r"""Text of a figure for a page, powers raised, dollars behind a backslash as such.
 
-    >>> html("$10^{-3}$ <Z>")
-    '10<sup>−3</sup> &lt;Z&gt;'
+    >>> html("$10^{-3}$ <Z>"), html(r"cost\$a\$")
+    ('10<sup>−3</sup> &lt;Z&gt;', 'cost$a$')
     """
     text = escape(text, quote=False)
 
@@ -51,4 +51,4 @@ def html(text: str) -> str:
         inner = re.sub(r"\^\{([^}]*)\}|\^(\w)", lambda power: f"<sup>{power[1] or power[2]}</sup>", inner)
         return inner.replace("-", "−").replace(r"\times", "×").replace(r"\lambda", "λ")
 
-    return re.sub(r"\$([^$]*)\$", raised, text).replace("\n", "<br>")
+    return re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", raised, text).replace(r"\$", "$").replace("\n", "<br>")

@@ -249,7 +249,7 @@ def _power(value: float) -> str:
 
 
 def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row], arrays: Sequence[Arrays]) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    from matplotlib.ticker import MaxNLocator
 
     near, far = panels
     classes = sorted({int(row["n_classes"]) for row in rows if row.get("n_classes")})
@@ -274,10 +274,14 @@ def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row
     near.set_title("Leading eigenvalues", fontsize=style.SMALL + 2, loc="left")
     far.set_xscale("log")
     far.set_xlim(0.9, most**2 + 5)
-    far.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    far.set_title("The same, to rank K² + 5", fontsize=style.SMALL + 2, loc="left")
+    style.plain_ticks(far.xaxis)
+    # Without classes there is no K.
+    last = "K² + 5" if classes else most**2 + 5
+    far.set_title(f"The same, to rank {last}", fontsize=style.SMALL + 2, loc="left")
     for axes in panels:
         axes.set_yscale("log")
+        if not any((_support(cell) > 0).any() for cell in arrays):
+            _corner_text(axes, "no positive eigenvalue")
         axes.set_xlabel("rank", fontsize=style.SMALL + 1)
         style.tidy(axes)
     near.set_ylabel("eigenvalue", fontsize=style.SMALL + 1)

@@ -21,6 +21,8 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 144
 SMALL = 8
+# Characters of a name beside an axis; longer ones would leave no room for what they name.
+_LONGEST = 48
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -60,6 +62,20 @@ def plain_ticks(axis: Any, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     axis.set_major_locator(LogLocator(10, subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def words(text: str) -> str:
+    r"""A user's text as a figure shows it: letter by letter, where matplotlib reads a formula between two dollars.
+
+    What cannot be drawn becomes an escape, and the middle of a long text is left out. `look.html` takes it back.
+
+    >>> words("cost$a$"), words("tab\t"), words("a" * 60 + "/bias")[-8:]
+    ('cost\\$a\\$', 'tab\\t', 'aaa/bias')
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}…{text[1 - _LONGEST // 2 :]}"
+    shown = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(shown).replace("$", r"\$")
 
 
 def index_of(values: Sequence[Any], value: Any) -> int:

@@ -1,5 +1,6 @@
 """What the type of an array must say, where programs are made from it: sizes known, integers that fit, no sharding."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -35,6 +36,16 @@ def native(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
+
+
+def no_array(what: str, held: str, leaf: Any) -> TypeError:
+    """The error of a leaf that makes no array, such as a function inside a module; `what` begins the sentence."""
+    way_out = "pass the arrays alone and close over the rest (as `equinox.partition` parts a module)"
+    if isinstance(leaf, Mapping):  # of another kind than JAX takes apart, as `numpy.load` gives
+        way_out = "pass `dict` of it"
+    if isinstance(leaf, np.ndarray | np.generic):  # of a type that JAX has not
+        return TypeError(f"{what} must hold {held}, but a leaf has dtype {leaf.dtype}; cast it.")
+    return TypeError(f"{what} must hold {held}, but a leaf is a {type(leaf).__name__}; {way_out}.")
 
 
 def require_unwrapped(what: str, value: Any) -> None:

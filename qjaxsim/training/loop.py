@@ -16,7 +16,7 @@ from qjaxsim.common.checks import as_path, positive_integer, require_switch, req
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
-from qjaxsim.running.array_types import require_unwrapped
+from qjaxsim.running.array_types import native, no_array, require_unwrapped
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
@@ -237,13 +237,24 @@ def examples_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, ja
                 "by `np.unique(labels, return_inverse=True)[1]` say."
             )
         require_unwrapped(f"Argument `{name}`", value)
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = _as_jax(x, x_name), _as_jax(y, y_name)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise ValueError(
             f"Arguments `{x_name}` and `{y_name}` must hold equally many examples along their first axis and at least "
             f"one, but have shapes {x.shape} and {y.shape}."
         )
     return x, y
+
+
+def _as_jax(value: Any, name: str) -> jax.Array:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    try:
+        return jnp.asarray(native(array))
+    except TypeError as error:
+        raise TypeError(
+            f"Argument `{name}` must hold numbers that JAX has, but its dtype is {array.dtype}; cast it, by "
+            "`.astype(np.float64)` say."
+        ) from error
 
 
 def _shares(weights: Any, count: int, of_means: bool) -> np.ndarray | None:
@@ -351,7 +362,10 @@ def _require_same_metrics(before: Row, now: Row, best: str, folder: Path | None)
 def _strong(leaf: Any) -> jax.Array:
     """The leaf as a JAX array without weak type, as it would come back from a checkpoint."""
     require_unmasked("A leaf of `params`", leaf)
-    return jnp.asarray(np.asarray(leaf))
+    try:
+        return jnp.asarray(native(np.asarray(leaf)))
+    except TypeError as error:
+        raise no_array("Argument `params`", "float32 or float64 arrays", leaf) from error
 
 
 def _flat(params: Params) -> np.ndarray:

@@ -211,6 +211,13 @@ def test_binary_files_are_refused_in_a_sentence(tmp_path):
     np.savez(tmp_path / "b.npz", matrix=np.eye(2), vartype="SPIN")
     with pytest.raises(ValueError, match="over SPIN variables, but `vartype` is BINARY"):
         read_problem(tmp_path / "b.npz", "BINARY")
+    for name in ("c.npy", "c.npz"):
+        (tmp_path / name).write_bytes(b"1 2 3")
+        with pytest.raises(ValueError, match=f"{name} cannot be read as np.: it holds no arrays of NumPy's$"):
+            read_problem(tmp_path / name)
+    np.savez(tmp_path / "c.npz", matrix=np.array([[None]]))
+    with pytest.raises(ValueError, match="it holds Python objects; save numbers or text$"):
+        read_problem(tmp_path / "c.npz")
     bqm = Qubo.from_matrix(np.eye(3)).to_bqm()
     with bqm.to_file() as content:
         whole = content.read()

@@ -1,6 +1,7 @@
 """What commands on circuits read: observables as text, files of parameters, circuit files."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -107,8 +108,23 @@ def test_wrong_params(name, content, message, circuit, tmp_path):
 
 def test_pickled_params_are_refused(circuit, tmp_path):
     np.savez(tmp_path / "p.npz", w=np.array([Spoilt()], dtype=object), a=0.0)
-    with pytest.raises(ValueError, match="plain numbers"):
+    with pytest.raises(ValueError, match=r"cannot be read: it holds Python objects; save numbers or text\.$"):
         read_params(tmp_path / "p.npz", circuit, None)
+
+
+def test_files_of_another_kind_are_told_in_words_of_their_own(circuit, tmp_path):
+    # NumPy's own would advise to load all that is no file of arrays unsafely, as a pickle.
+    for content in (pickle.dumps({"w": 1.0}), b"w = 1.0"):
+        (tmp_path / "p.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"p.npz' cannot be read: it holds no arrays of NumPy's\.$"):
+            read_params(tmp_path / "p.npz", circuit, None)
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"one.npz' cannot be read: it holds one array without a name.*`numpy.savez`"):
+        read_params(tmp_path / "one.npz", circuit, None)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"must name a JSON file, but .*deep.json' is none"):
+        read_params(tmp_path / "deep.json", circuit, None)
 
 
 def test_absent_files(circuit, tmp_path):

@@ -79,6 +79,7 @@ def test_formats_and_maximisation(tmp_path, capsys):
         (["--format", "xml"], "Option --format must be one of bqm"),
         (["--number", "2"], "Option --number must be left out"),
         (["--sampler", "steepest", "--time-limit", "1"], "Option --time-limit must be left out for sampler 'steepest'"),
+        (["--option", "sweeps=30"], "must name an option of the sampler, but is 'sweeps=30'; give --sweeps 30."),
         (["--option", "oops"], "Option --option must be NAME=VALUE, but is 'oops'"),
         (["--vartype", "QUTRIT"], "Option --vartype must be BINARY or SPIN, but is 'QUTRIT'"),
         (["--sampler", "best"], "Option --sampler must be one of jax"),

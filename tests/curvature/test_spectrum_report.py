@@ -1,5 +1,6 @@
 """The report on a spectrum: known spectra, both ways of computing, blocks, planes, files, and pages."""
 
+import json
 import re
 
 import jax
@@ -257,6 +258,21 @@ def test_saved_and_loaded(reports, tmp_path):
         files.write_npz(tmp_path / "broken.npz", {"report": np.array(broken)})
         with pytest.raises(files.DamagedError, match=reason):
             SpectrumReport.load(tmp_path / "broken.npz")
+
+
+def test_numbers_that_are_not_finite_come_back(tmp_path):
+    # A single eigenvalue has no gap to another.
+    report = spectrum_report(lambda w: w**2, jnp.array(1.0), planes=(), progress=False)
+    assert np.isnan(report.numbers["gap_ratio"])
+    again = SpectrumReport.load(report.save(tmp_path / "mine.npz"))
+    assert repr(again.numbers) == repr(dict(report.numbers)) and again.texts() == report.texts()
+    pages = [one.to_html(tmp_path / f"{place}.html").read_text() for place, one in enumerate((report, again))]
+    assert pages[0] == pages[1]
+    # Files of earlier versions have null there.
+    said = json.loads(str(files.read_npz(tmp_path / "mine.npz", "report")["report"]))
+    earlier = json.dumps({name: value for name, value in said.items() if "not_finite" not in name})
+    files.write_npz(tmp_path / "earlier.npz", {**report.arrays, "report": np.array(earlier)})
+    assert SpectrumReport.load(tmp_path / "earlier.npz").numbers["gap_ratio"] is None
 
 
 @pytest.mark.parametrize("way", mostly_slow(["dense", "lanczos"], keep=1))

@@ -59,6 +59,12 @@ def linear(w, x):
         (jnp.sum, {"planes": "pca"}, ValueError, r"`planes` has 'pca', .* but there is no `trajectory`"),
         (jnp.sum, {"planes": ("eigne",)}, ValueError, r"`planes` must be .*eigen.* but is 'eigne'"),
         (jnp.sum, {"plane_points": 1}, ValueError, "`plane_points` must be"),
+        (
+            jnp.sum,
+            {"planes": ("eigen",), "plane_points": 10**7},
+            MemoryError,
+            "A plane of 10,000,000 x 10,000,000 points needs .* choose fewer `plane_points`",
+        ),
         (jnp.sum, {"trajectory": np.zeros((3, 5))}, ValueError, r"`trajectory` must be .* \(T, 4\), but .*\(3, 5\)"),
         (jnp.sum, {"trajectory": np.full((3, 4), np.nan)}, ValueError, "`trajectory` must hold finite numbers"),
         (

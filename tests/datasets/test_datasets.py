@@ -62,6 +62,10 @@ def test_the_source_of_own_idx_files_says_which_they_are(tmp_path, monkeypatch):
     assert found[0] != found[1] and all(re.fullmatch(kept, source) for source in found)
     labels = (tmp_path / idx.FILES["train"][1]).read_bytes()
     monkeypatch.setitem(idx.PUBLISHED_LABELS, hashlib.md5(labels).hexdigest(), "mnist")
+    # Other images with the published labels, as MNIST-C has them, are others.
+    assert datasets.load("mnist", source="idx", data_dir=tmp_path).source == found[1]
+    unpacked = gzip.decompress((tmp_path / idx.FILES["train"][0]).read_bytes())
+    monkeypatch.setitem(idx.PUBLISHED_IMAGES, hashlib.md5(unpacked).hexdigest(), "mnist")
     published = datasets.load("mnist", source="idx", data_dir=tmp_path).source
     assert published == re.sub(", sha256 .{16}", "", found[1])
 
@@ -127,6 +131,10 @@ def test_idx_folder_of_another_data_set_is_recognised(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"must hold mnist, but train-labels.* is the file of fashion_mnist"):
         datasets.load("mnist", source="idx", data_dir=tmp_path)
     assert len(datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)) == 30
+    unpacked = gzip.decompress((tmp_path / idx.FILES["train"][0]).read_bytes())
+    monkeypatch.setitem(idx.PUBLISHED_IMAGES, hashlib.md5(unpacked).hexdigest(), "mnist")
+    with pytest.raises(ValueError, match=r"must hold fashion_mnist, but train-images.* is the file of mnist"):
+        datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)
 
 
 # --- digits ------------------------------------------------------------------------------------------------------
@@ -177,6 +185,8 @@ def test_missing_data_say_so_at_once_and_name_the_ways_out(tmp_path, monkeypatch
 def test_unknown_names_sources_and_splits(tmp_path):
     with pytest.raises(ValueError, match=r"`name` must be one of \['digits', 'mnist', 'fashion_mnist'\].*is 'emnist'"):
         datasets.load("emnist", data_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"`name` must be one of .*, but is None\."):
+        datasets.load(None, data_dir=tmp_path)
     with pytest.raises(ValueError, match=r"`source` must be one of .* but is 'web'"):
         datasets.load("mnist", source="web")
     with pytest.raises(ValueError, match=r"`source` must be 'auto' or one of \['sklearn'\] for digits, but is 'tfds'"):
@@ -202,6 +212,7 @@ def test_real_data_agree_between_tfds_and_idx(name, split):
     from_idx = datasets.load(name, split, source="idx", data_dir=folder)
     np.testing.assert_array_equal(from_tfds.images, from_idx.images)
     np.testing.assert_array_equal(from_tfds.labels, from_idx.labels)
+    assert "sha256" not in from_idx.source  # as published
     assert from_tfds.class_names == from_idx.class_names
 
 

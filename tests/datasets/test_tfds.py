@@ -207,6 +207,35 @@ def test_damaged_array_record(tfds_tree, tmp_path, length):
         datasets.load("tiny_colours", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dataset_info.json", b""),
+        ("dataset_info.json", b'{"fileFormat": "array_record", "spl'),
+        ("dataset_info.json", b"[]"),
+        ("dataset_info.json", b'{"fileFormat": "array_record"}'),
+        ("dataset_info.json", b'{"fileFormat": "array_record", "splits": [{"name": "train", "shardLengths": ["x"]}]}'),
+        ("dataset_info.json", b"\xff\xfe"),
+        ("features.json", b""),
+        ("features.json", b"[]"),
+        ("features.json", b'{"pythonClassName": "tensorflow_datasets.core'),
+        ("features.json", None),
+    ],
+)
+def test_damaged_descriptions_are_told_with_the_way_out(tfds_tree, tmp_path, monkeypatch, name, content):
+    monkeypatch.setenv("QJAXSIM_CACHE", str(tmp_path / "cache"))
+    root, *_ = tfds_tree
+    shutil.copytree(root / "tiny_colours", tmp_path / "tiny_colours")
+    (path,) = tmp_path.glob(f"*/*/{name}")
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    said = f"1.2.0 must hold a whole {name}, but it cannot be read .*; delete the folder and prepare the data set again"
+    with pytest.raises(ValueError, match=said):
+        datasets.load("tiny_colours", data_dir=tmp_path)
+
+
 @pytest.mark.parametrize("package", ["tensorflow_datasets", "PIL"])
 def test_missing_packages_name_the_extra(tfds_tree, tmp_path, monkeypatch, package):
     root, *_ = tfds_tree

@@ -41,6 +41,8 @@ def test_outputs_are_the_references_expectation_values(name, dtype, key):
     model = model_of(name)
     params = model.init(key, dtype)
     outputs = model.outputs(params, X.astype(dtype))
+    swapped = X.astype(np.dtype(dtype).newbyteorder("S"))
+    np.testing.assert_array_equal(model.outputs(params, swapped), outputs)
     assert outputs.dtype == dtype and outputs.shape == (5, model.n_outputs)
     wanted = [
         [1.5 * reference.expectation(CIRCUITS[name], each, {**params, "x": row}) for each in OBSERVABLES] for row in X

@@ -176,6 +176,22 @@ def test_spectra_of_lanczos_and_of_a_zero_matrix():
     assert "P = 5" in texts(figures.spectra([{"patches": 1, "layers": 1}], [zero]))
 
 
+def test_leading_eigenvalues_without_classes_and_without_positive_ones():
+    shown = texts(figures.spectra([{"patches": 1, "layers": 1}], [{"eigenvalues": -np.arange(1.0, 9.0)}]))
+    assert shown.count("no positive eigenvalue") == 2
+    figure = figures.spectra([{"patches": 1, "layers": 1}], [{"eigenvalues": np.arange(-2.0, 6.0)}])
+    shown = texts(figure)
+    # Half of eight eigenvalues are as many as four classes would be asked for.
+    assert "The same, to rank 21" in shown and "no positive eigenvalue" not in shown
+    far = figure.findobj(Axes)[-1]
+    low, high = far.get_xlim()
+    named = [tick.get_text() for tick in far.get_xticklabels() if low <= tick.get_position()[0] <= high]
+    assert named == ["1", "2", "5", "10", "20"]
+    assert not any(tick.get_text() for tick in far.get_xticklabels(minor=True))
+    rows, arrays = grid((4,), (2,), (0,))
+    assert "The same, to rank K² + 5" in texts(figures.spectra(rows, arrays))
+
+
 def test_lambda_max_draws_means_points_guide_and_published():
     rows, _ = grid((4, 9, 16), (2,), (0, 1))
     for row in rows:
@@ -335,7 +351,7 @@ from qjaxsim.studies.hessian import figures
 assert not any(name.startswith("matplotlib") for name in sys.modules), "matplotlib at import"
 figures.write_figures(json.load(open("rows.json")), [dict(np.load("arrays.npz"))], ".")
 new = {name for name in set(sys.modules) - before if name.startswith("qjaxsim")}
-light = tuple(f"qjaxsim.common.{name}" for name in ("checks", "files", "interrupts", "suggestions", "words"))
+light = tuple(f"qjaxsim.common.{name}" for name in ("checks", "files", "interrupts", "paths", "suggestions", "words"))
 drawn = ("qjaxsim.report", "qjaxsim.common", "qjaxsim.studies")
 assert all(name in drawn or name in light or name.startswith("qjaxsim.report.") for name in new if not (
     name.startswith("qjaxsim.studies.hessian"))), new

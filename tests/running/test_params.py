@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import qjaxsim as qj
-from qjaxsim.curvature import matrix_operator, split_hessian, top_eigenpairs
-from qjaxsim.models.losses import squared_error
+from qjaxsim.curvature import matrix_operator, mean_loss, plan_split, split_hessian, top_eigenpairs
+from qjaxsim.geometry import neural_tangent_kernel
 
 x, w = qj.Parameter("x", (2,)), qj.Parameter("w", (3, 2))
 CIRCUIT = qj.Circuit(3).rx(x[0], 0).ry(x[1], 1).cx(0, 1).u(w[0, 0], w[1, 1], w[2, 0], 2)
@@ -182,5 +182,21 @@ def test_numbers_may_have_another_machines_order_of_bytes():
     np.testing.assert_allclose(qj.hessian(first, swapped(angles)), wanted, atol=1e-12)
     np.testing.assert_allclose(qj.hvp(first, swapped(angles), swapped(np.ones(2))), wanted.sum(0), atol=1e-12)
     np.testing.assert_allclose(top_eigenpairs(matrix_operator(swapped(wanted)), 1, key=jax.random.key(0)).values, [0])
-    with pytest.raises(TypeError, match="Argument `x` must be in this machine's order of bytes, but is [<>]f8; pass"):
-        split_hessian(lambda w, x: x * w, squared_error, np.ones(2), swapped(state[:, None]), np.zeros((8, 2)))
+    x, zeros, w = state[:, None], np.zeros((8, 2)), np.array([0.5, 2.0])
+    scaled = lambda w, x: x * w[None]  # noqa: E731
+    half = lambda z, y: ((z - y) ** 2).sum(axis=1) / 2  # noqa: E731
+    square = np.mean(state**2)
+    np.testing.assert_allclose(split_hessian(scaled, half, swapped(w), x, zeros).hessian, square * np.eye(2))
+    np.testing.assert_allclose(mean_loss(scaled, half, x, zeros)(swapped(w)), square * (w**2).sum() / 2)
+    assert plan_split(scaled, half, swapped(w), x, zeros).structure == "pushed"
+    with pytest.raises(TypeError, match="`params` must hold real float arrays only, but a leaf has dtype object; cast"):
+        split_hessian(scaled, half, np.array([None, 1.0]), x, zeros)
+    for refused in (
+        lambda x: split_hessian(scaled, half, w, x, zeros),
+        lambda x: mean_loss(scaled, half, x, zeros),
+        lambda x: neural_tangent_kernel(scaled, w, x),
+    ):
+        with pytest.raises(TypeError, match="Argument `x1?` must be in this machine's order of bytes, but is [<>]f8;"):
+            refused(swapped(x))
+        with pytest.raises(TypeError, match="Argument `x1?` must hold .* that JAX has, but a leaf has dtype .*; cast"):
+            refused(np.array([[None]] * 8))

@@ -59,6 +59,34 @@ def test_arguments_that_do_not_fit():
         fit(loss, params, x, y, dataclasses.replace(config, batch_size=65))
 
 
+def test_data_and_params_may_have_another_machines_order_of_bytes():
+    """As FITS, HDF5 and IDX files have them: one step of gradient descent, by NumPy."""
+    swapped = lambda value: value.astype(value.dtype.newbyteorder("S"))  # noqa: E731
+    w, target = np.array([0.5, -1.0, 0.25, 2.0, 0.0]), x @ np.arange(5.0) + 1
+    squares = lambda w, x, y: ((x @ w - y) ** 2).mean()  # noqa: E731
+    step = TrainConfig(epochs=1, batch_size=64, learning_rate=0.1, optimizer="sgd")
+    given = [swapped(np.asarray(value, float)) for value in (w, x, target)]
+    result = fit(squares, *given, step, test=(given[1], given[2]), progress=False)
+    slope = 2 * x.T.astype(float) @ (x @ w - target) / len(x)
+    np.testing.assert_allclose(result.params_final, w - 0.1 * slope, rtol=1e-10)
+    assert result.history[0]["test_loss"] == pytest.approx(np.mean((x @ w - target) ** 2))
+
+
+def test_what_makes_no_array_is_told_with_the_way_out(tmp_path):
+    with pytest.raises(TypeError, match="float32 or float64 arrays, but a leaf is a function; pass the arrays alone"):
+        fit(loss, {**params, "activation": lambda x: x}, x, y, config)
+    with pytest.raises(TypeError, match="float32 or float64 arrays, but a leaf has dtype object; cast it"):
+        fit(loss, {**params, "b": np.array([None, 1.0, 2.0])}, x, y, config)
+    np.savez(tmp_path / "start.npz", **params)
+    with (
+        np.load(tmp_path / "start.npz") as start,
+        pytest.raises(TypeError, match="a leaf is a NpzFile; pass `dict` of"),
+    ):
+        fit(loss, start, x, y, config)
+    with pytest.raises(TypeError, match=r"`x` must hold numbers that JAX has, but its dtype is .*float64\)` say"):
+        fit(loss, params, x.astype([("a", float)]), y, config)
+
+
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     (

@@ -39,7 +39,7 @@ def figure_names(report: "SpectrumReport") -> list[str]:
 
 def blocks(report: "SpectrumReport") -> "Figure":
     """Largest eigenvalues and traces of the blocks, and where the leading eigenvectors live."""
-    names = [str(row["group"]) for row in report.blocks]
+    names = [style.words(str(row["group"])) for row in report.blocks]
     figure = style.new_figure(12.0, min(14.0, 1.6 + 0.28 * len(names)))
     left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=[1.0, 1.0, 1.2])
     _bars(left, report, {"block_lambda_max": "Hessian", "gn_block_lambda_max": "Gauss–Newton"}, "largest eigenvalue")

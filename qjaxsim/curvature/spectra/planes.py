@@ -1,6 +1,6 @@
 """Landscapes of a report: the function on planes through its point, kept in a file line by line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, OtherComputationError, digest
 from qjaxsim.common.files import SO_FAR
+from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature import landscape
 from qjaxsim.curvature.landscape import Plane
 
@@ -49,6 +50,22 @@ class Scene:
 
 
 _Laid = tuple[Plane, np.ndarray, tuple[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+
+
+def require_grid(name: str, points: int, planes: Sequence[str]) -> None:
+    """Raise if values on planes of so many points along each axis do not fit in memory.
+
+    Args:
+        name: the argument that says how many.
+        points: along each axis.
+        planes: names; nothing is refused without.
+
+    Raises:
+        MemoryError: naming the GiB needed and the GiB available.
+    """
+    # Each value, and its line as it is kept; those of earlier planes stay.
+    what = f"A plane of {points:,} x {points:,} points"
+    require_memory(8 * (len(planes) + bool(planes)) * points**2, what, f"choose fewer `{name}`")
 
 
 def plane_arrays(

@@ -1,6 +1,7 @@
 """What a report holds, and what becomes of it: a file, figures, a page, a view in a notebook."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -131,8 +132,17 @@ class SpectrumReport:
         Raises:
             OSError: if it cannot be written.
         """
-        said = {"form": FORM, "title": self.title, "numbers": self.numbers, "blocks": self.blocks}
-        text = json.dumps(files.to_json(said | {"settings": self.settings}, nan_as_null=True))
+        said = {
+            "form": FORM,
+            "title": self.title,
+            "settings": self.settings,
+            "numbers": self.numbers,
+            "blocks": self.blocks,
+        }
+        # JSON has no such numbers, and null stands for one that there is none of.
+        said["not_finite"] = _not_finite(self.numbers)
+        said["blocks_not_finite"] = [_not_finite(row) for row in self.blocks]
+        text = json.dumps(files.to_json(said, nan_as_null=True))
         return files.write_npz(path, {**self.arrays, "report": np.array(text)})
 
     @classmethod
@@ -153,7 +163,10 @@ class SpectrumReport:
             said = json.loads(str(arrays.pop("report")))
             if said["form"] > FORM:
                 raise files.DamagedError(path, f"it is of a newer version, form {said['form']}", "update qjaxsim")
-            return cls(said["title"], said["numbers"], said["blocks"], arrays, said["settings"])
+            numbers = _with_not_finite(said["numbers"], said.get("not_finite", {}))
+            apart = said.get("blocks_not_finite", [{}] * len(said["blocks"]))
+            blocks = [_with_not_finite(row, more) for row, more in zip(said["blocks"], apart, strict=True)]
+            return cls(said["title"], numbers, blocks, arrays, said["settings"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, files.DamagedError):
                 raise
@@ -211,3 +224,12 @@ class SpectrumReport:
     def _said(self) -> list[str]:
         names = ("parameters", "samples", "loss", "spectrum", "lambda_max", "lambda_min", "trace", "outliers_gap")
         return present(names, [self.numbers])
+
+
+def _not_finite(row: Row) -> dict[str, str]:
+    """The numbers of a row that are NaN or infinite, as text."""
+    return {name: str(value) for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+
+
+def _with_not_finite(row: Row, more: Mapping[str, str]) -> Row:
+    return {**row, **{name: float(text) for name, text in more.items()}}

@@ -25,7 +25,7 @@ from qjaxsim.curvature.spectra.measure import (
     outlier_numbers,
     with_kept_products,
 )
-from qjaxsim.curvature.spectra.planes import PLANES, Scene, plane_arrays
+from qjaxsim.curvature.spectra.planes import PLANES, Scene, plane_arrays, require_grid
 from qjaxsim.curvature.spectra.problem import Problem, checked_value, problem_of
 from qjaxsim.curvature.spectra.record import SpectrumReport
 from qjaxsim.curvature.spectrum import EigenPairs
@@ -98,7 +98,7 @@ def spectrum_report(
             data.
         ValueError: for arguments that do not fit each other, a function that is not finite or not deterministic, or
             one that does not depend on params at all, or outputs of a sample that depend on others or on its place.
-        MemoryError: if "dense" does not fit.
+        MemoryError: if "dense" does not fit, or the planes do not.
 
     Cost: dense as `split_hessian` or P Hessian-vector products, and P^3; lanczos about 60 + 3 top + 400 products, and
     about 60 more a group. A plane takes `plane_points`^2 evaluations. Functions are taken as they are at the
@@ -126,6 +126,7 @@ def spectrum_report(
     path, held = _path(trajectory, problem), _mask(frozen, size)
     planes = _planes(planes, path, size)
     points = integer_from(2, "plane_points", plane_points)
+    require_grid("plane_points", points, planes)
     value = checked_value(problem) if check_deterministic else None
     key, folder = jax.random.key(seed), None if checkpoint is None else as_path("checkpoint", checkpoint)
     with _bars(progress) as bars:

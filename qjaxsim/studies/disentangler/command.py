@@ -108,7 +108,7 @@ def _print_plan(settings: Any, loaded: Any, text: Path | None, encoder: Path | N
 def _inputs(path: Path | None) -> "np.ndarray | None":
     import numpy as np
 
-    from qjaxsim.common.files import UNREADABLE
+    from qjaxsim.common.files import UNREADABLE, why_unreadable
 
     if path is None:
         return None
@@ -116,7 +116,9 @@ def _inputs(path: Path | None) -> "np.ndarray | None":
         with path.open("rb") as file:
             array: np.ndarray = np.load(file, allow_pickle=False)
     except UNREADABLE as error:
-        raise ValueError(f"Option --inputs must be a .npy file of numbers, but {path.name} is not: {error}.") from error
+        raise ValueError(
+            f"Option --inputs must be a .npy file of numbers, but {path.name} is not: {why_unreadable(error)}."
+        ) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         held = f"{array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
         raise ValueError(f"Option --inputs must be a .npy file of real numbers, but {path.name} holds {held}.")

@@ -277,7 +277,7 @@ def profile_of_layers(rows: Sequence[Row]) -> "Figure":
         axes.set_xlabel(harm.axis)
         style.tidy(axes)
         _logarithmic(axes, "x", harm.small)
-    panels[0].set_yticks(range(len(layers)), layers)
+    panels[0].set_yticks(range(len(layers)), [style.words(layer) for layer in layers])
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=style.SMALL, frameon=False, loc="outside lower center", ncols=5)

@@ -17,6 +17,7 @@ from qjaxsim.common.memory import require_states
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.hvp import require_dense
 from qjaxsim.curvature.spectra.measure import DENSE_COPIES
+from qjaxsim.curvature.spectra.planes import require_grid
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.report.figure import ReportFigure
 from qjaxsim.report.tables import ReportTable
@@ -103,6 +104,7 @@ def _check(settings: HessianSettings, model: PatchesModel, examples: HessianExam
             f"Argument `batch_size` must be at most the number of training images, {len(examples.x_train)}, but is "
             f"{config.batch_size}; choose a smaller one."
         )
+    require_grid("landscape_points", settings.landscape_points, settings.landscape)
     itemsize = np.dtype(settings.training_dtype).itemsize
     require_states(
         model.n_qubits,

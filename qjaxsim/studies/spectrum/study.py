@@ -7,6 +7,7 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import SpectrumReport
 from qjaxsim.curvature.spectra.columns import BLOCKS
 from qjaxsim.curvature.spectra.page import write_figures
+from qjaxsim.curvature.spectra.planes import require_grid
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.spectra import spectra
 from qjaxsim.report.tables import ReportTable
@@ -35,6 +36,7 @@ def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: 
         raise ValueError(
             f"Argument `batch_size` has an effect only with samples, but {target.name} has none; leave it out."
         )
+    require_grid("landscape_points", given.landscape_points, given.landscape)
     cells = {f"seed{seed}": seed for seed in given.seeds}
 
     def forget() -> None:

@@ -155,7 +155,10 @@ def test_files_that_are_no_inputs(tmp_path, capsys):
     (tmp_path / "x.npy").write_bytes(b"none")
     words = ["study", "disentangler", "--weights", str(tmp_path / "w.npy"), "--orientation", "out-in"]
     assert main([*words, "--inputs", str(tmp_path / "x.npy"), "--out", str(tmp_path / "out")]) == 2
-    assert "Option --inputs must be a .npy file of numbers, but x.npy is not" in capsys.readouterr().err
+    assert (
+        "Option --inputs must be a .npy file of numbers, but x.npy is not: it holds no arrays of NumPy's."
+        in capsys.readouterr().err
+    )
     assert main([*words, "--layers", "block0.up", "--out", str(tmp_path / "out")]) == 2
     assert "Option --layers has an effect only without --weights, but --weights is given" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ from qjaxsim.studies.hessian.settings import HessianSettings, paper_learning_rat
         (("--layers", "-1"), "--layers must hold numbers of at least 0"),
         (("--qubits", "3"), "--classes is 10, but 3 qubits"),
         (("--scale", "nan"), "--scale must be a positive number, but is nan"),
+        (("--landscape-points", "10000000"), "A plane of 10,000,000 x 10,000,000 points needs"),
         (("--learning-rate", "nan"), "--learning-rate must be a positive number, but is nan"),
         (("--weight-decay", "nan"), "--weight-decay must be finite and not negative, but is nan"),
         (("--seeds", "-1"), "--seeds must hold numbers of at least 0"),

@@ -281,6 +281,9 @@ def test_own_inputs_and_values(files, table):
          "for each, but brings 3 (first, second, sum); choose with --features, or take a wider circuit."),
         (["mine.qasm", "--observable", "Z0", "--point", "start", "--landscape", "pca"], "--landscape holds pca"),
         (["mine.qasm", "--observable", "Z0", "--point", "start", "--epochs", "3"], "--epochs has an effect only with"),
+        # Before the way to the minimum.
+        (["mine.qasm", "--observable", "Z0", "--landscape", "eigen", "--landscape-points", "10000000"],
+         "error: A plane of 10,000,000 x 10,000,000 points needs"),
         (["mine.qasm", "--observable", "Z0", "--params", "none.npz"], "--params must name a file, but 'none.npz'"),
     ],
 )  # fmt: skip
