@@ -46,6 +46,7 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
         qubits: as for `from_qiskit`.
 
     Raises:
+        TypeError: for what is neither text nor a path.
         ValueError: for a program that cannot be read, naming the line, or whose header names no known version; for more
             than a million bits; else as `from_qiskit`.
         OSError: if there is no such file.
@@ -56,12 +57,12 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
     >>> from_qasm(program).circuit == qj.Circuit(2).h(0).cx(0, 1)
     True
     """
-    if not isinstance(source, Path) and not source.strip():
+    if isinstance(source, str) and not source.strip():
         raise ValueError("Argument `source` must be a program or the path of a file, but is empty.")
-    if not isinstance(source, Path) and re.search(r"[\n\r;]", source):
+    if isinstance(source, str) and re.search(r"[\n\r;]", source):
         text, what, folder = source, "the OpenQASM program", Path()
     else:
-        path = Path(source)
+        path = as_path("source", source)
         text, what, folder = read_text(path), f"OpenQASM file {str(path)!r}", path.parent
     circuit = parse(text, what, folder, every_qubit=qubits != "used")
     return from_qiskit(circuit, evolution=evolution, qubits=qubits)
