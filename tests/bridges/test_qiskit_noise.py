@@ -12,9 +12,7 @@ from tests.noisy_circuits import random_noisy, random_values
 pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 
 from qiskit import QuantumCircuit, transpile
-from qiskit.circuit import Gate, Reset
-from qiskit.circuit.library import CXGate, HGate, PauliGate, RYGate, SGate, UnitaryGate, XGate
-from qiskit.quantum_info import DensityMatrix, Kraus, SuperOp, random_unitary
+from qiskit.quantum_info import DensityMatrix, SuperOp, random_unitary
 from qiskit_aer import AerSimulator, noise
 from qjaxsim_qiskit import (
     crosscheck,
@@ -224,57 +222,6 @@ def check_backend(backend):
     np.testing.assert_allclose(rho, exact_on(backend, circuit), atol=1e-12)
     # Aer leaves small Kraus matrices out: on fake_manila it is 3.5e-10 away from Qiskit's own algebra.
     np.testing.assert_allclose(rho, on_aer(circuit, noise.NoiseModel.from_backend(backend)), atol=1e-9)
-
-
-class Named(Gate):
-    """A gate of one qubit whose name says nothing."""
-
-    def __init__(self, inner):
-        super().__init__("x", 1, [])
-        self.inner = inner
-
-    def _define(self):
-        self.definition = QuantumCircuit(1)
-        self.definition.append(self.inner, [0])
-
-
-def test_errors_of_many_circuits_are_those_of_qiskits_algebra():
-    damped, dephased = (
-        Kraus(SuperOp(each)).to_instruction()
-        for each in (noise.amplitude_damping_error(0.3), noise.phase_damping_error(0.3))
-    )
-    circuits = [
-        ((Named(HGate()), [1]), (damped, [0])),
-        ((Named(SGate()), [1]), (dephased, [0])),
-        ((XGate(), [1]), (PauliGate("XYZ"), [2, 0, 1])),
-        ((PauliGate("XYI"), [2, 0, 1]), (Reset(), [1]), (CXGate(ctrl_state=0), [2, 0])),
-        ((CXGate(), [2, 0]), (RYGate(0.3), [1]), (RYGate(0.7), [1]), (UnitaryGate(random_unitary(2, seed=1)), [2])),
-    ]
-    made = []
-    for parts in circuits:
-        made.append(QuantumCircuit(3))
-        for operation, qubits in parts:
-            made[-1].append(operation, qubits)
-    error = noise.QuantumError(list(zip(made, (0.2, 0.3, 0.1, 0.15, 0.25), strict=True)))
-    model = noise.NoiseModel()
-    model.add_all_qubit_quantum_error(error, "ccx")
-    circuit = QuantumCircuit(3)
-    circuit.ry(0.4, 0)
-    circuit.h([1, 2])
-    circuit.ccx(0, 2, 1)
-    found = qj.density_matrix(from_aer_noise_model(model).apply(from_qiskit(circuit).circuit))()
-    exact = DensityMatrix(circuit).evolve(SuperOp(error), [0, 2, 1])
-    np.testing.assert_allclose(found, turned(exact.data, 3), atol=1e-12)
-
-
-def test_a_device_is_read_by_its_few_instructions(monkeypatch):
-    """Errors of this device are 1,023 circuits; its instructions on one and two qubits are some dozens."""
-    fake = pytest.importorskip("qiskit_ibm_runtime.fake_provider", reason="qiskit-ibm-runtime is not installed")
-    model = noise.NoiseModel.from_backend(fake.FakeManilaV2())
-    made, own = [], SuperOp.__init__
-    monkeypatch.setattr(SuperOp, "__init__", lambda self, *args, **options: made.append(own(self, *args, **options)))
-    from_aer_noise_model(model)
-    assert len(made) < 300
 
 
 def test_noise_of_a_fake_backend():
