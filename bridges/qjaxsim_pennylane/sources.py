@@ -115,7 +115,8 @@ def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
     if isinstance(source, qml.QNode):
         return _constructed(source, args, kwargs)
     if not isinstance(source, qml.tape.QuantumScript):
-        raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
+        way = "; its attribute `qnode` is one" if isinstance(getattr(source, "qnode", None), qml.QNode) else ""
+        raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}{way}.")
     if args or kwargs:
         raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
     return source
@@ -128,7 +129,13 @@ def _constructed(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     gates for each outcome, would change from tape to tape.
     """
     with _names_in_order:
-        return qml.workflow.construct_tape(qnode)(*args, **kwargs)
+        tapes, _ = qml.workflow.construct_batch(qnode)(*args, **kwargs)
+    if len(tapes) > 1:
+        raise ValueError(
+            f"Argument `source` must make one tape, but its transforms make {len(tapes)}; leave out those that split "
+            "it, or give one of the tapes."
+        )
+    return tapes[0]
 
 
 def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:
