@@ -73,5 +73,10 @@ def test_circuits_that_a_device_cannot_run_are_told():
     with pytest.raises(ValueError, match=r"The circuit has 5 qubits, but backend generic_backend_4q has 4; choose"):
         crosscheck(qj.Circuit(5).h(range(5)), noise=device)
     branch = qj.Circuit(3).h(0).measure(0, 0).if_bits(0, 1, qj.Circuit(3).x(2))
-    with pytest.raises(RuntimeError, match=r"^Transpiling to generic_backend_4q failed: .* 'if_else' is not supported"):
+    with pytest.raises(ValueError, match=r"^Operation 2 of the circuit is if_else, but backend generic_backend_4q f"):
         crosscheck(branch, noise=device)
+    pytest.importorskip("qiskit_ibm_runtime", reason="qiskit-ibm-runtime is not installed")
+    from qjaxsim_qiskit import ibm
+
+    with pytest.raises(ValueError, match=r"^Operation 2 of the circuit is if_else, but backend generic_backend_4q f"):
+        ibm.run(branch, {}, backend=device)

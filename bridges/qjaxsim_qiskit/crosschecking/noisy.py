@@ -47,8 +47,8 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int) -> N
 
     Raises:
         TypeError: for anything else.
-        ValueError: for models that cannot be brought over, unknown names, and circuits wider than a backend.
-        RuntimeError: if Qiskit cannot transpile the circuit to a backend.
+        ValueError: for models that cannot be brought over, unknown names, and circuits that a backend cannot run.
+        RuntimeError: if Qiskit cannot transpile the circuit to a backend for another reason.
     """
     from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
@@ -78,8 +78,8 @@ def _on_device(
     """A circuit in a backend's gates on those of its qubits that it uses, and which these are.
 
     Raises:
-        ValueError: for a circuit wider than the backend.
-        RuntimeError: if Qiskit cannot transpile it, as for conditions on a backend without them.
+        ValueError: for a circuit wider than the backend, or with conditions on one without them.
+        RuntimeError: if Qiskit cannot transpile it for another reason.
     """
     given = to_qiskit(circuit) if isinstance(circuit, qj.Circuit) else circuit
     laid_out = to_isa(given, backend, optimization_level=1, seed=seed, local=False)
