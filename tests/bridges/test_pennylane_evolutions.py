@@ -61,6 +61,25 @@ def test_exponentials_with_imaginary_coefficients_are_expressions(example):
     np.testing.assert_allclose(states, [exact(*each) for each in values], atol=1e-12)
 
 
+def test_evolutions_under_a_multiple_have_a_trainable_time():
+    operations = [
+        qml.RY(0.4, 0),
+        qml.evolve(0.5 * qml.X(0) @ qml.Z(2), 0.3),
+        qml.Rot(0.1, 0.2, 0.3, 1),
+        qml.evolve(-1.5 * qml.Y(1), 0.7),
+    ]
+    tape = qml.tape.QuantumScript(operations, [qml.state()], trainable_params=[1, 3, 5])
+    found = qj.from_pennylane(tape, parameters="trainable", wire_order=range(3))
+    np.testing.assert_allclose(found.params["params"], [0.3, 0.2, 0.7])
+    time, angle, other = 1.1, -0.6, 2.3
+    state = expm(-0.2j * dense("YII")) @ np.eye(8)[0]
+    state = expm(-0.5j * time * dense("XIZ")) @ state
+    for turn, word in ((0.1, "IZI"), (angle, "IYI"), (0.3, "IZI"), (-3.0 * other, "IYI")):
+        state = expm(-0.5j * turn * dense(word)) @ state
+    ours = qj.statevector(found.circuit)({"params": np.array([time, angle, other])})
+    np.testing.assert_allclose(ours, state, atol=1e-12)
+
+
 def test_what_no_gate_does_is_refused_with_a_way_out():
     node = qml.QNode(
         lambda x: [qml.evolve(qml.X(0) @ qml.Z(1) + qml.Z(2), x), qml.state()][-1], qml.device("default.qubit")
