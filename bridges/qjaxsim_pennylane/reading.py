@@ -149,9 +149,11 @@ class Reader:
 
     def _matrix(self, operation: Any, qubits: tuple[int, ...], where: str) -> Unitary:
         if any(map(isbox, operation.data)):
+            evolution = isinstance(operation, qml.ops.Exp)
             raise ValueError(
-                f"{where} depends on parameters by a matrix ({operation.name}), not by angles of gates; keep it "
-                'constant, as by parameters="constant" or without its numbers in `trainable_params`.'
+                f"{where} depends on parameters by a matrix ({operation.name}), not by angles of gates; "
+                f"{'take it apart by qml.TrotterProduct, or ' if evolution else ''}keep it constant, as by "
+                'parameters="constant" or without its numbers in `trainable_params`.'
             )
         matrix = plain(operation.matrix(wire_order=operation.wires)).astype(complex)
         error = np.abs(matrix @ matrix.conj().T - np.eye(len(matrix))).max()

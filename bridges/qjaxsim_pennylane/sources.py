@@ -115,7 +115,8 @@ def tape_of(source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
     if isinstance(source, qml.QNode):
         return _constructed(source, args, kwargs)
     if not isinstance(source, qml.tape.QuantumScript):
-        raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}.")
+        way = "; its attribute `qnode` is one" if isinstance(getattr(source, "qnode", None), qml.QNode) else ""
+        raise TypeError(f"Argument `source` must be a tape or a QNode of PennyLane, but is {shown(source)}{way}.")
     if args or kwargs:
         raise TypeError(f"A tape takes no arguments, but got {shown((*args, *kwargs))}; they are for QNodes.")
     return source
@@ -128,7 +129,13 @@ def _constructed(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     gates for each outcome, would change from tape to tape.
     """
     with _names_in_order:
-        return qml.workflow.construct_tape(qnode)(*args, **kwargs)
+        tapes, _ = qml.workflow.construct_batch(qnode)(*args, **kwargs)
+    if len(tapes) > 1:
+        raise ValueError(
+            f"Argument `source` must make one tape, but its transforms make {len(tapes)}; leave out those that split "
+            "it, or give one of the tapes."
+        )
+    return tapes[0]
 
 
 def wires_of(source: Any, tape: Any, wire_order: Iterable[Any] | None) -> tuple[Any, ...]:
@@ -184,18 +191,29 @@ def numbers_of(source: Any, tape: Any, args: tuple[Any, ...], kwargs: Mapping[st
 
 def _of_tape(tape: Any) -> Numbers:
     """The trainable angles as one row."""
-    chosen, parts = [], []
+    places, parts = [], []
     for index in tape.trainable_params:
         info = tape.par_info[index]
         value = _floats(info["op"].data[info["p_idx"]])
         if info["op_idx"] < len(tape.operations) and value is not None and not isinstance(info["op"], _NO_ANGLES):
-            chosen.append(index)
+            places.append((info["op_idx"], info["p_idx"]))
             parts.append(value)
 
     def bound(values: Mapping[str, Any]) -> Any:
-        return tape.bind_new_parameters(_pieces(values["params"], parts), chosen)
+        operations = list(tape.operations)
+        for (place, number), value in zip(places, _pieces(values["params"], parts), strict=True):
+            operations[place] = _rebound(operations[place], number, value)
+        return tape.copy(operations=operations)
 
     return Numbers(bound, {"params": np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])})
+
+
+def _rebound(operation: Any, number: int, value: Any) -> Any:
+    """An operation with another value of one of its numbers."""
+    if isinstance(operation, qml.ops.Evolution):  # PennyLane looks for the numbers of its generator, too
+        return qml.ops.Evolution(operation.base, value)
+    data = [*operation.data[:number], value, *operation.data[number + 1 :]]
+    return qml.ops.functions.bind_new_parameters(operation, data)
 
 
 def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Numbers:

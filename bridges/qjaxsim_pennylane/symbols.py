@@ -9,21 +9,90 @@ from autograd.extend import register_notrace
 from autograd.tracer import Node, getval, isbox, notrace_primitives, trace
 
 
+class _Complex:
+    """A complex number whose parts are expressions, as operators are exponentiated with."""
+
+    __slots__ = ("imag", "real")
+
+    def __init__(self, real: Any, imag: Any = 0):
+        self.real, self.imag = real, imag
+
+    def __add__(self, other: Any) -> "_Complex":
+        return _Complex(_sum(self.real, other.real), _sum(self.imag, other.imag))
+
+    def __mul__(self, other: Any) -> "_Complex":
+        a, b, c, d = self.real, self.imag, other.real, other.imag
+        return _Complex(_sum(_product(a, c), -_product(b, d)), _sum(_product(a, d), _product(b, c)))
+
+    def __truediv__(self, other: Any) -> "_Complex":
+        return self * (1 / other)  # by a number: others have no inverse here
+
+    def __sub__(self, other: Any) -> "_Complex":
+        return self + (-other)
+
+    def __rsub__(self, other: Any) -> "_Complex":
+        return -self + other
+
+    def __neg__(self) -> "_Complex":
+        return _Complex(-self.real, -self.imag)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def _product(one: Any, other: Any) -> Any:
+    return 0 if _is_number(one, 0) or _is_number(other, 0) else one * other
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return other if _is_number(one, 0) else one if _is_number(other, 0) else one + other
+
+
+def _is_number(value: Any, number: int) -> bool:
+    return isinstance(value, int | float) and value == number
+
+
+def _each(function: Callable[[Any], Any], symbols: Any) -> Any:
+    """A function of one expression or of each of an array."""
+    return np.frompyfunc(function, 1, 1)(symbols) if isinstance(symbols, np.ndarray) else function(symbols)
+
+
+def _as_complex(symbol: Any) -> _Complex:
+    return symbol if isinstance(symbol, _Complex) else _Complex(symbol)
+
+
+# Of arrays of objects, NumPy's own leave the first as it is and give zeros for the second.
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    "real": lambda symbol: _as_complex(symbol).real,
+    "imag": lambda symbol: _as_complex(symbol).imag,
+}
+
+
+def _as_real(symbol: Any) -> Any:
+    if not isinstance(symbol, _Complex):
+        return symbol
+    if not _is_number(symbol.imag, 0):
+        raise TypeError("an imaginary part is left")
+    return symbol.real
+
+
 class _Symbolic(Node):
     """A number or array with the expressions of its entries; None where they cannot be written."""
 
     __slots__ = ["symbols"]
 
     def __init__(self, value: Any, fun: Callable[..., Any], args: Any, kwargs: Any, argnums: Any, parents: Any):
-        arguments = list(args)
+        arguments, kind = list(args), _as_complex if np.iscomplexobj(value) else _as_real
         for argnum, parent in zip(argnums, parents, strict=True):
             arguments[argnum] = parent.symbols
+            if kind is _as_complex:  # also for real numbers, which meet complex ones here
+                arguments[argnum] = _each(_as_complex, parent.symbols)
         self.symbols: Any = None
         if all(parent.symbols is not None for parent in parents):
             # NumPy's functions on arrays of objects call the methods of that name; not all are there, and not every
             # number that is computed on the way ends in an angle.
             try:
-                self.symbols = fun(*arguments, **kwargs)
+                part = _PARTS.get(fun.__name__)
+                self.symbols = _each(part, *arguments) if part else _each(kind, fun(*arguments, **kwargs))
             except (TypeError, ValueError, AttributeError):
                 self.symbols = None
 

@@ -1,6 +1,8 @@
 """Channels of Qiskit's and of Aer's as ours."""
 
 import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +44,66 @@ def as_kraus(channel: Any, label: str) -> Kraus:
     from qiskit.quantum_info import SuperOp
 
     width = channel.num_qubits
-    return Kraus(_kraus(SuperOp(channel).data.tobytes(), 2**width), matrix_qubits(range(width)), label)
+    whole = _mixed(channel) if hasattr(channel, "probabilities") else SuperOp(channel).data
+    return Kraus(_kraus(whole.tobytes(), 2**width), matrix_qubits(range(width)), label)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An instruction on some of a channel's qubits; equal ones do the same.
+
+    Attributes:
+        what: name and numbers, or an object of its own where the name does not say what it does.
+        qubits: that it acts on.
+        width: of the channel.
+        operation: Qiskit's.
+    """
+
+    what: tuple[Any, ...]
+    qubits: tuple[int, ...]
+    width: int
+    operation: Any = field(compare=False)
+
+
+def _mixed(error: Any) -> np.ndarray:
+    """The superoperator of an error of Aer's: circuits, each with its probability.
+
+    A device's errors have up to 144 circuits of the same few instructions, so each of these is made a matrix once.
+    """
+    size = 4**error.num_qubits
+    whole = np.zeros((size, size), complex)
+    for circuit, probability in zip(error.circuits, error.probabilities, strict=True):
+        product = np.eye(size, dtype=complex)
+        for part in _parts(circuit):
+            product = _superoperator(part) @ product
+        whole += probability * product
+    return whole
+
+
+def _parts(circuit: "QuantumCircuit") -> Iterator[_Part]:
+    from qiskit.circuit.library import PauliGate
+
+    for instruction in circuit.data:
+        operation = instruction.operation
+        # Names that Qiskit itself goes by, and classes; a gate of another class may have any name.
+        told = operation.name in ("kraus", "superop", "reset") or type(operation) is PauliGate
+        if told or instruction.is_standard_gate():
+            numbers = (each.tobytes() if isinstance(each, np.ndarray) else each for each in operation.params)
+            what = (operation.name, *numbers)
+        else:
+            what = (object(),)
+        yield _Part(what, tuple(circuit.find_bit(q).index for q in instruction.qubits), circuit.num_qubits, operation)
+
+
+@functools.lru_cache(maxsize=512)
+def _superoperator(part: _Part) -> np.ndarray:
+    """Of one instruction, on all qubits of its channel."""
+    from qiskit import QuantumCircuit
+    from qiskit.quantum_info import SuperOp
+
+    alone = QuantumCircuit(part.width)
+    alone.append(part.operation, part.qubits)
+    return np.asarray(SuperOp(alone).data)
 
 
 @functools.lru_cache(maxsize=512)

@@ -1,6 +1,7 @@
 """Our circuits as Qiskit's: array parameters become ParameterVectors, expressions stay expressions."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -45,7 +46,8 @@ def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, laye
 
     Raises:
         ValueError: for a projection, which Qiskit has no unitary gate for, naming its place; for another `layers`; for
-            names that the circuit does not have, other shapes, and values that are not finite.
+            names that the circuit does not have, other shapes, and values that are not finite; for a parameter that is
+            named as an element of another.
         TypeError: for complex values.
 
     >>> import qjaxsim as qj
@@ -56,7 +58,7 @@ def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, laye
     [1.0]
     """
     from qiskit import QuantumCircuit
-    from qiskit.circuit import Parameter, ParameterVector
+    from qiskit.circuit import CircuitError, Parameter, ParameterVector
 
     if layers not in LAYERS:
         raise ValueError(f"Argument `layers` must be one of {', '.join(map(repr, LAYERS))}, but is {layers!r}.")
@@ -72,7 +74,16 @@ def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, laye
     out = QuantumCircuit(
         circuit.n_qubits, *bits, metadata={METADATA: {"shapes": {n: list(s) for n, s in shapes.items()}}}
     )
-    _Writer(out, layers).circuit(circuit, {**symbols, **values}, "")
+    try:
+        _Writer(out, layers).circuit(circuit, {**symbols, **values}, "")
+    except CircuitError as error:
+        named = Counter(symbol.name for each in symbols.values() for symbol in each.reshape(-1))
+        if not (twice := [name for name, count in named.items() if count > 1]):
+            raise
+        raise ValueError(
+            "Parameters must have different names in Qiskit, where elements of an array have names too, but "
+            f"{twice[0]!r} is such an element and a parameter; rename one."
+        ) from error
     return out
 
 

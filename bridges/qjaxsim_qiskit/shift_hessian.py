@@ -7,7 +7,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.inspection import is_unitary
-from qjaxsim.common.checks import integer_from, require_positive
+from qjaxsim.common.checks import integer_from, require_positive, shown
 from qjaxsim.curvature.shifts import MeasuredHessian, shift_rule
 from qjaxsim_qiskit.exporting import name_and_index
 from qjaxsim_qiskit.ibm.work import Work, prepare
@@ -57,7 +57,9 @@ def shift_hessian(
         precision asked for.
 
     Raises:
-        ValueError: for wrong arguments, circuits with noise or that cannot be imported, angles without a derivative.
+        TypeError: for what is no estimator.
+        ValueError: for wrong arguments, circuits with noise, without parameters or that cannot be imported, angles
+            without a derivative.
 
     Cost: 1 + m + 2 m (m - 1) evaluations for m rotations that parameters take part in, and 2 m more where an angle is
     not affine in them.
@@ -70,6 +72,7 @@ def shift_hessian(
     array([[-4.]])
     """
     asked = _precision(shots, precision)
+    _require_estimator(estimator)
     work = prepare(circuit, params, observable)
     if len(work.observables) != 1:
         raise ValueError(f"Argument `observable` must be one observable, but holds {len(work.observables)}.")
@@ -80,6 +83,8 @@ def shift_hessian(
             "Argument `circuit` must be made of gates alone, but has a state, channel, measurement or the like; write "
             "a state in gates, and give noise to the estimator (`to_aer_noise_model`)."
         )
+    if not work.values:
+        raise ValueError("Argument `circuit` must have a parameter, for second derivatives in it, but has none.")
     (values,) = work.runs
     rows, size = _rows(circuit, work)
     shifted, angles = one_parameter_a_rotation(work.circuit, values, set(rows))
@@ -97,6 +102,16 @@ def shift_hessian(
         shifted, operator = _on_backend(shifted, operator, backend, optimization_level, seed)
     evs, stds = _evaluate(estimator, shifted, operator, table, len(weights), asked)
     return MeasuredHessian(evs, stds, weights, None if asked is None else asked**-2)
+
+
+def _require_estimator(estimator: Any) -> None:
+    from qiskit.primitives import BaseSamplerV2
+
+    if isinstance(estimator, type | BaseSamplerV2) or not callable(getattr(estimator, "run", None)):
+        raise TypeError(
+            "Argument `estimator` must be an estimator of Qiskit's, such as `StatevectorEstimator()`, but is "
+            f"{shown(estimator)}."
+        )
 
 
 def _precision(shots: int | None, precision: float | None) -> float | None:

@@ -1,5 +1,7 @@
 """What `from_pennylane` refuses, in the words of who called it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,13 @@ def model(function):
     return qml.QNode(node, qml.device("default.qubit"))
 
 
+@qml.transforms.split_non_commuting
+@qml.qnode(qml.device("default.qubit"))
+def in_two_bases(x):
+    qml.RX(x, 0)
+    return qml.expval(qml.Z(0)), qml.expval(qml.X(0))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -127,6 +136,16 @@ def test_observables_that_follow_arguments_are_refused(observable):
             lambda tape: qj.from_pennylane("bell"),
             TypeError,
             "`source` must be a tape or a QNode of PennyLane, but is 'bell'",
+        ),
+        (
+            lambda tape: qj.from_pennylane(SimpleNamespace(qnode=model(lambda x: qml.X(0)))),  # as layers have one
+            TypeError,
+            r"but is namespace\(.*; its attribute `qnode` is one",
+        ),
+        (
+            lambda tape: qj.from_pennylane(in_two_bases, 0.3),
+            ValueError,
+            "Argument `source` must make one tape, but its transforms make 2; leave out those that split it",
         ),
         (lambda tape: qj.from_pennylane(tape, 0.3), TypeError, r"A tape takes no arguments, but got \(0.3,\)"),
         (lambda tape: qj.from_pennylane(tape, parameters="train"), ValueError, "did you mean 'trainable'"),

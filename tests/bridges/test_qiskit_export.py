@@ -128,6 +128,11 @@ def test_refusals():
         to_qiskit(qj.Circuit(3).h(0).repeat(qj.Circuit(3).project(2, 1), 2))
     with pytest.raises(ValueError, match="Argument `layers` must be one of 'unroll', 'subcircuit', but is 'loops'"):
         to_qiskit(qj.Circuit(3), layers="loops")
+    w, other = qj.Parameter("w", (2, 2)), qj.Parameter("w[2]")
+    for circuit in (qj.Circuit(3).rx(w[1, 0], 0).ry(other, 2), qj.Circuit(3).rx(w[1, 0] + other, 0)):
+        with pytest.raises(ValueError, match=r"different names in Qiskit, .* but 'w\[2\]' is such an element and"):
+            to_qiskit(circuit)
+    assert to_qiskit(qj.Circuit(3).rx(w[0, 1], 0).ry(other, 2)).num_parameters == 2
 
 
 def test_order_of_bits():

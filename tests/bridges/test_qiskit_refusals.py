@@ -1,5 +1,6 @@
 """What of Qiskit's circuits is refused, and how the messages name it."""
 
+import io
 import os
 from pathlib import Path
 
@@ -127,9 +128,9 @@ def test_other_refusals():
     for blank in ("", "  "):
         with pytest.raises(ValueError, match="Argument `source` must be a program or the path of a file, but is empty"):
             from_qasm(blank)
-    for other in (None, b"OPENQASM 3.0; qubit[3] q;"):
-        with pytest.raises(TypeError, match="Argument `source` must be a program as text or the path of a file"):
-            from_qasm(other)
+    for given in (None, b"OPENQASM 2.0;", io.StringIO("OPENQASM 2.0;")):
+        with pytest.raises(TypeError, match="Argument `source` must be a path, as text or a `pathlib.Path`, but is "):
+            from_qasm(given)
     turned = QuantumCircuit(1)
     turned.rx(Parameter("a"), 0)
     with pytest.raises(TypeError, match="must be real numbers, but is a str that makes none"):

@@ -11,7 +11,7 @@ pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from qiskit.primitives import StatevectorEstimator
+from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit_aer import noise
 from qiskit_aer.primitives import EstimatorV2
 from qjaxsim_qiskit import from_aer_noise_model, from_qiskit, shift_hessian
@@ -113,6 +113,12 @@ def test_refusals(circuit, params):
         shift_hessian(noisy, {"w": 0.1}, qj.Z(0), **exact)
     with pytest.raises(ValueError, match=r"Argument `observable` must be one observable, but holds 2"):
         shift_hessian(circuit, params, [qj.Z(0), qj.Z(1)], **exact)
+    for ours, fixed in (({}, qj.Circuit(3).h(0).cx(0, 1)), ([], QuantumCircuit(3))):
+        with pytest.raises(ValueError, match="Argument `circuit` must have a parameter, .*, but has none"):
+            shift_hessian(fixed, ours, ENERGY, **exact)
+    for estimator in (None, "aer", StatevectorEstimator, StatevectorSampler()):
+        with pytest.raises(TypeError, match=r"Argument `estimator` must be an estimator of Qiskit's, .*, but is"):
+            shift_hessian(circuit, params, ENERGY, estimator=estimator)
 
 
 def test_a_fake_backend_measures_with_error_bars():

@@ -10,6 +10,7 @@ from qjaxsim_qiskit.crosschecking import aer
 from qjaxsim_qiskit.crosschecking.checks import Check
 from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.exporting import to_qiskit
+from qjaxsim_qiskit.ibm.primitives import to_isa
 from qjaxsim_qiskit.meaning.layouts import on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import unrolled
 from qjaxsim_qiskit.noise import by_name, from_aer_noise_model, to_aer_noise_model
@@ -46,7 +47,8 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int) -> N
 
     Raises:
         TypeError: for anything else.
-        ValueError: for models that cannot be brought over, and unknown names.
+        ValueError: for models that cannot be brought over, unknown names, and circuits that a backend cannot run.
+        RuntimeError: if Qiskit cannot transpile the circuit to a backend for another reason.
     """
     from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
@@ -73,11 +75,14 @@ def _width(circuit: "qj.Circuit | QuantumCircuit") -> int:
 def _on_device(
     circuit: "qj.Circuit | QuantumCircuit", backend: Any, seed: int
 ) -> tuple["QuantumCircuit", tuple[int, ...]]:
-    """A circuit in a backend's gates on those of its qubits that it uses, and which these are."""
-    from qiskit import transpile
+    """A circuit in a backend's gates on those of its qubits that it uses, and which these are.
 
+    Raises:
+        ValueError: for a circuit wider than the backend, or with conditions on one without them.
+        RuntimeError: if Qiskit cannot transpile it for another reason.
+    """
     given = to_qiskit(circuit) if isinstance(circuit, qj.Circuit) else circuit
-    laid_out = transpile(given, backend, optimization_level=1, seed_transpiler=seed)
+    laid_out = to_isa(given, backend, optimization_level=1, seed=seed, local=False)
     items = unrolled(laid_out, "synthesis").items
     where = tuple(sorted(used_qubits((item.operation, item.qubits) for item in items)))
     placed = on_qubits(laid_out, items, where)

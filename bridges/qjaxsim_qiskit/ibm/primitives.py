@@ -32,7 +32,8 @@ def to_isa(
 
     Raises:
         TypeError: for anything but a backend.
-        ValueError: if the circuit is wider than the backend, naming both widths; for delays between its ticks.
+        ValueError: if the circuit is wider than the backend, naming both widths; for delays between its ticks, and for
+            control flow that it does not have.
         RuntimeError: if Qiskit cannot transpile it.
     """
     from qiskit.circuit import ParameterExpression
@@ -61,6 +62,7 @@ def to_isa(
             isa = manager.run(circuit)
         except TranspilerError:
             _refuse_odd_delays(circuit, backend)
+            _refuse_control_flow(circuit, backend)
             raise
     check_isa(isa, backend)
     if isinstance(isa.global_phase, ParameterExpression):
@@ -85,6 +87,16 @@ def _refuse_odd_delays(circuit: "QuantumCircuit", backend: Any) -> None:
             raise ValueError(
                 f"Delays must be multiples of {tick} dt on backend {backend.name}, but that of operation {number} is "
                 f"{steps}; the nearest is {near} dt, or {near * target.dt:.6g} s."
+            )
+
+
+def _refuse_control_flow(circuit: "QuantumCircuit", backend: Any) -> None:
+    """Name conditions and the like that the backend does not follow."""
+    for number, instruction in enumerate(circuit.data):
+        if instruction.is_control_flow() and instruction.name not in backend.target.operation_names:
+            raise ValueError(
+                f"Operation {number} of the circuit is {instruction.name}, but backend {backend.name} follows no such "
+                "control flow; choose a backend that does, or write the circuit without."
             )
 
 

@@ -46,9 +46,9 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
         qubits: as for `from_qiskit`.
 
     Raises:
+        TypeError: for what is neither text nor a path.
         ValueError: for a program that cannot be read, naming the line, or whose header names no known version; for more
             than a million bits; else as `from_qiskit`.
-        TypeError: for what is neither text nor a path.
         OSError: if there is no such file.
         MemoryError: if no state of its width fits, before any qubit is made.
 
@@ -57,11 +57,9 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
     >>> from_qasm(program).circuit == qj.Circuit(2).h(0).cx(0, 1)
     True
     """
-    if not isinstance(source, str | Path):
-        raise TypeError(f"Argument `source` must be a program as text or the path of a file, but is {shown(source)}.")
-    if not isinstance(source, Path) and not source.strip():
+    if isinstance(source, str) and not source.strip():
         raise ValueError("Argument `source` must be a program or the path of a file, but is empty.")
-    if not isinstance(source, Path) and re.search(r"[\n\r;]", source):
+    if isinstance(source, str) and re.search(r"[\n\r;]", source):
         text, what, folder = source, "the OpenQASM program", Path()
     else:
         path = as_path("source", source)
