@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.measurements import Measure, Projection, ReadoutError, Reset
 from qjaxsim.circuits.operations import Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
+from qjaxsim.common.words import counted
 
 # Gates drawn as controls (dots) with a symbol on the last qubits.
 _CONTROLLED = {
@@ -56,7 +57,7 @@ def _place(wires: list[str], operation: Operation) -> None:
 def _summary(operation: Repeat) -> str:
     shared = f", shared {', '.join(sorted(operation.shared))}" if operation.shared else ""
     order = ", reversed" if operation.reverse else ""
-    return f"[{operation.times} x {len(operation.circuit)} operations{shared}{order}]"
+    return f"[{operation.times} x {counted(len(operation.circuit), 'operation')}{shared}{order}]"
 
 
 def _label(operation: Operation, position: int) -> str:
@@ -72,7 +73,7 @@ def _label(operation: Operation, position: int) -> str:
         return "|0>"
     if isinstance(operation, Conditional):
         asked = ",".join(f"{bit}={value}" for bit, value in zip(operation.bits, operation.values, strict=True))
-        return f"[if {asked}: {len(operation.circuit)} operations]"
+        return f"[if {asked}: {counted(len(operation.circuit), 'operation')}]"
     if isinstance(operation, Preparation):
         name = operation.state if isinstance(operation.state, str) else "state"
         return f"|{name}>" if len(operation.qubits) == 1 else f"|{name}>:{position}"

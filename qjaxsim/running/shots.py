@@ -84,7 +84,10 @@ def estimates(
 
 def _estimator(run: Run, measured: Measured, shots: int) -> Run:
     """From angles (A,) and a key to estimates of the operators (B,)."""
-    sizes = np.cumsum([0, *(2 ** len(group.qubits) for group in measured.groups)])
+    starts = np.cumsum([0, *(2 ** len(group.qubits) for group in measured.groups)])
+    alike: dict[int, list[int]] = {}
+    for i, group in enumerate(measured.groups):
+        alike.setdefault(len(group.qubits), []).append(i)
 
     def estimator(angles: jax.Array, key: jax.Array) -> jax.Array:
         constants = jnp.asarray(measured.constants, angles.dtype)
@@ -92,25 +95,31 @@ def _estimator(run: Run, measured: Measured, shots: int) -> Run:
             return constants
         chances = run({ANGLES: angles} if len(angles) else {}).astype(angles.dtype)
         keys = jax.random.split(key, len(measured.groups))
-        parts = [
-            _group_values(group, chances[start:stop], keys[i], shots)
-            for i, (group, start, stop) in enumerate(zip(measured.groups, sizes[:-1], sizes[1:], strict=True))
-        ]
+        shares: dict[int, jax.Array] = {}
+        # Groups of as many qubits in one loop: drawing them one by one would be compiled for each.
+        for k, members in alike.items():
+            stacked = jnp.stack([chances[starts[i] : starts[i] + 2**k] for i in members])
+            drawn = jax.lax.map(lambda own: _shares(own[0], own[1], shots), (stacked, keys[np.array(members)]))
+            shares |= dict(zip(members, drawn, strict=True))
+        parts = [_group_values(group, shares[i]) for i, group in enumerate(measured.groups)]
         return constants + combined(measured.entries, jnp.concatenate(parts)[:, None], len(constants))[:, 0]
 
     return estimator
 
 
-def _group_values(group: Group, chances: jax.Array, key: jax.Array, shots: int) -> jax.Array:
-    """Means over the shots of each term of a group, or of a diagonal's values."""
-    k = len(group.qubits)
+def _shares(chances: jax.Array, key: jax.Array, shots: int) -> jax.Array:
+    """How many of the shots had each outcome, (2**k,) of all."""
     bits = draw_outcomes(key, chances, shots)
-    outcomes = jnp.matmul(bits, jnp.asarray(1 << np.arange(k)[::-1], bits.dtype))
-    shares = jnp.bincount(outcomes, length=2**k).astype(chances.dtype) / shots
-    shares = jnp.where(bits[0, 0] < 0, jnp.nan, shares)
+    outcomes = jnp.matmul(bits, jnp.asarray(1 << np.arange(bits.shape[1])[::-1], bits.dtype))
+    shares = jnp.bincount(outcomes, length=len(chances)).astype(chances.dtype) / shots
+    return jnp.where(bits[0, 0] < 0, jnp.nan, shares)
+
+
+def _group_values(group: Group, shares: jax.Array) -> jax.Array:
+    """Means over the shots of each term of a group, or of a diagonal's values."""
     if group.values is not None:
-        return jnp.dot(jnp.asarray(group.values, chances.dtype), shares, precision=HIGHEST)[None]
-    return signed_sums(shares[:, None], group.signs, k)[:, 0]
+        return jnp.dot(jnp.asarray(group.values, shares.dtype), shares, precision=HIGHEST)[None]
+    return signed_sums(shares[:, None], group.signs, len(group.qubits))[:, 0]
 
 
 def _with_shifts(estimator: Run, shifted: Shifted) -> Run:

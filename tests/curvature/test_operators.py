@@ -119,6 +119,24 @@ def test_everything_runs_on_one_compiled_product():
     assert module.curvature_rows._cache_size() - before == 2
 
 
+def test_blocks_of_any_size_are_those_of_the_matrix_and_run_on_the_programs_of_the_whole():
+    """Small blocks, such as biases, compile nothing of their own."""
+    _, params, x, y = plain_problem()
+    outputs = lambda params, x: network(params, x)  # noqa: E731, a function that nothing else has compiled
+    before = module.curvature_rows._cache_size()
+    operator = curvature_operators(outputs, cross_entropy, params, x, y).hessian
+    flat, unravel = ravel_pytree(params)
+    matrix = jax.hessian(lambda flat: cross_entropy(network(unravel(flat), x), y).mean())(flat)
+    order = np.random.default_rng(0).permutation(operator.size)
+    for size in (1, 2, 3, 5, 7, 8, 9):
+        own = order[:size]
+        block, wanted = operator.block(own), matrix[np.ix_(own, own)]
+        np.testing.assert_allclose(block.dense(), wanted, atol=1e-12)
+        np.testing.assert_allclose(block @ np.eye(size)[:, :1], wanted[:, :1], atol=1e-12)
+    # One program for single vectors and one for eight at once.
+    assert module.curvature_rows._cache_size() - before == 2
+
+
 def test_matrix_free_spectrum_is_the_dense_one(problem):
     operator, split = problem[0].hessian, problem[1]
     values = np.linalg.eigvalsh(split.hessian)[::-1]

@@ -110,3 +110,12 @@ def test_parameters_that_enter_linearly_are_not_said_to_be_unused(dtype, tmp_pat
     assert [row["block_exact_zeros"] for row in report.blocks] == [0, 3, 3]
     page = report.to_html(tmp_path / "page.html").read_text()
     assert "The function does not depend on unused at all" in page
+
+
+@pytest.mark.parametrize("method", ["dense", "lanczos"])
+def test_nothing_traced_is_held(method):
+    """As those who look for leaks of their own ask JAX."""
+    stiffness = jnp.array([3.0, 1.0, 2.0, 7.0])
+    with jax.checking_leaks():
+        report = spectrum_report(lambda w: (stiffness * w**2).sum() / 2, jnp.ones(4), method=method, progress=False)
+    np.testing.assert_allclose(report.eigenvalues, jnp.sort(stiffness), rtol=1e-10)

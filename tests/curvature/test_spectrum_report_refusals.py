@@ -24,6 +24,16 @@ def linear(w, x):
         (lambda w: jax.lax.complex(w, w).sum(), {}, TypeError, r"returned complex128\[\]; take its real part"),
         (lambda w: "x", {}, TypeError, r"`function` must return a real scalar, but it returned 'x'"),
         (lambda w: jnp.log(-(w**2).sum()), {}, ValueError, r"`function` must be finite at the point, but is nan there"),
+        *(
+            (lambda w: (jnp.abs(w - 1) ** 1.5).sum(), {"method": method}, ValueError, "`function` must have finite sec")
+            for method in ("dense", "lanczos")
+        ),
+        (
+            lambda w, x: jnp.abs(linear(w - 1, x)) ** 1.5,
+            {"data": XY, "loss": cross_entropy},
+            ValueError,
+            "`function` must have finite second derivatives at the point, .* range of float64 scale the function down",
+        ),
         (lambda w: w.sum() * 0, {}, ValueError, r"does not depend on its parameters: gradient and Hessian are zero"),
         (
             lambda w: (w * np.random.default_rng().random()).sum(),

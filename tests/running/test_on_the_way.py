@@ -216,7 +216,7 @@ def test_it_is_explained():
         long.h(0).measure(0, 0).reset(0)
     assert str(qj.explain(long)).startswith("a density matrix of 2 qubits on 4 wires")
     assert "M>0" in str(teleported())
-    assert "[if 1=1: 1 operations]" in str(teleported())
+    assert "[if 1=1: 1 operation]" in str(teleported())
 
 
 WRONG = {

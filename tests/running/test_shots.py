@@ -135,6 +135,24 @@ def test_eigenstates_are_measured_without_spread():
     assert jax.grad(lambda t: zero({"t": t}, keys(1)[0]))(0.3) == 0
 
 
+def test_groups_of_as_many_qubits_are_drawn_by_one_program_with_shots_of_their_own():
+    """All strings of three letters, a basis each, two letters of one coin, and two diagonals of other sizes."""
+    letters = (qj.X, qj.Y, qj.Z)
+    strings = [one(0) @ other(1) @ last(2) for one in letters for other in letters for last in letters]
+    circuit = qj.Circuit(6).compose(CIRCUIT).ry(w[0], 4).cx(4, 5)
+    params = {name: PARAMS[name] for name in circuit.parameters}
+    diagonals = [(np.cos(np.arange(2**k)), range(k)) for k in (5, 6)]
+    asked = [*strings, qj.X(3), qj.Y(3), *(qj.Diagonal(*each) for each in diagonals)]
+    estimate = qj.expectation(circuit, asked, shots=2000)
+    assert str(jax.make_jaxpr(estimate)(params, jax.random.key(0))).count("random_bits[") == 4
+    chances = np.abs(reference.statevector(circuit, params)) ** 2
+    exact = [reference.expectation(circuit, each, params) for each in asked[:-2]]
+    exact += [values @ chances.reshape(len(values), -1).sum(1) for values, _ in diagonals]
+    found = np.array([estimate(params, key) for key in keys(3)])
+    assert np.abs(found - exact).max() < 5 / np.sqrt(2000)
+    assert (found[:, 27] != found[:, 28]).any()
+
+
 def test_copies_draw_the_same():
     run = qj.expectation(qj.Circuit(2).ry(w[0], 0).cx(0, 1), a[0] * qj.Z(0) + qj.X(1), shots=10)
     key = keys(1)[0]

@@ -17,6 +17,7 @@ from qjaxsim.curvature.density import spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
 from qjaxsim.curvature.kept_products import ProductLog
+from qjaxsim.curvature.lanczos import normal
 from qjaxsim.curvature.matrix import matrix_operator
 from qjaxsim.curvature.operators import CurvatureOperators, LinearOperator
 from qjaxsim.curvature.outliers import (
@@ -134,6 +135,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
     if problem.model is None:
         hessian = _matrix(problem, progress, folder)
         gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
+        _require_finite(hessian)
         values = dense_spectrum(hessian)
         return Measured(_of_values(values, hessian), {"eigenvalues": values}, gradient, matrix_operator(hessian))
     model = problem.model
@@ -150,6 +152,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
             progress=moved,
             checkpoint=saved,
         )
+    _require_finite(split.hessian, split.gauss_newton)
     values, gauss_newton = dense_spectrum(split.hessian), dense_spectrum(split.gauss_newton)
     numbers = _of_values(values, split.hessian) | {
         "gn_lambda_max": float(gauss_newton[-1]),
@@ -159,6 +162,17 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
     arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
     return Measured(
         numbers, arrays, split.gradient, matrix_operator(split.hessian), matrix_operator(split.gauss_newton)
+    )
+
+
+def _require_finite(*images: jax.Array) -> None:
+    """Refuse second derivatives, or products with them, that are NaN or infinite."""
+    if all(bool(jnp.isfinite(each).all()) for each in images):
+        return
+    raise ValueError(
+        "Argument `function` must have finite second derivatives at the point, but some are NaN or infinite there; "
+        "where a root or a power meets zero choose another point, where numbers leave the range of "
+        f"{images[0].dtype} scale the function down."
     )
 
 
@@ -216,6 +230,7 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     least = 3 * top + steps * DENSITY_PROBES + TRACE_PROBES + 2 * NORM_PROBES
     with progress.bar("spectrum, products (about)", least, compiles=True) as advance:
         hessian, *parts = (counted(part, advance) for part in problem.operators)
+        _require_finite(_small_image(hessian, keys[0]))
         pairs = top_eigenpairs(hessian, min(top, size), key=keys[0], copies=False)
         lowest = top_eigenpairs(-hessian, 1, key=keys[1], copies=False)
         of_parts = _of_parts(hessian, *parts, keys=keys) if parts else {}
@@ -246,6 +261,11 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     gauss_newton = problem.operators[1] if parts else None
     expected = round(size * float(shares[above].sum()))
     return Measured(numbers, arrays, gradient, problem.operators[0], gauss_newton, pairs, expected)
+
+
+def _small_image(operator: LinearOperator, key: jax.Array) -> jax.Array:
+    """The image of a random vector so small that only what is no number, or infinite itself, makes it so."""
+    return operator.matvec(normal(key, operator) * 2.0 ** -(3 * jnp.finfo(operator.dtype).maxexp // 4))
 
 
 def _of_parts(

@@ -149,17 +149,18 @@ def _of_circuit(function: Any, data: Any, observables: Any) -> Any:
 
 def _require_scalar(function: Callable[[Any], Any], params: Any) -> None:
     """Refuse what is no real scalar, in our words and before any work."""
-    found: list[Any] = []
+    found: list[tuple[Any, str]] = []
 
     def traced(at: Any) -> Any:
         value = function(at)
-        found.append(value)
+        # Its type and its text alone: a traced value that is held is a leak to `jax.checking_leaks`.
+        found.append((type_of(value), shown(value)))
         return ()
 
     jax.eval_shape(traced, params)
-    seen = type_of(found[-1])
+    seen, text = found[-1]
     if seen is None or seen.shape != () or not jnp.issubdtype(seen.dtype, jnp.floating):
-        what = shown(found[-1]) if seen is None else f"{seen.dtype}{list(seen.shape)}"
+        what = text if seen is None else f"{seen.dtype}{list(seen.shape)}"
         complex_too = seen is not None and jnp.issubdtype(seen.dtype, jnp.complexfloating)
         way_out = "take its real part" if complex_too else "return one number, or give `data` and `loss`"
         raise TypeError(f"Argument `function` must return a real scalar, but it returned {what}; {way_out}.")
