@@ -91,11 +91,11 @@ class LinearOperator:
         own = checked_places(places, self.size)
 
         def rows(vectors: jax.Array) -> jax.Array:
-            count = len(vectors)
-            # As many as others give at once: small blocks would be a program each.
-            room = count if count == 1 else max(count, min(COLUMNS_AT_ONCE, self.size))
-            whole = jnp.zeros((room, self.size), self.dtype).at[:count, own].set(vectors)
-            return self.rows(whole)[:count, own]
+            whole = jnp.zeros((len(vectors), self.size), self.dtype).at[:, own].set(vectors)
+            if len(vectors) >= COLUMNS_AT_ONCE:
+                return self.rows(whole)[:, own]
+            # One by one, as the whole runs them: any other number of them would be a program of its own.
+            return jnp.concatenate([self.rows(row[None]) for row in whole])[:, own]
 
         matrix = None if self.matrix is None else self.matrix[np.ix_(own, own)]
         return LinearOperator(own.size, self.dtype, rows, matrix)
