@@ -34,6 +34,11 @@ def dense_of_data(k: int, amplitudes: float, columns: int) -> float:
     return 2 * CALL + (16 * 2**k + traffic(amplitudes) * (PASS + TRANSPOSE)) * amplitudes + made
 
 
+def data_block(n_qubits: int) -> int:
+    """Most qubits in such a matrix: it holds at most as many numbers as a state."""
+    return min(4, (n_qubits + 1) // 2)
+
+
 def singles(count: int, amplitudes: float, columns: int) -> float:
     """Each column's own matrices on single qubits in a loop: passes without a transpose."""
     return CALL + count * (CALL + traffic(amplitudes) * PASS * amplitudes + 8 * PASS * columns)

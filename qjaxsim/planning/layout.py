@@ -13,11 +13,12 @@ import numpy as np
 
 from qjaxsim.circuits.dense import applied, index_of_bits, monomial
 from qjaxsim.circuits.measurements import Projection
+from qjaxsim.planning import cost
 from qjaxsim.planning.factors import pauli_rotation, phases_of
 from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Relabel, kind, run_leaf
 from qjaxsim.planning.packing import Bundle, packed
-from qjaxsim.planning.schedule import DATA_BLOCK, FULL_REGISTER, Group
+from qjaxsim.planning.schedule import FULL_REGISTER, Group
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
@@ -148,9 +149,10 @@ class _Layout:
         for leaf in item.leaves:
             runs.setdefault(leaf.qubits[0], []).append(leaf)
         leaves = {qubit: run_leaf(0, [f for leaf in run for f in leaf.factors], True) for qubit, run in runs.items()}
-        missing = self._missing(leaves)  # a product state: they enter by few matrices that are applied to nothing
-        for start in range(0, len(missing), DATA_BLOCK):
-            block = missing[start : start + DATA_BLOCK]
+        # Those that are in |0> make a product state: they enter by few matrices, which are applied to nothing.
+        missing, width = self._missing(sorted(leaves)), cost.data_block(self.n_qubits)
+        for start in range(0, len(missing), width):
+            block = missing[start : start + width]
             own = tuple(replace(leaves.pop(qubit), qubits=(qubit,)) for qubit in block)
             self._dense(Group("dense", block, own, True), ())
         if leaves:

@@ -37,7 +37,7 @@ from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, p
 from qjaxsim.planning.phased import with_phased_data
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.remapping import LocalItem, LocalLoop, remapped
-from qjaxsim.planning.schedule import DATA_BLOCK, Group, Limits, schedule
+from qjaxsim.planning.schedule import Group, Limits, schedule
 from qjaxsim.planning.singles import with_data_runs
 from qjaxsim.planning.steps import (
     Dense,
@@ -254,8 +254,7 @@ class _Planner:
         best: tuple[float, list[Group]] | None = None
         for width in dict.fromkeys(min(width, n_qubits) for width in widths):
             for leaves, defer in itertools.product(variants, (False, True)):
-                # A block that differs from sample to sample holds 4**k numbers for each: at most as many as the state.
-                limits = Limits(n_qubits, width, min(width, DATA_BLOCK, (n_qubits + 1) // 2), columns, defer, singles)
+                limits = Limits(n_qubits, width, min(width, cost.data_block(n_qubits)), columns, defer, singles)
                 groups = schedule(leaves, limits)
                 price = sum(_group_cost(group, limits.amplitudes, columns) for group in groups)
                 if best is None or price < best[0]:

@@ -18,8 +18,6 @@ from qjaxsim.planning.singles import is_single
 
 # Up to this many qubits a permutation may span the whole register: 4096 rows.
 FULL_REGISTER = 12
-# Most qubits in a block that differs from sample to sample.
-DATA_BLOCK = 4
 # How many ways to widen a block are tried at each turn.
 CANDIDATES = 6
 # How many rotations about Pauli strings one step takes.
