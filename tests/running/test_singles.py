@@ -120,7 +120,7 @@ def test_states_equal_the_reference(n_qubits, wires, dtype):
 
 
 @pytest.mark.parametrize("looped", mostly_slow([False, True]))
-@pytest.mark.parametrize("gradient", mostly_slow(["backprop", "adjoint"], 2))
+@pytest.mark.parametrize("gradient", ["adjoint", pytest.param("backprop", marks=pytest.mark.thorough)])
 def test_derivatives_are_sums_of_those_of_single_samples(gradient, looped):
     circuit, samples = runs(3, 2, looped), 500
     assert looped or singles_in(circuit, samples)
