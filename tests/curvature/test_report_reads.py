@@ -112,7 +112,7 @@ def test_parameters_that_enter_linearly_are_not_said_to_be_unused(dtype, tmp_pat
     assert "The function does not depend on unused at all" in page
 
 
-@pytest.mark.parametrize("method", ["dense", "lanczos"])
+@pytest.mark.parametrize("method", ["dense", pytest.param("lanczos", marks=pytest.mark.thorough)])
 def test_nothing_traced_is_held(method):
     """As those who look for leaks of their own ask JAX."""
     stiffness = jnp.array([3.0, 1.0, 2.0, 7.0])
