@@ -148,12 +148,8 @@ def _builder(tfds: Any, version: Path) -> Any:
     """What reads a prepared data set, made from its features.json and the files that this names."""
     try:
         return tfds.builder_from_directory(str(version))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:  # from TFDS, for files cut short, altered or lost
+    # From TFDS, for files cut short, altered or lost.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(version, f"a whole features.json, but it cannot be read ({_words(error)})") from error
 
 

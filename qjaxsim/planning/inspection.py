@@ -1,13 +1,12 @@
 """Questions about steps: what they hold, and what may be done with them."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from qjaxsim.circuits.expressions import Expression
 from qjaxsim.circuits.operations import Gate
-from qjaxsim.planning.leaves import DEVICE_BITS, Leaf
+from qjaxsim.planning.leaves import DEVICE_BITS
 from qjaxsim.planning.steps import (
     Collapsed,
     Dense,
@@ -20,6 +19,7 @@ from qjaxsim.planning.steps import (
     Rotations,
     Singles,
     Step,
+    leaves_of,
 )
 
 
@@ -41,18 +41,11 @@ def is_invertible(step: Step) -> bool:
 
 def _factors_in(step: Step) -> list[Any]:
     """The factors with angles of a step's matrices."""
-    if isinstance(step, Dense):
-        leaves = [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
-        return _angled(leaves)
-    if isinstance(step, Singles):
-        return _angled(step.leaves)
+    if isinstance(step, Dense | Singles):
+        return [factor for leaf in leaves_of(step) for factor in leaf.factors if not isinstance(factor, np.ndarray)]
     if isinstance(step, Packed) and step.products is not None:
         return [gate for _, stack in step.products.stacks for gate in stack]
     return []
-
-
-def _angled(leaves: Iterable[Leaf]) -> list[Any]:
-    return [factor for leaf in leaves for factor in leaf.factors if not isinstance(factor, np.ndarray)]
 
 
 def names_in(step: Step) -> set[str]:

@@ -355,13 +355,13 @@ class Plan:
         leaves: dict[tuple, list[Leaf]] = {}
         others = frozenset(step for blocks in self.together for step in blocks.steps)
         for step in flat_steps(self.steps):
-            for leaf in () if step in others else _made_apart(step):
+            for leaf in () if step in others else leaves_of(step):
                 leaves.setdefault(leaf.signature, []).append(leaf)
         return {signature: tuple(members) for signature, members in leaves.items()}
 
 
-def _made_apart(step: Step) -> Iterable[Leaf]:
-    """The leaves whose matrices are made before those of a step."""
+def leaves_of(step: Step) -> Iterable[Leaf]:
+    """The leaves that a step's matrices with angles are made of."""
     if isinstance(step, Singles):
         yield from step.leaves
     elif isinstance(step, Dense) and step.constant is None:
