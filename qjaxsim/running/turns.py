@@ -21,7 +21,7 @@ from qjaxsim.circuits.gates import GATES, complex_dtype
 from qjaxsim.circuits.operations import Gate
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.leaves import Leaf
-from qjaxsim.planning.steps import Dense, Diagonal, Plan, Rotations, Step
+from qjaxsim.planning.steps import Dense, Diagonal, Plan, Rotations, Step, leaves_of
 from qjaxsim.running import kernels
 from qjaxsim.running.matrices import Environment, angle_stack, multiply_stacks
 from qjaxsim.running.rotations import turned_by
@@ -62,13 +62,7 @@ def _angles(step: Step) -> list[Any]:
         return [angle for table in step.tables for angle in table.angles]
     if isinstance(step, Rotations):
         return list(step.angles)
-    return [gate.angles[0] for leaf in _leaves(step) for gate in _gates(leaf)]
-
-
-def _leaves(step: Step) -> list[Leaf]:
-    if not isinstance(step, Dense) or step.constant is not None:
-        return []
-    return [leaf for layer in step.layers if isinstance(layer, tuple) for leaf in layer]
+    return [gate.angles[0] for leaf in leaves_of(step) for gate in _gates(leaf)]
 
 
 def _gates(leaf: Leaf) -> list[Gate]:
@@ -188,7 +182,7 @@ def _is_identity(matrix: np.ndarray) -> bool:
 def _pairs(step: Dense) -> list[tuple[int, int]]:
     """Numbers of the step's angles that belong to the same leaf, earlier and later."""
     out, start = [], 0
-    for leaf in _leaves(step):
+    for leaf in leaves_of(step):
         count = len(_gates(leaf))
         out += [(start + g, start + h) for g, h in itertools.combinations(range(count), 2)]
         start += count
@@ -231,7 +225,7 @@ class _Operators:
         k = len(step.qubits)
         rows = np.arange(2**k)
         out = []
-        for leaf in _leaves(step):
+        for leaf in leaves_of(step):
             inside, size = index_of_bits(leaf.qubits, k), 2 ** len(leaf.qubits)
             mask = sum(1 << (k - 1 - q) for q in leaf.qubits)
             same = (rows[:, None] & ~mask) == (rows & ~mask)
