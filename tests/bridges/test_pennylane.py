@@ -375,20 +375,20 @@ def test_a_thread_that_reads_while_another_ends_keeps_the_order_and_leaves_penny
         return qml.expval(qml.Z(5))
 
     wanted = qj.from_pennylane(node).circuit
-    construct, entered, go = qml.workflow.construct_tape, threading.Event(), threading.Event()
+    construct, entered, go = qml.workflow.construct_batch, threading.Event(), threading.Event()
     other = threading.Thread(target=qj.from_pennylane, args=(node,))
 
     def in_turn(qnode):
         if threading.current_thread() is other:
             entered.set()
-            go.wait(60)
+            assert go.wait(60)
         else:
             go.set()
             other.join(60)
         return construct(qnode)
 
-    monkeypatch.setattr(qml.workflow, "construct_tape", in_turn)
+    monkeypatch.setattr(qml.workflow, "construct_batch", in_turn)
     other.start()
-    entered.wait(60)
+    assert entered.wait(60)
     assert qj.from_pennylane(node).circuit == wanted
     assert mid_measure.uuid is uuid
