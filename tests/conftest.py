@@ -67,6 +67,19 @@ def key() -> jax.Array:
     return jax.random.key(20251)
 
 
+@pytest.fixture
+def compiled(caplog):
+    """A function that counts the programs that XLA compiles while another one runs."""
+
+    def count(run):
+        caplog.clear()
+        with jax.log_compiles():
+            jax.block_until_ready(run())
+        return sum("Finished XLA compilation" in record.getMessage() for record in caplog.records)
+
+    return count
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compiled_programs_are_dropped():
     """Programs of a file are let go at its end: every one holds memory mappings, of which a process has 65,530."""

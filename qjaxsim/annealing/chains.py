@@ -18,6 +18,7 @@ from qjaxsim.annealing.problems import HeadsProblem, energies, geometric_betas, 
 from qjaxsim.annealing.streams import lanes_of, uniform
 from qjaxsim.common.checks import is_traced, positive_integer
 from qjaxsim.common.precision import HIGHEST
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.sampling import key_axes
 
 MAX_DESCENT = 200
@@ -106,7 +107,7 @@ def anneal(
         start = start.transpose(0, 2, 1, 3)
     elif not is_traced(start) and not np.isin(start, (0, 1)).all():
         raise ValueError("Argument `start` must hold 0 and 1 only.")
-    start = jnp.asarray(start)
+    start = to_jax(start)
     if start.shape != (n_batch, reads, n_heads, n):
         raise ValueError(
             f"Argument `start` must have shape {(n_batch, reads, n_heads, n)}, but has shape {start.shape}."

@@ -15,6 +15,7 @@ import numpy as np
 
 from qjaxsim.common.checks import integer_from, is_traced, shown
 from qjaxsim.common.precision import HIGHEST
+from qjaxsim.running.array_types import to_jax
 
 # Range of inverse temperatures in units of 1 / (typical local field), hot to cold.
 HOT, COLD = 3.0, 90.0
@@ -100,7 +101,7 @@ def require_couplings(problem: HeadsProblem) -> None:
     Raises:
         ValueError: for shapes that do not fit, and couplings that are no symmetric matrices with zero diagonals.
     """
-    couplings, linear, penalty = map(jnp.asarray, problem)
+    couplings, linear, penalty = map(to_jax, problem)
     if linear.ndim != 3 or couplings.shape != (*linear.shape, linear.shape[-1]) or penalty.ndim:
         raise ValueError(
             "A HeadsProblem must have couplings of shape (B, H, n, n), linear terms of (B, H, n) and one number as "
@@ -128,7 +129,7 @@ def _inexact(array: jax.Array) -> bool:
 
 def _real(name: str, numbers: Any) -> jax.Array:
     try:
-        array = jnp.asarray(numbers)
+        array = to_jax(numbers)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Argument `{name}` must be an array of numbers, but is {shown(numbers)}.") from error
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
@@ -147,7 +148,7 @@ def energies(problem: HeadsProblem, states: Any) -> jax.Array:
     >>> print(energies(problem, [[[[0, 0, 0, 1]], [[0, 0, 1, 1]], [[0, 1, 0, 1]]]]))
     [[-2. -2. -4.]]
     """
-    problem, states = in_floats(problem), jnp.asarray(states)
+    problem, states = in_floats(problem), to_jax(states)
     n_batch, n_heads, n = problem.linear.shape
     if states.ndim != 4 or states.shape[0] != n_batch or states.shape[2:] != (n_heads, n):
         raise ValueError(

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from qjaxsim.annealing import chains
 from qjaxsim.annealing.streams import uniform
+from qjaxsim.running.array_types import to_jax
 
 # Variables with more neighbours than this go in blocks of a few, which pad less.
 _HUB = 128
@@ -130,7 +131,7 @@ def anneal_sparse(problem: SparseProblem, lanes: jax.Array, start: jax.Array, be
         start: (N, R) int8, spins by position.
         betas: (sweeps,).
     """
-    problem = SparseProblem(*jax.tree.map(jnp.asarray, tuple(problem)))
+    problem = SparseProblem(*jax.tree.map(to_jax, tuple(problem)))
 
     def body(carry: Any, beta: jax.Array) -> Any:
         number, spins = carry
@@ -141,7 +142,7 @@ def anneal_sparse(problem: SparseProblem, lanes: jax.Array, start: jax.Array, be
 
 def descend_sparse(problem: SparseProblem, start: jax.Array) -> jax.Array:
     """Spins (N, R) after flips that lower the energy, until there are none (at most `MAX_DESCENT` sweeps)."""
-    problem = SparseProblem(*jax.tree.map(jnp.asarray, tuple(problem)))
+    problem = SparseProblem(*jax.tree.map(to_jax, tuple(problem)))
 
     def unfinished(carry: Any) -> jax.Array:
         return carry[2] & (carry[0] < chains.MAX_DESCENT)

@@ -14,6 +14,7 @@ import numpy as np
 
 from qjaxsim.common.checks import is_traced
 from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.running.array_types import to_jax
 
 
 class Balanced:
@@ -100,7 +101,7 @@ def magnitude(numbers: Any) -> np.float64:
     >>> print((magnitude(np.full(4, 1e30, np.float32)) / 1e30).round(6))
     2.0
     """
-    size, norm = _moderate_norm(jnp.asarray(numbers))
+    size, norm = _moderate_norm(to_jax(numbers))
     return np.float64(size) * np.float64(norm)
 
 

@@ -21,6 +21,7 @@ from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, staged
 from qjaxsim.curvature.spreading import Share, Spread
 from qjaxsim.curvature.ways import Split, Way, push_directions
+from qjaxsim.running.array_types import to_jax
 
 Tree = Any
 Pushed = tuple[Tree, jax.Array]
@@ -142,7 +143,7 @@ class _Parts(NamedTuple):
 
     def params(self) -> jax.Array:
         """Their parameters (parts, U)."""
-        return self.flat[jnp.asarray(self.model.index)[self.numbers()]]
+        return self.flat[to_jax(self.model.index)[self.numbers()]]
 
     def inputs(self, x: Any) -> jax.Array:
         """Their inputs (parts, B, ...)."""
@@ -156,7 +157,7 @@ class _Parts(NamedTuple):
 
     def rows(self, blocks: jax.Array, slopes: jax.Array) -> tuple[jax.Array, jax.Array]:
         """This device's rows of R and the gradient (P,), from the blocks (parts, U, U) and gradients of its parts."""
-        index = jnp.asarray(self.model.index)
+        index = to_jax(self.model.index)
         every, slopes = (self.share.whole(each)[: len(index)] for each in (blocks, slopes))
         row = index - self.share.first()
         row = jnp.where(row < 0, self.share.n_own, row)  # a place that is dropped, as those beyond the last are

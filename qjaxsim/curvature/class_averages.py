@@ -19,6 +19,7 @@ from qjaxsim.curvature.gauss_newton import flat_unsharded
 from qjaxsim.curvature.hvp import chunk_size
 from qjaxsim.curvature.objective import Outputs, check_model, require_classes
 from qjaxsim.curvature.parts import pulled_back, values
+from qjaxsim.running.array_types import taken, to_jax
 
 # Of one class in a chunk when the caller does not say: enough that calls of compiled functions take little of the time.
 SAMPLES_AT_ONCE = 256
@@ -132,7 +133,10 @@ def _mark(outputs: Outputs, params: Any, xs: Any) -> Fingerprint:
 
 
 def _samples(x: Any, places: np.ndarray) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), x)
+    def own(leaf: Any) -> jax.Array:
+        return taken(leaf, places) if isinstance(leaf, jax.Array) else to_jax(leaf[places])  # not all to the device
+
+    return jax.tree.map(own, x)
 
 
 @jax.jit

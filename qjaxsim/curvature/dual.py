@@ -14,6 +14,7 @@ from qjaxsim.curvature.hvp import symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import Share, spread_of
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.varying import vary
 
 
@@ -70,7 +71,7 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
         return symmetrised(jnp.matmul(stacked, stacked.T, precision=HIGHEST) / count)
 
     if spread is None:
-        return compiled_once(dual, flat, jax.tree.map(jnp.asarray, (x, y)))
+        return compiled_once(dual, flat, jax.tree.map(to_jax, (x, y)))
     rows = Share(spread._replace(axes=(), columns=spread.axes), side)
 
     def share(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:

@@ -23,7 +23,7 @@ from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.split_plan import SplitPlan, plan
 from qjaxsim.curvature.spreading import Spread, off_mesh, on_no_mesh, spread_columns, spread_of, whole
 from qjaxsim.curvature.ways import WAYS, Split, Way, evidence
-from qjaxsim.running.array_types import require_unsharded
+from qjaxsim.running.array_types import require_unsharded, to_jax
 from qjaxsim.running.varying import vary
 
 
@@ -209,7 +209,7 @@ class SampleSum:
         places = evenly(self.size, self.count)
         if self.spread is not None:
             x, y = jax.tree.map(lambda leaf: leaf[0], (x, y))
-        xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), (x, y))
+        xs, ys = jax.tree.map(lambda leaf: to_jax(leaf[places]), (x, y))
         weights = jnp.full(self.size, 1 / self.of, self.shapes.loss_dtype)
         return Fingerprint("evidence", "outputs or loss", evidence(self.outputs, self.loss, params, xs, ys, weights))
 
@@ -266,7 +266,7 @@ def samples_from(
     """
     start, _, fresh = window(begin, size, shapes.n_samples // (shares or 1), np)
     now = (slice(None),) * (shares is not None) + (slice(start, start + size),)
-    xs, ys = jax.tree.map(lambda leaf: jnp.asarray(leaf[now]), (x, y))
+    xs, ys = jax.tree.map(lambda leaf: to_jax(leaf[now]), (x, y))
     return xs, ys, jnp.asarray(fresh / (of or shapes.n_samples), shapes.loss_dtype)
 
 

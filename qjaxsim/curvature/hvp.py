@@ -15,7 +15,7 @@ from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import Share, spread_columns
-from qjaxsim.running.array_types import check_tree, native, no_array, require_known_shape, require_unsharded
+from qjaxsim.running.array_types import check_tree, no_array, require_known_shape, require_unsharded, to_jax
 from qjaxsim.running.varying import in_unchecked_region, vary_alike
 
 # Tangents pushed through the function at once when the caller does not say. More of them fill the cores
@@ -223,7 +223,7 @@ def as_array(value: Any, name: str) -> jax.Array:
         TypeError: for anything that makes none.
     """
     try:
-        found = jnp.asarray(native(value))
+        found = to_jax(value)
         np.dtype(found.dtype)  # random keys have none
     except (TypeError, ValueError) as error:
         raise TypeError(f"Argument `{name}` must be an array of real floats, but is {shown(value)}.") from error
@@ -241,7 +241,7 @@ def as_arrays(params: Any, name: str = "params") -> Any:
 
     def array(leaf: Any) -> jax.Array:
         try:
-            return jnp.asarray(native(leaf))
+            return to_jax(leaf)
         except (TypeError, ValueError) as error:
             raise no_array(f"Argument `{name}`", "real float arrays only", leaf) from error
 

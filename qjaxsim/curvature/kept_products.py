@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
@@ -33,6 +32,7 @@ from qjaxsim.common.checkpoint import (
 )
 from qjaxsim.common.checks import as_path, is_traced
 from qjaxsim.curvature.operators import LinearOperator, require_operator
+from qjaxsim.running.array_types import to_jax
 
 _KIND = "products of operators"
 # Before the images: their length, the key, their digest.
@@ -126,7 +126,7 @@ class ProductLog:
         place = self._places.get(key)
         kept = None if place is None else self._kept(place, given)
         if place is not None and kept is not None and (place.own or name in self._compared):
-            return jnp.asarray(kept)
+            return to_jax(kept)
         images = jax.block_until_ready(operator.rows(vectors))
         if kept is None:
             self._append(key, np.asarray(images))
@@ -134,7 +134,7 @@ class ProductLog:
         if Fingerprint("product", name, images).differs(kept):
             self._refuse([Difference(name, digest(kept), digest(images))])
         self._compared.add(name)
-        return jnp.asarray(kept)  # what followed from it, to the last digit
+        return to_jax(kept)  # what followed from it, to the last digit
 
     # --- the file ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.balance import Balanced
 from qjaxsim.curvature.operators import LinearOperator
+from qjaxsim.running.array_types import to_jax
 
 MAX_STEPS = 1280  # steps after which an adaptive run stops and lets its residuals speak
 # Steps between two looks at the convergence of a growing space.
@@ -36,10 +37,10 @@ class KrylovSpace:
         self.locked = 0 if locked is None else len(locked)
         self.steps = 0
         self.coefficients: list[tuple[jax.Array, jax.Array]] = []
-        held = jnp.zeros((0, start.size), start.dtype) if locked is None else locked
         room = min(_ROOM, operator.size + 1 - self.locked)
         require_basis(operator, self.locked + room)
-        self.basis = jnp.pad(held, ((0, room), (0, 0)))
+        empty = jnp.zeros((room, start.size), start.dtype)
+        self.basis = empty if locked is None else jnp.concatenate([locked, empty])
         self.basis, self.newest, _ = _append(self.basis, self.locked, start)
 
     def grow(self, steps: int) -> None:
@@ -63,9 +64,10 @@ class KrylovSpace:
         """At most k leading Ritz values (k,), vectors (k, P), and residual norms (k,)."""
         values, coefficients, errors = solve_tridiagonal(*self.tridiagonal())
         leading = order(values, which)[:k]
-        combine = jnp.asarray(coefficients[:, leading].T, self.basis.dtype)
-        rows = self.basis[self.locked : self.locked + len(values)]
-        return values[leading], jnp.matmul(combine, rows, precision=HIGHEST), errors[leading]
+        # Zero for all other rows of the basis: a slice of it would be a program of its own for each number of steps.
+        combine = np.zeros((len(leading), len(self.basis)), self.basis.dtype)
+        combine[:, self.locked : self.locked + len(values)] = coefficients[:, leading].T
+        return values[leading], jnp.matmul(to_jax(combine), self.basis, precision=HIGHEST), errors[leading]
 
 
 @functools.partial(jax.jit, donate_argnums=0)

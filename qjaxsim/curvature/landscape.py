@@ -12,6 +12,7 @@ import numpy as np
 from qjaxsim.common.checks import integer_from, positive_integer, require_unmasked
 from qjaxsim.curvature.balance import size_of
 from qjaxsim.curvature.hvp import flatten_real
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.sampling import require_key
 
 
@@ -130,7 +131,7 @@ def pca_plane(
     origin[free] = pca.mean_ * scale
     directions = np.zeros((2, size), points.dtype)
     directions[:, free] = pca.components_
-    plane = Plane(jnp.asarray(origin), jnp.asarray(directions), unravel)
+    plane = Plane(to_jax(origin), to_jax(directions), unravel)
     return TrajectoryPlane(plane, projection.astype(points.dtype), pca.explained_variance_ratio_)
 
 

@@ -12,6 +12,7 @@ from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import as_arrays
 from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, number_of_samples
 from qjaxsim.curvature.products import SAMPLES_AT_ONCE
+from qjaxsim.running.array_types import to_jax
 
 
 def mean_loss(
@@ -41,7 +42,7 @@ def mean_loss(
     """
     check_data(x, "x")
     check_data(y, "y")
-    x, y = jax.tree.map(jnp.asarray, (x, y))
+    x, y = jax.tree.map(to_jax, (x, y))
     count = number_of_samples(x, y)
     size = even_chunk(count, positive_integer("batch_size", batch_size))
 

@@ -18,7 +18,7 @@ from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, require
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
 from qjaxsim.curvature.spreading import Spread, spread_of
-from qjaxsim.running.array_types import check_tree
+from qjaxsim.running.array_types import check_tree, taken, to_jax
 from qjaxsim.running.compiled import Compiled
 from qjaxsim.running.varying import vary_alike
 
@@ -60,7 +60,7 @@ class LinearOperator:
         """The images of m vectors, (P, m) to (P, m), as in SciPy; eight at once, the last ones filled up with zeros."""
         given = as_array(vectors, "v")
         columns = self._checked(given, (self.size, given.shape[-1] if given.ndim else 0))
-        return self._images(columns.T).T
+        return self._images(columns, across=True)
 
     def dense(self) -> jax.Array:
         """The matrix, (P, P): the one known, or made from P products and exactly symmetric.
@@ -91,11 +91,11 @@ class LinearOperator:
         own = checked_places(places, self.size)
 
         def rows(vectors: jax.Array) -> jax.Array:
-            whole = jnp.zeros((len(vectors), self.size), self.dtype).at[:, own].set(vectors)
-            if len(vectors) >= COLUMNS_AT_ONCE:
-                return self.rows(whole)[:, own]
-            # One by one, as the whole runs them: any other number of them would be a program of its own.
-            return jnp.concatenate([self.rows(row[None]) for row in whole])[:, own]
+            whole = _placed(vectors, own, self.size)
+            # Few one by one, as the whole runs them: any other number of them would be a program of its own.
+            width = len(vectors) if len(vectors) >= COLUMNS_AT_ONCE else 1
+            images = _joined([self.rows(block) for block in _in_blocks(whole, width)], len(vectors))
+            return taken(images, own, 1)
 
         matrix = None if self.matrix is None else self.matrix[np.ix_(own, own)]
         return LinearOperator(own.size, self.dtype, rows, matrix)
@@ -110,11 +110,10 @@ class LinearOperator:
     def __repr__(self) -> str:
         return f"<LinearOperator: {self.size} x {self.size}, {np.dtype(self.dtype)}>"
 
-    def _images(self, rows: jax.Array) -> jax.Array:
-        """Images of any number of rows, a fixed number at once so that one program serves."""
-        count, width = len(rows), min(COLUMNS_AT_ONCE, self.size)
-        # Slices at many places would be as many programs.
-        return _joined([self.rows(block) for block in _in_blocks(rows, width)], count)
+    def _images(self, vectors: jax.Array, across: bool = False) -> jax.Array:
+        """Images of any number of rows, or columns, a fixed number at once so that one program serves."""
+        count, width = vectors.shape[1 if across else 0], min(COLUMNS_AT_ONCE, self.size)
+        return _joined([self.rows(block) for block in _in_blocks(vectors, width, across)], count, across)
 
     def _checked(self, v: Any, shape: tuple[int, ...]) -> jax.Array:
         require_precision(self)
@@ -151,16 +150,27 @@ def _identity(size: int, dtype: Any) -> jax.Array:
     return jnp.eye(size, dtype=dtype)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _in_blocks(rows: jax.Array, width: int) -> jax.Array:
-    """Rows (m, P) by so many, (blocks, width, P), the last block filled up with zeros."""
-    return jnp.pad(rows, ((0, -len(rows) % width), (0, 0))).reshape(-1, width, rows.shape[1])
+# Slices at many places would be as many programs, and so would each step of these functions.
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _joined(blocks: list[jax.Array], count: int) -> jax.Array:
-    """The first rows of all blocks, (count, P)."""
-    return jnp.concatenate(blocks)[:count]
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _in_blocks(vectors: jax.Array, width: int, across: bool = False) -> tuple[jax.Array, ...]:
+    """Rows (m, P), or columns, by so many, each block (width, P), the last one filled up with zeros."""
+    rows = vectors.T if across else vectors
+    return jnp.unstack(jnp.pad(rows, ((0, -len(rows) % width), (0, 0))).reshape(-1, width, rows.shape[1]))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _joined(blocks: list[jax.Array], count: int, across: bool = False) -> jax.Array:
+    """The first rows of all blocks, (count, P), or with them as columns."""
+    rows = jnp.concatenate(blocks)[:count]
+    return rows.T if across else rows
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _placed(vectors: jax.Array, places: np.ndarray, size: int) -> jax.Array:
+    """Rows (m, P) of so many numbers that are those of `vectors` in some places and zero elsewhere."""
+    return jnp.zeros((len(vectors), size), vectors.dtype).at[:, places].set(vectors)
 
 
 class CurvatureOperators(NamedTuple):
@@ -217,7 +227,7 @@ def curvature_operators(
     check_model(outputs, loss, params, x, y)
     if batch_size is not None:
         batch_size = positive_integer("batch_size", batch_size)
-    at, data, spread = unravel(flat), jax.tree.map(jnp.asarray, (x, y)), spread_of(x, y)
+    at, data, spread = unravel(flat), jax.tree.map(to_jax, (x, y)), spread_of(x, y)
     if spread is not None:
         at, data = spread.everywhere(at), spread.samples(data)
 

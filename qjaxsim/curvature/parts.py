@@ -18,6 +18,7 @@ from qjaxsim.common.checks import shown
 from qjaxsim.curvature import stage_sweep
 from qjaxsim.curvature.hvp import unit_vector
 from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.running.array_types import taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class PartSum:
                 f"Argument `index` must hold places from 0 to {flat.size - 1} for {flat.size} parameters, but holds "
                 f"{self.index.max()}."
             )
-        return flat[self.index]
+        return taken(flat, self.index)
 
     def in_turn(self, params: Any, x: Any) -> jax.Array:
         """The outputs, one part after the other: its states stay in cache, which pays without derivatives."""
@@ -120,7 +121,7 @@ def values(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any) -> jax
     flat = outputs.flat(params)
     given = zip(outputs.index, _inputs(outputs, x), strict=True)
     # One compiled function serves every part, and every model with the same `part`.
-    return _total(outputs, [_values(outputs.part, flat[index], own) for index, own in given])
+    return _total(outputs, [_values(outputs.part, taken(flat, index), own) for index, own in given])
 
 
 @functools.partial(jax.jit, static_argnums=0)

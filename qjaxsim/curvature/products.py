@@ -17,6 +17,7 @@ from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import spread_of
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.varying import vary
 
 Slopes = tuple[jax.Array, jax.Array]
@@ -184,7 +185,7 @@ def _sum_products(
     params, v = vary((params, v), shapes.axes)
     count = shapes.n_samples
     samples = even_chunk(count, chunk_size("batch_size", batch_size, count, SAMPLES_AT_ONCE))
-    data = jax.tree.map(jnp.asarray, (x, y))
+    data = jax.tree.map(to_jax, (x, y))
     before, after = two_phases(outputs)
 
     def product(params: Any, v: Any, data: Any) -> Any:

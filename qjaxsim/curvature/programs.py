@@ -15,6 +15,7 @@ import numpy as np
 from jax.extend import core
 
 from qjaxsim.common.checkpoint import digest
+from qjaxsim.running.array_types import to_jax
 
 # Programs kept, the latest met first. They hold none of the user's data, and of its functions only custom derivative
 # rules that occur in loops.
@@ -48,7 +49,7 @@ def compiled_once(function: Callable[..., Any], *args: Any, donate: bool = False
     if not any(isinstance(value, jax.core.Tracer) for value in traced.consts):
         run = _program(traced.jaxpr, donate, run)
     given_up = len(jax.tree.leaves(args[0])) if donate else 0
-    consts = [jnp.asarray(value) for value in traced.consts]
+    consts = [to_jax(value) for value in traced.consts]
     return jax.tree.unflatten(jax.tree.structure(out), run(leaves[:given_up], consts, leaves[given_up:]))
 
 

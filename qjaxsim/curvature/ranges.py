@@ -24,6 +24,7 @@ from qjaxsim.curvature.chunks import evenly
 from qjaxsim.curvature.gauss_newton import HessianSplit, SampleSum, sample_sum
 from qjaxsim.curvature.objective import Loss, Outputs
 from qjaxsim.curvature.spreading import off_mesh, on_no_mesh, over_devices, spread_of, whole
+from qjaxsim.running.array_types import to_jax
 
 # Samples whose derivatives stand for the functions, at most.
 _MARKED = 8
@@ -102,7 +103,7 @@ def split_by_ranges(
     if team.together is not None:
         carried = hosts.total(carried)
         helping.dismiss_helpers()
-    return HessianSplit(*job.head.way.finish(jax.tree.map(jnp.asarray, carried)))
+    return HessianSplit(*job.head.way.finish(jax.tree.map(to_jax, carried)))
 
 
 def cover(listed: Sequence[Sequence[Range]], count: int) -> tuple[dict[Range, int], list[Range]]:

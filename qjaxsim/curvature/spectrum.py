@@ -18,6 +18,7 @@ from qjaxsim.curvature.lanczos import leading_pairs, normal
 from qjaxsim.curvature.matrix import blocks_of
 from qjaxsim.curvature.operators import LinearOperator, require_operator
 from qjaxsim.curvature.outliers import check_square, check_symmetric, require_array
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.sampling import require_key
 
 # What there is where a matrix lies in blocks and does not fit one device.
@@ -233,4 +234,4 @@ def power_iteration(
         if converged or count == max_steps:
             break
         vector, old = image / length if length > 0 else vector, new
-    return PowerIteration(new * balance.scale, jnp.asarray(vector), count, converged)
+    return PowerIteration(new * balance.scale, to_jax(vector), count, converged)

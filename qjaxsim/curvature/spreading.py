@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from qjaxsim.common.checks import is_traced, shown
 from qjaxsim.common.hosts import team
 from qjaxsim.common.precision import HIGHEST
+from qjaxsim.running.array_types import to_jax
 
 Tree = Any
 
@@ -247,7 +248,7 @@ def on_no_mesh() -> AbstractContextManager[Any]:
 
 def off_mesh(params: Tree) -> Tree:
     """Parameters on JAX's default device: what `jax.shard_map` runs takes no array on its mesh from outside."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
+    return jax.tree.map(lambda leaf: to_jax(np.asarray(leaf)), params)
 
 
 def whole(params: Tree) -> Tree:

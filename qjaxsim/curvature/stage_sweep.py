@@ -22,6 +22,7 @@ from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.hvp import unit_vector
 from qjaxsim.curvature.stacked import adjoint_times, by_rows, inner, outer, pushed, times
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.measurement import apply_observables, expectation_values
 from qjaxsim.running.simulate import apply_circuit, statevector, unitary
 
@@ -62,7 +63,7 @@ def with_derivatives(part: StagedCircuit, u: jax.Array) -> list[tuple[jax.Array,
             return None
         matrix = functools.partial(_matrix, part, stage)
         push = lambda i: jax.jvp(matrix, (u,), (unit_vector(i, u),))[1]  # noqa: E731
-        return matrix(u), pushed(push, jnp.asarray(stage.own), jax.eval_shape(matrix, u).shape, u.dtype)
+        return matrix(u), pushed(push, to_jax(stage.own), jax.eval_shape(matrix, u).shape, u.dtype)
 
     return [one(stage) for stage in part.stages]
 
@@ -94,7 +95,7 @@ def finish(part: StagedCircuit, u: jax.Array, carried: tuple[jax.Array, list[jax
 
 def _hessian_rows(f: Callable[[jax.Array], jax.Array], u: jax.Array, own: np.ndarray) -> jax.Array:
     """Second derivatives of f in some of its arguments."""
-    places = jnp.asarray(own)
+    places = to_jax(own)
     row = lambda i: jax.jvp(jax.grad(f), (u,), (unit_vector(i, u),))[1][places]  # noqa: E731
     return pushed(row, places, (len(own),), u.dtype)
 
@@ -266,7 +267,7 @@ def _generators(wire: Wire, env: Mapping[str, jax.Array], columns: int, dtype: A
 def _angle(angle: Any, env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
     """An angle's value, () or (columns,)."""
     if isinstance(angle, Expression):
-        return jnp.asarray(angle.evaluate(lambda name, i: env[name][i], jnp))
+        return to_jax(angle.evaluate(lambda name, i: env[name][i], jnp))
     return jnp.asarray(angle, dtype)
 
 

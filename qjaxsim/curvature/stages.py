@@ -20,6 +20,7 @@ from qjaxsim.circuits.inspection import is_unitary, used_parameters
 from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Gate, Operation, Repeat
 from qjaxsim.planning.options import PlanOptions
+from qjaxsim.running.array_types import taken
 from qjaxsim.running.simulate import expectation
 
 Entry = tuple[int, int, float]
@@ -116,7 +117,7 @@ class StagedCircuit:
     def _value(self, name: str, u: jax.Array, given: Mapping[str, jax.Array]) -> jax.Array:
         if name not in self.index:
             return given[name]
-        own = u[self.index[name]]
+        own = taken(u, self.index[name])
         return own if name not in given else given[name] + own[None]
 
     @cached_property

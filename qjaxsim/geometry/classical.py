@@ -15,6 +15,7 @@ from qjaxsim.curvature.hvp import flatten_real, symmetrised
 from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, gauss_newton_block
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import spread_of
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.varying import vary, vary_alike
 
 
@@ -151,7 +152,7 @@ def _gram(
         found = found if rest is None else found + block(flat, *rest)
         return symmetrised(found) / shapes.n_samples
 
-    return compiled_once(total, flat, *jax.tree.map(jnp.asarray, (x, y)))
+    return compiled_once(total, flat, *jax.tree.map(to_jax, (x, y)))
 
 
 def _in_chunks(samples: Any, held: int) -> tuple[Any, Any]:
@@ -213,7 +214,7 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
     given = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
     for name, x in given.items():
         check_data(x, name)
-    inputs = [jax.tree.map(jnp.asarray, x) for x in given.values()]
+    inputs = [jax.tree.map(to_jax, x) for x in given.values()]
     shapes = [check_model(outputs, lambda z, y: z.sum(axis=1), params, x, _counting(x)) for x in inputs]
     flat = vary(flat, shapes[0].axes | shapes[-1].axes)
     n, m = shapes[0].n_samples, shapes[-1].n_samples

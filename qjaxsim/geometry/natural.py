@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.checks import not_negative
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.balance import size_of
+from qjaxsim.running.array_types import to_jax
 
 
 def natural_gradient(
@@ -62,8 +63,7 @@ def natural_gradient(
                 f"Argument `metric` must return ({flat.size}, {flat.size}) for {flat.size} parameters, but returned "
                 f"{np.shape(matrix)}."
             )
-        mean = jnp.asarray(matrix).reshape(-1, flat.size, flat.size).mean(axis=0)
-        return _arranged(unravel(_solved(mean, flat, damping, least)), updates), state
+        return _arranged(unravel(_solved(to_jax(matrix), flat, damping, least)), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -85,8 +85,10 @@ def _arranged(plain: Any, like: Any) -> Any:
     return jax.tree.unflatten(structure, [leaves[place] for place in places])
 
 
-def _solved(matrix: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:
-    """The damped pseudo-inverse times a vector."""
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _solved(matrices: jax.Array, vector: jax.Array, damping: float, rcond: float | None) -> jax.Array:
+    """The damped pseudo-inverse of the mean of matrices times a vector."""
+    matrix = matrices.reshape(-1, vector.size, vector.size).mean(axis=0)
     # Of moderate size, so that sums and squares in the decomposition stay in the dtype's range.
     scale = jax.lax.stop_gradient(size_of(jnp.maximum(jnp.abs(matrix).max(), damping)))
     damped = matrix / scale / 2 + matrix.T / scale / 2 + damping / scale * jnp.eye(len(matrix), dtype=matrix.dtype)

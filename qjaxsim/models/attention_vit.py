@@ -16,7 +16,7 @@ from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.checks import hold_integers
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models.attention import Attended, AttentionSettings, Params, attend, init_attention, layer_problem
-from qjaxsim.running.array_types import native
+from qjaxsim.running.array_types import to_jax
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class VisionTransformer:
         return _norm(params["block0"]["norm"], self._embedded(params, x))
 
     def _embedded(self, params: Params, x: Any) -> jax.Array:
-        x = jnp.asarray(native(x))
+        x = to_jax(x)
         side, p = self.image_size // self.patch_size, self.patch_size
         if x.shape[1:] != (self.image_size, self.image_size, self.channels):
             raise ValueError(

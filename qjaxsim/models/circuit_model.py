@@ -19,7 +19,7 @@ from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
-from qjaxsim.running.array_types import native
+from qjaxsim.running.array_types import to_jax
 
 Params = dict[str, jax.Array]
 Outputs = Callable[[Params, Any], jax.Array]
@@ -209,7 +209,7 @@ def _scaled(outputs: Outputs, n_outputs: int, params: Params, x: Any) -> jax.Arr
 
 def _columns(shapes: tuple[tuple[str, tuple[int, ...]], ...], x: Any) -> Mapping[str, jax.Array]:
     """The parameters that features (B, F) are, each (B, *shape)."""
-    x = jnp.asarray(native(x))
+    x = to_jax(x)
     sizes = [math.prod(shape) for _, shape in shapes]
     if x.ndim != 2 or x.shape[1] != sum(sizes):
         raise ValueError(f"Argument `x` must have shape (batch, {sum(sizes)}), a column a feature, but has {x.shape}.")
@@ -218,4 +218,4 @@ def _columns(shapes: tuple[tuple[str, tuple[int, ...]], ...], x: Any) -> Mapping
 
 
 def _as_one_part(x: Any) -> jax.Array:
-    return jnp.asarray(native(x))[:, None]
+    return to_jax(x)[:, None]

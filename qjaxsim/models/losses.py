@@ -38,6 +38,12 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
             f"Argument `labels` must have shape {logits.shape[:1]}, one class for each row of logits, but has "
             f"{labels.shape}; {_OF_LABELS}."
         )
+    return _cross_entropy(logits, labels)
+
+
+# In a traced computation its operations stand as they are; outside, they are one program in place of one each.
+@functools.partial(jax.jit, inline=True)
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     if logits.shape[1] == 1:
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=1)
     places = jnp.arange(logits.shape[1], dtype="int32")[None]
@@ -79,6 +85,12 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
             f"Argument `targets` must have shape {outputs.shape}, a number for each output, or hold integer labels of "
             f"shape {outputs.shape[:1]}, but is {targets.dtype}{list(targets.shape)}; {_OF_LABELS}."
         )
+    return _squared_error(outputs, targets)
+
+
+@functools.partial(jax.jit, inline=True)
+def _squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    of_integers = jnp.issubdtype(targets.dtype, jnp.integer)
     if of_integers and targets.ndim == 1:
         wanted = _of_labels(_narrow(targets)[:, None], outputs.shape[1])
     else:

@@ -22,7 +22,7 @@ from qjaxsim.common.checks import hold_integers, require_positive
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
 from qjaxsim.planning.options import PlanOptions
-from qjaxsim.running.array_types import native
+from qjaxsim.running.array_types import taken, to_jax
 
 Params = dict[str, jax.Array]
 
@@ -133,7 +133,7 @@ class PatchesModel:
 
     def patches(self, x: Any) -> jax.Array:
         """Cut (batch, size, size) images into (batch, n_patches, n_features)."""
-        return flat_images(x, self.image_size)[:, self.patch_pixels]
+        return taken(flat_images(x, self.image_size), self.patch_pixels, 1)
 
 
 def flat_images(x: Any, image_size: int) -> jax.Array:
@@ -143,7 +143,7 @@ def flat_images(x: Any, image_size: int) -> jax.Array:
         ValueError: for images of another number of pixels.
         TypeError: for integers, as images have before they are scaled.
     """
-    images = jnp.asarray(native(x))
+    images = to_jax(x)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"Argument `x` must hold scaled images, real float numbers, but has dtype {images.dtype}; scale them as "

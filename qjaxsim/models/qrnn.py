@@ -290,6 +290,7 @@ def _generate(topology: QrnnTopology) -> Any:
     return run
 
 
+@functools.partial(jax.jit, inline=True)
 def published_loss(probabilities: jax.Array, targets: jax.Array, counted: jax.Array | None = None) -> jax.Array:
     """The published loss, a scalar: a softmax cross-entropy fed with probabilities, less its smallest value.
 

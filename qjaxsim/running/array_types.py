@@ -1,9 +1,11 @@
 """What the type of an array must say, where programs are made from it: sizes known, integers that fit, no sharding."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import shown
@@ -36,6 +38,22 @@ def native(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.isnative:
         return value.astype(value.dtype.newbyteorder("="))
     return value
+
+
+def to_jax(value: Any) -> jax.Array:
+    """`jnp.asarray` for any order of bytes, and without the program that JAX compiles for NumPy's arrays of new shapes.
+
+    Raises:
+        TypeError, ValueError: for what makes no array, as of `jnp.asarray`.
+    """
+    array = native(value)
+    return jax.device_put(array) if isinstance(array, np.ndarray | np.generic) else jnp.asarray(array)
+
+
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def taken(array: jax.Array, places: np.ndarray, axis: int = 0) -> jax.Array:
+    """What an array has in some places along an axis, by one program where `array[places]` takes six outside `jit`."""
+    return array[(slice(None),) * axis + (places,)]
 
 
 def no_array(what: str, held: str, leaf: Any) -> TypeError:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import require_unmasked
-from qjaxsim.running.array_types import native, require_known_shape, require_unsharded
+from qjaxsim.running.array_types import require_known_shape, require_unsharded, to_jax
 from qjaxsim.running.varying import vary_alike
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -140,7 +140,7 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
         return params
     require_unmasked("Argument `initial`", initial)
     try:
-        state = jnp.asarray(native(initial))
+        state = to_jax(initial)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"Argument `initial` must be an array of amplitudes, but is a {type(initial).__name__}."
@@ -176,7 +176,7 @@ def _as_real(name: str, value: Any) -> jax.Array:
     foreign = [leaf for leaf in jax.tree.leaves(value) if not isinstance(leaf, own)]
     array = None
     try:
-        array = jnp.asarray(native(value))
+        array = to_jax(value)
     except (TypeError, ValueError, RuntimeError) as error:  # the last by tensors of PyTorch's that have a gradient
         if not any(hasattr(leaf, "__array__") for leaf in foreign):
             kind = f" of dtype {value.dtype}" if isinstance(value, np.ndarray | np.generic) else ""

@@ -105,6 +105,7 @@ def require_key(key: Any) -> None:
         )
 
 
+@functools.partial(jax.jit, inline=True)
 def _tree(weights: jax.Array) -> jax.Array:
     """Sums of weights as a binary tree in one array: node i has the children 2 i and 2 i + 1, the root is 1."""
     levels = [weights]

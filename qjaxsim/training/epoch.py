@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.training.config import TrainConfig, gradient_transformation
 
 Params = Any
@@ -45,7 +46,7 @@ def epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
     @jax.jit
     def run(params: Params, state: Any, x: jax.Array, y: jax.Array, stacks: list[Batch], rate: jax.Array) -> Any:
         carry, losses = (params, state), []
-        rate = jnp.asarray(rate)  # a float where jit is disabled
+        rate = to_jax(rate)  # a float where jit is disabled
         for stack in stacks:
             carry, values = jax.lax.scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
             losses.append(values)

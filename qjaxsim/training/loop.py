@@ -16,7 +16,7 @@ from qjaxsim.common.checks import as_path, positive_integer, require_switch, req
 from qjaxsim.common.chunks import even_chunk
 from qjaxsim.common.memory import require_memory
 from qjaxsim.datasets.sampling import stratified_batches
-from qjaxsim.running.array_types import native, no_array, require_unwrapped
+from qjaxsim.running.array_types import no_array, require_unwrapped, to_jax
 from qjaxsim.training import checkpoint
 from qjaxsim.training.checkpoint import CheckpointError, Row, Snapshot
 from qjaxsim.training.config import TrainConfig, gradient_transformation, learning_rates, optimizer_identity
@@ -249,7 +249,7 @@ def examples_of(x: Any, y: Any, x_name: str, y_name: str) -> tuple[jax.Array, ja
 def _as_jax(value: Any, name: str) -> jax.Array:
     array = value if isinstance(value, jax.Array) else np.asarray(value)
     try:
-        return jnp.asarray(native(array))
+        return to_jax(array)
     except TypeError as error:
         raise TypeError(
             f"Argument `{name}` must hold numbers that JAX has, but its dtype is {array.dtype}; cast it, by "
@@ -363,7 +363,7 @@ def _strong(leaf: Any) -> jax.Array:
     """The leaf as a JAX array without weak type, as it would come back from a checkpoint."""
     require_unmasked("A leaf of `params`", leaf)
     try:
-        return jnp.asarray(native(np.asarray(leaf)))
+        return to_jax(np.asarray(leaf))
     except TypeError as error:
         raise no_array("Argument `params`", "float32 or float64 arrays", leaf) from error
 
@@ -376,7 +376,5 @@ def _unflat(vector: np.ndarray, params: Params) -> Params:
     """The pytree like `params` whose flat form is `vector`."""
     leaves, structure = jax.tree.flatten(params)
     parts = np.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
-    restored = [
-        jnp.asarray(part.reshape(leaf.shape).astype(leaf.dtype)) for part, leaf in zip(parts, leaves, strict=True)
-    ]
+    restored = [to_jax(part.reshape(leaf.shape).astype(leaf.dtype)) for part, leaf in zip(parts, leaves, strict=True)]
     return jax.tree.unflatten(structure, restored)

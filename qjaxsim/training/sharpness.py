@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.curvature import LinearOperator, top_eigenpairs
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.training.config import TrainConfig, learning_rates
 from qjaxsim.training.epoch import Loss
 from qjaxsim.training.loop import TrainResult, examples_of
@@ -88,7 +89,7 @@ def sharpness_along(
     count = min(positive_integer("examples", examples), len(x))
     bounds = _bounds(config, result)
     chosen = np.linspace(0, len(x) - 1, count).astype(int)
-    data = jnp.asarray(np.asarray(x)[chosen]), jnp.asarray(np.asarray(y)[chosen])
+    data = to_jax(np.asarray(x)[chosen]), to_jax(np.asarray(y)[chosen])
     flat, unravel = ravel_pytree(result.params_final)
     points = len(result.trajectory)
     values, residuals = np.full(points, np.nan), np.full(points, np.nan)

@@ -232,6 +232,7 @@ def test_qiskit_machine_learning_is_named_where_it_is_missing(monkeypatch):
         qnn.estimator_qnn(HybridModel(3, 1))
 
 
+@pytest.mark.thorough
 def test_a_patches_model_that_reads_other_pixels_has_other_logits(monkeypatch):
     model = PatchesModel(4, 1, n_qubits=3, image_size=4, patch_size=2, n_classes=3)
     params, x = model.init(jax.random.key(1)), np.random.default_rng(2).uniform(0, 1, (2, 4, 4))

@@ -54,6 +54,7 @@ def test_a_repeated_parameter_has_the_right_diagonal():
     np.testing.assert_allclose(found.mean, [[4 * c, 2 * c], [2 * c, c]], atol=1e-12)
 
 
+@pytest.mark.thorough
 def test_errors_of_entries_are_standard_normal(circuit, params):
     estimator = StatevectorEstimator(seed=np.random.default_rng(1))
     wanted = exact(circuit, params)

@@ -99,6 +99,7 @@ def test_signals_that_were_ignored_stay_ignored(tmp_path):
     assert errors.startswith("terminated; ")
 
 
+@pytest.mark.thorough
 def test_interrupting_a_study_while_it_compiles_and_going_on(tmp_path, monkeypatch, capsys):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored where tests run in the background
     try:

@@ -96,6 +96,7 @@ def test_random_circuits(seed):
     assert_is_the_hessian_by_products(f, params, tolerance)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", mostly_slow([1, 7, 13, 9, 17, 19]))
 def test_random_circuits_by_differences_of_dense_matrices(seed):
     circuit, params, f, _ = one_sample(seed)

@@ -22,19 +22,6 @@ from qjaxsim.curvature import (
 WEIGHTS = jnp.array([0.3, -0.7, 1.1])
 
 
-@pytest.fixture
-def compiled(caplog):
-    """A function that counts the programs that XLA compiles while another one runs."""
-
-    def count(run):
-        caplog.clear()
-        with jax.log_compiles():
-            jax.block_until_ready(run())
-        return sum("Finished XLA compilation" in record.getMessage() for record in caplog.records)
-
-    return count
-
-
 def looped(w):
     """A loss with a loop of its own, whose body is a closure."""
     return jax.lax.fori_loop(0, 3, lambda i, total: total + jnp.sin(w).sum() * jnp.prod(w) + jax.nn.relu(w[0]), 0.0)

@@ -109,6 +109,7 @@ def test_the_same_whatever_the_chunks():
         np.testing.assert_allclose(one, other, atol=1e-13)
 
 
+@pytest.mark.thorough
 def test_both_parts_equal_those_of_pushes_and_rows_are_differences():
     model, params, x, y = problem()
     split = split_hessian(model, cross_entropy, params, x, y)

@@ -124,3 +124,14 @@ def test_accuracy_counts_class_0_written_as_minus_one(kind, key):
     for labels in (classes, 2 * classes - 1) if kind != "uint8" else (classes,):
         found = metrics(model, squared_error)(params, ROWS, jnp.asarray(labels, kind))["accuracy"]
         np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [(cross_entropy, np.arange(5)), (squared_error, np.arange(5)), (squared_error, RNG.normal(size=(5, 11)))],
+)
+def test_outside_jit_a_loss_is_one_program_and_inside_no_call(compiled, loss, targets):
+    outputs = jnp.asarray(RNG.normal(size=(5, 11)))
+    assert compiled(lambda: loss(outputs, targets)) == 1
+    for traced in (lambda z: loss(z, targets), jax.grad(lambda z: loss(z, targets).sum())):
+        assert loss.__name__ not in str(jax.make_jaxpr(traced)(outputs))

@@ -120,7 +120,8 @@ def test_states_equal_the_reference(n_qubits, wires, dtype):
 
 
 @pytest.mark.parametrize("looped", mostly_slow([False, True]))
-@pytest.mark.parametrize("gradient", ["adjoint", pytest.param("backprop", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("gradient", ["adjoint", "backprop"])
+@pytest.mark.thorough
 def test_derivatives_are_sums_of_those_of_single_samples(gradient, looped):
     circuit, samples = runs(3, 2, looped), 500
     assert looped or singles_in(circuit, samples)

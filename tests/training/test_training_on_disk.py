@@ -263,6 +263,7 @@ def start_killed(folder, how):
     )
 
 
+@pytest.mark.thorough
 def test_killed_between_write_and_rename_again_and_again(tmp_path, uninterrupted):
     """One process dies in the checkpoint of epoch 2; the next, going on, in the metrics after that of epoch 3."""
     for how in ("8", "7"):

@@ -33,6 +33,7 @@ from qjaxsim.curvature.spectra.problem import Problem
 from qjaxsim.curvature.spectrum import EigenPairs, dense_spectrum, top_eigenpairs
 from qjaxsim.curvature.trace import trace_estimate
 from qjaxsim.report.spectra import NEAR_ZERO
+from qjaxsim.running.array_types import to_jax
 
 if TYPE_CHECKING:
     from qjaxsim.common.progress import Progress
@@ -216,7 +217,7 @@ def _matrix(problem: Problem, progress: "Progress", folder: Path | None) -> jax.
             if saved is not None:
                 saved.save({"rows": rows}, last=len(rows) == size)
             moved(len(rows), size)
-    return symmetrised(jnp.asarray(rows))
+    return symmetrised(to_jax(rows))
 
 
 # --- products alone --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.programs import Present, compiled_once
 from qjaxsim.curvature.spreading import over_team
 from qjaxsim.curvature.stages import StagedCircuit
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.simulate import expectation
 
 # Samples whose outputs are found twice, in two orders, at most.
@@ -198,7 +199,7 @@ def _require_own_outputs(model: Model, params: Any) -> None:
         return
     count = min(model.n_samples, _COMPARED)
     moved = np.roll(np.arange(count - 1), 1)
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf)[:count], model.x)
+    first = jax.tree.map(lambda leaf: to_jax(leaf)[:count], model.x)
     fewer = jax.tree.map(lambda leaf: leaf[moved], first)
     among, alone = compiled_once(lambda at: (model.outputs(at, first)[moved], model.outputs(at, fewer)), params)
     # Far beyond rounding: products of other shapes may be summed in another order, or in lower precision.

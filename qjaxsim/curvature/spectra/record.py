@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common import files
@@ -16,6 +15,7 @@ from qjaxsim.curvature.operators import LinearOperator
 from qjaxsim.curvature.spectrum import EigenPairs
 from qjaxsim.report.row import Row
 from qjaxsim.report.tables import format_value, present
+from qjaxsim.running.array_types import to_jax
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ class SpectrumReport:
     @property
     def pairs(self) -> EigenPairs:
         """Leading eigenvalues, their vectors and residuals."""
-        values, vectors, residuals = (jnp.asarray(self.arrays[f"top_{name}"]) for name in _OF_PAIRS)
+        values, vectors, residuals = (to_jax(self.arrays[f"top_{name}"]) for name in _OF_PAIRS)
         return EigenPairs(values, vectors, residuals, matvecs=0)
 
     @property

@@ -18,7 +18,7 @@ import numpy as np
 from qjaxsim.common.checks import hold_integers
 from qjaxsim.models.disentangler.transformer import Exchangeable, Params, affine, attend, layer_norm, with_bias
 from qjaxsim.models.losses import cross_entropy
-from qjaxsim.running.array_types import native
+from qjaxsim.running.array_types import to_jax
 
 LINEAR = ("query", "key", "value", "output", "up", "down")
 _WIDENING = 4
@@ -144,7 +144,7 @@ class CharTransformer(Exchangeable):
         return block, linear, "weight"
 
     def _run(self, params: Params, tokens: Any, linear: _Linear) -> jax.Array:
-        tokens = jnp.asarray(native(tokens))
+        tokens = to_jax(tokens)
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.context:
             raise ValueError(
                 f"Argument `tokens` must have shape (batch, 1..{self.context}), but has shape {tokens.shape}."

@@ -22,7 +22,7 @@ from qjaxsim.models.disentangler.config import DisentanglerConfig, DisentanglerP
 from qjaxsim.models.disentangler.mpo import Geometry, Mpo, bond_entropies, check_matrix, pad, tt_svd
 from qjaxsim.models.disentangler.search import Best, search
 from qjaxsim.models.disentangler.sweep import distance, operand, truncated
-from qjaxsim.running.array_types import native
+from qjaxsim.running.array_types import to_jax
 
 __all__ = [
     "DisentangleResult",
@@ -109,7 +109,7 @@ class DisentangledLayer:
 
     def rows_of(self, x: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
         """Inputs as rows (B, d_in) of inexact numbers, and their batch axes. Errors as `apply`."""
-        x = jnp.asarray(native(x))
+        x = to_jax(x)
         if x.shape[-1:] != (self.d_in,):
             raise ValueError(f"Argument `x` must have shape (..., {self.d_in}), but has shape {x.shape}.")
         if not jnp.issubdtype(x.dtype, jnp.inexact):

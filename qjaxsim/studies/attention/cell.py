@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.attention_vit import VisionTransformer
 from qjaxsim.models.losses import metrics, sample_losses
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.attention import measures
 from qjaxsim.studies.attention.columns import COLUMNS
 from qjaxsim.studies.attention.settings import COMPARED, AttentionStudySettings
@@ -47,7 +47,7 @@ def run_cell(
     result = train(settings, model, seed, examples, folder / "training", progress)
     params, kind = result.params_final, model.attention.kind
     few = examples.x_test[: settings.energy_images]
-    attended = jax.jit(model.first_attention)(params, jnp.asarray(few))
+    attended = jax.jit(model.first_attention)(params, to_jax(few))
     weights = np.asarray(attended.weights)
     accuracies = np.array([row["test_accuracy"] for row in result.history])
     last = result.history[-1]
@@ -67,7 +67,7 @@ def run_cell(
     if kind == "qama-v2":
         row |= measures.swapped(model, params, examples.x_test, examples.y_test)
     if kind in COMPARED:
-        row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, jnp.asarray(few)))
+        row |= measures.energies(model.attention, jax.jit(model.first_problem)(params, to_jax(few)))
     arrays = {
         "history_train_loss": np.array([entry["train_loss"] for entry in result.history]),
         "history_test_accuracy": accuracies,

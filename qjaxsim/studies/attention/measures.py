@@ -16,6 +16,7 @@ from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.common.choices import SELECTING
 from qjaxsim.models.attention import AttentionSettings, Params
 from qjaxsim.models.attention_vit import VisionTransformer
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.attention.settings import ANNEALED
 
 EXACT_VARIABLES = 16
@@ -29,7 +30,7 @@ def accuracy(model: VisionTransformer, params: Params, x: np.ndarray, y: np.ndar
     """Fraction of images classified correctly."""
     classify = jax.jit(lambda params, x: model.outputs(params, x).argmax(1))
     hits = [
-        np.asarray(classify(params, jnp.asarray(x[start : start + at_once]))) == y[start : start + at_once]
+        np.asarray(classify(params, to_jax(x[start : start + at_once]))) == y[start : start + at_once]
         for start in range(0, len(x), at_once)
     ]
     return float(np.concatenate(hits).mean())
@@ -156,7 +157,7 @@ def _range_bits(problem: HeadsProblem) -> float:
 
 def times(model: VisionTransformer, params: Params, x: np.ndarray) -> dict[str, float]:
     """Milliseconds an image of a forward pass: building the problems, sampling, the rest; the last for all kinds."""
-    batch = jnp.asarray(x)
+    batch = to_jax(x)
     whole = _seconds(jax.jit(model.outputs), params, batch)
     if model.attention.kind not in ANNEALED:
         return {"ms_rest": 1e3 * whole / len(x)}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.progress import Progress
@@ -17,6 +16,7 @@ from qjaxsim.models.disentangler.config import DisentanglerConfig, lay_out
 from qjaxsim.models.disentangler.layer import DisentangledLayer, DisentangleResult, disentangle
 from qjaxsim.models.disentangler.low_rank import Svd, svd, svd_rank_at
 from qjaxsim.models.disentangler.mpo import Geometry, Mpo, balanced_geometry, bond_entropies, qubit_geometry, tt_svd
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.disentangler.settings import FULL, REGISTER, DisentanglerStudySettings
 
 Row = dict[str, Any]
@@ -328,9 +328,9 @@ def operator_from(
     layout = lay_out(*shape, config)
 
     def gates(part: str) -> tuple[jax.Array, jax.Array]:
-        return jnp.asarray(arrays[f"{name}.{part}0"]), jnp.asarray(arrays[f"{name}.{part}1"])
+        return to_jax(arrays[f"{name}.{part}0"]), to_jax(arrays[f"{name}.{part}1"])
 
-    cores = tuple(jnp.asarray(arrays[f"{name}.core{i}"]) for i in range(layout.geometry.n_sites))
+    cores = tuple(to_jax(arrays[f"{name}.core{i}"]) for i in range(layout.geometry.n_sites))
     mpo = Mpo(cores, layout.geometry)
     return DisentangledLayer(gates("u"), mpo, gates("v"), *shape, layout.wall_u, layout.wall_v, True)
 

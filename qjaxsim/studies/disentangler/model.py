@@ -16,6 +16,7 @@ from qjaxsim.common.progress import Progress
 from qjaxsim.datasets.text import Text, load_text, windows
 from qjaxsim.models.disentangler.char_transformer import CharTransformer, next_character_metrics
 from qjaxsim.models.disentangler.transformer import Params
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.training import TrainConfig, TrainResult, fit
 
 # Windows at once where metrics are computed; memory only.
@@ -181,5 +182,5 @@ def params_from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
         place = params
         for part in path:
             place = place.setdefault(part, {})
-        place[last] = jnp.asarray(array)
+        place[last] = to_jax(array)
     return params

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.progress import Progress
@@ -13,6 +12,7 @@ from qjaxsim.models.disentangler.adapter import identity_adapter
 from qjaxsim.models.disentangler.config import plan_disentangler
 from qjaxsim.models.disentangler.low_rank import svd_layer, svd_rank_at
 from qjaxsim.models.disentangler.mpo import qubit_geometry
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.disentangler.evaluation import Evaluation
 from qjaxsim.studies.disentangler.healing import AdaptedLayer, DenseLayer, dense_weights, heal
 from qjaxsim.studies.disentangler.layer import (
@@ -141,10 +141,10 @@ def _operator(
     method, shape = rebuilt.method, (weight.shape[0], weight.shape[1])
     if method in _FREE:
         matrices = {"dense": weight, "zero": np.zeros_like(weight), "noise": noise_like(weight, seed)}
-        return DenseLayer(jnp.asarray(matrices[method]))
+        return DenseLayer(to_jax(matrices[method]))
     if method in _ADAPTERS:
         adapter = identity_adapter(_ADAPTERS[method], shape[0], settings.adapter_block, weight.dtype)
-        return AdaptedLayer(jnp.asarray(weight), adapter)
+        return AdaptedLayer(to_jax(weight), adapter)
     geometry = qubit_geometry(*shape)
     if method in METHODS:
         assert rebuilt.circuit is not None
@@ -154,7 +154,7 @@ def _operator(
     budget = _budget(settings, rebuilt, shape)
     if method.startswith("svd"):
         if budget >= weight.size:
-            return DenseLayer(jnp.asarray(weight))
+            return DenseLayer(to_jax(weight))
         return svd_layer(weight, svd_rank_at(*shape, budget))
     if method.startswith("mpo-balanced"):
         geometry = balanced_or_none(shape, settings.balanced_sites) or geometry

@@ -11,6 +11,7 @@ from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature import HessianSplit, dense_spectrum, spectrum_report, split_hessian
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.gradient_variance.cell import END, START, seed_parameters
 from qjaxsim.studies.gradient_variance.settings import GradientSettings, Run
 from qjaxsim.studies.shared.examples import Examples
@@ -89,7 +90,7 @@ def circuit_split(model: HybridModel, params: Params, x: np.ndarray, y: np.ndarr
     """
     images = jnp.asarray(x, params["weights"].dtype)
     post = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(x), *leaf.shape)), params["post"])
-    targets = {"label": jnp.asarray(y), "post": post}
+    targets = {"label": to_jax(y), "post": post}
     weights, inputs = {"weights": params["weights"]}, {"inputs": model.encode(params, images)}
     return split_hessian(model.circuit_outputs, _behind_circuit, weights, inputs, targets)
 

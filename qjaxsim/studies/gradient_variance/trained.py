@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from qjaxsim.common.checks import integer_among
 from qjaxsim.models.hybrid import HybridModel
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.gradient_variance.cell import END, seed_parameters
 from qjaxsim.studies.gradient_variance.cells import HESSIAN, INITIALISATIONS, arms
 from qjaxsim.studies.gradient_variance.examples import load_images
@@ -66,7 +66,7 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
         key=key,
         seed=chosen,
         model=trained.model(images.side, images.n_classes),
-        params=jax.tree.map(jnp.asarray, seed_parameters(arrays, END, chosen)),
+        params=jax.tree.map(to_jax, seed_parameters(arrays, END, chosen)),
         examples=images,
         labels=tuple(range(images.n_classes)),
     )

@@ -15,6 +15,7 @@ import optax
 
 from qjaxsim.models.hybrid import HybridModel, Params
 from qjaxsim.models.losses import cross_entropy
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.gradient_variance.settings import Run
 from qjaxsim.studies.shared.examples import Examples
 
@@ -118,8 +119,8 @@ def _program(model: HybridModel, rate: float, shots: int | None, frozen: bool) -
 
     @jax.jit
     def program(start: Params, keys: Any, index: Any, weight: Any, *images: Any) -> Any:
-        x_train, y_train, x_test, y_test = (jnp.asarray(each) for each in images)
-        index = jnp.moveaxis(jnp.asarray(index), 0, 2)  # (E, T, S, B)
+        x_train, y_train, x_test, y_test = (to_jax(each) for each in images)
+        index = jnp.moveaxis(to_jax(index), 0, 2)  # (E, T, S, B)
 
         def step(carried: Any, given: Any) -> Any:
             params, state, count = carried

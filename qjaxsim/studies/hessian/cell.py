@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.losses import metrics, sample_losses
 from qjaxsim.models.patches import Params, PatchesModel
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.hessian.columns import COLUMNS
 from qjaxsim.studies.hessian.examples import HessianExamples
 from qjaxsim.studies.hessian.planes import planes
@@ -181,4 +181,4 @@ def _on_path(result: TrainResult, epoch: float) -> Params:
     before = min(int(epoch), len(result.trajectory) - 2)
     share = epoch - before
     ends = result.trajectory[before : before + 2]
-    return unravel(jnp.asarray(((1 - share) * ends[0] + share * ends[1]).astype(ends.dtype)))
+    return unravel(to_jax(((1 - share) * ends[0] + share * ends[1]).astype(ends.dtype)))

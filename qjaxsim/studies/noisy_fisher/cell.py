@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.common.words import counted
 from qjaxsim.curvature import numerical_rank
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.noisy_fisher.model import mixed_with_identity, noiseless_energy, noisy_matrices, weight_of
 from qjaxsim.studies.noisy_fisher.settings import NoisyFisherSettings
 from qjaxsim.studies.shared.descent import Descent, refined
@@ -46,7 +46,7 @@ def run_cell(settings: NoisyFisherSettings, layers: int, progress: Progress) -> 
         points = np.concatenate([starts, _minima(settings, layers, starts)])
         advance(1)
         strengths = np.array([0.0, *settings.strengths])
-        taken = noisy_matrices(settings.qubits, layers)(jnp.asarray(points), jnp.asarray(strengths))
+        taken = noisy_matrices(settings.qubits, layers)(to_jax(points), to_jax(strengths))
         found = {name: np.asarray(value) for name, value in taken.items()}
         advance(1)
     rows: list[dict[str, Any]] = []
@@ -81,7 +81,7 @@ def _minima(settings: NoisyFisherSettings, layers: int, starts: np.ndarray) -> n
     """Of the energy without noise, from starts (S, M)."""
     energy = noiseless_energy(settings.qubits, layers)
     descent = Descent(energy, optax.adam(settings.learning_rate))
-    points = jnp.asarray(starts)
+    points = to_jax(starts)
     points, _, _ = descent.run(points, descent.begin(points), settings.steps)
     return np.stack([refined(energy, point)[0] for point in np.asarray(points)])
 

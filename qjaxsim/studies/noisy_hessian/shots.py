@@ -8,6 +8,7 @@ import numpy as np
 
 from qjaxsim.curvature.shifts import MeasuredHessian, shift_rule
 from qjaxsim.models.losses import cross_entropy
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.noisy_hessian.model import noisy_values
 
 
@@ -87,8 +88,8 @@ def loss_errors(found: Evaluations, scale: float, vectors: np.ndarray, n_images:
         n_images: images of the loss.
         draws: of errors, for the edge.
     """
-    rule, means, labels = jnp.asarray(found.weights), jnp.asarray(found.means), jnp.asarray(found.labels)
-    values, slopes = _curvatures(rule, scale, means, labels, jnp.asarray(vectors))
+    rule, means, labels = to_jax(found.weights), to_jax(found.means), to_jax(found.labels)
+    values, slopes = _curvatures(rule, scale, means, labels, to_jax(vectors))
     variances = np.einsum("mvek,mekl,mvel->mv", slopes, found.covariances, slopes, optimize=True)
     spread, axes = np.linalg.eigh(found.covariances)
     roots = axes * np.sqrt(np.maximum(spread, 0))[..., None, :]

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from qjaxsim.geometry import natural_gradient
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.overparametrisation.fisher import fisher
 from qjaxsim.studies.overparametrisation.problems import Problem
 from qjaxsim.studies.overparametrisation.settings import FAST, NATURAL
@@ -52,7 +52,7 @@ def train(
         advance: called with the number of steps that were made.
     """
     descent = Descent(problem.cost(layers), _method(problem, layers, optimiser, rate))
-    angles = jnp.asarray(starts)
+    angles = to_jax(starts)
     state, costs = descent.begin(angles), []
     for done in range(0, steps, _AT_ONCE):
         count = min(_AT_ONCE, steps - done)

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.progress import Progress
 from qjaxsim.models.qrnn import unroll
 from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.cells import Run
 from qjaxsim.studies.qrnn.digits import DigitWords
 from qjaxsim.studies.qrnn.digits_scores import drawn_columns, test_columns
@@ -123,7 +124,7 @@ def _scorer(network: Network, task: SequenceTask) -> Callable[..., Scored]:
 def _scores(network: Network, task: SequenceTask, params: Params) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Fresh sequences: medians over seeds as columns, values of each seed as arrays."""
     fresh, choice = jax.random.split(jax.random.key(_TEST_SEED))
-    arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
+    arrays = {name: to_jax(value) for name, value in task.arrays.items()}
     inputs, targets = jax.jit(task.held_out or task.draw, static_argnums=2)(arrays, fresh, SCORED)
     score = functools.partial(_scorer(network.structure, task), params, choice)
     as_published = score(inputs, targets, task.forced)
@@ -153,7 +154,7 @@ def _successes(topology: QrnnTopology) -> Callable[..., jax.Array]:
 
 def _success_columns(network: QuantumNetwork, task: SequenceTask, params: Params) -> dict[str, Any]:
     """What postselection of the neurons themselves would cost, for the first seed on a few training sequences."""
-    arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
+    arrays = {name: to_jax(value) for name, value in task.arrays.items()}
     inputs, targets = task.draw(arrays, jax.random.key(_TEST_SEED), 8)
     one = {name: value[0] for name, value in params.items()}
     success = np.asarray(_successes(network.topology)(one, inputs[:, :-1], targets[:, 1:]), np.float64)
@@ -233,7 +234,7 @@ def neuron_cell(run: Run) -> CellResult:
     rng = np.random.default_rng(0)
     numbers, state = rng.normal(size=topology.n_numbers), rng.normal(size=(8, 2))
     state /= np.linalg.norm(state)
-    c, s = (np.asarray(x) for x in activation(jnp.asarray(topology.bias + topology.monomials @ numbers), 1))
+    c, s = (np.asarray(x) for x in activation(to_jax(topology.bias + topology.monomials @ numbers), 1))
     kept = np.stack([c * state[:, 0] - s * state[:, 1], s * state[:, 0] + c * state[:, 1]], axis=1)
     weights, success = (state**2).sum(axis=1), float((kept**2).sum())
     postselected = (kept**2).sum(axis=1) / success
@@ -243,7 +244,7 @@ def neuron_cell(run: Run) -> CellResult:
     for levels in range(3):
         whole = qj.Circuit(5).unitary(basis, range(4))
         whole.compose(amplified_neuron_circuit(3, 2, 1, topology.bias, levels))
-        final = np.asarray(qj.statevector(whole)({"numbers": jnp.asarray(numbers)})).reshape(8, 2, 2)
+        final = np.asarray(qj.statevector(whole)({"numbers": to_jax(numbers)})).reshape(8, 2, 2)
         probabilities = np.abs(final[..., 0]) ** 2
         failures.append(max(0.0, 1 - float(probabilities.sum())))
         branch = probabilities.sum(axis=1) / probabilities.sum()

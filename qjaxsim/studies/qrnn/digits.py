@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import datasets
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn.images import binary_images, deskewed, two_scans
@@ -131,7 +132,7 @@ def generation_task(words: DigitWords) -> SequenceTask:
 
 
 def _named_first(rows: Any, classes: Any) -> Pair:
-    pixels, first = jnp.asarray(rows).astype(jnp.int32), jnp.asarray(classes).astype(jnp.int32)
+    pixels, first = to_jax(rows).astype(jnp.int32), to_jax(classes).astype(jnp.int32)
     return pixels.at[:, 0].set(first), pixels
 
 
@@ -166,8 +167,8 @@ def _drawn(words: DigitWords, name: str, completed: Any) -> Any:
 
 def with_labels(encoding: Encoding, words: Any, classes: Any) -> Pair:
     """Inputs and targets (N, length) of an image's words (N, steps) and classes (N,): zeros, then the label's words."""
-    image, count = jnp.asarray(words).astype(jnp.int32), encoding.label_words
+    image, count = to_jax(words).astype(jnp.int32), encoding.label_words
     shifts = encoding.width * np.arange(count - 1, -1, -1, dtype=np.int32)
-    label = (jnp.asarray(classes).astype(jnp.int32)[:, None] >> jnp.asarray(shifts)[None, :]) % 2**encoding.width
+    label = (to_jax(classes).astype(jnp.int32)[:, None] >> to_jax(shifts)[None, :]) % 2**encoding.width
     inputs = jnp.concatenate([image, jnp.zeros((len(image), count), jnp.int32)], axis=1)
     return inputs, jnp.concatenate([jnp.zeros_like(image), label], axis=1)

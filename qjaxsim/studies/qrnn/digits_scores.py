@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.models.qrnn import generate
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.digits import DigitWords, lookup, with_labels
 from qjaxsim.studies.qrnn.images import both_images
 from qjaxsim.studies.qrnn.networks import Network, Params, QuantumNetwork
@@ -81,7 +82,7 @@ def label_distributions(
         # The last part is filled up from the front, so that one compiled program serves all.
         chosen = np.arange(begin, begin + _CHUNK) % len(words)
         inputs, targets = with_labels(encoding, words[chosen], np.zeros(_CHUNK, np.int32))
-        found = np.asarray(scored(params, inputs, targets, jnp.asarray(starts)), np.float64)
+        found = np.asarray(scored(params, inputs, targets, to_jax(starts)), np.float64)
         parts.append(found.transpose(0, 2, 1, 3).reshape(len(found), _CHUNK, -1)[:, : len(words) - begin])
     return np.concatenate(parts, axis=1)
 

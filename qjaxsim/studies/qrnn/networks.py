@@ -10,6 +10,7 @@ import numpy as np
 
 from qjaxsim.models.qrnn import published_loss, unroll
 from qjaxsim.models.qrnn_topology import QrnnTopology
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.tasks import SequenceTask
 
 Params = dict[str, jax.Array]
@@ -27,7 +28,7 @@ class Predicted:
 
     def loss(self) -> jax.Array:
         """The published loss."""
-        return published_loss(self.probabilities, self.targets, jnp.asarray(self.counted))
+        return published_loss(self.probabilities, self.targets, to_jax(self.counted))
 
     def accuracy(self) -> jax.Array:
         """Share of counted words that are the target, of the words that the lanes were set to."""
@@ -70,7 +71,7 @@ class QuantumNetwork:
     def training_loss(self, params: Params, task: SequenceTask, inputs: jax.Array, targets: jax.Array) -> Any:
         """The loss with every lane set to its target, and the smallest probability of a target."""
         out = unroll(self.topology, params, inputs[:, :-1], targets[:, 1:])
-        loss = published_loss(out.probabilities, targets[:, 1:], jnp.asarray(task.counted[1:]))
+        loss = published_loss(out.probabilities, targets[:, 1:], to_jax(task.counted[1:]))
         return loss, out.projection.min()
 
     def last_loss(self, early: Params, late: Params, inputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -95,7 +96,7 @@ class QuantumNetwork:
         choice: str = "sample",
     ) -> Predicted:
         """An evaluation: lanes set to the target where `forced` (default the task's), else by `choice`."""
-        chosen = jnp.asarray(task.forced if forced is None else forced)
+        chosen = to_jax(task.forced if forced is None else forced)
         out = unroll(self.topology, params, inputs[:, :-1], targets[:, 1:], forced=chosen[1:], choice=choice, key=key)
         return Predicted(out.probabilities, out.words, targets[:, 1:], task.counted[1:], out.projection)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import require_one_of
+from qjaxsim.running.array_types import to_jax
 
 Pair = tuple[jax.Array, jax.Array]
 TASKS = ("memorise", "xor", "letters", "dna", "dna-clean", "mnist", "mnist-generate")
@@ -83,7 +84,7 @@ def _xor(length: int) -> SequenceTask:
         bits = jax.random.bernoulli(key, shape=(batch, -(-length // 3), 2)).astype(jnp.int32)
         triples = jnp.concatenate([bits, bits[..., :1] ^ bits[..., 1:]], axis=2)
         words = triples.reshape(batch, -1)[:, :length]
-        return words, jnp.where(jnp.asarray(third)[None, :], words, jnp.full_like(words, 2))
+        return words, jnp.where(to_jax(third)[None, :], words, jnp.full_like(words, 2))
 
     return SequenceTask("xor", 2, length, third, ~third, draw)
 
@@ -132,6 +133,6 @@ def _dna_clean(length: int) -> SequenceTask:
     def draw(arrays: Mapping[str, Any], key: jax.Array, batch: int) -> Pair:
         words, base, _ = _marked(key, batch, length)
         zero = jnp.zeros_like(words)
-        return words, jnp.where(jnp.asarray(last)[None, :], zero + base, zero)
+        return words, jnp.where(to_jax(last)[None, :], zero + base, zero)
 
     return SequenceTask("dna-clean", 3, length, last, ~last, draw)

@@ -12,6 +12,7 @@ import numpy as np
 
 from qjaxsim.common.checks import integer_among, require_unmasked
 from qjaxsim.models.qrnn_neuron import amplified_neuron_circuit
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.cell import SCORED
 from qjaxsim.studies.qrnn.cells import runs
 from qjaxsim.studies.qrnn.digits import load_digit_words, task_of
@@ -69,7 +70,7 @@ class TrainedNetwork(TrainedModel):
                     f"have {inputs.shape} and {given.shape}."
                 )
         found = self.model.predict(
-            self.params, self.task, inputs, given, jax.random.key(0), forced=jnp.asarray(forced), choice="argmax"
+            self.params, self.task, inputs, given, jax.random.key(0), forced=to_jax(forced), choice="argmax"
         )
         return np.asarray(found.probabilities.argmax(axis=-1), np.int32)
 
@@ -100,7 +101,7 @@ class TrainedNetwork(TrainedModel):
     @cached_property
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Sequences as the task draws them: inputs and targets (512, L). Training itself drew others at every step."""
-        arrays = {name: jnp.asarray(value) for name, value in self.task.arrays.items()}
+        arrays = {name: to_jax(value) for name, value in self.task.arrays.items()}
         inputs, targets = self.task.draw(arrays, jax.random.key(self.seed), SCORED)
         return np.asarray(inputs), np.asarray(targets)
 
@@ -142,9 +143,7 @@ def trained_network(run: Run, key: str, *, seed: int | None = None, data_dir: Pa
     chosen = cell.seeds[0] if seed is None else integer_among("seed", seed, cell.seeds)
     place, arrays = cell.seeds.index(chosen), sweep.read_arrays(run.folder, key)
     params = {
-        name.removeprefix(_PREFIX): jnp.asarray(values[place])
-        for name, values in arrays.items()
-        if name.startswith(_PREFIX)
+        name.removeprefix(_PREFIX): to_jax(values[place]) for name, values in arrays.items() if name.startswith(_PREFIX)
     }
     encoding = run.settings.encoding
     words = None if encoding is None else load_digit_words(encoding, data_dir)

@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.common.checkpoint import Checkpoint, digest
 from qjaxsim.common.checks import require_not_negative, require_one_of
 from qjaxsim.common.progress import Progress
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.qrnn.networks import Network, Params
 from qjaxsim.studies.qrnn.settings import OPTIMIZERS
 from qjaxsim.studies.qrnn.tasks import SequenceTask
@@ -127,7 +128,7 @@ def train(
     block = _block_function(network.structure, task, schedule)
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     state = _start_function(network, schedule, jnp.dtype(dtype))(keys)
-    arrays = {name: jnp.asarray(value) for name, value in task.arrays.items()}
+    arrays = {name: to_jax(value) for name, value in task.arrays.items()}
     learning_rates = jnp.asarray(rates, dtype)
     now = _Standing.start(state, len(seeds), schedule.updates // schedule.every)
     saved = None
@@ -141,7 +142,7 @@ def train(
         while now.done < schedule.updates and active.any():
             began, check = time.perf_counter(), now.done // schedule.every
             place = jnp.asarray(now.done, jnp.int32)
-            now.state, checked = block(now.state, keys, place, learning_rates, arrays, jnp.asarray(active))
+            now.state, checked = block(now.state, keys, place, learning_rates, arrays, to_jax(active))
             values = {name: np.asarray(checked[name], np.float64) for name in HISTORY}
             now.done += schedule.every
             now.spent[check] = time.perf_counter() - began

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from qjaxsim.curvature.hvp import hessian
+from qjaxsim.running.array_types import to_jax
 
 # Newton's steps are damped by this share of the largest curvature.
 _DAMPING = 1e-4
@@ -76,7 +77,7 @@ def refined(cost: Callable[[jax.Array], jax.Array], point: Any, steps: int = 12)
     >>> point.round(6).tolist(), matrix.tolist()
     ([1.0, 5.0], [[2.0, 0.0], [0.0, 0.0]])
     """
-    both, at = jax.jit(lambda at: (jax.grad(cost)(at), hessian(cost, at, _ROWS))), jnp.asarray(point)
+    both, at = jax.jit(lambda at: (jax.grad(cost)(at), hessian(cost, at, _ROWS))), to_jax(point)
     for _ in range(steps):
         slope, matrix = map(np.asarray, both(at))
         values, vectors = np.linalg.eigh(matrix)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim import curvature
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.spectra.groups import leaf_names
+from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
 from qjaxsim.studies.spectrum.columns import COLUMNS
@@ -109,7 +109,7 @@ class _Training(NamedTuple):
         """Of one seed."""
         x, y = target.data if target.data is not None else (np.zeros((1, 1)), np.zeros(1))
         count = len(jax.tree.leaves(y)[0])
-        held = jax.tree.map(jnp.asarray, (x, y))
+        held = jax.tree.map(to_jax, (x, y))
         loss = target.loss
 
         def mean(params: Any, index: jax.Array, _: jax.Array) -> jax.Array:

@@ -265,6 +265,7 @@ def assert_resumes_to(finished, out, capsys):
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.thorough
 def test_resumed_after_training_is_as_if_uninterrupted(finished, tmp_path, capsys):
     """From what a run leaves that is killed before the second cell's Hessian is there."""
     out = tmp_path / "run"

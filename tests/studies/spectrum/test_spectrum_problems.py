@@ -79,7 +79,9 @@ def of_model(w):
     return ((values - jnp.linspace(1, -1, 5)) ** 2).mean()
 
 
-@pytest.mark.parametrize(("name", "value"), [("energy", of_energy), ("model", of_model)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("energy", of_energy), pytest.param("model", of_model, marks=pytest.mark.thorough)]
+)
 def test_a_problem_may_be_a_circuit(folder, name, value):
     """On the way to the minimum too, against the closed form of the product of cosines."""
     words = [f"problems.py:{name}", "--epochs", "4", "--landscape", "none", "--out", "out"]
