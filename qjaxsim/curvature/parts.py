@@ -135,7 +135,7 @@ def pulled_back(outputs: Callable[[Any, Any], jax.Array], params: Any, x: Any, c
         return _pulled(outputs, params, x, cotangents)
     flat = outputs.flat(params)
     given = zip(outputs.index, _inputs(outputs, x), strict=True)
-    each = [_pulled(outputs.part, flat[index], own, outputs.scale * cotangents) for index, own in given]
+    each = [_pulled(outputs.part, taken(flat, index), own, outputs.scale * cotangents) for index, own in given]
     return _scattered(outputs, flat, each)
 
 
@@ -165,7 +165,7 @@ class StagedParts:
     def __init__(self, model: PartSum, part: StagedCircuit, params: Any):
         self.model, self.part = model, part
         self.flat = model.flat(params)
-        self.own = [self.flat[index] for index in model.index]
+        self.own = [taken(self.flat, index) for index in model.index]
 
     @functools.cached_property
     def found(self) -> list[Any]:
@@ -250,7 +250,7 @@ def linearised_parts(
     own_slope = model.scale * slope
     given = zip(model.index, _inputs(model, x), strict=True)
     # One compiled function serves every part, and every model with the same `part`.
-    each = [one_part(model.part, flat[index], own, own_slope, rows) for index, own in given]
+    each = [one_part(model.part, taken(flat, index), own, own_slope, rows) for index, own in given]
     blocks, columns, slopes = zip(*each, strict=True)
     return _with_blocks(model, residual, blocks), *_assembled(model, flat, columns, slopes)
 

@@ -1,9 +1,8 @@
-"""The idx route: the four gzip files in which MNIST and Fashion-MNIST were published, read with NumPy alone."""
+"""The idx route: the four files, packed or not, in which MNIST and Fashion-MNIST were published, read by NumPy alone."""
 
 import gzip
 import hashlib
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,12 @@ CLASS_NAMES = {
     ),
 }
 # Both data sets use the same file names, and sets made of them the same labels, as MNIST-C with its corrupted images:
-# what was published is recognised by the MD5 of the label files and of the unpacked image files.
-PUBLISHED_LABELS = {
-    "d53e105ee54ea40749a09fcbcd1e9432": "mnist",
-    "ec29112dd5afa0611ce80d1b7f02629c": "mnist",
-    "25c81989df183df01b3e8a0aad5dffbe": "fashion_mnist",
-    "bb300cfdad3c16e7a12a480ee83cd310": "fashion_mnist",
-}
-PUBLISHED_IMAGES = {
+# what was published is recognised by the MD5 of the unpacked files.
+PUBLISHED = {
+    "a25bea736e30d166cdddb491f175f624": "mnist",
+    "27ae3e4e09519cfbb04c329615203637": "mnist",
+    "9018921c3c673c538a1fc5bad174d6f9": "fashion_mnist",
+    "15d484375f8d13e6eb1aabb0c3f46965": "fashion_mnist",
     "6bbc9ace898e44ae57da46a324031adb": "mnist",
     "2646ac647ad5339dbf082846283269ea": "mnist",
     "f4a8712d7a061bf5bd6d2ca38dc4d50a": "fashion_mnist",
@@ -49,18 +46,24 @@ _IMAGES_MAGIC, _LABELS_MAGIC = 0x803, 0x801
 def find_folder(name: str, folder: Path) -> Path | None:
     """The folder that holds the four files of data set `name`: `folder`/`name` or `folder` itself; None if neither."""
     for candidate in (folder / name, folder):
-        if not missing_files(candidate):
+        if all(_written(candidate, file) for pair in FILES.values() for file in pair):
             return candidate
     return None
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Names of those of the four files that are not in `folder`."""
+    """Names of those of the four files that are not in `folder` as they were published, packed."""
     return [file for pair in FILES.values() for file in pair if not (folder / file).is_file()]
 
 
+def _written(folder: Path, file: str) -> Path | None:
+    """Where the file is: packed, or else unpacked, its name with a hyphen or, as on some sites, a point."""
+    names = [name.removesuffix(end) for end in ("", ".gz") for name in (file, file.replace("-idx", ".idx"))]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def read(name: str, split: str, folder: Path) -> Dataset:
-    """One split from a folder of idx files, in canonical order.
+    """One split from a folder of idx files, packed by gzip or not, in canonical order.
 
     Args:
         name: a key of CLASS_NAMES.
@@ -77,13 +80,15 @@ def read(name: str, split: str, folder: Path) -> Dataset:
         raise NoSplitError(f"Argument `split` must be one of {list(FILES)} for {name}, but is {split!r}.")
     found = find_folder(name, folder)
     if found is None:
-        raise DatasetNotFoundError(f"no idx files ({', '.join(missing_files(folder))}) in {folder} or {folder / name}")
-    images_path, labels_path = (found / file for file in FILES[split])
-    with_labels = _is_published(name, labels_path, labels_path.read_bytes(), PUBLISHED_LABELS)
-    content = _unpacked(images_path)
-    published = _is_published(name, images_path, content, PUBLISHED_IMAGES) and with_labels
-    images = _array(images_path, content, _IMAGES_MAGIC)
-    labels = _array(labels_path, _unpacked(labels_path), _LABELS_MAGIC)
+        missing = [file for pair in FILES.values() for file in pair if not _written(folder, file)]
+        raise DatasetNotFoundError(
+            f"no idx files ({', '.join(missing)}, or without .gz) in {folder} or {folder / name}"
+        )
+    images_path, labels_path = (_written(found, file) or found / file for file in FILES[split])
+    of_images, of_labels = _unpacked(images_path), _unpacked(labels_path)
+    with_labels = _is_published(name, labels_path, of_labels)
+    published = _is_published(name, images_path, of_images) and with_labels
+    images, labels = _array(images_path, of_images, _IMAGES_MAGIC), _array(labels_path, of_labels, _LABELS_MAGIC)
     if len(images) != len(labels):
         raise ValueError(
             f"Files of one split must hold as many images as labels, but {images_path} holds {len(images)} and "
@@ -108,21 +113,21 @@ def read(name: str, split: str, folder: Path) -> Dataset:
     )
 
 
-def _is_published(name: str, path: Path, content: bytes, known: Mapping[str, str]) -> bool:
-    """Whether the content of a file is one of those that were published, digest -> data set.
+def _is_published(name: str, path: Path, content: bytes) -> bool:
+    """Whether the content of a file is one of those that were published.
 
     Raises:
         ValueError: if it is that of another data set.
     """
     # MD5 as a fingerprint of published files, not for security.
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    origin = known.get(digest, name)
+    origin = PUBLISHED.get(digest, name)
     if origin != name:
         raise ValueError(
             f"Folder {path.parent} must hold {name}, but {path.name} is the file of {origin} "
             f"(both use the same file names); pass the folder of {name}."
         )
-    return digest in known
+    return digest in PUBLISHED
 
 
 def _digest(images: np.ndarray, labels: np.ndarray) -> str:
@@ -131,7 +136,7 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 
 def _unpacked(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes())
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
             f"File {path} must be a whole gzip file, but reading it failed ({error}); fetch it again."

@@ -53,6 +53,28 @@ def test_order_of_the_files_does_not_matter(tmp_path):
     assert first.source == second.source
 
 
+def digest(path):
+    return hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest()
+
+
+@pytest.mark.parametrize("point", [False, True])
+def test_idx_files_may_be_unpacked_and_written_with_a_point(tmp_path, point):
+    """As torchvision leaves them, and as other sites name them."""
+    arrays = write_idx(tmp_path)
+    packed = datasets.load("mnist", "test", data_dir=tmp_path)
+    for path in list(tmp_path.iterdir()):
+        name = path.name.removesuffix(".gz")
+        (tmp_path / (name.replace("-idx", ".idx") if point else name)).write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    found = datasets.load("mnist", "test", data_dir=tmp_path)
+    np.testing.assert_array_equal(found.images, packed.images)
+    np.testing.assert_array_equal(found.labels, packed.labels)
+    assert multiset(found.images[..., 0], found.labels) == multiset(*arrays["test"])
+    (tmp_path / ("t10k-labels.idx1-ubyte" if point else "t10k-labels-idx1-ubyte")).unlink()
+    with pytest.raises(datasets.DatasetNotFoundError, match=r"no idx files \(t10k-labels-idx1-ubyte\.gz, or with"):
+        datasets.load("mnist", "test", data_dir=tmp_path)
+
+
 def test_the_source_of_own_idx_files_says_which_they_are(tmp_path, monkeypatch):
     found = []
     for seed in (0, 1):
@@ -60,12 +82,10 @@ def test_the_source_of_own_idx_files_says_which_they_are(tmp_path, monkeypatch):
         found.append(datasets.load("mnist", source="idx", data_dir=tmp_path).source)
     kept = r"idx files train-images-idx3-ubyte\.gz, train-labels-idx1-ubyte\.gz, sha256 [0-9a-f]{16}; canonical order"
     assert found[0] != found[1] and all(re.fullmatch(kept, source) for source in found)
-    labels = (tmp_path / idx.FILES["train"][1]).read_bytes()
-    monkeypatch.setitem(idx.PUBLISHED_LABELS, hashlib.md5(labels).hexdigest(), "mnist")
+    monkeypatch.setitem(idx.PUBLISHED, digest(tmp_path / idx.FILES["train"][1]), "mnist")
     # Other images with the published labels, as MNIST-C has them, are others.
     assert datasets.load("mnist", source="idx", data_dir=tmp_path).source == found[1]
-    unpacked = gzip.decompress((tmp_path / idx.FILES["train"][0]).read_bytes())
-    monkeypatch.setitem(idx.PUBLISHED_IMAGES, hashlib.md5(unpacked).hexdigest(), "mnist")
+    monkeypatch.setitem(idx.PUBLISHED, digest(tmp_path / idx.FILES["train"][0]), "mnist")
     published = datasets.load("mnist", source="idx", data_dir=tmp_path).source
     assert published == re.sub(", sha256 .{16}", "", found[1])
 
@@ -126,13 +146,11 @@ def test_idx_labels_out_of_range(tmp_path):
 
 def test_idx_folder_of_another_data_set_is_recognised(tmp_path, monkeypatch):
     write_idx(tmp_path)
-    published = hashlib.md5((tmp_path / idx.FILES["train"][1]).read_bytes()).hexdigest()
-    monkeypatch.setitem(idx.PUBLISHED_LABELS, published, "fashion_mnist")
+    monkeypatch.setitem(idx.PUBLISHED, digest(tmp_path / idx.FILES["train"][1]), "fashion_mnist")
     with pytest.raises(ValueError, match=r"must hold mnist, but train-labels.* is the file of fashion_mnist"):
         datasets.load("mnist", source="idx", data_dir=tmp_path)
     assert len(datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)) == 30
-    unpacked = gzip.decompress((tmp_path / idx.FILES["train"][0]).read_bytes())
-    monkeypatch.setitem(idx.PUBLISHED_IMAGES, hashlib.md5(unpacked).hexdigest(), "mnist")
+    monkeypatch.setitem(idx.PUBLISHED, digest(tmp_path / idx.FILES["train"][0]), "mnist")
     with pytest.raises(ValueError, match=r"must hold fashion_mnist, but train-images.* is the file of mnist"):
         datasets.load("fashion_mnist", source="idx", data_dir=tmp_path)
 

@@ -212,7 +212,7 @@ def _matrix(problem: Problem, progress: "Progress", folder: Path | None) -> jax.
         while len(rows) < size:
             # The last rows slide back, so that one program serves all.
             start = min(len(rows), size - width)
-            block = problem.operators[0].rows(jnp.eye(size, dtype=dtype)[start : start + width])
+            block = problem.operators[0].rows(to_jax(np.eye(width, size, start, dtype)))
             rows = np.concatenate([rows[:start], np.asarray(block)])
             if saved is not None:
                 saved.save({"rows": rows}, last=len(rows) == size)
