@@ -1,4 +1,4 @@
-"""The idx route: the four files, packed or not, in which MNIST and Fashion-MNIST were published, read by NumPy alone."""
+"""The idx route: the four files in which MNIST and Fashion-MNIST were published, packed or not, read with NumPy."""
 
 import gzip
 import hashlib
