@@ -54,6 +54,8 @@ class PowerIteration(NamedTuple):
         vector: unit vector it belongs to, shape (P,).
         steps: products with the matrix that were spent.
         converged: whether the stop rule was met within max_steps.
+        residual: norm of H v - value v. The value lies within it of an eigenvalue. It is large where two eigenvalues
+            differ in sign alone: the rule stops between them.
 
     >>> from qjaxsim.curvature import matrix_operator
     >>> found = power_iteration(matrix_operator(3 * jnp.eye(2)), key=jax.random.key(0))
@@ -65,6 +67,7 @@ class PowerIteration(NamedTuple):
     vector: jax.Array
     steps: int
     converged: bool
+    residual: float
 
 
 def dense_spectrum(matrix: Any) -> np.ndarray:
@@ -194,9 +197,9 @@ def power_iteration(
 
     The stop rule is PyHessian's, |new - old| < tol |old| between two Rayleigh quotients, at most max_steps products,
     from a random normal vector. It bounds the last step, not the error: with a small gap to the next eigenvalue the
-    result can be off by far more than tol. `top_eigenpairs` gives a residual. (PyHessian adds 1e-6 to |old|, so that
-    every matrix far below that is done after two products; and it returns the old quotient when it stops, this function
-    the new one.)
+    result can be off by far more than tol; the residual tells. `top_eigenpairs` finds what this does not. (PyHessian
+    adds 1e-6 to |old|, so that every matrix far below that is done after two products; and it returns the old quotient
+    when it stops, this function the new one.)
 
     Args:
         operator: symmetric, of dimension P.
@@ -234,4 +237,5 @@ def power_iteration(
         if converged or count == max_steps:
             break
         vector, old = image / length if length > 0 else vector, new
-    return PowerIteration(new * balance.scale, to_jax(vector), count, converged)
+    residual = float(np.linalg.norm(image - new * vector))
+    return PowerIteration(new * balance.scale, to_jax(vector), count, converged, residual * balance.scale)

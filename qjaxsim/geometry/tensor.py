@@ -14,7 +14,7 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.spectra.groups import KINDS, Groups, places_of
-from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, tangents_of
+from qjaxsim.geometry.tangents import Derivatives, Wrt, differentiated, for_derivatives, tangents_of
 from qjaxsim.planning.doubling import is_mixed, is_noisy
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.running.batching import Batch, parse_params
@@ -179,7 +179,7 @@ def _mixed(
 ) -> Metric:
     wrt = Wrt(names, circuit.parameters)
     shapes = circuit.parameters
-    rho = density_matrix(circuit, options=options)
+    rho = density_matrix(circuit, options=for_derivatives(options))
     metric = functools.partial(mixed_fisher_of, cutoff=cutoff)
 
     def run(env: Mapping[str, jax.Array], dtype: Any) -> jax.Array:
@@ -248,33 +248,36 @@ def _by_blocks(metric: Callable[[jax.Array, jax.Array], jax.Array], found: Deriv
 
 def tensor_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
     """The tensor (V, V) of a state (2, d) with its derivatives (2, d, V), divided by the state's norm."""
-    real, imaginary = tangents
+    across = _across(state, tangents)
+    real, imaginary = across
     cross = jnp.matmul(real.T, imaginary, precision=HIGHEST)
-    along = _along(state, tangents)
-    both = metric_of(state, tangents)
-    norm = (state * state).sum()
-    berry = (cross - cross.T) / norm - (jnp.outer(along[1], along[0]) - jnp.outer(along[0], along[1])) / norm**2
-    return jax.lax.complex(both, berry)
+    return jax.lax.complex(_products(across), cross - cross.T)
 
 
 def fisher_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
     """Four times the real part of `tensor_of`."""
-    return 4 * metric_of(state, tangents)
+    return 4 * _products(_across(state, tangents))
 
 
-def metric_of(state: jax.Array, tangents: jax.Array) -> jax.Array:
-    """The real part of `tensor_of`."""
-    flat = tangents.reshape(-1, tangents.shape[-1])
-    norm = (state * state).sum()
-    along = _along(state, tangents) / norm
-    return jnp.matmul(flat.T, flat, precision=HIGHEST) / norm - jnp.matmul(along.T, along, precision=HIGHEST)
+def _products(across: jax.Array) -> jax.Array:
+    """The real parts of inner products (V, V) of columns (2, d, V)."""
+    flat = across.reshape(-1, across.shape[-1])
+    return jnp.matmul(flat.T, flat, precision=HIGHEST)
 
 
-def _along(state: jax.Array, tangents: jax.Array) -> jax.Array:
-    """<d_i psi|psi>, real and imaginary parts (2, V)."""
+def _across(state: jax.Array, tangents: jax.Array) -> jax.Array:
+    """What derivatives (2, d, V) have across the state, in units of its norm.
+
+    Taken before squares, so that nothing large cancels: what only turns the phase has the metric zero, to rounding
+    squared, and no diagonal element is negative.
+    """
     (re, im), (real, imaginary) = state, tangents
-    columns = jnp.stack([jnp.concatenate([re, im]), jnp.concatenate([im, -re])])
-    return jnp.matmul(columns, jnp.concatenate([real, imaginary]), precision=HIGHEST)
+    norm = (state * state).sum()
+    rows = jnp.stack([jnp.concatenate([re, im]), jnp.concatenate([-im, re])])
+    # <psi|d_i psi>, real and imaginary parts (2, V).
+    along = jnp.matmul(rows, jnp.concatenate([real, imaginary]), precision=HIGHEST) / norm
+    projected = jnp.matmul(rows.T, along, precision=HIGHEST).reshape(tangents.shape)
+    return (tangents - projected) / jnp.sqrt(norm)
 
 
 def mixed_fisher_of(state: jax.Array, tangents: jax.Array, cutoff: float | None) -> jax.Array:

@@ -13,6 +13,7 @@ from qjaxsim.planning.steps import (
     Diagonal,
     Loop,
     Packed,
+    Plan,
     Prepare,
     Project,
     ProjectBit,
@@ -46,6 +47,11 @@ def _factors_in(step: Step) -> list[Any]:
     if isinstance(step, Packed) and step.products is not None:
         return [gate for _, stack in step.products.stacks for gate in stack]
     return []
+
+
+def n_steps(plan: Plan) -> int:
+    """The steps that its program has, those inside a loop once."""
+    return sum(n_steps(step.body) if isinstance(step, Loop) else 1 for step in plan.steps)
 
 
 def names_in(step: Step) -> set[str]:

@@ -249,8 +249,6 @@ def _power(value: float) -> str:
 
 
 def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row], arrays: Sequence[Arrays]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     near, far = panels
     classes = sorted({int(row["n_classes"]) for row in rows if row.get("n_classes")})
     longest = max(_support(cell).size for cell in arrays)
@@ -270,7 +268,7 @@ def _scree(panels: "list[Axes]", groups: list[Configuration], rows: Sequence[Row
             near.plot(rank, leading, marker=marker if first else "", markersize=3.5, label=label, **look)
             far.plot(rank, leading, **look)
     near.set_xlim(0.5, 2 * most + 0.5)
-    near.xaxis.set_major_locator(MaxNLocator(integer=True))
+    style.whole_ticks(near.xaxis)
     near.set_title("Leading eigenvalues", fontsize=style.SMALL + 2, loc="left")
     far.set_xscale("log")
     far.set_xlim(0.9, most**2 + 5)

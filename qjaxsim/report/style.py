@@ -55,6 +55,14 @@ def colours(count: int) -> list[str]:
     return [to_hex(colormaps["turbo"](place / (count - 1))) for place in range(count)]
 
 
+def whole_ticks(axis: Any) -> None:
+    """Whole numbers alone on a linear axis, on a short one too."""
+    from matplotlib.ticker import MaxNLocator
+
+    # Matplotlib names no fewer ticks than the least, if need be between whole numbers.
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def plain_ticks(axis: Any, subs: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     """1, 2, 5, 10, ... instead of powers, for logarithmic axes that rarely span a decade or two."""
     from matplotlib.ticker import LogLocator, NullFormatter

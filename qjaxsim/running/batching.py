@@ -190,7 +190,8 @@ def _as_real(name: str, value: Any) -> jax.Array:
             "`numpy.asarray` of it."
         )
     if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}.")
+        way_out = "; pass 1.0 for True and 0.0 for False" if array.dtype == bool else ""
+        raise TypeError(f"Parameter {name!r} must be real, but has dtype {array.dtype}{way_out}.")
     require_known_shape(f"Parameter {name!r}", array)
     require_unsharded(f"Parameter {name!r}", array)
     return array

@@ -48,7 +48,8 @@ def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> j
     """Probabilities of the classical bits' values, (2**len(bits), columns), first bit most significant."""
     wires, n = [form.bits[bit] for bit in bits], form.n_qubits
     if form.is_density:  # on whose diagonal columns' bits are those of rows
-        found = measurement.marginal(diagonal(form, state), [wire if wire < n else wire - n for wire in wires])
+        own = [wire if wire < n else wire - n for wire in wires]
+        found = none_below_zero(measurement.marginal(diagonal(form, state), own))
     else:
         found = measurement.marginal_probabilities(wires, state)
     return read_wrongly(found, bits, form.misread)
@@ -108,7 +109,21 @@ def _trace(state: jax.Array) -> jax.Array:
 def marginal_probabilities(qubits: Sequence[int], state: jax.Array) -> jax.Array:
     """Probabilities of the outcomes of some qubits, (2**len(qubits), columns), first qubit most significant."""
     n_qubits = (state.shape[1].bit_length() - 1) // 2
-    return measurement.marginal(state[0, :: 2**n_qubits + 1], qubits)
+    return none_below_zero(measurement.marginal(state[0, :: 2**n_qubits + 1], qubits))
+
+
+def none_below_zero(found: jax.Array, scale: jax.Array | float = 1.0) -> jax.Array:
+    """Numbers that cannot be negative, zero where they are so by rounding; their roots would be NaN.
+
+    Derivatives stay as they are: a probability may begin to grow where it is zero. What is far below zero, as
+    impossible strengths make it, stays too.
+
+    Args:
+        found: the numbers.
+        scale: of what they are made of, of a shape that broadcasts to theirs.
+    """
+    rounding = float(jnp.finfo(found.dtype).eps) ** 0.5 * scale
+    return found + jax.lax.stop_gradient(jnp.where((found < 0) & (found >= -rounding), -found, 0))
 
 
 def read_wrongly(probabilities: jax.Array, qubits: Sequence[int], errors: Errors) -> jax.Array:

@@ -218,7 +218,8 @@ def variance(
 def _spread(moments: Run, count: int, single: bool) -> Run:
     def variance(params: Params | None = None, *, initial: Any = None) -> jax.Array:
         values = moments(params, initial=initial)
-        spread = values[..., count:] - values[..., :count] ** 2
+        means, squares = values[..., :count], values[..., count:]
+        spread = density.none_below_zero(squares - means**2, squares)
         return spread[..., 0] if single else spread
 
     return variance

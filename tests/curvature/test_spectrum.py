@@ -195,46 +195,6 @@ class TestTopEigenpairs:
             assert float(found.values[0]) == pytest.approx(exact, rel=1e-5)
 
 
-class TestPowerIteration:
-    def test_finds_the_largest_magnitude_with_its_sign(self, key):
-        matrix = prescribed(SPECTRUM)
-        found = power_iteration(matrix_operator(matrix), key=key, tol=1e-13, max_steps=200)
-        assert found.converged
-        assert abs(found.value + 20) < 1e-10
-        np.testing.assert_allclose(matrix @ found.vector, -20 * found.vector, atol=1e-4)
-
-    @pytest.mark.parametrize("scale", [1.0, 1e-8])
-    def test_stop_rule(self, scale, key):
-        """Step by step in NumPy from the same start: the rule must fire at the same step, whatever the scale."""
-        matrix = scale * prescribed(SPECTRUM)
-        found = power_iteration(matrix_operator(matrix), key=key)
-        vector = np.asarray(jax.random.normal(key, (len(SPECTRUM),)))
-        vector, quotients = vector / np.linalg.norm(vector), []
-        while len(quotients) < 2 or abs(quotients[-1] - quotients[-2]) / abs(quotients[-2]) >= 1e-3:
-            image = np.asarray(matrix) @ vector
-            quotients.append(vector @ image)
-            vector = image / np.linalg.norm(image)
-        assert (found.steps, found.converged) == (len(quotients), True)
-        np.testing.assert_allclose(found.value, quotients[-1], rtol=1e-12)
-
-    def test_says_when_it_has_not_converged(self, key):
-        found = power_iteration(
-            linear_operator(lambda v: jnp.array([1.0, 2.0, -2.0]) * v, 3), key=key, tol=1e-12, max_steps=7
-        )
-        assert (found.steps, found.converged) == (7, False)
-
-    def test_zero_matrix(self, key):
-        found = power_iteration(linear_operator(lambda v: 0 * v, 4), key=key)
-        assert (found.value, found.steps, found.converged) == (0.0, 2, True)
-
-    def test_errors(self, key):
-        with pytest.raises(ValueError, match="Argument `max_steps` must be a positive integer, but is 0"):
-            power_iteration(linear_operator(lambda v: v, 4), key=key, max_steps=0)
-        for wrong in (-1e-3, np.nan, "small"):
-            with pytest.raises(ValueError, match="Argument `tol` must be a finite number from 0 on, but is"):
-                power_iteration(linear_operator(lambda v: v, 4), key=key, tol=wrong)
-
-
 class TestSpectralDensity:
     @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
     def test_integrates_to_one(self, dtype, key):

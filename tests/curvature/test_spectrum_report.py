@@ -115,6 +115,21 @@ def test_planes_show_the_function(reports):
     assert reports["dense"].planes == ["eigen", "random"]
 
 
+@pytest.mark.parametrize(("size", "dtype"), [(1e30, np.float32), (-1e200, np.float64)])
+def test_the_plane_of_a_large_function_shows_it(size, dtype):
+    """It rises by a thousandth of itself along each eigenvector; a rise of 2 would be lost in its rounding."""
+    report = spectrum_report(
+        lambda w: size + abs(size) * (jnp.arange(1.0, 5.0, dtype=dtype) * w**2).sum(),
+        jnp.zeros(4, dtype),
+        planes="eigen",
+        plane_points=5,
+        groups=None,
+        progress=False,
+    )
+    rise = (report.arrays["eigen_landscape"].astype(float) - size) / abs(size)
+    np.testing.assert_allclose(rise[[0, 2, 2, 4], [2, 2, 4, 4]], [1e-3, 0, 1e-3, 2e-3], atol=1e-6)
+
+
 def test_path_spans_its_plane():
     path = RNG.normal(size=(4, SIZE))
     frozen = np.arange(SIZE) < 3

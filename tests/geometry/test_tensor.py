@@ -16,6 +16,7 @@ from qjaxsim.geometry import tangents
 from tests.cases import layered, mostly_slow
 from tests.noisy_circuits import random_noisy, random_values
 from tests.random_circuits import random_circuit
+from tests.running.test_rotations import n_equations
 
 # Haug's example, txhaug/quantum-geometry: axes and angles of three layers on four qubits.
 AXES = ("zyyy", "zyzx", "zyyx")
@@ -95,6 +96,21 @@ def test_the_sweep_and_jax_find_the_same(seed, monkeypatch):
     np.testing.assert_allclose(geometry.quantum_geometric_tensor(circuit)(params), swept, atol=1e-12)
 
 
+@pytest.mark.parametrize(("noise", "depths"), [(0, (20, 30)), (0.1, (4, 6))])
+def test_fisher_matrices_of_deep_narrow_circuits_are_programs_of_one_layer(noise, depths):
+    def length(depth):
+        w, circuit = qj.Parameter("w", (depth, 3)), qj.Circuit(3)
+        for layer in range(depth):
+            for q in range(3):
+                circuit.ry(w[layer, q], q)
+            circuit.cx(0, 1).cx(1, 2)
+            if noise:
+                circuit.depolarizing(noise, range(3))
+        return n_equations(jax.make_jaxpr(geometry.quantum_fisher(circuit))(weights_of(circuit, 0)).jaxpr)
+
+    assert length(depths[0]) == length(depths[1])
+
+
 def test_more_parameters_than_amplitudes_are_differentiated_backwards(monkeypatch):
     monkeypatch.setattr(tangents, "MOST_STEPS", 0)
     circuit = layered(3, 4, data=False)
@@ -124,6 +140,19 @@ def test_a_global_phase_makes_no_difference():
     at = {"a": jnp.array([0.7, -1.1])}
     found = [geometry.quantum_geometric_tensor(circuit)(at) for circuit in (shifted, phased)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-14)
+
+
+def test_what_turns_the_phase_alone_has_no_metric_in_single_precision():
+    """By hand: diagonal gates on basis states. Their rows were a difference of equal numbers, above or below zero."""
+    a = qj.Parameter("a", (5,))
+    circuit = qj.Circuit(4).rz(a[0], 0).h(3).cx(3, 2).rz(a[1], 1).ry(a[2], 2).rzz(a[3], 0, 1).p(a[4], 0)
+    angles = np.random.default_rng(0).normal(size=(20, 5)).astype("f4")
+    for found in (geometry.quantum_fisher(circuit), geometry.quantum_geometric_tensor(circuit)):
+        matrices = np.asarray(found({"a": angles}))
+        diagonals = np.diagonal(matrices, axis1=1, axis2=2).real
+        assert (diagonals >= 0).all()
+        assert diagonals[:, [0, 1, 3, 4]].max() < 1e-9 < diagonals[:, 2].min()
+        assert np.abs(matrices[:, [0, 1, 3, 4]]).max() < 1e-6
 
 
 def test_qiskit_finds_the_same():

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 
 from qjaxsim.report import page, style, tables
 from qjaxsim.report.spectra import bin_edges
+from qjaxsim.studies.gradient_variance.figures import accuracy
 from qjaxsim.studies.hessian import figures
 from qjaxsim.studies.hessian.configurations import configurations
 from tests.cases import mostly_slow
@@ -360,3 +361,13 @@ assert "matplotlib.pyplot" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_figures_of_a_single_value_have_whole_ticks():
+    """Of one number of qubits or layers the axis is short, and ticks between whole numbers would stand on it."""
+    centre = {"qubits": 4, "layers": 2, "batch": 16}
+    rows = [{**centre, "control": "baseline", "epoch": 1, "accuracy_test": 0.9}]
+    panels = accuracy(rows, centre, {"accuracy_by_qubits": [], "accuracy_by_layers": []}).axes
+    for axes, value in zip(panels, (4, 2), strict=True):
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [value]

@@ -30,7 +30,11 @@ BAD = [
     ),
     ({**GOOD, "x": np.zeros((0, 2))}, ValueError, r"Batch axes must not be empty, but are \{'x': \(0,\), 'w': \(\)\}"),
     ({**GOOD, "x": np.zeros(2, complex)}, TypeError, "Parameter 'x' must be real, but has dtype complex128"),
-    ({**GOOD, "x": np.zeros(2, bool)}, TypeError, "Parameter 'x' must be real, but has dtype bool"),
+    (
+        {**GOOD, "x": [True, False]},
+        TypeError,
+        "'x' must be real, but has dtype bool; pass 1.0 for True and 0.0 for False",
+    ),
     ({**GOOD, "x": [[0.1, 0.2], [0.3]]}, TypeError, "Parameter 'x' must be an array of real numbers, but is a list"),
     (
         {**GOOD, "x": np.array([0.1, 0.2], object)},

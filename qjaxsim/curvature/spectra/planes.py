@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from qjaxsim.common.progress import Progress
 
 # The plane of eigenvectors reaches as far as the quadratic model rises by so much along each, and at most half a turn.
-EIGEN_RISE = 2.0
+# Of large functions by a share of their size: less would be lost in their rounding.
+EIGEN_RISE, EIGEN_SHARE = 2.0, 1e-3
 PLANES = ("pca", "eigen", "random")
 Evaluate = Callable[[Plane, np.ndarray, np.ndarray], Any]
 """From a plane and coordinates a (A,) and b (B,) to the function there, (B, A), as `evaluate_plane` gives it."""
@@ -37,6 +38,7 @@ class Scene:
         frozen: mask (P,) of parameters that the plane "pca" holds, or None.
         key: of random directions.
         points: grid points along each axis.
+        value: the function at the point, 0 where it is not known.
     """
 
     flat: jax.Array
@@ -47,6 +49,7 @@ class Scene:
     frozen: np.ndarray | None
     key: jax.Array
     points: int
+    value: float = 0.0
 
 
 _Laid = tuple[Plane, np.ndarray, tuple[np.ndarray, np.ndarray], dict[str, np.ndarray]]
@@ -138,7 +141,9 @@ def _pca(scene: Scene) -> _Laid:
 
 def _eigen(scene: Scene) -> _Laid:
     plane = landscape.eigen_plane(scene.unravel(scene.flat), scene.top_vectors)
-    reach = [np.sqrt(2 * EIGEN_RISE / max(value, 1e-12)) for value in scene.top_values]
+    rise = max(EIGEN_RISE, EIGEN_SHARE * abs(scene.value))
+    # In double precision, which holds what is large in single.
+    reach = [np.sqrt(2 * rise / max(float(value), 1e-12)) for value in scene.top_values]
     axes = tuple(np.linspace(-far, far, scene.points) for far in np.minimum(reach, np.pi))
     return plane, _coordinates(scene, plane), (axes[0], axes[1]), {"eigen_values": np.asarray(scene.top_values)}
 

@@ -149,7 +149,7 @@ def spectrum_report(
             ),
         }
         two = arrays["top_values"][:2], arrays["top_vectors"][:2]
-        scene = Scene(problem.flat, problem.unravel, path, *two, held, key, points)
+        scene = Scene(problem.flat, problem.unravel, path, *two, held, key, points, value or 0.0)
         for name in planes:
             arrays |= plane_arrays(name, partial(evaluate_plane, problem.function), scene, bars, folder)
     settings = {"classes": classes, "method": method, "dtype": str(problem.flat.dtype), "seed": seed}

@@ -10,7 +10,7 @@ from qjaxsim.report import style
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.row import Row, describe
 from qjaxsim.studies.gradient_variance.figures_controls import controls, has_controls
-from qjaxsim.studies.gradient_variance.figures_lines import band, legend_below, swept_rows, whole_ticks
+from qjaxsim.studies.gradient_variance.figures_lines import band, legend_below, swept_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def variance(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
         axes.set_yscale("log")
         axes.set_xlabel("epoch", fontsize=style.SMALL + 1)
         axes.set_title({"batch": "Batch size", "qubits": "Qubits", "layers": "Entangling layers"}[along], loc="left")
-        whole_ticks(axes)
+        style.whole_ticks(axes.xaxis)
         style.tidy(axes)
         legend_below(axes)
     panels[0].set_ylabel(_VARIANCE, fontsize=style.SMALL + 1)
@@ -102,7 +102,7 @@ def accuracy(rows: Sequence[Row], centre: Mapping[str, int], published: Mapping[
             # Of one value alone the mean, drawn beside its seeds, would stand at the other end of the axis.
             axes.set_xlim(low - 0.5, high + 0.5)
         axes.set_xlabel(along if along == "qubits" else "entangling layers", fontsize=style.SMALL + 1)
-        whole_ticks(axes)
+        style.whole_ticks(axes.xaxis)
         style.tidy(axes)
         legend_below(axes)
     panels[0].set_ylabel("test accuracy, per cent", fontsize=style.SMALL + 1)

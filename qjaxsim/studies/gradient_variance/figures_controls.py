@@ -14,7 +14,6 @@ from qjaxsim.studies.gradient_variance.figures_lines import (
     legend_below,
     swept_rows,
     variant,
-    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _scale(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     axes.axhline(1, color=style.GREY, linewidth=0.8)
     axes.set_yscale("log")
     style.plain_ticks(axes.yaxis)
-    whole_ticks(axes)
+    style.whole_ticks(axes.xaxis)
     _labels(axes, "epoch", "variance over that of epoch 1")
 
 
@@ -120,7 +119,7 @@ def _by_qubits(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     depths = sorted({row["layers"] for row in _of(rows, "initialisations")})
     near = min(depths, key=lambda depth: abs(depth - centre["layers"]))
     _initial_lines(axes, rows, "qubits", "layers", sorted({near, depths[-1]}))
-    whole_ticks(axes)
+    style.whole_ticks(axes.xaxis)
 
 
 def _by_depth(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
@@ -135,7 +134,7 @@ def _shots(axes: "Axes", rows: Sequence[Row], centre: Centre) -> None:
     for place, (label, colour) in enumerate(zip(arms, style.colours(len(arms)), strict=True)):
         band(axes, arms[label], "epoch", "grad_var", label, colour, style.MARKERS[place % len(style.MARKERS)])
     axes.set_yscale("log")
-    whole_ticks(axes)
+    style.whole_ticks(axes.xaxis)
     _labels(axes, "epoch", _VARIANCE)
 
 

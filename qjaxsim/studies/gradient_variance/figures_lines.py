@@ -66,13 +66,6 @@ def band(
     )
 
 
-def whole_ticks(axes: "Axes") -> None:
-    """Integers alone on the horizontal axis."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
 def legend_below(axes: "Axes", columns: int = 3) -> None:
     """A legend that covers no line."""
     axes.legend(fontsize=style.SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)

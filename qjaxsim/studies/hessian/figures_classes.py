@@ -65,8 +65,6 @@ def class_means(rows: Sequence[Row], arrays: Sequence[Arrays]) -> "Figure":
 
 
 def _leading(axes: "Axes", row: Row, cell: Arrays) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     for name, label, look in _LINES:
         values = np.asarray(cell[name], float)
         shown = np.where(values > 0, values, np.nan)
@@ -87,7 +85,7 @@ def _leading(axes: "Axes", row: Row, cell: Arrays) -> None:
     high, low = (float(cell[name][end]) for name, end in (("class_values", 0), ("class_g1", -1)))
     axes.set_ylim(max(low, 1e-3 * high) / 1.5, 2.5 * high)
     style.plain_ticks(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    style.whole_ticks(axes.xaxis)
     axes.set_xlabel("rank", fontsize=style.SMALL + 1)
     axes.set_ylabel("eigenvalue", fontsize=style.SMALL + 1)
     style.tidy(axes)

@@ -79,8 +79,6 @@ def _spectra(rows: Sequence[Row], arrays: Sequence[Arrays]) -> list[Arrays]:
 
 def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: str, label: str, draw: Draw) -> "Figure":
     """A panel for each number of layers, with what is drawn of every noise of the first seed."""
-    from matplotlib.ticker import MaxNLocator
-
     depths = list(dict.fromkeys(row["layers"] for row in rows))
     strengths = sorted({row["strength"] for row in rows if row["noise"] == LOCAL})
     colours = dict(zip(strengths, style.colours(len(strengths)), strict=True))
@@ -92,7 +90,7 @@ def _panels(rows: Sequence[Row], spectra: Sequence[Arrays], name: str, point: st
                 draw(axes, row, own[name], colours.get(row["strength"], style.INK))
         axes.set_title(counted(depth, "layer"), fontsize=style.SMALL + 2)
         if axes.get_xscale() == "linear":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            style.whole_ticks(axes.xaxis)
         style.tidy(axes)
     panels[0].set_ylabel(label)
     panels[0].legend(fontsize=style.SMALL, frameon=False)

@@ -29,7 +29,7 @@ def _prepare(settings: OverparametrisationSettings, out: Path, progress: Progres
             settings.starts * (run.layers + 1),
             "float64",
             f"Training {run.problem.qubits} qubits with {settings.starts} starts side by side",
-            "choose fewer `qubits` or `starts`",
+            "choose fewer `qubits` or `starts`, or smaller `ratios`",
         )
 
     def run_one(cell: sweep.Cell, folder: Path) -> sweep.CellResult:

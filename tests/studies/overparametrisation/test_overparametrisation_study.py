@@ -339,7 +339,7 @@ def test_published_numbers_beside_ours():
             "--controls fast --natural-steps 7",
             "--natural-steps has an effect only with --controls natural and --problems open",
         ),
-        ("--qubits 12 --starts 100000", "choose fewer --qubits or --starts"),
+        ("--qubits 12 --starts 100000", "choose fewer --qubits or --starts, or smaller --ratios"),
     ],
 )
 def test_refusals(words, message, capsys, tmp_path):
