@@ -41,7 +41,7 @@ def as_problem(problem: Any) -> Any:
     if isinstance(problem, (*_CONSTRAINED, dimod.BinaryPolynomial)):
         raise TypeError(
             f"Argument `problem` must be quadratic over binary variables or spins, but is a "
-            f"{type(problem).__name__}; {_way_out(problem)}."
+            f"{type(problem).__name__}; {way_out(problem)}."
         )
     if not isinstance(problem, Qubo):
         problem = _from_plain(problem)
@@ -72,7 +72,7 @@ def as_bqm(problem: Any) -> Any:
     return found.to_bqm() if isinstance(found, Qubo) else found
 
 
-def _way_out(model: Any) -> str:
+def way_out(model: Any) -> str:
     """How dimod makes a problem of another of its models."""
     if isinstance(model, dimod.BinaryPolynomial):
         return (

@@ -169,7 +169,7 @@ def solve_batch(
         if choice.seeded == "sample" and seed is not None:
             own["seed"] = (seed + i) % 2**31
         if time_limit is not None:
-            own[choice.limited] = _limit(choice.limited, time_limit, options.get("num_reads"))
+            own[choice.limited] = _limit(choice.limited, time_limit, bqm, options)
         found.append(_sample(chosen, bqm, {**own, **options}))
     return found
 
@@ -182,13 +182,25 @@ def _choice_of(sampler: Any, made: Any) -> Choice:
     return Choice(type(made), "sample" if "seed" in known else "", limited)
 
 
-def _limit(option: str, seconds: float, reads: int | None) -> Any:
+def _limit(option: str, seconds: float, bqm: Any, options: dict[str, Any]) -> Any:
     """The value of a sampler's option that ends it after so many seconds."""
     if option == "interrupt_function":
         end = time.monotonic() + seconds
         return lambda: time.monotonic() > end
-    # Milliseconds of each read.
-    return max(1, int(1000 * seconds / (reads or 1))) if option == "timeout" else seconds
+    if option != "timeout":
+        return seconds
+    reads = options.get("num_reads")
+    if reads is None:
+        given = options.get("initial_states")
+        reads = 1 if given is None else len(initial_bits(given, list(bqm.variables), bqm.vartype.name))
+    # Milliseconds of each read, a whole number.
+    share = int(1000 * seconds / reads + 1e-9)
+    if share < 1:
+        raise ValueError(
+            f"Argument `time_limit` must leave a millisecond to each read of sampler 'tabu', {reads / 1000:g} seconds "
+            f"for {reads}, but is {seconds:g}; give more, or take fewer reads."
+        )
+    return share
 
 
 def _sample(sampler: Any, bqm: Any, options: dict[str, Any]) -> Any:
