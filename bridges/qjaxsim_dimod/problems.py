@@ -174,6 +174,8 @@ def _from_ising(linear: Any, quadratic: Any) -> Qubo:
         if not isinstance(value, Mapping) and real_array(name, value).ndim != axes:
             raise TypeError(f"Argument `{name}` must be {kinds}, but is {shown(value)} ({type(value).__name__}).")
     if not isinstance(quadratic, Mapping):
+        if isinstance(linear, Mapping):
+            linear = _listed("h", linear, real_array("J", quadratic).shape[0])
         return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
     _require_pairs("J", quadratic)
     linear = linear if isinstance(linear, Mapping) else dict(enumerate(real_array("h", linear).tolist()))
@@ -182,6 +184,16 @@ def _from_ising(linear: Any, quadratic: Any) -> Qubo:
         if i == j:  # an offset, of which dimod does not keep the spin
             model.add_variable(i, 0.0)
     return Qubo.from_bqm(model)
+
+
+def _listed(name: str, biases: Mapping[Any, Any], n: int) -> list[Any]:
+    """Biases by number as a list of n, those that are not named being zero."""
+    if unknown := [label for label in biases if label not in range(n)]:
+        raise ValueError(
+            f"Argument `{name}` must name spins 0 to {n - 1} beside a matrix of {n}, but names {unknown[0]!r}; give J "
+            "as a dict for other labels."
+        )
+    return [biases.get(i, 0.0) for i in range(n)]
 
 
 def _require_pairs(name: str, biases: Mapping[Any, Any]) -> None:

@@ -144,7 +144,9 @@ def solve_batch(
     chosen = make_sampler(name, seed) if isinstance(sampler, str) else sampler
     choice = _choice_of(sampler, chosen)
     if seed is not None and not choice.seeded:
-        raise ValueError(f"Argument `seed` must be left out for sampler {name!r}, which draws nothing, but is {seed}.")
+        raise ValueError(
+            f"Argument `seed` must be left out for sampler {name!r}, which has no such option, but is {seed}."
+        )
     check_names(name, options, chosen.parameters)
     for option, least in (("num_reads", 1), ("num_sweeps", 0)):
         if options.get(option) is not None:
