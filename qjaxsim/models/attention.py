@@ -18,7 +18,7 @@ from qjaxsim import annealing
 from qjaxsim.annealing.problems import HeadsProblem
 from qjaxsim.annealing.streams import lanes_of, uniform
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
+from qjaxsim.common.checks import hold_integers, integer_from, require_one_of, require_positive
 from qjaxsim.common.choices import GRADIENTS, KINDS, SELECTING
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models import attention_problem as problems
@@ -31,6 +31,8 @@ WITH_PROBLEM = (*SELECTING, "hard", "qama-v1")
 # 4 qubits and 3 layers make the 36 angles of the published circuit; its classical twin has 4*4 + 4 + 4*4 weights.
 CIRCUIT_QUBITS, CIRCUIT_LAYERS = 4, 3
 _RANDOM_SHARE = 0.26
+# What a word of a key holds.
+_LARGEST_SEED = 2**32 - 1
 # Sign, exponent and 14 bits of a number in single precision.
 _KEPT_BITS = 0xFFFFFE00
 # Token energies grow with the number of tokens: from a standard normal E2V the layer would drown the tokens at first,
@@ -62,7 +64,7 @@ class AttentionSettings:
         beta: inverse temperature of the two latter, and of "boltzmann".
         strength: of the one-hot constraint.
         bits: None, or round problems to signed integers of so many bits first.
-        seed: of chains and random selections.
+        seed: of chains and random selections, up to 2^32 - 1.
 
     Raises:
         ValueError: naming the argument, for values out of range.
@@ -81,7 +83,8 @@ class AttentionSettings:
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("gradient", GRADIENTS)):
             require_one_of(name, getattr(self, name), known)
-        hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0, "seed": 0})
+        hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0})
+        object.__setattr__(self, "seed", integer_from(0, "seed", self.seed, _LARGEST_SEED))
         if self.bits is not None:
             hold_integers(self, {"bits": 2})
         for name in ("beta", "strength"):

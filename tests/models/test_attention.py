@@ -361,6 +361,7 @@ def test_transformer_shapes_and_published_sizes(key):
         (lambda: AttentionSettings(gradient="exact"), "Argument `gradient` must be one of"),
         (lambda: AttentionSettings(kind="ones", gradient="gibbs"), "Argument `gradient` must be 'frozen' for 'ones'"),
         (lambda: AttentionSettings(reads=0), "Argument `reads` must be an integer of at least 1, but is 0"),
+        (lambda: AttentionSettings(seed=2**32), "`seed` must be an integer from 0 to 4294967295, but is 4"),
         (lambda: AttentionSettings(bits=1), "Argument `bits` must be an integer of at least 2, but is 1"),
         (lambda: AttentionSettings(beta=np.nan), "Argument `beta` must be a positive number, but is nan"),
         (lambda: AttentionSettings(kind="boltzmann", strength=1.0), "Argument `strength` must be at least 5 / beta"),
