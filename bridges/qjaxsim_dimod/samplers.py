@@ -88,7 +88,7 @@ def solve(
         sampler: a name in `SAMPLERS`, or any dimod sampler.
         seed: 0 .. 2^31 - 1; equal seeds give equal samples, except on a D-Wave machine.
         time_limit: seconds, of samplers that can end early: "jax" thins its schedule, "sa" and "path-integral" return
-            the reads done by then (one at least), "tabu" shares it among reads.
+            the reads done by then (one at least), "tabu" shares it among reads, a millisecond each at least.
         **options: of the sampler's `sample`, checked against its `parameters`. `initial_states` may be a SampleSet or
             other samples with labels, matched by them, or an array in the order of the problem's variables.
 
