@@ -16,7 +16,7 @@ from qjaxsim.common.checks import as_path
 from qjaxsim.common.files import why_unreadable
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
-from qjaxsim_dimod.problems import unconverted
+from qjaxsim_dimod.problems import unconverted, way_out
 from qjaxsim_dimod.qubo import BINARY, Qubo
 from qjaxsim_dimod.text_files import agreed
 
@@ -77,6 +77,11 @@ def read_problem(
     if format is not None and format not in _READERS:
         raise ValueError(f"Argument `format` must be one of {', '.join(_READERS)}, but is {format!r}.")
     content = path.read_bytes()
+    for magic, model in _OTHER_MODELS.items():
+        if content.startswith(magic):
+            raise ValueError(
+                f"File {path} holds a dimod.{model.__name__}, read by its `from_file`; {way_out(model())}."
+            )
     kind = format or _kind(path, content)
     if number is not None and kind != "bqp":
         raise ValueError(f"Argument `number` must be left out for {path}, which is {kind}, not OR-Library's bqp.")
@@ -269,5 +274,11 @@ _SUFFIXES = {
     ".bqm": "bqm", ".json": "json", ".npz": "npz", ".npy": "npy", ".coo": "coo", ".rud": "gset", ".gset": "gset",
     ".mc": "mc", ".bqp": "bqp", ".lp": "lp", ".mtx": "mtx",
 }  # fmt: skip
+# How dimod's files of other models begin.
+_OTHER_MODELS = {
+    b"DIMODCQM": dimod.ConstrainedQuadraticModel,
+    b"DIMODDQM": dimod.DiscreteQuadraticModel,
+    b"DIMODQM": dimod.QuadraticModel,
+}
 # Endings that several formats have.
 _OPEN = (".txt", ".qubo")

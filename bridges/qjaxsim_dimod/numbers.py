@@ -85,3 +85,5 @@ def _as_array(name: str, values: Any) -> np.ndarray:
         return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"Argument `{name}` must be an array, but its rows differ in length.") from error
+    except (RuntimeError, TypeError) as error:  # of a tensor of PyTorch's that has a gradient, or is on a GPU
+        raise ValueError(f"Argument `{name}` must be an array that NumPy can read, but is not ({error}).") from error

@@ -41,7 +41,7 @@ def as_problem(problem: Any) -> Any:
     if isinstance(problem, (*_CONSTRAINED, dimod.BinaryPolynomial)):
         raise TypeError(
             f"Argument `problem` must be quadratic over binary variables or spins, but is a "
-            f"{type(problem).__name__}; {_way_out(problem)}."
+            f"{type(problem).__name__}; {way_out(problem)}."
         )
     if not isinstance(problem, Qubo):
         problem = _from_plain(problem)
@@ -72,7 +72,7 @@ def as_bqm(problem: Any) -> Any:
     return found.to_bqm() if isinstance(found, Qubo) else found
 
 
-def _way_out(model: Any) -> str:
+def way_out(model: Any) -> str:
     """How dimod makes a problem of another of its models."""
     if isinstance(model, dimod.BinaryPolynomial):
         return (
@@ -174,6 +174,8 @@ def _from_ising(linear: Any, quadratic: Any) -> Qubo:
         if not isinstance(value, Mapping) and real_array(name, value).ndim != axes:
             raise TypeError(f"Argument `{name}` must be {kinds}, but is {shown(value)} ({type(value).__name__}).")
     if not isinstance(quadratic, Mapping):
+        if isinstance(linear, Mapping):
+            linear = _listed("h", linear, real_array("J", quadratic).shape[0])
         return Qubo.from_matrix(quadratic, linear=linear, vartype=SPIN)
     _require_pairs("J", quadratic)
     linear = linear if isinstance(linear, Mapping) else dict(enumerate(real_array("h", linear).tolist()))
@@ -182,6 +184,16 @@ def _from_ising(linear: Any, quadratic: Any) -> Qubo:
         if i == j:  # an offset, of which dimod does not keep the spin
             model.add_variable(i, 0.0)
     return Qubo.from_bqm(model)
+
+
+def _listed(name: str, biases: Mapping[Any, Any], n: int) -> list[Any]:
+    """Biases by number as a list of n, those that are not named being zero."""
+    if unknown := [label for label in biases if label not in range(n)]:
+        raise ValueError(
+            f"Argument `{name}` must name spins 0 to {n - 1} beside a matrix of {n}, but names {unknown[0]!r}; give J "
+            "as a dict for other labels."
+        )
+    return [biases.get(i, 0.0) for i in range(n)]
 
 
 def _require_pairs(name: str, biases: Mapping[Any, Any]) -> None:

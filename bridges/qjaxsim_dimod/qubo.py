@@ -156,14 +156,16 @@ class Qubo:
         array([3.])
         """
         couplings, linear = (np.asarray(part[index], float) for part in problem[:2])
-        require_couplings(HeadsProblem(couplings[None], linear[None], problem.penalty))
+        penalty = np.asarray(problem.penalty, float)
+        penalty = penalty[index] if penalty.ndim else penalty
+        require_couplings(HeadsProblem(couplings[None], linear[None], penalty))
         n_heads, n = linear.shape
         matrix = np.zeros((n_heads, n, n_heads, n))
         tokens = np.arange(n)
         for a in range(n_heads):
             matrix[a, :, a] = np.triu(couplings[a], 1)
             for b in range(a + 1, n_heads):
-                matrix[a, tokens, b, tokens] = float(problem.penalty)
+                matrix[a, tokens, b, tokens] = float(penalty)
         labels = [(a, i) for a in range(n_heads) for i in range(n)]
         return cls.from_matrix(matrix.reshape(n_heads * n, -1), linear=linear.reshape(-1), labels=labels)
 

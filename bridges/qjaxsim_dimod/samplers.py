@@ -88,7 +88,7 @@ def solve(
         sampler: a name in `SAMPLERS`, or any dimod sampler.
         seed: 0 .. 2^31 - 1; equal seeds give equal samples, except on a D-Wave machine.
         time_limit: seconds, of samplers that can end early: "jax" thins its schedule, "sa" and "path-integral" return
-            the reads done by then (one at least), "tabu" shares it among reads.
+            the reads done by then (one at least), "tabu" shares it among reads, a millisecond each at least.
         **options: of the sampler's `sample`, checked against its `parameters`. `initial_states` may be a SampleSet or
             other samples with labels, matched by them, or an array in the order of the problem's variables.
 
@@ -144,7 +144,9 @@ def solve_batch(
     chosen = make_sampler(name, seed) if isinstance(sampler, str) else sampler
     choice = _choice_of(sampler, chosen)
     if seed is not None and not choice.seeded:
-        raise ValueError(f"Argument `seed` must be left out for sampler {name!r}, which draws nothing, but is {seed}.")
+        raise ValueError(
+            f"Argument `seed` must be left out for sampler {name!r}, which has no such option, but is {seed}."
+        )
     check_names(name, options, chosen.parameters)
     for option, least in (("num_reads", 1), ("num_sweeps", 0)):
         if options.get(option) is not None:
@@ -169,7 +171,7 @@ def solve_batch(
         if choice.seeded == "sample" and seed is not None:
             own["seed"] = (seed + i) % 2**31
         if time_limit is not None:
-            own[choice.limited] = _limit(choice.limited, time_limit, options.get("num_reads"))
+            own[choice.limited] = _limit(choice.limited, time_limit, bqm, options)
         found.append(_sample(chosen, bqm, {**own, **options}))
     return found
 
@@ -182,13 +184,25 @@ def _choice_of(sampler: Any, made: Any) -> Choice:
     return Choice(type(made), "sample" if "seed" in known else "", limited)
 
 
-def _limit(option: str, seconds: float, reads: int | None) -> Any:
+def _limit(option: str, seconds: float, bqm: Any, options: dict[str, Any]) -> Any:
     """The value of a sampler's option that ends it after so many seconds."""
     if option == "interrupt_function":
         end = time.monotonic() + seconds
         return lambda: time.monotonic() > end
-    # Milliseconds of each read.
-    return max(1, int(1000 * seconds / (reads or 1))) if option == "timeout" else seconds
+    if option != "timeout":
+        return seconds
+    reads = options.get("num_reads")
+    if reads is None:
+        given = options.get("initial_states")
+        reads = 1 if given is None else len(initial_bits(given, list(bqm.variables), bqm.vartype.name))
+    # Milliseconds of each read, a whole number.
+    share = int(1000 * seconds / reads + 1e-9)
+    if share < 1:
+        raise ValueError(
+            f"Argument `time_limit` must leave a millisecond to each read of sampler 'tabu', {reads / 1000:g} seconds "
+            f"for {reads}, but is {seconds:g}; give more, or take fewer reads."
+        )
+    return share
 
 
 def _sample(sampler: Any, bqm: Any, options: dict[str, Any]) -> Any:

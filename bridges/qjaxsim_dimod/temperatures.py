@@ -16,6 +16,8 @@ HOT, COLD = 3.0, 90.0
 APART = 10.0
 # From this spread of typical changes on, the last tenth of the sweeps goes on to where single biases decide.
 WIDE, TAIL, DECIDED = 30.0, 0.1, 10.0
+# Below this an inverse temperature could overflow.
+_SMALLEST = 1e-290
 
 
 def default_schedule(qubo: Qubo, sweeps: int) -> np.ndarray:
@@ -29,7 +31,7 @@ def default_schedule(qubo: Qubo, sweeps: int) -> np.ndarray:
         sweeps: how many.
     """
     changes = typical_changes(qubo)
-    ordered = np.sort(changes[changes > 0]) if changes.any() else np.ones(1)
+    ordered = np.maximum(np.sort(changes[changes > 0]), _SMALLEST) if changes.any() else np.ones(1)
     middle = len(ordered) // 2
     cuts = np.flatnonzero(ordered[1:] / APART > ordered[:-1]) + 1
     low = ordered[max(cuts[cuts <= middle], default=0)]
@@ -45,8 +47,7 @@ def _least_bias(qubo: Qubo, members: np.ndarray) -> float:
     pairs = qubo.pairs.tocoo()
     inside = members[pairs.coords[0]] & members[pairs.coords[1]]
     sizes = np.abs(np.concatenate([qubo.linear[members], pairs.data[inside]]))
-    # Below this an inverse could overflow.
-    return max(float(sizes[sizes > 0].min(initial=np.inf)), 1e-290)
+    return max(float(sizes[sizes > 0].min(initial=np.inf)), _SMALLEST)
 
 
 def typical_changes(qubo: Qubo) -> np.ndarray:

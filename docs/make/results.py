@@ -109,9 +109,15 @@ def _table_of_kept(runs: Mapping[str, Run]) -> str:
         "command": [f"`{run.command}`" for run in runs.values()],
         "seeds": [_said(_seeds(run)) for run in runs.values()],
         "time on two cores": [_time(run) for run in runs.values()],
-        "what": [run.note for run in runs.values()],
+        "what": [_what(run) for run in runs.values()],
     }
     return _table({name: cells for name, cells in columns.items() if any(cells)})
+
+
+def _what(run: Run) -> str:
+    """The file's note, and that a command was run by the key where it names several, of which it takes one."""
+    several = re.search(r" --key [^ ]+,", run.command)
+    return f"{run.note} One run for each `--key`." if several else run.note
 
 
 def _table(columns: Mapping[str, list[str]]) -> str:

@@ -64,10 +64,11 @@ def anneal_batch(
 
     # Which precision JAX allows is a thread's own matter.
     double = bool(jax.config.read("jax_enable_x64"))
+    penalty = jnp.broadcast_to(problem.penalty, n_batch)
 
     def one(part: slice) -> Any:
         with jax.enable_x64(double):
-            inner = HeadsProblem(problem.couplings[part], problem.linear[part], problem.penalty)
+            inner = HeadsProblem(problem.couplings[part], problem.linear[part], penalty[part])
             schedule = None if betas is None else betas[:, part]
             return jax.block_until_ready(run(inner, keys[part], schedule, None if start is None else start[part]))
 

@@ -146,11 +146,11 @@ def _in_chunks(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas:
         return array.reshape(n_batch // chunk, chunk, *array.shape[1:])
 
     def one(part: tuple[jax.Array, ...]) -> jax.Array:
-        couplings, linear, lane, first, schedule = part
-        inner = HeadsProblem(couplings, linear, problem.penalty)
-        return _chain(inner, lane, first, schedule.T, descent)
+        *inner, lane, first, schedule = part
+        return _chain(HeadsProblem(*inner), lane, first, schedule.T, descent)
 
-    parts = tuple(map(split, (problem.couplings, problem.linear, lanes, start, betas.T)))
+    penalty = jnp.broadcast_to(problem.penalty, n_batch)
+    parts = tuple(map(split, (problem.couplings, problem.linear, penalty, lanes, start, betas.T)))
     return lax.map(one, parts).reshape(start.shape)
 
 
@@ -181,7 +181,7 @@ def _chain(problem: HeadsProblem, lanes: jax.Array, start: jax.Array, betas: jax
     fixed = _Fixed(
         couplings.swapaxes(0, 1),
         linear.swapaxes(0, 1),
-        problem.penalty.astype(x.dtype),
+        jnp.broadcast_to(problem.penalty.astype(x.dtype), x.shape[1])[None, :, None],
         lanes.swapaxes(0, 1),
         block,
     )
@@ -217,7 +217,7 @@ class _Fixed(NamedTuple):
     Attributes:
         couplings: (H, B, n, n).
         linear: (H, B, n).
-        penalty: scalar.
+        penalty: (1, B, 1).
         lanes: (H, B, R), each a stream of random numbers.
         block: steps whose fields come from one matrix product.
     """

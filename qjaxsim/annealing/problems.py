@@ -31,7 +31,7 @@ class HeadsProblem(NamedTuple):
     Attributes:
         couplings: C, (B, H, n, n), symmetric with zero diagonal.
         linear: h, (B, H, n).
-        penalty: p, scalar.
+        penalty: p, scalar, or (B,), one for each problem.
 
     >>> problem = HeadsProblem(np.zeros((1, 2, 1, 1)), -np.ones((1, 2, 1)), penalty=3.0)  # 3 x_0 x_1 - x_0 - x_1
     >>> print(energies(problem, [[[[0], [0]], [[1], [0]], [[1], [1]]]]))
@@ -102,10 +102,11 @@ def require_couplings(problem: HeadsProblem) -> None:
         ValueError: for shapes that do not fit, and couplings that are no symmetric matrices with zero diagonals.
     """
     couplings, linear, penalty = map(to_jax, problem)
-    if linear.ndim != 3 or couplings.shape != (*linear.shape, linear.shape[-1]) or penalty.ndim:
+    fits = linear.ndim == 3 and couplings.shape == (*linear.shape, linear.shape[-1])
+    if not fits or penalty.shape not in ((), linear.shape[:1]):
         raise ValueError(
-            "A HeadsProblem must have couplings of shape (B, H, n, n), linear terms of (B, H, n) and one number as "
-            f"penalty, but has shapes {couplings.shape}, {linear.shape} and {penalty.shape}."
+            "A HeadsProblem must have couplings of shape (B, H, n, n), linear terms of (B, H, n) and as penalty one "
+            f"number or (B,), but has shapes {couplings.shape}, {linear.shape} and {penalty.shape}."
         )
     if is_traced(couplings) or not couplings.size:
         return
@@ -165,7 +166,8 @@ def _energies(problem: HeadsProblem, states: jax.Array) -> jax.Array:
     own = jnp.einsum("braj,braj->br", fields / 2, x, precision=HIGHEST)
     own = own + jnp.einsum("brai,bai->br", x, linear, precision=HIGHEST)
     count = x.sum(2)  # (B, R, n)
-    return own + problem.penalty.astype(x.dtype) * (count * (count - 1)).sum(2) / 2
+    penalty = jnp.broadcast_to(problem.penalty.astype(x.dtype), len(linear))[:, None]
+    return own + penalty * (count * (count - 1)).sum(2) / 2
 
 
 def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
@@ -184,21 +186,20 @@ def rounded(problem: HeadsProblem, bits: int = 8) -> HeadsProblem:
     """
     bits = integer_from(2, "bits", bits, MOST_BITS)
     c, h, p = in_floats(problem)
-    p = p.astype(c.dtype)
+    p = jnp.broadcast_to(p.astype(c.dtype), len(c))
     n_heads = c.shape[1]
     # x = (1 + s) / 2: a pair bias of C gives C / 4 to the spins' coupling and to both spins' fields.
-    spin_fields = h / 2 + c.sum(3) / 4 + p * (n_heads - 1) / 4
+    spin_fields = h / 2 + c.sum(3) / 4 + p[:, None, None] * (n_heads - 1) / 4
     couplings, between = c / 4, p / 4
     largest = jnp.maximum(jnp.abs(couplings).max((1, 2, 3)), jnp.abs(spin_fields).max((1, 2)))
     if n_heads > 1:
         largest = jnp.maximum(largest, jnp.abs(between))
-    step = (jnp.where(largest > 0, largest, jnp.ones_like(largest)) / float(2 ** (bits - 1) - 1))[:, None, None]
+    step = jnp.where(largest > 0, largest, jnp.ones_like(largest)) / float(2 ** (bits - 1) - 1)
+    between = jnp.round(between / step) * step
+    step = step[:, None, None]
     couplings = jnp.round(couplings / step[..., None]) * step[..., None]
-    # One penalty for the batch: rounded on the coarsest grid among its problems.
-    coarsest = step.max()
-    between = jnp.round(between / coarsest) * coarsest
     fields = jnp.round(spin_fields / step) * step
-    linear = 2 * fields - 2 * couplings.sum(3) - 2 * between * (n_heads - 1)
+    linear = 2 * fields - 2 * couplings.sum(3) - 2 * between[:, None, None] * (n_heads - 1)
     return HeadsProblem(4 * couplings, linear, 4 * between)
 
 

@@ -23,6 +23,8 @@ from qjaxsim.datasets.weights_orientation import ORIENTATIONS, orientation_of, r
 
 INDEX_ENDING = ".safetensors.index.json"
 _LISTED = 12
+# How a file begins that Git LFS has not fetched yet.
+_POINTER = b"version https://git-lfs"
 # How safetensors calls the types that NumPy lacks, and ml_dtypes, which comes with JAX, has.
 _FP8 = {"F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
 
@@ -134,7 +136,8 @@ def _open(path: Path, opened: ExitStack) -> _Arrays:
     if path.suffix not in readers:
         raise ValueError(
             f"Argument `path` must end in {', '.join(readers)} or {INDEX_ENDING}, but is {path.name}; files "
-            f"of torch (.bin, .pt) hold pickled objects and are not read: save them as safetensors."
+            f"of torch (.bin, .pt) hold pickled objects, and those of others (.onnx, .h5, .gguf) are not read: save "
+            f"the matrix by numpy.save, or all as safetensors."
         )
     return readers[path.suffix](path, opened)
 
@@ -254,6 +257,9 @@ def _sharded(path: Path, opened: ExitStack) -> _Arrays:
 
 
 def _unreadable(path: Path, reason: Any) -> ValueError:
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            reason = "it is a pointer of Git LFS, without the numbers; fetch them by `git lfs pull`"
     return ValueError(
         f"Argument `path` must be a readable file of arrays without pickle, but {path.name} is not: {reason}."
     )

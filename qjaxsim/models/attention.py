@@ -1,8 +1,8 @@
 """Attention by annealing, its relatives and its controls, as interchangeable layers.
 
 Every kind maps tokens (B, n, dim) to (B, n, dim) from bias-free projections of the same tokens, without an output
-projection, as published; `AttentionSettings.kind` says which. Nothing here is random but for the seed: chains depend on
-it and on the numbers in the batch.
+projection, as published; `AttentionSettings.kind` says which. Nothing is random but for the seed: chains and random
+selections of an example depend on it and on the example's own numbers, not on those beside it in the batch.
 """
 
 import math
@@ -16,8 +16,9 @@ import numpy as np
 
 from qjaxsim import annealing
 from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.streams import lanes_of, uniform
 from qjaxsim.circuits.circuit import Circuit
-from qjaxsim.common.checks import hold_integers, require_one_of, require_positive
+from qjaxsim.common.checks import hold_integers, integer_from, require_one_of, require_positive
 from qjaxsim.common.choices import GRADIENTS, KINDS, SELECTING
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.models import attention_problem as problems
@@ -30,6 +31,10 @@ WITH_PROBLEM = (*SELECTING, "hard", "qama-v1")
 # 4 qubits and 3 layers make the 36 angles of the published circuit; its classical twin has 4*4 + 4 + 4*4 weights.
 CIRCUIT_QUBITS, CIRCUIT_LAYERS = 4, 3
 _RANDOM_SHARE = 0.26
+# What a word of a key holds.
+_LARGEST_SEED = 2**32 - 1
+# Sign, exponent and 14 bits of a number in single precision.
+_KEPT_BITS = 0xFFFFFE00
 # Token energies grow with the number of tokens: from a standard normal E2V the layer would drown the tokens at first,
 # and digits take ten epochs to begin to learn instead of three. How the authors start it is not known to us.
 E2V_START = 0.1
@@ -42,7 +47,8 @@ class AttentionSettings:
     Attributes:
         kind: "qama-v2": annealed selection, v2 (the default). Its controls have the same output and weights, but
             "greedy" descends from random states only, "ones" selects everything, "random" 26 % of the tokens (what
-            annealing selects on random inputs), "threshold" those with h > 0. "qama-v1": annealed bits, v1.
+            annealing selects on random inputs), "threshold" those with h > 0. "qama-v1": annealed bits, v1,
+            which normalises by the statistics of the batch, so that an example's output depends on those beside it.
             "boltzmann": exact Gibbs expectations of the one-hot problem, softmax in the limit of a large strength.
             "hard": softmax over the tokens that v2's problem selects (our reading of QAHAN, arXiv:2412.20930, whose
             Hamiltonian is not public to us). "circuit": softmax weights, values through a circuit (after QASA,
@@ -58,7 +64,7 @@ class AttentionSettings:
         beta: inverse temperature of the two latter, and of "boltzmann".
         strength: of the one-hot constraint.
         bits: None, or round problems to signed integers of so many bits first.
-        seed: of chains and random selections.
+        seed: of chains and random selections, up to 2^32 - 1.
 
     Raises:
         ValueError: naming the argument, for values out of range.
@@ -77,7 +83,8 @@ class AttentionSettings:
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("gradient", GRADIENTS)):
             require_one_of(name, getattr(self, name), known)
-        hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0, "seed": 0})
+        hold_integers(self, {"n_heads": 1, "reads": 1, "sweeps": 0})
+        object.__setattr__(self, "seed", integer_from(0, "seed", self.seed, _LARGEST_SEED))
         if self.bits is not None:
             hold_integers(self, {"bits": 2})
         for name in ("beta", "strength"):
@@ -187,12 +194,14 @@ def select(settings: AttentionSettings, terms: Terms) -> jax.Array:
         return jnp.ones_like(terms.linear)
     if settings.kind == "threshold":
         return (terms.linear > 0).astype(dtype)
-    key = _key(settings, terms.linear)
+    keys = _keys(settings, terms.linear)
     if settings.kind == "random":
-        return jax.random.bernoulli(key, _RANDOM_SHARE, terms.linear.shape).astype(dtype)
+        n_batch, n_heads, n = terms.linear.shape
+        draws = uniform(lanes_of(keys, n_batch, n_heads, 1), jnp.arange(n, dtype=jnp.uint32)[None, None])
+        return (draws < _RANDOM_SHARE).astype(dtype)
     problem = problems.problem_v2(terms)
     sweeps = 0 if settings.kind == "greedy" else settings.sweeps
-    found = annealing.anneal(problem, key, reads=settings.reads, sweeps=sweeps, bits=settings.bits)
+    found = annealing.anneal(problem, keys, reads=settings.reads, sweeps=sweeps, bits=settings.bits)
     return annealing.best(found)[0].astype(dtype)
 
 
@@ -216,9 +225,9 @@ def gibbs_energies(settings: AttentionSettings, terms: Terms) -> tuple[jax.Array
     problem = problems.problem_v2(terms)
     betas = settings.beta * np.minimum(np.geomspace(0.1, 4.0, max(settings.sweeps, 1)), 1.0)
     fixed = jax.lax.stop_gradient(problem)
-    key = _key(settings, terms.linear)
+    keys = _keys(settings, terms.linear)
     drawn = annealing.anneal(
-        fixed, key, reads=settings.reads, betas=jnp.asarray(betas, terms.linear.dtype), descent=False
+        fixed, keys, reads=settings.reads, betas=jnp.asarray(betas, terms.linear.dtype), descent=False
     )
     states = drawn.states.astype(terms.linear.dtype)
     energies = annealing.energies(problem, states)
@@ -237,7 +246,7 @@ def _attend_v1(settings: AttentionSettings, params: Params, q: jax.Array, k: jax
     linear = terms.linear
     fixed = jax.lax.stop_gradient(problems.problem_v1(terms))
     found = annealing.anneal(
-        fixed, _key(settings, linear), reads=settings.reads, sweeps=settings.sweeps, bits=settings.bits
+        fixed, _keys(settings, linear), reads=settings.reads, sweeps=settings.sweeps, bits=settings.bits
     )
     w = problems.token_weights(annealing.best(found)[0].astype(linear.dtype), problems.V1_BITS)
     energy = problems.token_energies(terms, w)
@@ -341,12 +350,16 @@ def _require_tokens(settings: AttentionSettings, params: Params, tokens: jax.Arr
         raise ValueError(f"Argument `tokens` must be of the layer's dimension {size}, but are of {dim}.")
 
 
-def _key(settings: AttentionSettings, values: jax.Array) -> jax.Array:
-    """A key from the seed and the numbers, so that batches draw differently without a key being handed down."""
-    values = jax.lax.stop_gradient(values).astype(jnp.float32)
-    word = jax.lax.bitcast_convert_type(jnp.sum(values), jnp.uint32)
+def _keys(settings: AttentionSettings, values: jax.Array) -> jax.Array:
+    """A key for each example (B,), from the seed and its own numbers (B, H, n): none need be handed down.
+
+    So examples draw differently, and each the same whatever stands beside it.
+    """
+    sizes = jnp.abs(jax.lax.stop_gradient(values).astype(jnp.float32)).sum((1, 2))
+    # Without the last bits, which another batch may round otherwise.
+    words = jax.lax.bitcast_convert_type(sizes, jnp.uint32) & jnp.uint32(_KEPT_BITS)
     # The two words of a key as they are: hashing them, as JAX's fold_in does, would take half a second to compile.
-    return jax.random.wrap_key_data(jnp.stack([jnp.uint32(settings.seed), word]))
+    return jax.random.wrap_key_data(jnp.stack([jnp.full_like(words, settings.seed), words], 1))
 
 
 def _linear(matrix: jax.Array, values: jax.Array) -> jax.Array:

@@ -27,6 +27,7 @@ from qjaxsim.models.qrnn_cell import (
     word_probabilities,
 )
 from qjaxsim.models.qrnn_topology import Params, QrnnTopology
+from qjaxsim.running.sampling import require_key
 
 PATHS = ("auto", "collapsed", "steps")
 CHOICES = ("target", "sample", "argmax")
@@ -117,6 +118,8 @@ def simulate(
         raise ValueError("Argument `targets` must be given for choice='target', `forced` and `counted`, but is None.")
     if choice == "sample" and key is None:
         raise ValueError("Argument `key` must be a random key for choice='sample', but is None.")
+    if key is not None:
+        require_key(key)
     if targets is not None:
         targets = _words("targets", targets, topology.n_words)
         if targets.shape != inputs.shape:
@@ -270,6 +273,7 @@ def generate(topology: QrnnTopology, params: Any, first: Any, length: int, key: 
     Raises:
         ValueError: for words out of range, no words, or a length that leaves nothing to generate.
     """
+    require_key(key)
     named, first = topology.named(params), _words("first", first, topology.n_words)
     given = first.shape[1]
     length = integer_from(given + 1, "length", length)
@@ -365,7 +369,12 @@ def _chosen(tables: Tables, state: jax.Array, choice: str, key: Any) -> jax.Arra
 
 def _words(name: str, words: Any, n_words: int) -> np.ndarray:
     require_unmasked(f"Argument `{name}`", words)
-    array = np.asarray(words)
+    try:
+        array = np.asarray(words)
+    except ValueError as error:
+        raise ValueError(
+            f"Argument `{name}` must hold sequences of one length, but theirs differ; pass those of each by themselves."
+        ) from error
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"Argument `{name}` must hold integers, but holds {array.dtype}.")
     if array.ndim != 2 or not array.size:

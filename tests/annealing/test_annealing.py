@@ -179,8 +179,8 @@ def test_rounding_keeps_integers_and_moves_energies_little(key):
     coarse = annealing.rounded(problem, 8)
     # In the Ising form of the rounded problem every number is a multiple of one step, at most 127 of them.
     couplings = np.asarray(coarse.couplings[0]) / 4
-    fields = np.asarray(coarse.linear[0]) / 2 + couplings.sum(2) + float(coarse.penalty) / 4
-    numbers = np.concatenate([couplings.ravel(), fields.ravel(), [float(coarse.penalty) / 4]])
+    fields = np.asarray(coarse.linear[0]) / 2 + couplings.sum(2) + np.asarray(coarse.penalty) / 4
+    numbers = np.concatenate([couplings.ravel(), fields.ravel(), np.asarray(coarse.penalty) / 4])
     exact = np.asarray(problem.couplings[0]) / 4
     own = np.asarray(problem.linear[0]) / 2 + exact.sum(2) + 0.6 / 4
     step = max(np.abs(exact).max(), np.abs(own).max(), 0.15) / 127
@@ -193,6 +193,29 @@ def test_rounding_keeps_integers_and_moves_energies_little(key):
     np.testing.assert_allclose(twice.couplings, coarse.couplings, atol=1e-12)
     found = annealing.anneal(problem, key, reads=2, sweeps=3, bits=3)
     np.testing.assert_allclose(found.energies, annealing.energies(problem, found.states))
+
+
+def test_penalties_of_several_problems(key):
+    rng = np.random.default_rng(12)
+    problem, penalties = heads_problem(rng, 3, 2, 3, 0.0), np.array([0.3, 2.0, 0.0])
+    together = problem._replace(penalty=penalties)
+    states = assignments(6)
+    found = annealing.energies(together, np.broadcast_to(states.reshape(1, -1, 2, 3), (3, 64, 2, 3)))
+    apart = [HeadsProblem(*(part[b : b + 1] for part in problem[:2]), penalties[b]) for b in range(3)]
+    for b, one in enumerate(apart):
+        np.testing.assert_allclose(found[b], np.einsum("ri,ij,rj->r", states, full_matrix(one, 0), states), atol=1e-12)
+    annealed = annealing.anneal(together, key, reads=8, sweeps=8)
+    np.testing.assert_allclose(annealed.energies.min(1), found.min(1), atol=1e-12)
+
+
+def test_problems_of_a_batch_are_rounded_each_by_itself():
+    rng = np.random.default_rng(15)
+    problem = heads_problem(rng, 3, 2, 3, 0.7)
+    problem = problem._replace(couplings=problem.couplings * np.array([1, 20, 0.1])[:, None, None, None])
+    together = annealing.rounded(problem, 4)
+    last = annealing.rounded(HeadsProblem(problem.couplings[2:], problem.linear[2:], problem.penalty), 4)
+    for several, one in zip(together, last, strict=True):
+        np.testing.assert_allclose(several[2], one[0], rtol=1e-12)
 
 
 def test_single_precision_and_refusals(key):
@@ -235,7 +258,7 @@ def test_single_precision_and_refusals(key):
         ({"couplings": np.ones((1, 2, 5, 5))}, "matrices that are without diagonals, but some are off by 1;"),
         ({"couplings": np.ones((2, 5, 5))}, r"has shapes \(2, 5, 5\), \(1, 2, 5\) and \(\)"),
         ({"linear": np.ones((2, 5))}, r"has shapes \(1, 2, 5, 5\), \(2, 5\) and \(\)"),
-        ({"penalty": np.ones(1)}, r"has shapes .* and \(1,\)"),
+        ({"penalty": np.ones(2)}, r"one number or \(B,\), but has shapes .* and \(2,\)"),
         ({"penalty": "1"}, "Argument `penalty` must be an array of numbers, but is '1'"),
         ({"linear": None}, "Argument `linear` must be an array of numbers, but is None"),
     ],

@@ -72,6 +72,8 @@ def test_temperatures_do_not_follow_one_variable(field):
     linear[-1] = field
     outlier = Qubo(linear, np.pad(couplings, ((0, 1), (0, 1))), vartype="SPIN")
     np.testing.assert_allclose(default_schedule(outlier, 50), plain, rtol=1e-12)
+    # Inverses of the smallest doubles overflow.
+    assert np.isfinite(default_schedule(Qubo(np.array([5e-324, -1e-310, 1e-308]), np.zeros((3, 3))), 50)).all()
 
 
 def test_a_spin_glass_with_an_outlier_is_solved_as_without():

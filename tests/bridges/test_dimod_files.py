@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import re
 
 import dimod
 import numpy as np
@@ -80,6 +81,23 @@ def test_json_keeps_labels_of_any_depth(tmp_path):
     bqm = dimod.BinaryQuadraticModel({"a": 1.0, (0, (1, "b")): 2.0}, {("a", (0, (1, "b"))): 3.0}, 0.5, "SPIN")
     path = written(tmp_path, "a.json", json.dumps(bqm.to_serializable()))
     assert read_problem(path).to_bqm() == bqm
+
+
+@pytest.mark.parametrize("name", ["a.cqm", "a.bqm", "a"])
+def test_files_of_dimod_s_other_models_are_named_with_the_way_out(tmp_path, name):
+    constrained, discrete = dimod.ConstrainedQuadraticModel(), dimod.DiscreteQuadraticModel()
+    constrained.set_objective(dimod.Binary("x") * dimod.Binary("y") - dimod.Binary("z"))
+    discrete.add_variable(3)
+    for model, way_out in (
+        (constrained, "model"),
+        (discrete, "dimod.ConstrainedQuadraticModel.from_discrete_quadratic_model(model)"),
+        (dimod.Integer("i") + 1.0, "dimod.ConstrainedQuadraticModel.from_quadratic_model(model)"),
+    ):
+        with model.to_file() as content:
+            (tmp_path / name).write_bytes(content.read())
+        message = f"holds a dimod.{type(model).__name__}, read by its `from_file`; dimod.cqm_to_bqm({way_out}) makes"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read_problem(tmp_path / name)
 
 
 def test_files_that_are_no_text_are_named(tmp_path):

@@ -41,11 +41,14 @@ def linear(w, x):
             ValueError,
             r"must be deterministic, but two calls .* gave",
         ),
-        (
-            lambda w, x: linear(w, x / (1 + x.std(0, keepdims=True))),
-            {"data": (jnp.eye(6, 2), XY[1][0].repeat(6)), "loss": cross_entropy},
-            ValueError,
-            "must give each sample's outputs from that sample alone, .* normalise by stored averages",
+        *(
+            (
+                lambda w, x: linear(w, x / (1 + x.std(0, keepdims=True))),
+                {"data": (jnp.eye(samples, 2), XY[1][0].repeat(samples)), "loss": cross_entropy},
+                ValueError,
+                "must give each sample's outputs from that sample alone, .* normalise by stored averages",
+            )
+            for samples in (2, 3, 6)
         ),
         (
             lambda w, x: linear(w, jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, x.shape), x, 0.0)),

@@ -179,6 +179,9 @@ def test_refusals_of_files(tmp_path, matrix):
         said = "" if name.endswith(".safetensors") else f", but {name} is not: it holds no arrays of NumPy's"
         with pytest.raises(ValueError, match=f"readable file of arrays without pickle{said}"):
             load_matrix(tmp_path / name)
+        (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        with pytest.raises(ValueError, match=f"{name} is not: it is a pointer of Git LFS, .* by `git lfs pull`"):
+            load_matrix(tmp_path / name)
     np.save(tmp_path / "objects.npy", np.array([[None]]), allow_pickle=True)
     with pytest.raises(ValueError, match="objects.npy is not: it holds Python objects; save"):
         load_matrix(tmp_path / "objects.npy")

@@ -12,6 +12,7 @@ from qjaxsim.models import attention, attention_problem
 from qjaxsim.models.attention import KINDS, AttentionSettings
 from qjaxsim.models.attention_problem import Terms
 from qjaxsim.models.attention_vit import VisionTransformer
+from tests.cases import mostly_slow
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +291,37 @@ def test_equal_seeds_give_equal_selections_and_v1_is_finite():
     assert np.isfinite(jax.jit(attention.attend, static_argnums=0)(single, params, jnp.asarray(TOKENS)).output).all()
 
 
+@pytest.mark.parametrize(
+    "more",
+    mostly_slow(
+        [
+            {"kind": "random"},
+            {"kind": "qama-v2", "bits": 3},
+            {"kind": "greedy"},
+            {"kind": "hard"},
+            {"kind": "qama-v2", "gradient": "gibbs"},
+        ],
+        keep=2,
+    ),
+)
+def test_what_an_example_gets_is_its_own_whatever_stands_beside_it(more):
+    # Examples of other sizes have other steps of rounding to integers.
+    tokens = np.random.default_rng(13).normal(size=(5, 4, 8)) * np.array([1, 4, 1, 0.2, 3])[:, None, None]
+    settings, params, among = layer(tokens=tokens, **more)
+    others = np.array([3, 4, 1])
+    beside = jax.jit(attention.attend, static_argnums=0)(settings, params, jnp.asarray(tokens[others]))
+    np.testing.assert_allclose(beside.output, np.asarray(among.output)[others], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(beside.weights, np.asarray(among.weights)[others])
+
+
+def test_random_selections_differ_between_examples_and_have_their_share():
+    tokens = np.random.default_rng(14).normal(size=(100, 9, 8))
+    x = np.asarray(layer("random", tokens=tokens)[2].weights)
+    assert x.shape == (100, 2, 9) and len(np.unique(x.reshape(100, -1), axis=0)) > 90
+    # Five standard deviations of the mean of as many independent draws.
+    assert abs(x.mean() - 0.26) < 5 * np.sqrt(0.26 * 0.74 / x.size)
+
+
 # --- the transformer -------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +361,7 @@ def test_transformer_shapes_and_published_sizes(key):
         (lambda: AttentionSettings(gradient="exact"), "Argument `gradient` must be one of"),
         (lambda: AttentionSettings(kind="ones", gradient="gibbs"), "Argument `gradient` must be 'frozen' for 'ones'"),
         (lambda: AttentionSettings(reads=0), "Argument `reads` must be an integer of at least 1, but is 0"),
+        (lambda: AttentionSettings(seed=2**32), "`seed` must be an integer from 0 to 4294967295, but is 4"),
         (lambda: AttentionSettings(bits=1), "Argument `bits` must be an integer of at least 2, but is 1"),
         (lambda: AttentionSettings(beta=np.nan), "Argument `beta` must be a positive number, but is nan"),
         (lambda: AttentionSettings(kind="boltzmann", strength=1.0), "Argument `strength` must be at least 5 / beta"),

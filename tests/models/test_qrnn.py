@@ -330,6 +330,12 @@ def test_projecting_on_an_impossible_outcome_is_an_error_and_never_nan(key):
         ({"counted": np.ma.array([True] * 3, mask=[0, 0, 1])}, TypeError, "`counted` must be whole, but is a masked"),
         ({"choice": "best"}, ValueError, "`choice` must be one of"),
         ({"choice": "sample"}, ValueError, "`key` must be a random key"),
+        ({"choice": "sample", "key": 0}, TypeError, "Argument `key` must be a random key, .* but is 0"),
+        (
+            {"inputs": [[0, 1, 2], [1]]},
+            ValueError,
+            "`inputs` must hold sequences of one length, but theirs differ; pass",
+        ),
         ({"path": "fast"}, ValueError, "`path` must be one of"),
         ({"counted": np.zeros(3, bool)}, ValueError, "`counted` must count at least one step"),
         ({"forced": [True]}, ValueError, "`forced` must be 3 booleans"),
@@ -341,6 +347,11 @@ def test_bad_arguments(change, error, message):
     arguments = {"params": np.zeros(SMALL.n_parameters), "inputs": [[0, 1, 2]], "targets": [[0, 1, 2]], **change}
     with pytest.raises(error, match=message):
         simulate(SMALL, **arguments)
+
+
+def test_sequences_are_not_generated_from_what_is_no_key():
+    with pytest.raises(TypeError, match="Argument `key` must be a random key, .* but is 1"):
+        generate(SMALL, np.zeros(SMALL.n_parameters), [[0, 1]], 4, 1)
 
 
 def test_success_probabilities_need_the_stepwise_path(key):

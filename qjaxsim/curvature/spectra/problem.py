@@ -195,10 +195,10 @@ def _require_own_outputs(model: Model, params: Any) -> None:
 
     Also those that depend on its place among them, as by dropout with one key: chunks begin at other samples.
     """
-    if model.n_samples < 4:
+    if model.n_samples < 2:
         return
     count = min(model.n_samples, _COMPARED)
-    moved = np.roll(np.arange(count - 1), 1)
+    moved = np.roll(np.arange(count), 1)[:-1]
     first = jax.tree.map(lambda leaf: to_jax(leaf)[:count], model.x)
     fewer = jax.tree.map(lambda leaf: leaf[moved], first)
     among, alone = compiled_once(lambda at: (model.outputs(at, first)[moved], model.outputs(at, fewer)), params)

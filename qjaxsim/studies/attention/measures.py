@@ -100,7 +100,7 @@ def energies(settings: AttentionSettings, problem: HeadsProblem) -> dict[str, An
     return {
         "variables": n_heads * n,
         "couplings": n_heads * n * (n - 1) // 2 + between,
-        "range_bits": _range_bits(problem),
+        "range_bits": range_bits(problem),
         **{f"gap_{name}": float((one - known).mean()) for name, one in found.items()},
         "energy_scale": float(np.abs(known).mean()),
         "exact_hits": exact_hits(settings, problem, key),
@@ -142,14 +142,16 @@ def exact_hits(settings: AttentionSettings, problem: HeadsProblem, key: jax.Arra
     return float((ours <= exact + 1e-4 * np.maximum(1.0, np.abs(exact))).mean())
 
 
-def _range_bits(problem: HeadsProblem) -> float:
-    """Bits between the largest and the median absolute number of the Ising form."""
-    couplings = np.abs(np.asarray(problem.couplings, float)) / 4
-    spread = couplings[couplings > 0]
-    fields = np.abs(np.asarray(problem.linear, float) / 2 + np.asarray(problem.couplings, float).sum(3) / 4)
-    largest = max(fields.max(), spread.max(initial=0.0), abs(float(problem.penalty)) / 4)
-    middle = np.median(spread) if spread.size else np.median(fields)
-    return float(np.log2(largest / middle)) if middle > 0 else 0.0
+def range_bits(problem: HeadsProblem) -> float:
+    """Bits between the largest and the median of the Ising form's absolute numbers, zeros left out."""
+    couplings, linear, penalty = (np.asarray(part, float) for part in problem)
+    n_batch, n_heads, n = linear.shape
+    fields = linear / 2 + couplings.sum(3) / 4 + penalty * (n_heads - 1) / 4
+    within = couplings[:, :, *np.triu_indices(n, 1)] / 4
+    between = np.full(n_batch * n * n_heads * (n_heads - 1) // 2, penalty / 4)
+    numbers = np.abs(np.concatenate([part.ravel() for part in (fields, within, between)]))
+    numbers = numbers[numbers > 0]
+    return float(np.log2(numbers.max() / np.median(numbers))) if numbers.size else 0.0
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ from qjaxsim.studies.disentangler.settings import REGISTER, DisentanglerStudySet
 from qjaxsim.studies.shared import sweep
 from qjaxsim.studies.shared.setting import require_at_most
 
+# Squares of what is lost to rounding are normal numbers still in single precision.
+_LEAST_NORM = float(np.sqrt(np.finfo(np.float32).tiny) / np.finfo(np.float32).eps)
+
 
 class LayerCells:
     """Cells by key, and what they need.
@@ -194,8 +197,11 @@ class FileCells(LayerCells):
         inputs: np.ndarray | None,
     ) -> None:
         super().__init__(settings.of_file(loaded.name), out, progress)
-        if not loaded.matrix.any():
-            raise ValueError(f"Argument `loaded` must not be a zero matrix, but {loaded.name} is; choose another.")
+        if (norm := float(np.linalg.norm(loaded.matrix.astype(float)))) < _LEAST_NORM:
+            raise ValueError(
+                f"Array {loaded.name} must have a norm of at least {_LEAST_NORM:.1g}, whose square single precision "
+                f"holds, but has {norm:.3g}; {'rescale it' if norm else 'choose another'}."
+            )
         require_layers(self.settings, {loaded.name: (loaded.matrix.shape[0], loaded.matrix.shape[1])})
         self.loaded = loaded
         self.matrix = loaded.matrix.astype(np.float32)  # what is optimised

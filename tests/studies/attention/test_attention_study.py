@@ -1,5 +1,6 @@
 """The study `attention`: results folder, resuming, report, verdicts by their rules, published figures, command line."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -119,6 +120,23 @@ def test_single_heads_are_gone_through_when_the_whole_is_too_large():
     assert min(hits) == 0.0 and measures.exact_hits(replace(rounded, bits=None), few, measures.jax.random.key(0)) == 1.0
     wide = measures.HeadsProblem(*(np.zeros(shape) for shape in ((1, 1, 17, 17), (1, 1, 17), ())))
     assert measures.exact_hits(settings, wide, measures.jax.random.key(0)) is None
+
+
+def test_range_is_that_of_all_numbers_over_spins():
+    rng = np.random.default_rng(4)
+    c = rng.normal(size=(1, 2, 3, 3))
+    c = (c + c.swapaxes(2, 3)) * (1 - np.eye(3))
+    linear, penalty = rng.normal(size=(1, 2, 3)), 30.0
+    s = np.array(list(itertools.product((-1, 1), repeat=6)))
+    x = ((s + 1) / 2).reshape(-1, 2, 3)
+    energy = np.einsum("rai,aij,raj->r", x, c[0], x) / 2 + (x * linear[0]).sum((1, 2)) + penalty * x.prod(1).sum(1)
+    # A function of spins has its fields and couplings as means over all states.
+    pairs = [s[:, i] * s[:, j] for i, j in itertools.combinations(range(6), 2)]
+    numbers = np.abs([np.mean(term * energy) for term in (*s.T, *pairs)])
+    numbers = numbers[numbers > 1e-12]
+    assert len(numbers) == 6 + 2 * 3 + 3
+    found = measures.range_bits(measures.HeadsProblem(c, linear, np.float64(penalty)))
+    assert found == pytest.approx(np.log2(numbers.max() / np.median(numbers)), rel=1e-9)
 
 
 def test_selection_statistics_of_a_known_case():

@@ -85,9 +85,13 @@ def test_matrices_of_one_row_or_column_and_of_low_rank(tmp_path, shape):
     assert (
         one(rows, source="file", method="explicit")["error"] <= one(rows, source="file", method="mpo")["error"] + 1e-6
     )
-    zero = LoadedMatrix(np.zeros(shape, np.float32), "w", "out-in", "asked")
-    with pytest.raises(ValueError, match="`loaded` must not be a zero matrix, but w is"):
-        run_study(STUDY, settings, tmp_path / "zero", loaded=zero)
+
+
+@pytest.mark.parametrize(("size", "way_out"), [(0.0, "has 0; choose another"), (1e-25, "has 1e-24; rescale it")])
+def test_matrices_too_small_for_single_precision_are_refused(tmp_path, size, way_out):
+    small = LoadedMatrix(np.full((20, 5), size, np.float32), "w", "out-in", "asked")
+    with pytest.raises(ValueError, match=f"Array w must have a norm of at least 9e-13, .* but {way_out}"):
+        run_study(STUDY, OF_FILE, tmp_path / "out", loaded=small)
 
 
 @pytest.mark.slow
