@@ -101,7 +101,7 @@ def numbers_of(index: Any, node: Any, size: int | None) -> tuple[int, ...] | int
 
 
 def counted(index: Any, node: Any, size: int | None) -> Any:
-    """An index of a declared register as Qiskit's reader takes it, which finds nothing in ranges that run down or from the end.
+    """An index of a declared register as Qiskit's reader takes it, which finds nothing in a range down or from the end.
 
     Args:
         index: constants put in.
