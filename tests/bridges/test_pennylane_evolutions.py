@@ -119,6 +119,15 @@ def test_evolutions_and_exponentials_within_operations_are_trainable(name):
         np.testing.assert_allclose(state, wanted(time) @ start @ np.eye(8)[0], atol=1e-12)
 
 
+def test_negative_powers_of_gates_with_several_angles_are_trainable():
+    tape = qml.tape.QuantumScript([qml.RX(0.9, 1), qml.pow(qml.Rot(0.1, 0.2, 0.3, 1), -2)], [qml.state()])
+    found = qj.from_pennylane(tape, parameters="trainable", wire_order=range(3))
+    values = np.array([0.9, -0.4, 1.3, 0.7])
+    inverse = evolved("IZI", -0.2) @ evolved("IYI", 0.65) @ evolved("IZI", 0.35)
+    wanted = inverse @ inverse @ evolved("IXI", -0.45) @ np.eye(8)[0]
+    np.testing.assert_allclose(qj.statevector(found.circuit)({"params": values}), wanted, atol=1e-12)
+
+
 @pytest.mark.parametrize("around", [qml.adjoint, lambda gate: qml.ctrl(gate, 2)])
 def test_matrices_within_operations_are_no_angles(around):
     """Real matrices are arrays of floats, as angles are."""
