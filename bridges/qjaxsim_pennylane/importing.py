@@ -62,8 +62,9 @@ def from_pennylane(
         source: a `qml.tape.QuantumScript`, or a QNode, whose tape is made after the transforms that it was given.
         *args: of the QNode; example values where `parameters` is "arguments".
         parameters: "constant", every number stays as it is; "trainable", the trainable numbers among the angles of the
-            tape become entries of one parameter "params" of shape (P,), in their order; "arguments", those
-            given to the QNode that are floats or arrays of floats become parameters of their names and shapes.
+            tape become entries of one parameter "params" of shape (P,), in their order (of an imaginary coefficient of
+            `qml.exp` the imaginary part); "arguments", those given to the QNode that are floats or arrays of floats
+            become parameters of their names and shapes.
         wire_order: label of the wire that each qubit is; default the device's order, or 0, 1, ... where these are the
             labels, or the order in which the tape uses them. Wires that nothing uses are left out, unless the tape asks
             for the state or for probabilities of all wires, or they are named here.

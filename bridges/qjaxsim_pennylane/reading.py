@@ -117,8 +117,9 @@ class Reader:
             return [each for part in _APART[type(operation)](operation) for each in self.read(part, where)]
         if operation.has_decomposition:
             return [each for part in _parts(operation, where) for each in self.read(part, where)]
-        if isinstance(operation, qml.ops.Pow) and isinstance(operation.z, int) and operation.z >= 0:
-            return self.read(operation.base, where) * operation.z
+        if isinstance(operation, qml.ops.Pow) and isinstance(operation.z, int):
+            gates = self.read(operation.base, where) * abs(operation.z)
+            return gates if operation.z >= 0 else [each.inverse() for each in reversed(gates)]
         if operation.has_matrix:
             return [self._matrix(operation, qubits, where)]
         raise ValueError(f"{where} has neither a decomposition nor a matrix ({operation.name}); write it in gates.")

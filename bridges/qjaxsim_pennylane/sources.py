@@ -13,15 +13,13 @@ from pennylane.ops.mid_measure import mid_measure
 
 from qjaxsim.circuits.expressions import Parameter, as_expression
 from qjaxsim.common.checks import shown
-from qjaxsim_pennylane.symbols import plain
+from qjaxsim_pennylane.trainable import angle_of, floats, rebound
 
 # How far from the example a circuit is made: far enough to be no special case such as an angle of zero, for which
 # decompositions leave gates out, and so near that the program's arithmetic is defined there, too.
 _NEAR = 1e-3
 # Places all over the range of angles, where what the program decides by values is decided otherwise.
 _PLACES = 4
-# Numbers of these are states and matrices, no angles.
-_NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
 
 
 class _Names:
@@ -194,44 +192,31 @@ def _of_tape(tape: Any) -> Numbers:
     places, parts = [], []
     for index in tape.trainable_params:
         info = tape.par_info[index]
-        value = _floats(info["op"].data[info["p_idx"]])
-        if info["op_idx"] < len(tape.operations) and value is not None and not isinstance(info["op"], _NO_ANGLES):
+        if info["op_idx"] >= len(tape.operations):
+            continue
+        if (value := angle_of(info["op"], info["p_idx"])) is not None:
             places.append((info["op_idx"], info["p_idx"]))
             parts.append(value)
 
     def bound(values: Mapping[str, Any]) -> Any:
-        operations = list(tape.operations)
+        angles: dict[int, dict[int, Any]] = {}
         for (place, number), value in zip(places, _pieces(values["params"], parts), strict=True):
-            operations[place] = _rebound(operations[place], number, value)
+            angles.setdefault(place, {})[number] = value
+        operations = list(tape.operations)
+        for place, own in angles.items():
+            operations[place] = rebound(operations[place], own)
         return tape.copy(operations=operations)
 
     return Numbers(bound, {"params": np.concatenate([np.zeros(0), *(part.ravel() for part in parts)])})
 
 
-def _rebound(operation: Any, number: int, value: Any) -> Any:
-    """An operation with another value of one of its numbers."""
-    if isinstance(operation, qml.ops.Evolution):  # PennyLane looks for the numbers of its generator, too
-        return qml.ops.Evolution(operation.base, value)
-    data = [*operation.data[:number], value, *operation.data[number + 1 :]]
-    return qml.ops.functions.bind_new_parameters(operation, data)
-
-
 def _of_qnode(qnode: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Numbers:
     """The arguments that are floats, by name."""
     bound = inspect.signature(qnode.func).bind(*args, **kwargs)
-    floats = {name: _floats(value) for name, value in bound.arguments.items()}
+    found = {name: floats(value) for name, value in bound.arguments.items()}
 
     def tape(values: Mapping[str, Any]) -> Any:
         bound.arguments.update(values)
         return _constructed(qnode, bound.args, bound.kwargs)
 
-    return Numbers(tape, {name: value for name, value in floats.items() if value is not None and value.size})
-
-
-def _floats(value: Any) -> np.ndarray | None:
-    """Floats as an array in double precision; None for anything else."""
-    try:
-        array = plain(value)
-    except (TypeError, ValueError):
-        return None
-    return array.astype(float) if array.dtype.kind == "f" else None
+    return Numbers(tape, {name: value for name, value in found.items() if value is not None and value.size})

@@ -13,6 +13,7 @@ from qjaxsim_qiskit.exporting import name_and_index
 from qjaxsim_qiskit.ibm.work import Work, prepare
 from qjaxsim_qiskit.meaning.layouts import final_places
 from qjaxsim_qiskit.meaning.rotations import bound, one_parameter_a_rotation, slope
+from qjaxsim_qiskit.noise import by_name
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def shift_hessian(
             runtime's in session, batch or job mode, with its own mitigation.
         shots: of each evaluation, asked for as a precision of 1 / sqrt(shots).
         precision: standard error to ask for instead; default what the estimator's own is.
-        backend: to transpile to, for estimators that take a device's instructions alone.
+        backend: to transpile to, for estimators that take a device's instructions alone; a backend, or the name of a
+            fake one.
         optimization_level: of Qiskit's transpiler to the backend, 0 to 3.
         seed: of that transpiler.
 
@@ -99,6 +101,7 @@ def shift_hessian(
     table = dict(zip(angles, (base + rule.shifts).T, strict=True))
     operator = to_sparse_pauli_op(work.observables[0], work.circuit.num_qubits)
     if backend is not None:
+        backend = by_name(backend)
         shifted, operator = _on_backend(shifted, operator, backend, optimization_level, seed)
     evs, stds = _evaluate(estimator, shifted, operator, table, len(weights), asked)
     return MeasuredHessian(evs, stds, weights, None if asked is None else asked**-2)

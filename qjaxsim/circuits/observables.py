@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from qjaxsim.circuits.pauli_terms import check_term, text_of
-from qjaxsim.circuits.qiskit_operators import is_qiskit_operator, terms_of
+from qjaxsim.circuits.qiskit_operators import is_qiskit_operator, operators_in, terms_of, way_out
 from qjaxsim.circuits.sums import OperatorSum, PauliSum, largest_imaginary, real_part
 from qjaxsim.common.checks import shown
 
@@ -77,7 +77,7 @@ def pauli_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
 
     Args:
         observables: one or several Pauli sums, or Qiskit's SparsePauliOp, Pauli and SparseObservable, whose qubit q is
-            qubit q of the circuit.
+            qubit q of the circuit; or a PauliList or ObservablesArray of them, with one axis or none.
         n_qubits: width of the circuit.
 
     Raises:
@@ -90,7 +90,7 @@ def pauli_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
 
 def is_single(observables: Any) -> bool:
     """Whether this is one observable and no list of them."""
-    return isinstance(observables, PauliSum | OperatorSum) or is_qiskit_operator(observables)
+    return isinstance(observables, PauliSum | OperatorSum) or is_qiskit_operator(operators_in(observables))
 
 
 def _as_given(observables: Any) -> tuple[Any, ...]:
@@ -100,12 +100,13 @@ def _as_given(observables: Any) -> tuple[Any, ...]:
         TypeError: for what is neither.
         ValueError: for an empty list.
     """
+    observables = operators_in(observables)
     if is_single(observables):
         return (observables,)
     if not isinstance(observables, Iterable):
         raise TypeError(
             f"Argument `observables` must be a PauliSum or several, but is {shown(observables)} "
-            f"({type(observables).__name__})."
+            f"({type(observables).__name__}){way_out(observables)}."
         )
     given = tuple(observables)
     if not given:
@@ -127,7 +128,7 @@ def check_pauli_sum(observable: Any, position: int, n_qubits: int) -> PauliSum:
         observable = PauliSum(terms_of(observable))
     if not isinstance(observable, PauliSum):
         only = "; `expectation` alone takes it" if isinstance(observable, OperatorSum) else ""
-        only = "; write Z0 X1 as `qj.Z(0) @ qj.X(1)`" if isinstance(observable, str) else only
+        only = "; write Z0 X1 as `qj.Z(0) @ qj.X(1)`" if isinstance(observable, str) else only or way_out(observable)
         raise TypeError(f"Observable {position} must be a PauliSum, but is {type(observable).__name__}{only}.")
     if observable.n_qubits > n_qubits:
         raise ValueError(

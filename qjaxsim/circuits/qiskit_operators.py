@@ -3,12 +3,37 @@
 from typing import Any
 
 _NAMES = ("SparsePauliOp", "Pauli", "SparseObservable")
+_DENSE = ("Operator", "ScalarOp", "Clifford", "DensityMatrix")
 
 
 def is_qiskit_operator(value: Any) -> bool:
     """Whether a value is one of Qiskit's operators that are made of Pauli letters."""
+    return _name_of(value) in _NAMES
+
+
+def operators_in(value: Any) -> Any:
+    """What one of Qiskit's containers holds: each operator of a list, the one of an array without axes; else itself."""
+    name = _name_of(value)
+    if name == "PauliList":
+        return tuple(value[row] for row in range(len(value)))
+    if name == "ObservablesArray" and value.ndim < 2:
+        operators = value.sparse_observables_array()
+        return tuple(operators) if value.ndim else operators.item()
+    return value
+
+
+def way_out(value: Any) -> str:
+    """What makes Pauli sums of one of Qiskit's other values, as the end of a sentence; empty for all others."""
+    name = _name_of(value)
+    if name == "ObservablesArray":
+        return "; `ravel()` gives it one axis"
+    return "; `SparsePauliOp.from_operator` writes a matrix as a sum of Paulis" if name in _DENSE else ""
+
+
+def _name_of(value: Any) -> str:
+    """The name of one of Qiskit's classes; empty for all others."""
     kind = type(value)
-    return kind.__module__.partition(".")[0] == "qiskit" and kind.__name__ in _NAMES
+    return kind.__name__ if kind.__module__.partition(".")[0] == "qiskit" else ""
 
 
 def terms_of(operator: Any) -> dict[tuple[tuple[int, str], ...], complex]:

@@ -17,6 +17,16 @@ def dense(word):
     return functools.reduce(np.kron, [PAULIS[letter] for letter in word])
 
 
+def evolved(word, factor):
+    return expm(1j * factor * dense(word))
+
+
+def under_control(gate):
+    """On qubit 1, which the gate leaves alone."""
+    one = np.kron(np.kron(np.eye(2), np.diag([0, 1])), np.eye(2))
+    return np.eye(8) - one + one @ gate
+
+
 def model(x):
     for wire in range(3):
         qml.RY(0.3 + 0.4 * wire, wire)
@@ -32,11 +42,7 @@ def model(x):
 
 
 def exact(a, b):
-    def evolved(word, factor):
-        return expm(1j * factor * dense(word))
-
-    one = np.kron(np.kron(np.eye(2), np.diag([0, 1])), np.eye(2))
-    controlled = np.eye(8) - one + one @ evolved("YIX", b - 0.5)
+    controlled = under_control(evolved("YIX", b - 0.5))
     gates = [
         *(expm(-0.5j * (0.3 + 0.4 * q) * dense("I" * q + "Y" + "I" * (2 - q))) for q in range(3)),
         evolved("XZI", -a),
@@ -78,6 +84,57 @@ def test_evolutions_under_a_multiple_have_a_trainable_time():
         state = expm(-0.5j * turn * dense(word)) @ state
     ours = qj.statevector(found.circuit)({"params": np.array([time, angle, other])})
     np.testing.assert_allclose(ours, state, atol=1e-12)
+
+
+WORD = qml.X(0) @ qml.Z(2)
+# For a time: PennyLane's operation, the entry of the parameter, and the dense matrix.
+TRAINABLE = {
+    "exp": (lambda t: qml.exp(WORD, -2j * t), -2, lambda t: evolved("XIZ", -2 * t)),
+    "adjoint": (lambda t: qml.adjoint(qml.evolve(0.5 * WORD, t)), 1, lambda t: evolved("XIZ", t / 2)),
+    "control of exp": (lambda t: qml.ctrl(qml.exp(WORD, 1j * t), 1), 1, lambda t: under_control(evolved("XIZ", t))),
+    "power": (lambda t: qml.pow(qml.evolve(0.5 * WORD, t), 3), 1, lambda t: evolved("XIZ", -1.5 * t)),
+    "adjoint of control": (
+        lambda t: qml.adjoint(qml.ctrl(qml.evolve(0.5 * WORD, t), 1)),
+        1,
+        lambda t: under_control(evolved("XIZ", t / 2)),
+    ),
+    "product": (
+        lambda t: qml.prod(qml.evolve(0.5 * WORD, t), qml.S(1)),
+        1,
+        lambda t: evolved("XIZ", -t / 2) @ np.kron(np.kron(np.eye(2), np.diag([1, 1j])), np.eye(2)),
+    ),
+    "multiple": (lambda t: qml.s_prod(1j, qml.evolve(0.5 * WORD, t)), 1, lambda t: 1j * evolved("XIZ", -t / 2)),
+}
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_evolutions_and_exponentials_within_operations_are_trainable(name):
+    make, sign, wanted = TRAINABLE[name]
+    tape = qml.tape.QuantumScript([qml.RY(0.4, 0), qml.RX(0.9, 1), make(0.3)], [qml.state()])
+    found = qj.from_pennylane(tape, parameters="trainable", wire_order=range(3))
+    np.testing.assert_allclose(found.params["params"], [0.4, 0.9, 0.3 * sign])
+    start = evolved("IXI", -0.5) @ evolved("YII", -0.2)
+    for time in (0.3, -1.7):
+        state = qj.statevector(found.circuit)({"params": np.array([0.4, 1.0, time * sign])})
+        np.testing.assert_allclose(state, wanted(time) @ start @ np.eye(8)[0], atol=1e-12)
+
+
+def test_negative_powers_of_gates_with_several_angles_are_trainable():
+    tape = qml.tape.QuantumScript([qml.RX(0.9, 1), qml.pow(qml.Rot(0.1, 0.2, 0.3, 1), -2)], [qml.state()])
+    found = qj.from_pennylane(tape, parameters="trainable", wire_order=range(3))
+    values = np.array([0.9, -0.4, 1.3, 0.7])
+    inverse = evolved("IZI", -0.2) @ evolved("IYI", 0.65) @ evolved("IZI", 0.35)
+    wanted = inverse @ inverse @ evolved("IXI", -0.45) @ np.eye(8)[0]
+    np.testing.assert_allclose(qj.statevector(found.circuit)({"params": values}), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("around", [qml.adjoint, lambda gate: qml.ctrl(gate, 2)])
+def test_matrices_within_operations_are_no_angles(around):
+    """Real matrices are arrays of floats, as angles are."""
+    flip = qml.QubitUnitary(np.array([[0.6, 0.8], [0.8, -0.6]]), 0)
+    tape = qml.tape.QuantumScript([qml.RX(0.9, 2), around(flip)], [qml.state()])
+    found = qj.from_pennylane(tape, parameters="trainable", wire_order=range(3))
+    np.testing.assert_allclose(found.params["params"], [0.9])
 
 
 def test_what_no_gate_does_is_refused_with_a_way_out():

@@ -354,10 +354,15 @@ def test_missing_files(tmp_path):
     (tmp_path / "bytes.qasm").write_bytes(b"OPENQASM 2.0;\n\xff\xfe")
     with pytest.raises(ValueError, match="must be text in UTF-8, but file '.*bytes.qasm' is not"):
         from_qasm(tmp_path / "bytes.qasm")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="Argument `source` must name a file, but '.*none.qasm' is none.$"):
         from_qasm(tmp_path / "none.qasm")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="`source` .*, but 'h q' is none; a program has a semicolon after"):
+        from_qasm("h q")
+    with pytest.raises(FileNotFoundError, match="Argument `path` must name a file, but '.*none.qpy' is none.$"):
         from_qpy(tmp_path / "none.qpy")
+    for read, name in ((from_qasm, "source"), (from_qpy, "path")):
+        with pytest.raises(IsADirectoryError, match=f"Argument `{name}` must name a file, but '.*' is a folder"):
+            read(tmp_path)
     with (tmp_path / "two.qpy").open("wb") as file:
         qpy.dump([QuantumCircuit(1), QuantumCircuit(3)], file)
     assert from_qpy(tmp_path / "two.qpy", 1).circuit.n_qubits == 3

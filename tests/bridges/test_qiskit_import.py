@@ -106,10 +106,6 @@ def test_names_do_not_count():
     inner.h(0)
     liar.definition = inner
     assert_imported_alike(dressed(liar, [1], 3))
-    other = Gate("cx", 2, [])
-    other.definition = QuantumCircuit(2)
-    other.definition.cy(1, 0)
-    assert_imported_alike(dressed(other.control(1, annotated=False), [2, 0, 1], 3))
 
 
 def test_subclasses_of_standard_gates_are_taken_by_what_they_are():

@@ -9,7 +9,8 @@ if "CI" not in os.environ:
     pytest.importorskip("qiskit", reason="needs the qiskit extra")
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Parameter  # noqa: E402
-from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp, Statevector  # noqa: E402
+from qiskit.primitives.containers.observables_array import ObservablesArray  # noqa: E402
+from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, SparsePauliOp, Statevector  # noqa: E402
 from qjaxsim_qiskit import crosscheck, from_qiskit, from_sparse_pauli_op, to_sparse_pauli_op  # noqa: E402
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 
@@ -69,3 +70,33 @@ def test_operators_are_taken_as_they_are_with_qubit_q_as_qubit_q():
     np.testing.assert_allclose(qj.expectation(wider, operators[0].apply_layout(None, 5))(), want[0], atol=1e-12)
     with pytest.raises(ValueError, match="Observable 0 must have real coefficients"):
         qj.expectation(qj.Circuit(1), SparsePauliOp("X", 1j))
+
+
+def test_qiskits_lists_and_arrays_of_operators_are_several_or_one():
+    circuit = qj.Circuit(3).ry(0.4, 0).rx(1.1, 1).cx(0, 2)
+    ours = [qj.Z(0), -1 * qj.Y(1) @ qj.X(2), 0.5 * qj.Z(2) + qj.X(1) @ qj.X(2)]
+    want = np.array([float(qj.expectation(circuit, each)()) for each in ours])
+    np.testing.assert_allclose(qj.expectation(circuit, PauliList(["IIZ", "-XYI"]))(), want[:2], atol=1e-12)
+    several = ObservablesArray([{"IIZ": 1}, {"XYI": -1}, {"ZII": 0.5, "XXI": 1}])
+    np.testing.assert_allclose(qj.expectation(circuit, several)(), want, atol=1e-12)
+    np.testing.assert_allclose(qj.variance(circuit, several[:1])(), [1 - want[0] ** 2], atol=1e-12)
+    alone = qj.expectation(circuit, ObservablesArray({"ZII": 0.5, "XXI": 1}))()
+    assert alone.shape == ()
+    np.testing.assert_allclose(alone, want[2], atol=1e-12)
+    assert qj.expectation(circuit, PauliList(["IIZ"]))().shape == (1,)
+    with pytest.raises(ValueError, match=r"has the projectors \['0'\]"):
+        qj.expectation(circuit, ObservablesArray([{"II0": 1}]))
+
+
+def test_other_values_of_qiskits_name_the_way_to_paulis():
+    circuit = qj.Circuit(3)
+    with pytest.raises(
+        TypeError, match=r"Argument `observables` .* \(ObservablesArray\); `ravel\(\)` gives it one axis"
+    ):
+        qj.expectation(circuit, ObservablesArray([[{"IIZ": 1}, {"IZI": 1}]]))
+    dense = Operator(Pauli("IIZ"))
+    way = "; `SparsePauliOp.from_operator` writes a matrix as a sum of Paulis"
+    with pytest.raises(TypeError, match=rf"\(Operator\){way}"):
+        qj.expectation(circuit, dense)
+    with pytest.raises(TypeError, match=f"Observable 1 must be a PauliSum, but is Operator{way}"):
+        qj.expectation(circuit, [qj.Z(0), dense])

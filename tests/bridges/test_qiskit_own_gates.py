@@ -10,6 +10,7 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import AnnotatedOperation, ControlModifier, Gate, InverseModifier, PowerModifier  # noqa: E402
 from qiskit.circuit.library import HGate, PhaseGate, RXGate, RYGate  # noqa: E402
+from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning.definitions import inlined  # noqa: E402
 
@@ -121,3 +122,71 @@ def test_a_branchs_own_gates_are_those_that_aer_runs_too():
     assert crosscheck(circuit).agrees
     (branch,) = [each.operation for each in inlined(circuit).data if each.operation.name == "if_else"]
     assert [each.operation.name for each in branch.blocks[0].data] == ["ry", "cx"]
+
+
+def held(gate, depth):
+    """The gate itself, or one gate more around it."""
+    return own("mine", [], gate, HGate()) if depth else gate
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("state", [0, 2])
+def test_controls_act_on_what_gates_of_standard_names_are_defined_as(state, depth):
+    """Qiskit makes controls by the names of gates."""
+    gate = held(own("h", [], RYGate(0.3), PhaseGate(0.4)), depth).control(2, ctrl_state=state)
+    circuit = QuantumCircuit(3)
+    circuit.append(gate, [0, 1, 2])
+    matrix = reference.unitary(qj.Circuit(1).ry(0.3, 0).p(0.4, 0))
+    matrix = np.array([[1, 1], [1, -1]]) / np.sqrt(2) @ matrix if depth else matrix
+    controls = np.zeros((4, 4))
+    index = {0: 0, 2: 1}[state]  # bit 1 of the state is qubit 1's, the less significant one here
+    controls[index, index] = 1
+    wanted = np.kron(controls, matrix - np.eye(2)) + np.eye(8)
+    found = from_qiskit(circuit)
+    np.testing.assert_allclose(reference.unitary(found.circuit), wanted, rtol=0, atol=1e-10)
+    run = Operator(inlined(found.source)).reverse_qargs().data  # what Aer is given
+    np.testing.assert_allclose(run, wanted, rtol=0, atol=1e-10)
+
+
+def test_controls_of_a_matrix_under_a_standard_name():
+    class Turn(Gate):
+        def __init__(self):
+            super().__init__("h", 1, [])
+
+        def to_matrix(self):
+            return RYGate(0.3).to_matrix()
+
+        def __array__(self, dtype=None, copy=None):
+            return self.to_matrix()
+
+    circuit = QuantumCircuit(3)
+    circuit.append(Turn().control(1), [0, 2])
+    turn = reference.unitary(qj.Circuit(1).ry(0.3, 0))
+    wanted = np.kron(np.diag([0, 1]), np.kron(np.eye(2), turn - np.eye(2))) + np.eye(8)
+    np.testing.assert_allclose(reference.unitary(from_qiskit(circuit).circuit), wanted, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("used", ["ctrl @ h q[0], q[2];", "outer q[0], q[2];", "negctrl @ twice q[0], q[2];"])
+def test_controls_in_programs_act_on_the_programs_own_gates(used):
+    """Without the include file a program may call its own gates what it likes."""
+    gates = "gate h a { U(0.3, 0.1, 0.2) a; } gate twice a { h a; h a; } gate outer a, b { ctrl @ h a, b; }"
+    imported = from_qasm(f"OPENQASM 3.0; {gates} qubit[3] q; {used}")
+    matrix = reference.unitary(qj.Circuit(1).u(0.3, 0.1, 0.2, 0))
+    on, matrix = ([1, 0], matrix @ matrix) if "neg" in used else ([0, 1], matrix)
+    wanted = np.kron(np.diag(on), np.kron(np.eye(2), matrix - np.eye(2))) + np.eye(8)
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name, n_qubits", [("h", 1), ("ccx", 3)])
+@pytest.mark.parametrize("controls", [0, 1])
+def test_opaque_gates_are_no_gates_of_qiskits_whatever_their_names(name, n_qubits, controls):
+    gate = Gate(name, n_qubits, [])
+    gate = gate.control(controls) if controls else gate
+    circuit = QuantumCircuit(gate.num_qubits)
+    circuit.append(gate, range(gate.num_qubits))
+    with pytest.raises(ValueError, match=f"operation 0 .{gate.name}. has neither a matrix nor a definition"):
+        from_qiskit(circuit)
+    if not controls:
+        program = f"opaque {name} {', '.join('abc'[:n_qubits])}; qreg a[1]; qreg b[1]; qreg c[1];"
+        with pytest.raises(ValueError, match="has neither a matrix nor a definition"):
+            from_qasm(f"OPENQASM 2.0; {program} {name} {', '.join('abc'[:n_qubits])};")

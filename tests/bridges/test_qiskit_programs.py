@@ -90,3 +90,59 @@ def test_single_bits_are_compared_with_numbers(condition, wanted):
     one = np.sin(0.35) ** 2
     expected = [1 - one, 0, 0, one] if wanted else [0, 1 - one, one, 0]
     np.testing.assert_allclose(qj.probabilities(found)(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("program", "places"),
+    [
+        ("h q[-2:-1];", [2, 3]),
+        ("h q[2:-1:0]; x q[3:-2:1];", [2, 1, 0, 3, 1]),
+        ("h q[1:-1]; x q[-1:-2:0];", [1, 2, 3, 3, 1]),
+        ("const int n = 3; h q[n:-1:n - 1];", [3, 2]),
+        ("let b = q[3:-1:1]; h b[0]; x b[-2:-1];", [3, 2, 1]),
+        ("let b = q[0:1] ++ q[3]; h b[2];", [3]),
+        ("let b = q[0] ++ q[2:3]; let d = b[1:-1]; h d; x b[-3:-2];", [2, 3, 0, 2]),
+        ("def f(qubit[3] a) { h a[1:-1]; x a[:-3]; y a[-1:-2:0]; } f(q[1:]);", [2, 3, 1, 3, 1]),
+        ("def f(qubit[4] a) { h a[1:-1]; } f(q);", [1, 2, 3]),
+    ],
+)
+def test_places_counted_from_the_end_or_downwards(program, places):
+    """The language's ranges have both ends; Qiskit's reader finds nothing in these."""
+    found = from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; qubit[4] q; {program}').circuit
+    assert [qubit for gate in found.operations for qubit in gate.qubits] == places
+
+
+def test_registers_downwards_meet_each_other_and_bits():
+    program = "qubit[4] q; bit[4] c; x q[1]; cx q[1:-1:0], q[-2:-1]; c[3:-1:2] = measure q[2:3];"
+    found = from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; {program}')
+    assert found.circuit == qj.Circuit(4).x(1).cx(1, 2).cx(0, 3)
+    assert [(m.qubit, m.index) for m in found.measurements] == [(3, 2), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("for int i in [0:2] {\nx q[1];\nif (c[0]) { break; } }", "line 3: a loop, or a turn of it, ends depending on"),
+        (
+            "for int i in [0:2] {\nif (c[0]) { x q[1]; } else { continue; } }",
+            "which cannot be followed; write the turn",
+        ),
+        ("qubit r; let b = q ++ r; h b;", r"`\+\+` joins registers and places of them; declare single ones as `qubit"),
+        ("input float w; x q[0:-w:2];", "places of a register must be constants"),
+    ],
+)
+def test_what_is_not_decided_before_the_run_is_named(program, message):
+    """A loop that measured bits end is no shorter loop."""
+    start = "qubit[4] q; bit[2] c; h q[0]; c[0] = measure q[0];"
+    with pytest.raises(ValueError, match=message):
+        from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; {start} {program}')
+
+
+def test_a_loop_of_a_measured_branch_may_end():
+    program = "for int i in [0:2] { if (c) { for int j in [1:3] { x q[j]; if (j == 2) { break; } } } }"
+    start = "qubit[4] q; bit c; ry(0.7) q[0]; c = measure q[0];"
+    found = from_qasm(f'OPENQASM 3.0; include "stdgates.inc"; {start} {program}').circuit
+    one = np.sin(0.35) ** 2
+    expected = np.zeros(8)
+    expected[[0, 6]] = 1 - one, one
+    np.testing.assert_allclose(qj.probabilities(found, [1, 2, 3])(), expected, atol=1e-6)

@@ -117,6 +117,8 @@ def test_refusals(circuit, params):
     for ours, fixed in (({}, qj.Circuit(3).h(0).cx(0, 1)), ([], QuantumCircuit(3))):
         with pytest.raises(ValueError, match="Argument `circuit` must have a parameter, .*, but has none"):
             shift_hessian(fixed, ours, ENERGY, **exact)
+    with pytest.raises(ValueError, match="Argument `backend` must be .*, but 'fake_manilla' is none"):
+        shift_hessian(circuit, params, ENERGY, backend="fake_manilla", **exact)
     for estimator in (None, "aer", StatevectorEstimator, StatevectorSampler()):
         with pytest.raises(TypeError, match=r"Argument `estimator` must be an estimator of Qiskit's, .*, but is"):
             shift_hessian(circuit, params, ENERGY, estimator=estimator)
@@ -130,7 +132,7 @@ def test_a_fake_backend_measures_with_error_bars():
     w = qj.Parameter("w", (2,))
     circuit, at = qj.Circuit(2).ry(w[0], 0).cx(0, 1).ry(w[1], 1), {"w": np.array([0.4, 0.8])}
     estimator = BackendEstimatorV2(backend=backend, options={"seed_simulator": 3})
-    found = shift_hessian(circuit, at, qj.Z(1), estimator=estimator, shots=2000, backend=backend)
+    found = shift_hessian(circuit, at, qj.Z(1), estimator=estimator, shots=2000, backend="fake_manila")
     ideal = np.asarray(qj.hessian(qj.expectation(circuit, qj.Z(1)), at))
     assert (found.stds > 0).all() and found.stds.max() < 2000**-0.5 * 1.2
     # Noise of a few per cent lowers it, shots scatter it.

@@ -30,7 +30,9 @@ def definition_of(operation: Any, where: str) -> "QuantumCircuit | None":
     # A definition is anybody's code.
     except Exception as error:
         raise ValueError(f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}.") from error
-    return _with_phase(operation, definition) if isinstance(definition, QuantumCircuit) else None
+    if isinstance(definition, QuantumCircuit):
+        return _controls_of_own(operation, where) or _with_phase(operation, definition)
+    return None
 
 
 def _with_phase(operation: Any, definition: "QuantumCircuit") -> "QuantumCircuit":
@@ -97,7 +99,8 @@ def lowered(operation: Any, where: str) -> "QuantumCircuit":
     from qiskit.exceptions import QiskitError
 
     alone = QuantumCircuit(operation.num_qubits)
-    if not operation.num_clbits:
+    # By its name the transpiler would take an opaque "h" for Qiskit's.
+    if not operation.num_clbits and not _has_anothers_name(operation):
         alone.append(operation, range(operation.num_qubits))
         basis = ["u", "p", "rx", "ry", "rz", "cx"]
         try:
@@ -110,10 +113,7 @@ def lowered(operation: Any, where: str) -> "QuantumCircuit":
                 raise ValueError(
                     f"The circuit's {where} cannot be taken apart: {reason_of(operation, error)}."
                 ) from error
-    raise ValueError(
-        f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it, "
-        "or transpile the circuit first where it needs spare qubits."
-    )
+    raise _unknown(where)
 
 
 def as_gate(circuit: "QuantumCircuit", where: str) -> Any:
@@ -141,6 +141,8 @@ def _of_gates(circuit: "QuantumCircuit", where: str) -> "QuantumCircuit":
         operation, qubits = instruction.operation, instruction.qubits
         if isinstance(operation, AnnotatedOperation):
             out.compose(lowered(operation, where), qubits, inplace=True)
+        elif _has_anothers_name(operation):
+            out.compose(_of_gates(_meaning_of(operation, where), where), qubits, inplace=True)
         elif _is_known(instruction) or (definition := definition_of(operation, where)) is None:
             out.append(instruction)
         else:
@@ -167,6 +169,82 @@ def _is_exact(operation: Any) -> bool:
     # Qiskit makes classes without a module for gates without angles.
     kind = getattr(operation, "base_class", type(operation))
     return str(kind.__module__).startswith("qiskit.") and not isinstance(operation, PauliEvolutionGate)
+
+
+def _controls_of_own(operation: Any, where: str) -> "QuantumCircuit | None":
+    """What controls of a gate do whose base is, or holds, a program's own gate "h"; None for all other operations.
+
+    Qiskit makes controls by names: its definition has controls of Qiskit's gate "h".
+
+    Raises:
+        ValueError: if such a gate has neither a definition nor a matrix.
+    """
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import ControlledGate
+
+    if type(operation) is not ControlledGate or not _misleads(operation.base_gate, where):
+        return None
+    base = operation.base_gate
+    plain = QuantumCircuit(base.num_qubits, name=f"{base.name} as defined")
+    plain.compose(_meaning_of(base, where), inplace=True)
+    gate = as_gate(plain, where).control(operation.num_ctrl_qubits, ctrl_state=operation.ctrl_state)
+    out = QuantumCircuit(operation.num_qubits)
+    out.append(gate, range(operation.num_qubits))
+    return out
+
+
+def _misleads(operation: Any, where: str) -> bool:
+    """Whether it only has the name of one of Qiskit's gates, or holds a gate of that kind."""
+    if _has_anothers_name(operation):
+        return True
+    if _is_in_library(operation) or (definition := definition_of(operation, where)) is None:
+        return False
+    return any(_misleads(each.operation, where) for each in definition.data if not each.is_standard_gate())
+
+
+def _has_anothers_name(operation: Any) -> bool:
+    return operation.name in _names_of_gates() and not _is_in_library(operation)
+
+
+def _is_in_library(operation: Any) -> bool:
+    kind = getattr(operation, "base_class", type(operation))
+    standard = getattr(operation, "_standard_gate", None) is not None  # of subclasses, too
+    return standard or str(kind.__module__).startswith("qiskit.circuit.library")
+
+
+@functools.cache
+def _names_of_gates() -> "frozenset[str]":
+    """Those that Qiskit's synthesis goes by."""
+    from qiskit.circuit import Gate
+    from qiskit.circuit.library import get_standard_gate_name_mapping
+
+    return frozenset(name for name, gate in get_standard_gate_name_mapping().items() if isinstance(gate, Gate))
+
+
+def _meaning_of(operation: Any, where: str) -> "QuantumCircuit":
+    """The definition, or the matrix where there is nothing else.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    from qiskit import QuantumCircuit
+    from qiskit.circuit.library import UnitaryGate
+
+    if (definition := definition_of(operation, where)) is not None:
+        return definition
+    matrix = _only_matrix(operation, where) if hasattr(operation, "to_matrix") else None
+    if matrix is None:
+        raise _unknown(where)
+    out = QuantumCircuit(operation.num_qubits)
+    out.append(UnitaryGate(matrix), range(operation.num_qubits))
+    return out
+
+
+def _unknown(where: str) -> ValueError:
+    return ValueError(
+        f"The circuit's {where} has neither a matrix nor a definition, so that nobody knows what it does; define it, "
+        "or transpile the circuit first where it needs spare qubits."
+    )
 
 
 def inlined(circuit: "QuantumCircuit") -> "QuantumCircuit":

@@ -62,7 +62,7 @@ def from_qasm(source: str | Path, *, evolution: str = "synthesis", qubits: str =
     if isinstance(source, str) and re.search(r"[\n\r;]", source):
         text, what, folder = source, "the OpenQASM program", Path()
     else:
-        path = as_path("source", source)
+        path = _file("source", source)
         text, what, folder = read_text(path), f"OpenQASM file {str(path)!r}", path.parent
     circuit = parse(text, what, folder, every_qubit=qubits != "used")
     return from_qiskit(circuit, evolution=evolution, qubits=qubits)
@@ -98,7 +98,7 @@ def from_qpy(
     from qiskit import qpy
     from qiskit.exceptions import QiskitError
 
-    content = as_path("path", path).read_bytes()
+    content = _file("path", path).read_bytes()
     try:
         _check_qpy(content)
         circuits = qpy.load(io.BytesIO(content))
@@ -196,6 +196,22 @@ def to_qpy(circuit: Circuit, path: str | Path) -> Path:
     content = io.BytesIO()
     qpy.dump(_with_written_units(to_qiskit(circuit)), content)
     return files.write_bytes(path, content.getvalue())
+
+
+def _file(name: str, value: Any) -> Path:
+    """The file that an argument names.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        IsADirectoryError: for a folder.
+    """
+    path = as_path(name, value)
+    if path.is_dir():
+        raise IsADirectoryError(f"Argument `{name}` must name a file, but {str(path)!r} is a folder.")
+    if not path.exists():
+        way = "; a program has a semicolon after each statement" if isinstance(value, str) and name == "source" else ""
+        raise FileNotFoundError(f"Argument `{name}` must name a file, but {str(path)!r} is none{way}.")
+    return path
 
 
 # --- QPY ---------------------------------------------------------------------------------------------------------

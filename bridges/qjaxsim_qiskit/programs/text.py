@@ -39,7 +39,8 @@ _HEADER = re.compile(r"\s*OPENQASM\s+(\d+)(?:\.\d+)?\s*;")
 _ONLY_IN_3 = re.compile(r"\b(?:qubit|bit|input|output|const|ctrl|negctrl|inv|pow|gphase|for|def)\b|stdgates\.inc|\$\d")
 # What is decided before the run, and Qiskit's reader of OpenQASM 3 does not write out.
 _FUNCTIONS = "arccos|arcsin|arctan|ceiling|cos|exp|floor|log|mod|sin|sqrt|tan|int|uint|float"
-_DECIDED = re.compile(rf"\b(?:for|const|def|if)\b|\*\*|%|\b(?:{_FUNCTIONS})\s*(?:\[[^\]]*\]\s*)?\(")
+_RANGE_DOWN = r"\[[^\[\]]*(?::[^\[\]]*-|-[^\[\]]*:)"
+_DECIDED = re.compile(rf"\b(?:for|const|def|if)\b|\*\*|%|\+\+|{_RANGE_DOWN}|\b(?:{_FUNCTIONS})\s*(?:\[[^\]]*\]\s*)?\(")
 _POWER = re.compile(r"\bpow\s*\([^@;{}]*\)\s*@")
 _INCLUDE = re.compile(r'\binclude\s*"([^"]*)"\s*;')
 # These are the readers' own, whatever files there are of that name.
@@ -94,11 +95,12 @@ def _version(code: str, what: str) -> str:
 
 
 def _written_out(code: str, failure: str) -> str:
-    from qjaxsim_qiskit.programs import unrolled
+    from qjaxsim_qiskit.programs.unrolled import written_out
+    from qjaxsim_qiskit.programs.values import RefusedError
 
     try:
-        return unrolled.written_out(code)
-    except unrolled.RefusedError as error:
+        return written_out(code)
+    except RefusedError as error:
         raise ValueError(f"{failure}{error}") from error
     except Exception as error:  # of the parser
         raise ValueError(f"{failure}{_reason(error)}") from error
