@@ -64,6 +64,7 @@ def kept_products(operator: LinearOperator, checkpoint: str | Path, *, of: Any =
     Cost: a digest and P numbers on disk a product, of `of` a digest.
 
     >>> import tempfile
+    >>> import jax.numpy as jnp
     >>> from qjaxsim.curvature import hessian_operator, top_eigenpairs
     >>> path = Path(tempfile.mkdtemp()) / "products.bin"
     >>> w = jnp.linspace(0.0, 1.0, 60)
