@@ -53,6 +53,32 @@ def layered(n_qubits, depth, entangler="cx", ring=False, data=True):
     return circuit.repeat(layer, depth)
 
 
+def written_out(n_qubits, depth):
+    """RX RY RZ on every qubit and CNOTs on even and odd pairs in turn, each layer with weights of its own."""
+    w, circuit = qj.Parameter("w", (depth, n_qubits, 3)), qj.Circuit(n_qubits)
+    for i in range(depth):
+        for q in range(n_qubits):
+            circuit.rx(w[i, q, 0], q).ry(w[i, q, 1], q).rz(w[i, q, 2], q)
+        for q in range(i % 2, n_qubits - 1, 2):
+            circuit.cx(q, q + 1)
+    return circuit
+
+
+def equations(jaxpr):
+    """All equations of a program, those of inner programs (scans, jits) included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def program(function, *arguments):
+    """All equations of a function's program."""
+    return list(equations(jax.make_jaxpr(function)(*arguments).jaxpr))
+
+
 def network(params, x):
     """Logits of two dense layers: 5 inputs, 4 hidden units; a model that is no circuit."""
     return jnp.tanh(x["image"] @ params["hidden"]) @ params["head"]

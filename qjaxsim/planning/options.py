@@ -17,8 +17,9 @@ class PlanOptions:
         max_block: most qubits in one dense block; None lets the planner choose.
         collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
         scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
-            long circuits. What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates
-            from running as a loop over small blocks.
+            three layers or more where all states together are at most 2**10 amplitudes, for long circuits on others.
+            What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates from running as
+            a loop over small blocks.
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
         gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
             running the circuit backwards, in constant memory; None chooses by the memory needed.

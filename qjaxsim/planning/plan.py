@@ -99,7 +99,8 @@ def make_plan(
     prepared, circuit = _prepared(circuit, frozenset(data))
     if prepared and not from_zero:
         raise ValueError("A circuit that initializes qubits cannot be run on other states, and has no unitary.")
-    found = with_loops(circuit, frozenset(data), options.scan)
+    columns = batch if not from_zero or circuit.parameters.keys() & set(data) else 1
+    found = with_loops(circuit, frozenset(data), columns, options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options, from_zero and not prepared)
     items = planner.group(found.circuit, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
@@ -121,7 +122,7 @@ def _piece_plan(circuit: Circuit, data: frozenset[str], batch: int, options: Pla
         )
     # Layers that are looked at together need fewer exchanges, which cost more than a long program.
     short = options.scan is None and len(circuit.operations) < MOST_LEAVES
-    looped = with_loops(circuit, data, False if short else options.scan)
+    looped = with_loops(circuit, data, batch, False if short else options.scan)
     data = data | looped.data
     found = remapped(normal_form(looped.circuit, data), circuit.n_qubits, device_bits, data)
     n_local = circuit.n_qubits - device_bits

@@ -2,16 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter
+from qjaxsim.circuits.inspection import used_parameters
 from qjaxsim.circuits.operations import Gate, Operation, Repeat, Unitary
 
-# Shorter stretches are written out: blocks across layers save more than a short program.
-MIN_TIMES, MIN_GATES = 8, 600
+
+class Least(NamedTuple):
+    """What makes a stretch a loop.
+
+    Attributes:
+        times: fewest layers.
+        gates: fewest gates in all, where some have angles.
+        fixed: fewest where none has: such gates become few matrices, or a state, before anything runs.
+    """
+
+    times: int
+    gates: int
+    fixed: int = 600
+
+
+FORCED, LONG = Least(2, 2, 2), Least(8, 600)
+# Of small states the length of the program decides what compiling and running it takes; of large ones passes over
+# memory, which blocks across layers save, and so do data that are phases between them.
+SMALL, SMALL_LEAST = 2**10, Least(3, 32)
+WIDER, WIDER_LEAST = 2**14, Least(8, 200)
 # How many distances between equal gates are tried as the length of a layer.
 PERIODS = 12
 
@@ -31,7 +50,7 @@ class Recognised:
     data: frozenset[str] = frozenset()
 
 
-def with_loops(circuit: Circuit, data: frozenset[str], scan: bool | None = None) -> Recognised:
+def with_loops(circuit: Circuit, data: frozenset[str], columns: int, scan: bool | None = None) -> Recognised:
     """Replace the longest stretch of equal layers by a `Repeat`, and so on to its left and right.
 
     Layers are equal if they apply the same gates to the same qubits; angles that differ from layer to layer become
@@ -40,18 +59,26 @@ def with_loops(circuit: Circuit, data: frozenset[str], scan: bool | None = None)
     Args:
         circuit: any circuit; its repeats stay as they are.
         data: names of the parameters that carry the batch.
-        scan: True takes every stretch of two layers or more, False none, None those that are long.
+        columns: states that are run together.
+        scan: True takes every stretch of two layers or more, False none, None those that are long for their states.
     """
-    least = (2, 2) if scan else (MIN_TIMES, MIN_GATES)
+    least = FORCED if scan else _least(circuit.n_qubits, columns)
     operations = circuit.operations
-    if scan is False or len(operations) < least[1]:
+    if scan is False or len(operations) < least.gates:
         return Recognised(circuit)
-    keys = _keys(operations)
+    keys, turning = _keys(operations), np.array([bool(used_parameters(operation)) for operation in operations])
     looped = _Looped(circuit, data)
-    _split(keys, 0, len(keys), least, looped)
+    _split(keys, turning, 0, len(keys), least, looped)
     return (
         Recognised(looped.circuit, looped.definitions, frozenset(looped.data)) if looped.made else Recognised(circuit)
     )
+
+
+def _least(n_qubits: int, columns: int) -> Least:
+    """What is a loop of so many states together."""
+    if columns * 2**n_qubits <= SMALL:
+        return SMALL_LEAST
+    return WIDER_LEAST if columns == 1 and 2**n_qubits <= WIDER else LONG
 
 
 def _keys(operations: Sequence[Operation]) -> np.ndarray:
@@ -68,19 +95,19 @@ def _keys(operations: Sequence[Operation]) -> np.ndarray:
     return np.array(out)
 
 
-def _split(keys: np.ndarray, start: int, stop: int, least: tuple[int, int], looped: "_Looped") -> None:
+def _split(keys: np.ndarray, turning: np.ndarray, start: int, stop: int, least: Least, looped: "_Looped") -> None:
     """Add operations start..stop to the looped, its longest repetition as a loop."""
-    found = _longest(keys[start:stop], least)
+    found = _longest(keys[start:stop], turning[start:stop], least)
     if found is None:
         looped.copy(start, stop)
         return
     offset, period, times = found
-    _split(keys, start, start + offset, least, looped)
+    _split(keys, turning, start, start + offset, least, looped)
     looped.loop(start + offset, period, times)
-    _split(keys, start + offset + period * times, stop, least, looped)
+    _split(keys, turning, start + offset + period * times, stop, least, looped)
 
 
-def _longest(keys: np.ndarray, least: tuple[int, int]) -> tuple[int, int, int] | None:
+def _longest(keys: np.ndarray, turning: np.ndarray, least: Least) -> tuple[int, int, int] | None:
     """Offset, period and number of the layers that cover most gates, short layers first among equals."""
     best: tuple[int, int, int, int] | None = None
     for period in _periods(keys):
@@ -89,7 +116,8 @@ def _longest(keys: np.ndarray, least: tuple[int, int]) -> tuple[int, int, int] |
         for begin, end in edges.reshape(-1, 2).tolist():
             times = (end - begin) // period + 1
             covered = times * period
-            if times >= least[0] and covered >= least[1] and (best is None or covered > best[0]):
+            fewest = least.gates if turning[begin : begin + covered].any() else least.fixed
+            if times >= least.times and covered >= fewest and (best is None or covered > best[0]):
                 best = (covered, begin, period, times)
     return None if best is None else best[1:]
 

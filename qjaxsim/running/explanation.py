@@ -145,15 +145,17 @@ class Explanation:
         what = "a density matrix" if self.form.is_density else "projections and free matrices"
         reason = "" if "adjoint" in self.memory else f" ({what} cannot be run backwards)"
         own, width = self.form.n_qubits, self.plan.n_qubits
-        qubits = f"a density matrix of {own} qubits on {width} wires" if self.form.is_density else f"{own} qubits"
+        qubits = counted(own, "qubit")
+        if self.form.is_density:
+            qubits = f"a density matrix of {qubits} on {width} wires"
         if not self.form.is_density and width > own:
-            qubits += f" and {width - own} wires for measurements and resets, outcomes followed at once"
+            qubits += f" and {counted(width - own, 'wire')} for measurements and resets, outcomes followed at once"
         if self.state_qubits:
             qubits += f" cut over {2**self.state_qubits} devices (what follows is of each)"
         return "\n".join(
             [
-                f"{qubits}, {self.columns} column{'s' * (self.columns > 1)}, "
-                f"{2 * self.itemsize} bytes an amplitude, {self.products} matrix products",
+                f"{qubits}, {counted(self.columns, 'column')}, {2 * self.itemsize} bytes an amplitude, "
+                f"{counted(self.products, 'matrix product')}",
                 head,
                 *rows,
                 f"in all {self.flops:.3g} FLOPs, {self.bytes:.3g} bytes; memory: {held}; "

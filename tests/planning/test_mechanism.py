@@ -12,7 +12,7 @@ from qjaxsim.common import memory
 from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Collapsed, Dense, Diagonal, Enter, Loop, Monomial, Packed, Transpose
-from tests.cases import layered, mostly_slow
+from tests.cases import layered, mostly_slow, program, written_out
 
 BATCH = 37  # a size that nothing else has
 
@@ -20,22 +20,12 @@ BATCH = 37  # a size that nothing else has
 def shapes(n_qubits, depth, batch=(BATCH,)):
     return {
         "x": jax.ShapeDtypeStruct((*batch, n_qubits), np.float64),
-        "w": jax.ShapeDtypeStruct((depth, n_qubits, 3), np.float64),
+        "w": weights(depth, n_qubits),
     }
 
 
-def equations(jaxpr):
-    """All equations of a program, those of inner programs (scans, jits) included."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
-            inner = getattr(value, "jaxpr", value)
-            if hasattr(inner, "eqns"):
-                yield from equations(inner)
-
-
-def program(function, *arguments):
-    return list(equations(jax.make_jaxpr(function)(*arguments).jaxpr))
+def weights(depth, n_qubits):
+    return jax.ShapeDtypeStruct((depth, n_qubits, 3), np.float64)
 
 
 def kinds(plan):
@@ -69,7 +59,11 @@ def test_the_width_of_blocks_is_chosen_by_cost():
     narrow = body_kinds(make_plan(layered(20, 3), {"x"}, 1, qj.PlanOptions(collapse=False, max_block=2)))
     assert free.count(Dense) < narrow.count(Dense)
     # Matrices are too dear to make where there is one small state only.
-    widths = [len(s.qubits) for s in make_plan(_written_out(8, 6)).steps if isinstance(s, Dense)]
+    widths = [
+        len(s.qubits)
+        for s in make_plan(written_out(8, 6), options=qj.PlanOptions(scan=False)).steps
+        if isinstance(s, Dense)
+    ]
     assert max(widths) < 8
 
 
@@ -176,39 +170,6 @@ def test_no_table_spans_a_wide_register(n_qubits):
     assert tables and max(len(table.offset) for table in tables) <= 2**12
 
 
-def test_layers_of_a_long_flat_circuit_become_a_loop():
-    plan = make_plan(_written_out(6, 60))
-    (loop,) = [step for step in plan.steps if isinstance(step, Loop)]
-    assert loop.repeat.times == 30  # pairs alternate, so that two layers repeat
-    assert not any(
-        isinstance(step, Loop) for step in make_plan(_written_out(6, 60), options=qj.PlanOptions(scan=False)).steps
-    )
-    assert any(
-        isinstance(step, Loop) for step in make_plan(_written_out(6, 6), options=qj.PlanOptions(scan=True)).steps
-    )
-    assert not any(isinstance(step, Loop) for step in make_plan(_written_out(6, 6)).steps)
-
-
-@pytest.mark.parametrize("batch", mostly_slow([True, False]))
-def test_recognised_layers_give_the_same_results(batch):
-    x, circuit = qj.Parameter("x", (3,)), _written_out(3, 8)
-    for _ in range(6):
-        circuit.rx(x[0], 0).crz(x[1] * 0.5, 0, 2).ry(0.1, 1)
-    circuit.compose(_written_out(3, 8)).h(0)
-    rng = np.random.default_rng(0)
-    params = {"w": rng.normal(size=(8, 3, 3)), "x": rng.normal(size=(4, 3) if batch else (3,))}
-    states, slopes = [], []
-    for scan in (True, False):
-        options = qj.PlanOptions(scan=scan)
-        states.append(qj.statevector(circuit, options=options)(params))
-        values = qj.expectation(circuit, qj.Z(0) @ qj.X(2), options=options)
-        slopes.append(jax.jit(jax.grad(lambda p, f=values: f(p).sum()))(params))
-    np.testing.assert_allclose(*states, atol=1e-13)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *slopes)
-    found = make_plan(circuit, {"x"} if batch else (), 4 if batch else 1, qj.PlanOptions(scan=True))
-    assert any(isinstance(step, Loop) for step in found.steps)
-
-
 def test_planning_work_grows_linearly(monkeypatch):
     from qjaxsim.planning import schedule
 
@@ -229,7 +190,7 @@ def test_planning_work_grows_linearly(monkeypatch):
 
 
 def test_transposes_follow_one_another():
-    plan = make_plan(_written_out(14, 3))
+    plan = make_plan(written_out(14, 3))
     order = ()
     for step in plan.steps:
         if isinstance(step, Transpose):
@@ -321,20 +282,10 @@ def test_programs_do_not_grow_with_depth(collapse):
     assert lengths(4) == lengths(64)
     if not collapse:  # written out, layers do grow
         few, many = (
-            len(program(qj.statevector(_written_out(6, d)), {"w": jax.ShapeDtypeStruct((d, 6, 3), np.float64)}))
+            len(program(qj.statevector(written_out(6, d), options=qj.PlanOptions(scan=False)), {"w": weights(d, 6)}))
             for d in (2, 4)
         )
         assert many > few
-
-
-def _written_out(n_qubits, depth):
-    w, circuit = qj.Parameter("w", (depth, n_qubits, 3)), qj.Circuit(n_qubits)
-    for i in range(depth):
-        for q in range(n_qubits):
-            circuit.rx(w[i, q, 0], q).ry(w[i, q, 1], q).rz(w[i, q, 2], q)
-        for q in range(i % 2, n_qubits - 1, 2):
-            circuit.cx(q, q + 1)
-    return circuit
 
 
 @pytest.mark.parametrize("collapse", [True, False])
@@ -370,7 +321,7 @@ def test_each_set_of_weights_is_prepared_once_for_its_own_batch():
 
 def test_weights_before_the_data_run_on_one_column():
     n = 8
-    circuit = _written_out(n, 3).ry(qj.Parameter("x"), 0)
+    circuit = written_out(n, 3).ry(qj.Parameter("x"), 0)
     sizes = {"x": (BATCH,), "w": (3, n, 3)}
     steps = program(qj.statevector(circuit), {k: jax.ShapeDtypeStruct(v, np.float64) for k, v in sizes.items()})
     wide = [e for e in steps if e.primitive.name == "dot_general" and BATCH in e.outvars[0].aval.shape]

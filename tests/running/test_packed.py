@@ -10,8 +10,7 @@ from qjaxsim.circuits import reference
 from qjaxsim.planning import packing, plan
 from qjaxsim.planning.steps import Collapsed, Packed
 from qjaxsim.running.simulate import apply_circuit
-from tests.cases import mostly_slow
-from tests.planning.test_mechanism import equations
+from tests.cases import equations, mostly_slow
 from tests.random_circuits import add_gates
 
 UNROLLED = qj.PlanOptions(scan=False)
