@@ -17,7 +17,8 @@ class PlanOptions:
         max_block: most qubits in one dense block; None lets the planner choose.
         collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
         scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
-            three layers or more where all states together are at most 2**10 amplitudes, for long circuits on others.
+            three layers or more on up to ten qubits while all states together have at most 2**14 amplitudes, else for
+            long circuits.
             What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates from running as
             a loop over small blocks.
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.

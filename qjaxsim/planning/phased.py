@@ -4,17 +4,21 @@ The constant gates join the weights around them, and the data of all qubits beco
 sample needs dense matrices of its own. NumPy only, no JAX.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.gates import GATES
-from qjaxsim.circuits.operations import Gate
+from qjaxsim.circuits.inspection import used_parameters
+from qjaxsim.circuits.operations import Gate, Operation, Repeat
 from qjaxsim.planning.leaves import Factor, Leaf
 from qjaxsim.planning.normal_form import run_leaf
 
+# By rotation, the gates before RZ and those after it that make it one, A and A+: X = A+ Z A, Y = A+ Z A.
+_AROUND = {"rx": (("h",), ("h",)), "ry": (("sdg", "h"), ("h", "s"))}
 _H, _SDG = GATES["h"].matrix(np), GATES["sdg"].matrix(np)
-# By rotation, the gate A before RZ; A+ follows it: X = A+ Z A, Y = A+ Z A.
 _BEFORE: dict[str, np.ndarray] = {"rx": _H, "ry": _H @ _SDG}
 
 
@@ -49,6 +53,57 @@ def with_phased_data(leaves: Sequence[Leaf], from_zero: bool) -> list[Leaf] | No
         put(run_leaf(wire, (Gate("rz", gate.qubits, gate.angles),), True))
         put(run_leaf(wire, (before.conj().T,), False))
     return out if changed else None
+
+
+def with_phased_layers(circuit: Circuit, data: Collection[str]) -> Circuit:
+    """The circuit with layers that repeat turned, so that rotations by data at one of their ends are phases.
+
+    With D = A P A+, in time order, D W is A (P A+ W A)^t A+ when run t times, and W D is A (A+ W A P)^t A+: inside the
+    loop the constant gates stand next to weights, which take them in.
+
+    Args:
+        circuit: any circuit; layers inside of layers are turned too.
+        data: names of the parameters that carry the batch.
+    """
+    out = Circuit(circuit.n_qubits)
+    for operation in circuit.operations:
+        out.extend(_turned(operation, data) if isinstance(operation, Repeat) else [operation])
+    return out
+
+
+def _turned(repeat: Repeat, data: Collection[str]) -> list[Operation]:
+    layer = with_phased_layers(repeat.circuit, data)
+    first = _outermost(layer.operations, data)
+    last = {len(layer.operations) - 1 - i: gate for i, gate in _outermost(layer.operations[::-1], data).items()}
+    chosen = first or last
+    before, after = ([gate for one in chosen.values() for gate in _around(one, i)] for i in (0, 1))
+    phases = [replace(gate, name="rz") for gate in chosen.values()]
+    rest = (operation for i, operation in enumerate(layer.operations) if i not in chosen)
+    inner = [*after, *rest, *before]
+    turned = Circuit(layer.n_qubits).extend([*phases, *inner] if first else [*inner, *phases])
+    return [*before, replace(repeat, circuit=turned), *after]
+
+
+def _around(gate: Gate, side: int) -> Iterable[Gate]:
+    return (Gate(name, gate.qubits, ()) for name in _AROUND[gate.name][side])
+
+
+def _outermost(operations: Sequence[Operation], data: Collection[str]) -> dict[int, Gate]:
+    """Rotations about X and Y by data that are the first on their qubits, by place.
+
+    Where more data follow at once, all of them are one matrix for each sample, and stay.
+    """
+    found: dict[int, tuple[int, Gate]] = {}
+    seen: dict[int, int] = {}
+    for place, operation in enumerate(operations):
+        is_data = any(name in data for name, _ in used_parameters(operation))
+        for qubit in operation.qubits:
+            seen[qubit] = seen.get(qubit, 0) + 1
+            if is_data and isinstance(operation, Gate) and operation.name in _AROUND and seen[qubit] == 1:
+                found[qubit] = (place, operation)
+            elif is_data and len(operation.qubits) == 1 and seen[qubit] == 2:
+                found.pop(qubit, None)
+    return dict(found.values())
 
 
 def _turn(leaf: Leaf) -> np.ndarray | None:

@@ -8,7 +8,8 @@ A plan depends on the circuit, on the names of the parameters that carry a batch
    about Pauli strings;
 3. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
 4. `beginning`: a long beginning without angles is run here and now, its state is the first step;
-5. `phased`: rotations by data may be written as phases between constant gates;
+5. `phased`: rotations by data may be written as phases between constant gates; where layers that repeat begin or end
+   with them, these gates go to the neighbouring weights before anything else;
 6. `schedule`: leaves that commute are reordered and grouped into dense blocks, monomials, diagonals and loops of
    rotations, by cost;
 7. `packing`: long stretches of weights become loops over small blocks where that is cheaper or they are very long, and
@@ -34,7 +35,7 @@ from qjaxsim.planning.leaves import Leaf
 from qjaxsim.planning.normal_form import Item, Relabel, kind, normal_form
 from qjaxsim.planning.options import PlanOptions, plan_options
 from qjaxsim.planning.packing import WIDEST, Bundle, bundle, is_fixed, making, price, products
-from qjaxsim.planning.phased import with_phased_data
+from qjaxsim.planning.phased import with_phased_data, with_phased_layers
 from qjaxsim.planning.recognise import with_loops
 from qjaxsim.planning.remapping import LocalItem, LocalLoop, remapped
 from qjaxsim.planning.schedule import Group, Limits, schedule
@@ -102,7 +103,8 @@ def make_plan(
     columns = batch if not from_zero or circuit.parameters.keys() & set(data) else 1
     found = with_loops(circuit, frozenset(data), columns, options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options, from_zero and not prepared)
-    items = planner.group(found.circuit, frozenset())
+    turned = with_phased_layers(found.circuit, planner.data) if columns > 1 else found.circuit
+    items = planner.group(turned, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)

@@ -28,9 +28,9 @@ class Least(NamedTuple):
 
 FORCED, LONG = Least(2, 2, 2), Least(8, 600)
 # Of small states the length of the program decides what compiling and running it takes; of large ones passes over
-# memory, which blocks across layers save, and so do data that are phases between them.
-SMALL, SMALL_LEAST = 2**10, Least(3, 32)
-WIDER, WIDER_LEAST = 2**14, Least(8, 200)
+# memory, which blocks across layers save. A layer on few qubits has few blocks, which the loop brings back into order.
+SMALL, FEW_QUBITS = 2**14, 10
+OF_FEW, OF_SMALL = Least(3, 32), Least(8, 200)
 # How many distances between equal gates are tried as the length of a layer.
 PERIODS = 12
 
@@ -76,9 +76,9 @@ def with_loops(circuit: Circuit, data: frozenset[str], columns: int, scan: bool 
 
 def _least(n_qubits: int, columns: int) -> Least:
     """What is a loop of so many states together."""
-    if columns * 2**n_qubits <= SMALL:
-        return SMALL_LEAST
-    return WIDER_LEAST if columns == 1 and 2**n_qubits <= WIDER else LONG
+    if columns * 2**n_qubits > SMALL:
+        return LONG
+    return OF_FEW if n_qubits <= FEW_QUBITS else OF_SMALL
 
 
 def _keys(operations: Sequence[Operation]) -> np.ndarray:

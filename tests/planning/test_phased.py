@@ -75,3 +75,50 @@ def test_states_and_gradients_equal_the_reference(looped, gate, n_qubits, dtype)
     slope = jax.jit(jax.grad(lambda x: energy({"x": x, "w": w}).sum()))
     batched, single = slope(x), np.stack([slope(row) for row in x])
     np.testing.assert_allclose(batched, single, atol=10 * tolerance)
+
+
+# Layers with data at their beginning, at their end, in between, at both ends, in runs, and in layers inside of them.
+def mixed(place):
+    x, w, layer = qj.Parameter("x", (3,)), qj.Parameter("w", (3,)), qj.Circuit(3)
+    rotations = qj.Circuit(3).rx(x[0], 0).ry(2 * x[1], 1).rz(x[2], 2)
+    weights = qj.Circuit(3).ry(w[0], 0).rx(w[1], 1).rz(w[2], 1).cx(0, 1).ry(w[2], 2).cz(1, 2)
+    if place in ("first", "both"):
+        layer.compose(rotations)
+    if place == "inside":
+        layer.ry(w[1], 0).cx(2, 1).compose(rotations)
+    if place == "runs":
+        layer.rx(x[0], 0).ry(x[1], 0).rx(x[1] * w[0], 2).cry(x[2], 1, 0)
+    if place == "nested":
+        layer.repeat(qj.Circuit(3).compose(rotations).compose(weights), 2, shared=["x"])
+    else:
+        layer.compose(weights)
+    if place in ("last", "both"):
+        layer.compose(rotations)
+    return layer
+
+
+@pytest.mark.parametrize("turn", [lambda c: c, qj.Circuit.inverse], ids=["as it is", "inverse"])
+@pytest.mark.parametrize("place", ["first", "last", "both", "inside", "runs", "nested"])
+def test_layers_with_data_anywhere_equal_the_reference(place, turn):
+    circuit = turn(qj.Circuit(3).h(1).repeat(mixed(place), 3, shared=["x"]).ry(0.3, 2))
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(5, 3)), rng.normal(size=circuit.parameters["w"])
+    got = qj.statevector(circuit)({"x": x, "w": w})
+    exact = np.stack([reference.statevector(circuit, {"x": row, "w": w}) for row in x])
+    np.testing.assert_allclose(got, exact, atol=1e-12)
+
+
+def test_one_gate_that_stands_twice_in_a_layer_is_turned_once():
+    gate = qj.Circuit(2).rx(qj.Parameter("x"), 0).operations[0]
+    layer = qj.Circuit(2).extend([gate]).ry(qj.Parameter("w"), 0).cx(0, 1).extend([gate])
+    circuit, x = qj.Circuit(2).repeat(layer, 3, shared=["x"]), np.array([0.3, 0.7, -1.1])
+    w = np.array([0.2, 0.5, 1.9])
+    exact = np.stack([reference.statevector(circuit, {"x": one, "w": w}) for one in x])
+    np.testing.assert_allclose(qj.statevector(circuit)({"x": x, "w": w}), exact, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_data_at_an_end_of_a_layer_leave_no_gate_of_their_own_inside(place):
+    plan = make_plan(qj.Circuit(3).repeat(mixed(place), 3, shared=["x"]), {"x"}, 8)
+    (loop,) = [step for step in plan.steps if isinstance(step, Loop)]
+    assert sorted(type(step).__name__ for step in loop.body.steps) == ["Dense", "Diagonal"]

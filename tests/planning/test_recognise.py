@@ -56,7 +56,7 @@ def test_layers_in_turn_are_a_loop_of_pairs():
     assert loops(written_out(6, 60)) == [30]
 
 
-@pytest.mark.parametrize(("n_qubits", "batch", "found"), [(4, 64, [8]), (4, 65, []), (6, 16, [8]), (8, 64, [])])
+@pytest.mark.parametrize(("n_qubits", "batch", "found"), [(4, 1024, [8]), (4, 1025, []), (8, 64, [8]), (10, 17, [])])
 def test_of_samples_all_states_together_count(n_qubits, batch, found):
     assert loops(flat(n_qubits, 8, data=True), batch, {"x"}) == found
     assert loops(flat(n_qubits, 8), batch, {"x"}) == [8]  # samples that nothing depends on
