@@ -149,3 +149,90 @@ def test_updates_on_long_sequences_are_those_kept(page, head, words):
         for begins, value in zip(words, wanted, strict=True):
             (cells,) = [cells for name, *cells in rows if name.startswith(begins)]
             assert says(cells[at], value), (begins, length, cells[at])
+
+
+def means(rows, *columns, **settings):
+    """Means over the rows that have these settings."""
+    own = [row for row in rows if settings.items() <= row.items()]
+    assert own, settings
+    return tuple(float(np.mean([row[name] for row in own])) for name in columns)
+
+
+def test_healed_perplexities_are_those_kept():
+    model = [row for row in rows_of("published_disentangler_healing") if row["part"] == "model"]
+    assert {row["dense"] for row in model if "dense" in row} == {98_304}
+    for words, *cells in table("results/disentangler.md", "of 98,304 numbers left")[1]:
+        numbers, chi = re.fullmatch(r"([\d,]+) \(bond (\d+)\)", words).groups()
+        total, *circuits = means(
+            model, "total", "perplexity_bond", "perplexity_circuits", method="explicit", chi=int(chi)
+        )
+        others = [
+            means(model, "perplexity_bond", method=m, chi=int(chi))[0] for m in ("mpo-balanced-total", "svd-total")
+        ]
+        assert says(numbers, total)
+        for cell, value in zip(cells, (*circuits, *others), strict=True):
+            assert says(cell, value), (words, cell, value)
+
+
+def test_errors_of_the_encoders_layers_are_those_kept():
+    rows = [row for row in rows_of("published_disentangler_encoder") if row["part"] == "layers"]
+    names = {
+        "query": "attention.self.query",
+        "value": "attention.self.value",
+        "intermediate (1536 x 384)": "intermediate.dense",
+    }
+    for words, *cells in table("results/disentangler.md", "layer, bond 16")[1]:
+        kind, block = words.split(", ")
+        layer = f"encoder.layer.{ {'first block': 0, 'last block': 5}[block] }.{names[kind]}.weight"
+        for method, cell in zip(("explicit", "mpo", "svd-total"), cells, strict=True):
+            (value,) = means(rows, "error", method=method, layer=layer, source="file", chi=16)
+            assert says(cell, value), (words, method, cell, value)
+
+
+def test_the_healed_encoder_is_that_kept():
+    rows = [row for row in rows_of("published_disentangler_encoder_healing") if row["part"] == "model"]
+    methods = {
+        "SVD": ("svd-total", "bond"),
+        "operator on few sites": ("mpo-balanced-total", "bond"),
+        "plain operator": ("mpo", "bond"),
+        "operator and circuits": ("explicit", "bond"),
+        "the same, gates healed, too": ("explicit", "circuits"),
+        "nothing": ("zero", None),
+        "noise": ("noise", None),
+    }
+    page = "results/disentangler.md"
+    distances = [
+        (words, *cells) for words, _, *cells in table(page, "in place of all 18 layers, bond 48, five seeds")[1]
+    ]
+    kept_neighbours = table(page, "in place of all 18 layers")[1]
+    for column, factor, cells in (("distance", 1, distances), ("agreement", 100, kept_neighbours)):
+        for words, before, after in cells:
+            method, healed = methods[words]
+            assert says(before, factor * means(rows, column, method=method)[0]), (words, column, before)
+            if healed is None:
+                assert after == ""
+            else:
+                value = factor * means(rows, f"{column}_{healed}", method=method)[0]
+                assert says(after, value), (words, column, after, value)
+
+
+def test_estimators_on_small_tables_are_as_good_as_kept():
+    found = kept("own_models_cpu")["rows"]
+    estimators = ({"majority", "mean"}, {"logistic regression", "ridge regression"}, {"SVM, RBF"}, {"angle"},
+                  {"angle, 3 uploads"}, {"zz"})  # fmt: skip
+    for words, *cells in table("own_models.md", "data (samples, features)")[1]:
+        data, samples, features = re.match(r"([a-z ]+) \(([\d,]+), (\d+)\)", words).groups()
+        for names, cell in zip(estimators, cells, strict=True):
+            (row,) = [row for row in found if row["data"] == data and row["estimator"] in names]
+            assert says(samples, row["samples"]) and says(features, row["features"])
+            mean, _, spread = cell.partition(" ± ")
+            assert says(mean, row["mean"]), (words, names, cell)
+            assert not spread or says(spread, np.std(row["folds"])), (words, names, cell)
+
+
+def test_memory_of_a_state_over_devices_is_that_kept():
+    found = {row["devices"]: row for row in kept("state_memory_cpu")["rows"]}
+    rows = table("large_states.md", "devices", "scratch, MiB")[1]
+    assert [int(row[0]) for row in rows] == sorted(found)
+    for devices, scratch, exchanges in rows:
+        assert says(scratch, found[int(devices)]["scratch_mib"]) and says(exchanges, found[int(devices)]["exchanges"])
