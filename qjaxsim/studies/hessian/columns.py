@@ -29,12 +29,13 @@ COLUMNS = {
     "gradient_norm": "Euclidean norm of the loss gradient on the curvature images there",
     "gradient_in_top_k": "fraction of its square in the space of the K leading eigenvectors, K classes",
     "spectrum": NUMBERS["spectrum"],
-    "lambda_max": "largest eigenvalue of the Hessian, loss per radian squared",
+    "lambda_max": "largest eigenvalue of the Hessian on the curvature images, loss per radian squared",
     "lambda_images": "training images of the next four columns",
     "lambda_max_power": "power iteration as the paper's: normal start, up to 100 products, relative change below 1e-3; "
     "it finds the eigenvalue of largest magnitude, a negative one included",
     "power_steps": "its products",
-    "lambda_max_lanczos": "largest eigenvalue by Lanczos iteration to sqrt(eps) of the precision",
+    "lambda_max_lanczos": "largest eigenvalue on lambda_images images, by Lanczos iteration to sqrt(eps) of the "
+    "precision",
     "lanczos_residual": "norm of H v - lambda v of that pair: its error at most",
     "lambda_max_times_patches": "lambda_max * patches; constant for a pure 1 / patches law",
     **of_report("lambda_min", "trace", "trace_error", "gn_lambda_max"),
