@@ -335,8 +335,8 @@ def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
     if group.kind == "dense" and group.data:
         return cost.dense_of_data(len(group.qubits), amplitudes, columns)
     if group.kind == "dense":
-        strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
-        return cost.dense(len(group.qubits), amplitudes, 2 + strings)
+        strings, width = sum(kind(leaf) == "rotation" for leaf in group.leaves), len(group.qubits)
+        return cost.dense(width, amplitudes, cost.layers(len(group.leaves) - strings, width) + strings)
     if group.kind == "singles":
         return cost.singles(len(group.qubits), amplitudes, columns)
     if group.kind == "rotation":

@@ -10,7 +10,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.circuits import reference
 from qjaxsim.planning.plan import make_plan
-from qjaxsim.planning.steps import Singles, flat_steps
+from qjaxsim.planning.steps import Loop, Singles, flat_steps
 from qjaxsim.running.singles import apply_singles, reverse_singles, undo_singles
 from tests.cases import mostly_slow
 
@@ -100,7 +100,9 @@ def values(n_qubits, layers, samples, dtype=np.float64):
 
 
 def singles_in(circuit, samples):
-    return [step for step in flat_steps(make_plan(circuit, {"x"}, samples).steps) if isinstance(step, Singles)]
+    steps = list(flat_steps(make_plan(circuit, {"x"}, samples).steps))
+    inside = (inner for step in steps if isinstance(step, Loop) for inner in step.body.steps)
+    return [step for step in (*steps, *inside) if isinstance(step, Singles)]
 
 
 CIRCUITS = mostly_slow(
