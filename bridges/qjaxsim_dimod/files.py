@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ FORMATS = (
     ".bqm (dimod's binary), .json (dimod's serializable), .npz or .npy (arrays), .coo, .txt, .qubo (coordinates or "
     "qbsolv), .rud, .gset, .mc (Max-Cut), .bqp (OR-Library), .lp, .mtx (Matrix Market)"
 )
+# What parsers raise where a file stops in the middle.
+_CUT_OFF = (json.JSONDecodeError, zipfile.BadZipFile, zlib.error, EOFError)
 
 
 def read_problem(
@@ -97,6 +101,8 @@ def read_problem(
         raise ValueError(f"File {path} is of a size that does not fit in memory, or damaged.") from error
     except Exception as error:  # of this package, and whatever parsers say of damaged bytes
         text = " ".join(why_unreadable(error).split())
+        if isinstance(error, _CUT_OFF):
+            text = f"the file ends early or is damaged ({text})."
         raise ValueError(f"File {path} cannot be read as {kind}: {text}") from error
     if not maximise:
         return problem
@@ -162,7 +168,12 @@ def _read_json(content: bytes, vartype: str | None) -> Qubo:
     if not isinstance(stored, dict) or stored.get("type") != "BinaryQuadraticModel":
         raise ValueError("the file must hold to_serializable() of a BinaryQuadraticModel.")
     stored["variable_labels"] = [_label(label) for label in stored.get("variable_labels", ())]
-    bqm = dimod.BinaryQuadraticModel.from_serializable(stored)
+    try:
+        bqm = dimod.BinaryQuadraticModel.from_serializable(stored)
+    except KeyError as error:
+        raise ValueError(
+            f"the file lacks {error}, which to_serializable() of a BinaryQuadraticModel writes."
+        ) from error
     agreed(bqm.vartype.name, vartype)
     return Qubo.from_bqm(bqm)
 

@@ -246,3 +246,20 @@ def test_binary_files_are_refused_in_a_sentence(tmp_path):
         (tmp_path / "d.bqm").write_bytes(whole[:end])
         with pytest.raises(ValueError, match="does not begin|ends early or is damaged"):
             read_problem(tmp_path / "d.bqm")
+
+
+def test_files_that_end_early_say_so(tmp_path):
+    """Not in the words of the parser alone, wherever they end."""
+    bqm = Qubo.from_matrix(np.triu(np.arange(9.0).reshape(3, 3))).to_bqm()
+    np.savez_compressed(tmp_path / "whole.npz", matrix=np.triu(np.arange(9.0).reshape(3, 3)))
+    contents = {"a.json": json.dumps(bqm.to_serializable()).encode(), "a.npz": (tmp_path / "whole.npz").read_bytes()}
+    for name, whole in contents.items():
+        for end in range(0, len(whole), 13):
+            (tmp_path / name).write_bytes(whole[:end])
+            with pytest.raises(ValueError, match=f"{name} cannot be read as .*: (the file ends early|it holds no arr)"):
+                read_problem(tmp_path / name)
+    stored = bqm.to_serializable()
+    del stored["linear_biases"]
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"the file lacks 'linear_biases', which to_serializable\(\) of a Binary"):
+        read_problem(tmp_path / "a.json")

@@ -8,7 +8,7 @@ import qjaxsim as qj
 pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
 
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
-from qiskit.circuit import Parameter
+from qiskit.circuit import Clbit, Parameter
 from qiskit.circuit.classical import expr
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
@@ -235,3 +235,43 @@ def test_bits_of_blocks_stand_for_those_of_the_branch_in_turn(size):
     found, one = from_qiskit(circuit).circuit, np.sin(0.55) ** 2
     np.testing.assert_allclose(qj.probabilities(found, bits=[1, 2])(), [1 - one, one, 0, 0], atol=1e-12)
     np.testing.assert_allclose(qj.probabilities(found, [1])()[0], 1 - one + one * np.sin(0.3) ** 2, atol=1e-12)
+
+
+def without_a_register():
+    circuit = QuantumCircuit(QuantumRegister(3), [Clbit()], ClassicalRegister(1, "later"))
+    circuit.ry(0.7, 0)
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.ry(0.9, 1)
+    circuit.measure(1, 1)
+    return circuit
+
+
+def of_two_registers():
+    bits = [Clbit(), Clbit()]
+    ways = ClassicalRegister(bits=bits, name="a"), ClassicalRegister(bits=bits[::-1], name="b")
+    circuit = QuantumCircuit(QuantumRegister(3), bits, *ways)
+    circuit.ry(0.7, 0)
+    circuit.measure(0, 0)
+    with circuit.if_test((ways[1], 2)):  # bit 0 is 1
+        circuit.ry(0.9, 1)
+    circuit.measure(1, 1)
+    return circuit
+
+
+@pytest.mark.parametrize("build", [without_a_register, of_two_registers])
+def test_bits_of_no_register_and_of_two(build):
+    """Counts hold it once: the second qubit turns where the first bit is 1."""
+    exact = np.sin(0.35) ** 2 * np.sin(0.45) ** 2
+    np.testing.assert_allclose(qj.probabilities(from_qiskit(build()).circuit, [1])()[1], exact, atol=1e-12)
+    assert crosscheck(build(), shots=20_000).agrees
+
+
+def test_a_bit_that_a_program_declares_alone(tmp_path):
+    """`bit c;` of OpenQASM 3 is in no register."""
+    (tmp_path / "alone.qasm").write_text(
+        'OPENQASM 3.0; include "stdgates.inc"; qubit[3] q; bit c; ry(0.7) q[0]; c = measure q[0]; if (c) { x q[2]; }'
+    )
+    found = from_qasm(tmp_path / "alone.qasm")
+    np.testing.assert_allclose(qj.expectation(found.circuit, qj.Z(2))(), np.cos(0.7), atol=1e-12)
+    assert crosscheck(found.source, shots=20_000).agrees

@@ -159,10 +159,12 @@ def dynamic_counts(
         raise ValueError(
             f"Aer cannot run the circuit, so that there is nothing to compare with: {error.message.rstrip('.')}."
         ) from error
-    out = np.zeros((len(values), 2**read.num_clbits), np.int64)
+    n_bits = read.num_clbits
+    out = np.zeros((len(values), 2**n_bits), np.int64)
     for row, number in zip(out, range(len(values)), strict=True):
-        for outcome, count in result.get_counts(number).items():
-            row[int(outcome.replace(" ", "")[::-1], 2)] = count
+        # By number of the bit: `get_counts` writes registers, and so no bit that is in none.
+        for outcome, count in result.data(number)["counts"].items():
+            row[int(f"{int(outcome, 16):0{n_bits}b}"[::-1], 2)] = count
     return out
 
 

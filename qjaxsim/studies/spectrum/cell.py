@@ -40,15 +40,19 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
     result = None if training is None else training.run(start, folder / "training", progress)
     params = start if result is None else result.params_best
     began = time.perf_counter()
-    report = curvature.spectrum_report(
-        target.function,
-        params,
-        target.data,
-        **_report_options(settings, target, result),
-        seed=seed,
-        checkpoint=folder / UNFINISHED,
-        progress=progress,
-    )
+    try:
+        report = curvature.spectrum_report(
+            target.function,
+            params,
+            target.data,
+            **_report_options(settings, target, result),
+            seed=seed,
+            checkpoint=folder / UNFINISHED,
+            progress=progress,
+        )
+    except ValueError as error:
+        # The function is what was given as TARGET.
+        raise ValueError(str(error).replace("Argument `function`", f"Argument TARGET, {target.name},")) from error
     report.save(folder / REPORT)
     files.write_npz(folder / PARAMS, _named(params))
     row: dict[str, Any] = {

@@ -3,16 +3,19 @@
 import shutil
 from pathlib import Path
 
+import jax
+
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import SpectrumReport
 from qjaxsim.curvature.spectra.columns import BLOCKS
+from qjaxsim.curvature.spectra.measure import is_dense
 from qjaxsim.curvature.spectra.page import write_figures
 from qjaxsim.curvature.spectra.planes import require_grid
 from qjaxsim.report.figure import ReportFigure, written
 from qjaxsim.report.spectra import spectra
 from qjaxsim.report.tables import ReportTable
 from qjaxsim.studies.shared import sweep
-from qjaxsim.studies.shared.setting import refuse_idle
+from qjaxsim.studies.shared.setting import refuse_idle, require_at_most
 from qjaxsim.studies.shared.study import Prepared, Rows, Study
 from qjaxsim.studies.spectrum.cell import REPORT, UNFINISHED, run_cell
 from qjaxsim.studies.spectrum.columns import COLUMNS
@@ -37,6 +40,7 @@ def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: 
             f"Argument `batch_size` has an effect only with samples, but {target.name} has none; leave it out."
         )
     require_grid("landscape_points", given.landscape_points, given.landscape)
+    _check_counts(given, target)
     cells = {f"seed{seed}": seed for seed in given.seeds}
 
     def forget() -> None:
@@ -51,6 +55,21 @@ def _prepare(given: SpectrumSettings, out: Path, progress: Progress, *, target: 
 
     grid = [sweep.Cell(key, {"seed": seed}) for key, seed in cells.items()]
     return Prepared(given, grid, run, target.identity, done=forget)
+
+
+def _check_counts(given: SpectrumSettings, target: Target) -> None:
+    """Refuse numbers beyond the defaults that the problem has no room for, instead of taking fewer."""
+    if target.data is not None and given.batch_size != SpectrumSettings.batch_size:
+        require_at_most("batch_size", given.batch_size, len(jax.tree.leaves(target.data[1])[0]), "samples")
+    if given.top == SpectrumSettings.top:
+        return
+    parameters = target.n_parameters
+    if is_dense(given.spectrum, parameters, int(given.dtype.removeprefix("float")) // 8):
+        raise ValueError(
+            f"Argument `top` has an effect only on spectra by lanczos, but that of {parameters:,} parameters is dense "
+            f"(`spectrum` is {given.spectrum}); leave it out."
+        )
+    require_at_most("top", given.top, parameters, f"parameters of {target.name}")
 
 
 _INTRODUCTION = """Exact second derivatives of a problem of one's own: the table has a line for each seed, with the

@@ -95,6 +95,10 @@ def misspelt():
     return {"function": loss, "parms": {}}
 
 
+def constant():
+    return lambda params: 3 + 0 * params["w"].sum(), {"w": jnp.ones(4)}
+
+
 def noisy():
     return lambda w: (w * np.random.default_rng().random()).sum(), jnp.ones(3)
 """
@@ -258,12 +262,20 @@ def test_own_inputs_and_values(files, table):
         (["mine.qasm", "--data", "one.csv", "--label", "kind"],
          "--label must name a column of at least two classes, but 'kind' of one.csv holds one class alone, 'cat'"),
         (["springs.py:noisy", "--point", "start"], "must be deterministic, but two calls at the same point"),
+        (["springs.py:constant", "--point", "start", "--landscape", "none"],
+         "Argument TARGET, springs.py:constant, does not depend on its parameters: gradient and Hessian are zero"),
         (["springs.py:given", "--seeds", "1,2"], "--seeds must be one, since springs.py:given starts from the same"),
         (["mine.qasm", "--observable", "Z0", "--params", "held.json", "--seeds", "1,2"],
          "--seeds must be one, since mine.qasm starts from the same parameters for every seed, but is [1, 2]; leave "
          "out --params."),
         (["mine.qasm", "--observable", "Z0", "--batch-size", "7"],
          "--batch-size has an effect only with samples, but mine.qasm has none; leave it out."),
+        (["mine.qasm", "--data", "points.csv", "--label", "kind", "--features", "first", "--batch-size", "21"],
+         "--batch-size must be at most the 20 samples, but is 21"),
+        (["springs.py:given", "--spectrum", "lanczos", "--top", "5"],
+         "--top must be at most the 4 parameters of springs.py:given, but is 5"),
+        (["springs.py:given", "--top", "3"],
+         "--top has an effect only on spectra by lanczos, but that of 4 parameters is dense (--spectrum is auto)"),
         (["springs.py:given", "--observable", "Z0"], "--observable is for circuits, but TARGET is 'springs.py:given'"),
         (["mine.qasm"], "--observable must say what to take the Hessian of for mine.qasm"),
         (["mine.qasm", "--observable", "Z0, Z1"], "--observable must be one without --data"),
