@@ -46,6 +46,11 @@ def singles(count: int, amplitudes: float, columns: int) -> float:
     return CALL + count * (CALL + traffic(amplitudes) * PASS * amplitudes + 8 * PASS * columns)
 
 
+def runs(gates: int, columns: int) -> float:
+    """Multiplying each column's own gates on single qubits."""
+    return 2 * PASS * gates * columns
+
+
 def build(k: int) -> float:
     """Making one Kronecker layer of a matrix on k qubits and multiplying it to the others."""
     return MAKING + 8 * 8**k

@@ -332,13 +332,14 @@ def _price_made_together(group: Group, amplitudes: float) -> float:
 
 
 def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
+    width, factors = len(group.qubits), sum(len(leaf.factors) for leaf in group.leaves)
     if group.kind == "dense" and group.data:
-        return cost.dense_of_data(len(group.qubits), amplitudes, columns)
+        return cost.dense_of_data(width, amplitudes, columns) + cost.runs(factors, columns)
     if group.kind == "dense":
-        strings, width = sum(kind(leaf) == "rotation" for leaf in group.leaves), len(group.qubits)
+        strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
         return cost.dense(width, amplitudes, cost.layers(len(group.leaves) - strings, width) + strings)
     if group.kind == "singles":
-        return cost.singles(len(group.qubits), amplitudes, columns)
+        return cost.singles(width, amplitudes, columns) + cost.runs(factors, columns)
     if group.kind == "rotation":
         return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)
