@@ -9,8 +9,6 @@ operations these hold in single and in double precision alike, since both rates 
 PASS = 80.0
 TRANSPOSE = 220.0
 CALL = 1e6
-# An operation on matrices of weights alone, several of which are compiled into one.
-MAKING = 1e5
 # States of more amplitudes than this leave the last cache of a CPU (16 bytes an amplitude).
 CACHED_AMPLITUDES = 2**21
 
@@ -20,7 +18,7 @@ def traffic(amplitudes: float) -> float:
     return 3.0 if amplitudes > CACHED_AMPLITUDES else 1.0
 
 
-def dense(k: int, amplitudes: float, layers: float) -> float:
+def dense(k: int, amplitudes: float, layers: int = 1) -> float:
     """A dense matrix on k qubits, made of Kronecker layers and applied after a transpose."""
     return product(k, amplitudes) + traffic(amplitudes) * TRANSPOSE * amplitudes + layers * build(k)
 
@@ -46,19 +44,9 @@ def singles(count: int, amplitudes: float, columns: int) -> float:
     return CALL + count * (CALL + traffic(amplitudes) * PASS * amplitudes + 8 * PASS * columns)
 
 
-def runs(gates: int, columns: int) -> float:
-    """Multiplying each column's own gates on single qubits."""
-    return 2 * PASS * gates * columns
-
-
 def build(k: int) -> float:
     """Making one Kronecker layer of a matrix on k qubits and multiplying it to the others."""
-    return MAKING + 8 * 8**k
-
-
-def layers(leaves: int, k: int) -> float:
-    """How many Kronecker layers and permutations so many leaves on k qubits are, about."""
-    return max(2.0, 2.0 * leaves / k)
+    return CALL + 8 * 8**k
 
 
 def diagonal(tables: int, amplitudes: float) -> float:

@@ -58,6 +58,8 @@ from qjaxsim.planning.steps import (
 
 # Widths of dense blocks that are tried.
 BLOCKS = (3, 4, 5, 6, 7)
+# Those of one state of so few qubits are narrow where gates with angles fill them: making a wide matrix costs more.
+NARROW_BLOCKS, MOST_NARROW = (3, 4), 13
 # Circuits with more leaves than this are grouped once, with blocks of up to `LONG_BLOCK` qubits.
 LONG_CIRCUIT, LONG_BLOCK = 2000, 5
 # Stretches of so many leaves without data may become loops over blocks; they do if they are longer programs than this.
@@ -252,6 +254,8 @@ class _Planner:
     ) -> list[Group]:
         """The grouping of least cost over widths of blocks and ways to write the same leaves."""
         widths: Sequence[int] = (LONG_BLOCK,) if len(variants[0]) > LONG_CIRCUIT else BLOCKS
+        if columns == 1 and n_qubits <= MOST_NARROW and 4 * sum(map(is_fixed, variants[0])) <= 3 * len(variants[0]):
+            widths = NARROW_BLOCKS
         if self.options.max_block is not None:
             widths = (self.options.max_block,)
         best: tuple[float, list[Group]] | None = None
@@ -332,14 +336,13 @@ def _price_made_together(group: Group, amplitudes: float) -> float:
 
 
 def _group_cost(group: Group, amplitudes: float, columns: int = 1) -> float:
-    width, factors = len(group.qubits), sum(len(leaf.factors) for leaf in group.leaves)
     if group.kind == "dense" and group.data:
-        return cost.dense_of_data(width, amplitudes, columns) + cost.runs(factors, columns)
+        return cost.dense_of_data(len(group.qubits), amplitudes, columns)
     if group.kind == "dense":
         strings = sum(kind(leaf) == "rotation" for leaf in group.leaves)
-        return cost.dense(width, amplitudes, cost.layers(len(group.leaves) - strings, width) + strings)
+        return cost.dense(len(group.qubits), amplitudes, 2 + strings)
     if group.kind == "singles":
-        return cost.singles(width, amplitudes, columns) + cost.runs(factors, columns)
+        return cost.singles(len(group.qubits), amplitudes, columns)
     if group.kind == "rotation":
         return cost.rotations(len(group.leaves), amplitudes)
     return cost.monomial(amplitudes) if group.kind == "monomial" else cost.diagonal(2, amplitudes)

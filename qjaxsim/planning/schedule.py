@@ -338,7 +338,7 @@ class _Chooser:
         mask = graph.masks[seed]
         limit = max(limits.data_block if data else limits.block, mask.bit_count())
         found, edge = graph.absorb(mask, self._accepts(data))
-        now: _Growing | None = _Growing(mask, self._block(found, mask, data), edge)
+        now: _Growing | None = _Growing(mask, self._block(found, mask), edge)
         stages = []
         while now is not None:
             stages.append(now.block)
@@ -354,7 +354,7 @@ class _Chooser:
             best, most = None, 0.0
             for mask in self._widened(now.mask, now.edge, limit, touching):
                 found, edge = self.graph.absorb(mask, self._accepts(data))
-                block = self._block(found, mask, data)
+                block = self._block(found, mask)
                 gained = self._weight(block.members) - self._weight(now.block.members)
                 if gained / (mask ^ now.mask).bit_count() > most:
                     best, most = _Growing(mask, block, edge), gained / (mask ^ now.mask).bit_count()
@@ -362,17 +362,13 @@ class _Chooser:
                 return best
         return None
 
-    def _block(self, members: list[int], mask: int, data: bool) -> Block:
+    def _block(self, members: list[int], mask: int) -> Block:
         """The leaves of a dense block and their weight for its cost."""
         if self.limits.defer:
             members = self._without_loose_ends(members)
-        width, amplitudes = mask.bit_count(), self.limits.amplitudes
-        if data:
-            price = cost.dense(width, amplitudes, 0) + 2 * cost.CALL
-        else:
-            # Each rotation about a longer Pauli string is a layer of its own.
-            strings = sum(self.graph.kinds[i] == "rotation" for i in members)
-            price = cost.dense(width, amplitudes, cost.layers(len(members) - strings, width) + strings)
+        # Each rotation about a longer Pauli string is a layer of its own.
+        layers = 2 + sum(self.graph.kinds[i] == "rotation" for i in members)
+        price = cost.dense(mask.bit_count(), self.limits.amplitudes, layers)
         return Block(self._weight(members) / price, "dense", members)
 
     def _without_loose_ends(self, members: list[int]) -> list[int]:
