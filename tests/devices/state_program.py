@@ -193,7 +193,7 @@ def second_order():
 
 def programs():
     """Collectives against the plan, memory against the number of devices, a batch over an axis of its own."""
-    n = 10
+    n = 14  # states outweigh the matrices of blocks
     circuit, w = layers(n, 3), jnp.linspace(0, 1, 3 * n).reshape(3, n)
     for bits in (0, 3) if FEW else (0, 1, 2, 3):
         mesh = jax.make_mesh((2**bits,), ("q",), axis_types=(AxisType.Auto,), devices=jax.devices()[: 2**bits])
