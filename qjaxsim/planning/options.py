@@ -18,9 +18,8 @@ class PlanOptions:
         collapse: True or False to always or never collapse weights-only stretches; None lets the cost model decide.
         scan: True or False to always or never turn layers that repeat in a flat circuit into a loop; None does so for
             three layers or more on up to ten qubits while all states together have at most 2**14 amplitudes, else for
-            long circuits.
-            What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates from running as
-            a loop over small blocks.
+            long circuits. What `Circuit.repeat` added is a loop in any case. False also keeps long stretches of gates
+            from running as a loop over small blocks.
         unroll: iterations of a repeated layer that one step of the `lax.scan` holds.
         gradient: "backprop" keeps every intermediate state for reverse-mode derivatives, "adjoint" recomputes them by
             running the circuit backwards, in constant memory; None chooses by the memory needed.

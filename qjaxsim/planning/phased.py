@@ -4,7 +4,8 @@ The constant gates join the weights around them, and the data of all qubits beco
 sample needs dense matrices of its own. NumPy only, no JAX.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +19,10 @@ from qjaxsim.planning.normal_form import run_leaf
 
 # By rotation, the gates before RZ and those after it that make it one, A and A+: X = A+ Z A, Y = A+ Z A.
 _AROUND = {"rx": (("h",), ("h",)), "ry": (("sdg", "h"), ("h", "s"))}
-_H, _SDG = GATES["h"].matrix(np), GATES["sdg"].matrix(np)
-_BEFORE: dict[str, np.ndarray] = {"rx": _H, "ry": _H @ _SDG}
+_BEFORE = {
+    rotation: functools.reduce(lambda product, name: GATES[name].matrix(np) @ product, before, np.eye(2, dtype=complex))
+    for rotation, (before, _) in _AROUND.items()
+}
 
 
 def with_phased_data(leaves: Sequence[Leaf], from_zero: bool) -> list[Leaf] | None:
@@ -76,7 +79,7 @@ def _turned(repeat: Repeat, data: Collection[str]) -> list[Operation]:
     first = _outermost(layer.operations, data)
     last = {len(layer.operations) - 1 - i: gate for i, gate in _outermost(layer.operations[::-1], data).items()}
     chosen = first or last
-    before, after = ([gate for one in chosen.values() for gate in _around(one, i)] for i in (0, 1))
+    before, after = _around(chosen.values(), 0), _around(chosen.values(), 1)
     phases = [replace(gate, name="rz") for gate in chosen.values()]
     rest = (operation for i, operation in enumerate(layer.operations) if i not in chosen)
     inner = [*after, *rest, *before]
@@ -84,8 +87,9 @@ def _turned(repeat: Repeat, data: Collection[str]) -> list[Operation]:
     return [*before, replace(repeat, circuit=turned), *after]
 
 
-def _around(gate: Gate, side: int) -> Iterable[Gate]:
-    return (Gate(name, gate.qubits, ()) for name in _AROUND[gate.name][side])
+def _around(rotations: Collection[Gate], side: int) -> list[Gate]:
+    """The constant gates before (0) or after (1) phases in place of rotations."""
+    return [Gate(name, gate.qubits, ()) for gate in rotations for name in _AROUND[gate.name][side]]
 
 
 def _outermost(operations: Sequence[Operation], data: Collection[str]) -> dict[int, Gate]:

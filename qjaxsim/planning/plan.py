@@ -3,7 +3,7 @@
 A plan depends on the circuit, on the names of the parameters that carry a batch (the "data"; the others are the
 "weights") and on the size of that batch, never on values:
 
-1. `recognise`: layers that repeat in a long flat circuit become a loop;
+1. `recognise`: layers that repeat in a flat circuit become a loop where that is quicker;
 2. `gadgets`: constant gates that are undone later vanish, and rotations between them turn into phases or into rotations
    about Pauli strings;
 3. `normal_form`: operations become leaves; runs fused, identities, inverse pairs and swaps taken out;
@@ -102,11 +102,12 @@ def make_plan(
     prepared, circuit = _prepared(circuit, frozenset(data))
     if prepared and not from_zero:
         raise ValueError("A circuit that initializes qubits cannot be run on other states, and has no unitary.")
-    columns = batch if not from_zero or circuit.parameters.keys() & set(data) else 1
+    alike = from_zero and not prepared and circuit.parameters.keys().isdisjoint(data)  # all columns are one state
+    columns = 1 if alike else batch
     found = with_loops(circuit, frozenset(data), columns, options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options, from_zero and not prepared)
-    turned = with_phased_layers(found.circuit, planner.data) if columns > 1 else found.circuit
-    items = planner.group(turned, frozenset())
+    whole = with_phased_layers(found.circuit, planner.data) if columns > 1 else found.circuit
+    items = planner.group(whole, frozenset())
     # Before the first data there is one column only, so that nothing can be gained there.
     first = next((i for i, item in enumerate(items) if _depends_on_data(item)), len(items))
     items = items[:first] + planner.collapse(items[first:], circuit.n_qubits)

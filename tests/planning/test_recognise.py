@@ -62,6 +62,12 @@ def test_of_samples_all_states_together_count(n_qubits, batch, found):
     assert loops(flat(n_qubits, 8), batch, {"x"}) == [8]  # samples that nothing depends on
 
 
+@pytest.mark.parametrize(("batch", "found"), [(1024, [8]), (1025, [])])
+def test_of_prepared_samples_all_states_together_count(batch, found):
+    circuit = qj.Circuit(4).initialize(qj.Parameter("x", (16,))).compose(flat(4, 8))
+    assert loops(circuit, batch, {"x"}) == found
+
+
 def test_layers_without_angles_are_matrices_beforehand():
     circuit = qj.Circuit(6)
     for _ in range(20):

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature import SpectrumReport
@@ -64,7 +65,7 @@ def _check_counts(given: SpectrumSettings, target: Target) -> None:
     if given.top == SpectrumSettings.top:
         return
     parameters = target.n_parameters
-    if is_dense(given.spectrum, parameters, int(given.dtype.removeprefix("float")) // 8):
+    if is_dense(given.spectrum, parameters, np.dtype(given.dtype).itemsize):
         raise ValueError(
             f"Argument `top` has an effect only on spectra by lanczos, but that of {parameters:,} parameters is dense "
             f"(`spectrum` is {given.spectrum}); leave it out."
