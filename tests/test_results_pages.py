@@ -151,6 +151,24 @@ def test_updates_on_long_sequences_are_those_kept(page, head, words):
             assert says(cells[at], value), (begins, length, cells[at])
 
 
+def test_shots_of_a_noisy_hessian_are_those_kept():
+    (run,) = kept("noisy_hessian_mnist_cpu")
+    assert {row["evaluations"] for row in run["rows"]} == {1177}
+    shots = {row[0]: row[1] for row in table("results/noisy_hessian.md", "on MNIST")[1] if "halves" not in row[0]}
+    places = {0.0: "shots of each of 1,177 evaluations", 0.01: "at strength 0.01", 0.1: "at strength 0.1"}
+    for strength, begins in places.items():
+        noise = "local" if strength else "none"
+        own = [r["shots_edge_min"] for r in run["rows"] if (r["noise"], r["strength"]) == (noise, strength)]
+        assert len(own) == 3
+        (cell,) = [words for name, words in shots.items() if name.startswith(begins)]
+        numbers = [
+            float(number.replace(",", "")) * (1e6 if million else 1)
+            for number, million in re.findall(r"([\d,]*\d)( million)?", cell)
+        ]
+        wanted = [max(own)] if cell.startswith("up to") else [min(own), max(own)]
+        assert numbers == pytest.approx(wanted, rel=0.06), (strength, cell)
+
+
 def means(rows, *columns, **settings):
     """Means over the rows that have these settings."""
     own = [row for row in rows if settings.items() <= row.items()]
