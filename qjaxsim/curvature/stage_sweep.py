@@ -24,16 +24,15 @@ from qjaxsim.curvature.stacked import adjoint_times, by_rows, inner, outer, push
 from qjaxsim.curvature.stages import Stage, StagedCircuit, Wire
 from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.measurement import apply_observables, expectation_values
-from qjaxsim.running.simulate import apply_circuit, statevector, unitary
+from qjaxsim.running.simulate import apply_circuit
 
 # --- stages of weights -----------------------------------------------------------------------------------------------
 
 
 def _matrix(part: StagedCircuit, stage: Stage, u: jax.Array) -> jax.Array:
     """The matrix of a stage of weights, (d, 2, d); of the first one the column of |0...0> alone, (d, 2, 1)."""
-    params = part.params(u, None, stage.circuit.parameters)
-    matrix = statevector(stage.circuit)(params)[:, None] if stage.first else unitary(stage.circuit)(params)
-    return by_rows(matrix).astype(u.dtype)
+    matrix = stage.matrix(part.params(u, None, stage.circuit.parameters))
+    return by_rows(matrix[:, None] if stage.first else matrix).astype(u.dtype)
 
 
 def matrices(part: StagedCircuit, u: jax.Array) -> list[jax.Array | None]:

@@ -21,7 +21,7 @@ from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.circuits.operations import Gate, Operation, Repeat
 from qjaxsim.planning.options import PlanOptions
 from qjaxsim.running.array_types import taken
-from qjaxsim.running.simulate import expectation
+from qjaxsim.running.simulate import expectation, statevector, unitary
 
 Entry = tuple[int, int, float]
 """Number of a gate on its qubit, place of a parameter in its angle, the angle's derivative in it."""
@@ -58,6 +58,14 @@ class Stage:
     wires: tuple[Wire, ...] | None
     own: np.ndarray
     first: bool
+
+    @cached_property
+    def matrix(self) -> Callable[..., jax.Array]:
+        """From the circuit's parameters to its matrix, (d, d), or to its state (d,) where it is the first.
+
+        Made once: JAX then knows its trace, which took most of the time that a product with H is traced.
+        """
+        return statevector(self.circuit) if self.first else unitary(self.circuit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import qjaxsim as qj
 from qjaxsim.common import memory
-from qjaxsim.curvature import plan_split, split_hessian, split_plan
+from qjaxsim.curvature import hessian_product, plan_split, split_hessian, split_plan, stages
 from qjaxsim.curvature.chunks import AtOnce
 from qjaxsim.curvature.parts import PartSum
 from qjaxsim.curvature.stages import StagedCircuit
@@ -265,3 +265,21 @@ def test_parts_in_turn_give_the_same_values(key):
     x = np.random.default_rng(0).uniform(0, 1, (3, 5, 5))
     params = model.init(key)
     np.testing.assert_allclose(model.outputs.in_turn(params, x), model.outputs(params, x), rtol=1e-13)
+
+
+def test_a_product_that_is_met_again_plans_no_circuit_anew(monkeypatch):
+    """Matrices of stages are functions made once: of 50 layers, tracing them anew took as long as the product."""
+    made = []
+
+    def counted(build, given):
+        made.append(given)
+        return build(given)
+
+    for name in ("statevector", "unitary"):
+        monkeypatch.setattr(stages, name, functools.partial(counted, getattr(stages, name)))
+    _, params, x, y = problem()
+    model, _ = model_of.__wrapped__()  # that nothing else has used
+    v = jnp.ones_like(params)
+    products = [hessian_product(model, cross_entropy, params, x, y, v) for _ in range(3)]
+    assert len(made) == sum(stage.wires is None for stage in model.part.stages) == 3
+    np.testing.assert_array_equal(products[1:], [products[0]] * 2)

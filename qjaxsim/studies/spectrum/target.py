@@ -20,7 +20,6 @@ class Target:
         loss: of outputs and y, one number a sample; with data.
         options: more of `spectrum_report`'s arguments that the problem brings.
         random: whether starts differ from seed to seed.
-        train: maps (params, x, y) to the mean loss, where the optimiser needs a form of its own.
     """
 
     name: str
