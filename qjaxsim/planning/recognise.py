@@ -31,8 +31,8 @@ FORCED, LONG = Least(2, 2, 2), Least(8, 600)
 # memory, which blocks across layers save. A layer on few qubits has few blocks, which the loop brings back into order.
 SMALL, FEW_QUBITS = 2**14, 10
 OF_FEW, OF_SMALL = Least(3, 32), Least(8, 200)
-# How many distances between equal gates are tried as the length of a layer.
-PERIODS = 12
+# How many distances between equal gates are tried as the length of a layer, and how often a gate may stand in one.
+PERIODS, OFTEN = 12, 4
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,11 @@ def _longest(keys: np.ndarray, turning: np.ndarray, least: Least) -> tuple[int, 
 
 
 def _periods(keys: np.ndarray) -> list[int]:
-    """Distances between successive equal gates: the most frequent ones, ascending."""
+    """Distances from gates to the next equal ones, and to those after them: the most frequent ones, ascending."""
     order = np.argsort(keys, kind="stable")
-    same = keys[order][1:] == keys[order][:-1]
-    distances, counts = np.unique(np.diff(order)[same], return_counts=True)
+    ordered = keys[order]
+    away = [(order[lag:] - order[:-lag])[ordered[lag:] == ordered[:-lag]] for lag in range(1, OFTEN + 1)]
+    distances, counts = np.unique(np.concatenate(away), return_counts=True)
     return sorted(distances[np.argsort(-counts, kind="stable")][:PERIODS].tolist())
 
 

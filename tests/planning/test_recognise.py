@@ -56,6 +56,44 @@ def test_layers_in_turn_are_a_loop_of_pairs():
     assert loops(written_out(6, 60)) == [30]
 
 
+def there_and_back(n_qubits, depth):
+    """Layers in which every gate stands twice, the second time in the opposite order, as in symmetric Trotter steps."""
+    w, circuit = qj.Parameter("w", (depth, n_qubits)), qj.Circuit(n_qubits)
+    for i in range(depth):
+        for order in (range(n_qubits), reversed(range(n_qubits))):
+            for q in order:
+                circuit.rx(w[i, q], q).cz(q, (q + 1) % n_qubits)
+    return circuit
+
+
+def test_layers_in_which_every_gate_stands_twice_are_a_loop():
+    circuit = there_and_back(4, 5)
+    assert loops(circuit) == [5]
+    params = {"w": np.random.default_rng(0).normal(size=(5, 4))}
+    plain = qj.statevector(circuit, options=qj.PlanOptions(scan=False))(params)
+    np.testing.assert_allclose(qj.statevector(circuit)(params), plain, atol=1e-12)
+
+
+def test_rounds_of_grovers_search_are_a_loop():
+    n, rounds, marked = 5, 24, 0b10110
+    zeros = [q for q in range(n) if not marked >> (n - 1 - q) & 1]
+    circuit = qj.Circuit(n)
+    for q in range(n):
+        circuit.h(q)
+    for _ in range(rounds):
+        for flipped in (zeros, range(n)):
+            for q in flipped:
+                circuit.x(q)
+            circuit.mcp(np.pi, range(n - 1), n - 1)
+            for q in flipped:
+                circuit.x(q)
+            for q in range(n):
+                circuit.h(q)
+    assert loops(circuit) == [rounds]
+    found = np.abs(qj.statevector(circuit)({})[marked]) ** 2
+    assert found == pytest.approx(np.sin((2 * rounds + 1) * np.arcsin(2 ** (-n / 2))) ** 2, abs=1e-10)
+
+
 @pytest.mark.parametrize(("n_qubits", "batch", "found"), [(4, 1024, [8]), (4, 1025, []), (8, 64, [8]), (10, 17, [])])
 def test_of_samples_all_states_together_count(n_qubits, batch, found):
     assert loops(flat(n_qubits, 8, data=True), batch, {"x"}) == found
