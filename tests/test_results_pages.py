@@ -76,6 +76,16 @@ def test_the_published_model_is_of_the_columns_and_images_that_its_table_names()
             assert cell == "" if value is None else says(cell, value), (words[at], run, cell, value)
 
 
+def test_class_means_of_the_published_model_are_those_kept():
+    found = {row["seed"]: row for row in rows_of("published_patches_50_layers") if row["patches"] == 4}
+    assert {row["class_tested"] for row in found.values()} == {9}
+    (_, *seeds), rows = table("results/hessian.md", "leading eigenvalues, of nine", "1001")
+    names = ("class_removed", "class_removed_permuted", "class_removed_random", "g1_share")
+    for name, (_, *cells) in zip(names, rows, strict=True):
+        for seed, cell in zip(seeds, cells, strict=True):
+            assert says(cell, found[int(seed)][name] * (100 if name == "g1_share" else 1)), (name, seed, cell)
+
+
 def test_spectra_of_ten_layers_are_those_kept():
     found = kept("hessian_mnist_layers10_cpu")["rows"]
     names = ("lambda_max", "train_loss", "test_accuracy", "outliers_gap")
