@@ -11,6 +11,7 @@ import pytest
 import qjaxsim as qj
 from qjaxsim.common import files
 from qjaxsim.curvature import SpectrumReport, spectrum_report
+from qjaxsim.curvature.spectra.page import said
 from qjaxsim.models.losses import cross_entropy
 from tests.cases import layered, mostly_slow, network, network_problem
 
@@ -80,6 +81,26 @@ def test_dense_counts(reports):
     numbers = reports["dense"].numbers
     assert (numbers["negative_eigenvalues"], numbers["rank"], numbers["exact_zeros"]) == (1, SIZE - 1, 0)
     assert numbers["near_zero_fraction"] == pytest.approx(1 / SIZE)
+
+
+@pytest.mark.parametrize("way", ["dense", "lanczos"])
+@pytest.mark.parametrize(
+    ("values", "share", "seen"),
+    [
+        (np.concatenate([np.zeros(300), np.geomspace(1e-3, 1, 300), -np.geomspace(1e-3, 0.1, 200)]), 3 / 8, False),
+        (np.repeat([0.0, 1.0, 2.0, 5.0], [60, 30, 20, 10]), 1 / 2, True),
+        (np.linspace(0.5, 1, 800), 0.0, True),
+    ],
+)
+def test_a_share_of_zeros_is_given_where_products_can_tell(way, values, share, seen):
+    """In a bulk around zero no Ritz value stands for the zeros in it; few values, and a bulk elsewhere, are told."""
+    function = lambda w: jnp.asarray(values) @ w**2 / 2  # noqa: E731
+    report = spectrum_report(function, jnp.ones(len(values)), method=way, planes=(), groups=None, progress=False)
+    found, text = report.numbers["near_zero_fraction"], said(report, "spectrum")
+    assert (found is None) == (way == "lanczos" and not seen)
+    if found is not None:
+        assert found == pytest.approx(share, abs=0.0 if way == "dense" or not share else 0.1)
+    assert ("are near zero" in text) == (found is not None)
 
 
 @pytest.mark.parametrize("way", ["dense", "lanczos"])

@@ -21,7 +21,8 @@ NUMBERS = {
     "ratio_k_minus_1": "lambda_m / lambda_(m+1) at m = K - 1, K classes",
     "ratio_k": "the same at m = K",
     "ratio_k_squared": "the same at m = K * K",
-    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 times the largest (lanczos: estimate)",
+    "near_zero_fraction": "fraction of eigenvalues with magnitude up to 1e-6 times the largest (lanczos: estimate, "
+    "empty where that many products cannot tell)",
     "exact_zeros": "parameters without second derivatives, most often those on which the function does not depend: "
     "rows of H that vanish up to rounding; dense only",
     "rank": "eigenvalues above rounding in magnitude; dense only",

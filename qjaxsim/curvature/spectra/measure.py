@@ -13,7 +13,7 @@ from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.files import SO_FAR
 from qjaxsim.common.memory import available_bytes
 from qjaxsim.curvature.balance import magnitude
-from qjaxsim.curvature.density import spectral_density
+from qjaxsim.curvature.density import SpectralDensity, spectral_density
 from qjaxsim.curvature.gauss_newton import split_hessian
 from qjaxsim.curvature.hvp import ROWS_AT_ONCE, require_dense, symmetrised
 from qjaxsim.curvature.kept_products import ProductLog
@@ -48,6 +48,8 @@ DENSE_UP_TO = 12_000
 DENSE_COPIES = 5
 # Matrix-free estimates: Lanczos steps and probes of the density, probes of the trace and of the norms.
 DENSITY_STEPS, DENSITY_PROBES, TRACE_PROBES, NORM_PROBES = 80, 4, 24, 8
+# A share of a density is given where the sides of fewer eigenvalues than this are unknown.
+UNSURE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +243,6 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     lambda_min = -float(lowest.values[0])
     shares = density.weights / density.weights.sum()
     floor = NEAR_ZERO * max(abs(values[0]), abs(lambda_min))
-    near_zero, above = np.abs(density.nodes) <= floor, density.nodes > floor
     numbers = {
         "spectrum": "lanczos",
         "lambda_max": float(values[0]),
@@ -249,7 +250,7 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
         "trace": trace.value,
         "trace_error": trace.standard_error,
         **of_parts,
-        "near_zero_fraction": float(shares[near_zero].sum()),
+        "near_zero_fraction": _share_near_zero(density, floor),
     }
     arrays = {
         "lanczos_values": values,
@@ -260,8 +261,25 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     }
     gradient = compiled_once(jax.grad(lambda w: problem.function(problem.unravel(w))), problem.flat)
     gauss_newton = problem.operators[1] if parts else None
-    expected = round(size * float(shares[above].sum()))
+    expected = round(size * float(shares[density.nodes > floor].sum()))
     return Measured(numbers, arrays, gradient, problem.operators[0], gauss_newton, pairs, expected)
+
+
+def _share_near_zero(density: SpectralDensity, floor: float) -> float | None:
+    """The share of eigenvalues of magnitude up to `floor`; None where the quadrature cannot tell.
+
+    A node stands for eigenvalues around it: of its Ritz vector's square at most that of residual over distance belongs
+    to those on the other side of the limit. Zeros in a dense bulk have no node of their own before the bulk is
+    resolved, and a count of nodes would call them none.
+    """
+    shares, sizes = density.weights / density.weights.sum(), np.abs(density.nodes)
+    near = sizes <= floor
+    distance = np.where(near, floor, sizes - floor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        astray = np.nan_to_num(density.residuals / distance, nan=0.0, posinf=1.0)
+    if float(shares @ np.minimum(astray, 1) ** 2) > UNSURE:
+        return None
+    return float(shares[near].sum())
 
 
 def _small_image(operator: LinearOperator, key: jax.Array) -> jax.Array:

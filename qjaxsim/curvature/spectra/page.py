@@ -80,12 +80,13 @@ def _of_spectrum(report: "SpectrumReport", name: str) -> str:
     numbers = report.numbers
     texts = report.texts()
     size = int(numbers["parameters"])
-    near = round(float(numbers["near_zero_fraction"] or 0.0) * size)
     parts = [
         "Eigenvalues on a signed logarithmic axis, linear only in the grey bin around zero; below, the leading ones by "
-        f"rank. Here they run from {texts['lambda_min']} to {texts['lambda_max']}; about {near:,} of {size:,} are near "
-        "zero (magnitude up to 1e-6 of the largest)"
+        f"rank. Here they run from {texts['lambda_min']} to {texts['lambda_max']}"
     ]
+    if numbers["near_zero_fraction"] is not None:
+        near = round(float(numbers["near_zero_fraction"]) * size)
+        parts.append(f"; about {near:,} of {size:,} are near zero (magnitude up to 1e-6 of the largest)")
     if numbers.get("negative_eigenvalues") is not None:
         parts.append(f", {numbers['negative_eigenvalues']:,} are negative")
     parts.append(f", and {report.outliers} stand out by the rule of the largest gap.")

@@ -126,7 +126,7 @@ def bulk_is_structure(rows: Sequence[Row]) -> Verdict:
     shares = [counts.explained or 0.0 for counts in found]
     share = sum(shares) / len(shares)
     evidence = f"Unused and redundant weights are {quote_values(shares)} of the near-zero count; {seeds_of(used)}; " + (
-        "; ".join(_counts_in_words(row, counts) for row, counts in zip(used, found, strict=True))
+        "; ".join(dict.fromkeys(_counts_in_words(row, counts) for row, counts in zip(used, found, strict=True)))
     )
     if share >= MOSTLY:
         return not_seen(claim, source, evidence, used)
