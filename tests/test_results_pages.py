@@ -179,6 +179,27 @@ def test_shots_of_a_noisy_hessian_are_those_kept():
         assert numbers == pytest.approx(wanted, rel=0.06), (strength, cell)
 
 
+def test_accuracies_on_ten_digits_are_those_kept():
+    found = [run["rows"][0] for run in kept("qrnn_letters_digits_cpu") if run["rows"][0]["task"] == "mnist"]
+    (_, *features), rows = table("qrnn.md", "features", row="coordinates x bits")
+    assert len(features) == len(found) == 4
+    assert {row["seeds"] for row in found} == {3}
+    names = {
+        "parameters": "parameters",
+        "updates": "updates",
+        "Adam's rate": "learning_rate",
+        "one network, arg-max: median": "test_accuracy_argmax",
+        "one network, arg-max: best": "test_accuracy_argmax_best",
+        "one network, sampled: median": "test_accuracy_sampled",
+        "three networks, mean distribution": "test_accuracy_ensemble",
+        "the table's accuracy": "lookup_accuracy",
+    }
+    cells = {words: each for words, *each in rows}
+    for words, name in names.items():
+        for cell, row in zip(cells[words], found, strict=True):
+            assert says(cell, row[name] * (100 if "accuracy" in name else 1)), (words, cell, row[name])
+
+
 def means(rows, *columns, **settings):
     """Means over the rows that have these settings."""
     own = [row for row in rows if settings.items() <= row.items()]

@@ -219,6 +219,21 @@ def test_norms_and_shares_do_not_leave_single_precision(scale):
     assert [row["gradient_share"] for row in report.blocks] == pytest.approx([shares[:2].sum(), shares[2]], rel=1e-5)
 
 
+def test_the_residual_parts_norm_is_exact_on_leading_eigenvectors_and_has_an_error_beyond():
+    params, x, y = network_problem(jnp.float64)
+    options = {"loss": cross_entropy, "planes": (), "groups": None, "progress": False}
+    dense, few, every = (
+        spectrum_report(network, params, (x, y), method=way, top=top, **options).numbers
+        for way, top in (("dense", 10), ("lanczos", 4), ("lanczos", 10**4))
+    )
+    exact = dense["residual_norm_ratio"]
+    assert dense["residual_norm_error"] is None
+    assert 0 < few["residual_norm_error"] < 0.2 * exact
+    assert few["residual_norm_ratio"] == pytest.approx(exact, abs=5 * few["residual_norm_error"])
+    assert every["residual_norm_ratio"] == pytest.approx(exact, rel=1e-8)
+    assert every["residual_norm_error"] < 1e-8
+
+
 @pytest.mark.parametrize("dtype", mostly_slow([jnp.float64, jnp.float32]))
 def test_model_has_three_parts_that_add_up(dtype):
     params, x, y = network_problem(dtype)

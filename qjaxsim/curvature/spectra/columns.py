@@ -14,6 +14,7 @@ NUMBERS = {
     "gn_lambda_max": "largest eigenvalue of the Gauss-Newton part G of H = G + R",
     "gn_null": "eigenvalues of G below rounding; dense only",
     "residual_norm_ratio": "Frobenius norm of the residual part R over that of H (lanczos: estimate)",
+    "residual_norm_error": "standard error of that; lanczos only",
     "negative_eigenvalues": "eigenvalues below -1e-6 times the largest magnitude; dense only",
     "outliers_gap": "outliers by the largest ratio of neighbouring eigenvalues, 0 if it is below 1.5 (count_outliers); "
     "lanczos: among the leading ones",

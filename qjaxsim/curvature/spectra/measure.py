@@ -161,6 +161,7 @@ def by_matrix(problem: Problem, batch_size: int | None, progress: "Progress", fo
         "gn_lambda_max": float(gauss_newton[-1]),
         "gn_null": int((np.abs(gauss_newton) <= _rounding(split.hessian) * np.abs(gauss_newton).max()).sum()),
         "residual_norm_ratio": _ratio(split.residual, split.hessian),
+        "residual_norm_error": None,
     }
     arrays = {"eigenvalues": values, "gn_eigenvalues": gauss_newton}
     return Measured(
@@ -230,13 +231,13 @@ def by_products(problem: Problem, top: int, key: jax.Array, progress: "Progress"
     keys = jax.random.split(key, 5)
     size = problem.flat.size
     steps = min(DENSITY_STEPS, size)
-    least = 3 * top + steps * DENSITY_PROBES + TRACE_PROBES + 2 * NORM_PROBES
+    least = 4 * top + steps * DENSITY_PROBES + TRACE_PROBES + 2 * NORM_PROBES
     with progress.bar("spectrum, products (about)", least, compiles=True) as advance:
         hessian, *parts = (counted(part, advance) for part in problem.operators)
         _require_finite(_small_image(hessian, keys[0]))
         pairs = top_eigenpairs(hessian, min(top, size), key=keys[0], copies=False)
         lowest = top_eigenpairs(-hessian, 1, key=keys[1], copies=False)
-        of_parts = _of_parts(hessian, *parts, keys=keys) if parts else {}
+        of_parts = _of_parts(pairs, hessian, *parts, keys=keys) if parts else {}
         density = spectral_density(hessian, key=keys[3], steps=steps, probes=DENSITY_PROBES)
         trace = trace_estimate(hessian, key=keys[4], probes=TRACE_PROBES, method="xtrace")
     values = np.asarray(pairs.values, float)
@@ -288,22 +289,48 @@ def _small_image(operator: LinearOperator, key: jax.Array) -> jax.Array:
 
 
 def _of_parts(
-    hessian: LinearOperator, gauss_newton: LinearOperator, residual: LinearOperator, *, keys: jax.Array
+    pairs: EigenPairs,
+    hessian: LinearOperator,
+    gauss_newton: LinearOperator,
+    residual: LinearOperator,
+    *,
+    keys: jax.Array,
 ) -> Numbers:
     leading_gn = top_eigenpairs(gauss_newton, 1, key=keys[2], copies=False)
+    ratio, error = _norm_ratio(pairs, residual, hessian, keys[4])
     return {
         "gn_lambda_max": float(leading_gn.values[0]),
-        "residual_norm_ratio": _norm_ratio(residual, hessian, keys[4]),
+        "residual_norm_ratio": ratio,
+        "residual_norm_error": error,
     }
 
 
-def _norm_ratio(residual: LinearOperator, hessian: LinearOperator, key: jax.Array) -> float:
-    """Estimate of ||R|| / ||H|| in the Frobenius norm, since E ||M v||^2 = ||M||_F^2 for normal v."""
-    probes = jax.random.normal(key, (hessian.size, NORM_PROBES), hessian.dtype)
-    return _ratio(residual @ probes, hessian @ probes)
+def _norm_ratio(
+    pairs: EigenPairs, residual: LinearOperator, hessian: LinearOperator, key: jax.Array
+) -> tuple[float, float]:
+    """||R|| / ||H|| in the Frobenius norm, and its standard error.
+
+    On the leading eigenvectors of H, which have most of its norm, by products with these; on the rest by the mean of
+    ||M z||^2 over z normal there.
+    """
+    vectors = np.asarray(pairs.vectors, float)
+    probes = np.asarray(jax.random.normal(key, (hessian.size, NORM_PROBES), hessian.dtype), float)
+    probes = probes - vectors.T @ (vectors @ probes)
+    squares = [_squares(operator @ to_jax(probes.astype(hessian.dtype))) for operator in (residual, hessian)]
+    known = (_squares(residual @ pairs.vectors.T).sum(), (np.asarray(pairs.values, float) ** 2).sum())
+    one, other = (exact + each.mean() for exact, each in zip(known, squares, strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.sqrt(one / other))
+        spread = np.std(squares[0] - ratio**2 * squares[1], ddof=1) / np.sqrt(NORM_PROBES)
+        return ratio, float(spread / (2 * ratio * other)) if spread else 0.0
+
+
+def _squares(columns: jax.Array) -> np.ndarray:
+    """The squared norm of each column."""
+    return (np.asarray(columns, float) ** 2).sum(axis=0)
 
 
 def _ratio(one: jax.Array, other: jax.Array) -> float:
-    """Of two norms; NaN or infinite where the second is zero."""
+    """Of two matrices' norms; NaN or infinite where the second is zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(magnitude(one) / magnitude(other))

@@ -58,6 +58,7 @@ COLUMNS = {
     "g1_lambda_max": "largest eigenvalue of G1, to be compared with lambda_max",
     **of_report(
         "residual_norm_ratio",
+        "residual_norm_error",
         "negative_eigenvalues",
         "outliers_gap",
         "gap_ratio",

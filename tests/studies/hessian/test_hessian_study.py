@@ -308,7 +308,7 @@ def test_lanczos_agrees_with_the_dense_spectrum(finished, tmp_path, capsys):
         assert row[name] == pytest.approx(dense[name], rel=1e-9)
     # Random estimates: twenty probes, whose spread is known to about a fifth; eight probes.
     assert row["trace"] == pytest.approx(dense["trace"], abs=5 * row["trace_error"])
-    assert row["residual_norm_ratio"] == pytest.approx(dense["residual_norm_ratio"], rel=0.7)
+    assert row["residual_norm_ratio"] == pytest.approx(dense["residual_norm_ratio"], abs=5 * row["residual_norm_error"])
     arrays = read_arrays(tmp_path / "run", row["cell"])
     exact = read_arrays(finished, row["cell"])["eigenvalues"][::-1][:4]
     np.testing.assert_allclose(arrays["lanczos_values"], exact, rtol=1e-6)
