@@ -20,6 +20,7 @@ FORMATS = {
     "test_accuracy": ".4f",
     "near_zero_fraction": ".3f",
     "residual_norm_ratio": ".2e",
+    "residual_norm_error": ".2e",
     "seconds_train": ".1f",
     "seconds_hessian": ".1f",
 }

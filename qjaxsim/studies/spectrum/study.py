@@ -102,9 +102,9 @@ def _report(out: Path, row: dict[str, object]) -> SpectrumReport:
 
 _TABLE = (
     "seed", "point", "parameters", "samples", "start_loss", "loss", "gradient_norm", "spectrum", "lambda_max",
-    "lambda_min", "trace", "trace_error", "gn_lambda_max", "residual_norm_ratio", "negative_eigenvalues",
-    "outliers_gap", "near_zero_fraction", "exact_zeros", "rank", "gradient_in_top_k", "seconds_train",
-    "seconds_hessian",
+    "lambda_min", "trace", "trace_error", "gn_lambda_max", "residual_norm_ratio", "residual_norm_error",
+    "negative_eigenvalues", "outliers_gap", "near_zero_fraction", "exact_zeros", "rank", "gradient_in_top_k",
+    "seconds_train", "seconds_hessian",
 )  # fmt: skip
 
 
