@@ -230,8 +230,8 @@ def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None
                 "or choose another --out."
             )
         raise ValueError(
-            f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
-            f"with the same settings or choose another --out."
+            f"Folder {out} holds a sweep with {place} = {_shortened(old, new)}, but this one has "
+            f"{_shortened(new, old)}; resume with the same settings or choose another --out."
         )
 
 
@@ -251,6 +251,12 @@ def _shown(value: Any) -> str:
     return "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
 
 
-def _shortened(value: Any, limit: int = 80) -> str:
+def _shortened(value: Any, other: Any, limit: int = 80) -> str:
+    """A value as text; of a long one the part where it begins to differ from the other."""
     text = _shown(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    if len(text) <= limit:
+        return text
+    common = len(os.path.commonprefix([text, _shown(other)]))
+    start = 0 if common < limit // 2 else common - limit // 2
+    part = "..." * (start > 0) + text[start:]
+    return part if len(part) <= limit else part[: limit - 3] + "..."
