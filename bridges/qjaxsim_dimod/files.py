@@ -16,6 +16,7 @@ from scipy import sparse
 
 from qjaxsim.common.checks import as_path
 from qjaxsim.common.files import why_unreadable
+from qjaxsim.common.words import counted
 from qjaxsim_dimod import text_files
 from qjaxsim_dimod.numbers import real_number
 from qjaxsim_dimod.problems import unconverted, way_out
@@ -219,7 +220,7 @@ def _read_lp(content: bytes, vartype: str | None) -> Qubo:
         raise ValueError(f"{said}.")
     if model.constraints:
         raise ValueError(
-            f"it has {len(model.constraints)} constraints; make them penalties with "
+            f"it has {counted(len(model.constraints), 'constraint')}; make each a penalty with "
             "dimod.cqm_to_bqm(dimod.lp.load(file)) and give that."
         )
     if other := [v for v in model.variables if model.vartype(v) is not dimod.BINARY]:

@@ -106,7 +106,10 @@ def _of_csv(path: Path) -> tuple[dict[str, Any], list[str]]:
             f"those of line {begun + 1} of {path.name} are not ({error}); mend them."
         ) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"Argument `data` must name a CSV file in UTF-8, but {path.name} is none: {error}.") from error
+        raise ValueError(
+            f"Argument `data` must name a CSV file in UTF-8, but {path.name} is none ({error.reason}); save it as "
+            f"that, which Excel calls CSV UTF-8."
+        ) from error
     if len(lines) < 2:
         raise ValueError(f"Argument `data` must have a header and a line below it, but {path.name} has {len(lines)}.")
     (first, head), *body = lines

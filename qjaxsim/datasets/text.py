@@ -80,7 +80,9 @@ def load_text(path: str | Path | None = None) -> Text:
         try:
             sections = [path.read_text(encoding="utf-8-sig")]
         except UnicodeDecodeError as error:
-            raise ValueError(f"Argument `path` must be a text in UTF-8, but {path} is not ({error.reason}).") from error
+            raise ValueError(
+                f"Argument `path` must be a text in UTF-8, but {path} is not ({error.reason}); save it as that."
+            ) from error
         source = path.name
     whole = "\n\n".join(sections)
     kept, dropped = _without_repeats(whole)

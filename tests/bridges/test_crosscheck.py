@@ -368,7 +368,7 @@ def test_values_and_operators_of_qiskit_are_taken(theirs):
     found = crosscheck(theirs, vector, OPERATORS, gradients=False)
     assert found.agrees and found.samples == 1 and found.checks[3].detail == "3 observables"
     named = crosscheck(theirs, {**dict(zip(theirs.parameters, vector, strict=True))}, OPERATORS[1], gradients=False)
-    assert named.agrees and named.checks[3].detail == "1 observables"
+    assert named.agrees and named.checks[3].detail == "1 observable"
     assert crosscheck(theirs, np.stack([vector, 2 * vector]), [qj.Z(0), OPERATORS[0]], gradients=False).samples == 2
 
 

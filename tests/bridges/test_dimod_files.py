@@ -118,7 +118,7 @@ def test_lp_files(tmp_path):
     samples = [dict(zip("ab", bits, strict=True)) for bits in itertools.product((0, 1), repeat=2)]
     np.testing.assert_allclose(problem.energies(samples), bqm.energies(samples))
     constrained = text.replace("Subject To \n", "Subject To \n c0: a + b <= 1\n")
-    with pytest.raises(ValueError, match="it has 1 constraints; make them penalties with dimod.cqm_to_bqm"):
+    with pytest.raises(ValueError, match="it has 1 constraint; make each a penalty with dimod.cqm_to_bqm"):
         read_problem(written(tmp_path, "b.lp", constrained))
     with pytest.raises(ValueError, match=r"all variables must be binary, but 'a' is .*dimod.cqm_to_bqm"):
         read_problem(written(tmp_path, "c.lp", text.replace("Binary\n a b", "General\n a b")))

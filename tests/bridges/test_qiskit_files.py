@@ -352,7 +352,7 @@ def test_hardware_qubits_and_bits_without_registers():
 
 def test_missing_files(tmp_path):
     (tmp_path / "bytes.qasm").write_bytes(b"OPENQASM 2.0;\n\xff\xfe")
-    with pytest.raises(ValueError, match="must be text in UTF-8, but file '.*bytes.qasm' is not"):
+    with pytest.raises(ValueError, match="must be text in UTF-8, but file '.*bytes.qasm' is not; save it"):
         from_qasm(tmp_path / "bytes.qasm")
     with pytest.raises(FileNotFoundError, match="Argument `source` must name a file, but '.*none.qasm' is none.$"):
         from_qasm(tmp_path / "none.qasm")

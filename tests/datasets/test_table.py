@@ -140,7 +140,7 @@ def test_other_refusals(tmp_path):
     with pytest.raises(FileNotFoundError, match="`data` must name a file, but"):
         load_table(tmp_path / "none.csv", "kind")
     (tmp_path / "t.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="CSV file in UTF-8, but t.csv is none"):
+    with pytest.raises(ValueError, match="CSV file in UTF-8, but t.csv is none .*; save it as"):
         load_table(tmp_path / "t.csv", "b")
     np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.zeros(4))
     with pytest.raises(ValueError, match=r"arrays \(N, F\) and \(N,\) of one N, at least 1, but t.npz holds"):

@@ -192,7 +192,7 @@ def test_a_file_as_text(tmp_path):
     with pytest.raises(ValueError, match="at least 100 characters, but has 3"):
         load_text(tmp_path / "short.txt")
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1") * 200)
-    with pytest.raises(ValueError, match="must be a text in UTF-8, but .*latin.txt is not"):
+    with pytest.raises(ValueError, match="must be a text in UTF-8, but .*latin.txt is not .*; save it"):
         load_text(tmp_path / "latin.txt")
 
 

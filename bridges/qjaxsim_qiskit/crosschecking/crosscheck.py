@@ -298,7 +298,7 @@ def _expectations(pair: _Pair, tolerance: float) -> Check:
         _distance(_rows(ours, pair), theirs),
         tolerance * pair.norm,
         **paired_seconds(times, aer_times),
-        detail=f"{len(pair.observables)} observables",
+        detail=counted(len(pair.observables), "observable"),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 import qjaxsim as qj
 from qjaxsim.circuits.noise import NoiseModel
+from qjaxsim.common.words import counted
 from qjaxsim_qiskit.crosschecking import aer
 from qjaxsim_qiskit.crosschecking.checks import Check
 from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
@@ -139,5 +140,5 @@ def _expectations(pair: Any, noisy: qj.Circuit, theirs: np.ndarray, bound: float
         distance,
         bound * pair.norm,
         **paired_seconds(times, None),
-        detail=f"{len(pair.observables)} observables, before readout",
+        detail=f"{counted(len(pair.observables), 'observable')}, before readout",
     )

@@ -11,6 +11,7 @@ import numpy as np
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression, Parameter, as_expression
 from qjaxsim.common.memory import require_memory
+from qjaxsim.common.words import counted
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.importing.operations import Reader
 from qjaxsim_qiskit.importing.values import Binding
@@ -78,9 +79,8 @@ class ImportedCircuit:
 
     def __repr__(self) -> str:
         order = ", ".join(parameter.name for parameter in self.order)
-        return (
-            f"<ImportedCircuit: {self.circuit!r}, {len(self.measurements)} measurements, values in the order [{order}]>"
-        )
+        measured = counted(len(self.measurements), "measurement")
+        return f"<ImportedCircuit: {self.circuit!r}, {measured}, values in the order [{order}]>"
 
     def params(self, values: Any) -> dict[str, Any]:
         """Values as Qiskit binds them in the form that our functions take, float64.

@@ -116,7 +116,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"A program must be text in UTF-8, but file {str(path)!r} is not.") from error
+        raise ValueError(f"A program must be text in UTF-8, but file {str(path)!r} is not; save it as that.") from error
 
 
 def require_bits(n_qubits: int, n_bits: int) -> None:

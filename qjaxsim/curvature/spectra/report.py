@@ -122,8 +122,8 @@ def spectrum_report(
     problem = problem_of(function, params, data, loss, observables, batch_size)
     size = problem.flat.size
     known = classes is not None or problem.model is not None
-    places, classes = places_of(groups, problem.params), _classes(classes, problem)
-    path, held = _path(trajectory, problem), _mask(frozen, size)
+    places, classes, held = checked_choices(problem, groups, classes, frozen)
+    path = _path(trajectory, problem)
     planes = _planes(planes, path, size)
     points = integer_from(2, "plane_points", plane_points)
     require_grid("plane_points", points, planes)
@@ -195,6 +195,17 @@ def _numbers(
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def checked_choices(
+    problem: Problem, groups: Groups, classes: int | None, frozen: Any
+) -> tuple[dict[str, np.ndarray], int, np.ndarray | None]:
+    """Places of the groups, classes and mask, in the words of `spectrum_report`, whose arguments these are.
+
+    Raises:
+        ValueError: for what does not fit the problem.
+    """
+    return places_of(groups, problem.params), _classes(classes, problem), _mask(frozen, problem.flat.size)
 
 
 def _classes(given: int | None, problem: Problem) -> int:

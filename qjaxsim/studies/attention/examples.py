@@ -6,7 +6,7 @@ import numpy as np
 
 from qjaxsim import datasets
 from qjaxsim.studies.attention.settings import AttentionStudySettings
-from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.examples import Examples, source_of, training_and_test
 from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
@@ -33,4 +33,4 @@ def load_examples(
     if asked.energy_images != AttentionStudySettings.energy_images:
         require_at_most("energy_images", asked.energy_images, len(test), "test images")
     x_train, x_test = (prepare(one.images).astype(np.float32) for one in (train, test))
-    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
+    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, source_of(train, test), prepare)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qjaxsim import datasets
 from qjaxsim.studies.gradient_variance.settings import GradientSettings
-from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.examples import Examples, source_of, training_and_test
 from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
@@ -20,4 +20,4 @@ def load_images(settings: GradientSettings, data_dir: Path | None) -> Examples:
         test = datasets.subset(test, settings.test_images, seed=settings.data_seed)
     prepare = preprocessing_of(train, grey=True)
     x_train, x_test = prepare(train.images), prepare(test.images)
-    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, train.source, prepare)
+    return Examples(x_train, train.labels, x_test, test.labels, train.n_classes, source_of(train, test), prepare)

@@ -20,6 +20,7 @@ from qjaxsim.studies.shared.trained import (
     TrainedCircuit,
     TrainedClassifier,
     example_on_images,
+    require_as_many,
     warn_of_other_images,
 )
 
@@ -53,7 +54,7 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
         data_dir: where prepared data sets are; None for TFDS's place.
 
     Raises:
-        ValueError: if the cell has no such seed.
+        ValueError: if the cell has no such seed, or the images are of another size now.
         qjaxsim.datasets.DatasetNotFoundError: if the data set is not at hand.
     """
     images = load_images(run.settings, data_dir)
@@ -62,11 +63,14 @@ def trained_hybrid(run: Run, key: str, *, seed: int | None = None, data_dir: Pat
     arrays = sweep.read_arrays(run.folder, key)
     seeds = arrays["seeds"].tolist()
     chosen = seeds[0] if seed is None else integer_among("seed", seed, seeds)
+    model, params = trained.model(images.side, images.n_classes), seed_parameters(arrays, END, chosen)
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(each)) for each in (params, model.init(jax.random.key(0)))]
+    require_as_many(sweep.cell_folder(run.folder, key), *sizes)
     return TrainedHybrid(
         key=key,
         seed=chosen,
-        model=trained.model(images.side, images.n_classes),
-        params=jax.tree.map(to_jax, seed_parameters(arrays, END, chosen)),
+        model=model,
+        params=jax.tree.map(to_jax, params),
         examples=images,
         labels=tuple(range(images.n_classes)),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from qjaxsim import datasets
 from qjaxsim.models.patches import PatchesModel
 from qjaxsim.studies.hessian.settings import HessianSettings
-from qjaxsim.studies.shared.examples import Examples, training_and_test
+from qjaxsim.studies.shared.examples import Examples, source_of, training_and_test
 from qjaxsim.studies.shared.preprocessing import preprocessing_of
 from qjaxsim.studies.shared.setting import require_at_most
 
@@ -50,7 +50,7 @@ def load_examples(settings: HessianSettings, classes: tuple[int, ...] | None, da
         x_test=prepare(test.images),
         y_test=test.labels,
         n_classes=train.n_classes,
-        source=train.source,
+        source=source_of(train, test),
         chosen=chosen,
         prepare=prepare,
     )

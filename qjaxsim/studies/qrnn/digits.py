@@ -16,6 +16,7 @@ from qjaxsim.studies.qrnn.encoding import Encoding
 from qjaxsim.studies.qrnn.features import coordinates, eight_bits, feature_words
 from qjaxsim.studies.qrnn.images import binary_images, deskewed, two_scans
 from qjaxsim.studies.qrnn.tasks import Pair, SequenceTask, make_task
+from qjaxsim.studies.shared.examples import source_of
 
 # Training images of each digit that are held out, as published.
 VALIDATION_PER_DIGIT = 500
@@ -68,20 +69,33 @@ def load_digit_words(encoding: Encoding, data_dir: Path | None = None) -> DigitW
         data_dir: where prepared data sets are; None for TFDS's place.
 
     Raises:
-        ValueError: if the images are not of 28 x 28 pixels.
+        ValueError: if the images are not of 28 x 28 pixels, or too few of a digit to hold some out.
         qjaxsim.datasets.DatasetNotFoundError: if they are not at hand.
         ImportError: for features "umap" without the package umap-learn.
     """
     train, test = (datasets.load(encoding.dataset, split, data_dir=data_dir) for split in ("train", "test"))
-    if train.images.shape[1:] != (28, 28, 1):
-        raise ValueError(f"Argument `dataset` must have images of 28 x 28 pixels, but is {encoding.dataset!r}.")
+    for part in (train, test):
+        if part.images.shape[1:] != (28, 28, 1):
+            size = " x ".join(map(str, part.images.shape[1:]))
+            raise ValueError(
+                f"Argument `dataset` must name grey images of 28 x 28 pixels, but those of {part.name} for "
+                f"{part.split}ing have shape {size}; prepare it with others."
+            )
+    for digit in encoding.digits:
+        counts = [int((part.labels == digit).sum()) for part in (train, test)]
+        if counts[0] <= VALIDATION_PER_DIGIT or not counts[1]:
+            raise ValueError(
+                f"Argument `digits` must name digits with more than {VALIDATION_PER_DIGIT} images for training, so "
+                f"many being held out, and one for testing, but {train.name} has {counts[0]} and {counts[1]} of "
+                f"{digit}; choose others."
+            )
     parts = [train.images[train.labels == digit] for digit in encoding.digits]
     images = {
         "train": [part[VALIDATION_PER_DIGIT:] for part in parts],
         "validation": [part[:VALIDATION_PER_DIGIT] for part in parts],
         "test": [test.images[test.labels == digit] for digit in encoding.digits],
     }
-    source = f"{train.source}; first {VALIDATION_PER_DIGIT} training images of each digit held out"
+    source = f"{source_of(train, test)}; first {VALIDATION_PER_DIGIT} training images of each digit held out"
     return DigitWords(encoding, **_words(encoding, images), source=source)
 
 

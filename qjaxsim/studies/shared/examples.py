@@ -1,5 +1,6 @@
 """The images that a study trains and tests its models on."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from qjaxsim.datasets.sampling import stratified_choice
 from qjaxsim.studies.shared.preprocessing import Preprocessing
 
 _TEST_SHARE = 0.2
+_DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,15 @@ def training_and_test(name: str, data_dir: Path | None, data_seed: int) -> tuple
         name: of the data set.
         data_dir: where prepared data sets are.
         data_seed: as it says.
+
+    Raises:
+        ValueError: if images for testing have another size than those for training.
     """
     train = datasets.load(name, "train", data_dir=data_dir)
     try:
-        return train, datasets.load(name, "test", data_dir=data_dir)
+        test = datasets.load(name, "test", data_dir=data_dir)
+        _require_one_size(train, test)
+        return train, test
     except datasets.NoSplitError:
         chosen = stratified_choice(
             train.labels, max(1, round(_TEST_SHARE * len(train))), np.random.default_rng(data_seed)
@@ -56,3 +63,23 @@ def training_and_test(name: str, data_dir: Path | None, data_seed: int) -> tuple
     kept = np.setdiff1d(np.arange(len(train)), chosen)
     note = f"a fifth held out for testing, seed {data_seed}"
     return train.take(kept, note), train.take(chosen, note)
+
+
+def source_of(train: datasets.Dataset, test: datasets.Dataset) -> str:
+    """Where the images are from. Those for testing are named where files of their own say which they are."""
+    own = digests(test.source)
+    return train.source if own == digests(train.source) or not own else f"{train.source}; tested on {test.source}"
+
+
+def digests(source: str) -> list[str]:
+    """Those of an own set's contents that its source names; none for published sets."""
+    return _DIGEST.findall(source)
+
+
+def _require_one_size(train: datasets.Dataset, test: datasets.Dataset) -> None:
+    sizes = [" x ".join(map(str, one.images.shape[1:])) for one in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"Argument `dataset` must name images of one size, but those of {train.name} have {sizes[0]} for training "
+            f"and {sizes[1]} for testing; prepare it with others."
+        )

@@ -14,6 +14,8 @@ from qjaxsim.studies.shared.run import Run
 
 # Folders of runs are runs/STUDY/TIME; deeper ones than this are not looked for.
 _DEPTH = 3
+# Files of comparisons and of benchmarks, which are no runs of a study, and nothing damaged.
+_OTHER_RESULTS = (COMPARISON_PAGE, "settings.json", "bench.json")
 
 
 class Listed(NamedTuple):
@@ -78,12 +80,12 @@ def _by_links(place: Path, folder: Path) -> bool:
 
 
 def _candidates(folder: Path, depth: int) -> Iterator[Path]:
-    """Results folders, and folders that hold files but neither a study, nor a comparison of some, nor folders."""
+    """Results folders, and folders that hold files but neither a study, nor other results, nor folders."""
     # Also where it is no file, which is told.
     if os.path.lexists(folder / results_folder.CONFIG):
         yield folder
         return
-    if os.path.isfile(folder / COMPARISON_PAGE):
+    if any(os.path.isfile(folder / name) for name in _OTHER_RESULTS):
         return
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))

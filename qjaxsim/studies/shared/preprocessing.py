@@ -83,13 +83,19 @@ def preprocessing_of(data: Dataset, *, grey: bool, n_qubits: int | None = None, 
         pool: as there.
 
     Raises:
-        ValueError: for images that are not square, or coloured where they are to be grey, and for a single class.
+        ValueError: for images that are not square, that the window does not fill, or that are coloured where they are
+            to be grey, and for a single class.
     """
     _, height, width, channels = data.images.shape
     if height != width or (grey and channels != 1):
         raise ValueError(
             f"Argument `dataset` must name square {'grey ' * grey}images, but those of {data.name} have shape "
             f"{height} x {width} x {channels}; prepare it with others."
+        )
+    if height % pool:
+        raise ValueError(
+            f"Argument `dataset` must name images whose side {pool} divides, since each {pool} x {pool} pixels become "
+            f"one, but those of {data.name} have {height} x {width}; prepare it with others."
         )
     if data.n_classes < 2:
         raise ValueError(

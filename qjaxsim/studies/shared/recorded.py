@@ -1,9 +1,7 @@
 """What a results folder says of the study that wrote it, read back with checks."""
 
 import datetime
-import re
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +53,8 @@ def read_recorded(folder: Path) -> Recorded:
         raise NoResultsError(folder, f"the cells in its {sweep.CONFIG} are damaged")
     if not isinstance(versions, dict) or not isinstance(changed, dict | None):
         raise NoResultsError(folder, f"its {sweep.CONFIG} is damaged")
-    wrote, here = str(versions.get("qjaxsim", "")), metadata.version("qjaxsim")
-    if _numbers(wrote) > _numbers(here):
-        raise NoResultsError(folder, f"qjaxsim {wrote} wrote it, which is newer than this, {here}; install that one")
+    if newer := results_folder.newer_version(versions):
+        raise NoResultsError(folder, newer)
     return Recorded(
         config["study"],
         _with_tuples(config["settings"]),
@@ -83,13 +80,3 @@ def _began(config: dict[str, Any], folder: Path) -> datetime.datetime:
 
 def _with_tuples(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The release in numbers, to be compared.
-
-    >>> _numbers("0.10.2.dev1") > _numbers("0.9"), _numbers("")
-    (True, ())
-    """
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, match[0].split("."))) if match else ()

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,38 @@ def read_config(out: Path) -> dict[str, Any]:
     return config
 
 
+def newer_version(environment: Mapping[str, Any]) -> str:
+    """What to say of a folder that a newer version wrote last, by the environment it recorded; empty for others."""
+    wrote, here = str(environment.get("qjaxsim", "")), metadata.version("qjaxsim")
+    if _numbers(wrote) <= _numbers(here):
+        return ""
+    return f"qjaxsim {wrote} wrote it, which is newer than this, {here}; install that one"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The release in numbers, to be compared.
+
+    >>> _numbers("0.10.2.dev1") > _numbers("0.9"), _numbers("")
+    (True, ())
+    """
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
 def _earlier(out: Path) -> dict[str, Any]:
     try:
-        return read_config(out)
+        config = read_config(out)
     except UnreadableError as error:
         raise ValueError(
             f"Folder {out} must hold the {CONFIG} of a study to be resumed, but {error}; choose another --out."
         ) from error
+    last = config["environments"][-1] if config["environments"] else {}
+    if isinstance(last, dict) and (newer := newer_version(last)):
+        raise ValueError(
+            f"Folder {out} must be of this version or an earlier one to be resumed, but {newer}, or choose another "
+            "--out."
+        )
+    return config
 
 
 def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None:
@@ -230,8 +256,8 @@ def _compare(earlier: dict[str, Any], now: Mapping[str, Any], out: Path) -> None
                 "or choose another --out."
             )
         raise ValueError(
-            f"Folder {out} holds a sweep with {place} = {_shortened(old)}, but this one has {_shortened(new)}; resume "
-            f"with the same settings or choose another --out."
+            f"Folder {out} holds a sweep with {place} = {_shortened(old, new)}, but this one has "
+            f"{_shortened(new, old)}; resume with the same settings or choose another --out."
         )
 
 
@@ -251,6 +277,12 @@ def _shown(value: Any) -> str:
     return "nothing" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
 
 
-def _shortened(value: Any, limit: int = 80) -> str:
+def _shortened(value: Any, other: Any, limit: int = 80) -> str:
+    """A value as text; of a long one the part where it begins to differ from the other."""
     text = _shown(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    if len(text) <= limit:
+        return text
+    common = len(os.path.commonprefix([text, _shown(other)]))
+    start = 0 if common < limit // 2 else common - limit // 2
+    part = "..." * (start > 0) + text[start:]
+    return part if len(part) <= limit else part[: limit - 3] + "..."

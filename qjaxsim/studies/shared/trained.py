@@ -1,7 +1,6 @@
 """A trained model out of a results folder: predict with it, take its circuits elsewhere, go on training it."""
 
 import functools
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,14 +16,11 @@ from jax.flatten_util import ravel_pytree
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.common.checks import require_unmasked
 from qjaxsim.models.losses import training_loss
-from qjaxsim.studies.shared.examples import Examples
+from qjaxsim.studies.shared.examples import Examples, digests
 from qjaxsim.training.checkpoint import read_point
 
 if TYPE_CHECKING:
     from qjaxsim.studies.shared.run import Run
-
-# In the record of an own set of images; what is published under a name has none.
-_DIGEST = re.compile(r"sha256 ([0-9a-f]+)")
 
 
 class TrainedCircuit(NamedTuple):
@@ -189,11 +185,14 @@ def warn_of_other_images(run: "Run", source: str) -> None:
 
     The parameters are the run's all the same, and so is what the model makes of given images.
     """
-    before, now = (_DIGEST.search(text) for text in (str(run.recorded.settings.get("images_source")), source))
-    if before and now and before[1] != now[1]:
+    recorded = digests(str(run.recorded.settings.get("images_source")))
+    # Earlier versions recorded that of training images alone.
+    others = [(before, now) for before, now in zip(recorded, digests(source), strict=False) if before != now]
+    if others:
+        before, now = others[0]
         warnings.warn(
-            f"Images of {run.settings.dataset} are others now ({now[0]}) than those that {run.folder} was made with "
-            f"({before[0]}): `train`, `examples` and all that is computed of them are of the others. Argument "
+            f"Images of {run.settings.dataset} are others now (sha256 {now}) than those that {run.folder} was made "
+            f"with (sha256 {before}): `train`, `examples` and all that is computed of them are of the others. Argument "
             "`data_dir` takes the folder of the former ones.",
             stacklevel=4,  # the line that asks the run for the model
         )
@@ -208,7 +207,7 @@ def params_of_training(folder: Path, epoch: int, init: Callable[[jax.Array, Any]
         init: maps a key and a dtype to parameters of the model's form.
 
     Raises:
-        ValueError: if they are not there any more, or damaged.
+        ValueError: if they are not there any more, damaged, or those of another model.
     """
     try:
         flat = read_point(folder, epoch)
@@ -218,8 +217,23 @@ def params_of_training(folder: Path, epoch: int, init: Callable[[jax.Array, Any]
             f"cell's folder with all that was in it, or run the study again."
         ) from error
     dtype = jax.dtypes.canonicalize_dtype(flat.dtype)  # JAX would warn of doubles that it does not hold
-    _, unravel = ravel_pytree(init(jax.random.key(0), dtype))
+    built, unravel = ravel_pytree(init(jax.random.key(0), dtype))
+    require_as_many(folder, flat.size, built.size)
     return unravel(jnp.asarray(flat, dtype))
+
+
+def require_as_many(folder: Path, trained: int, built: int) -> None:
+    """Refuse a model that was built for other images than it was trained on; there are so many numbers in each.
+
+    Raises:
+        ValueError: naming where the images are looked for.
+    """
+    if trained != built:
+        raise ValueError(
+            f"Argument `data_dir` must lead to images of the size and classes that {folder} was trained on, but the "
+            f"model of those there has {built:,} numbers, and the trained one {trained:,}; give the folder of the "
+            f"former ones."
+        )
 
 
 def example_on_images(settings: Any, key: str) -> str:

@@ -1,7 +1,8 @@
 """One cell of the study `spectrum`: to the point from its start, and the report there."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from qjaxsim import curvature
 from qjaxsim.common import files
 from qjaxsim.common.progress import Progress
 from qjaxsim.curvature.spectra.groups import leaf_names
+from qjaxsim.curvature.spectra.problem import checked_value
 from qjaxsim.running.array_types import to_jax
 from qjaxsim.studies.shared.sharpness import sharpness_arrays
 from qjaxsim.studies.shared.sweep import CellResult
@@ -37,10 +39,14 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
     """
     start = target.start(seed)
     training = _Training.of(settings, target, seed) if settings.point == "minimum" else None
+    if training is not None and target.options is not None:
+        # What the report would refuse of a function of the user's own, before training is lost to it.
+        with _called_target(target):
+            checked_value(target.problem(start))
     result = None if training is None else training.run(start, folder / "training", progress)
     params = start if result is None else result.params_best
     began = time.perf_counter()
-    try:
+    with _called_target(target):
         report = curvature.spectrum_report(
             target.function,
             params,
@@ -50,9 +56,6 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
             checkpoint=folder / UNFINISHED,
             progress=progress,
         )
-    except ValueError as error:
-        # The function is what was given as TARGET.
-        raise ValueError(str(error).replace("Argument `function`", f"Argument TARGET, {target.name},")) from error
     report.save(folder / REPORT)
     files.write_npz(folder / PARAMS, _named(params))
     row: dict[str, Any] = {
@@ -77,6 +80,15 @@ def run_cell(settings: SpectrumSettings, target: Target, seed: int, folder: Path
         if settings.sharpness and training is not None:
             arrays |= sharpness_arrays(training.loss, result, training.x, training.y, training.config, folder, progress)
     return CellResult({name: row[name] for name in COLUMNS if row.get(name) is not None}, arrays)
+
+
+@contextmanager
+def _called_target(target: Target) -> Iterator[None]:
+    """Errors about the function in words of the command line, where it is what was given as TARGET."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("Argument `function`", f"Argument TARGET, {target.name},")) from error
 
 
 def _named(params: Any) -> dict[str, np.ndarray]:

@@ -19,7 +19,8 @@ from qjaxsim.common.suggestions import did_you_mean
 from qjaxsim.curvature.class_averages import class_labels
 from qjaxsim.curvature.objective import require_classes
 from qjaxsim.curvature.programs import Present
-from qjaxsim.curvature.spectra.problem import Problem, problem_of
+from qjaxsim.curvature.spectra.problem import Problem
+from qjaxsim.curvature.spectra.report import checked_choices
 from qjaxsim.models.losses import cross_entropy
 from qjaxsim.studies.spectrum.target import Target
 
@@ -155,9 +156,8 @@ def _check(text: str, target: Target, params: Any, init: Any) -> Problem:
             raise ValueError(
                 f"Argument `init` must return what `params` is, {_form(params)}, but returned {_form(drawn)}."
             )
-        found = problem_of(
-            target.function, drawn, target.data, target.loss, options.get("observables"), options.get("batch_size")
-        )
+        found = target.problem(drawn)
+        checked_choices(found, options.get("groups", "leaves"), options.get("classes"), options.get("frozen"))
         if found.model is not None and target.loss is cross_entropy:
             # A single logit is that of class 1.
             require_classes(class_labels(found.model.y), 0, max(2, found.model.n_outputs))
@@ -171,7 +171,7 @@ def _check(text: str, target: Target, params: Any, init: Any) -> Problem:
             if isinstance(error, jax.errors.JAXTypeError):
                 said += "; compute with jax.numpy, not NumPy, and without float() or if on what depends on params"
         # Names without quotes, since they are no options that were typed.
-        said = re.sub(r"(?:\bArguments? )?`(\w+)`", r"\1", said)
+        said = re.sub(r"(?:\bArguments? )?`(\w+(?:\['[^`]*'\])?)`", r"\1", said)
         raise ValueError(
             f"Argument TARGET must name a function that returns a problem, but that of {text} is none: {said}"
         ) from error

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from qjaxsim.curvature.spectra.problem import Problem, problem_of
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -30,6 +32,12 @@ class Target:
     loss: Callable[..., jax.Array] | None = None
     options: dict[str, Any] | None = None
     random: bool = True
+
+    def problem(self, params: Any) -> Problem:
+        """The problem of the report at a point, checked on shapes."""
+        options = self.options or {}
+        more = options.get("observables"), options.get("batch_size")
+        return problem_of(self.function, params, self.data, self.loss, *more)
 
     @property
     def n_parameters(self) -> int:

@@ -278,6 +278,30 @@ def blobs(monkeypatch):
     monkeypatch.setattr(qrnn_mnist, "VALIDATION_PER_DIGIT", 5)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_that_the_words_are_not_made_of(monkeypatch, split):
+    def load(name, part, *, data_dir=None):
+        side = 14 if part == split else 28
+        images, labels = np.zeros((30, side, side, 1), np.uint8), np.arange(30, dtype=np.int32) % 3
+        return datasets.Dataset(images, labels, tuple("012"), name, part, "drawn here")
+
+    monkeypatch.setattr(datasets, "load", load)
+    with pytest.raises(ValueError, match=f"`dataset` must name grey .* mnist for {split}ing have shape 14 x 14 x 1"):
+        qrnn_mnist.load_digit_words(Encoding((0, 2)))
+
+
+@pytest.mark.parametrize(("digits", "has"), [((0, 1), "5 and 3 of 1"), ((0, 2), "9 and 0 of 2")])
+def test_too_few_images_of_a_digit(monkeypatch, digits, has):
+    def load(name, split, *, data_dir=None):
+        labels = np.repeat(np.arange(3, dtype=np.int32), {"train": (9, 5, 9), "test": (3, 3, 0)}[split])
+        return datasets.Dataset(np.zeros((len(labels), 28, 28, 1), np.uint8), labels, tuple("012"), name, split, "here")
+
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(qrnn_mnist, "VALIDATION_PER_DIGIT", 5)
+    with pytest.raises(ValueError, match=f"`digits` must name digits with more than 5 .* mnist has {has}; choose"):
+        qrnn_mnist.load_digit_words(Encoding(digits))
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     mostly_slow(

@@ -72,3 +72,23 @@ def test_a_set_without_test_images_gives_a_fifth_and_a_damaged_one_nothing(monke
     found["test"] = ValueError("Folder tiny must hold whole array_record files")
     with pytest.raises(ValueError, match="whole array_record files"):
         LOADERS[study]()
+
+
+def of_size(side, split):
+    images = np.random.default_rng(0).integers(0, 256, (60, side, side, 1), dtype=np.uint8)
+    return datasets.Dataset(images, np.arange(60, dtype=np.int32) % 3, tuple("abc"), "tiny", split, "made up")
+
+
+@pytest.mark.parametrize("study", LOADERS)
+def test_images_for_testing_of_another_size_than_those_for_training(monkeypatch, study):
+    monkeypatch.setattr(datasets, "load", lambda name, split, **options: of_size({"train": 8, "test": 4}[split], split))
+    with pytest.raises(ValueError, match="`dataset` must name images of one size, but .* 8 x 8 x 1 .* 4 x 4 x 1 for t"):
+        LOADERS[study]()
+
+
+def test_images_that_cannot_be_pooled(monkeypatch):
+    monkeypatch.setattr(datasets, "load", lambda name, split, **options: of_size(9, split))
+    with pytest.raises(
+        ValueError, match="`dataset` must name images whose side 2 divides, .* those of tiny have 9 x 9"
+    ):
+        LOADERS["hessian"]()

@@ -1,5 +1,6 @@
 """A results folder belongs to one process at a time, and a lock never outlives it."""
 
+import json
 import os
 import shutil
 import signal
@@ -57,6 +58,19 @@ def test_a_damaged_config_is_told_from_a_missing_one(tmp_path):
     (tmp_path / "config.json").write_text("junk")
     with pytest.raises(ValueError, match=r"must hold the config.json of a study .*, but it is damaged \(Exp"):
         run_sweep("toy", {}, [Cell("x")], lambda cell, folder: CellResult({}, {}), tmp_path, columns={}, resume=True)
+
+
+def test_a_folder_of_a_newer_version_is_not_gone_on_with(tmp_path):
+    toy = ("toy", {}, [Cell("x")], lambda cell, folder: CellResult({"y": 1}, {}), tmp_path)
+    run_sweep(*toy, columns={})
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "environments": [{"qjaxsim": "99.1"}]}))
+    kept = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=r"to be resumed, but qjaxsim 99\.1 wrote it, which is newer .*; install that"):
+        run_sweep(*toy, columns={}, resume=True)
+    assert (tmp_path / "config.json").read_bytes() == kept
+    (tmp_path / "config.json").write_text(json.dumps({**config, "environments": [{"qjaxsim": "0.0.9"}]}))
+    assert run_sweep(*toy, columns={}, resume=True) == [{"cell": "x", "y": 1}]
 
 
 @pytest.mark.parametrize("place", ["cells", "cells/x"])

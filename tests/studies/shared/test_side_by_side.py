@@ -141,6 +141,11 @@ def test_damaged_and_foreign_folders_are_a_line_each(runs, capsys):
     (runs / ".hidden").mkdir()
     (runs / "compare").mkdir()
     (runs / "compare" / "compare.html").write_text("")
+    # A benchmark, which is no study, and one that is running.
+    for name, files in (("measured", ("settings.json", "bench.json")), ("measuring", ("settings.json",))):
+        (runs / "bench" / name / "cells").mkdir(parents=True)
+        for file in (*files, "cells/00000.json"):
+            (runs / "bench" / name / file).write_text("{}")
     found = listed(capsys, runs)
     assert [row["study"] for row in found["runs"]] == ["others"]
     reasons = {Path(other["path"]).relative_to(runs).as_posix(): other["reason"] for other in found["others"]}

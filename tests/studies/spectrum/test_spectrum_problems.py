@@ -45,6 +45,19 @@ def given():
 def alike():
     function = lambda p: (p["a/b"] ** 2).sum() + 3 * (p["a"]["b"] ** 2).sum()
     return function, {"a/b": jnp.full(2, 5.0), "a": {"b": jnp.full(3, 7.0)}}
+
+
+def regression(outputs=lambda w, x: x @ w["w"], x=np.eye(4)[:, :3], **more):
+    squares = lambda z, y: ((z - y) ** 2).sum(axis=1)
+    data = (x, np.zeros((4, 2)))
+    return {"function": outputs, "params": {"w": jnp.ones((3, 2))}, "data": data, "loss": squares, **more}
+
+
+classes = lambda: regression(classes="2")
+groups = lambda: regression(groups={"first": [0, 1], "beyond": [6]})
+frozen = lambda: regression(frozen=np.zeros(5, bool))
+missing = lambda: regression(x=np.where(np.eye(4)[:, :3] > 0, np.nan, 1))
+normalised = lambda: regression(lambda w, x: (x - x.mean(axis=0, keepdims=True)) @ w["w"])
 """
 CIRCUIT = """OPENQASM 3.0;
 include "stdgates.inc";
@@ -114,6 +127,21 @@ def test_a_folder_of_other_parameters_is_not_taken_up(folder, capsys):
     capsys.readouterr()
     assert run([*words, "--resume"]) == 2
     assert "holds a sweep with other content of params (`params_sha256` differs)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("classes", "that of problems.py:classes is none: classes must be an integer of at least 2, but is '2'"),
+        ("groups", "that of problems.py:groups is none: groups['beyond'] must give places from 0 to 5"),
+        ("frozen", "that of problems.py:frozen is none: frozen must be a boolean mask of shape (6,), but is bool[5]"),
+        ("missing", "Argument TARGET, problems.py:missing, must be finite at the point, but is nan there"),
+        ("normalised", "Argument TARGET, problems.py:normalised, must give each sample's outputs from that sample"),
+    ],
+)
+def test_what_the_report_refuses_is_told_before_training(folder, capsys, name, message):
+    assert run([*QUICK, f"problems.py:{name}", "--epochs", "2", "--landscape", "none", "--out", "out"]) == 2
+    assert message in capsys.readouterr().err and not list(folder.glob("out/**/training"))
 
 
 def test_no_array_of_parameters_is_lost_to_another_of_its_name(folder):
