@@ -107,8 +107,8 @@ def _refuse_channels(circuit: "QuantumCircuit") -> None:
     """Name a channel, of which Qiskit says that it cannot synthesize it."""
     if has_channels(circuit):
         raise ValueError(
-            "Argument `circuit` must be free of channels to run on a backend, which brings its own noise, but has some; "
-            "leave them out, and for a noise of your own take `AerSimulator(noise_model=...)` as the backend."
+            "Argument `circuit` must be free of channels to run on a backend, which brings its own noise, but has "
+            "some; leave them out, and for a noise of your own take `AerSimulator(noise_model=...)` as the backend."
         )
 
 
