@@ -11,6 +11,7 @@ from qjaxsim_qiskit.crosschecking.checks import Check
 from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.exporting import to_qiskit
 from qjaxsim_qiskit.ibm.primitives import to_isa
+from qjaxsim_qiskit.importing.imported import require_theirs
 from qjaxsim_qiskit.meaning.blocks import written_out
 from qjaxsim_qiskit.meaning.layouts import on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import unrolled
@@ -48,13 +49,15 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int, evol
         evolution: what a PauliEvolutionGate is, as for `from_qiskit`.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for anything else, as noise or as a circuit.
         ValueError: for models that cannot be brought over, unknown names, and circuits that a backend cannot run.
         RuntimeError: if Qiskit cannot transpile the circuit to a backend for another reason.
     """
     from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
+    if not isinstance(circuit, qj.Circuit):
+        require_theirs(circuit)
     given = by_name(given)
     if isinstance(given, NoiseModel):
         return Noise(given, to_aer_noise_model(given, _width(circuit)), circuit)

@@ -153,12 +153,7 @@ def from_qiskit(
     >>> from_qiskit(bell).circuit == qj.Circuit(2).h(0).cx(0, 1)
     True
     """
-    from qiskit import QuantumCircuit
-
-    if not isinstance(circuit, QuantumCircuit):
-        way = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
-        way = "; its attribute `circuit` is ours, `source` Qiskit's" if isinstance(circuit, ImportedCircuit) else way
-        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{way}.")
+    require_theirs(circuit)
     check_evolution(evolution)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")
@@ -178,6 +173,20 @@ def from_qiskit(
     source, inside = with_written_blocks(source, evolution)
     notes = _notes(circuit, found, found.evolutions + inside, evolution, chosen)
     return ImportedCircuit(reader.out, measurements, source, tuple(circuit.parameters), tuple(chosen), notes)
+
+
+def require_theirs(circuit: Any) -> None:
+    """Refuse what is no circuit of Qiskit's.
+
+    Raises:
+        TypeError: with what makes one of it, if anything does.
+    """
+    from qiskit import QuantumCircuit
+
+    if not isinstance(circuit, QuantumCircuit):
+        way = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
+        way = "; its attribute `circuit` is ours, `source` Qiskit's" if isinstance(circuit, ImportedCircuit) else way
+        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{way}.")
 
 
 def _notes(
