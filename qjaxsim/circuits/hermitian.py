@@ -16,6 +16,7 @@ from qjaxsim.circuits.operators import (
     WideOperator,
 )
 from qjaxsim.circuits.pauli_terms import Term
+from qjaxsim.circuits.qiskit_operators import refuse_turned_array
 from qjaxsim.circuits.sums import OperatorSum, PauliSum
 from qjaxsim.common.checks import as_integer, is_traced, require_unmasked, shown
 
@@ -215,6 +216,7 @@ def pauli_coefficients(matrix: Any) -> Any:
     [0. 2. 0. 1.]
     """
     require_unmasked("Argument `matrix`", matrix)
+    refuse_turned_array("Argument `matrix`", matrix)
     xp = np if not hasattr(matrix, "__array_namespace__") else matrix.__array_namespace__()
     array = xp.asarray(matrix)
     size = array.shape[-1] if array.ndim > 1 else 0
@@ -293,6 +295,7 @@ def _array(name: str, value: Any, kind: type[complex] | type[float]) -> np.ndarr
             "vmap); use `pauli_expansion` with a parameter for what changes."
         )
     require_unmasked(f"Argument `{name}`", value)
+    refuse_turned_array(f"Argument `{name}`", value, amplitudes=name == "state")
     try:
         array = np.asarray(value)
         if kind is float and array.dtype.kind == "c":

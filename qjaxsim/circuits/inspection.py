@@ -9,6 +9,7 @@ from qjaxsim.circuits.expressions import Expression, Parameter
 from qjaxsim.circuits.gates import WIDEST_FREE
 from qjaxsim.circuits.measurements import Measure, Projection, Reset
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Kraus, Operation, Preparation, Repeat, Unitary
+from qjaxsim.circuits.qiskit_operators import refuse_turned_array
 from qjaxsim.common.checks import require_unmasked
 
 
@@ -97,6 +98,7 @@ def entries_of(matrix: Parameter, size: int) -> list[Expression]:
 def constant_array(name: str, value: Any) -> np.ndarray:
     """Amplitudes or a matrix that a user gave as an argument of that name, complex128; what makes none is refused."""
     require_unmasked(f"Argument `{name}`", value)
+    refuse_turned_array(f"Argument `{name}`", value, amplitudes=name == "state")
     try:
         return np.array(value, dtype=complex)
     except (TypeError, ValueError) as error:

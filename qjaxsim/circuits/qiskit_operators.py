@@ -30,10 +30,48 @@ def way_out(value: Any) -> str:
     return "; `SparsePauliOp.from_operator` writes a matrix as a sum of Paulis" if name in _DENSE else ""
 
 
+def refuse_turned_array(what: str, value: Any, *, amplitudes: bool = False, least: int = 2) -> None:
+    """Refuse one of Qiskit's states, operators or gates, or a list of them, where an array is asked for.
+
+    NumPy makes arrays of them, in Qiskit's order of bits.
+
+    Args:
+        what: begins the sentence, as "Argument `matrix`".
+        value: whatever was given.
+        amplitudes: whether the array is a state's.
+        least: qubits from which on it is refused; of one qubit there is a single order.
+
+    Raises:
+        TypeError: with what makes the array in the order of this package.
+    """
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if not _makes_turned_array(each, least):
+            continue
+        name = type(each).__name__.removeprefix("_Singleton")
+        if amplitudes and name == "DensityMatrix":
+            raise TypeError(f"{what} must be an array of amplitudes, but is Qiskit's DensityMatrix, which has none.")
+        way = "its `reverse_qargs().data`" if hasattr(each, "reverse_qargs") else "`Operator(it).reverse_qargs().data`"
+        whole = ", or take it as an observable itself" if is_qiskit_operator(each) else ""
+        raise TypeError(
+            f"{what} must be an array whose first qubit is the most significant bit, but is Qiskit's {name}, where it "
+            f"is the least; give {way}{whole}."
+        )
+
+
+def _makes_turned_array(value: Any, least: int) -> bool:
+    if not hasattr(value, "__array__") or (getattr(value, "num_qubits", None) or 0) < least:
+        return False
+    kinds = type(value).__mro__  # also of one's own gates
+    # Of a channel it is a superoperator, which has the shape of nothing here.
+    channel = any(kind.__name__ == "QuantumChannel" for kind in kinds)
+    return not channel and any((kind.__module__ or "").partition(".")[0] in ("qiskit", "qiskit_aer") for kind in kinds)
+
+
 def _name_of(value: Any) -> str:
     """The name of one of Qiskit's classes; empty for all others."""
     kind = type(value)
-    return kind.__name__ if kind.__module__.partition(".")[0] == "qiskit" else ""
+    # Qiskit's gates without angles are of classes that have no module.
+    return kind.__name__ if (kind.__module__ or "").partition(".")[0] == "qiskit" else ""
 
 
 def terms_of(operator: Any) -> dict[tuple[tuple[int, str], ...], complex]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.circuits.qiskit_operators import refuse_turned_array
 from qjaxsim.common.checks import require_unmasked
 from qjaxsim.running.array_types import require_known_shape, require_unsharded, to_jax
 from qjaxsim.running.varying import vary_alike
@@ -139,6 +140,8 @@ def with_initial(params: Any, initial: Any, n_qubits: int) -> Any:
     if initial is None or not (params is None or isinstance(params, Mapping)):
         return params
     require_unmasked("Argument `initial`", initial)
+    # JAX takes no such objects, of one qubit either.
+    refuse_turned_array("Argument `initial`", initial, amplitudes=True, least=1)
     try:
         state = to_jax(initial)
     except (TypeError, ValueError) as error:
@@ -172,6 +175,7 @@ def _default_dtype() -> Any:
 def _as_real(name: str, value: Any) -> jax.Array:
     for leaf in jax.tree.leaves(value):
         require_unmasked(f"Parameter {name!r}", leaf)
+        refuse_turned_array(f"Parameter {name!r}", leaf)
     own = jax.Array | np.ndarray | np.generic | int | float | complex  # NumPy makes arrays of more than JAX takes
     foreign = [leaf for leaf in jax.tree.leaves(value) if not isinstance(leaf, own)]
     array = None

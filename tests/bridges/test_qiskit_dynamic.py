@@ -51,6 +51,38 @@ def test_teleportation_after_the_transpiler_whose_branches_have_phases():
     np.testing.assert_allclose(values, exact, atol=1e-12)
 
 
+def expressions_in_branches():
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(3, 3)
+    circuit.ry(a, 0)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)) as otherwise:
+        circuit.rx(a * b, 1)
+        circuit.crx(b * b, 1, 2)
+    with otherwise:
+        circuit.ry(b.log(), 2)
+    circuit.measure([1, 2], [1, 2])
+    return circuit
+
+
+def test_expressions_of_parameters_in_branches_are_checked_against_aer():
+    found = from_qiskit(expressions_in_branches())
+    values = qj.probabilities(found.circuit)(found.params([0.9, 0.7]))
+    one = np.sin(0.45) ** 2  # what is measured, and then what each branch turns
+    flipped, followed = np.sin(0.9 * 0.7 / 2) ** 2, np.sin(0.7 * 0.7 / 2) ** 2
+    other = np.sin(np.log(0.7) / 2) ** 2
+    zero = [(1 - one) * (1 - other), (1 - one) * other, 0, 0]
+    exact = [*zero, one * (1 - flipped), 0, one * flipped * (1 - followed), one * flipped * followed]
+    np.testing.assert_allclose(values, exact, atol=1e-12)
+    assert crosscheck(expressions_in_branches(), [0.9, 0.7], shots=2000).agrees
+
+
+@pytest.mark.parametrize("noise", [None, "fake_manila"])
+def test_angles_in_branches_must_be_real(noise):
+    with pytest.raises(ValueError, match=r"must be finite real numbers, but .*log\(b\) is none at b = -0.7"):
+        crosscheck(expressions_in_branches(), [0.9, -0.7], noise=noise)
+
+
 def phase_estimation(phase=5 / 8, n_bits=3):
     """Iterative: one qubit is measured and reset again and again, the lowest bit first."""
     circuit = QuantumCircuit(2, n_bits)

@@ -21,6 +21,7 @@ from qiskit.circuit.library import HamiltonianGate, PauliEvolutionGate  # noqa: 
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector  # noqa: E402
 from qiskit.synthesis import LieTrotter, MatrixExponential, QDrift, SuzukiTrotter  # noqa: E402
 from qjaxsim_qiskit import crosscheck, from_qiskit  # noqa: E402
+from qjaxsim_qiskit.crosschecking.noisy import noise_of  # noqa: E402
 from qjaxsim_qiskit.ibm.work import exact_values, prepare  # noqa: E402
 from qjaxsim_qiskit.ordering import reverse_state  # noqa: E402
 from scipy.linalg import expm  # noqa: E402
@@ -160,3 +161,90 @@ def test_evolutions_that_are_refused(build, options, message):
 def test_a_random_synthesis_is_drawn_once_for_both_sides():
     circuit = evolution(3, 0.7, QDrift(reps=2))
     assert crosscheck(circuit, gradients=False).agrees
+
+
+def in_a_branch(append):
+    """Half the time two qubits of three are acted on, after a measurement of the other."""
+    circuit = QuantumCircuit(3, 1)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    block = QuantumCircuit(2)
+    append(block)
+    circuit.if_test((circuit.clbits[0], 1), block, [2, 1], [])
+    return circuit
+
+
+def evolved(block):
+    block.append(PauliEvolutionGate(MIXED, T), [0, 1])
+
+
+def boxed(block):
+    with block.box():
+        block.ry(T, 0)
+    block.cx(0, 1)
+
+
+T = Parameter("t")
+MIXED = SparsePauliOp(["XZ", "ZI", "IX"], [1.5, 1.0, 0.8])  # one step of a product formula is far off
+
+
+EXACT = expm(-1.2j * MIXED.to_matrix())[:, 0]
+
+
+def one_step():
+    state = np.eye(4)[0]
+    for pauli, weight in MIXED.to_list():
+        state = expm(-1.2j * weight * SparsePauliOp(pauli).to_matrix()) @ state
+    return state
+
+
+@pytest.mark.parametrize(
+    ("append", "evolution", "want", "notes"),
+    [
+        (evolved, "exact", EXACT, ("1 evolution: exact",)),
+        (evolved, "synthesis", one_step(), ("1 evolution: by the gates' own synthesis",)),
+        (lambda block: block.append(HamiltonianGate(MIXED.to_matrix(), T), [0, 1]), "synthesis", EXACT, ()),
+        (boxed, "synthesis", [np.cos(0.6), 0, 0, np.sin(0.6)], ()),
+    ],
+)
+def test_branches_are_written_out_as_their_circuit_is(append, evolution, want, notes):
+    found = from_qiskit(in_a_branch(append), evolution=evolution)
+    (block,) = found.source.data[-1].operation.blocks
+    assert not {"PauliEvolution", "hamiltonian", "box"} & set(block.count_ops())
+    np.testing.assert_allclose(Statevector(block.assign_parameters([1.2])), want, atol=1e-12)
+    assert found.notes == notes
+    probabilities = np.asarray(qj.probabilities(found.circuit, [0, 2, 1])(found.params([1.2])))
+    np.testing.assert_allclose(probabilities[:4], [0.5, 0, 0, 0], atol=1e-12)
+    # The block's first qubit, our qubit 2, is the least significant bit in Qiskit.
+    np.testing.assert_allclose(probabilities[4:], np.abs(np.take(want, [0, 2, 1, 3])) ** 2 / 2, atol=1e-12)
+
+
+def test_an_exact_evolution_in_a_branch_runs_in_aer():
+    assert crosscheck(in_a_branch(evolved), [1.2], evolution="exact", shots=2000).agrees
+
+
+def test_an_exact_evolution_for_a_free_time_is_without_rotations_by_nothing():
+    """Qiskit's sum of two of them is a number below 0 that has no hash, so that Aer's sampler fails."""
+    circuit = QuantumCircuit(2)
+    evolved(circuit)
+    found = from_qiskit(circuit, evolution="exact")
+    angles = [each.params[0] for each in found.source.data if each.name == "rz"]
+    slopes = np.abs([float(angle.gradient(T)) for angle in angles])
+    assert len(slopes) and slopes.min() > 1e-6
+    np.testing.assert_allclose(Statevector(found.source.assign_parameters([1.2])), EXACT, atol=1e-12)
+
+
+@pytest.mark.parametrize(("evolution", "want"), [("exact", EXACT), ("synthesis", one_step())])
+def test_under_the_noise_of_a_backend_evolutions_are_what_is_asked_for(evolution, want):
+    circuit = QuantumCircuit(2)
+    evolved(circuit)
+    placed = noise_of("fake_manila", circuit, 0, evolution).circuit.assign_parameters([1.2])
+    # The transpiler chooses the order of the qubits.
+    np.testing.assert_allclose(np.sort(np.abs(Statevector(placed))), np.sort(np.abs(want)), atol=1e-9)
+
+
+def test_boxes_meet_the_noise_of_a_backend():
+    circuit = QuantumCircuit(3)
+    circuit.h(2)
+    boxed(circuit)
+    assert crosscheck(circuit, [1.2], noise="fake_manila").agrees

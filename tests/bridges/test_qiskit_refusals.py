@@ -23,7 +23,7 @@ from qiskit.circuit import (  # noqa: E402
 from qiskit.circuit.classical import types  # noqa: E402
 from qiskit.circuit.library import RXGate, XGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
-from qjaxsim_qiskit import from_qasm, from_qiskit  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qasm, from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning import unrolling  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
@@ -161,3 +161,12 @@ def test_other_refusals():
     circuit.rx(ParameterVector("v", 4)[1], 0)
     with pytest.raises(ValueError, match=r"gives 'v' the shape \(3,\), but .* \{'v': 4\}"):
         from_qiskit(circuit, shapes={"v": (3,)})
+
+
+@pytest.mark.parametrize("noise", ["fake_manila", qj.NoiseModel()])
+def test_what_is_no_circuit_is_refused_under_noise_too(noise):
+    pytest.importorskip("qiskit_aer", reason="Qiskit Aer is not installed")
+    pytest.importorskip("qiskit_ibm_runtime", reason="needs the ibm extra")
+    for given in ("circuit.qasm", from_qiskit(QuantumCircuit(2))):
+        with pytest.raises(TypeError, match="`circuit` must be a qiskit.QuantumCircuit, but is"):
+            crosscheck(given, noise=noise)

@@ -90,7 +90,7 @@ def crosscheck(
     """
     shots, max_rotations, seed = check_options(shots, max_rotations, tolerance, seed)
     require("qiskit_aer", "Comparing with Qiskit Aer needs the package qiskit-aer", "qiskit")
-    noisy = None if noise is None else noise_of(noise, circuit, seed)
+    noisy = None if noise is None else noise_of(noise, circuit, seed, evolution)
     if noisy is not None:
         circuit = noisy.circuit
     pair = pair_of(circuit, params, observables, seed, evolution, delays=noisy is not None)

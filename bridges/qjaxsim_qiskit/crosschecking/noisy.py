@@ -12,6 +12,8 @@ from qjaxsim_qiskit.crosschecking.checks import Check
 from qjaxsim_qiskit.crosschecking.comparing import P_VALUE, p_value, paired_seconds, timed
 from qjaxsim_qiskit.exporting import to_qiskit
 from qjaxsim_qiskit.ibm.primitives import to_isa
+from qjaxsim_qiskit.importing.imported import require_theirs
+from qjaxsim_qiskit.meaning.blocks import written_out
 from qjaxsim_qiskit.meaning.layouts import on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import unrolled
 from qjaxsim_qiskit.noise import by_name, from_aer_noise_model, to_aer_noise_model
@@ -38,22 +40,25 @@ class Noise(NamedTuple):
     circuit: Any
 
 
-def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int) -> Noise:
+def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int, evolution: str = "synthesis") -> Noise:
     """Noise on both sides, and the circuit that it acts on: for a backend it is transpiled first.
 
     Args:
         given: a `NoiseModel`, one of Aer's, a backend, or the name of a fake one.
         circuit: ours or Qiskit's.
         seed: of the transpiler.
+        evolution: what a PauliEvolutionGate is, as for `from_qiskit`.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for anything else, as noise or as a circuit.
         ValueError: for models that cannot be brought over, unknown names, and circuits that a backend cannot run.
         RuntimeError: if Qiskit cannot transpile the circuit to a backend for another reason.
     """
     from qiskit.providers import BackendV2
     from qiskit_aer.noise import NoiseModel as AerNoiseModel
 
+    if not isinstance(circuit, qj.Circuit):
+        require_theirs(circuit)
     given = by_name(given)
     if isinstance(given, NoiseModel):
         return Noise(given, to_aer_noise_model(given, _width(circuit)), circuit)
@@ -64,7 +69,7 @@ def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int) -> N
             "Argument `noise` must be a qjaxsim.NoiseModel, a NoiseModel of qiskit_aer, a backend or the name of a "
             f"fake one, but is {type(given).__name__}."
         )
-    placed, where = _on_device(circuit, given, seed)
+    placed, where = _on_device(circuit, given, seed, evolution)
     own = from_aer_noise_model(AerNoiseModel.from_backend(given), where)
     return Noise(own, to_aer_noise_model(own, len(where)), placed)
 
@@ -74,7 +79,7 @@ def _width(circuit: "qj.Circuit | QuantumCircuit") -> int:
 
 
 def _on_device(
-    circuit: "qj.Circuit | QuantumCircuit", backend: Any, seed: int
+    circuit: "qj.Circuit | QuantumCircuit", backend: Any, seed: int, evolution: str
 ) -> tuple["QuantumCircuit", tuple[int, ...]]:
     """A circuit in a backend's gates on those of its qubits that it uses, and which these are.
 
@@ -82,9 +87,9 @@ def _on_device(
         ValueError: for a circuit wider than the backend, or with conditions on one without them.
         RuntimeError: if Qiskit cannot transpile it for another reason.
     """
-    given = to_qiskit(circuit) if isinstance(circuit, qj.Circuit) else circuit
+    given = to_qiskit(circuit) if isinstance(circuit, qj.Circuit) else written_out(circuit, evolution)
     laid_out = to_isa(given, backend, optimization_level=1, seed=seed, local=False)
-    items = unrolled(laid_out, "synthesis").items
+    items = unrolled(laid_out, evolution).items
     where = tuple(sorted(used_qubits((item.operation, item.qubits) for item in items)))
     placed = on_qubits(laid_out, items, where)
     placed.global_phase = laid_out.global_phase

@@ -95,7 +95,8 @@ def run(
 
     Raises:
         ImportError: if a package is missing, naming the extra.
-        ValueError: for wrong arguments, an unknown backend, a circuit too wide for it, or one that cannot be imported.
+        ValueError: for wrong arguments, an unknown backend, a circuit too wide for it, one with channels, or one that
+            cannot be imported.
         TypeError: for params that are no real arrays.
         PermissionError: without an account that IBM accepts.
         MemoryError: if the exact values, or the simulation of a local backend, do not fit in memory.

@@ -9,6 +9,7 @@ import numpy as np
 import qjaxsim as qj
 from qjaxsim.circuits.observables import PauliSum, pauli_sums
 from qjaxsim.running.batching import parse_params
+from qjaxsim_qiskit.channels import has_channels
 from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.ibm.parts import Submission
 from qjaxsim_qiskit.ibm.primitives import COUNTS
@@ -75,6 +76,7 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
         params = imported.own_params(params)
     _refuse_free_delays(circuit)
+    _refuse_channels(circuit)
     if observables is not None:
         _refuse_branches(circuit)
     shapes = ours.parameters
@@ -99,6 +101,15 @@ def _refuse_free_delays(circuit: "QuantumCircuit") -> None:
                 f"Delays must have durations to be run on a backend, but that of operation {number} is "
                 f"{instruction.params[0]}; bind it in the circuit."
             )
+
+
+def _refuse_channels(circuit: "QuantumCircuit") -> None:
+    """Name a channel, of which Qiskit says that it cannot synthesize it."""
+    if has_channels(circuit):
+        raise ValueError(
+            "Argument `circuit` must be free of channels to run on a backend, which brings its own noise, but has "
+            "some; leave them out, and for a noise of your own take `AerSimulator(noise_model=...)` as the backend."
+        )
 
 
 def _refuse_branches(circuit: "QuantumCircuit") -> None:

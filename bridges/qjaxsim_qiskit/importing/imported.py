@@ -15,6 +15,7 @@ from qjaxsim.common.words import counted
 from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.importing.operations import Reader
 from qjaxsim_qiskit.importing.values import Binding
+from qjaxsim_qiskit.meaning.blocks import with_written_blocks
 from qjaxsim_qiskit.meaning.evolution import check_evolution
 from qjaxsim_qiskit.meaning.layouts import chosen_qubits, on_qubits, used_qubits
 from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, awaits_schedule, unrolled
@@ -152,12 +153,7 @@ def from_qiskit(
     >>> from_qiskit(bell).circuit == qj.Circuit(2).h(0).cx(0, 1)
     True
     """
-    from qiskit import QuantumCircuit
-
-    if not isinstance(circuit, QuantumCircuit):
-        way = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
-        way = "; its attribute `circuit` is ours, `source` Qiskit's" if isinstance(circuit, ImportedCircuit) else way
-        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{way}.")
+    require_theirs(circuit)
     check_evolution(evolution)
     if names := [variable.name for variable in circuit.iter_vars()]:
         raise ValueError(f"Classical variables cannot be imported, but the circuit has {', '.join(sorted(names))}.")
@@ -174,15 +170,32 @@ def from_qiskit(
     reader = Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
     reader.circuit(source, range(source.num_qubits), (item.place for item in items))
     measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
-    notes = _notes(circuit, found, evolution, chosen)
+    source, inside = with_written_blocks(source, evolution)
+    notes = _notes(circuit, found, found.evolutions + inside, evolution, chosen)
     return ImportedCircuit(reader.out, measurements, source, tuple(circuit.parameters), tuple(chosen), notes)
 
 
-def _notes(circuit: "QuantumCircuit", found: Unrolled, evolution: str, chosen: Sequence[int]) -> tuple[str, ...]:
+def require_theirs(circuit: Any) -> None:
+    """Refuse what is no circuit of Qiskit's.
+
+    Raises:
+        TypeError: with what makes one of it, if anything does.
+    """
+    from qiskit import QuantumCircuit
+
+    if not isinstance(circuit, QuantumCircuit):
+        way = "; `from_qasm` and `from_qpy` read files" if isinstance(circuit, str | os.PathLike) else ""
+        way = "; its attribute `circuit` is ours, `source` Qiskit's" if isinstance(circuit, ImportedCircuit) else way
+        raise TypeError(f"Argument `circuit` must be a qiskit.QuantumCircuit, but is {type(circuit).__name__}{way}.")
+
+
+def _notes(
+    circuit: "QuantumCircuit", found: Unrolled, evolutions: int, evolution: str, chosen: Sequence[int]
+) -> tuple[str, ...]:
     notes = []
-    if found.evolutions:
+    if evolutions:
         what = "by the gates' own synthesis" if evolution == "synthesis" else "exact"
-        notes.append(f"{found.evolutions} evolution{'s' * (found.evolutions > 1)}: {what}")
+        notes.append(f"{evolutions} evolution{'s' * (evolutions > 1)}: {what}")
     if waits := sum(awaits_schedule(item.operation) for item in found.items):
         notes.append(f"{waits} delay{'s' * (waits > 1)} that a schedule is to find: left out")
     if list(chosen) != list(range(circuit.num_qubits)):

@@ -15,12 +15,13 @@ from qjaxsim.circuits.inspection import written_bits
 from qjaxsim.circuits.noise_places import RESET
 from qjaxsim_qiskit.channels import channel_of
 from qjaxsim_qiskit.meaning.angles import angle_of
+from qjaxsim_qiskit.meaning.blocks import written_block
 from qjaxsim_qiskit.meaning.conditions import branches
 from qjaxsim_qiskit.meaning.constants import SECONDS
 from qjaxsim_qiskit.meaning.definitions import definition_of, lowered, matrix_of
-from qjaxsim_qiskit.meaning.layouts import has_no_effect, on_qubits
+from qjaxsim_qiskit.meaning.layouts import has_no_effect
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.meaning.unrolling import awaits_schedule, unrolled
+from qjaxsim_qiskit.meaning.unrolling import awaits_schedule
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ class Reader:
 
     def block(self, block: "QuantumCircuit", qubits: Sequence[int], bits: Sequence[int], place: str) -> Circuit:
         """A block on these qubits and bits as a circuit of all our qubits, none of which is fresh."""
-        written = unrolled(block, self.evolution, place)
-        plain = on_qubits(block, written.items, range(block.num_qubits))
-        plain.global_phase = written.phase
+        plain, written = written_block(block, self.evolution, place)
         inner = Reader(Circuit(self.out.n_qubits), self.symbols, self.evolution, ())
         # A block's own bits stand for those of the instruction in turn, whatever they are called.
         inner.bits = dict(zip(plain.clbits, bits, strict=True))

@@ -2,7 +2,7 @@
 
 import cmath
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add, mul
 from typing import TYPE_CHECKING, Any
@@ -59,9 +59,8 @@ def require_angles(circuit: "QuantumCircuit", values: Sequence[Mapping["Paramete
     Raises:
         ValueError: naming the angle and the values.
     """
-    angles = [angle for instruction in circuit.data for angle in instruction.operation.params]
     # Parameters alone are checked where they are given.
-    made = [one for one in (circuit.global_phase, *angles) if getattr(one, "parameters", ()) and not _is_bare(one)]
+    made = [one for one in _angles(circuit) if getattr(one, "parameters", ()) and not _is_bare(one)]
     for angle, each in itertools.product(made, values):
         own = {parameter: each[parameter] for parameter in angle.parameters}
         try:
@@ -72,6 +71,17 @@ def require_angles(circuit: "QuantumCircuit", values: Sequence[Mapping["Paramete
         if not cmath.isfinite(number) or number.imag:
             at = ", ".join(f"{parameter.name} = {value:.6g}" for parameter, value in own.items())
             raise ValueError(f"Angles must be finite real numbers, but {angle} is none at {at}.")
+
+
+def _angles(circuit: "QuantumCircuit") -> Iterator[Any]:
+    """What a circuit's gates are turned by, those of its branches included."""
+    yield circuit.global_phase
+    for instruction in circuit.data:
+        if instruction.is_control_flow():
+            for block in instruction.operation.blocks:
+                yield from _angles(block)
+        else:
+            yield from instruction.operation.params
 
 
 def _is_bare(angle: Any) -> bool:

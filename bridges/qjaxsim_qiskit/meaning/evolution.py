@@ -90,10 +90,13 @@ def _append_diagonal(out: "QuantumCircuit", values: np.ndarray, time: Any) -> No
         split = weights.reshape(-1, 2, 2**bit)
         weights = np.stack([split[:, 0] + split[:, 1], split[:, 0] - split[:, 1]], axis=1).reshape(-1) / 2
     out.global_phase += -weights[0] * time
+    # What rounding alone makes is no rotation; Qiskit folds multiples of nearly nothing to numbers that it cannot bind.
+    weights[np.abs(weights) < 1e-14 * np.abs(weights).max()] = 0
     for target in range(n_qubits):
         for step in range(2**target):
             gray = step ^ step >> 1
-            out.rz(2 * weights[gray | 1 << target] * time, target)
+            if weight := weights[gray | 1 << target]:
+                out.rz(2 * weight * time, target)
             if target:
                 following = (step + 1) % 2**target
                 changed = gray ^ following ^ following >> 1

@@ -149,6 +149,24 @@ def test_counts_have_qubit_0_first(line, tmp_path):
     assert [row["outcome"] for row in record.rows()] == ["0100", "1101"]
 
 
+def test_branches_may_have_expressions_of_parameters(tmp_path):
+    a = Parameter("a")
+    circuit = QuantumCircuit(3, 1)
+    circuit.ry(a, 0)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)) as otherwise:
+        circuit.rx(2 * a, 1)
+    with otherwise:
+        circuit.ry(a * a, 2)
+    record = submit(circuit, {"a": [0.5, 1.5]}, None, tmp_path, backend=AerSimulator())
+    for a, exact, counts in zip([0.5, 1.5], record.exact, record.counts, strict=True):
+        one, followed, other = (np.sin(angle / 2) ** 2 for angle in (a, 2 * a, a * a))
+        wanted = [(1 - one) * (1 - other), (1 - one) * other, 0, 0, one * (1 - followed), 0, one * followed, 0]
+        np.testing.assert_allclose(exact, wanted, atol=1e-12)
+        drawn = np.array([counts.get(f"{outcome:03b}", 0) for outcome in range(8)]) / record.shots
+        assert (np.abs(drawn - wanted) <= 5 * np.sqrt(np.multiply(wanted, 1 - np.array(wanted)) / record.shots)).all()
+
+
 def test_counts_of_a_batch(theirs, params, line, tmp_path):
     record = submit(theirs, params, None, tmp_path, backend=line, shots=800)
     for number, state in enumerate(states(theirs, params)):

@@ -14,8 +14,9 @@ pytest.importorskip("qiskit_aer")
 from qiskit import QuantumCircuit, transpile  # noqa: E402
 from qiskit.circuit import Gate, Parameter  # noqa: E402
 from qiskit.providers.fake_provider import GenericBackendV2  # noqa: E402
-from qiskit.quantum_info import Operator  # noqa: E402
+from qiskit.quantum_info import Kraus, Operator  # noqa: E402
 from qiskit_aer import AerSimulator  # noqa: E402
+from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_error, pauli_error  # noqa: E402
 from qiskit_ibm_runtime import Session  # noqa: E402
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2  # noqa: E402
 from qjaxsim_qiskit import ibm  # noqa: E402
@@ -220,6 +221,38 @@ def test_a_gate_of_ones_own_under_a_standard_name_is_written_out():
     work = prepare(circuit, {}, [qj.Z(0)])
     assert work.circuit.count_ops() == {"h": 1, "cx": 1}
     assert Operator(work.circuit) == Operator(circuit)
+
+
+def noisy_circuits():
+    ours = qj.Circuit(3).h(0).bit_flip(0.1, 0).cx(0, 2)
+    theirs = QuantumCircuit(3)
+    theirs.h(0)
+    theirs.append(depolarizing_error(0.1, 2).to_instruction(), [0, 2])
+    branch = QuantumCircuit(3, 1)
+    branch.measure(0, 0)
+    with branch.if_test((0, 1)):
+        branch.append(Kraus(amplitude_damping_error(0.3)).to_instruction(), [1])
+    return [ours, theirs, branch]
+
+
+@pytest.mark.parametrize("circuit", noisy_circuits())
+def test_channels_are_refused(circuit, tmp_path):
+    with pytest.raises(ValueError, match="must be free of channels to run on a backend, .* `AerSimulator.noise_model="):
+        submit(circuit, None, None, tmp_path, backend=AerSimulator())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_noise_of_one_s_own_is_the_simulator_s(tmp_path):
+    """As the refusal of channels has it."""
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(pauli_error([("XI", 0.2), ("II", 0.8)]), "cx")
+    circuit = QuantumCircuit(3)
+    circuit.x(0)
+    circuit.cx(0, 2)
+    record = submit(circuit, None, None, tmp_path, backend=AerSimulator(noise_model=model), optimization_level=0)
+    # X on the target, which is the error's second qubit, in a fifth of the runs.
+    (counts,) = record.counts
+    assert set(counts) == {"101", "100"} and abs(counts["100"] - 200) < 5 * np.sqrt(1000 * 0.2 * 0.8)
 
 
 def test_delays_of_a_free_duration_are_refused(tmp_path):
