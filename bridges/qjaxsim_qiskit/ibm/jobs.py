@@ -19,7 +19,7 @@ from qjaxsim_qiskit.ibm.parts import n_used, used_part, whole
 from qjaxsim_qiskit.ibm.predicted import predicted_values
 from qjaxsim_qiskit.ibm.primitives import COUNTS, EXPECTATION, check_bases, new_primitive, to_isa
 from qjaxsim_qiskit.ibm.records import DONE, DRY_RUN, FAILED, FOLDER, SUBMITTED, JobRecord, load
-from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, in_batch, prepare, pub
+from qjaxsim_qiskit.ibm.work import REGISTER, Work, exact_values, in_batch, prepare, pub, refuse_channels
 from qjaxsim_qiskit.meaning.angles import require_angles
 from qjaxsim_qiskit.service import LOCAL, channel_of, connect, find_backend, plain_errors, plain_text
 
@@ -110,6 +110,7 @@ def run(
         require_switch(name, switch)
     _check_options(kind, mode, resilience_level, report)
     work = prepare(circuit, params, observables, evolution)
+    refuse_channels(work.circuit)
     for note in work.notes:
         report(note)
     if isinstance(backend, str):

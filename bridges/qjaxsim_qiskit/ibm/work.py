@@ -76,7 +76,6 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
         ours, circuit, notes = imported.circuit, inlined(imported.source), imported.notes
         params = imported.own_params(params)
     _refuse_free_delays(circuit)
-    _refuse_channels(circuit)
     if observables is not None:
         _refuse_branches(circuit)
     shapes = ours.parameters
@@ -103,8 +102,12 @@ def _refuse_free_delays(circuit: "QuantumCircuit") -> None:
             )
 
 
-def _refuse_channels(circuit: "QuantumCircuit") -> None:
-    """Name a channel, of which Qiskit says that it cannot synthesize it."""
+def refuse_channels(circuit: "QuantumCircuit") -> None:
+    """Refuse what a backend cannot run; of a channel Qiskit says that it cannot synthesize it.
+
+    Raises:
+        ValueError: for a circuit with channels.
+    """
     if has_channels(circuit):
         raise ValueError(
             "Argument `circuit` must be free of channels to run on a backend, which brings its own noise, but has "
