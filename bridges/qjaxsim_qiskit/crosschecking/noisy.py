@@ -40,7 +40,7 @@ class Noise(NamedTuple):
     circuit: Any
 
 
-def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int, evolution: str = "synthesis") -> Noise:
+def noise_of(given: Any, circuit: "qj.Circuit | QuantumCircuit", seed: int, evolution: str) -> Noise:
     """Noise on both sides, and the circuit that it acts on: for a backend it is transpiled first.
 
     Args:
