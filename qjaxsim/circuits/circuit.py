@@ -18,7 +18,7 @@ from qjaxsim.circuits.gates import GATES, GateSpec
 from qjaxsim.circuits.hints import HINTS
 from qjaxsim.circuits.inspection import bits_of, constant_array, entries_of, is_static, used_parameters
 from qjaxsim.circuits.measurements import Projection
-from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, wording
+from qjaxsim.circuits.methods import StateMethods, by_name, checked_channel, listed, require_fitting
 from qjaxsim.circuits.operations import Channel, Conditional, Gate, Operation, Preparation, Repeat, Unitary
 from qjaxsim.common.checks import as_integer, positive_integer, shown
 from qjaxsim.common.words import counted
@@ -103,13 +103,7 @@ class Circuit(StateMethods, CompositeGates):
                 f"{', '.join(sorted(CHANNELS))}."
             )
         chosen = self.check_qubits(qubits, name)
-        words = wording(spec)
-        if len(chosen) != spec.n_qubits:
-            raise ValueError(f"{words.kind} {name!r} acts on {spec.n_qubits} qubits, but got {len(chosen)}: {chosen}.")
-        if not isinstance(angles, Sequence | np.ndarray):
-            raise TypeError(f"Argument `angles` must be a sequence of {words.numbers}, but is {angles!r}.")
-        if len(angles) != words.amount:
-            raise ValueError(f"{words.kind} {name!r} takes {words.numbers}, but got {len(angles)}.")
+        require_fitting(spec, chosen, angles)
         if isinstance(spec, GateSpec):
             return self.extend([Gate(name, chosen, tuple(as_expression(angle) for angle in angles), label)])
         return self.extend([checked_channel(name, chosen, angles)])
@@ -238,7 +232,11 @@ class Circuit(StateMethods, CompositeGates):
         >>> len(circuit.copy().x(0)), len(circuit)
         (2, 1)
         """
-        return self.on(range(self.n_qubits), self.n_qubits)
+        every = range(self.n_qubits)
+        return Circuit(self.n_qubits).extend(
+            operation.on(every, self.n_qubits) if isinstance(operation, Repeat | Conditional) else operation
+            for operation in self._operations
+        )
 
     __copy__ = copy  # Python's own would share the list of operations
 
@@ -317,14 +315,15 @@ class Circuit(StateMethods, CompositeGates):
         True
         """
         operations = list(operations)
-        parameters = dict(self._parameters)
+        new: dict[str, tuple[int, ...]] = {}
         for name, shape in itertools.chain.from_iterable(map(used_parameters, operations)):
-            if parameters.setdefault(name, shape) != shape:
+            known = self._parameters[name] if name in self._parameters else new.setdefault(name, shape)
+            if known != shape:
                 raise ValueError(
                     f"Parameter {name!r} is used with shape {shape}, but the circuit already has it with "
-                    f"shape {parameters[name]}; give one of them another name."
+                    f"shape {known}; give one of them another name."
                 )
-        self._parameters = parameters
+        self._parameters.update(new)
         self._operations.extend(operations)
         return self
 

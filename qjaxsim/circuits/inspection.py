@@ -58,11 +58,11 @@ def written_bits(operations: Iterable[Operation]) -> set[int]:
 
 def used_parameters(operation: Operation) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every parameter an operation uses, with repetitions, as the surrounding circuit sees it."""
-    if isinstance(operation, Repeat):
-        return [(name, operation.outer_shape(name, shape)) for name, shape in operation.circuit.parameters.items()]
     if isinstance(operation, Gate | Channel):
         angles = [angle for angle in operation.angles if isinstance(angle, Expression)]
         return [(element.name, element.shape) for angle in angles for element in angle.elements()]
+    if isinstance(operation, Repeat):
+        return [(name, operation.outer_shape(name, shape)) for name, shape in operation.circuit.parameters.items()]
     if isinstance(operation, Conditional):
         return list(operation.circuit.parameters.items())
     if isinstance(operation, Preparation) and isinstance(operation.state, str):

@@ -40,6 +40,24 @@ class Wording(NamedTuple):
     numbers: str
 
 
+def require_fitting(spec: GateSpec | ChannelSpec, qubits: tuple[int, ...], angles: Any) -> None:
+    """Refuse qubits and numbers of another count than an entry of the tables has.
+
+    Raises:
+        ValueError: naming both counts.
+        TypeError: for numbers that are no sequence.
+    """
+    count = spec.n_angles if isinstance(spec, GateSpec) else len(spec.strengths)
+    if isinstance(angles, Sequence | np.ndarray) and len(angles) == count and len(qubits) == spec.n_qubits:
+        return
+    words = wording(spec)  # its sentences are made for the message alone: long circuits come through here
+    if len(qubits) != spec.n_qubits:
+        raise ValueError(f"{words.kind} {spec.name!r} acts on {spec.n_qubits} qubits, but got {len(qubits)}: {qubits}.")
+    if not isinstance(angles, Sequence | np.ndarray):
+        raise TypeError(f"Argument `angles` must be a sequence of {words.numbers}, but is {angles!r}.")
+    raise ValueError(f"{words.kind} {spec.name!r} takes {words.numbers}, but got {len(angles)}.")
+
+
 def wording(spec: GateSpec | ChannelSpec) -> Wording:
     """How messages speak of an entry of the tables."""
     if isinstance(spec, GateSpec):

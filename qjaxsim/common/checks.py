@@ -17,6 +17,8 @@ from qjaxsim.common.suggestions import did_you_mean
 
 def as_integer(value: Any) -> int | None:
     """The integer that a value stands for; None for anything else, booleans among it."""
+    if type(value) is int:  # what nearly every qubit of a long circuit is
+        return value
     if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return None
     try:

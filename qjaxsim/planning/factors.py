@@ -108,7 +108,7 @@ def _quarter_turns(name: str, *angles: float) -> np.ndarray:
 
 def ascending(matrix: np.ndarray, qubits: Sequence[int]) -> np.ndarray:
     """A constant matrix with its qubits put in ascending order."""
-    order = tuple(int(i) for i in np.argsort(qubits))
+    order = tuple(sorted(range(len(qubits)), key=qubits.__getitem__))
     if id(matrix) in _STANDARD:
         key = (id(matrix), order)
         if key not in _TURNED:
@@ -192,7 +192,16 @@ def is_diagonal(factor: Factor) -> bool:
         return set(factor.letters) == {"Z"} and len(factor.letters) <= WIDEST_PHASES
     if isinstance(factor, Phases | Picked):
         return isinstance(factor, Phases)
-    return np.count_nonzero(factor) == len(factor) and bool((np.abs(np.abs(factor.diagonal()) - 1) < 1e-12).all())
+    return _standard_is_diagonal(id(factor)) if id(factor) in _STANDARD else _has_phases_alone(factor)
+
+
+@functools.cache
+def _standard_is_diagonal(key: int) -> bool:
+    return _has_phases_alone(_STANDARD[key])
+
+
+def _has_phases_alone(matrix: np.ndarray) -> bool:
+    return np.count_nonzero(matrix) == len(matrix) and bool((np.abs(np.abs(matrix.diagonal()) - 1) < 1e-12).all())
 
 
 def is_monomial(matrix: np.ndarray) -> bool:

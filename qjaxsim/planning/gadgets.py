@@ -10,7 +10,6 @@ import heapq
 import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,21 +40,19 @@ _NAMES = {spec.pauli: name for name, spec in GATES.items() if spec.pauli is not 
 Wires = tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
 class _Item:
     """One gate: its factor, where it acts, and by wire the letter that it commutes with."""
 
-    factor: Factor
-    wires: Wires
-
-    @functools.cached_property
-    def axes(self) -> dict[int, str | None]:
-        return dict(zip(self.wires, axes_of(self.factor), strict=True))
+    def __init__(self, factor: Factor, wires: Wires):
+        self.factor, self.wires = factor, wires
+        self.axes: dict[int, str | None] = dict(zip(wires, axes_of(factor), strict=True))
 
     def commutes(self, other: "_Item") -> bool:
         """Whether both are diagonal in one basis of every wire that they share."""
-        shared = self.axes.keys() & other.axes.keys()
-        return all(self.axes[wire] is not None and self.axes[wire] == other.axes[wire] for wire in shared)
+        for wire, letter in other.axes.items():
+            if wire in self.axes and (letter is None or self.axes[wire] != letter):
+                return False
+        return True
 
 
 class Gadgets:
@@ -74,14 +71,15 @@ class Gadgets:
 
     def add(self, factor: Factor, wires: Wires) -> None:
         """One gate. Cost: that of the gates on its wires back to the one that it undoes, `REACH` at most."""
-        if is_standard(factor):
-            if wires != (order := tuple(sorted(wires))):
-                factor, wires = ascending(factor, wires), order  # type: ignore[arg-type]
-            if self._opens(_Item(factor, wires)):
-                return
+        opens = is_standard(factor)
+        if opens and wires != (order := tuple(sorted(wires))):
+            factor, wires = ascending(factor, wires), order  # type: ignore[arg-type]
+        item = _Item(factor, wires)
+        if opens and self._opens(item):
+            return
         for wire in wires:
             self.history.setdefault(wire, []).append(len(self.items))
-        self.items.append(_Item(factor, wires))
+        self.items.append(item)
 
     def finish(self) -> list[tuple[Factor, Wires]]:
         """The gates in time order."""
@@ -102,8 +100,10 @@ class Gadgets:
 
     def _before(self, wires: Wires) -> Iterable[int]:
         """Numbers of the items on some wires, the latest first, `REACH` at most."""
-        tails = [self.history.get(wire, []) for wire in wires]
-        merged = heapq.merge(*(reversed(tail) for tail in tails), reverse=True)
+        tails = [reversed(self.history.get(wire, ())) for wire in wires]
+        if len(tails) == 1:
+            return itertools.islice(tails[0], REACH)
+        merged = heapq.merge(*tails, reverse=True)
         return itertools.islice((number for number, _ in itertools.groupby(merged)), REACH)
 
     def _conjugate(self, number: int, between: Sequence[int]) -> bool:

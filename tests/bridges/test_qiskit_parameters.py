@@ -49,6 +49,20 @@ def test_parameters_that_cancel_or_only_tell_a_duration_are_not_lost():
     assert_imported_alike(circuit)
 
 
+def test_values_put_into_the_source_leave_the_circuit_that_was_given_free():
+    a = Parameter("a")
+    given = QuantumCircuit(3)
+    given.rx(a, 0)
+    given.crz(2 * a, 0, 1)
+    given.append(Gate("own", 1, [a]).to_mutable(), [2])
+    given.data[2].operation.definition = QuantumCircuit(1)
+    source = from_qiskit(given).source
+    source.assign_parameters({a: 0.5}, inplace=True)
+    assert source.num_parameters == 0 and set(given.parameters) == {a}
+    assert [float(each) for each in source.data[1].operation.params] == [1.0]
+    assert [each.operation.params for each in given.data] == [[a], [2 * a], [a]]
+
+
 def test_bindings_of_the_primitives_are_taken():
     v, a = ParameterVector("v", 3), Parameter("a")
     circuit = QuantumCircuit(3)

@@ -375,6 +375,15 @@ def test_a_parameter_with_two_shapes_is_refused_and_nothing_is_added():
         with pytest.raises(ValueError, match=message):
             add()
         assert circuit == before and circuit.parameters == {"a": (2,)}
+    for first, second in ((s, qj.Parameter("s", (3,))[0]), (qj.Parameter("s", (3,))[0], s)):
+        one_after_the_other = qj.Circuit(2).rx(first, 0)
+        gates = [*one_after_the_other.operations, *qj.Circuit(2).ry(second, 1).operations]
+        with pytest.raises(ValueError, match="Parameter 's' is used with shape"):
+            one_after_the_other.extend(gates[1:])
+        at_once = qj.Circuit(2)
+        with pytest.raises(ValueError, match="Parameter 's' is used with shape"):
+            at_once.extend(gates)
+        assert len(one_after_the_other) == 1 and at_once == qj.Circuit(2) and at_once.parameters == {}
     with pytest.raises(ValueError, match="give one of them another name"):
         refused[2]()
     with pytest.raises(ValueError, match=r"used with shape \(4, 2\), but the circuit already has it with shape \(2,\)"):

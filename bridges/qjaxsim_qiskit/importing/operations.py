@@ -52,9 +52,12 @@ class Reader:
         """All operations of a circuit or definition whose qubit i is our `qubits[i]`, and its global phase."""
         from qiskit.circuit import ControlFlowOp, Measure
 
+        numbers = dict(zip(circuit.qubits, qubits, strict=False))
         for place, instruction in zip(places, circuit.data, strict=False):
-            own = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-            if isinstance(instruction.operation, Measure):
+            own = [numbers[bit] for bit in instruction.qubits]
+            if instruction.is_standard_gate() and instruction.name in GATES:
+                self._standard(instruction.name, instruction.operation, own, place)
+            elif isinstance(instruction.operation, Measure):
                 (bit,) = instruction.clbits
                 self.touched |= set(own)
                 self.out.measure(own[0], self.bits[bit])
@@ -120,11 +123,10 @@ class Reader:
             return
         if sets_state(operation):
             raise ValueError(f"The circuit's {where} sets the state of qubits that are in use; set it first.")
-        name = self.names.get(getattr(operation, "base_class", None)) or _many_controls(operation)
         # Subclasses of standard gates are these to Qiskit, whatever they define.
-        if name is not None or (instruction.is_standard_gate() and instruction.name in GATES):
-            self.touched |= set(qubits)
-            self._standard(name or instruction.name, operation, qubits, where)
+        name = self.names.get(getattr(operation, "base_class", None)) or _many_controls(operation)
+        if name is not None:
+            self._standard(name, operation, qubits, place)
             return
         if (channel := channel_of(operation)) is not None:
             self.touched |= set(qubits)
@@ -159,8 +161,10 @@ class Reader:
 
         return isinstance(operation, Reset) and not self.touched & set(qubits)
 
-    def _standard(self, name: str, operation: Any, qubits: list[int], where: str) -> None:
+    def _standard(self, name: str, operation: Any, qubits: list[int], place: str) -> None:
         """Take over a gate of the standard table, its open controls between X gates."""
+        self.touched.update(qubits)
+        where = f"operation {place} ({operation.name})"
         angles = [angle_of(angle, self.symbols, where) for angle in operation.params]
         controls = qubits[: getattr(operation, "num_ctrl_qubits", 0)]
         # Bit i of the pattern belongs to control i.

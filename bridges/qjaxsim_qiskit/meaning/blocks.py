@@ -44,9 +44,12 @@ def with_written_blocks(circuit: "QuantumCircuit", evolution: str) -> "tuple[Qua
     """A circuit with the blocks of its branches written out, at any depth, and how many evolutions these held.
 
     Args:
-        circuit: whose own operations are written out, so that its control flow is branches on measured bits.
+        circuit: whose own operations are written out, so that its control flow is branches on measured bits. Returned
+            itself where it has none.
         evolution: as of `written_block`.
     """
+    if not circuit.has_control_flow_op():
+        return circuit, 0
     evolutions = 0
     out = circuit.copy_empty_like()
     for instruction in circuit.data:

@@ -88,7 +88,11 @@ def on_qubits(circuit: "QuantumCircuit", items: Iterable[Item], qubits: Sequence
             if not own:
                 continue
             operation = Barrier(len(own))
-        out.append(CircuitInstruction(operation, own, [out.clbits[bit] for bit in item.clbits]))
+        instruction = CircuitInstruction(operation, own, [out.clbits[bit] for bit in item.clbits])
+        if instruction.is_standard_gate():
+            out._append(instruction)  # of a circuit of ours and bits of its own, as Qiskit asks of this quick way
+        else:
+            out.append(instruction)
     return out
 
 

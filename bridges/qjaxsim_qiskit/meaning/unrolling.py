@@ -109,15 +109,17 @@ class _Unroller:
         variables: Mapping[Any, int],
     ) -> None:
         """All operations of a circuit whose qubit i is `qubits[i]` and whose bit i is `clbits[i]`."""
+        numbers = {bit: number for number, bit in enumerate(circuit.qubits)}
         own_bits = dict(zip(circuit.clbits, clbits, strict=True))
         self.out.phase = self.out.phase + circuit.global_phase
         for number, instruction in enumerate(circuit.data):
-            own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
-            bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
-            item = Item(_operation(instruction, f"operation {prefix}{number} (delay)"), own, bits, f"{prefix}{number}")
+            own = tuple([qubits[numbers[bit]] for bit in instruction.qubits])
             if instruction.is_standard_gate():
-                self.out.items.append(item)
+                self.out.items.append(Item(instruction.operation, own, (), f"{prefix}{number}"))
             else:
+                bits = tuple(own_bits[bit] for bit in instruction.clbits)
+                place = f"{prefix}{number}"
+                item = Item(_operation(instruction, f"operation {place} (delay)"), own, bits, place)
                 _require_own_width(item)
                 self.operation(item, variables, own_bits)
 
