@@ -18,7 +18,7 @@ from qjaxsim.studies.shared.results_folder import entries, holds_results, unusab
 from qjaxsim_bench import own
 from qjaxsim_bench.flat import METRICS
 from qjaxsim_bench.groups import Cell, Group, Settings, given_to_make
-from qjaxsim_bench.peers import MODULES, load
+from qjaxsim_bench.peers import load
 from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.peers.environments import Environments, describe
 from qjaxsim_bench.problem import Problem
@@ -26,11 +26,6 @@ from qjaxsim_bench.problems import problem_of
 from qjaxsim_bench.tasks import Task
 
 SETTINGS = "settings.json"
-
-
-def default_peers() -> tuple[str, ...]:
-    """All simulators but ours."""
-    return tuple(name for name in MODULES if name != OURS)
 
 
 def check_names(kind: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from qjaxsim_bench.problems import PROBLEMS
 from qjaxsim_bench.targets import outcomes
 
 from qjaxsim.command import main as cli
+from qjaxsim.command.bench import PEERS
 
 
 def row(peer, median, dtype="double", size="20", problem="layered", status="ok", turns=None):
@@ -206,7 +207,7 @@ def test_a_peer_without_single_precision_runs_in_double_beside_it():
 
 
 def test_only_what_targets_speak_of_is_run_where_that_is_asked_for(tmp_path):
-    settings = Settings(("vqe-hessian", "layered", "evolution"), suite.default_peers(), False, 1.0, 1.0, True)
+    settings = Settings(("vqe-hessian", "layered", "evolution"), PEERS, False, 1.0, 1.0, True)
     found = suite.cells(settings, tmp_path)
     assert {(c.size, c.peer) for c in found if c.problem == "vqe-hessian"} == {
         (size, peer) for size in ("6x3", "8x3", "10x4") for peer in (base.OURS, "tensorcircuit")

@@ -8,8 +8,9 @@ import sys
 import jax
 import numpy as np
 import pytest
-from qjaxsim_bench import suite
 from qjaxsim_bench.flat import METRICS
+from qjaxsim_bench.peers import MODULES
+from qjaxsim_bench.peers.base import OURS
 from qjaxsim_bench.problems import PROBLEMS as BENCH_PROBLEMS
 from rich.console import Console
 from typer.testing import CliRunner
@@ -127,7 +128,7 @@ def test_completion_drops_no_words(words, capsys, monkeypatch, tmp_path):
 
 def test_help_of_bench_names_all_problems_and_simulators():
     assert (*BENCH_PROBLEMS, *METRICS) == cli_bench.PROBLEMS
-    assert suite.default_peers() == cli_bench.PEERS
+    assert set(MODULES) - {OURS} == set(cli_bench.PEERS)
     text = " ".join(CliRunner().invoke(cli_app.app, ["bench", "--help"]).output.split()).replace("- ", "-")
     assert all(name in text for name in (*cli_bench.PROBLEMS, *cli_bench.PEERS))
     assert "hours on two cores" in text

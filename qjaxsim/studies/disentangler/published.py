@@ -9,7 +9,6 @@ from qjaxsim_data import load
 from qjaxsim.studies.shared.comparison import compared
 
 PAPER = "arXiv:2410.17397v2"
-PICOGPT = "arXiv:2603.28534"
 
 
 def comparison_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
