@@ -16,9 +16,10 @@ from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.importing.operations import Reader
 from qjaxsim_qiskit.importing.values import Binding
 from qjaxsim_qiskit.meaning.blocks import with_written_blocks
+from qjaxsim_qiskit.meaning.delays import awaits_schedule
 from qjaxsim_qiskit.meaning.evolution import check_evolution
 from qjaxsim_qiskit.meaning.layouts import chosen_qubits, on_qubits, used_qubits
-from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, awaits_schedule, unrolled
+from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit

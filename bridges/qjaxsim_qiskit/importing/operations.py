@@ -18,10 +18,11 @@ from qjaxsim_qiskit.meaning.angles import angle_of
 from qjaxsim_qiskit.meaning.blocks import written_block
 from qjaxsim_qiskit.meaning.conditions import branches
 from qjaxsim_qiskit.meaning.constants import SECONDS
+from qjaxsim_qiskit.meaning.controlled import by_phases
 from qjaxsim_qiskit.meaning.definitions import definition_of, lowered, matrix_of
+from qjaxsim_qiskit.meaning.delays import awaits_schedule
 from qjaxsim_qiskit.meaning.layouts import has_no_effect
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.meaning.unrolling import awaits_schedule
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Reader:
             # On the qubits in Qiskit's order, by which noise finds its own.
             self.out.unitary(reverse_matrix(matrix), qubits, label)
             return
-        definition = definition_of(operation, where)
+        definition = by_phases(operation) or definition_of(operation, where)
         inner = (f"{place}.{number}" for number in itertools.count())
         self.circuit(lowered(operation, where) if definition is None else definition, qubits, inner)
 

@@ -7,6 +7,7 @@ counts, at every width: it is what simulators and devices run.
 import functools
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim_qiskit.meaning.controlled import by_phases
 from qjaxsim_qiskit.meaning.preparations import prepared_state
 
 if TYPE_CHECKING:
@@ -302,11 +303,11 @@ def for_density_matrices(circuit: "QuantumCircuit") -> "QuantumCircuit":
             out.append(instruction)
         elif (state := prepared_state(operation)) is not None:
             out.append(UnitaryGate(_preparing(state), label=operation.name), qubits)
-        elif instruction.is_standard_gate() or isinstance(operation, MCPhaseGate):
+        elif instruction.is_standard_gate() or (isinstance(operation, MCPhaseGate) and operation.num_ctrl_qubits > 1):
             out.append(UnitaryGate(Operator(operation), label=operation.label or operation.name), qubits)
         elif (matrix := matrix_of(instruction, where)) is not None:
             out.append(UnitaryGate(matrix, label=operation.label or operation.name), qubits)
-        elif (definition := definition_of(operation, where)) is not None:
+        elif (definition := by_phases(operation) or definition_of(operation, where)) is not None:
             out.compose(for_density_matrices(definition), qubits, clbits, inplace=True)
         else:
             out.append(instruction)

@@ -4,15 +4,16 @@ Boxes, loops over fixed values and branches on constants become what they do; ev
 or exact; sub-circuits with measurements show them; instructions that only tell a simulator what to save go.
 """
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.meaning.conditions import bits_asked
-from qjaxsim_qiskit.meaning.constants import NotConstantError, constant, duration
+from qjaxsim_qiskit.meaning.constants import NotConstantError, constant
+from qjaxsim_qiskit.meaning.controlled import plain_controls
 from qjaxsim_qiskit.meaning.definitions import as_gate, definition_of, matrix_of
+from qjaxsim_qiskit.meaning.delays import operation_of
 from qjaxsim_qiskit.meaning.evolution import exact_evolution
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
 
@@ -91,9 +92,9 @@ class _NextTurn(Exception):
 
 class _Unroller:
     def __init__(self, evolution: str, top: "QuantumCircuit"):
-        from qiskit.circuit.library import get_standard_gate_name_mapping
+        from qiskit.circuit.library import MCPhaseGate, MCXGate, get_standard_gate_name_mapping
 
-        self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()}
+        self.standard = {gate.base_class for gate in get_standard_gate_name_mapping().values()} | {MCPhaseGate, MCXGate}
         self.evolution, self.clbits = evolution, {bit: number for number, bit in enumerate(top.clbits)}
         self.out = Unrolled()
         self.turns = 0
@@ -117,9 +118,8 @@ class _Unroller:
             if instruction.is_standard_gate():
                 self.out.items.append(Item(instruction.operation, own, (), f"{prefix}{number}"))
             else:
-                bits = tuple(own_bits[bit] for bit in instruction.clbits)
-                place = f"{prefix}{number}"
-                item = Item(_operation(instruction, f"operation {place} (delay)"), own, bits, place)
+                bits, place = tuple(own_bits[bit] for bit in instruction.clbits), f"{prefix}{number}"
+                item = Item(operation_of(instruction, f"operation {place} (delay)"), own, bits, place)
                 _require_own_width(item)
                 self.operation(item, variables, own_bits)
 
@@ -139,7 +139,8 @@ class _Unroller:
         elif _is_skipped(operation, item.where):
             return
         elif isinstance(operation, AnnotatedOperation):
-            self.out.items.append(Item(self.annotated(operation, item.where), item.qubits, item.clbits, item.place))
+            plain = plain_controls(operation) or self.annotated(operation, item.where)
+            self.out.items.append(replace(item, operation=plain))
         elif self.is_written_out(operation, item.where):
             definition = definition_of(operation, item.where)
             assert definition is not None
@@ -180,7 +181,7 @@ class _Unroller:
                 or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
                 or _evolves(inner)
                 or self.is_written_out(inner, where)
-                for inner in (_operation(each, where) for each in definition.data)
+                for inner in (operation_of(each, where) for each in definition.data)
             )
         self.known[id(operation)] = (operation, found)
         return found
@@ -325,48 +326,6 @@ def _require_own_width(item: Item) -> None:
             f"The circuit's {item.where} must have as many qubits as it is made for, {item.operation.num_qubits}, but "
             f"has {len(item.qubits)}; write its definition to the file instead."
         )
-
-
-def _operation(instruction: Any, where: str) -> Any:
-    """The instruction's operation; a delay by a constant expression is one by a number.
-
-    Raises:
-        ValueError: for a delay whose unit a QPY file has lost, and one in seconds and units of a device together.
-    """
-    from qiskit.circuit import CircuitError, Delay
-    from qiskit.circuit.classical.expr import Expr
-
-    if instruction.name != "delay" or not instruction.params:
-        return instruction.operation
-    try:
-        operation = instruction.operation
-    except CircuitError:  # one that Qiskit has read from a file and cannot make
-        operation = None
-    if not isinstance(operation, Delay | None):
-        return operation
-    time = instruction.params[0]
-    if operation is None and isinstance(time, float):
-        raise ValueError(
-            f"The circuit's {where} has the duration {time:g} in a unit that its QPY file does not keep; write the "
-            "file with durations in units of the device, or as expressions (`expr.lift(Duration.s(1))`)."
-        )
-    if isinstance(time, Expr):
-        with contextlib.suppress(NotConstantError):
-            seconds, units = duration(time)
-            if seconds and units:
-                raise ValueError(
-                    f"The circuit's {where} lasts seconds and units of a device together; write one of them."
-                )
-            return Delay(round(units), "dt") if units else Delay(seconds, "s")
-    return Delay(time) if operation is None else operation
-
-
-def awaits_schedule(operation: Any) -> bool:
-    """Whether it is a delay as long as a schedule finds: by a stretch."""
-    from qiskit.circuit import Delay
-    from qiskit.circuit.classical.expr import Expr
-
-    return isinstance(operation, Delay) and isinstance(operation.duration, Expr)
 
 
 def _evolves(operation: Any) -> bool:
