@@ -17,7 +17,9 @@ _ONE_MORE = {
     "x": "cx", "y": "cy", "z": "cz", "h": "ch", "s": "cs", "sdg": "csdg", "sx": "csx", "swap": "cswap", "cx": "ccx",
     "cz": "ccz", "rx": "crx", "ry": "cry", "rz": "crz", "p": "cp", "u1": "cu1", "u3": "cu3",
 }  # fmt: skip
-_ONE_LESS = {more: name for name, more in _ONE_MORE.items() if GATES[name].n_angles}
+# Gates that are phases in some basis of their qubit.
+BY_PHASES = ("x", "z", "p", "u1", "rx", "ry", "rz")
+_ONE_LESS = {more: name for name, more in _ONE_MORE.items()}
 
 
 def controlled(gate: Gate | Unitary, controls: Sequence[int], constant: Constant) -> list[Any]:
@@ -35,17 +37,37 @@ def controlled(gate: Gate | Unitary, controls: Sequence[int], constant: Constant
         return constant(gate.matrix, gate.qubits, controls)
     if len(controls) == 1 and gate.name in _ONE_MORE:
         return [Gate(_ONE_MORE[gate.name], (*controls, *gate.qubits), gate.angles)]
+    fewer = "p" if gate.name.startswith("mcp") else _ONE_LESS.get(gate.name)
+    if fewer is not None:
+        width = GATES[fewer].n_qubits
+        inner = Gate(fewer, gate.qubits[-width:], gate.angles)
+        return controlled(inner, (*controls, *gate.qubits[:-width]), constant)
+    if gate.name in BY_PHASES:
+        return _by_phases(gate, controls)
     spec = GATES[gate.name]
     if spec.constant is not None:
         return constant(spec.constant, gate.qubits, controls)
-    if gate.name in _ONE_LESS:
-        inner = Gate(_ONE_LESS[gate.name], gate.qubits[1:], gate.angles)
-        return controlled(inner, (*controls, gate.qubits[0]), constant)
     if spec.pauli is not None:
         return _rotation(gate, spec.pauli, controls, constant)
     if gate.name == "global_phase":
         return _each([Gate("p", (controls[-1],), gate.angles)], controls[:-1], constant)
     return _each(_in_rotations(gate), controls, constant)
+
+
+def _by_phases(gate: Gate, controls: Sequence[int]) -> list[Any]:
+    """A gate on one qubit as phases on it and its controls, each a pass over the state, between gates on it."""
+    (target,) = gate.qubits
+    (angle,) = gate.angles or (math.pi,)
+    turned = {"x": ("h",), "rx": ("h",), "ry": ("sdg", "h")}.get(gate.name, ())
+    back = [Gate({"sdg": "s"}.get(name, name), (target,)) for name in reversed(turned)]
+    phases = [_phase(angle, (*controls, target))]
+    if gate.name in ("rx", "ry", "rz"):  # phases of half the angle on 0 and on 1, not of the whole on 1
+        phases.append(_phase(-angle / 2, controls))
+    return [*(Gate(name, (target,)) for name in turned), *phases, *back]
+
+
+def _phase(angle: Any, qubits: Sequence[int]) -> Gate:
+    return Gate("cp" if len(qubits) == 2 else f"mcp{len(qubits) - 1}", tuple(qubits), (angle,))
 
 
 def _each(gates: Sequence[Gate], controls: Sequence[int], constant: Constant) -> list[Any]:
@@ -65,8 +87,6 @@ def _rotation(gate: Gate, label: str, controls: Sequence[int], constant: Constan
 def _in_rotations(gate: Gate) -> list[Gate]:
     """A gate as rotations and a global phase, which are controlled one by one."""
     qubits, angles = gate.qubits, gate.angles
-    if gate.name in ("p", "u1"):
-        return [Gate("rz", qubits, angles), Gate("global_phase", (), (angles[0] / 2,))]
     if gate.name in ("u2", "u3"):
         theta, phi, lam = (math.pi / 2, *angles) if gate.name == "u2" else angles
         phase = Gate("global_phase", (), ((phi + lam) / 2,))

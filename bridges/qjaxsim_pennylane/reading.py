@@ -10,7 +10,7 @@ from autograd.tracer import isbox
 
 from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.operations import Gate, Unitary
-from qjaxsim_pennylane.controls import controlled
+from qjaxsim_pennylane.controls import BY_PHASES, controlled
 from qjaxsim_pennylane.symbols import plain
 
 # Controlled operations on more qubits are taken apart: their matrices would be larger than all of their gates.
@@ -125,8 +125,9 @@ class Reader:
         raise ValueError(f"{where} has neither a decomposition nor a matrix ({operation.name}); write it in gates.")
 
     def _controlled(self, operation: Any, qubits: tuple[int, ...], where: str) -> list[Any]:
-        """A matrix where it is small and constant, else the gates of the base, controlled one by one."""
-        if not any(map(isbox, operation.data)):
+        """Phases; a matrix where it is small and constant; else the gates of the base, controlled one by one."""
+        by_phases = len(qubits) > 3 and _NAMES.get(type(operation.base)) in BY_PHASES
+        if not by_phases and not any(map(isbox, operation.data)):
             if len(qubits) <= _MATRIX_QUBITS and operation.has_matrix:
                 return [self._matrix(operation, qubits, where)]
             if operation.has_decomposition:

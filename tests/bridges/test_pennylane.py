@@ -189,6 +189,20 @@ TEMPLATES = {
 }
 
 
+def test_gates_under_many_controls_are_a_few_of_ours():
+    for k in (3, 4, 6):
+        controls, values = ["y", "z", 2, "b", "x", 1][:k], [1, 0, 1, 1, 0, 1][:k]
+        bases = [qml.X(0), qml.Z(0), qml.PhaseShift(0.3, 0), qml.RX(0.4, 0), qml.RY(0.5, 0), qml.RZ(0.6, 0)]
+        made = [qml.ctrl(base, controls, control_values=values) for base in bases]
+        made += [qml.ctrl(qml.Toffoli([*controls[:2], 0]), controls[2:]), qml.ctrl(made[2], ["q"])]
+        for operation in made:
+            order = list(operation.wires)
+            found = qj.from_pennylane(qml.tape.QuantumScript([operation]), wire_order=order).circuit
+            assert_close(matrix_of(found), qml.matrix(operation, wire_order=order))
+            # PennyLane's own decompositions of those under six controls have from 8 to 300 gates.
+            assert len(found) <= 6 + 2 * values.count(0)
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_templates_with_numbers_and_with_arguments_have_the_states_of_default_qubit(name):
     shape, template = TEMPLATES[name]
