@@ -1,6 +1,6 @@
 """The constant beginning of a long circuit, run when it is planned: its state is a number for good. NumPy only, no JAX.
 
-A program of thousands of gates takes XLA far longer to compile than NumPy to run once. What comes before the first
+A program of hundreds of gates takes XLA far longer to compile than NumPy to run once. What comes before the first
 angle that is free gives the same state at every call, so the program starts from there.
 """
 
@@ -8,17 +8,27 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.dense import applied
-from qjaxsim.planning.leaves import Leaf
+from qjaxsim.circuits.expressions import Expression
+from qjaxsim.circuits.operations import Gate, Unitary
+from qjaxsim.planning.leaves import Factor, Leaf, Phases
 from qjaxsim.planning.packing import fused, product
 from qjaxsim.planning.steps import Start
 
-# A program of fewer gates compiles quickly; states of more qubits are too large to be part of a program.
-LEAST_GATES, MOST_QUBITS = 1000, 16
+# A program of fewer gates compiles quickly, also where nothing but the gates is left to compile; states of more qubits
+# are too large to be part of a program.
+LEAST_GATES, LEAST_ALONE, MOST_QUBITS = 1000, 100, 16
 # States of so few qubits are passed over faster than matrices are multiplied.
 FEW_QUBITS = 12
 # Matrices on up to so many qubits are applied entry by entry: most entries of gates are zero.
 SMALL = 3
+
+
+def is_run_when_planned(circuit: Circuit) -> bool:
+    """Whether a circuit is constant gates alone, on so few qubits that its state is found without a program."""
+    constant = not circuit.parameters and circuit.n_qubits <= MOST_QUBITS
+    return constant and all(isinstance(operation, Gate | Unitary) for operation in circuit.operations)
 
 
 def constant_beginning(leaves: Sequence[Leaf], n_qubits: int) -> tuple[Start | None, list[Leaf]]:
@@ -33,13 +43,12 @@ def constant_beginning(leaves: Sequence[Leaf], n_qubits: int) -> tuple[Start | N
         leaf.
     """
     first, rest = _parted(leaves, n_qubits)
-    if len(first) < LEAST_GATES or n_qubits > MOST_QUBITS:
+    if len(first) < (LEAST_GATES if rest else LEAST_ALONE) or n_qubits > MOST_QUBITS:
         return None, list(leaves)
     state = np.zeros(2**n_qubits, complex)
     state[0] = 1
     for leaf in _combined(first) if n_qubits > FEW_QUBITS else first:
         for factor in leaf.factors:
-            assert isinstance(factor, np.ndarray)
             state = _after(factor, leaf.qubits, state, n_qubits)
     return Start(state, len(first)), rest
 
@@ -47,6 +56,10 @@ def constant_beginning(leaves: Sequence[Leaf], n_qubits: int) -> tuple[Start | N
 def _combined(leaves: Sequence[Leaf]) -> Iterable[Leaf]:
     """Leaves on the same few qubits as one, where its matrix has fewer entries that matter than theirs."""
     for block in fused(leaves, SMALL, len(leaves)):
+        factors = [factor for leaf in block.leaves for factor in leaf.factors]
+        if len(block.qubits) > SMALL or any(isinstance(factor, Phases) for factor in factors):
+            yield from block.leaves
+            continue
         whole = Leaf(block.qubits, (product(block.leaves, block.qubits),), False)
         yield from (whole,) if _passes(whole) < sum(map(_passes, block.leaves)) else block.leaves
 
@@ -69,7 +82,7 @@ def _parted(leaves: Sequence[Leaf], n_qubits: int) -> tuple[list[Leaf], list[Lea
         if len(touched) == n_qubits:
             rest.extend(leaves[place:])
             break
-        if touched.isdisjoint(leaf.qubits) and all(isinstance(factor, np.ndarray) for factor in leaf.factors):
+        if touched.isdisjoint(leaf.qubits) and all(map(_is_constant, leaf.factors)):
             first.append(leaf)
         else:
             touched.update(leaf.qubits)
@@ -77,10 +90,30 @@ def _parted(leaves: Sequence[Leaf], n_qubits: int) -> tuple[list[Leaf], list[Lea
     return first, rest
 
 
-def _after(matrix: np.ndarray, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
-    """A state (2**n,) after a matrix on some of its qubits."""
-    if len(qubits) > SMALL:
-        return applied(matrix, qubits, state)
+def _is_constant(factor: Factor) -> bool:
+    """Whether it is a matrix, or phases by numbers."""
+    if isinstance(factor, Phases):
+        return not any(isinstance(angle, Expression) for angle in factor.angles)
+    return isinstance(factor, np.ndarray)
+
+
+def _after(factor: Factor, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
+    """A state (2**n,) after a constant factor on some of its qubits."""
+    if isinstance(factor, Phases):
+        return _turned(factor, qubits, state, n_qubits)
+    assert isinstance(factor, np.ndarray)
+    return applied(factor, qubits, state) if len(qubits) > SMALL else _summed(factor, qubits, state, n_qubits)
+
+
+def _turned(phases: Phases, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
+    angles = phases.offset + phases.table @ np.asarray(phases.angles, float)
+    by_bit = np.exp(1j * angles).reshape((2,) * len(qubits)).transpose(np.argsort(qubits))
+    shape = [2 if qubit in qubits else 1 for qubit in range(n_qubits)]
+    return (state.reshape((2,) * n_qubits) * by_bit.reshape(shape)).reshape(-1)
+
+
+def _summed(matrix: np.ndarray, qubits: Sequence[int], state: np.ndarray, n_qubits: int) -> np.ndarray:
+    """By the matrix's entries: most of those of gates are zero."""
     tensor = state.reshape((2,) * n_qubits)
     parts = [tensor[_where(row, qubits, n_qubits)] for row in range(len(matrix))]
     out = tensor.copy()
@@ -92,7 +125,9 @@ def _after(matrix: np.ndarray, qubits: Sequence[int], state: np.ndarray, n_qubit
 
 
 def _sum(terms: Sequence[tuple[complex, np.ndarray]]) -> np.ndarray:
-    """The sum of arrays times numbers."""
+    """The sum of arrays times numbers; zero for none, as in rows of a reset."""
+    if not terms:
+        return np.zeros(())
     (number, part), *others = terms
     total = part if number == 1 and not others else number * part
     for number, part in others:

@@ -28,7 +28,7 @@ from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.operations import Preparation, Repeat
 from qjaxsim.planning import cost
-from qjaxsim.planning.beginning import constant_beginning
+from qjaxsim.planning.beginning import constant_beginning, is_run_when_planned
 from qjaxsim.planning.inspection import is_linear
 from qjaxsim.planning.layout import Planned, Stretch, lay_out
 from qjaxsim.planning.leaves import Leaf
@@ -104,7 +104,8 @@ def make_plan(
         raise ValueError("A circuit that initializes qubits cannot be run on other states, and has no unitary.")
     alike = from_zero and not prepared and circuit.parameters.keys().isdisjoint(data)  # all columns are one state
     columns = 1 if alike else batch
-    found = with_loops(circuit, frozenset(data), columns, options.scan)
+    at_once = alike and options.scan is None and is_run_when_planned(circuit)
+    found = with_loops(circuit, frozenset(data), columns, False if at_once else options.scan)
     planner = _Planner(frozenset(data) | found.data, batch, options, from_zero and not prepared)
     whole = with_phased_layers(found.circuit, planner.data) if columns > 1 else found.circuit
     items = planner.group(whole, frozenset())

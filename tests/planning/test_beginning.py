@@ -7,6 +7,9 @@ import pytest
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
+from qjaxsim.circuits.inspection import kraus_of
+from qjaxsim.circuits.operations import Channel, Gate, Unitary
+from qjaxsim.circuits.reference import embed
 from qjaxsim.planning import beginning
 from qjaxsim.planning.plan import make_plan
 from qjaxsim.planning.steps import Start
@@ -27,6 +30,22 @@ def random_constant(rng, n_gates, n=N):
         ][int(rng.integers(10))]  # fmt: skip
         made.append(name, qubits[:k], rng.normal(size=angles).tolist())
     return made.unitary(big, rng.permutation(n)[:4].tolist())
+
+
+def gate_by_gate(circuit):
+    """The state by a product of small matrices with a tensor for each gate."""
+    state = np.zeros((2,) * circuit.n_qubits, complex)
+    state[(0,) * circuit.n_qubits] = 1
+    for operation in circuit.operations:
+        matrix = (
+            operation.matrix
+            if isinstance(operation, Unitary)
+            else operation.spec.matrix(np, *map(np.float64, operation.angles))
+        )
+        k = len(operation.qubits)
+        moved = np.tensordot(matrix.reshape((2,) * (2 * k)), state, (range(k, 2 * k), operation.qubits))
+        state = np.moveaxis(moved, range(k), operation.qubits)
+    return state.reshape(-1)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +105,48 @@ def test_what_comes_before_an_angle_is_taken_whatever_its_place_in_the_list():
 
 
 def test_short_beginnings_wide_registers_and_other_states_are_planned_as_before(circuit):
+    w = qj.Parameter("w", (N,))
+    few = random_constant(np.random.default_rng(3), beginning.LEAST_ALONE // 2)
     short = random_constant(np.random.default_rng(3), LONG // 2)
+    for qubit in range(N):
+        short.rx(w[qubit], qubit)
     wide = qj.Circuit(beginning.MOST_QUBITS + 1)
     wide.extend(random_constant(np.random.default_rng(4), 2 * LONG).operations)
-    assert not starts(short) and not starts(wide) and not starts(circuit, from_zero=False)
+    assert not starts(few) and not starts(short) and not starts(wide) and not starts(circuit, from_zero=False)
+
+
+@pytest.mark.parametrize("n", [7, 13])
+def test_circuits_of_numbers_alone_are_run_when_they_are_planned(n):
+    rng = np.random.default_rng(n)
+    made = qj.Circuit(n).h(range(n))
+    for _ in range(12):  # layers that would be a loop, with phases on many qubits, also in the planner's own form
+        made.mcp(0.7, [4, 0, 2, 1], 3).cx(4, 6).mcx([6, 5, 0, 3], 1).h(range(4)).x([2, 5]).mcrz(0.3, [0, 1, 2, 3], 6)
+        made.cx(0, 3).mcp(-0.4, [5, 3, 6, 0], 2).cx(0, 3)
+    made.extend(random_constant(rng, 2 * beginning.LEAST_ALONE).operations)
+    (step,) = starts(made)
+    assert len(make_plan(made).steps) <= 2 and step.gates > beginning.LEAST_ALONE
+    assert len(qj.statevector(made).trace({}).jaxpr.eqns) < 20
+    wanted = gate_by_gate(made)
+    np.testing.assert_allclose(qj.statevector(made)(), wanted, atol=1e-12)
+    program = qj.statevector(made.copy().rz(0 * qj.Parameter("t"), 0))  # since one of its angles is free
+    np.testing.assert_allclose(program({"t": 0.0}), wanted, atol=1e-11)
+    loops = make_plan(made, options=qj.PlanOptions(scan=True))
+    assert len(loops.steps) > 2  # as it was asked for
+
+
+def test_long_noisy_circuits_with_resets_are_run_when_they_are_planned():
+    made, rng = qj.Circuit(3), np.random.default_rng(9)
+    for _ in range(60):
+        a, b, c = rng.permutation(3).tolist()
+        made.ry(rng.normal(), a).cx(a, b).reset_error(0.2, 0.1, c).depolarizing(0.05, b).reset(c).h(c)
+    rho = np.zeros((8, 8), complex)
+    rho[0, 0] = 1
+    for operation in made.operations:
+        if isinstance(operation, Gate):
+            kraus = [operation.spec.matrix(np, *map(np.float64, operation.angles))]
+        elif isinstance(operation, Channel):
+            kraus = kraus_of(operation)
+        else:  # a reset
+            kraus = [np.array([[1, 0], [0, 0]]), np.array([[0, 1], [0, 0]])]
+        rho = sum(m @ rho @ m.conj().T for m in (embed(np.asarray(k), operation.qubits, 3) for k in kraus))
+    np.testing.assert_allclose(qj.density_matrix(made)(), rho, atol=1e-12)

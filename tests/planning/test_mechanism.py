@@ -127,9 +127,9 @@ def test_a_circuit_and_its_inverse_vanish_from_the_middle():
 
 
 def test_phases_are_applied_after_the_transpose_that_follows_them():
-    circuit = qj.Circuit(16)
+    circuit, w = qj.Circuit(16), qj.Parameter("w", (16,))
     for i in range(16):
-        circuit.h(i)
+        circuit.ry(w[i], i)
         for j in range(i + 1, 16):
             circuit.cp(0.1 * (i + j + 1), j, i)
     order = kinds(make_plan(circuit))
