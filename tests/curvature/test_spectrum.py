@@ -127,6 +127,13 @@ class TestTopEigenpairs:
         assert found.residuals.max() < 1e-7
         assert found.matvecs > 43
 
+    def test_a_space_that_nearly_fills_the_dimension_gives_way_to_the_matrix(self, key):
+        """Eigenvalues as dense at the edge as Chebyshev's points: steps short of all of them have not converged."""
+        values = np.cos(np.pi * (np.arange(30) + 0.5) / 30)
+        for k in (1, 2):
+            found = top_eigenpairs(matrix_operator(prescribed(values)), k, key=key)
+            np.testing.assert_allclose(found.values, values[:k], atol=1e-13)
+
     @pytest.mark.parametrize("settings", [{}, {"steps": 500}, {"steps": 30}], ids=str)
     def test_whole_space(self, settings, key):
         values = np.array([3.0, 3.0, 1.0, 0.0, -2.0] * 6)
