@@ -321,10 +321,13 @@ class TestScale:
         power, trace = power_iteration(operator, key=key), trace_estimate(operator, key=key)
         assert power.steps == power_plain.steps
         np.testing.assert_allclose(power.value / scale, power_plain.value, rtol=1e-5)
+        np.testing.assert_allclose(power.residual / scale, power_plain.residual, rtol=1e-2)
         np.testing.assert_allclose(trace.value / scale, trace_plain.value, rtol=1e-4)
         np.testing.assert_allclose(trace.standard_error / scale, trace_plain.standard_error, rtol=1e-4)
         density = spectral_density(operator, key=key, steps=20, probes=2)
         np.testing.assert_allclose(density.nodes.max() / scale, 7, rtol=1e-4)
+        distances = np.abs(density.nodes[:, None] / scale - self.VALUES).min(axis=1)
+        assert (distances <= density.residuals / scale + 1e-5).all() and density.residuals.max() < scale
         np.testing.assert_allclose(np.trapezoid(density.density, density.grid), 1, atol=1e-8)
 
     def test_an_eigenvalue_beyond_the_range_is_refused(self, key):
