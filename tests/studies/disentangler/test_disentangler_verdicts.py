@@ -188,6 +188,9 @@ def test_depth_of_layers():
     two = judged.deeper_compresses_better(blocks(0.4, 0.1))
     assert two.verdict == RESERVATION and "+40.00 % in block 0" in two.evidence
     assert judged.deeper_compresses_better(blocks(0.1, 0.4)).verdict == NOT_SEEN
+    # A lead of 0.1, whose standard error is the root of 0.02 / 2.
+    close = judged.deeper_compresses_better(blocks(0.3, 0.1) + blocks(0.1, 0.1))
+    assert close.verdict == NOT_SEEN and "within the spread over layers" in close.evidence
     assert judged.deeper_compresses_better(blocks(0.1)).verdict == NOT_TESTED
 
 
