@@ -10,7 +10,7 @@ import pytest
 from qjaxsim import annealing
 from qjaxsim.annealing import chains, streams
 from qjaxsim.annealing.batch import anneal_batch
-from qjaxsim.annealing.problems import HeadsProblem
+from qjaxsim.annealing.problems import COLD, HOT, HeadsProblem
 from tests.cases import mostly_slow
 
 
@@ -163,6 +163,10 @@ def test_betas_follow_the_scale_and_chunks_do_not_matter(key, monkeypatch):
     rng = np.random.default_rng(7)
     problem = heads_problem(rng, 4, 2, 9, 0.4)
     betas = annealing.geometric_betas(problem, 5)
+    # The unit, variable by variable: couplings within the head, the linear term, and the other head's penalty.
+    c, h = problem.couplings[2], problem.linear[2]
+    squares = [(c[a, i] ** 2).sum() + h[a, i] ** 2 + 0.4**2 for a in range(2) for i in range(9)]
+    np.testing.assert_allclose(betas[[0, -1], 2], np.array([HOT, COLD]) / np.sqrt(np.mean(squares)))
     larger = HeadsProblem(problem.couplings * 10, problem.linear * 10, problem.penalty * 10)
     np.testing.assert_allclose(annealing.geometric_betas(larger, 5), betas / 10)
     np.testing.assert_allclose(betas[1:] / betas[:-1], betas[1:2] / betas[:1] * np.ones((4, 1)))

@@ -20,6 +20,7 @@ from qjaxsim_dimod import (
     solve,
     solve_batch,
 )
+from qjaxsim_dimod.chains import rounded
 
 from qjaxsim import annealing
 from tests.cases import mostly_slow
@@ -270,6 +271,22 @@ def test_bad_options_get_one_clear_line(name, options, message):
 def test_counts_are_numpy_s_integers_of_any_width(name):
     found = solve(problem_of(3), name, num_reads=np.int8(100), num_sweeps=np.uint8(2), seed=1)
     assert len(found) == 100
+
+
+@pytest.mark.parametrize(
+    ("bits", "h", "j", "rounded_h", "rounded_j"),
+    [
+        (3, [3.0, -0.4, 1.6, 0.2], [-0.6, 2.4], [3, 0, 2, 0], [-1, 2]),  # in steps of 3 / 3
+        (4, [0.3, -0.8, 1.6, 0.2], [-3.5, 2.4], [0.5, -1, 1.5, 0], [-3.5, 2.5]),  # in steps of 3.5 / 7
+    ],
+)
+def test_biases_are_rounded_to_fractions_of_the_largest(bits, h, j, rounded_h, rounded_j):
+    model = dimod.BinaryQuadraticModel.from_ising(dict(enumerate(h)), {(0, 1): j[0], (3, 2): j[1]})
+    found = rounded(Qubo.from_bqm(model), bits)
+    places = [found.labels.index(variable) for variable in range(4)]
+    np.testing.assert_allclose(found.linear[places], rounded_h, atol=1e-12)
+    pairs = found.pairs.toarray() + found.pairs.toarray().T
+    np.testing.assert_allclose([pairs[places[0], places[1]], pairs[places[3], places[2]]], rounded_j, atol=1e-12)
 
 
 def test_a_wrong_number_of_bits_spoils_no_later_call():

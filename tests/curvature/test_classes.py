@@ -215,6 +215,8 @@ def test_attribution_of_g_and_h_by_numpy():
     g1 = decomposition.matrices(split.gauss_newton).g1
     basis = np.linalg.qr(decomposition.class_means.T)[0]
     outside = np.eye(36) - basis @ basis.T
+    apart = np.asarray(decomposition.means)[~np.eye(4, dtype=bool)]  # G1 and G2 are made of these
+    outside_both = np.eye(36) - np.linalg.pinv(apart) @ apart
     for matrix, products in (
         (split.gauss_newton, operators.gauss_newton),
         (split.hessian, operators.hessian),
@@ -229,8 +231,13 @@ def test_attribution_of_g_and_h_by_numpy():
             assert found.overlap == pytest.approx(((vectors[:4] @ basis) ** 2).sum() / 4, abs=1e-8)
             left = np.linalg.eigvalsh(outside @ matrix @ outside)[::-1][:8]
             np.testing.assert_allclose(found.knocked_out, left, atol=1e-9 * values[0])
+            left_both = np.linalg.eigvalsh(outside_both @ matrix @ outside_both)[::-1][:8]
+            np.testing.assert_allclose(found.knocked_out_cross, left_both, atol=1e-9 * values[0])
             for m in (1, 3, 4):
-                assert found.removed(m) == m - (left > np.sqrt(values[m - 1] * values[m])).sum()
+                gap = np.sqrt(values[m - 1] * values[m])
+                assert found.removed(m) == m - (left > gap).sum()
+                assert found.removed(m, cross=True) == m - (left_both > gap).sum()
+            assert found.removed(4) < found.removed(4, cross=True)
         known = class_attribution(decomposition, operator, key=KEY, pairs=found and _pairs(operator))
         np.testing.assert_allclose(known.shares, found.shares, atol=1e-8)
 

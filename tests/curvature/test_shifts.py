@@ -21,6 +21,20 @@ def measured() -> MeasuredHessian:
     return MeasuredHessian(values, rng.uniform(0.01, 0.03, len(values)), rule.weights, shots=1000)
 
 
+def test_the_rule_gives_the_hessian_of_a_product_of_cosines():
+    """Of angles that bend with three parameters, against the chain rule by hand."""
+    rng = np.random.default_rng(4)
+    angles, slopes = rng.uniform(-1, 1, 3), rng.normal(size=(3, 3))
+    bends = rng.normal(size=(3, 3, 3))
+    bends = bends + bends.swapaxes(1, 2)
+    rule = shift_rule(slopes, bends)
+    tangents = np.tan(angles)
+    in_angles = np.outer(tangents, tangents) - np.diag(tangents**2 + 1)  # over the product
+    expected = slopes.T @ in_angles @ slopes - np.tensordot(tangents, bends, 1)
+    found = MeasuredHessian(product_of_cosines(angles + rule.shifts), np.zeros(len(rule.shifts)), rule.weights)
+    np.testing.assert_allclose(found.mean, product_of_cosines(angles) * expected, atol=1e-12)
+
+
 def test_errors_of_entries_and_eigenvalues_are_those_of_draws(measured):
     rng = np.random.default_rng(0)
     drawn = rng.normal(measured.values, measured.stds, (20000, len(measured.values)))

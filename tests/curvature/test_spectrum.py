@@ -127,6 +127,13 @@ class TestTopEigenpairs:
         assert found.residuals.max() < 1e-7
         assert found.matvecs > 43
 
+    def test_a_space_that_nearly_fills_the_dimension_gives_way_to_the_matrix(self, key):
+        """Eigenvalues as dense at the edge as Chebyshev's points: steps short of all of them have not converged."""
+        values = np.cos(np.pi * (np.arange(30) + 0.5) / 30)
+        for k in (1, 2):
+            found = top_eigenpairs(matrix_operator(prescribed(values)), k, key=key)
+            np.testing.assert_allclose(found.values, values[:k], atol=1e-13)
+
     @pytest.mark.parametrize("settings", [{}, {"steps": 500}, {"steps": 30}], ids=str)
     def test_whole_space(self, settings, key):
         values = np.array([3.0, 3.0, 1.0, 0.0, -2.0] * 6)
@@ -314,10 +321,13 @@ class TestScale:
         power, trace = power_iteration(operator, key=key), trace_estimate(operator, key=key)
         assert power.steps == power_plain.steps
         np.testing.assert_allclose(power.value / scale, power_plain.value, rtol=1e-5)
+        np.testing.assert_allclose(power.residual / scale, power_plain.residual, rtol=1e-2)
         np.testing.assert_allclose(trace.value / scale, trace_plain.value, rtol=1e-4)
         np.testing.assert_allclose(trace.standard_error / scale, trace_plain.standard_error, rtol=1e-4)
         density = spectral_density(operator, key=key, steps=20, probes=2)
         np.testing.assert_allclose(density.nodes.max() / scale, 7, rtol=1e-4)
+        distances = np.abs(density.nodes[:, None] / scale - self.VALUES).min(axis=1)
+        assert (distances <= density.residuals / scale + 1e-5).all() and density.residuals.max() < scale
         np.testing.assert_allclose(np.trapezoid(density.density, density.grid), 1, atol=1e-8)
 
     def test_an_eigenvalue_beyond_the_range_is_refused(self, key):

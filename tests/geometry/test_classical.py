@@ -179,6 +179,9 @@ def test_metrics_of_any_size_in_single_precision(scale):
     rule = geometry.natural_gradient(lambda w: jnp.asarray(metric * scale, jnp.float32))
     step = np.asarray(rule.update(jnp.asarray(slope * scale, jnp.float32), None, jnp.zeros(2))[0])
     np.testing.assert_allclose(step, np.linalg.solve(metric, slope), rtol=1e-5)
+    damped = geometry.natural_gradient(lambda w: jnp.asarray(metric * 1e-30, jnp.float32), damping=1e10)
+    step = np.asarray(damped.update(jnp.asarray(slope, jnp.float32), None, jnp.zeros(2))[0])
+    np.testing.assert_allclose(step, slope / 1e10, rtol=1e-5)
 
 
 def test_ground_state_in_fewer_steps_than_the_gradient():

@@ -241,7 +241,10 @@ def test_initial_states_and_projections_are_divided_by_their_norm():
     rng = np.random.default_rng(3)
     at = {"s": rng.normal(size=8), "a": np.array(0.4)}
     found = np.asarray(geometry.quantum_geometric_tensor(circuit)(at))
-    np.testing.assert_allclose(found, dense_tensor(circuit, at, ["a", "s"]), atol=1e-8)
+    expected = dense_tensor(circuit, at, ["a", "s"])
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    products = geometry.quantum_fisher_operator(circuit, at)
+    np.testing.assert_allclose(products.dense(), 4 * expected.real, atol=1e-8)
 
 
 def test_a_product_of_the_operator_needs_no_matrix():

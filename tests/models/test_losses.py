@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 import qjaxsim as qj
 from qjaxsim.curvature import mean_loss
 from qjaxsim.models import CircuitModel
-from qjaxsim.models.losses import cross_entropy, metrics, squared_error, training_loss
+from qjaxsim.models.losses import cross_entropy, decided, metrics, squared_error, training_loss
 
 RNG = np.random.default_rng(5)
 ROWS, LABELS = RNG.normal(size=(6, 3)), np.array([0, 2, 1, 1, 0, 2])
@@ -19,7 +19,11 @@ ONE = ROWS[:, :1]
 def test_every_shape_that_is_taken_gives_each_samples_own_loss():
     numbers = RNG.normal(size=(6, 3))
     signs = 2 * np.eye(3)[LABELS] - 1
+    two, sides = LABELS % 2, 2.0 * (LABELS % 2) - 1
     found = {
+        "two classes": (squared_error(ONE, two), (ONE[:, 0] - sides) ** 2),
+        "minus one for class 0": (squared_error(ONE, 2 * two - 1), (ONE[:, 0] - sides) ** 2),
+        "classes of one logit": (cross_entropy(ONE, two), np.log1p(np.exp(-sides * ONE[:, 0]))),
         "numbers": (squared_error(ROWS, numbers), ((ROWS - numbers) ** 2).sum(1)),
         "labels": (squared_error(ROWS, LABELS), ((ROWS - signs) ** 2).sum(1)),
         "one number": (squared_error(ONE, numbers[:, 0]), (ONE[:, 0] - numbers[:, 0]) ** 2),
@@ -111,6 +115,12 @@ def test_a_mean_loss_takes_as_many_inputs_as_targets_and_no_means():
         2 * x.T @ (x @ np.ones((3, 2)) - y) / 7,
         rtol=1e-5,
     )
+
+
+def test_outputs_speak_for_the_largest_or_of_a_single_one_by_its_sign():
+    assert decided(ROWS[:, :2]).tolist() == (ROWS[:, 1] > ROWS[:, 0]).astype(int).tolist()
+    assert decided(ROWS).tolist() == [max(range(3), key=row.__getitem__) for row in ROWS.tolist()]
+    assert decided(np.array([[-0.3], [0.0], [0.2]])).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("kind", ["int8", "int32", "uint8"])

@@ -10,7 +10,7 @@ from qjaxsim_data import load
 from qjaxsim.report.verdict import HOLDS, NOT_SEEN, NOT_TESTED, RESERVATION, Verdict
 from qjaxsim.studies.disentangler.harm import harm_of, healed_means, percent
 from qjaxsim.studies.disentangler.published import PAPER
-from qjaxsim.studies.shared.judging import concluded, of_one_seed, settled, single_seed, untested
+from qjaxsim.studies.shared.judging import concluded, of_one_seed, settled, settled_mean, single_seed, untested
 
 Row = dict[str, Any]
 OPTIMISED = ("explicit", "gradient")
@@ -156,13 +156,14 @@ def structure_is_found(rows: Sequence[Row]) -> Verdict:
     both = [one for one in gains.values() if len(one) == 2]
     if not both:
         return untested(claim, source, "--parts layers")
-    wins = sum(np.mean(one["layer"]) < np.mean(one["noise"]) for one in both)
-    layer, noise = (float(np.mean([np.mean(one[kind]) for one in both])) for kind in ("layer", "noise"))
+    means = [{kind: settled_mean(ratios) for kind, ratios in one.items()} for one in both]
+    wins = sum(one["layer"] < one["noise"] for one in means)
+    layer, noise = (settled_mean([one[kind] for one in means]) for kind in ("layer", "noise"))
     evidence = (
         f"error with circuits over error without: {layer:.3f} for layers, {noise:.3f} for noise; lower in {wins} of "
         f"{len(both)} cases"
     )
-    differences = [float(np.mean(one["noise"]) - np.mean(one["layer"])) for one in both]
+    differences = [one["noise"] - one["layer"] for one in means]
     if 2 * wins <= len(both) or 1 - layer < _CLEARLY * (1 - noise):
         return Verdict(claim, source, NOT_SEEN, evidence, "noise")
     if (within := _within(differences)) is not None:
@@ -396,4 +397,4 @@ def _error_of_difference(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
+    return settled_mean([row[name] for row in rows])

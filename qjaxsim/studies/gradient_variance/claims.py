@@ -111,7 +111,7 @@ def growth_of_the_circuit(rows: Sequence[Row]) -> Verdict:
 
     Growth is the logarithm of last over first epoch, mean over the baseline's configurations. Holds if
     `REMAINS` of it is left with each update's variance divided by the mean square of the post-layer's matrix, and also
-    where that layer is frozen. Not seen if less than `GONE` is left in the first, or if most configurations do not grow
+    where that layer is frozen. Not seen if less than `GONE` is left in the first, or unless most configurations grow
     beyond the spread over seeds. With a reservation otherwise, and with one seed.
     """
     claim = "What grows in training is the circuit's own gradient, not the scale of the post-layer behind it."

@@ -9,7 +9,7 @@ from qjaxsim.report.row import Row
 from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import MATCHED, START, is_baseline
 from qjaxsim.studies.hessian.knock_out import removed_share
-from qjaxsim.studies.shared.judging import single_seed
+from qjaxsim.studies.shared.judging import settled_mean, single_seed
 from qjaxsim.studies.shared.trends import judged, not_seen, number, numbers, quote_values, seeds_of
 
 # Share of the outliers that the knock-out of class means takes out: for "holds", and for a reservation.
@@ -123,4 +123,4 @@ def _shares(rows: Sequence[Row], which: str = "") -> list[float]:
 
 
 def _mean(shares: Sequence[float]) -> float:
-    return sum(shares) / len(shares) if shares else 0.0
+    return settled_mean(shares) if shares else 0.0

@@ -12,7 +12,7 @@ from qjaxsim.report.verdict import NOT_TESTED, Verdict
 from qjaxsim.studies.hessian.configurations import is_baseline
 from qjaxsim.studies.hessian.knock_out import removed_share
 from qjaxsim.studies.hessian.nulls import NullCounts, null_counts
-from qjaxsim.studies.shared.judging import single_seed
+from qjaxsim.studies.shared.judging import settled, settled_mean, single_seed
 from qjaxsim.studies.shared.trends import judged, not_seen, number, numbers, quote_values, seeds_of
 
 # Share of eigenvalues near zero that makes them the bulk.
@@ -79,7 +79,7 @@ def outliers_are_classes(rows: Sequence[Row]) -> Verdict:
         evidence = f"More than one number of classes would test it: --control classes.{seen}"
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     hits = {
-        name: sum(found.count(rule(k)) / len(found) for k, found in counts.items()) / len(counts)
+        name: settled_mean([found.count(rule(k)) / len(found) for k, found in counts.items()])
         for name, rule in _CLASS_RULES.items()
     }
     said = ", ".join(f"{name} in {hit:.0%}" for name, hit in hits.items())
@@ -88,7 +88,7 @@ def outliers_are_classes(rows: Sequence[Row]) -> Verdict:
     doubts = _no_class_means(used) + single_seed(used)
     if max(hits["K − 1"], hits["K"]) >= HIT:
         return judged(claim, source, doubts, evidence, used)
-    if sum(hits.values()) >= HALF:
+    if settled(sum(hits.values())) >= HALF:
         return judged(claim, source, [f"neither K − 1 nor K alone in {HIT:.0%} of the rows", *doubts], evidence, used)
     return not_seen(claim, source, evidence, used)
 
@@ -96,7 +96,7 @@ def outliers_are_classes(rows: Sequence[Row]) -> Verdict:
 def _no_class_means(rows: Sequence[Row]) -> list[str]:
     """A doubt where the knock-out of class means leaves most of the outliers that were counted."""
     found = [share for row in rows if row["outliers_gap"] and (share := removed_share(row)) is not None]
-    mean = sum(found) / len(found) if found else 1.0
+    mean = settled_mean(found) if found else 1.0
     return [f"class means take out {mean:.0%} of them only"] if mean < HALF else []
 
 
@@ -124,7 +124,7 @@ def bulk_is_structure(rows: Sequence[Row]) -> Verdict:
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     found = [counts for row in used if (counts := null_counts(row))]
     shares = [counts.explained or 0.0 for counts in found]
-    share = sum(shares) / len(shares)
+    share = settled_mean(shares)
     evidence = f"Unused and redundant weights are {quote_values(shares)} of the near-zero count; {seeds_of(used)}; " + (
         "; ".join(dict.fromkeys(_counts_in_words(row, counts) for row, counts in zip(used, found, strict=True)))
     )
@@ -175,7 +175,7 @@ def no_cross_patch_curvature(rows: Sequence[Row]) -> Verdict:
     evidence = f"lambda_max(G) over that of its diagonal blocks: {by_patches}; {seeds_of(used)}"
     if max(ratios) <= BLOCKS_ALONE:
         return judged(claim, source, single_seed(used), evidence, used)
-    if sum(ratios) / len(ratios) <= BLOCKS_MATTER:
+    if settled_mean(ratios) <= BLOCKS_MATTER:
         doubts = [f"blocks between circuits raise it by more than {BLOCKS_ALONE - 1:.0%} in some row"]
         return judged(claim, source, doubts + single_seed(used), evidence, used)
     evidence += "; blocks between circuits carry a large part of the leading eigenvalue"
@@ -196,7 +196,7 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
         evidence = "Rows with gradient_in_top_k would test it: --spectrum dense or lanczos."
         return Verdict(claim, source, NOT_TESTED, evidence, "none")
     fractions = numbers(used, "gradient_in_top_k")
-    mean = sum(fractions) / len(fractions)
+    mean = settled_mean(fractions)
     chance = [
         k / size
         for row in used
@@ -204,7 +204,7 @@ def gradient_in_leading_space(rows: Sequence[Row]) -> Verdict:
     ]
     evidence = f"Fraction {quote_values(fractions)} at the minimum over {len(used)} rows, {seeds_of(used)}"
     evidence += f"; a random direction has {quote_values(chance)}" if chance else ""
-    if mean < GRADIENT_MEAN or (chance and mean <= sum(chance) / len(chance)):
+    if mean < GRADIENT_MEAN or (chance and mean <= settled_mean(chance)):
         return not_seen(claim, source, evidence, used)
     doubts = [f"below {GRADIENT_ALL} in some row"] if min(fractions) < GRADIENT_ALL else []
     return judged(claim, source, doubts + single_seed(used), evidence, used)

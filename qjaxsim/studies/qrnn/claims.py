@@ -85,13 +85,15 @@ def _flat(dna: Sequence[Row]) -> Verdict:
 def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
     """The claim behind the task: that the network remembers the base over the whole sequence.
 
-    Holds if every length is learned without the leak, and inputs are needed on the published task; with a reservation
-    if some lengths are, or inputs are not. Not tested where nothing was run without the leak and inputs are needed.
+    Holds if every length is learned without the leak, and inputs are needed at every length of the published task; with
+    a reservation if some lengths are, or inputs are not. Not tested where nothing was run without the leak and inputs
+    are needed.
     """
     claim, source = "The network remembers a base over the whole sequence", "arXiv:2006.14619, section 4.5"
-    blanked = min(row["accuracy_blanked_inputs"] for row in dna)
+    blanked = [row["accuracy_blanked_inputs"] for row in dna]
     sampled = max(row["accuracy_all_sampled"] for row in dna)
-    leaks = blanked > 0.9
+    leaks = max(blanked) > LEARNED
+    without = f"at least {min(blanked):.0%}" if min(blanked) > LEARNED else f"up to {max(blanked):.0%}"
     if not clean and not leaks:
         return untested(claim, source, "the cells without the leak, dna-clean")
     accuracy = {row["length"]: row["accuracy_argmax"] for row in clean}
@@ -105,7 +107,7 @@ def _memory(dna: Sequence[Row], clean: Sequence[Row]) -> Verdict:
         shown += f" with words before the last projected on 0, at most {most:.0%} with all sampled"
     verdict = NOT_SEEN if not learned else RESERVATION if leaks or missed else HOLDS
     evidence = (
-        f"on the published task accuracy is at least {blanked:.0%} with all inputs blanked and at most {sampled:.0%} "
+        f"on the published task accuracy is {without} with all inputs blanked and at most {sampled:.0%} "
         f"with all words sampled (chance {CHANCE:.0%}){': the answer comes in by the projections' if leaks else ''}; "
         f"median accuracy without the leak: {shown} (learned above {LEARNED:.0%})"
     )

@@ -53,6 +53,15 @@ def settled(number: float) -> float:
     return round(float(number), 12)
 
 
+def settled_mean(values: Sequence[float]) -> float:
+    """The mean of one number or more, settled.
+
+    >>> settled_mean([0.7, 0.6, 0.2])
+    0.5
+    """
+    return settled(sum(values) / len(values))
+
+
 def over_seeds(values: Sequence[float]) -> str:
     """Mean and range.
 

@@ -150,6 +150,9 @@ def made_rows(qnn=(0.8, 0.8), network=(0.5, 0.5), easy=(0.6, 0.6), features=(0.7
     ]  # fmt: skip
 
 
+ONE_SEED_APART = made_rows(seeds=(0,)) + made_rows(network=(0.9, 0.5), easy=(0.9, 0.5), seeds=(1,))
+
+
 @pytest.mark.parametrize(
     ("claim", "rows", "verdict", "words"),
     [
@@ -157,7 +160,10 @@ def made_rows(qnn=(0.8, 0.8), network=(0.5, 0.5), easy=(0.6, 0.6), features=(0.7
         (claims.larger, made_rows(network=(0.5, 0.79)), RESERVATION, "not with parameters between -pi and pi"),
         (claims.larger, made_rows(alike=0.51), RESERVATION, "not with Fisher matrices of equal trace: 0.51"),
         (claims.larger, made_rows(seeds=(0,)), RESERVATION, "a single seed"),
+        (claims.larger, made_rows(network=(0.5, 0.77)), HOLDS, "; with parameters between -pi and pi 0.8"),
         (claims.larger, made_rows(network=(0.9, 0.5)), NOT_SEEN, "against 0.9"),
+        (claims.larger, ONE_SEED_APART, NOT_SEEN, "0.8 (0.8 to 0.8, 2 seeds) against 0.7 (0.5 to 0.9, 2 seeds)"),
+        (claims.encoding, ONE_SEED_APART, NOT_SEEN, "0.8 (0.8 to 0.8, 2 seeds) against 0.75 (0.6 to 0.9, 2 seeds)"),
         (claims.no_classical_model, made_rows(), HOLDS, "against logistic regression"),
         (claims.no_classical_model, made_rows(features=(0.79, 0.7)), NOT_SEEN, "against 0.79"),
         (claims.no_classical_model, made_rows(features=(0.7, 0.9)), RESERVATION, "not so with parameters between"),
@@ -176,6 +182,10 @@ def test_verdicts_that_were_not_asked_for():
     found = claims.dimension_verdicts(rows)
     assert {one.verdict for one in found} == {NOT_TESTED}
     assert found[0].evidence == "Would be tested by --models qnn,network and --intervals unit."
+    alone = [row for row in made_rows() if row["model"] == QNN]
+    assert {one.verdict for one in claims.dimension_verdicts(alone)} == {NOT_TESTED}
+    unit = [row for row in made_rows() if row["interval"] == UNIT]
+    assert {one.verdict for one in claims.dimension_verdicts(unit)} == {HOLDS}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -80,7 +80,8 @@ def test_equal_updates_judge_the_control_alone(powers, expected):
 
 def test_growth_is_judged_on_the_sweep_of_batches():
     falling_elsewhere = swept("qubits", (2,), lambda q, e: 1e-3 / e)
-    assert claims.grows_with_training(batches(-1) + falling_elsewhere).verdict == HOLDS
+    found = claims.grows_with_training(batches(-1) + falling_elsewhere)
+    assert found.verdict == HOLDS and "Last epoch over first: 2 at " in found.evidence
     shrinking = swept("batch", (4, 16, 64), lambda b, e: 1e-3 / e)
     assert claims.grows_with_training(shrinking).verdict == NOT_SEEN
     assert claims.grows_with_training(swept("batch", (4, 16), epochs=(1,))).verdict == NOT_TESTED
@@ -121,6 +122,9 @@ def test_a_growth_within_the_spread_of_the_seeds_is_none():
     noisy = [dict(one, grad_var=by_seed[one["seed"]] * (1.1 if one["epoch"] == 5 else 1.0)) for one in rows]
     found = claims.growth_of_the_circuit(noisy)
     assert found.verdict == NOT_SEEN and "beyond the seeds' spread in 0 of 3 configurations" in found.evidence
+    half = [one for one in rows if one["batch"] == 4] + [one for one in noisy if one["batch"] == 16]
+    found = claims.growth_of_the_circuit(half)
+    assert found.verdict == NOT_SEEN and "beyond the seeds' spread in 1 of 2 configurations" in found.evidence
 
 
 @pytest.mark.parametrize(
@@ -133,6 +137,12 @@ def test_a_growth_within_the_spread_of_the_seeds_is_none():
 )
 def test_accuracy_with_qubits(accuracy, expected):
     assert claims.accuracy_with_qubits(swept("qubits", (2, 4, 8), accuracy=accuracy)).verdict == expected
+
+
+def test_accuracies_are_those_of_the_last_epoch():
+    rows = swept("qubits", (2, 4, 8), accuracy=lambda n: 0.1 * n, epochs=(1, 2, 3))
+    rows = [one if one["epoch"] == 3 else dict(one, accuracy_test=1 / one["qubits"]) for one in rows]
+    assert claims.accuracy_with_qubits(rows).verdict == HOLDS
 
 
 @pytest.mark.parametrize(
@@ -186,6 +196,9 @@ def test_shots(factors, expected):
     ]
     assert claims.shots_change_nothing(swept("batch", (16,)) + sampled).verdict == expected
     assert claims.shots_change_nothing(sampled).verdict == NOT_TESTED
+    # One epoch that is apart is enough.
+    apart = [dict(one, grad_var=one["grad_var"] * (1.3 if one["epoch"] == 1 else 1.0)) for one in sampled]
+    assert claims.shots_change_nothing(swept("batch", (16,)) + apart).verdict == NOT_SEEN
 
 
 @pytest.mark.parametrize(
@@ -259,6 +272,13 @@ def test_plateau(rates, expected):
     assert claims.plateau(swept("qubits", (2, 4))).verdict == NOT_TESTED
 
 
+@pytest.mark.parametrize(("layers", "depth", "expected"), [(4, 3, HOLDS), (20, 24, NOT_SEEN)])
+def test_a_plateau_is_sought_at_the_depth_next_to_the_trained_one(layers, depth, expected):
+    shallow, deep = initial({"local": 0.6, "global": 0.7}, (3,)), initial({"local": 0.0, "global": 0.7}, (24,))
+    found = claims.plateau(swept("qubits", (2, 4), layers=layers) + shallow + deep)
+    assert found.verdict == expected and f"At {depth} layers and" in found.evidence
+
+
 def test_what_would_test_a_claim_is_what_is_missing():
     """The control, or where it was run, the sizes that it needs."""
     alone = [row for row in initial({"local": 0.6, "global": 0.7}) if row["qubits"] == 2]
@@ -276,6 +296,12 @@ def test_decay_recovers_a_rate_and_weighs_points_by_their_errors():
     rows = initial({"local": 0.5}, depths=(3,))
     found = decay(rows, "qubits", "[-1, 1)", "local", 3)
     assert found.rate == pytest.approx(-0.5) and found.error == pytest.approx(1e-3 / math.sqrt(20), rel=0.01)
+    shifts = (0.1, -0.2, 0.0, 0.05)
+    off = [dict(one, init_var_seen=one["init_var_seen"] * math.exp(s)) for one, s in zip(rows, shifts, strict=True)]
+    off = [dict(one, init_var_seen_error=1e-3 * one["init_var_seen"]) for one in off]  # alike in ln y
+    found = decay(off, "qubits", "[-1, 1)", "local", 3)
+    fitted, covariance = np.polyfit((2, 4, 6, 8), [math.log(one["init_var_seen"]) for one in off], 1, cov=True)
+    assert (found.rate, found.error) == pytest.approx((fitted[0], covariance[0, 0] ** 0.5))
     # A wild point with a large error hardly counts; the scatter widens the error.
     rows[3] = dict(rows[3], init_var_seen=1.0, init_var_seen_error=1.0)
     wild = decay(rows, "qubits", "[-1, 1)", "local", 3)

@@ -185,9 +185,20 @@ def one_strength(rows):
     return [row for row in rows if row["strength"] < 0.01]
 
 
+def unlike(**columns):
+    """Two seeds, the second with other numbers."""
+    return made_rows(turned=(1e-4, 1e-3), seeds=(0,)) + made_rows(seeds=(1,), **columns)
+
+
 @pytest.mark.parametrize(
     ("claim", "rows", "verdict", "words"),
     [
+        # Every seed counts, and of the ranks those that are not full without noise.
+        (claims.turned_on, unlike(rank=6, mixed=6), HOLDS, "without noise 5, at 0.001 6"),
+        (claims.coexist, unlike(turned=(0.15, 1e-3)), NOT_SEEN, "at 0.001 0.075 (0.0001 to 0.15)"),
+        (claims.more_than_mixing, unlike(control=(23, 5)), NOT_SEEN, "(0.87 to 1)"),
+        (claims.ill_defined, unlike(coarse=5), RESERVATION, "in 1 of 2"),
+        (claims.hessian, unlike(hessian=(4, 4, 4)), RESERVATION, "in 1 of 2"),
         (claims.turned_on, made_rows(), HOLDS, "without noise 4, at 0.001 6, with the control 4"),
         (claims.turned_on, made_rows(loose=4), RESERVATION, "with 1e3 of the tolerance 4"),
         (claims.turned_on, made_rows(seeds=(3,)), RESERVATION, "a single seed"),

@@ -250,7 +250,7 @@ def test_comparison_with_what_is_published_on_the_same_digits_and_features():
 
 @pytest.mark.parametrize(
     ("sampled", "argmax", "best", "verdict"),
-    [(0.97, 0.983, 0.99, HOLDS), (0.96, 0.97, 0.985, RESERVATION), (0.9, 0.93, 0.95, NOT_SEEN)],
+    [(0.97, 0.983, 0.99, HOLDS), (0.96, 0.975, 0.985, RESERVATION), (0.9, 0.93, 0.95, NOT_SEEN)],
 )
 def test_the_claim_on_digits_holds_within_a_point(sampled, argmax, best, verdict):
     row = {

@@ -93,6 +93,10 @@ def test_claims_on_memory_depend_on_the_leak_and_on_the_clean_task():
     assert "at most 20% with all sampled" in some[1].evidence
     honest = [dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.95)]
     assert claims(honest)[1].verdict == HOLDS
+    # One length at which the answer comes in by the projections is enough, as where training failed at the other.
+    for rows in (honest + leaky[1:], leaky[1:] + honest):
+        found = claims(rows)[1]
+        assert found.verdict == RESERVATION and "up to 100% with all inputs blanked and at most 90%" in found.evidence
     # A network that has learned nothing does not remember, though its inputs matter.
     nothing = claims([dna_row("dna", 10, **clean), dna_row("dna-clean", 10, accuracy_argmax=0.25)])[1]
     assert nothing.verdict == NOT_SEEN and "projections" not in nothing.evidence
