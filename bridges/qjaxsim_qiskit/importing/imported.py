@@ -169,6 +169,9 @@ def from_qiskit(
     symbols = {parameter: _element(parameter, parameters) for parameter in circuit.parameters}
     reader = Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
     reader.circuit(source, range(source.num_qubits), (item.place for item in items))
+    for parameter, symbol in symbols.items():  # those that gates ignore, so that ours has the parameters of Qiskit's
+        if name_and_index(parameter)[0] not in reader.out.parameters:
+            reader.out.global_phase(0.0 * symbol)
     measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
     source, inside = with_written_blocks(source, evolution)
     notes = _notes(circuit, found, found.evolutions + inside, evolution, chosen)
