@@ -16,9 +16,10 @@ from qjaxsim_qiskit.exporting import name_and_index, recorded_shapes
 from qjaxsim_qiskit.importing.operations import Reader
 from qjaxsim_qiskit.importing.values import Binding
 from qjaxsim_qiskit.meaning.blocks import with_written_blocks
+from qjaxsim_qiskit.meaning.delays import awaits_schedule
 from qjaxsim_qiskit.meaning.evolution import check_evolution
 from qjaxsim_qiskit.meaning.layouts import chosen_qubits, on_qubits, used_qubits
-from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, awaits_schedule, unrolled
+from qjaxsim_qiskit.meaning.unrolling import Item, Unrolled, unrolled
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -201,6 +202,8 @@ def _notes(
         notes.append(f"{evolutions} evolution{'s' * (evolutions > 1)}: {what}")
     if waits := sum(awaits_schedule(item.operation) for item in found.items):
         notes.append(f"{waits} delay{'s' * (waits > 1)} that a schedule is to find: left out")
+    if found.renamed:
+        notes.append(f"{', '.join(sorted(found.renamed))} of IBM's runtime: run as Qiskit's own instructions")
     if list(chosen) != list(range(circuit.num_qubits)):
         notes.append(f"of {circuit.num_qubits} qubits taken, in this order: {', '.join(map(str, chosen))}")
     return tuple(notes)

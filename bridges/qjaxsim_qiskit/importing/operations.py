@@ -19,9 +19,9 @@ from qjaxsim_qiskit.meaning.blocks import written_block
 from qjaxsim_qiskit.meaning.conditions import branches
 from qjaxsim_qiskit.meaning.constants import SECONDS
 from qjaxsim_qiskit.meaning.definitions import definition_of, lowered, matrix_of
+from qjaxsim_qiskit.meaning.delays import awaits_schedule
 from qjaxsim_qiskit.meaning.layouts import has_no_effect
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
-from qjaxsim_qiskit.meaning.unrolling import awaits_schedule
 from qjaxsim_qiskit.ordering import matrix_qubits, reverse_matrix
 
 if TYPE_CHECKING:

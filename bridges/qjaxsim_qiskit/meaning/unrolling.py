@@ -4,17 +4,18 @@ Boxes, loops over fixed values and branches on constants become what they do; ev
 or exact; sub-circuits with measurements show them; instructions that only tell a simulator what to save go.
 """
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qjaxsim_qiskit.meaning.conditions import bits_asked
-from qjaxsim_qiskit.meaning.constants import NotConstantError, constant, duration
+from qjaxsim_qiskit.meaning.constants import NotConstantError, constant
 from qjaxsim_qiskit.meaning.definitions import as_gate, definition_of, matrix_of
+from qjaxsim_qiskit.meaning.delays import operation_of
 from qjaxsim_qiskit.meaning.evolution import exact_evolution
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
+from qjaxsim_qiskit.meaning.runtime import in_qiskits_terms
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -51,11 +52,17 @@ class Item:
 
 @dataclass
 class Unrolled:
-    """All operations of a circuit in order, its global phase, and how many evolutions were written out."""
+    """All operations of a circuit in order, its global phase, and what was written out.
+
+    Attributes:
+        evolutions: how many of these.
+        renamed: names of instructions of IBM's runtime in whose place Qiskit's own stand.
+    """
 
     items: list[Item] = field(default_factory=list)
     phase: Any = 0.0
     evolutions: int = 0
+    renamed: set[str] = field(default_factory=set)
 
 
 def unrolled(circuit: "QuantumCircuit", evolution: str, place: str = "") -> Unrolled:
@@ -114,7 +121,9 @@ class _Unroller:
         for number, instruction in enumerate(circuit.data):
             own = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
             bits = tuple(clbits[circuit.find_bit(bit).index] for bit in instruction.clbits)
-            item = Item(_operation(instruction, f"operation {prefix}{number} (delay)"), own, bits, f"{prefix}{number}")
+            item = Item(
+                operation_of(instruction, f"operation {prefix}{number} (delay)"), own, bits, f"{prefix}{number}"
+            )
             if instruction.is_standard_gate():
                 self.out.items.append(item)
             else:
@@ -132,6 +141,9 @@ class _Unroller:
             raise _BreakLoop
         elif isinstance(operation, ContinueLoopOp):
             raise _NextTurn
+        elif (plain := in_qiskits_terms(operation)) is not None:
+            self.out.renamed.add(operation.name)
+            self.circuit(plain, item.qubits, item.clbits, f"{item.place}.", variables)
         elif (evolved := self.evolved(operation, item.where)) is not None:
             self.circuit(evolved, item.qubits, item.clbits, f"{item.place}.", variables)
         elif _is_skipped(operation, item.where):
@@ -177,8 +189,9 @@ class _Unroller:
                 isinstance(inner, ControlFlowOp | Delay | Measure)
                 or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
                 or _evolves(inner)
+                or in_qiskits_terms(inner) is not None
                 or self.is_written_out(inner, where)
-                for inner in (_operation(each, where) for each in definition.data)
+                for inner in (operation_of(each, where) for each in definition.data)
             )
         self.known[id(operation)] = (operation, found)
         return found
@@ -323,48 +336,6 @@ def _require_own_width(item: Item) -> None:
             f"The circuit's {item.where} must have as many qubits as it is made for, {item.operation.num_qubits}, but "
             f"has {len(item.qubits)}; write its definition to the file instead."
         )
-
-
-def _operation(instruction: Any, where: str) -> Any:
-    """The instruction's operation; a delay by a constant expression is one by a number.
-
-    Raises:
-        ValueError: for a delay whose unit a QPY file has lost, and one in seconds and units of a device together.
-    """
-    from qiskit.circuit import CircuitError, Delay
-    from qiskit.circuit.classical.expr import Expr
-
-    if instruction.name != "delay" or not instruction.params:
-        return instruction.operation
-    try:
-        operation = instruction.operation
-    except CircuitError:  # one that Qiskit has read from a file and cannot make
-        operation = None
-    if not isinstance(operation, Delay | None):
-        return operation
-    time = instruction.params[0]
-    if operation is None and isinstance(time, float):
-        raise ValueError(
-            f"The circuit's {where} has the duration {time:g} in a unit that its QPY file does not keep; write the "
-            "file with durations in units of the device, or as expressions (`expr.lift(Duration.s(1))`)."
-        )
-    if isinstance(time, Expr):
-        with contextlib.suppress(NotConstantError):
-            seconds, units = duration(time)
-            if seconds and units:
-                raise ValueError(
-                    f"The circuit's {where} lasts seconds and units of a device together; write one of them."
-                )
-            return Delay(round(units), "dt") if units else Delay(seconds, "s")
-    return Delay(time) if operation is None else operation
-
-
-def awaits_schedule(operation: Any) -> bool:
-    """Whether it is a delay as long as a schedule finds: by a stretch."""
-    from qiskit.circuit import Delay
-    from qiskit.circuit.classical.expr import Expr
-
-    return isinstance(operation, Delay) and isinstance(operation.duration, Expr)
 
 
 def _evolves(operation: Any) -> bool:
