@@ -251,6 +251,7 @@ def _one_size(cells: Sequence[Row]) -> "Figure":
         axes.plot(ends[1], place, "o", color=colour, markersize=3)
     labels = [f"{c['peer']}, {c['dtype']}" if both else c["peer"] for c in cells]
     axes.set_yticks(range(len(cells)), labels)
+    axes.set_ylim(-0.5, len(cells) - 0.5)  # marks of few lines would be cut by the edge
     axes.set_xscale("log")
     axes.set_xlabel(f"seconds a call ({cells[0]['size']})")
     style.tidy(axes)

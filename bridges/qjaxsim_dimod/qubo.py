@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from qjaxsim.annealing.problems import HeadsProblem, require_couplings
+from qjaxsim.circuits.observables import PauliSum
 from qjaxsim.common import memory
 from qjaxsim.common.checks import shown
 from qjaxsim_dimod.numbers import real_array, real_number, require_finite
@@ -216,6 +217,28 @@ class Qubo:
                 "binary variables pass 1.8e308; divide it by a constant."
             )
         return Qubo(linear, pairs, offset, self.labels, BINARY)
+
+    def to_pauli_sum(self) -> PauliSum:
+        """The energy as an observable, diagonal in Z, as for QAOA: bit k of a basis state is the variable `labels[k]`.
+
+        Bit 1 stands for x = 1, or for spin +1, so that `energies` of measured bits (2 * bits - 1 for spins) are what is
+        measured. The offset is a term of the identity.
+
+        >>> import qjaxsim as qj
+        >>> print(Qubo.from_matrix([[0.0, 4.0], [0.0, 0.0]]).to_pauli_sum())  # 4 x_0 x_1
+        1 - 1 Z0 - 1 Z1 + 1 Z0 Z1
+        >>> spins = Qubo([1.0, 0.0], [[0.0, -2.0], [0.0, 0.0]], labels="ab", vartype="SPIN")
+        >>> state = qj.Circuit(2).x(0)  # a is +1 and b is -1
+        >>> float(qj.expectation(state, spins.to_pauli_sum())()), spins.energies([{"a": 1, "b": -1}])
+        (3.0, array([3.]))
+        """
+        ising = self.to_ising()
+        terms: dict[Any, complex] = {(): ising.offset}
+        terms |= {((k, "Z"),): -value for k, value in enumerate(ising.linear.tolist())}
+        couplings = ising.pairs.tocoo()
+        pairs = zip(*(part.tolist() for part in (*couplings.coords, couplings.data)), strict=True)
+        terms |= {((i, "Z"), (j, "Z")): value for i, j, value in pairs}
+        return PauliSum(terms)
 
     def energies(self, samples: Any) -> np.ndarray:
         """Energies (R,) of samples: an array (R, n) in the order of `labels`, or anything labelled that dimod takes.

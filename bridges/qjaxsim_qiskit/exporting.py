@@ -32,8 +32,7 @@ _QISKIT_MATH: Any = SimpleNamespace(**{name: lambda x, name=name: _apply(name, x
 def to_qiskit(circuit: Circuit, params: Mapping[str, Any] | None = None, *, layers: str = "unroll") -> "QuantumCircuit":
     """The circuit as a `qiskit.QuantumCircuit`; qubit q stays qubit q.
 
-    Delays are left out. A matrix that is unitary to single precision only becomes the nearest unitary one, since Qiskit
-    takes no other.
+    A matrix that is unitary to single precision only becomes the nearest unitary one, since Qiskit takes no other.
 
     Args:
         circuit: ours, without projections.

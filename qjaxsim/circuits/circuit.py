@@ -308,13 +308,20 @@ class Circuit(StateMethods, CompositeGates):
         """Add operations of a circuit of this width; that their qubits are in range is not checked again.
 
         Raises:
+            TypeError: for anything but operations.
             ValueError: if a parameter's shape conflicts; then none of them is added.
 
         >>> bell = Circuit(2).h(0).cx(0, 1)
         >>> Circuit(2).extend(bell.operations[1:]) == Circuit(2).cx(0, 1)
         True
         """
-        operations = list(operations)
+        operations = list(operations) if isinstance(operations, Iterable) else [operations]
+        if strange := [one for one in operations if not isinstance(one, Operation)]:
+            raise TypeError(
+                f"Argument `operations` must hold operations, as `circuit.operations` does, but holds "
+                f"{shown(strange[0])} ({type(strange[0]).__name__}); `compose` adds a circuit, Qiskit's as "
+                "`qjaxsim_qiskit.from_qiskit(it).circuit`."
+            )
         new: dict[str, tuple[int, ...]] = {}
         for name, shape in itertools.chain.from_iterable(map(used_parameters, operations)):
             known = self._parameters[name] if name in self._parameters else new.setdefault(name, shape)

@@ -1,5 +1,6 @@
 """Problems to and from dimod, samplers by name, files; energies on every assignment."""
 
+import functools
 import importlib.util
 import itertools
 import json
@@ -8,6 +9,7 @@ import sys
 import threading
 
 import dimod
+import jax
 import numpy as np
 import pytest
 from qjaxsim_dimod import (
@@ -22,6 +24,7 @@ from qjaxsim_dimod import (
 )
 from qjaxsim_dimod.chains import rounded
 
+import qjaxsim as qj
 from qjaxsim import annealing
 from tests.cases import mostly_slow
 
@@ -63,6 +66,44 @@ def test_energies_agree_on_every_assignment(vartype, form, n):
     ):
         np.testing.assert_allclose(found, expected, atol=1e-11)
     assert qubo.n_couplings == n * (n - 1) // 2
+
+
+@pytest.mark.parametrize("vartype", ["BINARY", "SPIN"])
+def test_energies_as_an_observable_and_qaoa_with_it(vartype):
+    rng = np.random.default_rng(3)
+    biases, pairs = dict(zip("dabc", rng.normal(size=4), strict=True)), {("a", "c"): 0.7, ("c", "d"): -1.3, "ab": 0.4}
+    bqm = dimod.BinaryQuadraticModel(biases, pairs, 1.75, vartype)
+    qubo, states = Qubo.from_bqm(bqm), assignments(4, vartype)
+    energies, bits = bqm.energies((states, list(bqm.variables))), assignments(4)
+    observable = qubo.to_pauli_sum()
+    for bit, energy in zip(bits, energies, strict=True):
+        basis = qj.Circuit(4).x([q for q in range(4) if bit[q]])
+        np.testing.assert_allclose(qj.expectation(basis, observable)(), energy, atol=1e-12)
+
+    gamma, beta = qj.Parameter("gamma", (2,)), qj.Parameter("beta", (2,))
+    qaoa = qj.Circuit(4).h(range(4))
+    for layer in range(2):
+        qaoa.evolve(observable, gamma[layer])
+        for q in range(4):
+            qaoa.rx(2 * beta[layer], q)
+
+    def by_hand(angles):
+        state = np.full(16, 0.25, complex)
+        for g, b in zip(*angles, strict=True):
+            turn = np.array([[np.cos(b), -1j * np.sin(b)], [-1j * np.sin(b), np.cos(b)]])
+            state = functools.reduce(np.kron, [turn] * 4) @ (np.exp(-1j * g * energies) * state)
+        return energies @ abs(state) ** 2
+
+    at = np.array([[0.3, 0.8], [0.5, -0.2]])
+    params = {"gamma": at[0], "beta": at[1]}
+    mean = qj.expectation(qaoa, observable)
+    np.testing.assert_allclose(mean(params), by_hand(at), atol=1e-12)
+    slopes = jax.grad(mean)(params)
+    for name, row in (("gamma", 0), ("beta", 1)):
+        for k in range(2):
+            step = np.zeros((2, 2))
+            step[row, k] = 1e-5
+            np.testing.assert_allclose(slopes[name][k], (by_hand(at + step) - by_hand(at - step)) / 2e-5, atol=1e-8)
 
 
 def test_from_bqm_keeps_order_and_offset_whatever_was_added_first():

@@ -307,3 +307,35 @@ def test_a_bit_that_a_program_declares_alone(tmp_path):
     found = from_qasm(tmp_path / "alone.qasm")
     np.testing.assert_allclose(qj.expectation(found.circuit, qj.Z(2))(), np.cos(0.7), atol=1e-12)
     assert crosscheck(found.source, shots=20_000).agrees
+
+
+def test_instructions_of_ibms_runtime_are_what_they_say():
+    """They have neither definition nor matrix; the X keeps its name for noise."""
+    runtime = pytest.importorskip("qiskit_ibm_runtime.circuit", reason="needs the ibm extra")
+    inner = QuantumCircuit(1, 1, name="measured within")
+    inner.append(runtime.MidCircuitMeasure(), [0], [0])
+    circuit = QuantumCircuit(3, 3)
+    circuit.ry(0.7, 0)
+    circuit.append(runtime.MeasureReset(), [0], [0])
+    with circuit.if_test((0, 1)):
+        circuit.append(runtime.XSlowGate(), [1])
+        circuit.append(runtime.MidCircuitMeasure("measure_3"), [1], [1])
+        circuit.append(runtime.MidCircuitReset(), [1])
+        circuit.rx(0.5, 2)
+    circuit.append(inner, [2], [2])
+    circuit.rx(0.3, 2)
+    found = from_qiskit(circuit)
+    assert found.notes == ("measure_2, measure_reset of IBM's runtime: run as Qiskit's own instructions",)
+    up, turned = np.sin(0.35) ** 2, np.sin(0.25) ** 2
+    again = turned * np.cos(0.15) ** 2 + (1 - turned) * np.sin(0.15) ** 2  # the last turn after the measurement
+    values = qj.expectation(found.circuit, [qj.Z(0), qj.Z(1), qj.Z(2)])()
+    np.testing.assert_allclose(values, [1, 1, 1 - 2 * (up * again + (1 - up) * np.sin(0.15) ** 2)], atol=1e-12)
+    bits = np.asarray(qj.probabilities(found.circuit, bits=[0, 1, 2])()).reshape(2, 2, 2)
+    np.testing.assert_allclose(bits[1, 1], [up * (1 - turned), up * turned], atol=1e-12)
+    np.testing.assert_allclose(bits[0], [[1 - up, 0], [0, 0]], atol=1e-12)
+    assert crosscheck(circuit).agrees
+
+    slow = QuantumCircuit(3)
+    slow.append(runtime.XSlowGate(), [2])
+    noise = qj.NoiseModel().after("xslow", qj.Circuit(1).bit_flip(0.1, 0))
+    assert qj.expectation(noise.apply(from_qiskit(slow).circuit), qj.Z(2))() == pytest.approx(-0.8)

@@ -1,5 +1,6 @@
 """Circuits in files: OpenQASM 2 and 3, QPY; what they keep, what they lose, what is no such file."""
 
+import itertools
 import os
 import struct
 import warnings
@@ -12,6 +13,7 @@ if "CI" not in os.environ:
 from qiskit import QuantumCircuit, qasm2, qpy  # noqa: E402
 from qiskit.circuit import Duration, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.classical import expr  # noqa: E402
+from qiskit.circuit.library import ModularAdderGate  # noqa: E402
 from qiskit.quantum_info import Operator  # noqa: E402
 from qjaxsim_qiskit import from_qasm, from_qpy, to_qasm, to_qpy  # noqa: E402
 from qjaxsim_qiskit.programs.text import WORDS  # noqa: E402
@@ -391,3 +393,31 @@ def test_dialects_that_qiskits_readers_take(text, tmp_path):
     (tmp_path / "c.qasm").write_bytes(text.encode())
     assert from_qasm(tmp_path / "c.qasm").circuit == wanted
     assert from_qasm(text).circuit == wanted
+
+
+def test_gates_that_qiskit_writes_without_what_they_are_made_of_name_the_way(tmp_path):
+    circuit, path = QuantumCircuit(4), tmp_path / "adder.qpy"
+    circuit.append(ModularAdderGate(2), range(4))
+    with path.open("wb") as file:
+        qpy.dump(circuit, file)
+    with pytest.raises(ValueError, match=r"cannot be read, by Qiskit neither: .* as `circuit.decompose\(\)`"):
+        from_qpy(path)
+    with path.open("wb") as file:
+        qpy.dump(circuit.decompose(), file)
+    adder = reference.unitary(from_qpy(path).circuit).real.reshape((2,) * 8)  # bits out, then in; the low one first
+    for first, second in itertools.product(range(4), repeat=2):
+        total = (first + second) % 4
+        bits = [number >> place & 1 for number in (first, total, first, second) for place in (0, 1)]
+        assert adder[tuple(bits)] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_gate_may_have_the_name_of_qiskits_rotation_about_a_pauli_string(version):
+    """As Qiskit writes its own; its readers ask such a gate for the string."""
+    start = "OPENQASM 2.0;" if version == 2 else 'OPENQASM 3.0; include "stdgates.inc";'
+    start += ' include "qelib1.inc"; qreg q[3];' if version == 2 else " qubit[3] q;"
+    body = "gate pauli_product_rotation(t) a,b { h a; cx a,b; rz(t) b; cx a,b; h a; }"
+    imported = from_qasm(f"{start} {body} pauli_product_rotation(0.3) q[0],q[2];")
+    string = np.kron(np.kron([[0, 1], [1, 0]], np.eye(2)), np.diag([1, -1]))
+    wanted = np.cos(0.15) * np.eye(8) - 1j * np.sin(0.15) * string
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)

@@ -97,3 +97,9 @@ def test_what_the_messages_say_gives_qiskit_s_numbers():
 def test_of_one_qubit_there_is_a_single_order():
     circuit = qj.Circuit(2).initialize(Statevector([0.6, 0.8j]), 1).unitary(YGate(), 1)
     assert abs(qj.expectation(circuit, qj.Hermitian(Operator(Pauli("Z")), 1))() - 0.28) < 1e-12
+
+
+def test_circuits_are_no_operations():
+    for given in (circuit_of_theirs(), [circuit_of_theirs()], circuit_of_theirs().data):
+        with pytest.raises(TypeError, match=r"`operations` must hold .* Qiskit's as `qjaxsim_qiskit.from_qiskit\(it\)"):
+            qj.Circuit(3).extend(given)

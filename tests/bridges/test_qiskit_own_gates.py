@@ -190,3 +190,59 @@ def test_opaque_gates_are_no_gates_of_qiskits_whatever_their_names(name, n_qubit
         program = f"opaque {name} {', '.join('abc'[:n_qubits])}; qreg a[1]; qreg b[1]; qreg c[1];"
         with pytest.raises(ValueError, match="has neither a matrix nor a definition"):
             from_qasm(f"OPENQASM 2.0; {program} {name} {', '.join('abc'[:n_qubits])};")
+
+
+# Bodies of gates with parameters in no alphabetical order, calls, and what they are by hand at these values.
+TH, PH = 0.7, -0.4
+CALLS = {
+    "order": ("gate g(b,a) p,r { rx(a) p; rz(b) r; }", "g(th,ph) q[0],q[2];", lambda c: c.rx(PH, 0).rz(TH, 2)),
+    "tenth": (
+        "gate g(t2,t10) p { ry(t2) p; rz(t10) p; } gate k(z,y) p { g(z,2*y) p; }",
+        "k(th,ph) q[1];",
+        lambda c: c.ry(TH, 1).rz(2 * PH, 1),
+    ),
+    "unused": ("gate g(b,a) p { rx(b) p; }", "g(th,ph) q[1];", lambda c: c.rx(TH, 1)),
+    "product": (
+        "gate g(b,a) p { rx(a*b) p; ry(1+2*b) p; rz(2/a) p; }",
+        "g(th,ph) q[0];",
+        lambda c: c.rx(TH * PH, 0).ry(1 + 2 * TH, 0).rz(2 / PH, 0),
+    ),
+    "zero": ("gate g(b) p { rx(b) p; }", "g(0*th) q[0]; ctrl @ g(0*ph-0.3) q[2],q[1];", lambda c: c.crx(-0.3, 2, 1)),
+    "power": (
+        "gate g(b,a) p,r { rx(a) p; cx p,r; rz(b) r; }",
+        "pow(2) @ inv @ g(th,ph) q[0],q[2];",
+        lambda c: c.rz(-TH, 2).cx(0, 2).rx(-PH, 0).rz(-TH, 2).cx(0, 2).rx(-PH, 0),
+    ),
+    "power of controls": (
+        "gate g(b) p { ry(b) p; }",
+        "pow(2) @ ctrl @ g(th) q[1],q[0];",
+        lambda c: c.cry(2 * TH, 1, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_own_gates_of_openqasm_3_have_their_angles_in_the_order_of_the_definition(name):
+    defined, used, by_hand = CALLS[name]
+    start = f'OPENQASM 3.0; include "stdgates.inc"; input float th; input float ph; {defined} qubit[3] q; {START}'
+    imported = from_qasm(f"{start} {used}")
+    wanted = by_hand(started())
+    ours = qj.statevector(imported.circuit)(imported.params({"th": TH, "ph": PH}))
+    np.testing.assert_allclose(ours, reference.unitary(wanted)[:, 0], rtol=0, atol=1e-12)
+    assert crosscheck(imported.source, {"th": TH, "ph": PH}).agrees
+
+
+def test_inputs_that_are_angles_multiply_as_floats_do():
+    start = 'OPENQASM 3.0; include "stdgates.inc"; input angle b; input angle a; qubit[3] q; h q;'
+    imported = from_qasm(f"{start} rz(a*b+1) q[1];")
+    wanted = reference.unitary(qj.Circuit(3).h(range(3)).rz(PH * TH + 1, 1))[:, 0]
+    ours = qj.statevector(imported.circuit)(imported.params({"a": PH, "b": TH}))
+    np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-12)
+
+
+def test_calls_of_own_gates_that_do_not_fit_are_named():
+    start = 'OPENQASM 3.0; include "stdgates.inc"; gate g(b,a) p { rx(a*b) p; } qubit[3] q;'
+    with pytest.raises(ValueError, match="'g' takes 2 angles, but is given 1"):
+        from_qasm(f"{start} g(0.3) q[0];")
+    with pytest.raises(ValueError, match=r"line 2: Undefined symbol 'c'\."):
+        from_qasm(f"{start}\n gate never(b) p {{ rx(c) p; }}")

@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit  # noqa: E402
 from qiskit.circuit import Gate, Parameter, ParameterVector  # noqa: E402
 from qiskit.circuit.library import efficient_su2, zz_feature_map  # noqa: E402
 from qiskit.primitives.containers.bindings_array import BindingsArray  # noqa: E402
-from qjaxsim_qiskit import from_qiskit  # noqa: E402
+from qjaxsim_qiskit import crosscheck, from_qiskit  # noqa: E402
 from qjaxsim_qiskit.meaning import angles  # noqa: E402
 
 import qjaxsim as qj  # noqa: E402
@@ -77,7 +77,7 @@ def test_bindings_of_the_primitives_are_taken():
     assert imported.own_params(BindingsArray({"a": 0.1, tuple(v): [1, 2, 3]}))["v"].tolist() == [1, 2, 3]
 
 
-def test_a_parameter_that_its_gate_ignores_is_none_of_ours():
+def test_parameters_that_gates_ignore_are_parameters_as_in_qiskit():
     a, b = Parameter("a"), Parameter("b")
     gate = Gate("idle", 1, [a])
     gate.definition = QuantumCircuit(1)
@@ -85,8 +85,23 @@ def test_a_parameter_that_its_gate_ignores_is_none_of_ours():
     circuit.append(gate, [2])
     circuit.rx(b, 0)
     imported = from_qiskit(circuit)
-    assert imported.params([0.1, 0.2]) == {"b": 0.2}
+    assert imported.params([0.1, 0.2]) == {"a": 0.1, "b": 0.2}
     assert_imported_alike(circuit)
+    values = imported.params([0.1, 0.2])
+    slopes = qj.hessian(qj.expectation(imported.circuit, qj.Z(0)), values)
+    np.testing.assert_allclose(slopes, [[0, 0], [0, -np.cos(0.2)]], rtol=0, atol=1e-12)
+    assert crosscheck(circuit, {a: 0.1, "b": 0.2}).agrees
+    assert crosscheck(circuit, {a: 0.1, "b": 0.2}, noise="fake_manila").agrees
+
+
+def test_parameters_of_a_global_phase_stay_where_a_device_knows_none():
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(3, global_phase=b)
+    circuit.rx(a, 0)
+    circuit.cx([0, 1], [1, 2])
+    assert crosscheck(circuit, {"a": 0.3, "b": 0.4}, noise="fake_manila").agrees
+    ours = qj.Circuit(3).rx(qj.Parameter("a"), 0).cx(0, 1).cx(1, 2).global_phase(qj.Parameter("b"))
+    assert crosscheck(ours, {"a": 0.3, "b": 0.4}, noise="fake_manila").agrees
 
 
 def test_a_vector_cut_short_keeps_the_elements_in_use():

@@ -351,6 +351,8 @@ two = qj.Circuit(2)
         (lambda: two.repeat(two, 2, shared="z"), ValueError, r"`shared` names \['z'\], but the layer has \[\]"),
         (lambda: two.compose(qj.Circuit(3)), ValueError, "Qubit 2 of 'compose' is out of range"),
         (lambda: two.compose(two, [0]), ValueError, r"`qubits` must name 2 qubits, but names 1: \(0,\)"),
+        (lambda: two.extend(two), TypeError, r"`operations` must hold operations, .* \(Circuit\); `compose` adds a"),
+        (lambda: two.extend([*two.copy().h(0).operations, "h"]), TypeError, r"but holds 'h' \(str\); `compose` adds"),
         (lambda: two.copy().project(0, 1).inverse(), ValueError, r"no inverse \(qubit 0, outcome 1\)"),
         (lambda: qj.PlanOptions(max_block=0), ValueError, "`max_block` must be at least 1, but is 0"),
         (lambda: qj.PlanOptions(unroll=0), ValueError, "`unroll` must be at least 1, but is 0"),

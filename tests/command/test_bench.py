@@ -266,6 +266,13 @@ def test_the_table_for_documents_has_what_was_measured():
     assert line == "| layered circuit, 20 qubits, double | 500 ms | aer 900 ms | 1.80 (1.70 to 1.90) | 1.5, met |"
 
 
+def test_marks_of_few_lines_are_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "written", lambda figure, *_: figure)
+    (figure,) = report.figures({"cells": [row(base.OURS, 1.0), row("aer", 1.6)]}, tmp_path)
+    low, high = figure.axes[0].get_ylim()
+    assert low <= -0.4 and high >= 1.4  # the lines are at 0 and 1
+
+
 def test_depth_is_flat_or_not():
     low, high = METRICS["memory-depth"].bounds
 

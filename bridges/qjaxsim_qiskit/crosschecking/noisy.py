@@ -92,7 +92,9 @@ def _on_device(
     items = unrolled(laid_out, evolution).items
     where = tuple(sorted(used_qubits((item.operation, item.qubits) for item in items)))
     placed = on_qubits(laid_out, items, where)
-    placed.global_phase = laid_out.global_phase
+    # Parameters that the transpiler took out stay, as those of a global phase, on which no density matrix depends.
+    lost = [parameter for parameter in given.parameters if parameter not in laid_out.parameters]
+    placed.global_phase = sum((0 * parameter for parameter in lost), laid_out.global_phase)
     placed.metadata = given.metadata
     return placed, where
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qjaxsim_qiskit.meaning.angles import with_constants
 from qjaxsim_qiskit.service import plain_errors
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def to_isa(
     if isinstance(isa.global_phase, ParameterExpression):
         # Nothing measured depends on it, and the runtime does not count its parameters.
         isa.global_phase = 0.0
-    return isa
+    return with_constants(isa)
 
 
 def _refuse_odd_delays(circuit: "QuantumCircuit", backend: Any) -> None:

@@ -14,6 +14,7 @@ from qjaxsim_qiskit.exporting import assignment, known_by, to_qiskit
 from qjaxsim_qiskit.ibm.parts import Submission
 from qjaxsim_qiskit.ibm.primitives import COUNTS
 from qjaxsim_qiskit.importing.imported import from_qiskit
+from qjaxsim_qiskit.meaning.angles import with_constants
 from qjaxsim_qiskit.meaning.definitions import inlined
 from qjaxsim_qiskit.observables import to_sparse_pauli_op
 
@@ -78,6 +79,7 @@ def prepare(given: "qj.Circuit | QuantumCircuit", params: Any, observables: Any,
     _refuse_free_delays(circuit)
     if observables is not None:
         _refuse_branches(circuit)
+    circuit = with_constants(circuit)
     shapes = ours.parameters
     batch = parse_params(params, shapes).shape
     rows = {

@@ -170,6 +170,9 @@ def from_qiskit(
     symbols = {parameter: _element(parameter, parameters) for parameter in circuit.parameters}
     reader = Reader(Circuit(source.num_qubits), symbols, evolution, source.clbits)
     reader.circuit(source, range(source.num_qubits), (item.place for item in items))
+    for parameter, symbol in symbols.items():  # those that gates ignore, so that ours has the parameters of Qiskit's
+        if name_and_index(parameter)[0] not in reader.out.parameters:
+            reader.out.global_phase(0.0 * symbol)
     measurements = tuple(_measurement(circuit, chosen.index(qubit), bit) for qubit, bit in measured)
     source, inside = with_written_blocks(source, evolution)
     notes = _notes(circuit, found, found.evolutions + inside, evolution, chosen)
@@ -199,6 +202,8 @@ def _notes(
         notes.append(f"{evolutions} evolution{'s' * (evolutions > 1)}: {what}")
     if waits := sum(awaits_schedule(item.operation) for item in found.items):
         notes.append(f"{waits} delay{'s' * (waits > 1)} that a schedule is to find: left out")
+    if found.renamed:
+        notes.append(f"{', '.join(sorted(found.renamed))} of IBM's runtime: run as Qiskit's own instructions")
     if list(chosen) != list(range(circuit.num_qubits)):
         notes.append(f"of {circuit.num_qubits} qubits taken, in this order: {', '.join(map(str, chosen))}")
     return tuple(notes)

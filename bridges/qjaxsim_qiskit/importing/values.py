@@ -36,8 +36,7 @@ class Binding:
         places = {name: np.full(math.prod(shape), -1) for name, shape in self.shapes.items()}
         for parameter, column in columns.items():
             name, index = name_and_index(parameter)
-            if name in places:  # a gate may ignore its parameter
-                places[name][index or 0] = column
+            places[name][index or 0] = column
         out = {}
         for name, found in places.items():
             # Elements that no gate uses are 0.

@@ -2,6 +2,7 @@
 
 import cmath
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add, mul
@@ -39,7 +40,10 @@ def angle_of(value: Any, symbols: Mapping[Any, Expression], where: str) -> float
     if not getattr(value, "parameters", ()):
         return _number(value, where)
     if unknown := sorted(parameter.name for parameter in value.parameters if parameter not in symbols):
-        raise ValueError(f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too.")
+        raise ValueError(
+            f"Angles must be made of the circuit's parameters, but {where} has {', '.join(unknown)} too, which Qiskit "
+            "lists once gates are taken apart; give `circuit.decompose()`."
+        )
     try:
         affine = _affine(value, symbols, where)
         return _from_sympy(value, symbols, where) if affine is None else affine
@@ -82,6 +86,38 @@ def _angles(circuit: "QuantumCircuit") -> Iterator[Any]:
                 yield from _angles(block)
         else:
             yield from instruction.operation.params
+
+
+def with_constants(circuit: "QuantumCircuit") -> "QuantumCircuit":
+    """The circuit with numbers for angles that have parameters and depend on none, as `0 * a - 0.3`.
+
+    Qiskit and Aer cannot hash or copy some of these.
+
+    Args:
+        circuit: in gates without definitions.
+    """
+    out = circuit.copy_empty_like()
+    out.global_phase = _constant(circuit.global_phase)
+    for instruction in circuit.data:
+        if instruction.is_control_flow():
+            blocks = [with_constants(block) for block in instruction.operation.blocks]
+            instruction = instruction.replace(operation=instruction.operation.replace_blocks(blocks))
+        elif instruction.is_parameterized():
+            operation = instruction.operation.to_mutable()
+            operation.params = [_constant(angle) for angle in operation.params]
+            instruction = instruction.replace(operation=operation, params=operation.params)
+        out.append(instruction)
+    return out
+
+
+def _constant(angle: Any) -> Any:
+    """The number that an angle is at all values of its parameters; the angle where it depends on one."""
+    if not getattr(angle, "parameters", ()):
+        return angle
+    try:
+        return complex(angle.bind(dict.fromkeys(angle.parameters, math.nan))).real
+    except (RuntimeError, ValueError, ZeroDivisionError):  # Qiskit refuses NaN, which it would come to
+        return angle
 
 
 def _is_bare(angle: Any) -> bool:

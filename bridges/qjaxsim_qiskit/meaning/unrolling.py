@@ -16,6 +16,7 @@ from qjaxsim_qiskit.meaning.definitions import as_gate, definition_of, matrix_of
 from qjaxsim_qiskit.meaning.delays import operation_of
 from qjaxsim_qiskit.meaning.evolution import exact_evolution
 from qjaxsim_qiskit.meaning.preparations import prepared_state, sets_state
+from qjaxsim_qiskit.meaning.runtime import in_qiskits_terms
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -52,11 +53,17 @@ class Item:
 
 @dataclass
 class Unrolled:
-    """All operations of a circuit in order, its global phase, and how many evolutions were written out."""
+    """All operations of a circuit in order, its global phase, and what was written out.
+
+    Attributes:
+        evolutions: how many of these.
+        renamed: names of instructions of IBM's runtime in whose place Qiskit's own stand.
+    """
 
     items: list[Item] = field(default_factory=list)
     phase: Any = 0.0
     evolutions: int = 0
+    renamed: set[str] = field(default_factory=set)
 
 
 def unrolled(circuit: "QuantumCircuit", evolution: str, place: str = "") -> Unrolled:
@@ -134,6 +141,9 @@ class _Unroller:
             raise _BreakLoop
         elif isinstance(operation, ContinueLoopOp):
             raise _NextTurn
+        elif (plain := in_qiskits_terms(operation)) is not None:
+            self.out.renamed.add(operation.name)
+            self.circuit(plain, item.qubits, item.clbits, f"{item.place}.", variables)
         elif (evolved := self.evolved(operation, item.where)) is not None:
             self.circuit(evolved, item.qubits, item.clbits, f"{item.place}.", variables)
         elif _is_skipped(operation, item.where):
@@ -180,6 +190,7 @@ class _Unroller:
                 isinstance(inner, ControlFlowOp | Delay | Measure)
                 or (getattr(inner, "_directive", False) and not isinstance(inner, Barrier))
                 or _evolves(inner)
+                or in_qiskits_terms(inner) is not None
                 or self.is_written_out(inner, where)
                 for inner in (operation_of(each, where) for each in definition.data)
             )

@@ -102,7 +102,12 @@ def from_qpy(
     try:
         _check_qpy(content)
         circuits = qpy.load(io.BytesIO(content))
-    except (QiskitError, ValueError, TypeError, EOFError, IndexError, struct.error) as error:
+    except TypeError as error:  # of a gate that Qiskit writes without what it is made of
+        raise ValueError(
+            f"QPY file {str(path)!r} cannot be read, by Qiskit neither: {_plain(error)}; write the circuit taken "
+            "apart, as `circuit.decompose()`."
+        ) from error
+    except (QiskitError, ValueError, EOFError, IndexError, struct.error) as error:
         raise ValueError(
             f"Argument `path` must name a QPY file, but {str(path)!r} cannot be read: {_plain(error)}"
         ) from error

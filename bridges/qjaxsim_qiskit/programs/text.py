@@ -1,7 +1,5 @@
 """The text of OpenQASM programs: what it declares and defines, and reading it."""
 
-import contextlib
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qjaxsim.common.extras import missing_extra
 from qjaxsim_qiskit.importing.imported import require_width
+from qjaxsim_qiskit.programs.reader import read
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -49,6 +48,8 @@ _QUBITS = re.compile(r"\bqreg\s+\w+\s*\[([^\]]*)\]|\bqubit\s*\[([^\]]*)\]|\b(?:q
 _BITS = re.compile(r"\bcreg\s+\w+\s*\[([^\]]*)\]|\bbit\s*\[([^\]]*)\]|\b(?:bit|creg)\s+\w")
 # As Qiskit writes it. Its reader takes the next gate that is defined after it for a delay.
 _OPAQUE_DELAY = re.compile(r"\bopaque\s+delay\s*\(\s*\w+\s*\)\s*\w+\s*;")
+# Under the name of this gate of its own, Qiskit asks every gate for the Pauli string.
+_PAULI_PRODUCT = re.compile(r"\bpauli_product_rotation\b")
 _PHYSICAL = re.compile(r"\$(\d+)\b")
 
 
@@ -69,6 +70,7 @@ def parse(text: str, what: str, folder: Path, *, every_qubit: bool = True) -> "Q
     # Mark and line ends as some editors write them.
     code = _uncommented(re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
     code = _with_includes(code, (folder, Path()), ())
+    code = _PAULI_PRODUCT.sub(r"own_\g<0>", code)
     version = _version(code, what)
     failure = f"{what[0].upper()}{what[1:]} cannot be read: "
     if version == "3":
@@ -166,14 +168,13 @@ def _declared(pattern: re.Pattern[str], code: str) -> int:
 
 def _read(code: str, version: str, failure: str, *, lines: bool) -> "QuantumCircuit":
     """What Qiskit's reader makes of it; without `lines` the code's are not those of the program that was given."""
-    from qiskit import qasm2, qasm3
+    from qiskit import qasm2
 
     try:
         if version == "2":
             code = _OPAQUE_DELAY.sub(lambda match: "\n" * match[0].count("\n"), code)
             return qasm2.loads(code, custom_instructions=tuple(_known_gates(code)))
-        with contextlib.redirect_stderr(io.StringIO()):  # the parser prints what it then raises
-            return qasm3.loads(code)
+        return read(code)
     except ImportError as error:
         raise missing_extra("OpenQASM 3 needs the package qiskit-qasm3-import", "qiskit", error.name) from error
     # Programs are strangers' and there are three parsers, which on some raise whatever they stumble over.

@@ -114,6 +114,24 @@ def test_phases_that_no_measurement_sees_may_have_parameters(line, tmp_path):
     assert len(record.counts) == 2 and record.predicted.shape == (2, 4) and record.predicted[1, 1] > 0.8
 
 
+@pytest.mark.parametrize("level", [1, 3])
+def test_angles_may_have_parameters_on_which_they_do_not_depend(level, line, tmp_path):
+    """Qiskit cannot hash `0 * a - 0.3`, nor copy `a - a`."""
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(3, global_phase=a - a - 0.2)
+    circuit.h(0)
+    circuit.rz(0 * a - 0.3, 0)
+    circuit.rz(b, 0)
+    circuit.u(a - a - 0.4, b, a - a, 1)
+    circuit.cx(1, 2)
+    values, wanted = {"a": [0.7, 0.1], "b": [0.4, 0.9]}, [qj.X(0), qj.Z(2)]
+    for options in ({"backend": line, "resilience_level": 0}, {"backend": "fake_manila", "resilience_level": 1}):
+        record = submit(circuit, values, wanted, tmp_path, optimization_level=level, **options)
+        exact = [[np.cos(0.1), np.cos(0.4)], [np.cos(0.6), np.cos(0.4)]]
+        np.testing.assert_allclose(record.exact, exact, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(record.evs, exact, rtol=0, atol=0.1)
+
+
 def test_noise_is_that_of_aer(tmp_path):
     circuit = QuantumCircuit(3)
     circuit.ry(0.4, 0)
