@@ -174,7 +174,8 @@ class Checkpoint:
         if not last and begin - self._saved < SAVES_APART * self._took:
             return
         state = state() if callable(state) else state
-        arrays = {key: np.asarray(leaf) for name, tree in state.items() for key, leaf in _by_key(name, tree).items()}
+        leaves = {key: leaf for name, tree in state.items() for key, leaf in _by_key(name, tree).items()}
+        arrays = {key: np.asarray(numbers_of(leaf)) for key, leaf in leaves.items()}
         if self._fingerprint is not None:
             arrays[self._fingerprint.key] = np.asarray(self._fingerprint.array, np.float64)
         # In front, so that what is left of a damaged file still tells that it is one of ours.
@@ -200,6 +201,9 @@ class Checkpoint:
             if type(value) is not type(like):
                 raise OtherFormError(self.path, f"{key} is no {type(like).__name__}")
             return value
+        if numbers_of(like) is not like:
+            data = self._leaf(key, numbers_of(like), grows)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(like))
         if stored.dtype.kind == "V" and stored.dtype.itemsize == like.dtype.itemsize:
             stored = stored.view(like.dtype)  # some dtypes of JAX come back from .npz as raw bytes
         if stored.ndim != like.ndim or stored.shape[grows:] != like.shape[grows:]:
@@ -240,10 +244,16 @@ def digest(tree: Any) -> str:
     """Text that changes with the names, shapes, dtypes and numbers of a pytree of arrays; messages leave it out."""
     summed = hashlib.sha256()
     for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
+        array = np.asarray(numbers_of(leaf))
         summed.update(f"{jax.tree_util.keystr(place)} {array.shape} {array.dtype};".encode())
         summed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return _DIGEST + summed.hexdigest()
+
+
+def numbers_of(leaf: Any) -> Any:
+    """What a file holds of a leaf: of random keys their data, of others themselves."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf
 
 
 def _by_key(name: str, tree: Any) -> dict[str, Any]:

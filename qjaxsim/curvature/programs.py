@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from qjaxsim.common.checkpoint import digest
+from qjaxsim.common.checkpoint import digest, numbers_of
 from qjaxsim.running.array_types import to_jax
 
 # Programs kept, the latest met first. They hold none of the user's data, and of its functions only custom derivative
@@ -199,4 +198,4 @@ def _numbers(value: Any) -> Any:
     """A constant as what NumPy holds: random keys by their data, and what lies on other machines by its identity."""
     if not getattr(value, "is_fully_addressable", True):
         return np.array(id(value))
-    return jax.random.key_data(value) if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else value
+    return numbers_of(value)

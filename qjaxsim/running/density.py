@@ -5,6 +5,7 @@ bits. Results have the columns last. Wires behind these, of classical bits or of
 columns: a result is their sum.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -55,15 +56,29 @@ def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> j
     return read_wrongly(found, bits, form.misread)
 
 
-def entries(state: jax.Array) -> jax.Array:
-    """All entries as complex numbers, (4**n, columns)."""
-    return jax.lax.complex(*state)
+def reduced(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The density matrices of some qubits, the others traced out, (4**len(qubits), columns) complex."""
+    n_qubits, count = (state.shape[1].bit_length() - 1) // 2, 2 ** len(qubits)
+    order = _kept_first(qubits, n_qubits)
+    tensor = state.reshape(2, *(2,) * 2 * n_qubits, -1)
+    rows_and_columns = [0, *(1 + q for q in order), *(1 + n_qubits + q for q in order), 1 + 2 * n_qubits]
+    blocks = tensor.transpose(rows_and_columns).reshape(2, count, -1, count, 2**n_qubits // count, state.shape[2])
+    return jax.lax.complex(*jnp.trace(blocks, axis1=2, axis2=4).reshape(2, count**2, -1))
 
 
-def of_pure(state: jax.Array) -> jax.Array:
-    """The entries of |psi><psi|, (4**n, columns) complex, of states (2, 2**n, columns)."""
-    psi = jax.lax.complex(*state)
-    return (psi[:, None] * psi.conj()[None]).reshape(-1, psi.shape[1])
+def reduced_of_pure(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The same of states (2, 2**n, columns)."""
+    n_qubits, count = state.shape[1].bit_length() - 1, 2 ** len(qubits)
+    tensor = state.reshape(2, *(2,) * n_qubits, -1)
+    order = [0, *(1 + q for q in _kept_first(qubits, n_qubits)), 1 + n_qubits]
+    re, im = jnp.unstack(tensor.transpose(order).reshape(2, count, -1, state.shape[2]))
+    product = functools.partial(jnp.einsum, "arc,brc->abc", precision=HIGHEST)
+    found = jax.lax.complex(product(re, re) + product(im, im), product(im, re) - product(re, im))
+    return found.reshape(count**2, -1)
+
+
+def _kept_first(qubits: Sequence[int], n_qubits: int) -> list[int]:
+    return [*qubits, *(q for q in range(n_qubits) if q not in qubits)]
 
 
 def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ from qjaxsim.circuits.methods import Qubits
 from qjaxsim.circuits.observables import Observable, checked_observables, is_single
 from qjaxsim.circuits.weighted import centred, weighted
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.memory import require_memory
 from qjaxsim.planning.bit_use import without_last
 from qjaxsim.planning.deferring import lowered, needs_density
 from qjaxsim.planning.doubling import is_mixed, is_noisy
@@ -41,11 +42,11 @@ from qjaxsim.running.state_functions import (
     Params,
     Run,
     asked_bits,
+    asked_qubits,
     can_cut,
     check_call,
     check_draw,
     check_from_zero,
-    measured_qubits,
     require_state,
     require_state_axes,
     state_function,
@@ -84,33 +85,43 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     return state_function(circuit, options, kernels.to_complex, "statevector", reading=reading)
 
 
-def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
-    """A function giving the final density matrix.
+def density_matrix(circuit: Circuit, qubits: Qubits | None = None, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the final density matrix, or that of some qubits with the others traced out.
 
     Args:
         circuit: what to run, channels among it; a snapshot is taken.
+        qubits: those kept, k of them, the first the most significant bit of rows and columns; None for all in order.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., 2**n, 2**n)` complex, of trace 1. Raises like `statevector`. Cost: that of a state of 2 n
-        qubits; of n where the circuit has no channel.
+        `f(params) -> (..., 2**k, 2**k)` complex, of trace 1. Raises like `statevector`. Cost: that of a state of 2 n
+        qubits; of n where the circuit has no channel, and 2**(n + k) multiply-adds more.
 
     >>> import qjaxsim as qj
     >>> noisy = qj.Circuit(1).h(0).phase_flip(qj.Parameter("p"), 0)
     >>> print(np.asarray(qj.density_matrix(noisy)({"p": 0.25})).real.round(6))  # coherences times 1 - 2 p
     [[0.5  0.25]
      [0.25 0.5 ]]
+    >>> bell = qj.Circuit(2).h(0).cx(0, 1)
+    >>> print(np.asarray(qj.density_matrix(bell, 1)()).real.round(6))  # one of two entangled qubits knows nothing
+    [[0.5 0. ]
+     [0.  0.5]]
     """
-    require_circuit("circuit", circuit)
-    read = density.entries if needs_density(circuit) else density.of_pure
-    flat = state_function(circuit, options, read, "density_matrix")
-    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit), before=check_strengths(circuit))
+    chosen = asked_qubits(circuit, qubits, "density_matrix")
+    reduced = density.reduced if needs_density(circuit) else density.reduced_of_pure
+    flat = state_function(circuit, options, functools.partial(reduced, chosen), "density_matrix")
+    return Compiled(_square, flat, len(chosen), check=check_call(circuit), before=check_strengths(circuit))
 
 
-def _square(flat: Run, n_qubits: int) -> Run:
+def _square(flat: Run, n_kept: int) -> Run:
     def density_matrix(params: Params | None = None, *, initial: Any = None) -> jax.Array:
-        entries = flat(params, initial=initial)
-        return entries.reshape(*entries.shape[:-1], 2**n_qubits, 2**n_qubits)
+        entries = flat(params, initial=initial)  # of which there is no more than a program here
+        require_memory(
+            entries.size * entries.dtype.itemsize,
+            f"A result of `density_matrix` of shape {(*entries.shape[:-1], 2**n_kept, 2**n_kept)}",
+            "name fewer `qubits`, or use a smaller batch or single precision",
+        )
+        return entries.reshape(*entries.shape[:-1], 2**n_kept, 2**n_kept)
 
     return density_matrix
 
@@ -251,7 +262,7 @@ def probabilities(
     if bits is not None:
         asked = asked_bits(circuit, qubits, bits)
         return state_function(without_last(circuit, asked=asked), options, Bits(asked), "probabilities")
-    chosen = measured_qubits(circuit, qubits)
+    chosen = asked_qubits(circuit, qubits)
     circuit = without_last(circuit)
     module = density if needs_density(circuit) else measurement
     exact = functools.partial(module.marginal_probabilities, chosen)
@@ -294,7 +305,7 @@ def sample(
     """
     count = positive_integer("shots", shots)
     distribution = probabilities(circuit, qubits, bits=bits, options=options)
-    reading = None if bits is not None else outcome_reading(measured_qubits(circuit, qubits), readout_errors(circuit))
+    reading = None if bits is not None else outcome_reading(asked_qubits(circuit, qubits), readout_errors(circuit))
     stays = reading is not None and reading.spread and can_cut(without_last(circuit))
     parts = distribution, count, plan_options(options), stays, circuit.n_qubits
     check = functools.partial(check_draw, circuit.parameters, circuit.n_qubits)

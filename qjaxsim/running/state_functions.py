@@ -114,12 +114,12 @@ def asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[i
     return chosen
 
 
-def measured_qubits(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
-    """The qubits to measure, all for None."""
+def asked_qubits(circuit: Circuit, qubits: Qubits | None, what: str = "measurement") -> tuple[int, ...]:
+    """The qubits to read, all for None; `what` reads them."""
     require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))
-    chosen = circuit.check_qubits(qubits, "measurement")
+    chosen = circuit.check_qubits(qubits, what)
     if not chosen:
         raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
     return chosen
@@ -147,9 +147,7 @@ def require_state_axes(circuit: Circuit, reading: pieces.Reading | None, name: s
             "resets, conditions or an initial state; leave the option out."
         )
     if reading is None:
-        raise ValueError(
-            f"Option `state_axes` is not for `{name}`, whose result no device could hold; leave the option out."
-        )
+        raise ValueError(f"Option `state_axes` is not for `{name}`, which reads whole states; leave the option out.")
 
 
 def _run_and_read(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from qjaxsim.common.checkpoint import numbers_of
 from qjaxsim.common.checks import hold_integers, require_not_negative, require_one_of
 from qjaxsim.common.choices import SCHEDULES
 
@@ -30,8 +31,9 @@ class TrainConfig:
             which falls to zero in epoch `cycle_epochs`, rises again and so on (what torch's CosineAnnealingLR does past
             its T_max; arXiv:2504.19239 has T_max 5 and 50 epochs).
         cycle_epochs: half period of "cosine_cycle".
-        optimizer: "adam" (beta 0.9 and 0.999), "sgd", or an optax GradientTransformation whose update takes gradients,
-            state and parameters. The latter brings rate, schedule and decay itself, so those here must be left out.
+        optimizer: "adam" (beta 0.9 and 0.999), "sgd", or an optax GradientTransformation or MultiSteps whose update
+            takes gradients, state and parameters. The latter bring rate, schedule and decay themselves, so those here
+            must be left out.
         eps: Adam's denominator offset.
         weight_decay: added as weight_decay * params to the gradient before the optimiser sees it, as torch's Adam does
             (coupled L2; AdamW differs). Never part of a reported loss.
@@ -52,7 +54,7 @@ class TrainConfig:
     learning_rate: float = 1e-2
     schedule: str = "constant"
     cycle_epochs: int = 5
-    optimizer: str | optax.GradientTransformation = "adam"
+    optimizer: str | optax.GradientTransformation | optax.MultiSteps = "adam"
     eps: float = 1e-8
     weight_decay: float = 0.0
     seed: int = 0
@@ -60,6 +62,8 @@ class TrainConfig:
     best: str = "train_loss"
 
     def __post_init__(self) -> None:
+        if isinstance(self.optimizer, optax.MultiSteps):  # optax's only optimiser that is none of its transformations
+            object.__setattr__(self, "optimizer", self.optimizer.gradient_transformation())
         named = () if self.brings_its_rate else (("optimizer", _OPTIMIZERS),)
         for name, choices in (("schedule", SCHEDULES), *named):
             others = " or an optax optimiser, made with its rate" if name == "optimizer" else ""
@@ -119,11 +123,11 @@ def optimizer_identity(config: TrainConfig, params: Any) -> str:
     try:
         with jax.numpy_dtype_promotion("standard"):
             program = jax.make_jaxpr(config.optimizer.update)(params, state, params)
-    except TypeError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"Argument `optimizer` must be updated by gradients, state and parameters alone, but is not: {error}"
         ) from error
     digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program)).encode())
     for leaf in (*program.consts, *jax.tree.leaves(state)):
-        digest.update(np.asarray(leaf).tobytes())
+        digest.update(np.asarray(numbers_of(leaf)).tobytes())
     return f"optax, sha256 {digest.hexdigest()[:16]}"

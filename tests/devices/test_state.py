@@ -119,8 +119,8 @@ REFUSED = {
     "initial": "needs a circuit that begins in |0...0>, but an initial state is given; prepare it by gates.",
     "noisy": "needs a circuit of gates and projections, but this one has channels, measurements, resets, "
     "conditions or an initial state; leave the option out.",
-    "unitary": "Option `state_axes` is not for `unitary`, whose result no device could hold; leave the option out.",
-    "density_matrix": "is not for `density_matrix`, whose result no device could hold; leave the option out.",
+    "unitary": "Option `state_axes` is not for `unitary`, which reads whole states; leave the option out.",
+    "density_matrix": "is not for `density_matrix`, which reads whole states; leave the option out.",
     "shots": "Option `state_axes` is not for `expectation` with `shots`",
     "batch": "Option `batch_axis` needs a batch that 'a', of size 2, divides, but the batch is 3.",
     "manual": "needs mesh axes of type Auto, but has {'a': 'Manual'}; make the mesh with",

@@ -266,12 +266,39 @@ def test_an_optimiser_of_optax_is_resumed_and_another_refused(tmp_path):
             run(6, other, folder=tmp_path, resume=True)
 
 
+def test_random_keys_in_the_state_of_an_optimiser_are_kept(tmp_path):
+    loss, params, x, y = _line()
+
+    def run(epochs, key, **place):
+        optimizer = optax.noisy_sgd(0.01, eta=0.1, key=key)
+        return fit(loss, params, x, y, TrainConfig(epochs, 8, optimizer=optimizer), progress=False, **place)
+
+    run(2, jax.random.key(3, impl="rbg"), folder=tmp_path)
+    whole = run(4, jax.random.key(3, impl="rbg"))
+    resumed = run(4, jax.random.key(3, impl="rbg"), folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.trajectory, whole.trajectory)
+    assert not np.array_equal(run(4, jax.random.key(4, impl="rbg")).trajectory, whole.trajectory)
+    with pytest.raises(CheckpointError, match="config.optimizer was 'optax, sha256 "):
+        run(6, jax.random.key(4, impl="rbg"), folder=tmp_path, resume=True)
+
+
+def test_gradients_gathered_over_all_minibatches_of_an_epoch_are_those_of_all_examples():
+    loss, params, x, y = _line()
+    gathering = optax.MultiSteps(optax.sgd(0.1), every_k_schedule=5)
+    found = fit(loss, params, x, y, TrainConfig(epochs=4, batch_size=8, optimizer=gathering), progress=False)
+    w = np.zeros(3)
+    for point in found.trajectory[1:]:
+        w = w - 0.1 * 2 * x.T @ (x @ w - y) / 40
+        np.testing.assert_allclose(point, w, rtol=1e-6)  # optax gathers in single precision
+
+
 def test_what_an_optimiser_of_optax_has_itself_is_refused():
     for idle in ({"learning_rate": 0.3}, {"schedule": "cosine"}, {"weight_decay": 0.1}, {"eps": 1e-3}):
         with pytest.raises(ValueError, match=f"`{next(iter(idle))}` must be left out with an optimiser of optax"):
             TrainConfig(optimizer=optax.sgd(0.1), **idle)
     loss, params, x, y = _line()
-    with pytest.raises(ValueError, match="updated by gradients, state and parameters alone"):
-        fit(loss, params, x, y, TrainConfig(epochs=1, optimizer=optax.lbfgs()), progress=False)
+    for other in (optax.lbfgs(), optax.lookahead(optax.sgd(0.1), 5, 0.5)):
+        with pytest.raises(ValueError, match="updated by gradients, state and parameters alone, but is not: "):
+            fit(loss, params, x, y, TrainConfig(epochs=1, optimizer=other), progress=False)
     with pytest.raises(MemoryError, match=r"The trajectory of 3 parameters over 10,000,000,000,000 epochs needs"):
         fit(loss, params, x, y, TrainConfig(epochs=10**13), progress=False)
