@@ -9,7 +9,7 @@ import numpy as np
 from qjaxsim.circuits.dense import pauli_matrix
 from qjaxsim.circuits.expressions import Angle, Expression, as_expression
 from qjaxsim.circuits.hermitian import NARROW, Diagonal
-from qjaxsim.circuits.observables import Observable, checked_observables
+from qjaxsim.circuits.observables import Observable, checked_observable
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.sums import Coefficient, PauliSum
 from qjaxsim.common.checks import positive_integer, require_one_of
@@ -118,7 +118,7 @@ class CompositeGates:
         >>> print(circuit.count_ops())
         {'rzz': 2, 'rx': 2}
         """
-        (checked,) = checked_observables(observable, self.n_qubits)
+        checked = checked_observable("observable", observable, self.n_qubits)
         count = positive_integer("steps", steps)
         require_one_of("order", order, (1, 2, "exact"))
         if order == "exact":
