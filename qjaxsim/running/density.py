@@ -13,10 +13,11 @@ import numpy as np
 
 from qjaxsim.circuits.sums import Operator, PauliSum
 from qjaxsim.circuits.weighted import Weighted
+from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.deferring import Lowered
 from qjaxsim.planning.readout import Errors
-from qjaxsim.running import measurement
+from qjaxsim.running import kernels, measurement
 from qjaxsim.running.operators import apply_operator, images_of, read_each
 
 Readout = Callable[[jax.Array], jax.Array]
@@ -55,15 +56,31 @@ def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> j
     return read_wrongly(found, bits, form.misread)
 
 
-def entries(state: jax.Array) -> jax.Array:
-    """All entries as complex numbers, (4**n, columns)."""
-    return jax.lax.complex(*state)
+def entries(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The entries of density matrices of some qubits, the others traced out, (4**len(qubits), columns)."""
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    rest = [q for q in range(n_qubits) if q not in qubits]
+    own, others = [*qubits, *(n_qubits + q for q in qubits)], [*rest, *(n_qubits + q for q in rest)]
+    blocks = kernels.reorder(state, range(2 * n_qubits), own + others)
+    blocks = blocks.reshape(2, 4 ** len(qubits), 2 ** len(rest), 2 ** len(rest), -1)
+    return kernels.to_complex(jnp.trace(blocks, axis1=2, axis2=3))
 
 
-def of_pure(state: jax.Array) -> jax.Array:
-    """The entries of |psi><psi|, (4**n, columns) complex, of states (2, 2**n, columns)."""
-    psi = jax.lax.complex(*state)
-    return (psi[:, None] * psi.conj()[None]).reshape(-1, psi.shape[1])
+def of_pure(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The same of pure states |psi><psi|, given as (2, 2**n, columns)."""
+    n_qubits, columns = state.shape[1].bit_length() - 1, state.shape[2]
+    require_memory(
+        6 * 4 ** len(qubits) * columns * state.dtype.itemsize,
+        f"{columns} density matri{'ces' if columns > 1 else 'x'} of {len(qubits)} qubits",
+        "ask for fewer `qubits`, a smaller batch or single precision",
+    )
+    rest = [q for q in range(n_qubits) if q not in qubits]
+    psi = kernels.reorder(state, range(n_qubits), [*qubits, *rest])
+    re, im = jnp.unstack(psi.reshape(2, 2 ** len(qubits), 2 ** len(rest), columns))
+    product = lambda left, right: jnp.einsum("abc,dbc->adc", left, right, precision=HIGHEST)  # noqa: E731
+    crossed = product(im, re)
+    found = jnp.stack([product(re, re) + product(im, im), crossed - crossed.swapaxes(0, 1)])
+    return kernels.to_complex(found.reshape(2, -1, columns))
 
 
 def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:

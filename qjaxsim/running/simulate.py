@@ -84,27 +84,33 @@ def statevector(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
     return state_function(circuit, options, kernels.to_complex, "statevector", reading=reading)
 
 
-def density_matrix(circuit: Circuit, *, options: PlanOptions | None = None) -> Run:
-    """A function giving the final density matrix.
+def density_matrix(circuit: Circuit, qubits: Qubits | None = None, *, options: PlanOptions | None = None) -> Run:
+    """A function giving the final density matrix, of all qubits or of some, with the others traced out.
 
     Args:
         circuit: what to run, channels among it; a snapshot is taken.
+        qubits: those whose state is given, the first the most significant bit of an index; None for all in order.
         options: forced choices of the planner.
 
     Returns:
-        `f(params) -> (..., 2**n, 2**n)` complex, of trace 1. Raises like `statevector`. Cost: that of a state of 2 n
-        qubits; of n where the circuit has no channel.
+        `f(params) -> (..., 2**k, 2**k)` complex, of trace 1, for k qubits. Raises like `statevector`. Cost: that of a
+        state of 2 n qubits; of n where the circuit has no channel, and 2**(n + k) multiply-adds.
 
     >>> import qjaxsim as qj
     >>> noisy = qj.Circuit(1).h(0).phase_flip(qj.Parameter("p"), 0)
     >>> print(np.asarray(qj.density_matrix(noisy)({"p": 0.25})).real.round(6))  # coherences times 1 - 2 p
     [[0.5  0.25]
      [0.25 0.5 ]]
+    >>> pair = qj.density_matrix(qj.Circuit(3).h(0).cx(0, 1).cx(1, 2), [0, 2])()  # what is left of a GHZ state
+    >>> print(np.asarray(pair).real.diagonal().round(6), round(float(np.vdot(pair, pair).real), 6))  # its purity
+    [0.5 0.  0.  0.5] 0.5
     """
-    require_circuit("circuit", circuit)
-    read = density.entries if needs_density(circuit) else density.of_pure
+    chosen = measured_qubits(circuit, qubits, "density_matrix")
+    check, before = check_call(circuit), check_strengths(circuit)
+    circuit = without_last(circuit, chosen)
+    read = functools.partial(density.entries if needs_density(circuit) else density.of_pure, chosen)
     flat = state_function(circuit, options, read, "density_matrix")
-    return Compiled(_square, flat, circuit.n_qubits, check=check_call(circuit), before=check_strengths(circuit))
+    return Compiled(_square, flat, len(chosen), check=check, before=before)
 
 
 def _square(flat: Run, n_qubits: int) -> Run:

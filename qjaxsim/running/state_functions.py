@@ -114,12 +114,12 @@ def asked_bits(circuit: Circuit, qubits: Qubits | None, bits: Qubits) -> tuple[i
     return chosen
 
 
-def measured_qubits(circuit: Circuit, qubits: Qubits | None) -> tuple[int, ...]:
-    """The qubits to measure, all for None."""
+def measured_qubits(circuit: Circuit, qubits: Qubits | None, what: str = "measurement") -> tuple[int, ...]:
+    """The qubits to measure, or to read otherwise, all for None."""
     require_circuit("circuit", circuit)
     if qubits is None:
         return tuple(range(circuit.n_qubits))
-    chosen = circuit.check_qubits(qubits, "measurement")
+    chosen = circuit.check_qubits(qubits, what)
     if not chosen:
         raise ValueError("Argument `qubits` must name at least one qubit, but is empty.")
     return chosen
