@@ -30,6 +30,7 @@ def on_the_way():
 CASES = {
     "pure": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).t(1).cx(1, 2).rx(0.9, 2),
     "measured": on_the_way,
+    "measured and noisy": lambda: on_the_way().depolarizing(0.1, [0, 2]).cx(0, 1),
     "measured last": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).h(0).crx(0.8, 0, 2).measure([0, 1], [1, 0]),
     "noisy": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).amplitude_damping(0.3, 1).cx(1, 2).depolarizing(0.1, [0, 2]),
     "projected": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).bit_flip(0.1, 0).cx(1, 2).h(1).project(1, 0),
@@ -53,6 +54,16 @@ def test_of_random_noisy_circuits_in_batches(seed):
     whole = np.asarray(qj.density_matrix(circuit)(params)).reshape(-1, 16, 16)
     expected = [traced_out(rho, (3, 1)) for rho in whole]
     np.testing.assert_allclose(np.asarray(found).reshape(-1, 4, 4), expected, atol=1e-12)
+
+
+def test_from_states_that_are_given():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(2, 8)) + 1j * rng.normal(size=(2, 8))
+    states /= np.linalg.norm(states, axis=1)[:, None]
+    circuit = qj.Circuit(3).cx(0, 2).ry(0.4, 1).cx(1, 2)
+    found = qj.density_matrix(circuit, [2, 1])(initial=states)
+    ends = states @ reference.unitary(circuit).T
+    np.testing.assert_allclose(found, [traced_out(np.outer(psi, psi.conj()), (2, 1)) for psi in ends], atol=1e-12)
 
 
 def test_second_derivatives_of_a_purity():
