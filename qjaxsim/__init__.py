@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SparseHermitian,
         pauli_coefficients,
         pauli_expansion,
+        sparse_matrix,
     )
     from qjaxsim.circuits.library import (
         angle_encoding,
@@ -80,6 +81,7 @@ __all__ = [
     "probabilities",
     "real_amplitudes",
     "sample",
+    "sparse_matrix",
     "statevector",
     "to_torch",
     "trajectories",
@@ -109,6 +111,7 @@ _PLACES = {
         "SparseHermitian",
         "pauli_coefficients",
         "pauli_expansion",
+        "sparse_matrix",
     ),
     "circuits.sums": ("OperatorSum",),
     "circuits.observables": ("I", "PauliSum", "X", "Y", "Z"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qjaxsim.circuits.expressions import Parameter
-from qjaxsim.circuits.observables import Observable
+from qjaxsim.circuits.observables import Observable, checked_observable
 from qjaxsim.circuits.operators import (
     DenseOperator,
     DiagonalOperator,
@@ -18,7 +18,7 @@ from qjaxsim.circuits.operators import (
 from qjaxsim.circuits.pauli_terms import Term
 from qjaxsim.circuits.qiskit_operators import refuse_turned_array
 from qjaxsim.circuits.sums import OperatorSum, PauliSum
-from qjaxsim.common.checks import as_integer, is_traced, require_unmasked, shown
+from qjaxsim.common.checks import as_integer, is_traced, positive_integer, require_unmasked, shown
 
 # Matrices of up to so many qubits become Pauli sums, whose 4**k terms cost about as much as a product with the matrix.
 NARROW = 4
@@ -194,6 +194,53 @@ def _narrowed(operator: WideOperator) -> Observable:
     # What rounding alone makes would cost passes over the state.
     coefficients[np.abs(coefficients) < 1e-15 * np.abs(coefficients).max()] = 0
     return PauliSum(dict(zip(_strings(operator.qubits), coefficients.tolist(), strict=True)))
+
+
+def sparse_matrix(observable: Any, n_qubits: int) -> Any:
+    """The matrix of a Pauli sum as SciPy's sparse one, such as for exact energies by `scipy.sparse.linalg.eigsh`.
+
+    Args:
+        observable: a Pauli sum with real coefficients, or one of Qiskit's operators that `expectation` takes.
+        n_qubits: width n of the register.
+
+    Returns:
+        `scipy.sparse.csr_array` of shape (2**n, 2**n), float64 where all entries are real, else complex128; `toarray()`
+        of it is dense. Qubit 0 is the most significant bit of an index. Cost: 2**n entries, for each set of flipped
+        qubits.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for qubits out of range, coefficients that are not real, or a width that is not positive.
+
+    >>> import qjaxsim as qj
+    >>> print(sparse_matrix(2 * qj.Z(0) + qj.X(1), 2).toarray())
+    [[ 2.  1.  0.  0.]
+     [ 1.  2.  0.  0.]
+     [ 0.  0. -2.  1.]
+     [ 0.  0.  1. -2.]]
+    """
+    from scipy import sparse
+
+    width = positive_integer("n_qubits", n_qubits)
+    checked = checked_observable("observable", observable, width)
+    if not isinstance(checked, PauliSum):
+        raise TypeError(
+            "Argument `observable` must be a Pauli sum with numbers as coefficients, but has operators on many qubits "
+            "or parameters; add the matrices of its parts."
+        )
+    index = np.arange(2**width)
+    by_flip: dict[int, np.ndarray] = {}
+    for term, coefficient in checked.terms.items():
+        bits = {letter: [1 << (width - 1 - q) for q, own in term if own == letter] for letter in "XYZ"}
+        flip, signs = sum(bits["X"] + bits["Y"]), sum(bits["Y"] + bits["Z"])
+        # P|j> = i**(number of Y) (-1)**|signs & j| |j ^ flip>.
+        values = coefficient.real * 1j ** len(bits["Y"]) * (1 - 2 * (np.bitwise_count(index & signs).astype(int) % 2))
+        by_flip[flip] = by_flip.get(flip, 0) + values
+    values = np.concatenate([*by_flip.values(), np.zeros(0, complex)])
+    rows = np.concatenate([*(index ^ flip for flip in by_flip), np.zeros(0, int)])
+    entries = values if values.imag.any() else values.real
+    places = (rows, np.tile(index, len(by_flip)))
+    return sparse.coo_array((entries, places), shape=(2**width, 2**width)).tocsr()
 
 
 def pauli_coefficients(matrix: Any) -> Any:

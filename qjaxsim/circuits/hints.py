@@ -1,6 +1,7 @@
 """What users of Qiskit, PennyLane and Cirq type for a method of a circuit, and what there is instead."""
 
 _ENDS = "read the end of a circuit with `qjaxsim.probabilities`, `qjaxsim.sample` or `qjaxsim.expectation`"
+_VALUES = "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`"
 HINTS = {
     "cnot": "use `.cx`",
     "toffoli": "use `.ccx`",
@@ -38,7 +39,15 @@ HINTS = {
     "to_gate": "use `.compose` with the circuit itself",
     "to_instruction": "use `.compose` with the circuit itself",
     "power": "use `.repeat` or `.compose`",
-    "assign_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
-    "bind_parameters": "values are given on calling, as in `qjaxsim.statevector(circuit)(params)`",
+    **dict.fromkeys(("assign_parameters", "bind_parameters", "assign", "bind", "set_parameters"), _VALUES),
+    **dict.fromkeys(("adjoint", "dagger", "inv"), "use `.inverse`"),
+    **dict.fromkeys(("matrix", "to_matrix", "unitary_matrix"), "use `qjaxsim.unitary(circuit)(params)`"),
+    "density_matrix": "use `qjaxsim.density_matrix(circuit)(params)`",
+    **dict.fromkeys(("hamiltonian", "pauli_evolution", "time_evolution", "trotter", "trotterize"), "use `.evolve`"),
+    **dict.fromkeys(("postselect", "post_select", "post_selection"), "use `.project`"),
+    **dict.fromkeys(("noise", "add_noise"), "use a channel such as `.depolarizing`, or `qjaxsim.NoiseModel`"),
+    "tensor": "use `.compose` on a wider circuit",
+    "mcz": "use `.mcp` with an angle of pi",
+    "to_qiskit": "use `qjaxsim_qiskit.to_qiskit(circuit)`",
     "draw": "use `print(circuit)`",
 }

@@ -15,7 +15,7 @@ __all__ = [
     "X",
     "Y",
     "Z",
-    "check_pauli_sum",
+    "checked_observable",
     "checked_observables",
     "is_single",
     "pauli_sums",
@@ -85,7 +85,8 @@ def pauli_sums(observables: Any, n_qubits: int) -> tuple[PauliSum, ...]:
         ValueError: for an empty list, a qubit out of range, an operator of Qiskit's of another width, or a coefficient
             that is not real.
     """
-    return tuple(check_pauli_sum(each, position, n_qubits) for position, each in enumerate(_as_given(observables)))
+    given = _as_given(observables)
+    return tuple(_pauli_sum(each, f"Observable {position}", n_qubits) for position, each in enumerate(given))
 
 
 def is_single(observables: Any) -> bool:
@@ -103,10 +104,11 @@ def _as_given(observables: Any) -> tuple[Any, ...]:
     observables = operators_in(observables)
     if is_single(observables):
         return (observables,)
-    if not isinstance(observables, Iterable):
+    if not isinstance(observables, Iterable) or _is_matrix(observables):
+        value = f"of shape {observables.shape}" if _is_matrix(observables) else shown(observables)
         raise TypeError(
-            f"Argument `observables` must be a PauliSum or several, but is {shown(observables)} "
-            f"({type(observables).__name__}){way_out(observables)}."
+            f"Argument `observables` must be a PauliSum or several, but is {value} ({type(observables).__name__})"
+            f"{_way_out(observables)}."
         )
     given = tuple(observables)
     if not given:
@@ -114,33 +116,45 @@ def _as_given(observables: Any) -> tuple[Any, ...]:
     return given
 
 
-def check_pauli_sum(observable: Any, position: int, n_qubits: int) -> PauliSum:
-    """An observable as a Pauli sum with real coefficients; arguments and errors as of `pauli_sums`."""
+def _pauli_sum(observable: Any, what: str, n_qubits: int) -> PauliSum:
+    """An observable as a Pauli sum with real coefficients; errors as of `pauli_sums`, about `what`."""
     if is_qiskit_operator(observable):
         if observable.num_qubits != n_qubits:
             way = "give it on the qubits that the circuit was written for, before any layout"
             if observable.num_qubits < n_qubits:
                 way = f"`apply_layout(None, {n_qubits})` puts it on the first of them"
             raise ValueError(
-                f"Observable {position} must have the circuit's {n_qubits} qubits, but has {observable.num_qubits}; "
-                f"{way}."
+                f"{what} must have the circuit's {n_qubits} qubits, but has {observable.num_qubits}; {way}."
             )
         observable = PauliSum(terms_of(observable))
     if not isinstance(observable, PauliSum):
-        only = "; `expectation` alone takes it" if isinstance(observable, OperatorSum) else ""
-        only = "; write Z0 X1 as `qj.Z(0) @ qj.X(1)`" if isinstance(observable, str) else only or way_out(observable)
-        raise TypeError(f"Observable {position} must be a PauliSum, but is {type(observable).__name__}{only}.")
+        raise TypeError(f"{what} must be a PauliSum, but is {type(observable).__name__}{_way_out(observable)}.")
     if observable.n_qubits > n_qubits:
-        raise ValueError(
-            f"Observable {position} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits."
-        )
+        raise ValueError(f"{what} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits.")
     if (term := largest_imaginary(observable)) is not None:
         value, count = observable.terms[term], len(observable.terms)
         raise ValueError(
-            f"Observable {position} must have real coefficients, but has ({value:.6g}){text_of(term)}"
+            f"{what} must have real coefficients, but has ({value:.6g}){text_of(term)}"
             f"{f' among its {count:,} terms' if count > 1 else ''}."
         )
     return real_part(observable)
+
+
+def _way_out(value: Any) -> str:
+    """How to write as an observable what is none, as the end of a sentence."""
+    if isinstance(value, OperatorSum):
+        return "; `expectation` alone takes it"
+    if isinstance(value, str) or (isinstance(value, list | tuple) and value and isinstance(value[0], str)):
+        return "; write Z0 X1 as `qj.Z(0) @ qj.X(1)`, a label as `qj.PauliSum.from_label(label, coefficient)`"
+    if hasattr(value, "tocoo"):
+        return "; write a sparse matrix as `qj.SparseHermitian(matrix)`"
+    return "; write a matrix as `qj.Hermitian(matrix, qubits)`" if _is_matrix(value) else way_out(value)
+
+
+def _is_matrix(value: Any) -> bool:
+    """Whether a value is an array of numbers with rows."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "O")
+    return kind in "biufc" and getattr(value, "ndim", 0) >= 2
 
 
 def checked_observables(observables: Any, n_qubits: int) -> tuple[Observable, ...]:
@@ -155,17 +169,20 @@ def checked_observables(observables: Any, n_qubits: int) -> tuple[Observable, ..
         ValueError: for an empty list, a qubit out of range, or a coefficient that is not real.
     """
     given = _as_given(observables)
-    return tuple(_checked(observable, position, n_qubits) for position, observable in enumerate(given))
+    return tuple(_checked(each, f"Observable {position}", n_qubits) for position, each in enumerate(given))
 
 
-def _checked(observable: Any, position: int, n_qubits: int) -> Observable:
+def checked_observable(name: str, observable: Any, n_qubits: int) -> Observable:
+    """The same of the one observable that an argument takes."""
+    return _checked(operators_in(observable), f"Argument `{name}`", n_qubits)
+
+
+def _checked(observable: Any, what: str, n_qubits: int) -> Observable:
     if not isinstance(observable, OperatorSum):
-        return check_pauli_sum(observable, position, n_qubits)
+        return _pauli_sum(observable, what, n_qubits)
     if observable.n_qubits > n_qubits:
-        raise ValueError(
-            f"Observable {position} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits."
-        )
+        raise ValueError(f"{what} acts on qubit {observable.n_qubits - 1}, but the circuit has {n_qubits} qubits.")
     return OperatorSum(
-        (value, check_pauli_sum(operator, position, n_qubits) if isinstance(operator, PauliSum) else operator)
+        (value, _pauli_sum(operator, what, n_qubits) if isinstance(operator, PauliSum) else operator)
         for value, operator in observable.parts
     )

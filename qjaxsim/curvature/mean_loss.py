@@ -43,7 +43,7 @@ def mean_loss(
     check_data(x, "x")
     check_data(y, "y")
     x, y = jax.tree.map(to_jax, (x, y))
-    count = number_of_samples(x, y)
+    count = number_of_samples(x=x, y=y)
     size = even_chunk(count, positive_integer("batch_size", batch_size))
 
     def mean(params: Any) -> jax.Array:

@@ -42,7 +42,7 @@ class ModelShapes(NamedTuple):
     Attributes:
         n_samples: N.
         n_outputs: K.
-        loss_dtype: dtype of the losses.
+        loss_dtype: dtype of the losses, or where there is no loss of the outputs.
         axes: inside `jax.shard_map`, the mesh axes that samples are spread over. The parameters have to be made to
             vary over them, for JAX would add up derivatives over devices where this device's own are meant.
     """
@@ -57,13 +57,8 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
     """Number of samples N, of outputs K and the loss's dtype, checked on shapes and known labels alone."""
     check_data(x, "x")
     check_data(y, "y")
-    count = number_of_samples(x, y)
-    z = _shape_of(outputs, (as_arrays(params), x), "outputs", f"real numbers of shape ({count}, K)")
-    if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
-        raise ValueError(
-            f"Argument `outputs` must return real numbers of shape ({count}, K), one row a sample, "
-            f"but it returned {z.dtype}{list(z.shape)}."
-        )
+    count = number_of_samples(x=x, y=y)
+    z = _outputs_of(outputs, "outputs", params, x, count)
     values = _shape_of(loss, (z, y), "loss", f"one number a sample, shape ({count},)")
     if values.shape != (count,):
         raise ValueError(
@@ -81,17 +76,36 @@ def check_model(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any) -> Mo
     return ModelShapes(count, z.shape[1], values.dtype, varying_axes(x, y, z, values))
 
 
-def number_of_samples(x: Any, y: Any) -> int:
-    """How many samples inputs and targets have along axis 0.
+def check_outputs(outputs: Outputs, name: str, params: Any, **x: Any) -> ModelShapes:
+    """The same of a model without loss and targets; its own name and that of its inputs are what the user knows."""
+    ((argument, inputs),) = x.items()
+    check_data(inputs, argument)
+    z = _outputs_of(outputs, name, params, inputs, number_of_samples(**x))
+    return ModelShapes(z.shape[0], z.shape[1], z.dtype, varying_axes(inputs, z))
+
+
+def _outputs_of(outputs: Outputs, name: str, params: Any, x: Any, count: int) -> jax.ShapeDtypeStruct:
+    z = _shape_of(outputs, (as_arrays(params), x), name, f"real numbers of shape ({count}, K)")
+    if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
+        raise ValueError(
+            f"Argument `{name}` must return real numbers of shape ({count}, K), one row a sample, "
+            f"but it returned {z.dtype}{list(z.shape)}."
+        )
+    return z
+
+
+def number_of_samples(**data: Any) -> int:
+    """How many samples data by argument, such as inputs and targets, have along axis 0.
 
     Raises:
         ValueError: if they differ, or there are none.
     """
-    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((x, y))}
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(counts) != 1 or counts <= {(), (0,)}:
+        names = " and ".join(f"`{name}`" for name in data)
         raise ValueError(
-            "Arguments `x` and `y` must have one and the same number of samples, at least 1, along axis 0, "
-            f"but their leaves begin with {sorted(counts)}."
+            f"Argument{'s' * (len(data) > 1)} {names} must have one and the same number of samples, at least 1, along "
+            f"axis 0, but {'their' if len(data) > 1 else 'its'} leaves begin with {sorted(counts)}."
         )
     ((count,),) = counts
     return count

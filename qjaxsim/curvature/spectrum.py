@@ -149,7 +149,7 @@ def top_eigenpairs(
         k: number of pairs, 1 to P.
         key: random key of the starting vectors.
         steps: Lanczos steps, at least k; more than P mean P. Default: adaptive, as above.
-        which: "largest" (algebraically) or "magnitude".
+        which: "largest" (algebraically; the smallest are minus those of `-operator`) or "magnitude".
         copies: whether to look for copies of repeated eigenvalues: at least as many products more.
 
     Returns:
@@ -175,7 +175,8 @@ def top_eigenpairs(
     k = integer_from(1, "k", k, operator.size)
     steps = None if steps is None else integer_from(k, "steps", steps)
     if not isinstance(which, str) or which not in ("largest", "magnitude"):
-        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {shown(which)}.")
+        way_out = "for the smallest take minus the largest of `-operator`"
+        raise ValueError(f"Argument `which` must be 'largest' or 'magnitude', but it is {shown(which)}; {way_out}.")
 
     balance = Balanced(operator)
     found, vectors, spent = leading_pairs(balance, k, key, steps, which, copies)

@@ -1,5 +1,6 @@
 """Fisher matrices of a model's probabilities and losses, and its neural tangent kernel."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,23 +13,26 @@ from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
 from qjaxsim.curvature.hvp import flatten_real, symmetrised
-from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, gauss_newton_block
+from qjaxsim.curvature.objective import Loss, ModelShapes, Outputs, check_model, check_outputs, gauss_newton_block
 from qjaxsim.curvature.programs import compiled_once
 from qjaxsim.curvature.spreading import spread_of
 from qjaxsim.running.array_types import to_jax
 from qjaxsim.running.varying import vary, vary_alike
 
 
-def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size: int | None = None) -> jax.Array:
+def classical_fisher(
+    probabilities: Callable[..., jax.Array], params: Any, x: Any = None, *, batch_size: int | None = None
+) -> jax.Array:
     """The Fisher information matrix of a model's probabilities, mean over x of sum_k dp_k dp_k^T / p_k.
 
     That of `jax.nn.softmax` of logits is the Gauss-Newton matrix of the cross-entropy.
 
     Args:
         probabilities: maps (params, x) to probabilities of K outcomes a sample, (B, K); `qj.probabilities` with
-            parameters filled in does, and so does a softmax.
+            parameters filled in does, and so does a softmax. Without x it maps params to those of one, (K,), as
+            `qj.probabilities` does as it is.
         params: pytree of real float arrays of one dtype, P numbers in all.
-        x: inputs, pytree of arrays with N samples along axis 0.
+        x: inputs, pytree of arrays with N samples along axis 0; None for a model without inputs.
         batch_size: samples whose derivatives are held at once; default some dozens.
 
     Returns:
@@ -49,19 +53,45 @@ def classical_fisher(probabilities: Outputs, params: Any, x: Any, *, batch_size:
     >>> found = classical_fisher(coin, jnp.array([0.25]), jnp.ones(3))  # 1 / (p (1 - p))
     >>> round(float(found[0, 0]), 3)
     5.333
-    """
 
+    How well a measurement tells an angle, at most the quantum Fisher information, which is 4 here:
+
+    >>> import qjaxsim as qj
+    >>> state = qj.Circuit(2).h(0).cx(0, 1).rz(qj.Parameter("a"), [0, 1])
+    >>> angle = {"a": jnp.array(0.3)}
+    >>> for circuit in (state, state.copy().h([0, 1])):  # in the basis of Z, of X
+    ...     print(classical_fisher(qj.probabilities(circuit), angle).round(3))
+    [[0.]]
+    [[4.]]
+    """
+    if x is None:
+        return _fisher(_of_one(probabilities), params, np.zeros(1), batch_size)
+    return _fisher(probabilities, params, x, batch_size)
+
+
+def _of_one(probabilities: Callable[[Any], jax.Array]) -> Outputs:
+    """Probabilities without inputs as those of one sample."""
+
+    def of_sample(params: Any, _: Any) -> jax.Array:
+        found = probabilities(params)
+        if np.ndim(found) != 1:
+            raise ValueError(
+                f"Argument `probabilities` must return numbers of shape (K,) where `x` is not given, but it returned "
+                f"shape {np.shape(found)}; pass what its samples differ in as `x`."
+            )
+        return found[None]
+
+    return of_sample
+
+
+def _fisher(probabilities: Outputs, params: Any, x: Any, batch_size: int | None) -> jax.Array:
     def weights(p: jax.Array, _: Any) -> jax.Array:
         positive, rounding = p > 0, float(jnp.finfo(p.dtype).eps) ** 0.5
         distributed = (p >= -rounding).all() & (abs(p.sum() - 1) <= rounding)
         return jnp.diag(jnp.where(distributed, jnp.where(positive, 1 / jnp.where(positive, p, 1), 0), jnp.nan))
 
-    def no_loss(z: jax.Array, y: Any) -> jax.Array:
-        return z.sum(axis=1)
-
-    count = jax.tree.leaves(x)
-    y = np.zeros(np.shape(count[0])[:1]) if count else np.zeros(0)
-    found = _gram(probabilities, no_loss, weights, params, x, y, batch_size)
+    check = lambda params, x, _: check_outputs(probabilities, "probabilities", params, x=x)  # noqa: E731
+    found = _gram(probabilities, check, weights, params, x, None, batch_size)
     if not is_traced(found) and bool(jnp.isnan(found).any()):
         raise ValueError(
             "Argument `probabilities` must return the probabilities of all outcomes of each sample, none below 0 and "
@@ -108,25 +138,25 @@ def empirical_fisher(
         slope = jax.grad(lambda out: loss(out[None], jax.tree.map(lambda leaf: leaf[None], target))[0])(z)
         return jnp.outer(slope, slope)
 
-    return _gram(outputs, loss, slopes, params, x, y, batch_size)
+    return _gram(outputs, functools.partial(check_model, outputs, loss), slopes, params, x, y, batch_size)
 
 
 def _gram(
     outputs: Outputs,
-    loss: Loss,
+    check: Callable[[Any, Any, Any], ModelShapes],
     weights: Callable[[jax.Array, Any], jax.Array],
     params: Any,
     x: Any,
     y: Any,
     batch_size: int | None,
 ) -> jax.Array:
-    """The mean of J_b^T A_b J_b with A_b (K, K) from a sample's outputs (K,) and target."""
+    """The mean of J_b^T A_b J_b with A_b (K, K) from a sample's outputs (K,) and target; `check` takes params, x, y."""
     flat, unravel = flatten_real(params)
-    shapes = check_model(outputs, loss, params, x, y)
+    shapes = check(params, x, y)
     if (spread := spread_of(x, y)) is not None:
 
         def share(params: Any, data: tuple[Any, Any]) -> jax.Array:
-            return _gram(outputs, loss, weights, params, data[0], data[1], batch_size)
+            return _gram(outputs, check, weights, params, data[0], data[1], batch_size)
 
         return compiled_once(spread.mean(share), spread.everywhere(unravel(flat)), spread.samples((x, y)))
     flat = vary(flat, shapes.axes)
@@ -212,10 +242,8 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
     """
     flat, unravel = flatten_real(params)
     given = {"x1": x1} if x2 is None else {"x1": x1, "x2": x2}
-    for name, x in given.items():
-        check_data(x, name)
+    shapes = [check_outputs(outputs, "outputs", params, **{name: x}) for name, x in given.items()]
     inputs = [jax.tree.map(to_jax, x) for x in given.values()]
-    shapes = [check_model(outputs, lambda z, y: z.sum(axis=1), params, x, _counting(x)) for x in inputs]
     flat = vary(flat, shapes[0].axes | shapes[-1].axes)
     n, m = shapes[0].n_samples, shapes[-1].n_samples
     k = shapes[0].n_outputs
@@ -244,9 +272,3 @@ def neural_tangent_kernel(outputs: Outputs, params: Any, x1: Any, x2: Any = None
         return jnp.moveaxis(spread.with_all(found[0], found[-1]).reshape(-1, k, m, k), 2, 1)
 
     return compiled_once(spread.over_samples(share), flat, *spread.samples(inputs))
-
-
-def _counting(x: Any) -> np.ndarray:
-    """Targets for as many samples, where there is no target."""
-    leaves = jax.tree.leaves(x)
-    return np.zeros(np.shape(leaves[0])[:1] if leaves else 0)

@@ -5,7 +5,6 @@ bits. Results have the columns last. Wires behind these, of classical bits or of
 columns: a result is their sum.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,7 +16,7 @@ from qjaxsim.circuits.weighted import Weighted
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.planning.deferring import Lowered
 from qjaxsim.planning.readout import Errors
-from qjaxsim.running import measurement
+from qjaxsim.running import kernels, measurement
 from qjaxsim.running.operators import apply_operator, images_of, read_each
 
 Readout = Callable[[jax.Array], jax.Array]
@@ -56,29 +55,26 @@ def bit_probabilities(form: Lowered, bits: Sequence[int], state: jax.Array) -> j
     return read_wrongly(found, bits, form.misread)
 
 
-def reduced(qubits: Sequence[int], state: jax.Array) -> jax.Array:
-    """The density matrices of some qubits, the others traced out, (4**len(qubits), columns) complex."""
-    n_qubits, count = (state.shape[1].bit_length() - 1) // 2, 2 ** len(qubits)
-    order = _kept_first(qubits, n_qubits)
-    tensor = state.reshape(2, *(2,) * 2 * n_qubits, -1)
-    rows_and_columns = [0, *(1 + q for q in order), *(1 + n_qubits + q for q in order), 1 + 2 * n_qubits]
-    blocks = tensor.transpose(rows_and_columns).reshape(2, count, -1, count, 2**n_qubits // count, state.shape[2])
-    return jax.lax.complex(*jnp.trace(blocks, axis1=2, axis2=4).reshape(2, count**2, -1))
+def entries(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The entries of density matrices of some qubits, the others traced out, (4**len(qubits), columns)."""
+    n_qubits = (state.shape[1].bit_length() - 1) // 2
+    rest = [q for q in range(n_qubits) if q not in qubits]
+    own, others = [*qubits, *(n_qubits + q for q in qubits)], [*rest, *(n_qubits + q for q in rest)]
+    blocks = kernels.reorder(state, range(2 * n_qubits), own + others)
+    blocks = blocks.reshape(2, 4 ** len(qubits), 2 ** len(rest), 2 ** len(rest), -1)
+    return kernels.to_complex(jnp.trace(blocks, axis1=2, axis2=3))
 
 
-def reduced_of_pure(qubits: Sequence[int], state: jax.Array) -> jax.Array:
-    """The same of states (2, 2**n, columns)."""
-    n_qubits, count = state.shape[1].bit_length() - 1, 2 ** len(qubits)
-    tensor = state.reshape(2, *(2,) * n_qubits, -1)
-    order = [0, *(1 + q for q in _kept_first(qubits, n_qubits)), 1 + n_qubits]
-    re, im = jnp.unstack(tensor.transpose(order).reshape(2, count, -1, state.shape[2]))
-    product = functools.partial(jnp.einsum, "arc,brc->abc", precision=HIGHEST)
-    found = jax.lax.complex(product(re, re) + product(im, im), product(im, re) - product(re, im))
-    return found.reshape(count**2, -1)
-
-
-def _kept_first(qubits: Sequence[int], n_qubits: int) -> list[int]:
-    return [*qubits, *(q for q in range(n_qubits) if q not in qubits)]
+def of_pure(qubits: Sequence[int], state: jax.Array) -> jax.Array:
+    """The same of pure states |psi><psi|, given as (2, 2**n, columns)."""
+    n_qubits, columns = state.shape[1].bit_length() - 1, state.shape[2]
+    rest = [q for q in range(n_qubits) if q not in qubits]
+    psi = kernels.reorder(state, range(n_qubits), [*qubits, *rest])
+    re, im = jnp.unstack(psi.reshape(2, 2 ** len(qubits), 2 ** len(rest), columns))
+    product = lambda left, right: jnp.einsum("abc,dbc->adc", left, right, precision=HIGHEST)  # noqa: E731
+    crossed = product(im, re)
+    found = jnp.stack([product(re, re) + product(im, im), crossed - crossed.swapaxes(0, 1)])
+    return kernels.to_complex(found.reshape(2, -1, columns))
 
 
 def expectation_values(observables: Sequence[PauliSum], state: jax.Array) -> jax.Array:

@@ -108,9 +108,11 @@ def density_matrix(circuit: Circuit, qubits: Qubits | None = None, *, options: P
      [0.  0.5]]
     """
     chosen = asked_qubits(circuit, qubits, "density_matrix")
-    reduced = density.reduced if needs_density(circuit) else density.reduced_of_pure
-    flat = state_function(circuit, options, functools.partial(reduced, chosen), "density_matrix")
-    return Compiled(_square, flat, len(chosen), check=check_call(circuit), before=check_strengths(circuit))
+    check, before = check_call(circuit), check_strengths(circuit)
+    circuit = without_last(circuit, chosen)
+    read = functools.partial(density.entries if needs_density(circuit) else density.of_pure, chosen)
+    flat = state_function(circuit, options, read, "density_matrix")
+    return Compiled(_square, flat, len(chosen), check=check, before=before)
 
 
 def _square(flat: Run, n_kept: int) -> Run:

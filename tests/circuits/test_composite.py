@@ -4,6 +4,9 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
+from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.quantum_info import Operator, SparsePauliOp
+from qiskit.synthesis import SuzukiTrotter
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
@@ -94,9 +97,19 @@ def test_product_formulas_are_products_of_exponentials(order):
     np.testing.assert_allclose(qj.unitary(circuit)({"t": ANGLES}), np.linalg.matrix_power(once, 3), atol=1e-12)
 
 
+def test_the_formula_of_fourth_order_is_qiskits():
+    operator = SparsePauliOp.from_sparse_list(
+        [("".join(letter for _, letter in term), [q for q, _ in term], c.real) for term, c in TERMS.terms.items()], 4
+    )
+    gate = PauliEvolutionGate(operator, 0.8, synthesis=SuzukiTrotter(order=4, reps=2, preserve_order=True))
+    circuit = qj.Circuit(4).evolve(TERMS, t[0], steps=2, order=4)
+    expected = Operator(gate.definition).reverse_qargs().data
+    np.testing.assert_allclose(qj.unitary(circuit)({"t": np.array([0.8, 0.0])}), expected, atol=1e-12)
+
+
 def test_orders_of_the_error_and_the_exact_evolution():
     exact = scipy.linalg.expm(-1j * 0.5 * pauli_sum_matrix(TERMS, 4))
-    for order, factor in ((1, 2), (2, 4)):
+    for order, factor in ((1, 2), (2, 4), (4, 16)):
         few, many = (qj.Circuit(4).evolve(TERMS, 0.5, steps=steps, order=order) for steps in (8, 16))
         errors = [np.abs(reference.unitary(circuit) - exact).max() for circuit in (few, many)]
         np.testing.assert_allclose(errors[0] / errors[1], factor, rtol=0.1)
@@ -129,9 +142,11 @@ def test_evolution_with_trained_coefficients():
         (
             lambda: qj.Circuit(2).evolve(qj.Z(0), 1.0, order=True),
             ValueError,
-            r"`order` must be one of \[1, 2, 'exact'\], but is True",
+            r"`order` must be one of \[1, 2, 4, 'exact'\], but is True",
         ),
-        (lambda: qj.Circuit(2).evolve("ZZ", 1.0), TypeError, "must be a PauliSum, but is str"),
+        (lambda: qj.Circuit(2).evolve("ZZ", 1.0), TypeError, "Argument `observable` must be a PauliSum, but is str"),
+        (lambda: qj.Circuit(3).evolve([qj.Z(0), qj.X(2)], 1.0), TypeError, "`observable` must be .*, but is list"),
+        (lambda: qj.Circuit(3).evolve(np.eye(8), 1.0), TypeError, "`observable` must be .*; write a matrix as"),
         (lambda: qj.Circuit(2).evolve(1j * qj.Z(0), 1.0), ValueError, "must have real coefficients"),
         (lambda: qj.Circuit(2).evolve(qj.Z(0), 1.0, steps=0), ValueError, "`steps` must be a positive integer"),
         (lambda: qj.Circuit(2).evolve(qj.Z(0), 1.0, order=3), ValueError, "`order` must be one of .* but is 3"),
@@ -139,7 +154,7 @@ def test_evolution_with_trained_coefficients():
         (
             lambda: qj.Circuit(5).evolve(qj.PauliSum.from_label("ZZZZZ"), 1.0, order="exact"),
             ValueError,
-            "must be 1 or 2 for a sum on more than 4 qubits, but is 'exact' for one on 5",
+            "must be 1, 2 or 4 for a sum on more than 4 qubits, but is 'exact' for one on 5",
         ),
         (lambda: qj.Circuit(2).evolve(t[0] * qj.Z(0), 1.0, order="exact"), ValueError, "coefficients that are param"),
         (

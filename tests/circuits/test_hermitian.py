@@ -6,7 +6,9 @@ import pickle
 import jax
 import numpy as np
 import pytest
+from qiskit.quantum_info import Operator, SparsePauliOp
 from scipy import sparse
+from scipy.sparse.linalg import eigsh
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
@@ -156,3 +158,45 @@ NOT = np.array([[0, 1], [2, 0]])
 def test_refusals(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# --- matrices of Pauli sums ------------------------------------------------------------------------------------------
+
+
+def test_matrices_of_pauli_sums_against_kronecker_products():
+    rng = np.random.default_rng(3)
+    labels = {"".join(label) for label in rng.choice(list("IXYZ"), size=(40, 4))}
+    energy = sum((qj.PauliSum.from_label(label, float(rng.normal())) for label in sorted(labels)), 0.3 * qj.I())
+    for width in (4, 5):
+        found = qj.sparse_matrix(energy, width)
+        np.testing.assert_allclose(found.toarray(), pauli_sum_matrix(energy, width), atol=1e-14)
+    real = qj.Y(0) @ qj.Y(2) - 0.5 * qj.X(1)
+    assert qj.sparse_matrix(real, 3).dtype == float and qj.sparse_matrix(real + qj.Y(1), 3).dtype == complex
+    np.testing.assert_array_equal(qj.sparse_matrix(qj.X(0) - qj.X(0), 3).toarray(), np.zeros((8, 8)))
+    again = qj.expectation(
+        qj.Circuit(5).ry(0.4, 0).cx(0, 3), [energy, qj.SparseHermitian(qj.sparse_matrix(energy, 5))]
+    )()
+    np.testing.assert_allclose(again[0], again[1], atol=1e-12)
+
+
+def test_exact_energies_of_a_chain_and_of_qiskits_operators():
+    """Free fermions: the open transverse-field Ising chain at its critical point."""
+    n = 11
+    chain = -sum(qj.Z(q) @ qj.Z(q + 1) for q in range(n - 1)) - sum(qj.X(q) for q in range(n))
+    (ground,) = eigsh(qj.sparse_matrix(chain, n), k=1, which="SA", return_eigenvectors=False)
+    np.testing.assert_allclose(ground, 1 - 1 / np.sin(np.pi / (4 * n + 2)), rtol=1e-10)
+    given = SparsePauliOp.from_list([("IXY", 0.5), ("ZII", 1.5), ("XYZ", -0.7)])
+    np.testing.assert_allclose(qj.sparse_matrix(given, 3).toarray(), Operator(given).reverse_qargs().data, atol=1e-14)
+
+
+def test_what_has_no_sparse_matrix():
+    for observable, width, error, message in (
+        (qj.Z(3), 3, ValueError, "Argument `observable` acts on qubit 3, but the circuit has 3 qubits"),
+        (1j * qj.Z(0), 3, ValueError, "Argument `observable` must have real coefficients"),
+        (WIDE, 5, TypeError, "must be a Pauli sum with numbers as coefficients, .* add the matrices of its parts"),
+        (w[0] * qj.Z(0), 3, TypeError, "must be a Pauli sum with numbers as coefficients"),
+        ("ZZ", 3, TypeError, "Argument `observable` must be a PauliSum, but is str; write Z0 X1 as"),
+        (qj.Z(0), 0, ValueError, "`n_qubits` must be a positive integer, but is 0"),
+    ):
+        with pytest.raises(error, match=message):
+            qj.sparse_matrix(observable, width)

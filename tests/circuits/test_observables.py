@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import qjaxsim as qj
 from qjaxsim.circuits import sums
@@ -138,6 +139,17 @@ def test_observables_are_checked_against_the_width():
         (lambda: qj.X(0) / 0, ZeroDivisionError, "divisor of a Pauli sum must not be zero, but is"),
         (lambda: pauli_sums([], 2), ValueError, "at least one PauliSum"),
         (lambda: pauli_sums([qj.X(0), None], 2), TypeError, "Observable 1 must be a PauliSum, but is NoneType"),
+        (
+            lambda: qj.expectation(qj.Circuit(3), np.eye(8)),
+            TypeError,
+            r"Argument `observables` must be .*, but is of shape \(8, 8\) .ndarray.; write a matrix as `qj.Hermitian",
+        ),
+        (
+            lambda: qj.expectation(qj.Circuit(3), [qj.Z(0), scipy.sparse.eye_array(8)]),
+            TypeError,
+            r"Observable 1 must be a PauliSum, but is dia_array; write a sparse matrix as `qj.SparseHerm",
+        ),
+        (lambda: pauli_sums([("XIZ", 0.5)], 3), TypeError, r"is tuple; .*, a label as `qj.PauliSum.from_label\("),
         (lambda: pauli_sums([qj.X(2)], 2), ValueError, "Observable 0 acts on qubit 2, but the circuit has 2 qubits"),
         (
             lambda: pauli_sums(qj.X(0) @ qj.Z(0), 2),

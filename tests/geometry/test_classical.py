@@ -55,6 +55,21 @@ def test_probabilities_of_a_circuit_against_a_loop():
     assert np.linalg.eigvalsh(held - found).min() > -1e-10
 
 
+def test_without_inputs_measurements_of_a_dephased_state_against_the_closed_form():
+    """The parity of n qubits of a GHZ state in the basis of X is +-1 with probabilities (1 +- v cos(n a)) / 2."""
+    n, a, p = 4, 0.3, 0.05
+    state = qj.Circuit(n).h(0).cx(0, 1).cx(1, 2).cx(2, 3)
+    state = state.rz(qj.Parameter("a"), range(n)).phase_flip(qj.Parameter("p"), range(n))
+    v = (1 - 2 * p) ** n
+    slopes = np.array([-n * v * np.sin(n * a), -2 * n * (1 - 2 * p) ** (n - 1) * np.cos(n * a)])  # of v cos(n a)
+    expected = np.outer(slopes, slopes) / (1 - (v * np.cos(n * a)) ** 2)
+    at = {"a": jnp.array(a), "p": jnp.array(p)}
+    of_x = qj.probabilities(state.copy().h(range(n)))
+    np.testing.assert_allclose(geometry.classical_fisher(of_x, at), expected, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(lambda at: geometry.classical_fisher(of_x, at))(at), expected, rtol=1e-12)
+    np.testing.assert_allclose(geometry.classical_fisher(qj.probabilities(state), at), 0, atol=1e-14)
+
+
 def test_draws_of_parameters_are_mapped_over():
     params, x, _ = network_problem()
     draws = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), params)
@@ -118,6 +133,14 @@ def test_refusals():
         geometry.empirical_fisher(lambda w, x: x["image"][0], cross_entropy, params, x, y)
     with pytest.raises(TypeError, match="real float"):
         geometry.classical_fisher(softmax, {"w": np.arange(3)}, x)
+    with pytest.raises(ValueError, match=r"`probabilities` must return real numbers of shape \(13, K\), one row"):
+        geometry.classical_fisher(lambda w, x: softmax(w, x)[0], params, x)
+    with pytest.raises(ValueError, match="Argument `x` must have one and the same number .* but its leaves begin"):
+        geometry.classical_fisher(softmax, params, {"image": x["image"], "other": np.ones(2)})
+    with pytest.raises(ValueError, match="Argument `x2` must have one and the same number of samples, at least 1"):
+        geometry.neural_tangent_kernel(network, params, x, {"image": x["image"][:0]})
+    with pytest.raises(ValueError, match=r"`probabilities` must return .* \(K,\) where `x` is not given.*\(13, 3\);"):
+        geometry.classical_fisher(lambda w: softmax(w, x), params)
 
 
 def test_memory_is_looked_at_first(monkeypatch):

@@ -1,50 +1,119 @@
-"""Density matrices of some qubits, the others traced out: against traces in NumPy, closed forms."""
+"""Density matrices of some qubits against partial traces in NumPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 import qjaxsim as qj
 from qjaxsim.circuits import reference
-from tests.cases import mostly_slow
+from tests.cases import layered, mostly_slow
 from tests.noisy_circuits import random_noisy, random_values
-from tests.random_circuits import random_circuit
 
 
-def traced(rho, qubits):
-    """By the definition: entries of equal bits of the other qubits added up."""
-    n_qubits = len(rho).bit_length() - 1
-    others = [q for q in range(n_qubits) if q not in qubits]
-    found = np.zeros((2 ** len(qubits),) * 2, complex)
-    bits = [[index >> (n_qubits - 1 - q) & 1 for q in range(n_qubits)] for index in range(len(rho))]
-    place = [int("".join(str(each[q]) for q in qubits), 2) for each in bits]
-    for i, j in np.ndindex(rho.shape):
-        if all(bits[i][q] == bits[j][q] for q in others):
-            found[place[i], place[j]] += rho[i, j]
-    return found
+def traced_out(rho, kept):
+    """sum_b <a b| rho |c b> for the bits a and c of the qubits that are kept."""
+    n = len(rho).bit_length() - 1
+    rows, columns = list(range(n)), list(range(n))
+    for q in kept:
+        columns[q] = n + q
+    tensor = np.asarray(rho).reshape((2,) * (2 * n))
+    return np.einsum(tensor, rows + columns, [*kept, *(n + q for q in kept)]).reshape(2 ** len(kept), -1)
 
 
-def check(circuit, params, qubits):
-    expected = traced(reference.density_matrix(circuit, params), qubits)
-    np.testing.assert_allclose(qj.density_matrix(circuit, qubits)(params), expected, atol=1e-12)
+def on_the_way():
+    sent = qj.Circuit(3).ry(0.7, 0).h(1).cx(1, 2).cx(0, 1).h(0).measure([0, 1], [0, 1])
+    return sent.if_bits(1, 1, qj.Circuit(3).x(2)).rx(0.4, 0).reset(1).cry(1.1, 0, 1)
 
 
-@pytest.mark.parametrize("seed", mostly_slow(range(6), keep=2))
-def test_of_pure_and_noisy_circuits(seed):
-    rng = np.random.default_rng(seed)
-    pure, _ = random_circuit(seed)
-    check(pure, random_values(rng, pure), rng.permutation(pure.n_qubits)[:2].tolist())
-    noisy, rng = random_noisy(seed, 3)
-    for qubits in ([2, 0], [1], [2, 1, 0]):
-        check(noisy, random_values(rng, noisy), qubits)
+CASES = {
+    "pure": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).t(1).cx(1, 2).rx(0.9, 2),
+    "measured": on_the_way,
+    "measured and noisy": lambda: on_the_way().depolarizing(0.1, [0, 2]).cx(0, 1),
+    "measured last": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).h(0).crx(0.8, 0, 2).measure([0, 1], [1, 0]),
+    "noisy": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).amplitude_damping(0.3, 1).cx(1, 2).depolarizing(0.1, [0, 2]),
+    "projected": lambda: qj.Circuit(3).ry(0.4, 0).cx(0, 1).bit_flip(0.1, 0).cx(1, 2).h(1).project(1, 0),
+}
 
 
-def test_after_measurements_on_the_way():
-    w = qj.Parameter("w", (3,))
-    circuit = qj.Circuit(3).ry(w[0], 0).cx(0, 1).ry(w[1], 1).measure(1, 0)
-    circuit.if_bits(0, 1, qj.Circuit(3).crx(w[2], 1, 2)).h(1).reset(0).cx(1, 0)
-    for qubits in ([2, 1], [0]):
-        check(circuit, {"w": np.array([0.4, 1.1, 2.3])}, qubits)
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kept", mostly_slow([([2, 0],), ([0],), ([1, 2],), ([1, 0, 2],), (2,)]))
+def test_the_other_qubits_are_traced_out(name, kept):
+    circuit = CASES[name]()
+    expected = traced_out(reference.density_matrix(circuit), kept if isinstance(kept, list) else [kept])
+    np.testing.assert_allclose(qj.density_matrix(circuit, kept)(), expected, atol=1e-12)
+    np.testing.assert_allclose(qj.probabilities(circuit, kept)(), expected.diagonal().real, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", mostly_slow(range(20)))
+def test_of_random_noisy_circuits_in_batches(seed):
+    circuit, rng = random_noisy(seed, 4)
+    params = random_values(rng, circuit, (3,))
+    found = qj.density_matrix(circuit, [3, 1])(params)
+    whole = np.asarray(qj.density_matrix(circuit)(params)).reshape(-1, 16, 16)
+    expected = [traced_out(rho, (3, 1)) for rho in whole]
+    np.testing.assert_allclose(np.asarray(found).reshape(-1, 4, 4), expected, atol=1e-12)
+
+
+def test_from_states_that_are_given():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(2, 8)) + 1j * rng.normal(size=(2, 8))
+    states /= np.linalg.norm(states, axis=1)[:, None]
+    circuit = qj.Circuit(3).cx(0, 2).ry(0.4, 1).cx(1, 2)
+    found = qj.density_matrix(circuit, [2, 1])(initial=states)
+    ends = states @ reference.unitary(circuit).T
+    np.testing.assert_allclose(found, [traced_out(np.outer(psi, psi.conj()), (2, 1)) for psi in ends], atol=1e-12)
+
+
+def test_second_derivatives_of_a_purity():
+    circuit = layered(3, 2)
+    start = random_values(np.random.default_rng(0), circuit)
+    reduced = qj.density_matrix(circuit, [2, 0])
+    purity = lambda params: (jnp.abs(reduced(params)) ** 2).sum()  # noqa: E731
+
+    def by_hand(flat):
+        rho = traced_out(reference.density_matrix(circuit, back(flat)), (2, 0))
+        return np.vdot(rho, rho).real
+
+    flat, back = jax.flatten_util.ravel_pytree(start)
+    found, step = qj.hessian(purity, start), 1e-3
+    for i, j in ((0, 0), (0, 4), (2, 5)):
+        one, other = step * np.eye(len(flat))[[i, j]]
+        ends = [sign * by_hand(flat + one + sign * other) for sign in (1, -1)]
+        ends += [-sign * by_hand(flat - one + sign * other) for sign in (1, -1)]
+        np.testing.assert_allclose(found[i, j], sum(ends) / (4 * step**2), atol=1e-5)
+
+
+def test_half_of_two_copies_in_single_precision_is_thermal():
+    """One half of sum_k exp(-b e_k / 2) |k k> is exp(-b H), divided by its trace."""
+    energies, basis = np.linalg.eigh(np.random.default_rng(0).normal(size=(3, 8, 8)).sum(axis=0))
+    weights = np.exp(-0.3 * energies) / np.exp(-0.3 * energies).sum()
+    double = (basis * weights**0.5) @ basis.T
+    thermal = qj.Circuit(6).initialize(qj.Parameter("x", (64,)))
+    expected = scipy.linalg.expm(-0.3 * (basis * energies) @ basis.T) / np.exp(-0.3 * energies).sum()
+    found = qj.density_matrix(thermal, [0, 1, 2])({"x": double.reshape(-1).astype(np.float32)})
+    assert found.dtype == jnp.complex64
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_qubits_that_are_none():
+    circuit = qj.Circuit(3)
+    with pytest.raises(ValueError, match="Qubit 3 of 'density_matrix' is out of range for 3 qubits"):
+        qj.density_matrix(circuit, [0, 3])
+    with pytest.raises(ValueError, match="Qubits of 'density_matrix' must differ"):
+        qj.density_matrix(circuit, [0, 0])
+    with pytest.raises(ValueError, match="`qubits` must name at least one qubit, but is empty"):
+        qj.density_matrix(circuit, [])
+
+
+def test_matrices_that_do_not_fit_are_refused_before_memory_is_taken():
+    wide = qj.Circuit(18).h(0)
+    for q in range(17):
+        wide.cx(q, q + 1)
+    np.testing.assert_allclose(qj.density_matrix(wide, [17, 5])(), np.diag([0.5, 0, 0, 0.5]), atol=1e-6)
+    with pytest.raises(MemoryError, match=r"of shape \(262144, 262144\) needs 1024.0 GiB.*; name fewer `qubits`, or"):
+        qj.density_matrix(wide)()
 
 
 def test_the_purity_of_one_of_two_entangled_qubits_and_its_derivatives():
@@ -60,19 +129,3 @@ def test_the_purity_of_one_of_two_entangled_qubits_and_its_derivatives():
         np.testing.assert_allclose(purity(t), 1 - np.sin(t) ** 2 / 2, atol=1e-12)
         np.testing.assert_allclose(jax.vmap(jax.grad(purity))(t), -np.sin(2 * t) / 2, atol=1e-12)
         np.testing.assert_allclose(jax.vmap(jax.grad(jax.grad(purity)))(t), -np.cos(2 * t), atol=1e-12)
-
-
-def test_memory_is_that_of_what_is_kept():
-    wide = qj.Circuit(18).h(0)
-    for q in range(17):
-        wide.cx(q, q + 1)
-    np.testing.assert_allclose(qj.density_matrix(wide, [17, 5])(), np.diag([0.5, 0, 0, 0.5]), atol=1e-6)
-    with pytest.raises(MemoryError, match=r"of shape \(262144, 262144\) needs 1024.0 GiB.*; name fewer `qubits`, or"):
-        qj.density_matrix(wide)()
-
-
-def test_qubits_that_are_none():
-    circuit = qj.Circuit(3)
-    for qubits, message in ((3, "Qubit 3 of .density_matrix. is out"), ([], "`qubits` must name at least one")):
-        with pytest.raises(ValueError, match=message):
-            qj.density_matrix(circuit, qubits)

@@ -1,16 +1,19 @@
 """What users type: numbers of NumPy and JAX are taken, and misuse is told in one sentence of our own."""
 
+import re
 import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import qjaxsim_qiskit
 from jax import export
 from jax.experimental import jet
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import qjaxsim as qj
+from qjaxsim.circuits.hints import HINTS
 from qjaxsim.curvature import (
     curvature_operators,
     gauss_newton_dual,
@@ -162,6 +165,8 @@ REFUSED = [
     (lambda: qj.Circuit(1).rxz(0.1, 0), AttributeError, "the nearest name is"),
     (lambda: qj.Circuit(2).control(1), AttributeError, "no method `.control`; use `.mcx`, `.mcp`, .* or `.unitary`"),
     (lambda: qj.Circuit(2).expval(), AttributeError, "no method `.expval`; use `qjaxsim.expectation"),
+    (lambda: qj.Circuit(2).adjoint(), AttributeError, "no method `.adjoint`; use `.inverse`"),
+    (lambda: qj.Circuit(2).bind({}), AttributeError, "no method `.bind`; values are given on calling"),
     (lambda: qj.Circuit(2).repeat(3, 2), TypeError, "Argument `layer` must be a Circuit, but is 3"),
     (lambda: qj.Circuit(2).compose(None), TypeError, "Argument `other` must be a Circuit, but is None"),
     (lambda: qj.expectation(None, qj.Z(0)), TypeError, "Argument `circuit` must be a Circuit, but is None"),
@@ -342,3 +347,12 @@ def test_operators_are_shown_in_one_line():
     data = jnp.ones((300, 2))
     found = curvature_operators(lambda p, x: x * p[None], lambda z, y: (z**2).sum(1), W, data, data)
     assert repr(found.hessian) == "<LinearOperator: 2 x 2, float64>" and len(repr(found)) < 200
+
+
+def test_what_hints_name_is_there():
+    circuit = qj.Circuit(3)
+    for name, hint in HINTS.items():
+        assert name not in dir(circuit), name
+        assert all(method in dir(circuit) for method in re.findall(r"`\.(\w+)", hint)), hint
+        assert all(hasattr(qj, public) for public in re.findall(r"`qjaxsim\.(\w+)", hint)), hint
+        assert all(hasattr(qjaxsim_qiskit, public) for public in re.findall(r"`qjaxsim_qiskit\.(\w+)", hint)), hint
