@@ -157,6 +157,7 @@ class Present:
         function: the same.
         read: text that changes with the arrays that the function reads beside its arguments.
 
+    >>> import jax.numpy as jnp
     >>> scale = np.ones(2)
     >>> function = lambda x: x * scale
     >>> before = Present(function, jnp.ones(2))
