@@ -3,12 +3,14 @@
 import contextlib
 import html
 import io
+import itertools
 import re
 import shutil
 import socket
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import qjaxsim as qj
@@ -132,3 +134,8 @@ def one(rows, **wanted):
     """The only such row."""
     (found,) = rows_where(rows, **wanted)
     return found
+
+
+def assignments(n, vartype="BINARY"):
+    """All values of binary variables or spins, (2**n, n), the last one changing first."""
+    return np.array(list(itertools.product((0, 1) if vartype == "BINARY" else (-1, 1), repeat=n)))

@@ -11,7 +11,7 @@ from qjaxsim import annealing
 from qjaxsim.annealing import chains, streams
 from qjaxsim.annealing.batch import anneal_batch
 from qjaxsim.annealing.problems import COLD, HOT, HeadsProblem
-from tests.cases import mostly_slow
+from tests.cases import assignments, mostly_slow
 
 
 def heads_problem(rng, batch, heads, n, penalty):
@@ -33,10 +33,6 @@ def full_matrix(problem, b):
             for other in range(a + 1, heads):
                 q[a, i, other, i] = problem.penalty
     return q.reshape(heads * n, heads * n)
-
-
-def assignments(count):
-    return np.array(list(itertools.product((0, 1), repeat=count)))
 
 
 def test_energies_of_every_assignment():

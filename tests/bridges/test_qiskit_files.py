@@ -409,15 +409,3 @@ def test_gates_that_qiskit_writes_without_what_they_are_made_of_name_the_way(tmp
         total = (first + second) % 4
         bits = [number >> place & 1 for number in (first, total, first, second) for place in (0, 1)]
         assert adder[tuple(bits)] == pytest.approx(1)
-
-
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_gate_may_have_the_name_of_qiskits_rotation_about_a_pauli_string(version):
-    """As Qiskit writes its own; its readers ask such a gate for the string."""
-    start = "OPENQASM 2.0;" if version == 2 else 'OPENQASM 3.0; include "stdgates.inc";'
-    start += ' include "qelib1.inc"; qreg q[3];' if version == 2 else " qubit[3] q;"
-    body = "gate pauli_product_rotation(t) a,b { h a; cx a,b; rz(t) b; cx a,b; h a; }"
-    imported = from_qasm(f"{start} {body} pauli_product_rotation(0.3) q[0],q[2];")
-    string = np.kron(np.kron([[0, 1], [1, 0]], np.eye(2)), np.diag([1, -1]))
-    wanted = np.cos(0.15) * np.eye(8) - 1j * np.sin(0.15) * string
-    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)

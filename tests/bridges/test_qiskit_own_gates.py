@@ -246,3 +246,15 @@ def test_calls_of_own_gates_that_do_not_fit_are_named():
         from_qasm(f"{start} g(0.3) q[0];")
     with pytest.raises(ValueError, match=r"line 2: Undefined symbol 'c'\."):
         from_qasm(f"{start}\n gate never(b) p {{ rx(c) p; }}")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_gate_may_have_the_name_of_qiskits_rotation_about_a_pauli_string(version):
+    """As Qiskit writes its own; its readers ask such a gate for the string."""
+    start = "OPENQASM 2.0;" if version == 2 else 'OPENQASM 3.0; include "stdgates.inc";'
+    start += ' include "qelib1.inc"; qreg q[3];' if version == 2 else " qubit[3] q;"
+    body = "gate pauli_product_rotation(t) a,b { h a; cx a,b; rz(t) b; cx a,b; h a; }"
+    imported = from_qasm(f"{start} {body} pauli_product_rotation(0.3) q[0],q[2];")
+    string = np.kron(np.kron([[0, 1], [1, 0]], np.eye(2)), np.diag([1, -1]))
+    wanted = np.cos(0.15) * np.eye(8) - 1j * np.sin(0.15) * string
+    np.testing.assert_allclose(reference.unitary(imported.circuit), wanted, rtol=0, atol=1e-12)

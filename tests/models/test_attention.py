@@ -12,17 +12,13 @@ from qjaxsim.models import attention, attention_problem
 from qjaxsim.models.attention import KINDS, AttentionSettings
 from qjaxsim.models.attention_problem import Terms
 from qjaxsim.models.attention_vit import VisionTransformer
-from tests.cases import mostly_slow
+from tests.cases import assignments, mostly_slow
 
 
 @pytest.fixture(autouse=True)
 def several_tokens_are_selected(monkeypatch):
     """So few tokens as here need a larger E2V than images for pairs of them to be selected."""
     monkeypatch.setattr(attention, "E2V_START", 1.0)
-
-
-def assignments(count):
-    return np.array(list(itertools.product((0, 1), repeat=count)))
 
 
 def parts(rng, batch=1, heads=2, n=3, size=4):
