@@ -42,10 +42,9 @@ def under_controls(operation) -> QuantumCircuit:
     return out
 
 
-@pytest.mark.parametrize("annotated", [False, True])
 @pytest.mark.parametrize("base", BASES, ids=lambda base: base.name)
-def test_standard_gates_under_controls_are_a_few_gates_and_qiskits_operator(base, annotated):
-    for n_controls, pattern in ((1, 0), (2, 2), (3, 5), (4, 15), (5, 20)):
+def test_standard_gates_under_controls_are_a_few_gates_and_qiskits_operator(base):
+    for n_controls, pattern, annotated in ((2, 2, False), (3, 5, True), (4, 15, False), (1, 0, True), (5, 20, False)):
         gate = base.control(n_controls, ctrl_state=pattern, annotated=annotated)
         circuit = under_controls(gate)
         assert_imported_alike(circuit, pattern)
