@@ -47,8 +47,8 @@ def require_fitting(spec: GateSpec | ChannelSpec, qubits: tuple[int, ...], angle
         ValueError: naming both counts.
         TypeError: for numbers that are no sequence.
     """
-    count = spec.n_angles if isinstance(spec, GateSpec) else len(spec.strengths)
-    if isinstance(angles, Sequence | np.ndarray) and len(angles) == count and len(qubits) == spec.n_qubits:
+    fits = isinstance(angles, Sequence | np.ndarray) and len(angles) == _amount(spec)
+    if fits and len(qubits) == spec.n_qubits:
         return
     words = wording(spec)  # its sentences are made for the message alone: long circuits come through here
     if len(qubits) != spec.n_qubits:
@@ -60,10 +60,15 @@ def require_fitting(spec: GateSpec | ChannelSpec, qubits: tuple[int, ...], angle
 
 def wording(spec: GateSpec | ChannelSpec) -> Wording:
     """How messages speak of an entry of the tables."""
+    amount = _amount(spec)
     if isinstance(spec, GateSpec):
-        return Wording("Gate", spec.n_angles, f"{spec.n_angles} angles")
-    count = len(spec.strengths)
-    return Wording("Channel", count, f"{count} strengths ({', '.join(spec.strengths)})")
+        return Wording("Gate", amount, f"{amount} angles")
+    return Wording("Channel", amount, f"{amount} strengths ({', '.join(spec.strengths)})")
+
+
+def _amount(spec: GateSpec | ChannelSpec) -> int:
+    """How many numbers it takes."""
+    return spec.n_angles if isinstance(spec, GateSpec) else len(spec.strengths)
 
 
 def checked_channel(name: str, qubits: tuple[int, ...], strengths: Iterable[Any]) -> Channel:
