@@ -5,9 +5,13 @@ import os
 import sys
 import types
 
-import hypothesis
-import jax
-import pytest
+# Files run beside each other and fill the cores. Threads of NumPy's linear algebra would wait there for one another, up
+# to ten times as long as the work takes one thread. Read when NumPy is imported; workers and commands inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # Small programs run a few times each: compiling them takes the time. It takes half of it without optimising them
 # (JAX_DISABLE_MOST_OPTIMIZATIONS=0 does that, for long reproductions), and half of that with XLA's older generator of

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from qjaxsim.common.loops import each
 from qjaxsim.common.memory import require_memory
 from qjaxsim.common.precision import HIGHEST
 from qjaxsim.curvature.chunks import at_once
@@ -63,8 +64,8 @@ def gauss_newton_dual(outputs: Outputs, loss: Loss, params: Any, x: Any, y: Any)
 
     def factors(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:  # (B K, P)
         own = len(jax.tree.leaves(samples)[0])
-        each = jax.lax.map(functools.partial(factor, flat), samples, batch_size=min(own, at_once().samples))
-        return each.reshape(-1, flat.size)
+        found = each(functools.partial(factor, flat), samples, batch_size=min(own, at_once().samples))
+        return found.reshape(-1, flat.size)
 
     def dual(flat: jax.Array, samples: tuple[Any, Any]) -> jax.Array:
         stacked = factors(flat, samples)

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 
 from qjaxsim.common.checks import positive_integer, shown
+from qjaxsim.common.loops import fori_loop
 from qjaxsim.common.memory import require_memory
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.one_state import without_circuits
@@ -163,7 +164,7 @@ def _by_rows(
 
     # Of the parameters' type and on their mesh, as zeros are not with every JAX; all rows are written over.
     matrix = jnp.broadcast_to(jax.lax.stop_gradient(flat), (count, flat.size))
-    return jax.lax.fori_loop(0, -(-count // rows), fill, matrix)
+    return fori_loop(0, -(-count // rows), fill, matrix)
 
 
 def _real_scalar(f: Callable[[Any], jax.Array]) -> Callable[[Any], jax.Array]:

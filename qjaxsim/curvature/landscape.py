@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from qjaxsim.common.checks import integer_from, positive_integer, require_unmasked
+from qjaxsim.common.loops import each
 from qjaxsim.curvature.balance import size_of
 from qjaxsim.curvature.hvp import flatten_real
 from qjaxsim.running.array_types import to_jax
@@ -268,7 +269,7 @@ def _plane_line(
             raise TypeError(f"Argument `loss` must return a real scalar, but it returned {what}; return one.")
         return found
 
-    return jax.lax.map(value, a, batch_size=batch_size)
+    return each(value, a, batch_size=batch_size)
 
 
 def grid_around(projection: Any, margin: float = 5.0, points: int = 20) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from qjaxsim.common.checks import positive_integer
 from qjaxsim.common.chunks import even_chunk
+from qjaxsim.common.loops import fori_loop
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import as_arrays
 from qjaxsim.curvature.objective import Loss, Outputs, check_data, check_model, number_of_samples
@@ -56,6 +57,6 @@ def mean_loss(
             return jnp.where(fresh, loss(outputs(params, xs), ys), 0).sum()
 
         start = jnp.zeros((), jax.eval_shape(losses, jnp.zeros((), int)).dtype)
-        return jax.lax.fori_loop(0, -(-count // size), lambda chunk, total: total + losses(chunk), start) / count
+        return fori_loop(0, -(-count // size), lambda chunk, total: total + losses(chunk), start) / count
 
     return mean

@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checks import as_integer, positive_integer, shown
+from qjaxsim.common.loops import each
 from qjaxsim.curvature.hvp import as_array, flatten_real, require_dense, require_no_sum, symmetrised, type_of
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
 from qjaxsim.curvature.products import gauss_newton_product, hessian_product, residual_product
@@ -367,7 +368,7 @@ def _mapped_rows(matvec: Callable[[Any], Any], example: Any) -> Callable[[jax.Ar
     product = _flat_product(matvec, example)
 
     def rows(vectors: jax.Array) -> jax.Array:
-        images: jax.Array = jax.lax.map(product, vectors)
+        images: jax.Array = each(product, vectors)
         return images
 
     return rows

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from qjaxsim.common.chunks import even_chunk
+from qjaxsim.common.loops import fori_loop
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.hvp import as_arrays, check_like, check_real, chunk_size
 from qjaxsim.curvature.objective import Loss, Outputs, check_model
@@ -202,7 +203,7 @@ def _sum_products(
 
         zeros = jax.tree.map(jnp.zeros_like, at)
         begin = (None if part is _gauss_newton else zeros, zeros)
-        gradient, (image, direct) = jax.lax.fori_loop(0, -(-count // samples), add, begin)
+        gradient, (image, direct) = fori_loop(0, -(-count // samples), add, begin)
         if gradient is None:
             (pulled,) = pull(image)
         else:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from qjaxsim.common.loops import fori_loop
 from qjaxsim.curvature import collapsed, cone_sweep
 from qjaxsim.curvature.chunks import window
 from qjaxsim.curvature.circuit_outputs import CircuitOutputs
@@ -212,4 +213,4 @@ def push_directions(
 
     jacobian = jnp.zeros((count, *slope.shape), slope.dtype)
     empty = vary_alike((residual, jacobian, jnp.zeros_like(flat)), slope)
-    return jax.lax.fori_loop(0, -(-count // rows), fill, empty)
+    return fori_loop(0, -(-count // rows), fill, empty)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qjaxsim.common.loops import scan
 from qjaxsim.running.array_types import to_jax
 from qjaxsim.training.config import TrainConfig, gradient_transformation
 
@@ -48,7 +49,7 @@ def epoch_function(loss: Loss, config: TrainConfig) -> Callable[..., Any]:
         carry, losses = (params, state), []
         rate = to_jax(rate)  # a float where jit is disabled
         for stack in stacks:
-            carry, values = jax.lax.scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
+            carry, values = scan(lambda carry, batch: step(carry, batch, x, y, rate), carry, stack)
             losses.append(values)
         return *carry, losses
 

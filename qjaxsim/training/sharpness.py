@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from qjaxsim.common.checkpoint import Checkpoint, Fingerprint, digest
 from qjaxsim.common.checks import positive_integer
+from qjaxsim.common.loops import each
 from qjaxsim.curvature import LinearOperator, top_eigenpairs
 from qjaxsim.running.array_types import to_jax
 from qjaxsim.training.config import TrainConfig, learning_rates
@@ -131,5 +132,5 @@ def _rows(loss: Loss, params: Any, data: tuple[jax.Array, jax.Array], rows: jax.
     flat, unravel = ravel_pytree(params)
     slope = jax.grad(lambda w: jnp.mean(loss(unravel(w), *data)))
     image = lambda row: jax.jvp(slope, (flat,), (row,))[1]  # noqa: E731
-    images: jax.Array = jax.lax.map(image, rows)
+    images: jax.Array = each(image, rows)
     return images

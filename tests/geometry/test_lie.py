@@ -52,7 +52,7 @@ def turned(angle, n):
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
 def test_what_commutes_up_to_rounding_adds_nothing(seed):
     rng = np.random.default_rng(seed)
     couplings = rng.normal(size=2)
