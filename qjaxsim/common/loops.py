@@ -93,7 +93,7 @@ def _with_turned(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return tuple(map(_with_turned, value))
-    if isinstance(value, core.Jaxpr):
+    if not isinstance(value, core.ClosedJaxpr):
         return _with_turned(core.ClosedJaxpr(value, ())).jaxpr
     return jax.make_jaxpr(functools.partial(_run, value.jaxpr, value.consts))(*value.in_avals)
 
