@@ -30,10 +30,6 @@ def many_terms():
     ("tape", "message"),
     [
         (
-            tape_of(lambda: qml.AmplitudeDamping(0.1, 0)),
-            r"operation 0 \(AmplitudeDamping\) is a channel \(Amplit.*unitary",
-        ),
-        (
             tape_of(lambda: [qml.X(0), qml.measure(0)]),
             r"operation 1 .* measures in the middle .* qml.defer_measurements",
         ),
