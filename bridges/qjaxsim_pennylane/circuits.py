@@ -111,7 +111,8 @@ def _expression(angle: Any) -> Any:
     if found is None:
         raise ValueError(
             "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** abs, sqrt, exp, "
-            'log, sin, cos, tan and their inverses can; compute it before the circuit, or use parameters="constant".'
+            "log, sin, cos, tan, their inverses and tanh can; compute it before the circuit, or use "
+            'parameters="constant".'
         )
     return found if isinstance(found, Expression) else _number(found)
 

@@ -181,6 +181,14 @@ TEMPLATES = {
     "controlled function": ((4,), lambda x: qml.ctrl(block, [3, 2], control_values=[0, 1])(x, [1, 0])),
     "own arithmetic": ((2,), lambda x: [qml.RX(qml.math.sin(x[0]) * x[1] / 3, 2), qml.RY(2 - x[0] ** 2, 0)]),
     "logarithm": ((2,), lambda x: [qml.RX(qml.math.log(x[0] + 2), 2), qml.RY((x[1] + 2) ** 0.5, 0)]),
+    "other functions": (
+        (2,),
+        lambda x: [
+            qml.AngleEmbedding(qml.math.stack([pnp.tanh(x[0]), pnp.deg2rad(90 * x[1]) + pnp.expm1(x[0])]), [2, 0]),
+            qml.RY(qml.math.cast(pnp.sinh(x[0]) - pnp.cosh(x[1]), float), 0),
+            qml.RX(pnp.log1p(x[0] + 2) + pnp.log2(x[1] + 2) * pnp.log10(x[0] + 2), 2),
+        ],
+    ),
     "roots": ((2,), lambda x: [qml.RX(qml.math.sqrt(x[0] + 2), 2), qml.RY(pnp.sqrt(x[1] + 2), 0)]),
     "many controls": ((), lambda x: [qml.RY(x, 6), qml.ctrl(qml.RX(x, 6), range(6))]),
     "wide constants": ((), lambda x: [qml.RX(x, 0), qml.Hadamard(6), qml.MultiControlledX(range(7))]),
