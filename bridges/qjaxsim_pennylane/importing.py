@@ -77,9 +77,10 @@ def from_pennylane(
         MissingExtraError: without PennyLane.
         TypeError: for anything but a tape or QNode, and for arguments of a tape.
         ValueError: for what no circuit is imported with, naming the operation: free mid-circuit measurements and what
-            depends on them, batches of parameters; for other measurements than `qml.expval`, `qml.probs` of wires
-            and `qml.state`; for angles that cannot be written as expressions of the parameters, and matrices or numbers
-            of gates and observables that depend on them; for wires that are missing in `wire_order`.
+            depends on them, batches of parameters; for other measurements than `qml.expval` (also of deferred
+            measurements), `qml.probs` of wires and `qml.state`; for angles that cannot be written as expressions of the
+            parameters, and matrices or numbers of gates and observables that depend on them; for wires that are missing
+            in `wire_order`.
 
     Cost: some tenths of a millisecond a gate, and several times as much with parameters. The QNode's function is called
     at other places then, near the example and all over the range of angles, to see that neither gates nor observables
@@ -109,7 +110,7 @@ def from_pennylane(
     numbers = sources.numbers_of(source, tape, args, kwargs, parameters)
     circuit = circuit_of(numbers, qubits)
     params = {name: numbers.values[name] for name in circuit.parameters}
-    measured = read_measurements(tape.measurements, qubits)
+    measured = read_measurements(tape, qubits)
     if parameters == "arguments":
         require_same(measured, numbers, qubits)
     return ImportedTape(circuit, *measured, params, tuple(qubits))

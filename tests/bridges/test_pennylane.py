@@ -371,6 +371,26 @@ def test_deferred_conditions_on_several_measurements_keep_their_order():
     np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x})[0], node(x), atol=1e-12)
 
 
+def test_what_is_computed_from_deferred_measurements_is_an_observable():
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit"))
+    def node(x):
+        qml.RX(x, 0)
+        first = qml.measure(0)
+        qml.RY(x, 0)
+        qml.CNOT([0, 1])
+        second = qml.measure(0, reset=True)
+        qml.RX(0.3, 0)
+        means = qml.expval(first), qml.expval(2 * first - second + 1), qml.expval(first == second), qml.expval(qml.Z(1))
+        return *means, qml.probs(op=[second, first]), qml.probs(op=first)
+
+    found = qj.from_pennylane(node, 0.3, parameters="arguments")
+    params, (*means, both, one) = {"x": np.array(0.9)}, node(0.9)
+    np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)(params), means, atol=1e-12)
+    for qubits, wanted in zip(found.probabilities, (both, one), strict=True):
+        np.testing.assert_allclose(qj.probabilities(found.circuit, qubits)(params), wanted, atol=1e-12)
+
+
 def test_postselected_measurements_may_be_deferred_with_others():
     @qml.defer_measurements
     @qml.qnode(qml.device("default.qubit", wires=5))
