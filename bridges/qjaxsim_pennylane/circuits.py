@@ -1,6 +1,7 @@
 """A circuit of PennyLane's operations, whose angles are numbers or expressions of the parameters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pennylane as qml
 
 from qjaxsim.circuits.circuit import Circuit
 from qjaxsim.circuits.expressions import Expression
-from qjaxsim.circuits.operations import Gate, Unitary
+from qjaxsim.circuits.methods import checked_channel
+from qjaxsim.circuits.operations import Channel, Gate
 from qjaxsim_pennylane.reading import Reader
 from qjaxsim_pennylane.sources import Numbers
 from qjaxsim_pennylane.symbols import plain, symbol, traced
@@ -33,6 +35,8 @@ def circuit_of(numbers: Numbers, qubits: Mapping[Any, int]) -> Circuit:
     for each in operations:
         if isinstance(each, Gate):
             circuit.append(each.name, each.qubits, each.angles)
+        elif isinstance(each, Channel):
+            circuit.extend([checked_channel(each.name, each.qubits, each.angles)])
         else:
             circuit.extend([each])
     return circuit
@@ -92,9 +96,9 @@ def _agrees_at(reader: Reader, numbers: Numbers, found: Sequence[Any], flat: np.
 
 
 def _with_angles(operation: Any, convert: Any) -> Any:
-    if not isinstance(operation, Gate):
+    if not isinstance(operation, Gate | Channel):
         return operation
-    return Gate(operation.name, operation.qubits, tuple(convert(_single(angle)) for angle in operation.angles))
+    return replace(operation, angles=tuple(convert(_single(angle)) for angle in operation.angles))
 
 
 def _single(angle: Any) -> Any:
@@ -107,7 +111,8 @@ def _expression(angle: Any) -> Any:
     if found is None:
         raise ValueError(
             "An angle of the circuit cannot be written as an expression of its parameters: + - * / ** abs, sqrt, exp, "
-            'log, sin, cos, tan and their inverses can; compute it before the circuit, or use parameters="constant".'
+            "log, sin, cos, tan, their inverses and tanh can; compute it before the circuit, or use "
+            'parameters="constant".'
         )
     return found if isinstance(found, Expression) else _number(found)
 
@@ -133,7 +138,7 @@ def _agree(found: Sequence[Any], others: Sequence[Any], values: Mapping[str, Any
 def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other) or one.qubits != other.qubits:
         return False
-    if isinstance(one, Gate):
+    if isinstance(one, Gate | Channel):
         close = np.allclose(one.angles, other.angles, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
         return one.name == other.name and close
-    return np.array_equal(one.matrix, other.matrix) if isinstance(one, Unitary) else bool(one == other)
+    return bool(one.key == other.key)

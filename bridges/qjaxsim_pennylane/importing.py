@@ -55,16 +55,16 @@ def from_pennylane(
 
     Gates are taken over by class; adjoints and controls act on what their base becomes; all others are decomposed, or
     become their matrix where PennyLane has no decomposition. Global phases are kept. Identities, barriers, snapshots
-    and wire cuts are left out, and a measurement with a postselected outcome becomes a projection. Shots are ignored:
-    values here are exact.
+    and wire cuts are left out, and a measurement with a postselected outcome becomes a projection. Channels become
+    ours. Shots are ignored: values here are exact.
 
     Args:
         source: a `qml.tape.QuantumScript`, or a QNode, whose tape is made after the transforms that it was given.
         *args: of the QNode; example values where `parameters` is "arguments".
-        parameters: "constant", every number stays as it is; "trainable", the trainable numbers among the angles of the
-            tape become entries of one parameter "params" of shape (P,), in their order (of an imaginary coefficient of
-            `qml.exp` the imaginary part); "arguments", those given to the QNode that are floats or arrays of floats
-            become parameters of their names and shapes.
+        parameters: "constant", every number stays as it is; "trainable", the trainable numbers among the tape's angles
+            and strengths of channels become entries of one parameter "params" of shape (P,), in their order (of an
+            imaginary coefficient of `qml.exp` the imaginary part); "arguments", those given to the QNode that are
+            floats or arrays of floats become parameters of their names and shapes.
         wire_order: label of the wire that each qubit is; default the device's order, or 0, 1, ... where these are the
             labels, or the order in which the tape uses them. Wires that nothing uses are left out, unless the tape asks
             for the state or for probabilities of all wires, or they are named here.
@@ -76,10 +76,11 @@ def from_pennylane(
     Raises:
         MissingExtraError: without PennyLane.
         TypeError: for anything but a tape or QNode, and for arguments of a tape.
-        ValueError: for what is no unitary circuit, naming the operation: channels, free mid-circuit measurements and
-            what depends on them, batches of parameters; for other measurements than `qml.expval`, `qml.probs` of wires
-            and `qml.state`; for angles that cannot be written as expressions of the parameters, and matrices or numbers
-            of gates and observables that depend on them; for wires that are missing in `wire_order`.
+        ValueError: for what no circuit is imported with, naming the operation: free mid-circuit measurements and what
+            depends on them, batches of parameters; for other measurements than `qml.expval` (also of deferred
+            measurements), `qml.probs` of wires and `qml.state`; for angles that cannot be written as expressions of the
+            parameters, and matrices or numbers of gates and observables that depend on them; for wires that are missing
+            in `wire_order`.
 
     Cost: some tenths of a millisecond a gate, and several times as much with parameters. The QNode's function is called
     at other places then, near the example and all over the range of angles, to see that neither gates nor observables
@@ -109,7 +110,7 @@ def from_pennylane(
     numbers = sources.numbers_of(source, tape, args, kwargs, parameters)
     circuit = circuit_of(numbers, qubits)
     params = {name: numbers.values[name] for name in circuit.parameters}
-    measured = read_measurements(tape.measurements, qubits)
+    measured = read_measurements(tape, qubits)
     if parameters == "arguments":
         require_same(measured, numbers, qubits)
     return ImportedTape(circuit, *measured, params, tuple(qubits))

@@ -1,6 +1,6 @@
 """What a tape measures, as Pauli sums and qubits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,32 @@ _MATRIX_QUBITS = 8
 Measured = tuple[tuple[PauliSum, ...], tuple[tuple[int, ...], ...]]
 
 
-def read_measurements(measurements: Sequence[Any], qubits: Mapping[Any, int]) -> Measured:
+def read_measurements(tape: Any, qubits: Mapping[Any, int]) -> Measured:
     """Pauli sums of a tape's expectation values and qubits of its probabilities, each in the order of the tape.
 
     Args:
-        measurements: PennyLane's.
+        tape: PennyLane's.
         qubits: our qubit for each wire.
 
     Raises:
         ValueError: for anything but expectation values, probabilities of wires, and the state.
     """
     sums, chosen = [], []
-    for number, measurement in enumerate(measurements):
+    # What was measured on the way is on wires of its own at the end where it was deferred, and only there.
+    deferred = not any(isinstance(each, qml.ops.MidMeasure) for each in tape.operations)
+    for number, measurement in enumerate(tape.measurements):
         where = f"The tape's measurement {number}"
-        plain = measurement.mv is None
-        if type(measurement) is ExpectationMP and plain:
-            sums.append(_pauli_sum(measurement.obs, qubits, where))
-        elif type(measurement) is ProbabilityMP and plain and measurement.obs is None:
+        at_end = measurement.mv is None or deferred
+        if type(measurement) is ExpectationMP and at_end:
+            observable = measurement.obs if measurement.mv is None else _of_outcomes(measurement)
+            sums.append(_pauli_sum(observable, qubits, where))
+        elif type(measurement) is ProbabilityMP and at_end and measurement.obs is None:
             wires = measurement.wires or qubits
             chosen.append(tuple(qubits[wire] for wire in wires))
         elif type(measurement) is not StateMP:
             raise ValueError(
-                f"{where} ({measurement}) cannot be converted; use qml.expval of an observable, qml.probs of wires, or "
-                "qml.state."
+                f"{where} ({measurement}) cannot be converted; use qml.expval of an observable or of deferred "
+                "measurements, qml.probs of wires, or qml.state."
             )
     return pauli_sums(sums, len(qubits)) if sums else (), tuple(chosen)
 
@@ -63,7 +66,7 @@ def require_same(found: Measured, numbers: Numbers, qubits: Mapping[Any, int]) -
             except Exception:  # anybody's code, such as a model that refuses negative numbers
                 continue
         try:
-            same = read_measurements(tape.measurements, qubits) == found
+            same = read_measurements(tape, qubits) == found
         except KeyError:  # a wire that the example does not use
             same = False
         if not same:
@@ -71,6 +74,11 @@ def require_same(found: Measured, numbers: Numbers, qubits: Mapping[Any, int]) -
                 "The observables depend on the values of the parameters, which those of a circuit here do not; measure "
                 'their terms apart and put them together outside, or use parameters="constant".'
             )
+
+
+def _of_outcomes(measurement: Any) -> Any:
+    """The observable of what is computed from measured bits."""
+    return qml.Hermitian(np.diag(np.asarray(measurement.eigvals(), float)), measurement.wires)
 
 
 def _pauli_sum(observable: Any, qubits: Mapping[Any, int], where: str) -> PauliSum:

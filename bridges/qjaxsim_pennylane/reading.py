@@ -10,6 +10,7 @@ from autograd.tracer import isbox
 
 from qjaxsim.circuits.measurements import Projection
 from qjaxsim.circuits.operations import Gate, Unitary
+from qjaxsim_pennylane.channels import read_channel
 from qjaxsim_pennylane.controls import BY_PHASES, controlled
 from qjaxsim_pennylane.symbols import plain
 
@@ -87,7 +88,7 @@ class Reader:
             where: what it is part of, for messages.
 
         Raises:
-            ValueError: for what is no unitary gate or has a batch of parameters.
+            ValueError: for what is neither a unitary gate nor a channel, or has a batch of parameters.
         """
         _refuse(operation, where)
         kind, qubits = type(operation), tuple(self._qubits[wire] for wire in operation.wires)
@@ -100,6 +101,8 @@ class Reader:
         if isinstance(operation, qml.ops.MidMeasure):
             reset = [Gate("x", qubits)] if operation.reset and operation.postselect else []
             return [Projection(qubits[0], operation.postselect), *reset]
+        if isinstance(operation, qml.operation.Channel):
+            return list(read_channel(operation, qubits, where))
         if kind is qml.QubitUnitary:
             return [self._matrix(operation, qubits, where)]
         if isinstance(operation, qml.ops.Adjoint):
@@ -137,8 +140,8 @@ class Reader:
             Gate("x", (qubit,)) for qubit, value in zip(controls, operation.control_values, strict=True) if not value
         ]
         gates = self.read(operation.base, where)
-        if any(isinstance(gate, Projection) for gate in gates):
-            raise ValueError(f"{where} measures under a control, which no circuit here does; remove it.")
+        if not all(isinstance(gate, Gate | Unitary) for gate in gates):
+            raise ValueError(f"{where} has noise or measures under a control, which no circuit here does; remove it.")
         inner = [each for gate in gates for each in controlled(gate, controls, self._constant)]
         return [*open_ones, *inner, *open_ones]
 
@@ -183,8 +186,6 @@ def _pauli_rotation(evolution: Any) -> Any:
 
 def _refuse(operation: Any, where: str) -> None:
     """Raise for what no circuit here can do."""
-    if isinstance(operation, qml.operation.Channel):
-        raise ValueError(f"{where} is a channel ({operation.name}), but circuits here are unitary; remove it.")
     free = isinstance(operation, qml.ops.MidMeasure) and operation.postselect is None
     if free or isinstance(operation, qml.ops.Conditional | qml.ops.PauliMeasure):
         raise ValueError(

@@ -1,6 +1,7 @@
 """How angles depend on parameters: NumPy's calls are followed by autograd, with our expressions beside the numbers."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,11 +61,34 @@ def _as_complex(symbol: Any) -> _Complex:
     return symbol if isinstance(symbol, _Complex) else _Complex(symbol)
 
 
-# Of arrays of objects, NumPy's own leave the first as it is and give zeros for the second.
-_PARTS: dict[str, Callable[[Any], Any]] = {
+# Functions of one number in terms of those that expressions have. Of arrays of objects, NumPy's own leave the first as
+# it is and give zeros for the second.
+_WRITTEN: dict[str, Callable[[Any], Any]] = {
     "real": lambda symbol: _as_complex(symbol).real,
     "imag": lambda symbol: _as_complex(symbol).imag,
+    "tanh": lambda symbol: 1 - 2 / ((2 * symbol).exp() + 1),
+    "sinh": lambda symbol: (symbol.exp() - (-symbol).exp()) / 2,
+    "cosh": lambda symbol: (symbol.exp() + (-symbol).exp()) / 2,
+    "log1p": lambda symbol: (1 + symbol).log(),
+    "expm1": lambda symbol: symbol.exp() - 1,
+    "log2": lambda symbol: symbol.log() / math.log(2),
+    "log10": lambda symbol: symbol.log() / math.log(10),
+    "deg2rad": lambda symbol: symbol * (math.pi / 180),
+    "rad2deg": lambda symbol: symbol * (180 / math.pi),
 }
+_WRITTEN |= {"radians": _WRITTEN["deg2rad"], "degrees": _WRITTEN["rad2deg"]}
+
+
+def _followed(value: Any, function: Callable[..., Any], arguments: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a function of NumPy's, which gave this value, makes of expressions."""
+    first, *rest = arguments
+    if written := _WRITTEN.get(function.__name__):
+        return _each(written, first)
+    if function.__name__ == "_astype" and value.dtype.kind in "fc":
+        return first
+    if function.__name__ == "__getitem__":  # of a single number, too, as `stack` takes it
+        first = np.asarray(first, object)
+    return function(first, *rest, **kwargs)
 
 
 def _as_real(symbol: Any) -> Any:
@@ -91,8 +115,7 @@ class _Symbolic(Node):
             # NumPy's functions on arrays of objects call the methods of that name; not all are there, and not every
             # number that is computed on the way ends in an angle.
             try:
-                part = _PARTS.get(fun.__name__)
-                self.symbols = _each(part, *arguments) if part else _each(kind, fun(*arguments, **kwargs))
+                self.symbols = _each(kind, _followed(value, fun, arguments, kwargs))
             except (TypeError, ValueError, AttributeError):
                 self.symbols = None
 

@@ -10,7 +10,9 @@ from pennylane.ops.op_math import CompositeOp, ScalarSymbolicOp, SymbolicOp
 from qjaxsim_pennylane.symbols import plain
 
 # Numbers of these are states and matrices, no angles.
-_NO_ANGLES = (qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode)
+_NO_ANGLES = (
+    qml.operation.StatePrepBase, qml.QubitUnitary, qml.DiagonalQubitUnitary, qml.BlockEncode, qml.QubitChannel,
+)  # fmt: skip
 
 
 def angle_of(operation: Any, number: int) -> np.ndarray | None:

@@ -87,9 +87,10 @@ def check_outputs(outputs: Outputs, name: str, params: Any, **x: Any) -> ModelSh
 def _outputs_of(outputs: Outputs, name: str, params: Any, x: Any, count: int) -> jax.ShapeDtypeStruct:
     z = _shape_of(outputs, (as_arrays(params), x), name, f"real numbers of shape ({count}, K)")
     if z.ndim != 2 or z.shape[0] != count or not jnp.issubdtype(z.dtype, jnp.floating):
+        way_out = "; give one output a sample an axis, as by `[:, None]`" if z.shape == (count,) else ""
         raise ValueError(
             f"Argument `{name}` must return real numbers of shape ({count}, K), one row a sample, "
-            f"but it returned {z.dtype}{list(z.shape)}."
+            f"but it returned {z.dtype}{list(z.shape)}{way_out}."
         )
     return z
 
@@ -103,9 +104,11 @@ def number_of_samples(**data: Any) -> int:
     counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(data)}
     if len(counts) != 1 or counts <= {(), (0,)}:
         names = " and ".join(f"`{name}`" for name in data)
+        way_out = "; make lists of numbers arrays, as by `numpy.asarray`" if () in counts else ""
         raise ValueError(
             f"Argument{'s' * (len(data) > 1)} {names} must have one and the same number of samples, at least 1, along "
-            f"axis 0, but {'their' if len(data) > 1 else 'its'} leaves begin with {sorted(counts)}."
+            f"axis 0, but {'their' if len(data) > 1 else 'its'} leaves begin with "
+            f"{sorted(counts)}{way_out}."
         )
     ((count,),) = counts
     return count
@@ -140,6 +143,8 @@ def check_data(tree: Any, name: str) -> None:
             )
         if type_of(leaf) is None:
             kind = f"has dtype {leaf.dtype}; cast it" if isinstance(leaf, np.ndarray) else f"is {shown(leaf)}"
+            if not isinstance(leaf, np.ndarray) and hasattr(leaf, "__array__"):  # of PyTorch's or pandas', say
+                kind += "; pass `numpy.asarray` of it"
             raise TypeError(f"Argument `{name}` must hold arrays of numbers that JAX has, but a leaf {kind}.")
         require_unwrapped(f"Argument `{name}`", leaf)
 

@@ -33,7 +33,7 @@ class LinearOperator:
 
     Build one with `curvature_operators`, `hessian_operator`, `linear_operator` or `matrix_operator`. `operator @ v` is
     `matvec` or `matmat` by the shape of v. For use outside `jax.jit`; a product is compiled at its first call and never
-    again.
+    again. SciPy's `eigsh`, `cg` and the like take it as it is.
 
     Attributes:
         size: P.
@@ -52,6 +52,11 @@ class LinearOperator:
     dtype: Any
     rows: Callable[[jax.Array], jax.Array]
     matrix: jax.Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, P)."""
+        return self.size, self.size
 
     def matvec(self, v: Any) -> jax.Array:
         """The image of one vector, (P,) to (P,)."""

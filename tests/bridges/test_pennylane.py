@@ -181,6 +181,14 @@ TEMPLATES = {
     "controlled function": ((4,), lambda x: qml.ctrl(block, [3, 2], control_values=[0, 1])(x, [1, 0])),
     "own arithmetic": ((2,), lambda x: [qml.RX(qml.math.sin(x[0]) * x[1] / 3, 2), qml.RY(2 - x[0] ** 2, 0)]),
     "logarithm": ((2,), lambda x: [qml.RX(qml.math.log(x[0] + 2), 2), qml.RY((x[1] + 2) ** 0.5, 0)]),
+    "other functions": (
+        (2,),
+        lambda x: [
+            qml.AngleEmbedding(qml.math.stack([pnp.tanh(x[0]), pnp.deg2rad(90 * x[1]) + pnp.expm1(x[0])]), [2, 0]),
+            qml.RY(qml.math.cast(pnp.sinh(x[0]) - pnp.cosh(x[1]), float), 0),
+            qml.RX(pnp.log1p(x[0] + 2) + pnp.log2(x[1] + 2) * pnp.log10(x[0] + 2), 2),
+        ],
+    ),
     "roots": ((2,), lambda x: [qml.RX(qml.math.sqrt(x[0] + 2), 2), qml.RY(pnp.sqrt(x[1] + 2), 0)]),
     "many controls": ((), lambda x: [qml.RY(x, 6), qml.ctrl(qml.RX(x, 6), range(6))]),
     "wide constants": ((), lambda x: [qml.RX(x, 0), qml.Hadamard(6), qml.MultiControlledX(range(7))]),
@@ -361,6 +369,26 @@ def test_deferred_conditions_on_several_measurements_keep_their_order():
     found = qj.from_pennylane(node, np.array([0.3, 0.5, -0.7]), parameters="arguments")
     x = np.array([1.1, -0.4, 0.6])
     np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)({"x": x})[0], node(x), atol=1e-12)
+
+
+def test_what_is_computed_from_deferred_measurements_is_an_observable():
+    @qml.defer_measurements
+    @qml.qnode(qml.device("default.qubit"))
+    def node(x):
+        qml.RX(x, 0)
+        first = qml.measure(0)
+        qml.RY(x, 0)
+        qml.CNOT([0, 1])
+        second = qml.measure(0, reset=True)
+        qml.RX(0.3, 0)
+        means = qml.expval(first), qml.expval(2 * first - second + 1), qml.expval(first == second), qml.expval(qml.Z(1))
+        return *means, qml.probs(op=[second, first]), qml.probs(op=first)
+
+    found = qj.from_pennylane(node, 0.3, parameters="arguments")
+    params, (*means, both, one) = {"x": np.array(0.9)}, node(0.9)
+    np.testing.assert_allclose(qj.expectation(found.circuit, found.observables)(params), means, atol=1e-12)
+    for qubits, wanted in zip(found.probabilities, (both, one), strict=True):
+        np.testing.assert_allclose(qj.probabilities(found.circuit, qubits)(params), wanted, atol=1e-12)
 
 
 def test_postselected_measurements_may_be_deferred_with_others():

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, linalg
 
 import qjaxsim as qj
 from qjaxsim.curvature import (
     curvature_operators,
     dense_spectrum,
+    hessian_operator,
     linear_operator,
     matrix_operator,
     power_iteration,
@@ -164,6 +165,17 @@ def test_hvp_as_an_operator():
     params = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.array([1.0, -2.0, 0.5])}
     operator = linear_operator(lambda v: qj.hvp(f, params, v), params)
     np.testing.assert_allclose(operator.dense(), qj.hessian(f, params), atol=1e-14)
+
+
+def test_scipys_solvers_take_operators():
+    quadratic = np.random.default_rng(0).normal(size=(8, 8))
+    quadratic = quadratic @ quadratic.T + np.eye(8)
+    operator = hessian_operator(lambda w: w["a"] @ quadratic @ w["a"] / 2, {"a": jnp.ones(8)})
+    values = np.linalg.eigvalsh(quadratic)
+    np.testing.assert_allclose(linalg.eigsh(operator, 3)[0], values[-3:], rtol=1e-10)
+    solved, status = linalg.cg(operator, np.ones(8), rtol=1e-12)
+    assert status == 0
+    np.testing.assert_allclose(solved, np.linalg.solve(quadratic, np.ones(8)), rtol=1e-8)
 
 
 def test_errors():

@@ -1,6 +1,6 @@
 """What the engine's functions accept as parameters and options, and what they say to the rest."""
 
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +204,8 @@ def test_numbers_may_have_another_machines_order_of_bytes():
             refused(swapped(x))
         with pytest.raises(TypeError, match="Argument `x1?` must hold .* that JAX has, but a leaf has dtype .*; cast"):
             refused(np.array([[None]] * 8))
+        foreign = SimpleNamespace(__array__=None)  # as a tensor of PyTorch's or a table of pandas'
+        with pytest.raises(TypeError, match="Argument `x1?` must hold .* that JAX has, .*; pass `numpy.asarray` of it"):
+            refused(foreign)
+        with pytest.raises(ValueError, match="Arguments? `x1?`.* along axis 0, but .*; make lists of numbers arrays"):
+            refused([[0.1, 0.2]] * 8)
